@@ -1,0 +1,118 @@
+"""Recollect: durable memory for conversations.
+
+    from recollect import Store
+
+    store = Store("sqlite:///memory.db")
+    chat = store.session("support-42", user="ada")
+    chat.append(("user", "My order has not arrived."))
+    chat.tail(20)
+
+Importing this loads neither SQLAlchemy nor a framework; the first Store does.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recollect.errors import (
+        Cleared,
+        Conflict,
+        Damaged,
+        IdReused,
+        InvalidMessage,
+        InvalidName,
+        Misconfigured,
+        RecollectError,
+        SchemaTooNew,
+        StoreClosed,
+        Unavailable,
+    )
+    from recollect.message import (
+        Audio,
+        Block,
+        Citation,
+        File,
+        Image,
+        Message,
+        Opaque,
+        Reasoning,
+        Refusal,
+        Text,
+        ToolCall,
+        ToolResult,
+        Video,
+    )
+    from recollect.scope import ANY
+    from recollect.session import Session
+    from recollect.store import Store
+    from recollect.tokens import TokenCounter
+    from recollect.version import SessionInfo, Version
+    from recollect.window import Window
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ANY",
+    "Audio",
+    "Block",
+    "Citation",
+    "Cleared",
+    "Conflict",
+    "Damaged",
+    "File",
+    "IdReused",
+    "Image",
+    "InvalidMessage",
+    "InvalidName",
+    "Message",
+    "Misconfigured",
+    "Opaque",
+    "Reasoning",
+    "RecollectError",
+    "Refusal",
+    "SchemaTooNew",
+    "Session",
+    "SessionInfo",
+    "Store",
+    "StoreClosed",
+    "Text",
+    "TokenCounter",
+    "ToolCall",
+    "ToolResult",
+    "Unavailable",
+    "Version",
+    "Video",
+    "Window",
+]
+
+_HOMES = {
+    "ANY": "scope",
+    "Session": "session",
+    "SessionInfo": "version",
+    "Store": "store",
+    "TokenCounter": "tokens",
+    "Version": "version",
+    "Window": "window",
+}
+_ERRORS = frozenset(
+    "Cleared Conflict Damaged IdReused InvalidMessage InvalidName Misconfigured "
+    "RecollectError SchemaTooNew StoreClosed Unavailable".split()
+)
+
+logging.getLogger("recollect").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'recollect' has no attribute {name!r}")
+    home = _HOMES.get(name, "errors" if name in _ERRORS else "message")
+    value = getattr(import_module(f"recollect.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

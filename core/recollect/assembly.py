@@ -1,0 +1,89 @@
+"""Rows to what people hold: messages and session infos, fresh each time (I12)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import force_setattr
+
+from recollect import codec, ids
+from recollect.clock import moment
+from recollect.errors import Damaged
+from recollect.message import Message
+from recollect.rows import Row, Seen
+from recollect.version import SessionInfo, Version
+
+if TYPE_CHECKING:
+    from recollect.ledger.sessions import Described
+    from recollect.ledger.transaction import Facts
+
+log = logging.getLogger("recollect")
+
+_MOST_REPORTED: Final = 10_000
+
+
+class Assembler:
+    """Builds messages from the rows of one store."""
+
+    def __init__(self, facts: Callable[[], Facts | None]) -> None:
+        self._facts = facts
+        self._reported: set[tuple[int, int]] = set()
+
+    def messages(self, seen: Seen, rows: Sequence[Row]) -> list[Message]:
+        """The messages in some rows of what was seen."""
+        if seen.number is None:
+            return []
+        return [self.message(row, seen.number) for row in rows]
+
+    def message(self, row: Row, session: int) -> Message:
+        """One message; a placeholder where it can no longer be read (I10)."""
+        frame = row.frame or b""
+        try:
+            content = codec.decode(frame)
+        except Damaged as fault:
+            content = codec.placeholder(frame, fault)
+            self._report(session, row, fault)
+        return self.completed(content, row, session)
+
+    def completed(self, content: Message, row: Row, session: int) -> Message:
+        """A message nobody else holds yet, with what the row knows besides its content."""
+        facts = self._facts()
+        assert facts is not None, "rows come from a ledger that is open"
+        given = row.id or ids.derive(ids.prefix(facts.store_id, session), row.born, row.seq)
+        force_setattr(content, "id", given)
+        force_setattr(content, "created_at", moment(row.created))
+        force_setattr(content, "seq", row.seq)
+        # Counted by another counter, the number would mean something else.
+        force_setattr(content, "tokens", row.tokens if row.counter == facts.counter else None)
+        return content
+
+    def _report(self, session: int, row: Row, fault: Damaged) -> None:
+        if len(self._reported) < _MOST_REPORTED and (session, row.seq) not in self._reported:
+            self._reported.add((session, row.seq))
+            log.warning("message %d of session %d cannot be read: %s", row.seq, session, fault)
+
+
+def info(found: Described) -> SessionInfo:
+    """What a session's row says, for people."""
+    about = unpacked(found.about)
+    return SessionInfo(
+        tenant=found.tenant,
+        user=found.user,
+        agent=found.agent,
+        key=found.key,
+        version=Version(found.epoch, found.head),
+        messages=found.messages,
+        turns=found.turns,
+        tokens=found.tokens,
+        title=about.get("title"),
+        metadata=about.get("metadata", {}),
+        created_at=moment(found.created),
+        last_active=moment(found.last_active),
+    )
+
+
+def unpacked(about: bytes | None) -> dict[str, Any]:
+    """Title and metadata, where there are any."""
+    return {} if about is None else codec.unpack_value(bytes(about))

@@ -1,0 +1,26 @@
+"""Time as it is stored, microseconds since 1970, and as people use it. No order depends on it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+MICROSECONDS: Final = 1_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def now() -> int:
+    """This machine's idea of the present."""
+    return time.time_ns() // 1_000
+
+
+def moment(microseconds: int) -> datetime:
+    """Stored time as people use it, in UTC, to the microsecond."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def microseconds(moment: datetime) -> int:
+    """Time as it is stored; a float of seconds would lose its last digits."""
+    return (moment - _EPOCH) // _MICROSECOND

@@ -1,0 +1,201 @@
+"""What ``append`` accepts, and how it becomes Messages.
+
+A Message; a mapping with the usual keys, where tool calls come as ``{id, name, args}`` or in
+OpenAI's shape; a ``(role, text)`` pair; or a list of these. A key or a part that nobody knows is
+refused by name rather than dropped: a silent loss here would be found weeks later.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from recollect.errors import InvalidMessage, InvalidName
+from recollect.message import Audio, Block, File, Image, Message, Opaque, Refusal, Text, ToolCall
+from recollect.scope import check_name
+
+Appendable: TypeAlias = (
+    Message
+    | Mapping[str, Any]
+    | tuple[str, str]
+    | Iterable[Message | Mapping[str, Any] | tuple[str, str]]
+)
+
+MOST_AT_ONCE: Final = 10_000
+"""The most messages one append may bring: it holds the session's lock while it writes them."""
+
+_KEYS: Final = frozenset(
+    "role content name tool_call_id tool_calls usage metadata native id created_at".split()
+)
+
+
+def messages_from(given: Appendable) -> list[Message]:
+    """The messages in what the caller gave, in order, with ids and times checked."""
+    if isinstance(given, Message | Mapping) or _is_pair(given):
+        return [_message_from(given, "the message")]
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise InvalidMessage(
+            f"append() takes a Message, a mapping, a (role, text) pair or a list of these, and "
+            f'this is {type(given).__name__}. Say who speaks: append(("user", "hello")).'
+        )
+    messages = [_message_from(item, f"message {i}") for i, item in enumerate(given)]
+    if len(messages) > MOST_AT_ONCE:
+        raise InvalidMessage(
+            f"One append takes at most {MOST_AT_ONCE:,} messages and this has {len(messages):,}. "
+            f"Append them in several batches."
+        )
+    return messages
+
+
+def _is_pair(given: object) -> bool:
+    return isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str)
+
+
+def _message_from(given: object, which: str) -> Message:
+    match given:
+        case Message():
+            message = given
+        case Mapping():
+            message = _from_mapping(given, which)
+        case (str(role), str(text)) if isinstance(given, tuple):
+            message = Message(role, text)
+        case _:
+            raise InvalidMessage(
+                f"{which} is a {type(given).__name__}, which is not a Message, a mapping or a "
+                f"(role, text) pair."
+            )
+    if message.id is not None:
+        try:
+            check_name("id", message.id)
+        except InvalidName as fault:
+            raise InvalidMessage(f"{which}: {fault}") from None
+    when: object = message.created_at
+    if when is not None and (not isinstance(when, datetime) or when.utcoffset() is None):
+        raise InvalidMessage(
+            f"{which}: created_at has to be a datetime with a time zone, and this is {when!r}. "
+            f"Use datetime.now(timezone.utc)."
+        )
+    return message
+
+
+def _from_mapping(given: Mapping[Any, Any], which: str) -> Message:
+    if unknown := sorted(map(repr, set(given) - _KEYS)):
+        raise InvalidMessage(
+            f"{which} has the key {unknown[0]}, which has no place in a message. "
+            f"Known keys: {', '.join(sorted(_KEYS))}. Put your own data under 'metadata'."
+        )
+    if "role" not in given:
+        raise InvalidMessage(f"{which} has no 'role'.")
+    fields = {key: given[key] for key in _KEYS - {"content", "tool_calls"} if key in given}
+    for key in ("metadata", "native"):
+        if fields.get(key, {}) is None:
+            del fields[key]
+    calls = [_tool_call(call, which) for call in given.get("tool_calls") or ()]
+    content = _blocks(given.get("content"), which)
+    if calls and content == (Text(""),):
+        content = ()  # an empty string beside tool calls is how providers say "no text"
+    return Message(content=(*content, *calls), **fields)
+
+
+def _blocks(content: object, which: str) -> tuple[Block, ...]:
+    match content:
+        case None:
+            return ()
+        case str():
+            return (Text(content),)
+        case list() | tuple():
+            return tuple(_block(part, which) for part in content)
+        case _:
+            raise InvalidMessage(
+                f"{which}: content has to be text or a list of blocks, and this is "
+                f"{type(content).__name__}."
+            )
+
+
+def _block(part: object, which: str) -> Block:
+    match part:
+        case str():
+            return Text(part)
+        case {"type": "text", "text": str(text), **rest}:
+            return Text(text, rest)
+        case {"type": "refusal", "refusal": str(text), **rest}:
+            return Refusal(text, rest)
+        case {"type": "image_url", "image_url": {"url": str(url), **detail}, **rest}:
+            data, media_type = _data_url(url)
+            address = None if data is not None else url
+            return Image(data, address, media_type, extra={**rest, **detail})
+        case {"type": "input_audio", "input_audio": {"data": str(data), **detail}, **rest}:
+            audio = _base64(data, f"{which}: input_audio.data")
+            return Audio(audio, media_type=_audio_type(detail), extra={**rest, **detail})
+        case {"type": "file", "file": {"file_data": str(url), **detail}, **rest} if (
+            found := _data_url(url)
+        )[0]:
+            name = detail.pop("filename", None)
+            return File(found[0], media_type=found[1], name=name, extra={**rest, **detail})
+        case {"type": str(kind), **rest}:
+            return Opaque("openai", kind, rest)
+        case _ if isinstance(part, Block):
+            return part
+        case _:
+            raise InvalidMessage(
+                f"{which}: a {type(part).__name__} is not a content block. "
+                f"Use recollect.Text(...) or a mapping with a 'type'."
+            )
+
+
+def _tool_call(call: object, which: str) -> ToolCall:
+    match call:
+        case ToolCall():
+            return call
+        case {"function": {"name": str(name), **function}, **rest}:
+            rest.pop("type", None)
+            arguments = _arguments(function.pop("arguments", ""))
+            return ToolCall(name, arguments, rest.pop("id", None), {**rest, **function})
+        case {"name": str(name), **rest}:
+            rest.pop("type", None)
+            return ToolCall(name, rest.pop("args", {}), rest.pop("id", None), rest)
+        case _:
+            raise InvalidMessage(
+                f"{which}: tool_calls takes {{id, name, args}} or OpenAI's shape, not {call!r:.100}"
+            )
+
+
+def _arguments(text: object) -> object:
+    """OpenAI sends arguments as JSON text. What is not a JSON object stays the text it was."""
+    if not isinstance(text, str):
+        return text
+    try:
+        arguments = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+    return arguments if isinstance(arguments, dict) else text
+
+
+def _data_url(url: str) -> tuple[bytes | None, str | None]:
+    """The bytes and type in a ``data:`` address, or neither for any other."""
+    if not url.startswith("data:"):
+        return None, None
+    head, comma, data = url[5:].partition(",")
+    if not comma or not head.endswith(";base64"):
+        return None, None
+    try:
+        return b64decode(data, validate=True), head[: -len(";base64")] or None
+    except binascii.Error:
+        return None, None
+
+
+def _base64(text: str, where: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except binascii.Error as fault:
+        raise InvalidMessage(f"{where} is not base64: {fault}") from fault
+
+
+def _audio_type(detail: dict[str, Any]) -> str | None:
+    kind = detail.pop("format", None)
+    return f"audio/{kind}" if isinstance(kind, str) else None

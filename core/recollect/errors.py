@@ -1,0 +1,83 @@
+"""Everything Recollect raises on purpose: what went wrong, why, and what to do next.
+
+    RecollectError
+    ├── InvalidMessage      a message that cannot be stored; nothing was written
+    ├── InvalidName         a tenant, user, agent or key outside the rules; no I/O was done
+    ├── Conflict            the session is not at the version the caller expected
+    │   └── Cleared         ... because it was cleared or rewound meanwhile
+    ├── IdReused            a message id that the session already knows with other content
+    ├── Unavailable         the database did not answer, or not in time
+    ├── Damaged             stored bytes that are not what was written
+    ├── Misconfigured       a setting, a URL or a permission that has to change first
+    │   └── SchemaTooNew    the database was migrated by a newer Recollect
+    └── StoreClosed         the store was used after close()
+
+Each wraps what caused it (``__cause__``), and none ever holds a password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recollect.version import Version
+
+
+class RecollectError(Exception):
+    """The base of every error that Recollect raises on purpose."""
+
+
+class InvalidMessage(RecollectError, ValueError):
+    """A message that cannot be stored as it is. Nothing was written."""
+
+
+class InvalidName(RecollectError, ValueError):
+    """A tenant, user, agent or key outside the rules. No I/O was done."""
+
+
+class Conflict(RecollectError):
+    """The session is not where the caller expected it; ``version`` is where it is."""
+
+    # The default exists for pickle, which rebuilds an exception from its message alone.
+    def __init__(self, message: str, version: Version | None = None) -> None:
+        super().__init__(message)
+        self.version = version
+
+
+class Cleared(Conflict):
+    """The session was cleared or rewound since the caller looked; nothing was appended."""
+
+
+class IdReused(RecollectError, ValueError):
+    """A message id that the session already knows, with other content. Nothing was written."""
+
+
+class Unavailable(RecollectError):
+    """The database could not be reached, or did not answer in time.
+
+    ``outcome_unknown`` is true when a write may or may not have been committed.
+    Appending the same messages again with the same ids is then safe.
+    """
+
+    def __init__(self, message: str, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
+
+
+class Damaged(RecollectError):
+    """Stored bytes that are not what was written."""
+
+
+class Misconfigured(RecollectError, ValueError):
+    """A setting, a URL or a permission that has to change before this can work."""
+
+
+class SchemaTooNew(Misconfigured):
+    """The database was migrated by a newer Recollect. Nothing was touched."""
+
+
+class StoreClosed(RecollectError):
+    """The store was used after ``close()``."""
+
+    def __init__(self, message: str = "This store was closed. Open a new Store.") -> None:
+        super().__init__(message)

@@ -1,0 +1,82 @@
+"""A flow says what happens next; a driver decides how to wait.
+
+A flow is a generator of coarse steps: ``Hot`` is one round trip to the cache, ``Cold`` is one
+transaction in SQL. The same flow serves sync and async callers, a test can drive one without a
+server, and every point at which a process can die is the space between two steps.
+
+A step is whole: never a single command. A flow never yields inside ``finally`` and is never
+resumed after a cancellation. What is cut off simply stops, and what it left behind is what makes
+that safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from recollect.ledger.transaction import Transaction
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Hot(Generic[T]):
+    """One round trip to the cache; the same call suits every kind of cache client."""
+
+    call: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Cold(Generic[T]):
+    """One transaction in SQL."""
+
+    work: Callable[[Transaction], T]
+    writes: bool = False
+
+
+Step: TypeAlias = "Hot[Any] | Cold[Any]"
+Flow: TypeAlias = Generator[Step, Any, T]
+
+
+def do(step: Hot[T] | Cold[T]) -> Flow[T]:
+    """Yield one step and return its answer, typed."""
+    answer: T = yield step
+    return answer
+
+
+def run(flow: Flow[T], perform: Callable[[Step], Any]) -> T:
+    """Drive a flow to its end in this thread."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                answer = perform(step)
+            except Exception as fault:  # the flow decides what its failed step means
+                step = flow.throw(fault)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()
+
+
+async def arun(flow: Flow[T], perform: Callable[[Step], Awaitable[Any]]) -> T:
+    """Drive a flow to its end on the running loop. A cancellation ends it where it is."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                answer = await perform(step)
+            except Exception as fault:  # the flow decides what its failed step means
+                step = flow.throw(fault)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()

@@ -1,0 +1,103 @@
+"""Database URLs as people write them, and as they may be shown."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from sqlalchemy import Engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from recollect.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+Kind = Literal["sqlite", "postgresql"]
+
+_DRIVERS: Final[dict[Kind, str]] = {"sqlite": "pysqlite", "postgresql": "psycopg"}
+# Other drivers for the same databases: what people have in their settings works here as well.
+_REPLACED: Final = {"aiosqlite", "asyncpg", "psycopg2", "psycopg2cffi", "psycopg_async", "pg8000"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the database is."""
+
+    kind: Kind
+    url: URL
+
+    def __str__(self) -> str:
+        return self.url.set(drivername=self.kind).render_as_string(hide_password=True)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is a SQLite database that lives in this process only."""
+        database = self.url.database
+        return self.kind == "sqlite" and (
+            not database or database == ":memory:" or self.url.query.get("mode") == "memory"
+        )
+
+
+def address_of(url: str | PathLike[str]) -> Address:
+    """Read a URL, put in the driver Recollect uses, and refuse what it cannot use."""
+    text = str(url)
+    if "://" not in text:
+        raise Misconfigured(
+            f"{text!r} is not a database URL. For a SQLite file write sqlite:///{text}, "
+            f"for PostgreSQL postgresql://user@host/database."
+        )
+    try:
+        parsed = make_url(text)
+    except (ArgumentError, ValueError):
+        # Without the cause: what it quotes may hold a password.
+        raise Misconfigured(
+            "The database URL cannot be read. Write it as postgresql://user:password@host/database"
+            " or sqlite:///file.db; special characters in a password have to be percent-encoded."
+        ) from None
+    name, _, driver = parsed.drivername.partition("+")
+    kind: Kind
+    match name:
+        case "sqlite":
+            kind = "sqlite"
+        case "postgresql" | "postgres":
+            kind = "postgresql"
+        case _:
+            raise Misconfigured(
+                f"Recollect keeps its messages in SQLite or PostgreSQL, not in {name!r}."
+            )
+    if driver and driver != _DRIVERS[kind] and driver not in _REPLACED:
+        raise Misconfigured(
+            f"The driver {driver!r} is not known. Leave it out: {kind}:// uses {_DRIVERS[kind]}."
+        )
+    query = dict(parsed.query)
+    if driver == "asyncpg" and "ssl" in query:  # asyncpg's name for libpq's sslmode
+        query["sslmode"] = query.pop("ssl")
+    parsed = parsed.set(drivername=f"{kind}+{_DRIVERS[kind]}", query=query)
+    address = Address(kind, parsed)
+    file = parsed.database
+    if kind == "postgresql" or address.in_memory or file is None or file.startswith("file:"):
+        return address
+    # Absolute, so that a later chdir cannot make the next connection open another file.
+    return Address(kind, parsed.set(database=os.path.abspath(file)))
+
+
+def address_of_engine(engine: Any) -> Address:
+    """Where a caller's own engine points; one that Recollect cannot use is refused with advice."""
+    if hasattr(engine, "sync_engine"):
+        raise Misconfigured(
+            "An AsyncEngine belongs to one event loop, and a store is used from any. "
+            "Pass engine.sync_engine if it uses psycopg, or the URL; Recollect's a-methods "
+            "stay asynchronous either way."
+        )
+    if not isinstance(engine, Engine):
+        raise Misconfigured(f"engine has to be a SQLAlchemy Engine, not {type(engine).__name__}.")
+    for kind, driver in _DRIVERS.items():
+        if (engine.dialect.name, engine.dialect.driver) == (kind, driver):
+            return Address(kind, engine.url)
+    raise Misconfigured(
+        f"An engine for {engine.dialect.name}+{engine.dialect.driver} cannot be used. Recollect "
+        f"takes sqlite+pysqlite and postgresql+psycopg; make one with create_engine, or pass a URL."
+    )

@@ -1,0 +1,138 @@
+"""What a driver's error means for the caller: a Recollect error that says what to do next."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Final
+
+import sqlalchemy.exc
+
+from recollect.errors import Damaged, Misconfigured, RecollectError, Unavailable
+from recollect.ledger.address import Address
+
+
+def explain(fault: Exception, address: Address, *, unknown: bool = False) -> RecollectError | None:
+    """The error to raise ``from fault``, or None for what is not the database's doing."""
+    if isinstance(fault, RecollectError):
+        return fault
+    original = fault.orig if isinstance(fault, sqlalchemy.exc.DBAPIError) else fault
+    if isinstance(original, sqlite3.Error):
+        return _sqlite(original, address, unknown)
+    if isinstance(original, sqlalchemy.exc.TimeoutError):
+        return Unavailable(
+            f"All connections to {address} were in use for too long. Raise pool_size=, or look "
+            f"for work that holds them."
+        )
+    if type(original).__module__.partition(".")[0] == "psycopg":
+        return _postgres(original, address, unknown)  # type: ignore[arg-type]
+    return None
+
+
+def lost_connection(fault: BaseException) -> bool:
+    """Whether the connection is gone, as opposed to a statement having failed on it."""
+    original = fault.orig if isinstance(fault, sqlalchemy.exc.DBAPIError) else fault
+    if type(original).__module__.partition(".")[0] != "psycopg":
+        return False
+    state = getattr(original, "sqlstate", None)
+    if state is None:  # libpq noticed, not the server
+        names = {cls.__name__ for cls in type(original).__mro__}
+        return not names.isdisjoint({"OperationalError", "InterfaceError"})
+    # 08: connection exceptions; 57P01-57P03: the server is shutting down or starting.
+    return str(state).startswith("08") or state in ("57P01", "57P02", "57P03")
+
+
+def id_is_taken(fault: BaseException) -> bool:
+    """Whether a statement failed because the session knows a message id already."""
+    diagnosis = getattr(fault, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) == "recollect_tail_by_id"
+
+
+def _sqlite(fault: sqlite3.Error, address: Address, unknown: bool) -> RecollectError | None:
+    code = getattr(fault, "sqlite_errorcode", 0) & 0xFF  # the primary result code
+    file = address.url.database or ":memory:"
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Unavailable(
+                f"{file} is locked by another process for longer than the timeout. Nothing was "
+                f"written. Look for a program that keeps a transaction open, or raise timeout=."
+            )
+        case sqlite3.SQLITE_READONLY:
+            return Misconfigured(
+                f"{file} cannot be written to: the file, its folder or the disk is read-only. "
+                f"Nothing was written. Give this user write permission to both."
+            )
+        case sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
+            return Misconfigured(
+                f"{file} cannot be opened. Check that its folder exists and that this user may "
+                f"read and write there (SQLite keeps two more files beside it)."
+            )
+        case sqlite3.SQLITE_FULL:
+            return Unavailable(
+                f"The disk that holds {file} is full. Nothing was written. Free some space and "
+                f"append again."
+            )
+        case sqlite3.SQLITE_IOERR:
+            return Unavailable(
+                f"The disk that holds {file} failed or is full ({fault}). Check it, then append "
+                f"again with the same ids.",
+                unknown,
+            )
+        case sqlite3.SQLITE_CORRUPT:
+            return Damaged(
+                f"{file} is damaged ({fault}). Stop writing to it, copy it, and restore a backup "
+                f"or run sqlite3's .recover."
+            )
+        case sqlite3.SQLITE_NOTADB:
+            return Misconfigured(
+                f"{file} is not a SQLite database. Choose another file name, or move it away."
+            )
+        case sqlite3.SQLITE_ERROR if "no such table" in str(fault):
+            return Misconfigured(
+                f"{file} has no Recollect tables ({fault}): it was emptied or replaced while it "
+                f"was open. Run store.migrate(), or open a new store."
+            )
+    if code in (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_CONSTRAINT):
+        return None  # a fault of ours, better seen as it is
+    return Unavailable(f"SQLite could not use {file}: {fault}.", unknown)
+
+
+def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectError | None:
+    state = getattr(fault, "sqlstate", None) or ""
+    text = re.sub(r"\s+", " ", str(fault)).strip()
+    match state:
+        case "57014" | "55P03":
+            return Unavailable(
+                f"{address} did not finish in time: a row was locked by someone else, or the "
+                f"server is overloaded. Nothing was written. Append again, or raise timeout=."
+            )
+        case "42501" | "25006":
+            return Misconfigured(f"{address} does not let this user do that: {text}")
+        case "3D000":
+            return Misconfigured(f"{address}: the database does not exist. Create it first.")
+        case "42P01" | "3F000":
+            return Misconfigured(
+                f"{address} has no Recollect tables where they were expected: {text}. "
+                f"Run store.migrate(), and check schema=."
+            )
+        case "53100" | "53200":
+            return Unavailable(f"{address} has no space left: {text}. Nothing was written.")
+        case "53300" | "57P03":
+            return Unavailable(f"{address} takes no more connections now: {text}")
+    if state.startswith("28") or _REFUSED.search(text):
+        return Misconfigured(f"{address} refused this user or password. Check the URL. ({text})")
+    if _NO_DATABASE.search(text):
+        return Misconfigured(f"{address}: the database does not exist. Create it first.")
+    if lost_connection(fault):
+        outcome = (
+            "Whether it was written is not known; append again with the same ids."
+            if unknown
+            else "Nothing was written."
+        )
+        return Unavailable(f"{address} cannot be reached or went away: {text}. {outcome}", unknown)
+    return None
+
+
+# The server's messages at connecting carry no code that psycopg passes on.
+_REFUSED: Final = re.compile(r"password authentication failed|no password supplied|pg_hba\.conf")
+_NO_DATABASE: Final = re.compile(r'FATAL:\s+database ".*" does not exist')

@@ -1,0 +1,211 @@
+"""What the two databases have in common: opened once, asked from any thread and any loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from recollect.errors import StoreClosed
+from recollect.ledger import migrations
+from recollect.ledger.address import Address
+from recollect.ledger.dialect import Dialect
+from recollect.ledger.faults import explain
+from recollect.ledger.transaction import Facts, Work
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a ledger is to be opened."""
+
+    durability: str
+    schema: str | None
+    migrate: bool
+    timeout: float
+    pool_size: int
+    counter: str
+
+
+class Ledger(ABC):
+    """One database. Constructing it does no I/O; the first work opens it."""
+
+    def __init__(self, address: Address, engine: Any, options: Options) -> None:
+        self.address = address
+        self.options = options
+        self.dialect = Dialect(address.kind, options.schema)
+        self.borrowed = engine is not None
+        self._given_engine = engine
+        self._closed = False
+        self._start()
+
+    def _start(self) -> None:
+        """Everything that must not be shared with another process; made again after a fork."""
+        self._engine: Any = self._given_engine
+        self._lock = threading.Lock()
+        self._facts: Facts | None = None
+        self._threads: ThreadPoolExecutor | None = None
+
+    @property
+    def facts(self) -> Facts | None:
+        """What the database says about itself; None until it is opened."""
+        return self._facts
+
+    def read(self, work: Work[T]) -> T:
+        """Do work that changes nothing, in this thread."""
+        self.open()
+        return self._read(work)
+
+    def write(self, work: Work[T]) -> T:
+        """Do work that changes something, in this thread."""
+        self.open()
+        return self._write(work)
+
+    async def aread(self, work: Work[T]) -> T:
+        """Do work that changes nothing, in a thread of our own."""
+        return await self._hop(self.read, work)
+
+    async def awrite(self, work: Work[T]) -> T:
+        """Do work that changes something, in a thread of our own."""
+        return await self._hop(self.write, work)
+
+    def pulse(self) -> object | None:
+        """A value that moves with every commit by anybody; None where there is no such thing."""
+        return None
+
+    def open(self) -> None:
+        """Connect, migrate where that is wanted, and learn what the database says of itself."""
+        if self._facts is not None and not self._closed:
+            return
+        with self._lock:
+            if self._closed:
+                raise StoreClosed
+            if self._facts is None:
+                with self._explained():
+                    self._connect()
+                    if self.options.migrate:
+                        self._migrate()
+                    else:
+                        migrations.require(self._applied())
+                    self._facts = self._in_transaction(
+                        lambda txn: migrations.learn(txn, self.options.counter)
+                    )
+
+    def migrate(self) -> list[str]:
+        """Bring the tables up to date, and say which steps that took."""
+        with self._lock:
+            if self._closed:
+                raise StoreClosed
+            with self._explained():
+                self._connect()
+                return self._migrate()
+
+    async def amigrate(self) -> list[str]:
+        """Like ``migrate``, in a thread of our own."""
+        return await self._hop(lambda _: self.migrate(), None)
+
+    async def aclose(self) -> None:
+        """Like ``close``; not in a thread of our own, since those are what it waits for."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Close what is ours. What the caller lent is left as it was."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._threads is not None:
+            self._threads.shutdown(wait=True)
+        self._disconnect()
+
+    def forget(self) -> None:
+        """In a child after fork: drop, without closing, what belongs to the parent."""
+        # Closing a parent's SQLite or PostgreSQL connection here would talk to its server or
+        # drop its file locks. Kept alive for good, so that no finalizer does it either.
+        _of_our_parents.append(self.__dict__.copy())
+        self._start()
+
+    def _applied(self) -> set[str]:
+        return self._in_transaction(
+            lambda txn: migrations.applied(txn, self.address.kind, self.options.schema),
+        )
+
+    def _migrate(self) -> list[str]:
+        done: list[str] = []
+        if not migrations.pending(self._applied()):
+            return done  # the usual case takes no lock
+        while name := self._in_transaction(
+            lambda txn: migrations.walk(txn, self.address.kind, self.options.schema)
+        ):
+            done.append(name)
+        return done
+
+    async def _hop(self, do: Callable[[A], T], given: A) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.threads(), do, given)
+
+    def threads(self) -> ThreadPoolExecutor:
+        """As many threads as there are connections: more would only wait for each other."""
+        threads = self._threads
+        if threads is None:
+            with self._lock:
+                if self._closed:
+                    raise StoreClosed
+                if self._threads is None:
+                    self._threads = ThreadPoolExecutor(self.options.pool_size, "recollect")
+                threads = self._threads
+        return threads
+
+    def _explained(self) -> _Explained:
+        return _Explained(self)
+
+    def translate(self, fault: Exception, unknown: bool = False) -> Exception:
+        """A driver's error in our words, chained to it; anything else as it is."""
+        told = explain(fault, self.address, unknown=unknown)
+        if told is None or told is fault:
+            return fault
+        told.__cause__ = fault
+        return told
+
+    @abstractmethod
+    def _connect(self) -> None:
+        """Make engine and pool. May run again after a failure."""
+
+    @abstractmethod
+    def _disconnect(self) -> None: ...
+
+    @abstractmethod
+    def _read(self, work: Work[T]) -> T: ...
+
+    @abstractmethod
+    def _write(self, work: Work[T]) -> T: ...
+
+    @abstractmethod
+    def _in_transaction(self, work: Work[T]) -> T:
+        """Work on a connection of its own while the ledger is being opened."""
+
+
+class _Explained:
+    """Turns a driver's error into one of ours on the way out."""
+
+    __slots__ = ("_ledger",)
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if isinstance(fault, Exception):
+            told = self._ledger.translate(fault)
+            if told is not fault:
+                raise told from fault
+
+
+_of_our_parents: list[dict[str, Any]] = []

@@ -1,0 +1,113 @@
+"""Connections that are kept and handed to one caller at a time.
+
+SQLAlchemy makes them. Its own pool costs 10 µs a checkout on SQLite and 100 µs on PostgreSQL
+(a SQLite tail costs 27 µs), so a store's own connections are checked out once and kept here.
+A caller's engine is borrowed: its connections go back to it after every step.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, PoolProxiedConnection
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A driver's connection with the cursor that is used again and again."""
+
+    proxied: PoolProxiedConnection
+    connection: Any
+    cursor: Any
+    generation: int
+    broken: bool = False
+
+    def usable(self) -> bool:
+        """Whether it is worth trying, as far as can be told without a round trip."""
+        return True
+
+    def discard(self) -> None:
+        """Close it for good: it is broken or too old."""
+        self.proxied.invalidate()
+
+    def give_back(self) -> None:
+        """Return it to the engine it came from."""
+        self.cursor.close()
+        self.proxied.close()
+
+
+class Pool:
+    """At most ``size`` connections, the one used last handed out first."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        prepare: Callable[[PoolProxiedConnection], Held],
+        *,
+        size: int,
+        patience: float,
+        keep: bool,
+    ) -> None:
+        self._engine = engine
+        self._prepare = prepare
+        self._patience = patience
+        self._keep = keep
+        self._slots: queue.LifoQueue[Held | None] = queue.LifoQueue()
+        self._size = size
+        for _ in range(size):
+            self._slots.put(None)
+        self._lock = threading.Lock()
+        self._generation = 0
+
+    @property
+    def generation(self) -> int:
+        """Grows when all connections made before are to be replaced."""
+        return self._generation
+
+    @contextmanager
+    def lend(self) -> Iterator[Held]:
+        """One connection, for one step."""
+        try:
+            held = self._slots.get(timeout=self._patience)
+        except queue.Empty:
+            raise NoFreeConnection("every connection is in use") from None
+        try:
+            if held is not None and (held.generation != self._generation or not held.usable()):
+                held.discard()
+                held = None
+            if held is None:
+                held = self._prepare(self._engine.raw_connection())
+            yield held
+        except BaseException as fault:
+            # What an interrupt cut off in the middle is of no use to the next caller.
+            if held is not None and (held.broken or not isinstance(fault, Exception)):
+                held.discard()
+                held = None
+            raise
+        finally:
+            if held is not None and not self._keep:
+                held.give_back()
+                held = None
+            self._slots.put(held)
+
+    def renew(self) -> None:
+        """From now on hand out new connections only: the server went away under the old ones."""
+        with self._lock:
+            self._generation += 1
+
+    def close(self) -> None:
+        """Close every connection that is not in use; the others as they come back."""
+        self.renew()
+        for _ in range(self._size):
+            try:
+                held = self._slots.get_nowait()
+            except queue.Empty:
+                break
+            if held is not None:
+                held.give_back()

@@ -1,0 +1,198 @@
+"""PostgreSQL through psycopg: one round trip an append, never idle in a transaction."""
+
+from __future__ import annotations
+
+import math
+import select
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+from sqlalchemy import NullPool, PoolProxiedConnection, create_engine
+
+from recollect.errors import Misconfigured
+from recollect.ledger.faults import lost_connection
+from recollect.ledger.ledger import Ledger
+from recollect.ledger.pool import Held, Pool
+from recollect.ledger.transaction import Transaction, Work
+
+try:
+    import psycopg
+except ImportError as fault:
+    raise Misconfigured(
+        'PostgreSQL needs its driver: pip install "recollect[postgres]"'
+    ) from fault
+
+T = TypeVar("T")
+
+_GRACE = 2.0
+"""How long after its own timeout a server may stay silent before we hang up."""
+
+
+class PostgresLedger(Ledger):
+    """One PostgreSQL database."""
+
+    def _start(self) -> None:
+        super()._start()
+        self._pool: Pool | None = None
+
+    def _connect(self) -> None:
+        if self._pool is not None:
+            return
+        if self._engine is None:
+            self._engine = create_engine(
+                self.address.url,
+                poolclass=NullPool,
+                use_native_hstore=False,  # saves a question at every new connection
+                creator=self._new_connection,
+            )
+        self._pool = Pool(
+            self._engine,
+            self._hold,
+            size=self.options.pool_size,
+            patience=self.options.timeout,
+            keep=not self.borrowed,
+        )
+
+    def _new_connection(self) -> Any:
+        arguments = self.address.url.translate_connect_args(username="user", database="dbname")
+        arguments = {**arguments, **self.address.url.query}
+        arguments.setdefault("connect_timeout", str(math.ceil(self.options.timeout)))
+        arguments.setdefault("application_name", "recollect")
+        connection = _PatientConnection.connect(
+            autocommit=True,
+            prepare_threshold=None,  # server-side statements break transaction-mode poolers
+            **arguments,
+        )
+        connection.patience = self.options.timeout + _GRACE
+        milliseconds = int(self.options.timeout * 1000)
+        connection.execute(
+            f"SET statement_timeout = {milliseconds};"
+            f"SET lock_timeout = {milliseconds};"
+            f"SET idle_in_transaction_session_timeout = {milliseconds}"
+        )
+        return connection
+
+    def _hold(self, proxied: PoolProxiedConnection) -> Held:
+        assert self._pool is not None
+        connection: Any = proxied.dbapi_connection
+        held = _HeldPostgres(proxied, connection, None, self._pool.generation)
+        held.autocommit = connection.autocommit
+        connection.autocommit = True
+        held.cursor = connection.cursor(binary=True)
+        return held
+
+    def _disconnect(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+        if self._engine is not None and not self.borrowed:
+            self._engine.dispose()
+
+    def _read(self, work: Work[T]) -> T:
+        return self._perform(work, changes_nothing=True)
+
+    def _write(self, work: Work[T]) -> T:
+        return self._perform(work)
+
+    def _in_transaction(self, work: Work[T]) -> T:
+        return self._perform(work)
+
+    def _perform(self, work: Work[T], changes_nothing: bool = False) -> T:
+        """Run the work; once more if the connection was found dead and nothing can have happened.
+
+        A read can always be done again, and so can a transaction that never came to its COMMIT.
+        A lone statement in autocommit, or a COMMIT, whose answer was lost may have happened:
+        that is said, and only the caller knows enough to go on.
+        """
+        try:
+            return self._attempt(work, changes_nothing)
+        except _LostBeforeAnything:
+            pass
+        try:
+            return self._attempt(work, changes_nothing)
+        except _LostBeforeAnything as again:
+            fault = again.fault
+        raise self.translate(fault) from fault
+
+    def _attempt(self, work: Work[T], changes_nothing: bool) -> T:
+        assert self._pool is not None
+        txn: Transaction | None = None
+        committing = False
+        try:
+            with self._pool.lend() as held:
+                txn = Transaction(held.cursor, self.dialect, self._facts, "BEGIN")
+                try:
+                    answer = work(txn)
+                    if txn.begun:
+                        committing = True
+                        held.cursor.execute("COMMIT")
+                    return answer
+                except Exception as fault:
+                    held.broken = bool(held.connection.closed) or lost_connection(fault)
+                    if txn.begun and not held.broken:
+                        held.cursor.execute("ROLLBACK")
+                    raise
+        except Exception as fault:
+            lost = txn is not None and lost_connection(fault)
+            if lost:
+                self._pool.renew()  # the others were most likely cut off with it
+                if changes_nothing or (txn is not None and txn.begun and not committing):
+                    raise _LostBeforeAnything(fault) from fault
+            told = self.translate(fault, lost)
+            if told is fault:
+                raise
+            raise told from fault
+
+
+class _LostBeforeAnything(Exception):
+    """The connection was lost, and nothing can have happened on it."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+class _HeldPostgres(Held):
+    """Remembers how the connection was, for the caller who lent it."""
+
+    __slots__ = ("autocommit",)
+    autocommit: bool
+
+    def usable(self) -> bool:
+        """False once the server has hung up: 2 µs here save an append of unknown outcome."""
+        if self.connection.closed:
+            return False
+        # Between two statements a server says nothing, except that it goes.
+        readable, _, _ = select.select([self.connection.pgconn.socket], [], [], 0)
+        return not readable
+
+    def give_back(self) -> None:
+        if not self.connection.closed:
+            self.connection.autocommit = self.autocommit
+        Held.give_back(self)
+
+
+class _PatientConnection(psycopg.Connection[Any]):
+    """Hangs up on a server that stays silent: its own timeouts do not fire when it is frozen."""
+
+    patience: float = math.inf
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **kwargs: Any) -> T:
+        """Consume a generator of psycopg's, and stop when it has waited too long."""
+        return super().wait(self._until(gen, time.monotonic() + self.patience), *args, **kwargs)
+
+    def _until(self, gen: Generator[Any, Any, T], deadline: float) -> Generator[Any, Any, T]:
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                # psycopg 3.2 and later come back with "nothing yet" every 0.1 s.
+                if not ready and time.monotonic() > deadline:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(
+                        f"the server has not answered for {self.patience:g} s"
+                    )
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            result: T = end.value
+            return result

@@ -1,0 +1,217 @@
+"""SQLite: one file in WAL mode, one writer a process, many readers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sqlite3
+import threading
+import time
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import NullPool, PoolProxiedConnection, StaticPool, create_engine
+
+from recollect.errors import Misconfigured, StoreClosed, Unavailable
+from recollect.ledger.address import Address
+from recollect.ledger.ledger import Ledger, Options
+from recollect.ledger.pool import Held, Pool
+from recollect.ledger.transaction import Transaction, Work
+from recollect.ledger.writer import LoopJob, Writer
+
+T = TypeVar("T")
+
+# FULL waits for the disk at every commit and survives power loss. NORMAL waits only when the
+# log is folded back into the file: it survives the death of the process, not of the machine.
+SYNCHRONOUS: Final = {"full": "FULL", "normal": "NORMAL"}
+
+
+class SqliteLedger(Ledger):
+    """One SQLite file, or one database in memory."""
+
+    def __init__(self, address: Address, engine: Any, options: Options) -> None:
+        if options.schema is not None:
+            raise Misconfigured("SQLite has no schemas. Leave schema= out, or use another file.")
+        if engine is not None and address.in_memory and not isinstance(engine.pool, StaticPool):
+            raise Misconfigured(
+                "An engine for SQLite in memory needs poolclass=StaticPool and "
+                'connect_args={"check_same_thread": False}, or every connection gets a database '
+                'of its own. Store("sqlite://") does that for you.'
+            )
+        super().__init__(address, engine, options)
+
+    def _start(self) -> None:
+        started_before = getattr(self, "_writer", None) is not None
+        super()._start()
+        self._pool: Pool | None = None
+        self._writer: Writer | None = None
+        self._writing: Held | None = None
+        self._asking: Held | None = None
+        self._asking_lock = threading.Lock()
+        self._orphaned = started_before and self.address.in_memory
+
+    def _connect(self) -> None:
+        if self._writer is not None:
+            return
+        if self._orphaned:
+            raise Unavailable(
+                "This database in memory belongs to the process that forked this one. "
+                "Use a file, or open a new store here."
+            )
+        if self._engine is None:
+            self._engine = create_engine(
+                self.address.url,
+                poolclass=NullPool,
+                connect_args={"check_same_thread": False, "timeout": self.options.timeout},
+            )
+        writing = self._hold(self._engine.raw_connection())
+        try:
+            self._set_up_file(writing.cursor)
+        except BaseException:
+            writing.give_back()
+            raise
+        self._writing = writing
+        self._pool = Pool(
+            self._engine,
+            self._hold,
+            size=self.options.pool_size,
+            patience=self.options.timeout,
+            keep=not self.borrowed,
+        )
+        self._writer = Writer(
+            writing.connection,
+            lambda: Transaction(writing.cursor, self.dialect, self._facts),
+            self.translate,
+            self.options.timeout,
+        )
+
+    def _set_up_file(self, cursor: Any) -> None:
+        if self.address.in_memory:
+            return
+        # Before the first table, or never: erasing has to give pages back to the disk.
+        if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        deadline = time.monotonic() + self.options.timeout
+        for pause in itertools.chain((0.001, 0.003, 0.01), itertools.repeat(0.03)):
+            try:
+                if cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                    cursor.execute("PRAGMA journal_mode = WAL").fetchone()
+                return
+            except sqlite3.OperationalError as fault:
+                # SQLite does not wait for this lock by itself, and ten processes that open an
+                # empty file at once all want it.
+                if fault.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    if fault.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+                        return  # a file that may only be read can still be read
+                    raise
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(pause)
+
+    def _hold(self, proxied: PoolProxiedConnection) -> Held:
+        connection: Any = proxied.dbapi_connection
+        held = _HeldSqlite(proxied, connection, None, self._pool.generation if self._pool else 0)
+        held.isolation_level = connection.isolation_level
+        connection.isolation_level = None  # we say BEGIN ourselves
+        held.cursor = cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(self.options.timeout * 1000)}")
+        cursor.execute(f"PRAGMA synchronous = {SYNCHRONOUS[self.options.durability]}")
+        return held
+
+    def _disconnect(self) -> None:
+        for held in (self._asking, self._writing):
+            if held is not None:
+                held.give_back()
+        self._asking = self._writing = None
+        if self._pool is not None:
+            self._pool.close()
+        if self._engine is not None and not self.borrowed:
+            self._engine.dispose()
+
+    def _read(self, work: Work[T]) -> T:
+        if self.address.in_memory:
+            return self._write(work)  # there is one connection
+        assert self._pool is not None
+        with self._explained(), self._pool.lend() as held:
+            held.cursor.execute("BEGIN")
+            try:
+                return work(Transaction(held.cursor, self.dialect, self._facts))
+            finally:
+                # Nothing was written; and after some errors SQLite has ended it by itself.
+                if held.connection.in_transaction:
+                    held.cursor.execute("ROLLBACK")
+
+    def _write(self, work: Work[T]) -> T:
+        assert self._writer is not None
+        answer: T = self._writer.run(work)
+        return answer
+
+    def _in_transaction(self, work: Work[T]) -> T:
+        return self._write(work)
+
+    async def awrite(self, work: Work[T]) -> T:
+        """Put the work into the writer's queue: 64 waiting tasks share a hop and a commit."""
+        if self._facts is None:
+            await self._hop(lambda _: self.open(), None)
+        writer = self._writer
+        if self._closed or writer is None:
+            raise StoreClosed
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[T] = loop.create_future()
+
+        def answer(job: LoopJob) -> None:
+            try:
+                loop.call_soon_threadsafe(_settle, answered, job)
+            except RuntimeError:
+                pass  # the loop was closed under its task: nobody is left to hear the answer
+
+        job = LoopJob(work, answer, lambda: self._lead_elsewhere(writer))
+        writer.submit(job)
+        try:
+            return await answered
+        except asyncio.CancelledError:
+            writer.drop(job)  # if it has not begun, it will not
+            raise
+
+    def _lead_elsewhere(self, writer: Writer) -> None:
+        self.threads().submit(writer.lead)
+
+    def pulse(self) -> object | None:
+        """Moves with every commit to the file, by any process. 4 µs; None if it cannot be asked.
+
+        The number belongs to the connection that asks, so one is kept for asking and never
+        writes; its identity is part of the answer.
+        """
+        if self.address.in_memory or self._facts is None or self.borrowed:
+            return None
+        with self._asking_lock:
+            try:
+                if self._asking is None:
+                    self._asking = self._hold(self._engine.raw_connection())
+                    # It is asked on event loops too, where nobody may wait for a lock.
+                    self._asking.cursor.execute("PRAGMA busy_timeout = 0")
+                asking = self._asking
+                version = asking.cursor.execute("PRAGMA data_version").fetchone()[0]
+            except sqlite3.Error:
+                # Not knowing is an answer: the caller reads the database, and hears why there.
+                return None
+        return (id(asking), version)
+
+
+class _HeldSqlite(Held):
+    """Remembers how the connection was, for the caller who lent it."""
+
+    __slots__ = ("isolation_level",)
+    isolation_level: Any
+
+    def give_back(self) -> None:
+        self.connection.isolation_level = self.isolation_level
+        Held.give_back(self)
+
+
+def _settle(answered: asyncio.Future[Any], job: LoopJob) -> None:
+    if answered.cancelled():
+        return
+    if job.fault is not None:
+        answered.set_exception(job.fault)
+    else:
+        answered.set_result(job.answer)

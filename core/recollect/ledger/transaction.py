@@ -1,0 +1,93 @@
+"""One transaction, over the driver's own cursor.
+
+SQLAlchemy opens, pools and names connections. Statements go through the driver, because that
+is what makes an append cost little more than its commit: 1.3 times a bare ``sqlite3``
+transaction this way, 2.1 to 2.4 times through SQLAlchemy's own execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from recollect.ledger.address import Kind
+from recollect.ledger.dialect import Dialect
+
+T = TypeVar("T")
+Work = Callable[["Transaction"], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the database says about itself once, when it is opened."""
+
+    store_id: bytes
+    counter: int
+    """The number under which this store's token counter is known there."""
+
+
+class Transaction:
+    """What a unit of work may do: run statements. How it begins and ends is the ledger's.
+
+    On PostgreSQL a work that is one statement runs in autocommit, one round trip. A work of
+    several calls ``begin`` first; on SQLite that is done already.
+    """
+
+    __slots__ = ("_begin", "_cursor", "_dialect", "_facts", "begun")
+
+    def __init__(
+        self,
+        cursor: Any,
+        dialect: Dialect,
+        facts: Facts | None,
+        begin: str | None = None,
+    ) -> None:
+        self._cursor = cursor
+        self._dialect = dialect
+        self._facts = facts
+        self._begin = begin
+        self.begun = False
+
+    @property
+    def facts(self) -> Facts:
+        """What is known since the database was opened."""
+        assert self._facts is not None, "the ledger is opened before any work is done"
+        return self._facts
+
+    @property
+    def kind(self) -> Kind:
+        """Which database this is, for the few statements that differ."""
+        return self._dialect.kind
+
+    def begin(self) -> None:
+        """From here on several statements belong together."""
+        if self._begin is not None and not self.begun:
+            self.begun = True
+            self._cursor.execute(self._begin)
+
+    def first(self, statement: str, values: Mapping[str, object]) -> tuple[Any, ...] | None:
+        """The first row of the answer, if there is one."""
+        self._cursor.execute(self._dialect.render(statement), values)
+        row: tuple[Any, ...] | None = self._cursor.fetchone()
+        return row
+
+    def rows(self, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
+        """All rows of the answer."""
+        self._cursor.execute(self._dialect.render(statement), values)
+        rows: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return rows
+
+    def run(self, statement: str, values: Mapping[str, object] | None = None) -> int:
+        """How many rows the statement changed."""
+        self._cursor.execute(self._dialect.render(statement), values or {})
+        count: int = self._cursor.rowcount
+        return count
+
+    def many(self, statement: str, values: Iterable[Mapping[str, object]]) -> None:
+        """The same statement for many sets of values."""
+        self._cursor.executemany(self._dialect.render(statement), _listed(values))
+
+
+def _listed(values: Iterable[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
+    return values if isinstance(values, list) else list(values)

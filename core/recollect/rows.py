@@ -1,0 +1,76 @@
+"""A session and a message as they are stored: values that ledger, cache and protocol share."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from recollect.version import NOTHING, Version
+
+SEQ_BITS: Final = 32
+LAST_SEQ: Final = 2**SEQ_BITS - 1
+
+
+class SessionRow(NamedTuple):
+    """A session as the database keeps it, locked or not."""
+
+    number: int
+    epoch: int
+    cut_epoch: int
+    """The epoch of the last clear or rewind."""
+    head: int
+
+    @property
+    def version(self) -> Version:
+        return Version(self.epoch, self.head)
+
+
+class Row(NamedTuple):
+    """A message as the database keeps it."""
+
+    seq: int
+    born: int
+    """The epoch in which it was appended."""
+    frame: bytes | None
+    """None for a message that was deleted: its place stays."""
+    id: str | None
+    """The id the caller gave; None where it is derived."""
+    created: int
+    """Microseconds since 1970."""
+    tokens: int
+    counter: int
+    """Which token counter gave that count."""
+
+
+class Entry(NamedTuple):
+    """A message on its way in."""
+
+    frame: bytes
+    id: str | None
+    created: int
+    tokens: int
+    opens_turn: bool
+
+
+class Seen(NamedTuple):
+    """Some of a session's messages, in order, and the version they were seen at."""
+
+    number: int | None
+    """The session's number; None when nothing was ever written to it."""
+    version: Version
+    rows: tuple[Row, ...]
+    complete: bool = False
+    """Whether these are known to be all the messages up to the head."""
+
+    def with_newer(self, newer: Seen, most: int) -> Seen:
+        """These and what came after them, at most so many."""
+        rows = self.rows + newer.rows
+        kept = rows[-most:]
+        return Seen(newer.number, newer.version, kept, self.complete and len(kept) == len(rows))
+
+
+NOTHING_SEEN: Final = Seen(None, NOTHING, (), True)
+
+
+def place(session: int, seq: int) -> int:
+    """The one number that is the key of a message's row."""
+    return (session << SEQ_BITS) | seq

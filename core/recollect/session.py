@@ -1,0 +1,216 @@
+"""A session: what users hold of one conversation.
+
+Each method is one line over a flow of ``protocol.py``, and each has a twin with ``a`` before
+its name; ``tests`` hold the two to the same signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from recollect.coerce import Appendable
+from recollect.message import Message
+from recollect.protocol import UNSET
+from recollect.scope import SessionName
+from recollect.version import SessionInfo, Version
+from recollect.window import Limits, Window
+
+if TYPE_CHECKING:
+    from recollect.store import Store
+
+PAGE = 1_000
+"""How many messages ``scan`` reads at a time."""
+
+
+class Session:
+    """One conversation in a store. Holds no connection and no state: make as many as you like."""
+
+    __slots__ = ("_arun", "_protocol", "_run", "name", "store")
+
+    def __init__(self, store: Store, name: SessionName) -> None:
+        self.store = store
+        self.name = name
+        self._protocol = store._protocol
+        self._run = store._run
+        self._arun = store._arun
+
+    def append(
+        self, messages: Appendable, *, expected: Version | int | None = None
+    ) -> list[Message]:
+        """Make messages durable, all or none, and return them as stored.
+
+        Takes a Message, a mapping, a ``(role, text)`` pair, or a list of these. A message whose
+        id the session already has, with the same content, is returned as it is there and not
+        appended again. With ``expected``, a version or a head, Conflict is raised if the
+        session has moved on, or Cleared if it was cleared or rewound; messages that were read
+        from it before and are gone are then left out.
+        """
+        return self._run(self._protocol.append(self.name, messages, expected))
+
+    async def aappend(
+        self, messages: Appendable, *, expected: Version | int | None = None
+    ) -> list[Message]:
+        """Like ``append``."""
+        return await self._arun(self._protocol.append(self.name, messages, expected))
+
+    def messages(
+        self, *, after: int | None = None, before: int | None = None, limit: int | None = None
+    ) -> list[Message]:
+        """All messages, oldest first, or some of them.
+
+        With ``after``, or with neither, ``limit`` takes the oldest; with ``before`` alone the
+        ones just before it.
+        """
+        return self._run(self._protocol.messages(self.name, after, before, limit))
+
+    async def amessages(
+        self, *, after: int | None = None, before: int | None = None, limit: int | None = None
+    ) -> list[Message]:
+        """Like ``messages``."""
+        return await self._arun(self._protocol.messages(self.name, after, before, limit))
+
+    def tail(self, n: int = 20) -> list[Message]:
+        """The newest n messages, oldest first."""
+        return self._run(self._protocol.tail(self.name, n))
+
+    async def atail(self, n: int = 20) -> list[Message]:
+        """Like ``tail``."""
+        return await self._arun(self._protocol.tail(self.name, n))
+
+    def window(
+        self,
+        *,
+        messages: int | None = None,
+        turns: int | None = None,
+        tokens: int | None = None,
+        repair: bool = False,
+    ) -> Window:
+        """The newest messages within the limits, fit to show a model.
+
+        It begins where a turn begins, keeps a leading system message, and never separates a
+        tool call from its results. Calls whose result never came are reported as ``dangling``;
+        ``repair=True`` answers them in what is returned, never in what is stored.
+        """
+        limits = Limits(messages=messages, turns=turns, tokens=tokens)
+        return self._run(self._protocol.window(self.name, limits, repair))
+
+    async def awindow(
+        self,
+        *,
+        messages: int | None = None,
+        turns: int | None = None,
+        tokens: int | None = None,
+        repair: bool = False,
+    ) -> Window:
+        """Like ``window``."""
+        limits = Limits(messages=messages, turns=turns, tokens=tokens)
+        return await self._arun(self._protocol.window(self.name, limits, repair))
+
+    def scan(self, *, after: int = 0) -> Iterator[Message]:
+        """All messages up to the present head, oldest first, holding only a page in memory.
+
+        Raises Conflict if the session is rewritten meanwhile.
+        """
+        version: Version | None = None
+        while True:
+            version, page = self._run(self._protocol.page(self.name, after, PAGE, version))
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1].seq or 0
+
+    async def ascan(self, *, after: int = 0) -> AsyncIterator[Message]:
+        """Like ``scan``."""
+        version: Version | None = None
+        while True:
+            version, page = await self._arun(self._protocol.page(self.name, after, PAGE, version))
+            for message in page:
+                yield message
+            if len(page) < PAGE:
+                return
+            after = page[-1].seq or 0
+
+    def count(self) -> int:
+        """How many messages there are; deleted ones do not count."""
+        return self.info().messages
+
+    async def acount(self) -> int:
+        """Like ``count``."""
+        return (await self.ainfo()).messages
+
+    def head(self) -> int:
+        """The sequence of the newest message, 0 for none."""
+        return self.version().head
+
+    async def ahead(self) -> int:
+        """Like ``head``."""
+        return (await self.aversion()).head
+
+    def version(self) -> Version:
+        """Where the session stands. Take it before a turn, and pass it as ``expected`` after."""
+        return self._run(self._protocol.version(self.name))
+
+    async def aversion(self) -> Version:
+        """Like ``version``."""
+        return await self._arun(self._protocol.version(self.name))
+
+    def info(self) -> SessionInfo:
+        """Title, metadata, counts and times, without reading a message."""
+        return self._run(self._protocol.info(self.name))
+
+    async def ainfo(self) -> SessionInfo:
+        """Like ``info``."""
+        return await self._arun(self._protocol.info(self.name))
+
+    def update(
+        self, *, title: str | None = UNSET, metadata: Mapping[str, Any] | None = UNSET
+    ) -> SessionInfo:
+        """Set title or metadata, each as a whole; what is left out stays, None takes it away."""
+        return self._run(self._protocol.update(self.name, title, metadata))
+
+    async def aupdate(
+        self, *, title: str | None = UNSET, metadata: Mapping[str, Any] | None = UNSET
+    ) -> SessionInfo:
+        """Like ``update``."""
+        return await self._arun(self._protocol.update(self.name, title, metadata))
+
+    def edit(self, seq: int, message: Appendable) -> Message:
+        """Put another message in the place of one. Its place, id and time stay."""
+        return self._run(self._protocol.edit(self.name, seq, message))
+
+    async def aedit(self, seq: int, message: Appendable) -> Message:
+        """Like ``edit``."""
+        return await self._arun(self._protocol.edit(self.name, seq, message))
+
+    def delete(self, seq: int) -> Message:
+        """Take one message away for good and return it. Its place stays empty."""
+        return self._run(self._protocol.delete(self.name, seq))
+
+    async def adelete(self, seq: int) -> Message:
+        """Like ``delete``."""
+        return await self._arun(self._protocol.delete(self.name, seq))
+
+    def rewind(self, seq: int) -> Version:
+        """Make ``seq`` the newest message: what came after it is gone for good."""
+        return self._run(self._protocol.rewind(self.name, seq))
+
+    async def arewind(self, seq: int) -> Version:
+        """Like ``rewind``."""
+        return await self._arun(self._protocol.rewind(self.name, seq))
+
+    def clear(self) -> Version:
+        """Take all messages away for good. The session, its title and metadata stay."""
+        return self._run(self._protocol.rewind(self.name, 0))
+
+    async def aclear(self) -> Version:
+        """Like ``clear``."""
+        return await self._arun(self._protocol.rewind(self.name, 0))
+
+    def __repr__(self) -> str:
+        return f"Session({self.name} in {self.store!r})"
+
+    def _repr_html_(self) -> str:
+        from recollect.display import session_html
+
+        return session_html(self)

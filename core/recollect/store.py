@@ -1,0 +1,239 @@
+"""The store: one database, and the sessions in it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
+
+from recollect.errors import Misconfigured
+from recollect.flow import Cold, Flow, Hot, Step, arun, run
+from recollect.hot import LocalCache
+from recollect.ledger import Options, ledger_for
+from recollect.protocol import Protocol
+from recollect.scope import AnyName, SessionName, check_owner
+from recollect.session import Session
+from recollect.tokens import CountTokens, named_counter
+from recollect.version import SessionInfo
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+T = TypeVar("T")
+
+DEFAULT_URL = "sqlite:///recollect.db"
+
+
+class Store:
+    """Durable memory for conversations, in one SQLite file or one PostgreSQL database.
+
+    Making one does no I/O: the first use connects and creates the tables. It may be used from
+    any thread, any event loop, and in a child after fork. Every method that does I/O has a twin
+    with ``a`` before its name for use with ``await``.
+    """
+
+    def __init__(
+        self,
+        url: str | PathLike[str] | None = None,
+        *,
+        engine: Engine | None = None,
+        tail: int = 50,
+        durability: Literal["full", "normal"] = "full",
+        compression: Literal["zstd", "none"] = "zstd",
+        schema: str | None = None,
+        migrate: bool = True,
+        timeout: float = 5.0,
+        pool_size: int = 10,
+        token_counter: CountTokens | tuple[str, CountTokens] | None = None,
+    ) -> None:
+        """
+        url            ``sqlite:///file.db`` (the default is recollect.db in this folder),
+                       ``sqlite://`` for memory, ``postgresql://user:password@host/database``
+        engine         your own SQLAlchemy engine instead of a URL; it is never closed
+        tail           how many of a session's newest messages are kept close at hand
+        durability     SQLite: ``full`` survives power loss, ``normal`` the death of the process
+        compression    ``zstd`` or ``none``; may be changed at any time
+        schema         PostgreSQL: where the tables live
+        migrate        create and update the tables by itself at first use
+        timeout        seconds to wait for a lock, a connection or an answer
+        pool_size      connections at the most
+        token_counter  a function of a message, or ``(name, function)``; an estimate by default
+        """
+        if url is not None and engine is not None:
+            raise Misconfigured("Pass a URL or an engine, not both.")
+        _check_choice("durability", durability, ("full", "normal"))
+        _check_choice("compression", compression, ("zstd", "none"))
+        _check_number("tail", tail, 0)
+        _check_number("pool_size", pool_size, 1)
+        if not isinstance(timeout, int | float) or not 0 < timeout < 86_400:
+            raise Misconfigured(f"timeout has to be some seconds, more than 0, not {timeout!r}.")
+        counter = named_counter(token_counter)
+        self._ledger = ledger_for(
+            DEFAULT_URL if url is None and engine is None else url,
+            engine,
+            Options(
+                durability=durability,
+                schema=schema,
+                migrate=migrate,
+                timeout=timeout,
+                pool_size=pool_size,
+                counter=counter.name,
+            ),
+        )
+        self._hot = LocalCache(self._ledger.pulse, messages=tail)
+        self._protocol = Protocol(
+            lambda: self._ledger.facts, compression, counter, hot_messages=tail
+        )
+        _stores.add(self)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+        """The store that the environment names: RECOLLECT_URL, and RECOLLECT_SCHEMA,
+        RECOLLECT_DURABILITY, RECOLLECT_COMPRESSION, RECOLLECT_TIMEOUT, RECOLLECT_POOL_SIZE
+        where they are set. Arguments given here win."""
+        found = os.environ if environ is None else environ
+        for name, convert in _FROM_ENVIRONMENT.items():
+            text = found.get(f"RECOLLECT_{name.upper()}")
+            if text and name not in settings:
+                try:
+                    settings[name] = convert(text)
+                except ValueError:
+                    raise Misconfigured(
+                        f"RECOLLECT_{name.upper()} has to be a number, not {text!r}."
+                    ) from None
+        return cls(**settings)
+
+    def session(self, key: str, *, tenant: str = "", user: str = "", agent: str = "") -> Session:
+        """A handle on one conversation. Does no I/O; an unknown session reads as empty."""
+        return Session(self, SessionName(key=key, tenant=tenant, user=user, agent=agent))
+
+    def sessions(
+        self,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        limit: int = 50,
+        after: SessionInfo | None = None,
+    ) -> list[SessionInfo]:
+        """Sessions in a scope, the one last active first.
+
+        What is left out means the empty name; ``recollect.ANY`` means every one. For the next
+        page pass the last one of this page as ``after``.
+        """
+        check_owner(tenant, user, agent)
+        return self._run(self._protocol.listed(tenant, user, agent, limit, after))
+
+    async def asessions(
+        self,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        limit: int = 50,
+        after: SessionInfo | None = None,
+    ) -> list[SessionInfo]:
+        """Like ``sessions``."""
+        check_owner(tenant, user, agent)
+        return await self._arun(self._protocol.listed(tenant, user, agent, limit, after))
+
+    def migrate(self) -> list[str]:
+        """Bring the tables up to date, and say which steps that took. Safe to run anywhere."""
+        return self._ledger.migrate()
+
+    async def amigrate(self) -> list[str]:
+        """Like ``migrate``."""
+        return await self._ledger.amigrate()
+
+    def close(self) -> None:
+        """Close what is the store's own; what you lent it is left as it was."""
+        self._ledger.close()
+
+    async def aclose(self) -> None:
+        """Like ``close``, without holding up the loop while work in progress ends."""
+        await self._ledger.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"Store({str(self._ledger.address)!r})"
+
+    def _repr_html_(self) -> str:
+        from recollect.display import store_html
+
+        return store_html(self)
+
+    def _run(self, flow: Flow[T]) -> T:
+        return run(flow, self._perform)
+
+    async def _arun(self, flow: Flow[T]) -> T:
+        return await arun(flow, self._aperform)
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Hot(call):
+                return call(self._hot)
+            case Cold(work, writes):
+                return self._ledger.write(work) if writes else self._ledger.read(work)
+            case _:
+                assert_never(step)
+
+    async def _aperform(self, step: Step) -> Any:
+        match step:
+            case Hot(call):
+                answer = call(self._hot)
+                return await answer if inspect.isawaitable(answer) else answer
+            case Cold(work, writes):
+                perform = self._ledger.awrite if writes else self._ledger.aread
+                return await perform(work)
+            case _:
+                assert_never(step)
+
+    def _forget(self) -> None:
+        self._ledger.forget()
+        self._hot.forget()
+
+
+_FROM_ENVIRONMENT = {
+    "url": str,
+    "schema": str,
+    "durability": str,
+    "compression": str,
+    "timeout": float,
+    "pool_size": int,
+}
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in list(_stores):
+        store._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
+    if given not in choices:
+        raise Misconfigured(f"{what} has to be {' or '.join(map(repr, choices))}, not {given!r}.")
+
+
+def _check_number(what: str, given: object, least: int) -> None:
+    if not isinstance(given, int) or isinstance(given, bool) or given < least:
+        raise Misconfigured(f"{what} has to be a whole number from {least} up, not {given!r}.")

@@ -1,0 +1,42 @@
+"""What a reader holds of a session: its version, and what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+
+class Version(NamedTuple):
+    """Where a session stands. Versions of one session are ordered and never used twice."""
+
+    epoch: int
+    """How often the session was rewritten: cleared, rewound, edited, or a message deleted."""
+    head: int
+    """The sequence of the newest message, 0 for none."""
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known about a session without reading its messages."""
+
+    tenant: str
+    user: str
+    agent: str
+    key: str
+    version: Version
+    messages: int
+    """How many messages there are; deleted ones do not count."""
+    turns: int
+    tokens: int
+    """The sum of what the store's token counter gave when each message was appended."""
+    title: str | None
+    metadata: Mapping[str, Any]
+    created_at: datetime | None
+    """None for a session that nothing was ever appended to."""
+    last_active: datetime | None
+
+
+NOTHING = Version(0, 0)
+"""The version of a session that nothing was ever written to."""

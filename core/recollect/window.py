@@ -1,0 +1,299 @@
+"""What of a conversation to show a model: the newest messages that fit, torn nowhere.
+
+A window begins where a turn begins, keeps a leading system message, and never holds a tool
+result without its call or leaves behind a result of a call it holds. When the newest turn alone
+is too long, its question stays and the newest groups of call and results that fit. The newest
+group is always there, even when it alone is over the limit: ``fits`` says so.
+
+Nothing here reads or changes what is stored. The flow in ``protocol.py`` brings older messages
+for as long as ``Cutter.wanted`` asks for them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple, overload
+
+import msgspec
+
+from recollect.errors import Misconfigured
+from recollect.message import Message, ToolCall, ToolResult
+from recollect.tokens import TokenCounter
+from recollect.version import Version
+
+LOOKBACK: Final = 1_000
+"""How many messages beyond the limits are read to find where a turn or a tool call began."""
+_PAGE: Final = 64
+_LARGEST_PAGE: Final = 1_024
+
+NO_RESULT: Final = "[No result of this call was recorded.]"
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The most a window may hold; None is no limit."""
+
+    messages: int | None = None
+    turns: int | None = None
+    tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("messages", "turns", "tokens"):
+            limit = getattr(self, what)
+            if limit is not None and (not isinstance(limit, int) or limit < 1):
+                raise Misconfigured(f"{what} has to be a whole number from 1 up, not {limit!r}.")
+
+
+class Window(Sequence[Message]):
+    """Messages to show a model, and what was noticed about them. Reads like a list."""
+
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        *,
+        version: Version,
+        tokens: int,
+        fits: bool,
+        dangling: Sequence[ToolCall],
+        orphans: Sequence[Message],
+    ) -> None:
+        self.messages = tuple(messages)
+        self.version = version
+        """Where the session stood. Pass it as ``expected`` to append what answers this window."""
+        self.tokens = tokens
+        self.fits = fits
+        """False when the newest group of messages alone is over a limit."""
+        self.dangling = tuple(dangling)
+        """Tool calls whose result never came. Providers refuse these: see ``repair``."""
+        self.orphans = tuple(orphans)
+        """Tool results whose call is not in the session."""
+
+    @overload
+    def __getitem__(self, index: int) -> Message: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Message, ...]: ...
+    def __getitem__(self, index: int | slice) -> Message | tuple[Message, ...]:
+        return self.messages[index]
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def __iter__(self) -> Iterator[Message]:
+        return iter(self.messages)
+
+    def __repr__(self) -> str:
+        return (
+            f"Window({len(self)} messages, {self.tokens} tokens, version={tuple(self.version)}, "
+            f"fits={self.fits}, dangling={len(self.dangling)}, orphans={len(self.orphans)})"
+        )
+
+
+class _Pairs(NamedTuple):
+    """Which tool results belong to which calls, by position."""
+
+    matched: list[tuple[int, int]]
+    """(call, result), where the result comes later."""
+    dangling: list[tuple[int, ToolCall]]
+    orphans: list[int]
+
+
+def pair(messages: Sequence[Message]) -> _Pairs:
+    """Match results to calls. An id used twice belongs to the nearest call still open."""
+    open_calls: defaultdict[str | None, list[tuple[int, ToolCall]]] = defaultdict(list)
+    matched: list[tuple[int, int]] = []
+    orphans: list[int] = []
+    for i, message in enumerate(messages):
+        for answered in _answers(message):
+            if calls := open_calls[answered]:
+                matched.append((calls.pop()[0], i))
+            else:
+                orphans.append(i)
+        for call in message.tool_calls:
+            open_calls[call.id].append((i, call))
+    dangling = sorted(
+        (found for calls in open_calls.values() for found in calls), key=lambda found: found[0]
+    )
+    return _Pairs(matched, dangling, orphans)
+
+
+def _answers(message: Message) -> Iterator[str | None]:
+    """The ids of the calls this message answers."""
+    if message.role == "tool" or message.tool_call_id is not None:
+        yield message.tool_call_id
+    for block in message.content:
+        if isinstance(block, ToolResult):
+            yield block.tool_call_id
+
+
+class Cutter:
+    """Decides where a window begins, asking for older messages until it knows."""
+
+    def __init__(self, limits: Limits, counter: TokenCounter) -> None:
+        self._limits = limits
+        self._counter = counter
+
+    def start(
+        self,
+        version: Version,
+        newest: Sequence[Message],
+        opening: Sequence[Message],
+        complete: bool,
+    ) -> None:
+        """Begin with the newest messages and the session's first one."""
+        self._version = version
+        self._complete = complete
+        self._body = list(newest)
+        self._opening = [m for m in opening[:1] if m.role == "system"]
+        self._settle()
+
+    @property
+    def first_seq(self) -> int:
+        """The oldest message brought so far."""
+        return self._first_seq
+
+    def add_older(self, messages: Sequence[Message], reached_start: bool) -> None:
+        """Take the messages just before the oldest so far."""
+        self._body[:0] = messages
+        self._complete = self._complete or reached_start
+        self._settle()
+
+    def wanted(self) -> int:
+        """How many older messages are needed to decide; 0 when none are."""
+        if self._complete or not self._body:
+            return 0
+        page = min(max(_PAGE, len(self._body)), _LARGEST_PAGE)
+        if self._reach == 0:
+            return page  # everything so far fits: there may be room for more
+        if self._reach < LOOKBACK and self._undecided():
+            return page
+        return 0
+
+    def window(self, repair: bool) -> Window:
+        """The messages from the cut on; with ``repair``, what a provider would refuse mended."""
+        chosen, fits = self._choose()
+        messages = [*self._opening, *chosen]
+        pairs = pair(messages)
+        dangling = [call for _, call in pairs.dangling]
+        orphans = [messages[i] for i in pairs.orphans]
+        if repair:
+            messages = _repaired(messages, pairs)
+        return Window(
+            messages,
+            version=self._version,
+            tokens=sum(map(self._tokens, messages)),
+            fits=fits,
+            dangling=dangling,
+            orphans=orphans,
+        )
+
+    def _settle(self) -> None:
+        """What is known about the messages so far: pairs, and how far back the limits reach."""
+        self._first_seq = self._body[0].seq or 0 if self._body else 0
+        if self._opening and self._body and self._body[0].seq == self._opening[0].seq:
+            del self._body[0]  # it is kept apart, since it stays whatever is cut
+            self._complete = True
+        self._pairs = pair(self._body)
+        # No window may begin in (call, result], nor where a turn's question is unknown.
+        self._forbidden: set[int] = set()
+        for call, result in self._pairs.matched:
+            self._forbidden.update(range(call + 1, result + 1))
+        self._reach = self._within(self._opening, len(self._body))
+
+    def _within(self, beside: Sequence[Message], end: int) -> int:
+        """The smallest index from which everything up to ``end`` fits, with what stands beside."""
+        limits = self._limits
+        count = len(beside)
+        tokens = sum(map(self._tokens, beside))
+        turns = 0
+        i = end
+        while i > 0:
+            message = self._body[i - 1]
+            count += 1
+            tokens += self._tokens(message) if limits.tokens is not None else 0
+            turns += message.role == "user"
+            if (
+                (limits.messages is not None and count > limits.messages)
+                or (limits.turns is not None and turns > limits.turns)
+                or (limits.tokens is not None and tokens > limits.tokens)
+            ):
+                break
+            i -= 1
+        return i
+
+    def _undecided(self) -> bool:
+        """Whether older messages could still change the choice."""
+        question = self._question()
+        if question is None:
+            return True
+        starts = self._starts()
+        first = starts[0] if starts else question
+        return any(result >= first for result in self._pairs.orphans)
+
+    def _starts(self) -> list[int]:
+        """Where turns begin within reach and nothing is torn, the longest window first."""
+        return [
+            i
+            for i in range(self._reach, len(self._body))
+            if i not in self._forbidden
+            and (self._body[i].role == "user" or (i == 0 and self._complete))
+        ]
+
+    def _question(self) -> int | None:
+        """The message that opened the newest turn."""
+        for i in reversed(range(len(self._body))):
+            if self._body[i].role == "user":
+                return i
+        return None
+
+    def _choose(self) -> tuple[list[Message], bool]:
+        if not self._body:
+            return [], self._fits([])
+        if starts := self._starts():
+            chosen = self._body[starts[0] :]
+            return chosen, self._fits(chosen)
+        # The newest turn alone is too long: its question, and the newest groups that fit.
+        question = self._question()
+        kept = [] if question is None else [self._body[question]]
+        after = -1 if question is None else question
+        reach = max(self._within([*self._opening, *kept], len(self._body)), after + 1)
+        legal = [i for i in range(after + 1, len(self._body)) if i not in self._forbidden]
+        start = next((i for i in legal if i >= reach), legal[-1] if legal else len(self._body))
+        chosen = [*kept, *self._body[start:]]
+        return chosen, self._fits(chosen)
+
+    def _fits(self, chosen: Sequence[Message]) -> bool:
+        limits = self._limits
+        messages = [*self._opening, *chosen]
+        return not (
+            (limits.messages is not None and len(messages) > limits.messages)
+            or (limits.turns is not None and sum(m.role == "user" for m in chosen) > limits.turns)
+            or (limits.tokens is not None and sum(map(self._tokens, messages)) > limits.tokens)
+        )
+
+    def _tokens(self, message: Message) -> int:
+        # None where another counter counted: stored counts are trusted under one name only.
+        return self._counter(message) if message.tokens is None else message.tokens
+
+
+def _repaired(messages: Sequence[Message], pairs: _Pairs) -> list[Message]:
+    """A copy in which every call has a result and every result a call."""
+    missing: defaultdict[int, list[ToolCall]] = defaultdict(list)
+    last_result = {call: result for call, result in sorted(pairs.matched)}
+    for i, call in pairs.dangling:
+        missing[last_result.get(i, i)].append(call)
+    orphans = set(pairs.orphans)
+    repaired: list[Message] = []
+    for i, message in enumerate(messages):
+        if i not in orphans:
+            repaired.append(message)
+        repaired.extend(
+            Message(
+                "tool",
+                NO_RESULT,
+                name=call.name,
+                tool_call_id=call.id,
+                metadata={"recollect": "repaired"},
+            )
+            for call in missing[i]
+        )
+    return repaired
