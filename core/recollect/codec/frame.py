@@ -33,8 +33,9 @@ HEADER: Final = 6
 
 LARGEST: Final = 64 * 2**20
 """The most bytes one message may take, uncompressed."""
-# Below this zstd saves nothing on real dialogue, and costs 5 µs to find out.
-_WORTH_COMPRESSING: Final = 96
+# Rows are kept for quick appends and tails; what is old is compressed together, and better.
+# At 100 bytes zstd saves a fifth and costs 15 µs to write and 5 µs to read.
+_WORTH_COMPRESSING: Final = 400
 _LEVEL: Final = 3
 
 _CONTENT_FIELDS: Final = 7  # role to native

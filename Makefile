@@ -1,0 +1,37 @@
+# Every target sets up the project's own .venv by itself; see scripts/venv.sh.
+
+.PHONY: help demo test check lint format types clean venv-core venv-dev
+# Lint, types and tests would only get in each other's way.
+.NOTPARALLEL:
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: venv-core  ## a support conversation over three days, in one SQLite file
+	@.venv/bin/python examples/three_days.py
+
+test: venv-dev  ## the whole suite, against real servers (ARGS="-k name" to choose)
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: lint types test  ## what has to pass before a change is taken
+
+lint: venv-dev  ## ruff: rules and formatting
+	@.venv/bin/python -m ruff check
+	@.venv/bin/python -m ruff format --check
+
+format: venv-dev  ## let ruff fix what it can
+	@.venv/bin/python -m ruff check --fix
+	@.venv/bin/python -m ruff format
+
+types: venv-dev  ## mypy, strict
+	@.venv/bin/python -m mypy
+
+clean:  ## remove .venv and everything that was built or cached
+	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv-core:
+	@scripts/venv.sh core
+
+venv-dev:
+	@scripts/venv.sh dev

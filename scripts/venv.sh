@@ -1,0 +1,95 @@
+#!/bin/sh
+# Sets up the project's own .venv, and does nothing when it is up to date.
+#
+#     scripts/venv.sh core    Recollect alone
+#     scripts/venv.sh dev     Recollect and what the tests need
+#
+# Uses uv where it is on PATH, else python3 -m venv and pip. PYTHON=… names an interpreter.
+set -eu
+
+want=$1
+CDPATH='' cd -- "$(dirname -- "$0")/.."
+here=$(pwd -P)
+
+complain() {
+    echo "$1" >&2
+    exit 1
+}
+
+is_new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
+
+can_make_venv() {
+    "$1" -c 'import ensurepip, venv' >/dev/null 2>&1
+}
+
+has_uv() {
+    command -v uv >/dev/null 2>&1
+}
+
+# A stamp holds the path of its checkout: in a copy of the folder, .venv still points at the original.
+is_fresh() {
+    stamp=.venv/.$1
+    [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$here" ] &&
+        [ -z "$(find pyproject.toml -newer "$stamp")" ]
+}
+
+# A .venv made by uv has no pip in it, which matters once uv is gone.
+is_usable() {
+    is_new_enough .venv/bin/python &&
+        { has_uv || .venv/bin/python -c 'import pip' >/dev/null 2>&1; }
+}
+
+find_python() {
+    too_bare=
+    for python in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python; do
+        is_new_enough "$python" || continue
+        if has_uv || can_make_venv "$python"; then
+            return 0
+        fi
+        too_bare=${too_bare:-$python}
+    done
+    python=
+}
+
+make_venv() {
+    find_python
+    if has_uv; then
+        rm -rf .venv
+        uv venv --quiet --python "${python:->=3.11}" .venv
+    elif [ -n "$python" ]; then
+        "$python" -m venv --clear .venv
+    elif [ -n "$too_bare" ]; then
+        complain "$too_bare cannot make a virtual environment: install its venv module (Debian, Ubuntu: apt install python3-venv) or uv, then try again."
+    else
+        complain "Recollect needs Python 3.11 or newer and found none on PATH: install one, or uv (which brings its own), then try again."
+    fi
+}
+
+install() {
+    if has_uv; then
+        uv pip install --quiet --python .venv/bin/python "$@"
+    else
+        PIP_ROOT_USER_ACTION=ignore .venv/bin/python -m pip install \
+            --quiet --quiet --no-input --disable-pip-version-check "$@"
+    fi
+}
+
+case $want in
+core) requirement=. extras= ;;
+dev) requirement=.[dev] extras=' and what the tests need (a minute or so)' ;;
+*) complain "usage: scripts/venv.sh core|dev" ;;
+esac
+
+if is_new_enough .venv/bin/python; then
+    is_fresh "$want" && exit 0
+    # What the tests need includes the core.
+    [ "$want" = core ] && is_fresh dev && exit 0
+fi
+
+is_usable || make_venv
+echo "Installing Recollect$extras into .venv"
+rm -f ".venv/.$want"
+install --editable "$requirement"
+echo "$here" >".venv/.$want"

@@ -1,0 +1,134 @@
+"""Fixtures for real servers, started when a test first asks for one."""
+
+import itertools
+import platform
+import sqlite3
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from typing import NoReturn
+
+import psycopg
+import pytest
+import redis
+
+from tests.servers.binaries import Binaries, External, Missing
+from tests.servers.postgres import (
+    OwnPostgres,
+    PostgresServer,
+    find_postgres,
+    find_postgres_binaries,
+)
+from tests.servers.redis import OwnRedis, RedisServer, find_redis, find_redis_binaries
+
+# Here the wheels of the dev extra carry both servers, so a server that is missing is a mistake.
+MUST_RUN = (
+    sys.platform == "linux"
+    and platform.machine() == "x86_64"
+    and platform.python_implementation() == "CPython"
+    and sys.version_info[:2] == (3, 11)
+)
+
+
+def pytest_report_header() -> list[str]:
+    return [
+        f"PostgreSQL: {_describe_postgres()}",
+        f"Redis: {_describe_redis()}",
+        f"SQLite: {sqlite3.sqlite_version}, Python's own; SQLAlchemy {version('sqlalchemy')}",
+    ]
+
+
+def _describe_postgres() -> str:
+    found = find_postgres()
+    if isinstance(found, External):
+        try:
+            return f"{PostgresServer(found.url).version}, from {found.variable}"
+        except psycopg.Error:
+            return f"the server in {found.variable} cannot be reached"
+    return _describe(found)
+
+
+def _describe_redis() -> str:
+    found = find_redis()
+    if isinstance(found, External):
+        try:
+            return f"{RedisServer(found.url).version}, from {found.variable}"
+        except redis.RedisError:
+            return f"the server in {found.variable} cannot be reached"
+    return _describe(found)
+
+
+def _describe(found: Binaries | Missing) -> str:
+    if isinstance(found, Binaries):
+        return f"{found.version}, from {found.origin}"
+    return f"not found ({found.reason}): these tests {'fail' if MUST_RUN else 'are skipped'}"
+
+
+def _do_without(server: str, missing: Missing) -> NoReturn:
+    reason = f"{server} not found: {missing.reason}"
+    if MUST_RUN:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this session; take `postgres_url` for a database of one's own."""
+    found = find_postgres()
+    if isinstance(found, Missing):
+        _do_without("PostgreSQL", found)
+    server = PostgresServer(found.url) if isinstance(found, External) else OwnPostgres(found)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+_database_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of an empty database, dropped afterwards."""
+    name = str(next(_database_numbers))
+    yield postgres.create_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[OwnPostgres]:
+    """A PostgreSQL for one test, which may stop it and start it again."""
+    found = find_postgres_binaries()
+    if isinstance(found, Missing):
+        _do_without("PostgreSQL", found)
+    server = OwnPostgres(found)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The Redis of this session."""
+    found = find_redis()
+    if isinstance(found, Missing):
+        _do_without("Redis", found)
+    server = RedisServer(found.url) if isinstance(found, External) else OwnRedis(found)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def own_redis() -> Iterator[OwnRedis]:
+    """A Redis for one test, which may stop, pause or flush it."""
+    found = find_redis_binaries()
+    if isinstance(found, Missing):
+        _do_without("Redis", found)
+    server = OwnRedis(found)
+    try:
+        yield server
+    finally:
+        server.close()

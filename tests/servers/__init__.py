@@ -1,0 +1,1 @@
+"""Real PostgreSQL and Redis servers for the tests: found, started, stopped, removed."""

