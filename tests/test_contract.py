@@ -15,6 +15,12 @@ from tests.servers.postgres import PostgresServer
 _schemas = itertools.count(1)
 
 
+@pytest.fixture(scope="module")
+def database(postgres: PostgresServer) -> Iterator[str]:
+    yield postgres.create_database("contract")
+    postgres.drop_database("contract")
+
+
 class TestSqliteFile(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
@@ -30,12 +36,6 @@ class TestSqliteInMemory(StoreContract):
 
 
 class TestPostgres(StoreContract):
-    @pytest.fixture(scope="class")
-    def database(self, postgres: PostgresServer) -> Iterator[str]:
-        name = f"contract{next(_schemas)}"
-        yield postgres.create_database(name)
-        postgres.drop_database(name)
-
     @pytest.fixture
     def store(self, database: str) -> Iterator[Store]:
         # A schema of its own is as good as a database, and made ten times as fast.

@@ -201,6 +201,13 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
         """The tools this message asks for. They live in ``content`` and nowhere else."""
         return tuple(block for block in self.content if isinstance(block, ToolCall))
 
+    @property
+    def opens_turn(self) -> bool:
+        """Whether a turn begins here: a user speaks, rather than handing in tool results."""
+        return self.role == "user" and not any(
+            isinstance(block, ToolResult) for block in self.content
+        )
+
     def __repr__(self) -> str:
         shown = ", ".join(
             f"{name}={value!r}"

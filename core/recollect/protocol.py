@@ -91,9 +91,7 @@ class Protocol:
             # Even where this attempt wrote nothing, the first may have.
             raise Unavailable(str(lost), outcome_unknown=True) from again
 
-    def _encoded(
-        self, given: Sequence[Message], at: int
-    ) -> tuple[list[Entry], list[Message]]:
+    def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
         entries: list[Entry] = []
         contents: list[Message] = []
         for i, message in enumerate(given):
@@ -105,7 +103,7 @@ class Protocol:
                 raise InvalidMessage(f"message {i}: {fault}") from fault
             created = at if message.created_at is None else microseconds(message.created_at)
             tokens = self._counter(content)
-            entries.append(Entry(frame, message.id, created, tokens, content.role == "user"))
+            entries.append(Entry(frame, message.id, created, tokens, content.opens_turn))
             contents.append(content)
         return entries, contents
 
@@ -128,7 +126,9 @@ class Protocol:
         if n <= self._hot_messages:
             near = yield from self._near(name)
             if n <= len(near.rows) or near.complete:
-                return self._built.messages(near, near.rows[len(near.rows) - min(n, len(near.rows)) :])
+                return self._built.messages(
+                    near, near.rows[len(near.rows) - min(n, len(near.rows)) :]
+                )
         seen = yield from self._cold(name, limit=n, newest=True)
         return self._built.messages(seen, seen.rows)
 
@@ -179,9 +179,7 @@ class Protocol:
                 )
                 if older.version.epoch != near.version.epoch:
                     break  # rewritten between two reads: the pieces do not belong together
-                cutter.add_older(
-                    self._built.messages(older, older.rows), len(older.rows) < wanted
-                )
+                cutter.add_older(self._built.messages(older, older.rows), len(older.rows) < wanted)
             else:
                 return cutter.window(repair)
         raise Conflict(
@@ -253,9 +251,10 @@ class Protocol:
         """The tail as it is now, reading only what came after what is held."""
         most = self._hot_messages
         if held is not None:
-            newer = rows_of.seen(
-                txn, name, after=held.version.head, limit=most, newest=True
-            ) or NOTHING_SEEN
+            newer = (
+                rows_of.seen(txn, name, after=held.version.head, limit=most, newest=True)
+                or NOTHING_SEEN
+            )
             if newer.version.epoch == held.version.epoch and newer.number == held.number:
                 return held.with_newer(newer, most)
         seen = rows_of.seen(txn, name, limit=most, newest=True)
@@ -420,24 +419,18 @@ class _Batch(NamedTuple):
         if fresh:
             self._refuse_unexpected(session)
             entries = [self.entries[i] for i in fresh]
-            rows = dict(
-                zip(fresh, rows_of.insert(txn, session, entries, self.token), strict=True)
-            )
+            rows = dict(zip(fresh, rows_of.insert(txn, session, entries, self.token), strict=True))
             sessions.advance(txn, session, entries, self.at)
         found = {**there, **rows}
         found.update({i: found[first] for i, first in same_as.items()})
-        return _Stored(
-            session.number, [(i, found[i], i in rows) for i in sorted(found)]
-        )
+        return _Stored(session.number, [(i, found[i], i in rows) for i in sorted(found)])
 
     def _finder(
         self, txn: Transaction, session: SessionRow
     ) -> Callable[[str], tuple[bool, Row | None]]:
         """Looks an id up: whether this session ever had it, and its row if there is one."""
         prefix = ids.prefix(txn.facts.store_id, session.number)
-        born = {
-            e.id: ids.parse(prefix, e.id) for e in self.entries if e.id is not None
-        }
+        born = {e.id: ids.parse(prefix, e.id) for e in self.entries if e.id is not None}
         given = [name for name, place in born.items() if place is None]
         rows = rows_of.with_ids(txn, session, given) if given and session.head else {}
 
@@ -534,4 +527,3 @@ def _count(what: str, n: object) -> int:
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
         raise Misconfigured(f"{what} has to be a whole number from 0 up, not {n!r}.")
     return min(n, LAST_SEQ)
-

@@ -210,7 +210,7 @@ class Cutter:
             message = self._body[i - 1]
             count += 1
             tokens += self._tokens(message) if limits.tokens is not None else 0
-            turns += message.role == "user"
+            turns += message.opens_turn
             if (
                 (limits.messages is not None and count > limits.messages)
                 or (limits.turns is not None and turns > limits.turns)
@@ -235,13 +235,13 @@ class Cutter:
             i
             for i in range(self._reach, len(self._body))
             if i not in self._forbidden
-            and (self._body[i].role == "user" or (i == 0 and self._complete))
+            and (self._body[i].opens_turn or (i == 0 and self._complete))
         ]
 
     def _question(self) -> int | None:
         """The message that opened the newest turn."""
         for i in reversed(range(len(self._body))):
-            if self._body[i].role == "user":
+            if self._body[i].opens_turn:
                 return i
         return None
 
@@ -266,7 +266,7 @@ class Cutter:
         messages = [*self._opening, *chosen]
         return not (
             (limits.messages is not None and len(messages) > limits.messages)
-            or (limits.turns is not None and sum(m.role == "user" for m in chosen) > limits.turns)
+            or (limits.turns is not None and sum(m.opens_turn for m in chosen) > limits.turns)
             or (limits.tokens is not None and sum(map(self._tokens, messages)) > limits.tokens)
         )
 

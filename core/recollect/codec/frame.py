@@ -38,7 +38,7 @@ LARGEST: Final = 64 * 2**20
 _WORTH_COMPRESSING: Final = 400
 _LEVEL: Final = 3
 
-_CONTENT_FIELDS: Final = 7  # role to native
+_DEFAULTS: Final = (None, (), None, None, None, {}, {})  # role to native; a role is always there
 _decoder = values.decoder_for(Message)
 
 
@@ -119,7 +119,7 @@ def _content(message: Message) -> tuple[Any, ...]:
         values.tag(message.metadata, "metadata"),
         values.tag(message.native, "native"),
     ]
-    while len(given) > 1 and given[-1] in (None, {}, ()):
+    while len(given) > 1 and given[-1] == _DEFAULTS[len(given) - 1]:
         given.pop()
     return tuple(given)
 

@@ -68,11 +68,11 @@ class Ledger(ABC):
         return self._write(work)
 
     async def aread(self, work: Work[T]) -> T:
-        """Do work that changes nothing, in a thread of our own."""
+        """Like ``read``, in a thread of our own."""
         return await self._hop(self.read, work)
 
     async def awrite(self, work: Work[T]) -> T:
-        """Do work that changes something, in a thread of our own."""
+        """Like ``write``, in a thread of our own."""
         return await self._hop(self.write, work)
 
     def pulse(self) -> object | None:

@@ -19,9 +19,7 @@ from recollect.ledger.transaction import Transaction, Work
 try:
     import psycopg
 except ImportError as fault:
-    raise Misconfigured(
-        'PostgreSQL needs its driver: pip install "recollect[postgres]"'
-    ) from fault
+    raise Misconfigured('PostgreSQL needs its driver: pip install "recollect[postgres]"') from fault
 
 T = TypeVar("T")
 

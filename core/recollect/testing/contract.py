@@ -231,9 +231,7 @@ class StoreContract:
         store.session("chat", user="ada").delete(5)
         assert seqs(list(chat.scan())) == [1, 2, 3, 4, 6, 7, 8, 9, 10]
 
-    def test_a_scan_notices_a_rewrite(
-        self, store: Store, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_scan_notices_a_rewrite(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("recollect.session.PAGE", 2)
         chat = store.session("chat", user="ada")
         chat.append([("user", str(n)) for n in range(6)])

@@ -1,0 +1,255 @@
+"""A window is what a model can be shown: within its limits, and torn nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from recollect import Message, Misconfigured, Store, Text, ToolCall, ToolResult, Version, Window
+from recollect import window as windows
+from recollect.tokens import ESTIMATE
+from recollect.window import Cutter, Limits, pair
+
+
+def numbered(given: Sequence[Message]) -> list[Message]:
+    return [replace(m, seq=i, tokens=m.tokens or 10) for i, m in enumerate(given, 1)]
+
+
+def cut(
+    session: Sequence[Message], near: int, repair: bool = False, **limits: int | None
+) -> Window:
+    """What the flow in protocol.py does, over a list."""
+    cutter = Cutter(Limits(**limits), ESTIMATE)
+    tail = session[max(0, len(session) - near) :]
+    cutter.start(Version(0, len(session)), tail, session[:1], len(tail) == len(session))
+    while wanted := cutter.wanted():
+        before = [m for m in session if (m.seq or 0) < cutter.first_seq]
+        older = before[max(0, len(before) - wanted) :]
+        cutter.add_older(older, len(older) < wanted)
+    return cutter.window(repair)
+
+
+def says(window: Window) -> list[str]:
+    return [f"{m.role[0]}{m.seq}" for m in window]
+
+
+def conversation(pattern: str) -> list[Message]:
+    """s system, u user, a assistant, c a call, r its result, d a call never answered,
+    o a result nobody asked for, p two calls at once, q and w their results."""
+    messages: list[Message] = []
+    call = 0
+    for letter in pattern:
+        match letter:
+            case "s" | "u" | "a":
+                role = {"s": "system", "u": "user", "a": "assistant"}[letter]
+                messages.append(Message(role, letter))
+            case "c" | "d":
+                call += 1
+                messages.append(Message("assistant", [ToolCall("f", {}, f"{letter}{call}")]))
+            case "r":
+                messages.append(Message("tool", "r", tool_call_id=f"c{call}"))
+            case "p":
+                call += 1
+                calls = [ToolCall("f", {}, f"q{call}"), ToolCall("g", {}, f"w{call}")]
+                messages.append(Message("assistant", calls))
+            case "q" | "w":
+                messages.append(Message("tool", letter, tool_call_id=f"{letter}{call}"))
+            case "o":
+                messages.append(Message("tool", "o", tool_call_id="nobody"))
+    return numbered(messages)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limits", "expected"),
+    [
+        ("uaua", {}, "u1 a2 u3 a4"),
+        ("uaua", {"messages": 4}, "u1 a2 u3 a4"),
+        ("uaua", {"messages": 3}, "u3 a4"),
+        ("uaua", {"turns": 1}, "u3 a4"),
+        ("uaua", {"tokens": 20}, "u3 a4"),
+        ("uaua", {"tokens": 39}, "u3 a4"),
+        ("suaua", {"messages": 3}, "s1 u4 a5"),
+        ("suaua", {"turns": 1}, "s1 u4 a5"),
+        ("suaua", {"tokens": 30}, "s1 u4 a5"),
+        ("auaua", {"turns": 2}, "a1 u2 a3 u4 a5"),
+        ("auaua", {"messages": 4}, "u2 a3 u4 a5"),
+        ("ucra", {"messages": 4}, "u1 a2 t3 a4"),
+        # The newest turn is too long: its question, and the newest groups that fit.
+        ("ucra", {"messages": 3}, "u1 a4"),
+        ("ucracra", {"messages": 4}, "u1 a5 t6 a7"),
+        ("ucracra", {"messages": 3}, "u1 a7"),
+        ("upqwa", {"messages": 4}, "u1 a5"),
+        ("upqw", {"messages": 4}, "u1 a2 t3 t4"),
+        ("uu", {"messages": 1}, "u2"),
+    ],
+)
+def test_where_a_window_begins(pattern: str, limits: Any, expected: str) -> None:
+    window = cut(conversation(pattern), near=100, **limits)
+    assert " ".join(says(window)) == expected
+    assert window.fits
+
+
+@pytest.mark.parametrize(
+    ("pattern", "limits", "expected"),
+    [
+        ("upqw", {"messages": 2}, "u1 a2 t3 t4"),
+        ("u", {"tokens": 3}, "u1"),
+        ("su", {"messages": 1}, "s1 u2"),
+    ],
+)
+def test_the_newest_group_stays_and_the_overrun_is_said(
+    pattern: str, limits: Any, expected: str
+) -> None:
+    window = cut(conversation(pattern), near=100, **limits)
+    assert " ".join(says(window)) == expected
+    assert not window.fits
+
+
+def test_dangling_calls_are_reported_and_repaired_only_on_request() -> None:
+    session = conversation("udau")
+    window = cut(session, near=9)
+    assert [call.id for call in window.dangling] == ["d1"]
+    assert says(window) == ["u1", "a2", "a3", "u4"]
+    mended = cut(session, near=9, repair=True)
+    assert says(mended) == ["u1", "a2", "tNone", "a3", "u4"]
+    assert mended[2].tool_call_id == "d1"
+    assert not pair(mended.messages).dangling
+
+
+def test_one_of_two_parallel_results_missing_is_mended_after_the_other() -> None:
+    mended = cut(conversation("upqu"), near=9, repair=True)
+    assert [(m.role, m.tool_call_id) for m in mended][1:4] == [
+        ("assistant", None),
+        ("tool", "q1"),
+        ("tool", "w1"),
+    ]
+
+
+def test_a_result_nobody_asked_for_is_reported_and_left_out_on_request() -> None:
+    window = cut(conversation("uoau"), near=9)
+    assert [m.seq for m in window.orphans] == [2]
+    assert says(cut(conversation("uoau"), near=9, repair=True)) == ["u1", "a3", "u4"]
+
+
+def test_an_id_used_twice_belongs_to_the_nearest_call() -> None:
+    one = [Message("assistant", [ToolCall("f", {}, "x")]), Message("tool", "1", tool_call_id="x")]
+    assert pair([*one, *one]).matched == [(0, 1), (2, 3)]
+
+
+def test_results_among_the_blocks_count_as_results() -> None:
+    session = numbered(
+        [
+            Message("user", "q"),
+            Message("assistant", [ToolCall("f", {}, "x")]),
+            Message("user", [ToolResult("x", [Text("5")])]),
+            Message("assistant", "five"),
+        ]
+    )
+    window = cut(session, near=9, turns=1)
+    assert not window.orphans
+    assert says(window) == ["u1", "a2", "u3", "a4"]
+
+
+letters = st.lists(
+    st.sampled_from(["u", "a", "ua", "cr", "cra", "pqw", "pwq", "p", "d", "o", "s", "pq"]),
+    max_size=25,
+).map("".join)
+limit = st.none() | st.integers(1, 30)
+
+
+@given(letters, limit, limit, st.none() | st.integers(1, 200), st.integers(1, 30))
+def test_windows_are_never_torn(
+    pattern: str, messages: int | None, turns: int | None, tokens: int | None, near: int
+) -> None:
+    session = conversation(pattern)
+    limits = {"messages": messages, "turns": turns, "tokens": tokens}
+    window = cut(session, near, **limits)
+    chosen = [m.seq for m in window]
+
+    assert chosen == sorted(set(chosen)), "in order, nothing twice"
+    if session:
+        assert chosen[-1] == session[-1].seq, "the newest message is always there"
+        if session[0].role == "system":
+            assert chosen[0] == 1, "a leading system message stays"
+
+    calls = {i: [] for i in range(len(session))}  # type: dict[int, list[int]]
+    for call, result in pair(session).matched:
+        calls[call].append(result)
+    for call, results in calls.items():
+        inside = {session[i].seq in chosen for i in (call, *results)}
+        assert len(inside) == 1, "a call and its results stay together"
+
+    if window.fits:
+        assert messages is None or len(window) <= messages
+        assert tokens is None or window.tokens <= tokens
+        assert turns is None or sum(m.role == "user" for m in window) <= turns
+
+    mended = cut(session, near, repair=True, **limits)
+    assert not pair(mended.messages).dangling
+    assert not pair(mended.messages).orphans
+
+
+@given(letters, limit, limit, st.none() | st.integers(1, 200), st.integers(1, 30))
+def test_what_is_at_hand_makes_no_difference(
+    pattern: str, messages: int | None, turns: int | None, tokens: int | None, near: int
+) -> None:
+    session = conversation(pattern)
+    limits = {"messages": messages, "turns": turns, "tokens": tokens}
+    whole = cut(session, len(session) + 1, **limits)
+    page = windows._PAGE
+    try:
+        windows._PAGE = 2  # type: ignore[misc]
+        pieces = cut(session, near, **limits)
+    finally:
+        windows._PAGE = page  # type: ignore[misc]
+    assert says(pieces) == says(whole)
+    assert pieces.fits == whole.fits
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, "3"])
+def test_limits_are_whole_numbers_from_one(bad: Any) -> None:
+    with pytest.raises(Misconfigured, match="turns"):
+        Limits(turns=bad)
+
+
+def test_a_long_session_is_read_from_its_end_only(tmp_path: Any) -> None:
+    with Store(f"sqlite:///{tmp_path}/x.db", durability="normal") as store:
+        chat = store.session("k")
+        chat.append(("system", "Be brief."))
+        for _ in range(3):
+            chat.append([("user", "q"), ("assistant", "a")] * 2_000)
+        read = 0
+
+        def count(work: Any) -> Any:
+            nonlocal read
+            answer = original(work)
+            read += len(answer.rows)
+            return answer
+
+        original = store._ledger.read
+        store._ledger.read = count  # type: ignore[method-assign]
+        window = chat.window(turns=3)
+        assert says(window)[0] == "s1"
+        assert len(window) == 7
+        assert window.version == Version(0, 12_001)
+        assert read <= 60
+
+
+def test_a_window_trusts_counts_under_its_own_counters_name_only(tmp_path: Any) -> None:
+    def ones(message: Message) -> int:
+        return 1
+
+    url = f"sqlite:///{tmp_path}/x.db"
+    with Store(url) as store:
+        store.session("k").append([("user", "a long question, longer than one token")] * 4)
+        assert store.session("k").window(tokens=30).tokens <= 30
+    with Store(url, token_counter=ones) as store:
+        assert store.session("k").tail(1)[0].tokens is None
+        assert len(store.session("k").window(tokens=3)) == 3
+        store.session("k").append(("user", "five"))
+        assert store.session("k").tail(1)[0].tokens == 1
