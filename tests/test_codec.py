@@ -6,7 +6,7 @@ import enum
 import math
 import uuid
 from collections import OrderedDict, namedtuple
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,7 +37,7 @@ from recollect.codec.frame import LARGEST
 # Every code point, lone surrogates included: a str may hold them and tool output does.
 any_text = st.text(st.characters(codec=None, exclude_categories=()))
 zones = st.sampled_from(
-    [ZoneInfo("UTC"), ZoneInfo("Europe/Lisbon"), ZoneInfo("America/St_Johns"), timezone.utc]
+    [ZoneInfo("UTC"), ZoneInfo("Europe/Lisbon"), ZoneInfo("America/St_Johns"), UTC]
 ) | st.timedeltas(timedelta(hours=-23), timedelta(hours=23)).map(timezone)
 
 
@@ -65,7 +65,7 @@ scalars = short(
     | st.datetimes()
     | st.datetimes(timezones=zones)
     | st.times()
-    | st.times(timezones=st.just(timezone.utc))
+    | st.times(timezones=st.just(UTC))
     | st.timedeltas()
 )
 hashables = short(
@@ -171,7 +171,7 @@ def test_same_content_means_equal(one: Message, other: Message) -> None:
 
 def test_what_the_store_fills_in_is_not_content() -> None:
     bare = Message("user", "x")
-    full = Message("user", "x", id="a", created_at=datetime.now(timezone.utc), seq=4, tokens=9)
+    full = Message("user", "x", id="a", created_at=datetime.now(UTC), seq=4, tokens=9)
     assert encode(bare)[0] == encode(full)[0]
 
 
@@ -207,7 +207,7 @@ def test_a_placeholder_says_why_and_keeps_the_bytes() -> None:
     encode(stand_in)  # it can be carried elsewhere like any message
 
 
-class Colour(str, enum.Enum):
+class Colour(enum.StrEnum):
     RED = "red"
 
 
@@ -255,17 +255,22 @@ class Weird:
         return "weird"
 
 
+def wrong(value: Any) -> Any:
+    """What a type checker would have refused."""
+    return value
+
+
 @pytest.mark.parametrize(
     ("message", "path"),
     [
         (Message("user", "x", metadata={"a": {"b": [1, Weird()]}}), r"metadata\['a'\]\['b'\]\[1\]"),
         (Message("user", [ToolCall("f", {"x": Weird()})]), r"content\[0\].args\['x'\]"),
         (Message("user", [Opaque("f", "n", Weird())]), r"content\[0\].data"),
-        (Message("user", [ToolResult("c", [Text("ok"), 3])]), r"content\[0\].content\[1\]"),
-        (Message("user", [Text("ok"), ToolCall(7)]), r"content\[1\]"),
-        (Message("user", "x", usage=[1]), "usage"),
-        (Message("user", "x", tool_call_id=b"x"), "tool_call_id"),
-        (Message("user", {"no": "blocks"}), "content"),
+        (Message("user", [ToolResult("c", [Text("ok"), wrong(3)])]), r"content\[0\].content\[1\]"),
+        (Message("user", [Text("ok"), ToolCall(wrong(7))]), r"content\[1\]"),
+        (Message("user", "x", usage=wrong([1])), "usage"),
+        (Message("user", "x", tool_call_id=wrong(b"x")), "tool_call_id"),
+        (Message("user", wrong({"no": "blocks"})), "content"),
         (Message("user", "x", native={"a": time(1, tzinfo=ZoneInfo("Asia/Tokyo"))}), "native"),
     ],
 )

@@ -20,9 +20,7 @@ def numbered(given: Sequence[Message]) -> list[Message]:
     return [replace(m, seq=i, tokens=m.tokens or 10) for i, m in enumerate(given, 1)]
 
 
-def cut(
-    session: Sequence[Message], near: int, repair: bool = False, **limits: int | None
-) -> Window:
+def cut(session: Sequence[Message], near: int, repair: bool = False, **limits: Any) -> Window:
     """What the flow in protocol.py does, over a list."""
     cutter = Cutter(Limits(**limits), ESTIMATE)
     tail = session[max(0, len(session) - near) :]
@@ -167,11 +165,11 @@ def test_windows_are_never_torn(
     pattern: str, messages: int | None, turns: int | None, tokens: int | None, near: int
 ) -> None:
     session = conversation(pattern)
-    limits = {"messages": messages, "turns": turns, "tokens": tokens}
+    limits: Any = {"messages": messages, "turns": turns, "tokens": tokens}
     window = cut(session, near, **limits)
     chosen = [m.seq for m in window]
 
-    assert chosen == sorted(set(chosen)), "in order, nothing twice"
+    assert chosen == sorted({m.seq or 0 for m in window}), "in order, nothing twice"
     if session:
         assert chosen[-1] == session[-1].seq, "the newest message is always there"
         if session[0].role == "system":
@@ -199,7 +197,7 @@ def test_what_is_at_hand_makes_no_difference(
     pattern: str, messages: int | None, turns: int | None, tokens: int | None, near: int
 ) -> None:
     session = conversation(pattern)
-    limits = {"messages": messages, "turns": turns, "tokens": tokens}
+    limits: Any = {"messages": messages, "turns": turns, "tokens": tokens}
     whole = cut(session, len(session) + 1, **limits)
     page = windows._PAGE
     try:

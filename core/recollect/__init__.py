@@ -97,10 +97,19 @@ _HOMES = {
     "Version": "version",
     "Window": "window",
 }
-_ERRORS = frozenset(
-    "Cleared Conflict Damaged IdReused InvalidMessage InvalidName Misconfigured "
-    "RecollectError SchemaTooNew StoreClosed Unavailable".split()
-)
+_ERRORS = {
+    "Cleared",
+    "Conflict",
+    "Damaged",
+    "IdReused",
+    "InvalidMessage",
+    "InvalidName",
+    "Misconfigured",
+    "RecollectError",
+    "SchemaTooNew",
+    "StoreClosed",
+    "Unavailable",
+}
 
 logging.getLogger("recollect").addHandler(logging.NullHandler())
 

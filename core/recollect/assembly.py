@@ -35,34 +35,45 @@ class Assembler:
         """The messages in some rows of what was seen."""
         if seen.number is None:
             return []
-        return [self.message(row, seen.number) for row in rows]
+        facts, prefix = self._known(seen.number)
+        return [self._built(row, seen.number, facts, prefix) for row in rows]
 
     def message(self, row: Row, session: int) -> Message:
         """One message; a placeholder where it can no longer be read (I10)."""
+        return self._built(row, session, *self._known(session))
+
+    def completed(self, content: Message, row: Row, session: int) -> Message:
+        """A message nobody else holds yet, with what the row knows besides its content."""
+        return _complete(content, row, *self._known(session))
+
+    def _known(self, session: int) -> tuple[Facts, str]:
+        facts = self._facts()
+        assert facts is not None, "rows come from a ledger that is open"
+        return facts, ids.prefix(facts.store_id, session)
+
+    def _built(self, row: Row, session: int, facts: Facts, prefix: str) -> Message:
         frame = row.frame or b""
         try:
             content = codec.decode(frame)
         except Damaged as fault:
             content = codec.placeholder(frame, fault)
             self._report(session, row, fault)
-        return self.completed(content, row, session)
-
-    def completed(self, content: Message, row: Row, session: int) -> Message:
-        """A message nobody else holds yet, with what the row knows besides its content."""
-        facts = self._facts()
-        assert facts is not None, "rows come from a ledger that is open"
-        given = row.id or ids.derive(ids.prefix(facts.store_id, session), row.born, row.seq)
-        force_setattr(content, "id", given)
-        force_setattr(content, "created_at", moment(row.created))
-        force_setattr(content, "seq", row.seq)
-        # Counted by another counter, the number would mean something else.
-        force_setattr(content, "tokens", row.tokens if row.counter == facts.counter else None)
-        return content
+        return _complete(content, row, facts, prefix)
 
     def _report(self, session: int, row: Row, fault: Damaged) -> None:
         if len(self._reported) < _MOST_REPORTED and (session, row.seq) not in self._reported:
             self._reported.add((session, row.seq))
             log.warning("message %d of session %d cannot be read: %s", row.seq, session, fault)
+
+
+def _complete(content: Message, row: Row, facts: Facts, prefix: str) -> Message:
+    seq, born, _, given, created, tokens, counter = row
+    force_setattr(content, "id", given or ids.derive(prefix, born, seq))
+    force_setattr(content, "created_at", moment(created))
+    force_setattr(content, "seq", seq)
+    if counter == facts.counter:  # by another counter, the number would mean something else
+        force_setattr(content, "tokens", tokens)
+    return content
 
 
 def info(found: Described) -> SessionInfo:

@@ -30,7 +30,18 @@ MOST_AT_ONCE: Final = 10_000
 """The most messages one append may bring: it holds the session's lock while it writes them."""
 
 _KEYS: Final = frozenset(
-    "role content name tool_call_id tool_calls usage metadata native id created_at".split()
+    [
+        "role",
+        "content",
+        "name",
+        "tool_call_id",
+        "tool_calls",
+        "usage",
+        "metadata",
+        "native",
+        "id",
+        "created_at",
+    ]
 )
 
 
@@ -118,51 +129,71 @@ def _blocks(content: object, which: str) -> tuple[Block, ...]:
 
 
 def _block(part: object, which: str) -> Block:
-    match part:
-        case str():
-            return Text(part)
-        case {"type": "text", "text": str(text), **rest}:
-            return Text(text, rest)
-        case {"type": "refusal", "refusal": str(text), **rest}:
-            return Refusal(text, rest)
-        case {"type": "image_url", "image_url": {"url": str(url), **detail}, **rest}:
+    if isinstance(part, str):
+        return Text(part)
+    if isinstance(part, Block):
+        return part
+    if isinstance(part, Mapping) and isinstance(part.get("type"), str):
+        return _part(part, which)
+    raise InvalidMessage(
+        f"{which}: a {type(part).__name__} is not a content block. "
+        f"Use recollect.Text(...) or a mapping with a 'type'."
+    )
+
+
+def _part(part: Mapping[str, Any], which: str) -> Block:
+    """A content part in OpenAI's shape; what else it says goes along as ``extra``."""
+    rest = dict(part)
+    kind: str = rest.pop("type")
+    if kind not in ("text", "refusal"):
+        inner = rest.get(kind)
+        detail = dict(inner) if isinstance(inner, Mapping) else {}
+        block = _media(kind, detail, {k: v for k, v in rest.items() if k != kind}, which)
+        return Opaque("openai", kind, rest) if block is None else block
+    if not isinstance(rest.get(kind), str):
+        raise InvalidMessage(f"{which}: a part of type {kind!r} needs its {kind!r} as text.")
+    return Text(rest.pop(kind), rest) if kind == "text" else Refusal(rest.pop(kind), rest)
+
+
+def _media(
+    kind: str, detail: dict[str, Any], rest: dict[str, Any], which: str
+) -> Image | Audio | File | None:
+    """A picture, a sound or a document; None for what only its provider understands."""
+    match kind, detail:
+        case "image_url", {"url": str(url)}:
+            del detail["url"]
             data, media_type = _data_url(url)
             address = None if data is not None else url
             return Image(data, address, media_type, extra={**rest, **detail})
-        case {"type": "input_audio", "input_audio": {"data": str(data), **detail}, **rest}:
-            audio = _base64(data, f"{which}: input_audio.data")
+        case "input_audio", {"data": str(text)}:
+            del detail["data"]
+            audio = _base64(text, f"{which}: input_audio.data")
             return Audio(audio, media_type=_audio_type(detail), extra={**rest, **detail})
-        case {"type": "file", "file": {"file_data": str(url), **detail}, **rest} if (
-            found := _data_url(url)
-        )[0]:
-            name = detail.pop("filename", None)
-            return File(found[0], media_type=found[1], name=name, extra={**rest, **detail})
-        case {"type": str(kind), **rest}:
-            return Opaque("openai", kind, rest)
-        case _ if isinstance(part, Block):
-            return part
-        case _:
-            raise InvalidMessage(
-                f"{which}: a {type(part).__name__} is not a content block. "
-                f"Use recollect.Text(...) or a mapping with a 'type'."
-            )
+        case "file", {"file_data": str(url)}:
+            data, media_type = _data_url(url)
+            if data is not None:
+                del detail["file_data"]
+                name = detail.pop("filename", None)
+                return File(data, media_type=media_type, name=name, extra={**rest, **detail})
+    return None
 
 
 def _tool_call(call: object, which: str) -> ToolCall:
-    match call:
-        case ToolCall():
-            return call
-        case {"function": {"name": str(name), **function}, **rest}:
-            rest.pop("type", None)
-            arguments = _arguments(function.pop("arguments", ""))
-            return ToolCall(name, arguments, rest.pop("id", None), {**rest, **function})
-        case {"name": str(name), **rest}:
-            rest.pop("type", None)
+    if isinstance(call, ToolCall):
+        return call
+    if isinstance(call, Mapping):
+        rest = dict(call)
+        rest.pop("type", None)
+        function = rest.pop("function", None)
+        if isinstance(function, Mapping):
+            rest |= function
+            rest["args"] = _arguments(rest.pop("arguments", ""))
+        name = rest.pop("name", None)
+        if isinstance(name, str):
             return ToolCall(name, rest.pop("args", {}), rest.pop("id", None), rest)
-        case _:
-            raise InvalidMessage(
-                f"{which}: tool_calls takes {{id, name, args}} or OpenAI's shape, not {call!r:.100}"
-            )
+    raise InvalidMessage(
+        f"{which}: tool_calls takes {{id, name, args}} or OpenAI's shape, not {call!r:.100}"
+    )
 
 
 def _arguments(text: object) -> object:

@@ -12,7 +12,6 @@ that safe.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -21,19 +20,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
 class Hot(Generic[T]):
     """One round trip to the cache; the same call suits every kind of cache client."""
 
-    call: Callable[[Any], Any]
+    __slots__ = __match_args__ = ("call",)
+
+    def __init__(self, call: Callable[[Any], Any]) -> None:
+        self.call = call
 
 
-@dataclass(frozen=True, slots=True)
 class Cold(Generic[T]):
     """One transaction in SQL."""
 
-    work: Callable[[Transaction], T]
-    writes: bool = False
+    __slots__ = __match_args__ = ("work", "writes")
+
+    def __init__(self, work: Callable[[Transaction], T], writes: bool = False) -> None:
+        self.work = work
+        self.writes = writes
 
 
 Step: TypeAlias = "Hot[Any] | Cold[Any]"

@@ -12,7 +12,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-
 _PREFIX_LENGTH: Final = 13  # base32 of 64 bits
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -36,6 +36,7 @@ from recollect.window import Cutter, Limits, Window
 
 if TYPE_CHECKING:
     from recollect.codec import Compression
+    from recollect.hot import Glance
     from recollect.ledger.transaction import Facts, Transaction
     from recollect.tokens import TokenCounter
 
@@ -237,10 +238,9 @@ class Protocol:
 
     def _near(self, name: SessionName) -> Flow[Seen]:
         """The session's tail, out of the cache where that is known to be all there is (I3)."""
-        glance = yield from do(Hot(lambda hot: hot.look(name.identity)))
-        if glance.fresh:
-            fresh: Seen = glance.seen
-            return fresh
+        glance: Glance = yield from do(Hot(lambda hot: hot.look(name.identity)))
+        if glance.fresh and glance.seen is not None:
+            return glance.seen
         seen = yield from do(Cold(partial(self._newer, name=name, held=glance.seen)))
         if glance.lease is not None:
             # The lease was taken before SQL was asked: never the other way round.
@@ -340,6 +340,29 @@ class _Stored(NamedTuple):
     """(which message, its row, whether this call wrote it)"""
 
 
+class _SortedOut:
+    """What an append found: by position, what is there, what is gone, what is new."""
+
+    __slots__ = ("fresh", "gone", "same_as", "there")
+
+    def __init__(self, fresh: list[int] | None = None) -> None:
+        self.fresh = fresh if fresh is not None else []
+        self.gone: list[int] = []
+        self.there: dict[int, Row] = {}
+        self.same_as: dict[int, int] = {}
+
+    def stored(self, session: SessionRow, rows: Sequence[Row]) -> _Stored:
+        """The answer, once the new messages have their rows."""
+        if len(rows) == len(self.fresh) and not self.there and not self.same_as:
+            return _Stored(
+                session.number, [(i, row, True) for i, row in zip(self.fresh, rows, strict=True)]
+            )
+        fresh = dict(zip(self.fresh, rows, strict=True))
+        found = {**self.there, **fresh}
+        found.update({i: found[first] for i, first in self.same_as.items()})
+        return _Stored(session.number, [(i, found[i], i in fresh) for i in sorted(found)])
+
+
 class _Batch(NamedTuple):
     """One append on its way: all of it or nothing (I4)."""
 
@@ -366,7 +389,7 @@ class _Batch(NamedTuple):
             if seen is not None and seen.number is not None:
                 return _Stored(seen.number, [(i, row, True) for i, row in enumerate(seen.rows)])
         session = sessions.lock_or_create(txn, self.name, self.at)
-        return self._commit_locked(txn, session, iter(()))
+        return self._commit_locked(txn, session, ())
 
     def commit_unless_done(self, txn: Transaction) -> _Stored:
         """After a lost answer: find what the first attempt wrote, or prove it wrote nothing."""
@@ -378,52 +401,57 @@ class _Batch(NamedTuple):
         if not written and session.cut_epoch > known_epoch:
             # It may have been written and then cleared; writing it again would undo that (I7).
             raise Unavailable("The session was cleared meanwhile.", outcome_unknown=True)
-        return self._commit_locked(txn, session, iter(row for row in written if row.id is None))
+        return self._commit_locked(txn, session, written)
 
     def _commit_locked(
-        self, txn: Transaction, session: SessionRow, written: Iterator[Row]
+        self, txn: Transaction, session: SessionRow, written: Sequence[Row]
     ) -> _Stored:
         """The rules of I5 and of ``expected``, under the session's lock."""
-        there: dict[int, Row] = {}
-        same_as: dict[int, int] = {}
-        gone: list[int] = []
-        fresh: list[int] = []
+        if not written and not any([entry.id for entry in self.entries]):
+            found = _SortedOut(fresh=list(range(len(self.entries))))
+        else:
+            found = self._sort_out(txn, session, written)
+        if found.gone and self.expected is None:
+            raise Cleared(
+                f"Message {self.entries[found.gone[0]].id!r} was cleared or deleted from session "
+                f"{self.name}. To say it again, append it without its id.",
+                session.version,
+            )
+        if not found.fresh:
+            return found.stored(session, [])
+        self._refuse_unexpected(session)
+        entries = [self.entries[i] for i in found.fresh]
+        rows = rows_of.insert(txn, session, entries, self.token)
+        sessions.advance(txn, session, entries, self.at)
+        return found.stored(session, rows)
+
+    def _sort_out(
+        self, txn: Transaction, session: SessionRow, written: Sequence[Row]
+    ) -> _SortedOut:
+        """Which messages are there, which are gone, and which are new (I5)."""
+        found = _SortedOut()
+        unnamed = iter([row for row in written if row.id is None])
         first_with_id: dict[str, int] = {}
         find = self._finder(txn, session)
         for i, entry in enumerate(self.entries):
             if entry.id is None:
-                row = next(written, None)
-                if row is None:
-                    fresh.append(i)
+                if row := next(unnamed, None):
+                    found.there[i] = row
                 else:
-                    there[i] = row
+                    found.fresh.append(i)
                 continue
             known, row = find(entry.id)
             if row is not None and row.frame is not None:
                 self._refuse_other_content(i, row.frame, "session")
-                there[i] = row
+                found.there[i] = row
             elif known:
-                gone.append(i)
+                found.gone.append(i)
             elif (first := first_with_id.setdefault(entry.id, i)) != i:
                 self._refuse_other_content(i, self.entries[first].frame, "batch")
-                same_as[i] = first
+                found.same_as[i] = first
             else:
-                fresh.append(i)
-        if gone and self.expected is None:
-            raise Cleared(
-                f"Message {self.entries[gone[0]].id!r} was cleared or deleted from session "
-                f"{self.name}. To say it again, append it without its id.",
-                session.version,
-            )
-        rows: dict[int, Row] = {}
-        if fresh:
-            self._refuse_unexpected(session)
-            entries = [self.entries[i] for i in fresh]
-            rows = dict(zip(fresh, rows_of.insert(txn, session, entries, self.token), strict=True))
-            sessions.advance(txn, session, entries, self.at)
-        found = {**there, **rows}
-        found.update({i: found[first] for i, first in same_as.items()})
-        return _Stored(session.number, [(i, found[i], i in rows) for i in sorted(found)])
+                found.fresh.append(i)
+        return found
 
     def _finder(
         self, txn: Transaction, session: SessionRow

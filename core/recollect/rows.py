@@ -18,6 +18,8 @@ class SessionRow(NamedTuple):
     cut_epoch: int
     """The epoch of the last clear or rewind."""
     head: int
+    active_second: int
+    """When it was last written to."""
 
     @property
     def version(self) -> Version:

@@ -55,6 +55,9 @@ def estimate(message: Message) -> int:
 
     Tool calls, tool results and reasoning count. It is meant to err on the high side.
     """
+    if len(message.content) == 1 and type(block := message.content[0]) is Text:
+        size = _bytes(block.text) + len(message.name or "")
+        return TOKENS_A_MESSAGE + -(-size // BYTES_A_TOKEN)
     size = len(message.name or "")
     fixed = TOKENS_A_MESSAGE
     todo: list[Any] = list(message.content)

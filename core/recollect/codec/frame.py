@@ -2,7 +2,7 @@
 
     byte 0      version of this layout
     byte 1      how the body was made: COMPRESSED, ESCAPED
-    bytes 2-5   CRC-32 of the two bytes above and of the body
+    bytes 2-5   CRC-32 of the body, begun with the two bytes above
     bytes 6-    body: msgpack of the message's content, compressed where that is smaller
 
 The content is the message without ``id``, ``created_at``, ``seq`` and ``tokens``: these stand
@@ -38,7 +38,15 @@ LARGEST: Final = 64 * 2**20
 _WORTH_COMPRESSING: Final = 400
 _LEVEL: Final = 3
 
-_DEFAULTS: Final = (None, (), None, None, None, {}, {})  # role to native; a role is always there
+_DEFAULTS: Final[tuple[object, ...]] = (
+    None,
+    (),
+    None,
+    None,
+    None,
+    {},
+    {},
+)  # role to native; a role is always there
 _decoder = values.decoder_for(Message)
 
 
@@ -48,6 +56,15 @@ def encode(message: Message, compression: Compression = "zstd") -> tuple[bytes, 
     Decoding what was just encoded is the check that every field has its type and that the
     frame can be read. A message that cannot be stored raises InvalidMessage, naming the field.
     """
+    if type(message) is Message and (text := _plain_text(message)) is not None:
+        try:
+            body = values.encode_tagged((message.role, message.content))
+        except UnicodeEncodeError:
+            pass
+        else:
+            # Most messages are a few words under a role: nothing in them to check or to copy.
+            if len(body) < _WORTH_COMPRESSING:
+                return _framed(0, body), Message(message.role, (Text(text),))
     flags = 0
     try:
         try:
@@ -70,12 +87,14 @@ def encode(message: Message, compression: Compression = "zstd") -> tuple[bytes, 
         if len(smaller) < len(body):
             flags |= COMPRESSED
             body = smaller
-    start = bytes((VERSION, flags))
-    return start + crc32(body, crc32(start)).to_bytes(4, "little") + body, copy
+    return _framed(flags, body), copy
 
 
 def decode(frame: bytes) -> Message:
-    """The content of a frame; Damaged, with the reason, when it is not what was written."""
+    """The content of a frame; Damaged, with the reason, when it is not what was written.
+
+    The message is new, and nobody else holds any part of it that can be changed.
+    """
     try:
         return _read_body(_payload(frame), frame[1])
     except msgspec.ValidationError as fault:
@@ -104,6 +123,21 @@ def same_content(a: bytes, b: bytes) -> bool:
         return _read_body(body_a, a[1]) == _read_body(body_b, b[1])
     except Damaged:
         return False
+
+
+def _framed(flags: int, body: bytes) -> bytes:
+    checksum = crc32(body, VERSION << 8 | flags)
+    return bytes((VERSION, flags)) + checksum.to_bytes(4, "little") + body
+
+
+def _plain_text(message: Message) -> str | None:
+    """The text of a message that is one plain text under a role and nothing else."""
+    match message.content:
+        case (Text(text, extra),) if not extra and type(text) is str:
+            bare = type(message.role) is str and message.role and message.usage is None
+            if bare and message.name is message.tool_call_id is None:
+                return text if not message.metadata and not message.native else None
+    return None
 
 
 def _content(message: Message) -> tuple[Any, ...]:
@@ -153,13 +187,13 @@ _FREE_FIELDS: Final = frozenset({"extra", "args", "data", "signature"})
 def _payload(frame: bytes) -> bytes:
     if len(frame) < HEADER:
         raise Damaged(f"it is cut off after {len(frame)} bytes")
-    stored = int.from_bytes(frame[2:HEADER], "little")
+    version, flags = frame[0], frame[1]
     body = frame[HEADER:]
-    if crc32(body, crc32(frame[:2])) != stored:
+    if crc32(body, version << 8 | flags) != int.from_bytes(frame[2:HEADER], "little"):
         raise Damaged("its checksum does not match")
-    if frame[0] != VERSION or frame[1] & ~_KNOWN_FLAGS:
-        raise Damaged(f"it was written by a newer Recollect (frame version {frame[0]})")
-    if frame[1] & COMPRESSED:
+    if version != VERSION or flags & ~_KNOWN_FLAGS:
+        raise Damaged(f"it was written by a newer Recollect (frame version {version})")
+    if flags & COMPRESSED:
         try:
             return _tools.decompressor.decompress(body)
         except zstandard.ZstdError as fault:
@@ -199,7 +233,7 @@ _tools = _Tools()
 
 
 def _explain(fault: Exception) -> str:
-    """A decoder's complaint in the words of the message: ``content[0].text``, not ``$[1][0][1]``."""
+    """A decoder's complaint in the words of the message: ``content[0]``, not ``$[1][0]``."""
     text = str(fault)
     found = re.search(r" - at `\$((?:\[\d+\])*)", text)
     if found is None:

@@ -140,7 +140,7 @@ def _tag_subclass(value: Any, path: str, depth: int) -> Any:
 
     What comes back is equal and no more: reading imports no class.
     """
-    for plain in (str, bool, int, float, bytes, dict, list, tuple, set, frozenset):
+    for plain in _PLAIN_TYPES:
         if isinstance(value, plain):
             # The unbound method, since a subclass may have changed how it converts itself.
             kept = str.__str__(value) if plain is str else plain(value)
@@ -152,6 +152,19 @@ def _tag_subclass(value: Any, path: str, depth: int) -> Any:
         f"it is a {cls.__module__}.{cls.__qualname__}, which has no stored form. "
         f"Pass plain values: str, numbers, bytes, dict, list, tuple, set, datetime, Decimal, UUID.",
     )
+
+
+_PLAIN_TYPES: Final[tuple[Any, ...]] = (
+    str,
+    int,
+    float,
+    bytes,
+    dict,
+    list,
+    tuple,
+    set,
+    frozenset,
+)
 
 
 def _checked(value: object, packed: Ext, path: str) -> Ext:
@@ -217,7 +230,7 @@ def decoder_for(shape: Any) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(shape, ext_hook=_untag)
 
 
-_decode = decoder_for(Any).decode
+_decode: Final[Callable[[Any], Any]] = decoder_for(Any).decode
 
 
 def map_text(value: Any, change: Callable[[str], str]) -> Any:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from recollect.ledger.address import Kind
-from recollect.rows import LAST_SEQ, Entry, Row, Seen, SessionRow, place
 from recollect.ledger.sessions import growth
 from recollect.ledger.transaction import Transaction
+from recollect.rows import LAST_SEQ, Entry, Row, Seen, SessionRow, place
 from recollect.scope import SessionName
 from recollect.version import Version
 

@@ -7,6 +7,7 @@ import itertools
 import sqlite3
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import NullPool, PoolProxiedConnection, StaticPool, create_engine
@@ -159,10 +160,9 @@ class SqliteLedger(Ledger):
         answered: asyncio.Future[T] = loop.create_future()
 
         def answer(job: LoopJob) -> None:
-            try:
+            # A loop that was closed under its task: nobody is left to hear the answer.
+            with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, answered, job)
-            except RuntimeError:
-                pass  # the loop was closed under its task: nobody is left to hear the answer
 
         job = LoopJob(work, answer, lambda: self._lead_elsewhere(writer))
         writer.submit(job)

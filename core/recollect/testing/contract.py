@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
 import pytest
@@ -130,13 +130,13 @@ class StoreContract:
         assert chat.count() == chat.head() == 3
 
     def test_append_returns_what_is_stored(self, chat: Any) -> None:
-        before = datetime.now(timezone.utc) - timedelta(milliseconds=1)
+        before = datetime.now(UTC) - timedelta(milliseconds=1)
         (stored,) = chat.append(Message("user", "hello"))
         assert stored == chat.messages()[0]
         assert stored.seq == 1
         assert stored.id
         assert stored.tokens
-        assert before <= stored.created_at <= datetime.now(timezone.utc)
+        assert before <= stored.created_at <= datetime.now(UTC)
 
     def test_all_that_append_takes(self, chat: Any) -> None:
         chat.append(Message("system", "Be kind."))
@@ -180,7 +180,7 @@ class StoreContract:
             ),
             name="helper",
             usage={"input_tokens": 3},
-            metadata={"when": datetime(2024, 2, 29, 1, 2, 3, 4, timezone.utc), "raw": b"\xff"},
+            metadata={"when": datetime(2024, 2, 29, 1, 2, 3, 4, UTC), "raw": b"\xff"},
             native={"framework": {"type": "x"}},
         )
         chat.append(message)
@@ -415,7 +415,7 @@ class StoreContract:
 
     @pytest.mark.parametrize("name", STRANGE_NAMES)
     def test_strange_names_are_names(self, store: Store, face: Face, name: str) -> None:
-        scopes = [
+        scopes: list[dict[str, Any]] = [
             {"key": name},
             {"key": "k", "tenant": name},
             {"key": "k", "user": name},
@@ -498,11 +498,11 @@ class StoreContract:
 
     @pytest.mark.parametrize("bad", [-1, 1.5, "3", True])
     def test_numbers_that_are_none(self, chat: Any, bad: Any) -> None:
-        for call in (
-            lambda: chat.tail(bad),
-            lambda: chat.messages(limit=bad),
-            lambda: chat.messages(before=bad),
-            lambda: chat.rewind(bad),
-        ):
-            with pytest.raises(Misconfigured):
-                call()
+        with pytest.raises(Misconfigured):
+            chat.tail(bad)
+        with pytest.raises(Misconfigured):
+            chat.messages(limit=bad)
+        with pytest.raises(Misconfigured):
+            chat.messages(before=bad)
+        with pytest.raises(Misconfigured):
+            chat.rewind(bad)
