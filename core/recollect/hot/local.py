@@ -76,7 +76,9 @@ class LocalCache:
             self._weight -= old.weight if old else 0
             if weight > LARGEST_ENTRY:
                 return
-            self._entries[identity] = _Entry(seen._replace(rows=rows), lease, weight)
+            complete = seen.complete and len(rows) == len(seen.rows)
+            kept = seen._replace(rows=rows, complete=complete)
+            self._entries[identity] = _Entry(kept, lease, weight)
             self._weight += weight
             while self._weight > LARGEST_CACHE:
                 _, oldest = self._entries.popitem(last=False)

@@ -1,0 +1,174 @@
+"""The in-process cache is never stale (I3), and what it hands out is the caller's (I12)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recollect import Store
+from recollect.hot import LocalCache
+from recollect.hot import local as local_cache
+from recollect.rows import Row, Seen
+from recollect.version import Version
+
+
+class Counted:
+    """Counts how often a store asks its database."""
+
+    def __init__(self, store: Store) -> None:
+        self.reads = 0
+        original = store._ledger.read
+
+        def read(work: Any) -> Any:
+            self.reads += 1
+            return original(work)
+
+        store._ledger.read = read  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/x.db"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store(url, durability="normal", tail=5) as store:
+        yield store
+
+
+def test_a_second_read_asks_nobody(store: Store) -> None:
+    chat = store.session("k")
+    chat.append([("user", str(n)) for n in range(9)])
+    first = chat.tail(5)
+    asked = Counted(store)
+    assert chat.tail(5) == first
+    assert [m.text for m in chat.tail(2)] == ["7", "8"]
+    assert len(chat.window(messages=3)) == 3
+    assert asked.reads <= 1  # the window wants to know how the session begins
+    chat.tail(6)
+    assert asked.reads >= 1, "more than is kept at hand comes from the database"
+
+
+def test_another_process_is_noticed(store: Store, url: str) -> None:
+    chat = store.session("k")
+    chat.append(("user", "one"))
+    assert len(chat.tail(5)) == 1
+    with Store(url) as elsewhere:  # another connection is all that SQLite sees of a process
+        theirs = elsewhere.session("k")
+        theirs.append(("user", "two"))
+        assert [m.text for m in chat.tail(5)] == ["one", "two"]
+        theirs.edit(1, ("user", "ONE"))
+        assert [m.text for m in chat.tail(5)] == ["ONE", "two"]
+        theirs.delete(2)
+        assert [m.text for m in chat.tail(5)] == ["ONE"]
+        theirs.clear()
+        assert chat.tail(5) == []
+        theirs.append(("user", "again"))
+        assert [m.text for m in chat.tail(5)] == ["again"]
+
+
+def test_only_what_is_new_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = store.session("k")
+    chat.append([("user", str(n)) for n in range(5)])
+    chat.tail(5)
+    decoded: list[int] = []
+    original = store._ledger.read
+
+    def read(work: Any) -> Any:
+        seen = original(lambda txn: _spy(txn, work, decoded))
+        return seen
+
+    monkeypatch.setattr(store._ledger, "read", read)
+    chat.append(("user", "new"))
+    assert [m.text for m in chat.tail(5)] == ["1", "2", "3", "4", "new"]
+    assert decoded == [1]
+
+
+def _spy(txn: Any, work: Any, fetched: list[int]) -> Any:
+    rows = txn.rows
+
+    def counted(statement: str, values: Any) -> Any:
+        found = rows(statement, values)
+        fetched.append(len(found))
+        return found
+
+    class Spy:
+        def __getattr__(self, name: str) -> Any:
+            return counted if name == "rows" else getattr(txn, name)
+
+    return work(Spy())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_stores_on_one_file_never_differ(url: str, seed: int) -> None:
+    """Random operations through two stores; each tail equals an uncached read of everything."""
+    dice = random.Random(seed)
+    with (
+        Store(url, durability="normal", tail=4) as one,
+        Store(url, durability="normal", tail=3) as other,
+    ):
+        for step in range(60):
+            chat = dice.choice([one, other]).session(dice.choice("ab"))
+            head = chat.head()
+            match dice.randrange(6):
+                case 0 | 1:
+                    chat.append([("user", f"{step}")] * dice.randrange(1, 4))
+                case 2 if chat.count():
+                    chat.edit(dice.choice(chat.messages()).seq or 0, ("user", f"edited {step}"))
+                case 3 if chat.count():
+                    chat.delete(dice.choice(chat.messages()).seq or 0)
+                case 4 if dice.random() < 0.3:
+                    chat.rewind(dice.randrange(head + 1))
+                case _:
+                    pass
+            for reader in (one, other):
+                for key in "ab":
+                    session = reader.session(key)
+                    everything = session.messages()
+                    n = dice.randrange(7)
+                    assert session.tail(n) == (everything[-n:] if n else [])
+                    assert session.count() == len(everything)
+
+
+def row(seq: int, size: int = 10) -> Row:
+    return Row(seq, 0, b"x" * size, None, 0, 1, 1)
+
+
+def test_an_entry_is_as_old_as_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    pulses = iter([1, 2, 2])
+    cache = LocalCache(lambda: next(pulses), messages=5)
+    lease = cache.look(b"a").lease
+    # A commit happens between the look and the fill: the pulse has moved to 2.
+    cache.fill(b"a", Seen(1, Version(0, 1), (row(1),), True), lease)
+    glance = cache.look(b"a")
+    assert not glance.fresh
+    assert glance.seen is not None
+    cache.fill(b"a", glance.seen, glance.lease)
+    assert cache.look(b"a").fresh
+
+
+def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = LocalCache(lambda: 1, messages=3)
+    cache.fill(b"a", Seen(1, Version(0, 9), tuple(map(row, range(1, 10))), True), 1)
+    seen = cache.look(b"a").seen
+    assert seen is not None
+    assert [r.seq for r in seen.rows] == [7, 8, 9]
+    assert not seen.complete, "what was cut off is no longer known to be all"
+    cache.fill(b"a", Seen(1, Version(0, 9), (row(9, local_cache.LARGEST_ENTRY),), False), 1)
+    assert cache.look(b"a").seen is None, "one huge message is not worth the others"
+    monkeypatch.setattr(local_cache, "LARGEST_CACHE", 10_000)
+    for n in range(100):
+        cache.fill(str(n).encode(), Seen(1, Version(0, 1), (row(1, 700),), True), 1)
+    assert sum(cache.look(str(n).encode()).seen is not None for n in range(100)) <= 10
+    assert cache.look(b"99").seen is not None
+
+
+def test_where_nothing_can_be_asked_nothing_is_trusted() -> None:
+    cache = LocalCache(lambda: None, messages=3)
+    glance = cache.look(b"a")
+    assert (glance.seen, glance.fresh, glance.lease) == (None, False, None)

@@ -1,0 +1,101 @@
+"""A flow is driven to its end, or dropped where it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from recollect import Store, Unavailable
+from recollect.flow import Cold, Flow, Hot, arun, do, run
+from recollect.scope import SessionName
+
+
+def flow(log: list[str]) -> Flow[str]:
+    try:
+        first = yield from do(Hot[str](lambda hot: "hot"))
+        log.append(first)
+        try:
+            second = yield from do(Cold[str](lambda txn: "cold"))
+        except Unavailable:
+            second = "recovered"
+        log.append(second)
+        return second
+    finally:
+        log.append("closed")
+
+
+def answer(step: Any) -> Any:
+    return step.call(None) if isinstance(step, Hot) else step.work(None)
+
+
+def failing(step: Any) -> Any:
+    if isinstance(step, Cold):
+        raise Unavailable("gone")
+    return answer(step)
+
+
+def test_both_drivers_do_the_same() -> None:
+    async def asynchronously(step: Any) -> Any:
+        await asyncio.sleep(0)
+        return answer(step)
+
+    async def failing_asynchronously(step: Any) -> Any:
+        return failing(step)
+
+    for expected, sync, asyncronous in (
+        ("cold", answer, asynchronously),
+        ("recovered", failing, failing_asynchronously),
+    ):
+        one: list[str] = []
+        other: list[str] = []
+        assert run(flow(one), sync) == expected
+        assert asyncio.run(arun(flow(other), asyncronous)) == expected
+        assert one == other == ["hot", expected, "closed"]
+
+
+def test_a_flow_is_never_resumed_after_a_cancellation() -> None:
+    log: list[str] = []
+    began = asyncio.Event()
+
+    async def never(step: Any) -> Any:
+        began.set()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        task = asyncio.create_task(arun(flow(log), never))
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert log == ["closed"]
+
+
+def test_an_interrupt_ends_a_flow() -> None:
+    log: list[str] = []
+
+    def interrupt(step: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(flow(log), interrupt)
+    assert log == ["closed"]
+
+
+def test_an_append_is_one_step() -> None:
+    with Store("sqlite://") as store:
+        steps: list[str] = []
+
+        def perform(step: Any) -> Any:
+            steps.append(type(step).__name__)
+            return store._perform(step)
+
+        protocol, name = store._protocol, SessionName(key="k")
+        run(protocol.append(name, ("user", "x"), None), perform)
+        assert steps == ["Cold"]
+        steps.clear()
+        run(protocol.tail(name, 5), perform)
+        assert steps == ["Hot", "Cold"]

@@ -1,0 +1,234 @@
+"""SQLite commits together: who waits shares a commit, and nobody shares a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recollect import Store, Unavailable
+from recollect.ledger.dialect import Dialect
+from recollect.ledger.transaction import Transaction
+from recollect.ledger.writer import MOST_TOGETHER, Writer
+
+
+class Recorded(sqlite3.Connection):
+    """A connection that remembers how its transactions began and ended."""
+
+    said: list[str]
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        self.said.append(sql)
+        return super().execute(sql, *args)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[Recorded]:
+    connection = sqlite3.connect(
+        tmp_path / "x.db", isolation_level=None, check_same_thread=False, factory=Recorded
+    )
+    connection.said = []
+    connection.execute("CREATE TABLE t (n INTEGER UNIQUE)")
+    connection.said.clear()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def writer(connection: Recorded) -> Writer:
+    cursor = connection.cursor()
+    return Writer(
+        connection,
+        lambda: Transaction(cursor, Dialect("sqlite"), None),
+        lambda fault, unknown: fault,
+        patience=10,
+    )
+
+
+def insert(n: int) -> Callable[[Transaction], int]:
+    def work(txn: Transaction) -> int:
+        txn.run("INSERT INTO t VALUES (:n)", {"n": n})
+        return n
+
+    return work
+
+
+def stored(connection: sqlite3.Connection) -> set[int]:
+    return {row[0] for row in connection.execute("SELECT n FROM t")}
+
+
+def _until_somebody_waits(writer: Writer, count: int = 1) -> None:
+    while len(writer._waiting) < count:
+        threading.Event().wait(0.001)
+
+
+def all_at_once(
+    writer: Writer, works: list[Callable[[Transaction], Any]]
+) -> list[int | BaseException]:
+    """Hold the leader until every other work waits, then let it go."""
+    answers: list[int | BaseException] = [0] * len(works)
+    entered, go = threading.Event(), threading.Event()
+
+    def hold(txn: Transaction) -> None:
+        entered.set()
+        assert go.wait(10)
+
+    def call(i: int) -> None:
+        try:
+            answers[i] = writer.run(works[i])
+        except BaseException as fault:  # handed to the test
+            answers[i] = fault
+
+    threads = [threading.Thread(target=writer.run, args=(hold,))]
+    threads[0].start()
+    assert entered.wait(10)
+    threads += [threading.Thread(target=call, args=(i,)) for i in range(len(works))]
+    for thread in threads[1:]:
+        thread.start()
+    _until_somebody_waits(writer, len(works))
+    go.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    return answers
+
+
+def test_who_waits_shares_one_commit(writer: Writer, connection: Recorded) -> None:
+    assert all_at_once(writer, [insert(n) for n in range(64)]) == list(range(64))
+    assert connection.said.count("COMMIT") == 2
+    assert connection.said.count("BEGIN IMMEDIATE") == 2
+    assert stored(connection) == set(range(64))
+
+
+def test_a_lone_work_needs_no_savepoint(writer: Writer, connection: Recorded) -> None:
+    assert writer.run(insert(1)) == 1
+    assert connection.said == ["BEGIN IMMEDIATE", "COMMIT"]
+
+
+def test_a_failure_is_rolled_back_alone(writer: Writer, connection: Recorded) -> None:
+    def fail(txn: Transaction) -> None:
+        insert(500)(txn)
+        raise LookupError("mine")
+
+    answers = all_at_once(writer, [insert(1), fail, insert(1), insert(2)])
+    assert answers[3] == 2
+    assert isinstance(answers[1], LookupError)
+    assert sum(isinstance(answers[i], sqlite3.IntegrityError) for i in (0, 2)) == 1
+    assert stored(connection) == {1, 2}
+    with pytest.raises(LookupError):
+        writer.run(fail)
+    assert stored(connection) == {1, 2}
+    assert not connection.in_transaction
+
+
+def test_a_transaction_given_up_by_sqlite_is_done_again_one_by_one(
+    writer: Writer, connection: Recorded
+) -> None:
+    def lose_everything(txn: Transaction) -> None:
+        txn.run("ROLLBACK")  # what SQLite does by itself on a full disk
+        raise sqlite3.OperationalError("database or disk is full")
+
+    answers = all_at_once(writer, [insert(1), lose_everything, insert(2)])
+    assert (answers[0], answers[2]) == (1, 2)
+    assert isinstance(answers[1], sqlite3.OperationalError)
+    assert stored(connection) == {1, 2}
+
+
+def test_a_commit_that_fails_fails_for_everybody(tmp_path: Path, writer: Writer) -> None:
+    other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writer._connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            writer.run(insert(1))
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert writer.run(insert(2)) == 2
+
+
+def test_more_than_one_batch_of_waiters(writer: Writer, connection: Recorded) -> None:
+    works = [insert(n) for n in range(MOST_TOGETHER + 10)]
+    assert sorted(a for a in all_at_once(writer, works) if isinstance(a, int)) == list(
+        range(MOST_TOGETHER + 10)
+    )
+    assert connection.said.count("COMMIT") == 3
+
+
+def test_a_follower_gives_up_what_has_not_begun(connection: Recorded) -> None:
+    cursor = connection.cursor()
+    writer = Writer(
+        connection,
+        lambda: Transaction(cursor, Dialect("sqlite"), None),
+        lambda fault, unknown: fault,
+        patience=-0.49,  # two times this and a second: 20 ms
+    )
+    entered, go = threading.Event(), threading.Event()
+
+    def hold(txn: Transaction) -> None:
+        entered.set()
+        assert go.wait(10)
+
+    leader = threading.Thread(target=writer.run, args=(hold,))
+    leader.start()
+    assert entered.wait(10)
+    try:
+        with pytest.raises(Unavailable, match="Nothing was written") as caught:
+            writer.run(insert(1))
+        assert not caught.value.outcome_unknown
+    finally:
+        go.set()
+        leader.join(10)
+    assert writer.run(insert(2)) == 2
+    assert stored(connection) == {2}
+
+
+def test_tasks_share_commits(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path}/x.db") as store:
+
+        async def all_of_them() -> None:
+            chats = [store.session(f"k{n}") for n in range(64)]
+            await asyncio.gather(*(chat.aappend(("user", "x")) for chat in chats))
+
+        store.migrate()
+        began: list[str] = []
+        assert store._ledger.read(lambda txn: 1) == 1
+        writing = store._ledger._writing.connection  # type: ignore[attr-defined]
+        writing.set_trace_callback(lambda sql: began.append(sql) if "BEGIN" in sql else None)
+        asyncio.run(all_of_them())
+        assert 1 <= len(began) < 64
+        assert len(store.sessions(limit=100)) == 64
+
+
+def test_a_cancelled_task_takes_back_what_has_not_begun(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path}/x.db") as store:
+        chat = store.session("k")
+        chat.append(("user", "first"))
+        entered, go = threading.Event(), threading.Event()
+
+        def hold(txn: Transaction) -> None:
+            entered.set()
+            assert go.wait(10)
+
+        leader = threading.Thread(target=store._ledger.write, args=(hold,))
+        leader.start()
+        assert entered.wait(10)
+
+        async def cancel_it() -> None:
+            task = asyncio.create_task(chat.aappend(("user", "cancelled")))
+            writer = store._ledger._writer  # type: ignore[attr-defined]
+            await asyncio.to_thread(_until_somebody_waits, writer)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(cancel_it())
+        go.set()
+        leader.join(10)
+        chat.append(("user", "second"))
+        assert [m.text for m in chat.messages()] == ["first", "second"]
