@@ -21,7 +21,7 @@ def numbered(given: Sequence[Message]) -> list[Message]:
 
 
 def cut(session: Sequence[Message], near: int, repair: bool = False, **limits: Any) -> Window:
-    """What the flow in protocol.py does, over a list."""
+    """What the flow in protocol does, over a list."""
     cutter = Cutter(Limits(**limits), ESTIMATE)
     tail = session[max(0, len(session) - near) :]
     cutter.start(Version(0, len(session)), tail, session[:1], len(tail) == len(session))

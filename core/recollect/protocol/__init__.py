@@ -1,0 +1,17 @@
+"""How an append, a read and a rewrite travel. All ordering rules live here and only here.
+
+Each public method is a flow (``flow.py``): a generator of whole steps that knows nothing of
+threads, loops or drivers. What has to hold is I1-I12 of the design; the comments say which.
+"""
+
+from recollect.protocol.append import Appending
+from recollect.protocol.base import UNSET
+from recollect.protocol.read import Reading
+from recollect.protocol.rewrite import Rewriting
+
+
+class Protocol(Appending, Reading, Rewriting):
+    """The flows of one store."""
+
+
+__all__ = ["UNSET", "Protocol"]

@@ -1,0 +1,60 @@
+"""How an append travels: encoded, made durable, and answered with what is stored."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Sequence
+
+from recollect.clock import now
+from recollect.coerce import Appendable, messages_from
+from recollect.errors import Unavailable
+from recollect.flow import Cold, Flow, do
+from recollect.message import Message
+from recollect.protocol.base import Flows
+from recollect.protocol.batch import Batch, Stored
+from recollect.scope import SessionName
+from recollect.version import Version
+
+log = logging.getLogger("recollect")
+
+
+class Appending(Flows):
+    """The flow that adds messages."""
+
+    def append(
+        self, name: SessionName, given: Appendable, expected: Version | int | None
+    ) -> Flow[list[Message]]:
+        """Make messages durable, all or none, and give them back as stored."""
+        at = now()
+        entries, contents = self._encoded(messages_from(given), at)
+        if not entries:
+            return []
+        batch = Batch(name, entries, secrets.randbits(63), expected, at)
+        try:
+            stored = yield from do(Cold(batch.commit, writes=True))
+        except Unavailable as lost:
+            if not lost.outcome_unknown:
+                raise
+            stored = yield from self._append_again(batch, lost)
+        return self._as_stored(stored, contents)
+
+    def _append_again(self, batch: Batch, lost: Unavailable) -> Flow[Stored]:
+        """The answer to a commit was lost: look whether it happened, and only then repeat it."""
+        log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
+        try:
+            return (yield from do(Cold(batch.commit_unless_done, writes=True)))
+        except Unavailable as again:
+            # Even where this attempt wrote nothing, the first may have.
+            raise Unavailable(str(lost), outcome_unknown=True) from again
+
+    def _as_stored(self, stored: Stored, contents: Sequence[Message]) -> list[Message]:
+        """What is in the database now, for each message that was brought."""
+        build = self._built
+        return [
+            # Our own content was decoded from the very frame that was written.
+            build.completed(contents[i], row, stored.session)
+            if fresh
+            else build.message(row, stored.session)
+            for i, row, fresh in stored.rows
+        ]

@@ -1,0 +1,59 @@
+"""What all flows of a store share: how messages are encoded on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from recollect import codec
+from recollect.assembly import Assembler
+from recollect.clock import microseconds
+from recollect.errors import InvalidMessage, Misconfigured
+from recollect.message import Message
+from recollect.rows import LAST_SEQ, Entry
+
+if TYPE_CHECKING:
+    from recollect.codec import Compression
+    from recollect.ledger.transaction import Facts
+    from recollect.tokens import TokenCounter
+
+UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
+"""Stands for "leave it as it is" where None means "take it away"."""
+
+
+class Flows:
+    """What the flows of one store share."""
+
+    def __init__(
+        self,
+        facts: Callable[[], Facts | None],
+        compression: Compression,
+        counter: TokenCounter,
+        hot_messages: int,
+    ) -> None:
+        self._compression = compression
+        self._counter = counter
+        self._hot_messages = hot_messages
+        self._built = Assembler(facts)
+
+    def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
+        entries: list[Entry] = []
+        contents: list[Message] = []
+        for i, message in enumerate(given):
+            try:
+                frame, content = codec.encode(message, self._compression)
+            except InvalidMessage as fault:
+                if len(given) == 1:
+                    raise
+                raise InvalidMessage(f"message {i}: {fault}") from fault
+            created = at if message.created_at is None else microseconds(message.created_at)
+            tokens = self._counter(content)
+            entries.append(Entry(frame, message.id, created, tokens, content.opens_turn))
+            contents.append(content)
+        return entries, contents
+
+
+def whole_number(what: str, n: object) -> int:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise Misconfigured(f"{what} has to be a whole number from 0 up, not {n!r}.")
+    return min(n, LAST_SEQ)

@@ -1,0 +1,192 @@
+"""One append under its session's lock: the rules of I5 and of ``expected``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from recollect import codec, ids
+from recollect.errors import Cleared, Conflict, IdReused, Unavailable
+from recollect.ledger import messages as rows_of
+from recollect.ledger import sessions
+from recollect.ledger.faults import id_is_taken
+from recollect.rows import Entry, Row, SessionRow
+from recollect.scope import SessionName
+from recollect.version import Version
+
+if TYPE_CHECKING:
+    from recollect.ledger.transaction import Transaction
+
+RETRY_REACH: Final = 1024
+"""How far back an append whose answer was lost is looked for, besides its own length."""
+
+
+class Stored(NamedTuple):
+    """What an append left in the database, for each message that was brought and is there."""
+
+    session: int
+    rows: list[tuple[int, Row, bool]]
+    """(which message, its row, whether this call wrote it)"""
+
+
+class _SortedOut:
+    """What an append found: by position, what is there, what is gone, what is new."""
+
+    __slots__ = ("fresh", "gone", "same_as", "there")
+
+    def __init__(self, fresh: list[int] | None = None) -> None:
+        self.fresh = fresh if fresh is not None else []
+        self.gone: list[int] = []
+        self.there: dict[int, Row] = {}
+        self.same_as: dict[int, int] = {}
+
+    def stored(self, session: SessionRow, rows: Sequence[Row]) -> Stored:
+        """The answer, once the new messages have their rows."""
+        if len(rows) == len(self.fresh) and not self.there and not self.same_as:
+            return Stored(
+                session.number, [(i, row, True) for i, row in zip(self.fresh, rows, strict=True)]
+            )
+        fresh = dict(zip(self.fresh, rows, strict=True))
+        found = {**self.there, **fresh}
+        found.update({i: found[first] for i, first in self.same_as.items()})
+        return Stored(session.number, [(i, found[i], i in fresh) for i in sorted(found)])
+
+
+class Batch(NamedTuple):
+    """One append on its way: all of it or nothing (I4)."""
+
+    name: SessionName
+    entries: list[Entry]
+    token: int
+    """Random: what an append whose answer was lost is found again by."""
+    expected: Version | int | None
+    at: int
+
+    def commit(self, txn: Transaction) -> Stored:
+        """Append what is new, in one statement where the database can."""
+        if txn.kind == "postgresql" and not any(
+            entry.id is not None and ids.may_be_derived(entry.id) for entry in self.entries
+        ):
+            try:
+                seen = rows_of.append_at_once(
+                    txn, self.name, self.entries, self.token, self.expected, self.at
+                )
+            except Exception as fault:  # only one kind is ours, and its class needs the driver
+                if not id_is_taken(fault):
+                    raise
+                seen = None
+            if seen is not None and seen.number is not None:
+                return Stored(seen.number, [(i, row, True) for i, row in enumerate(seen.rows)])
+        session = sessions.lock_or_create(txn, self.name, self.at)
+        return self._commit_locked(txn, session, ())
+
+    def commit_unless_done(self, txn: Transaction) -> Stored:
+        """After a lost answer: find what the first attempt wrote, or prove it wrote nothing."""
+        session = sessions.lock_or_create(txn, self.name, self.at)
+        written = rows_of.with_token(
+            txn, session, self.token, within=len(self.entries) + RETRY_REACH
+        )
+        known_epoch = self.expected.epoch if isinstance(self.expected, Version) else 0
+        if not written and session.cut_epoch > known_epoch:
+            # It may have been written and then cleared; writing it again would undo that (I7).
+            raise Unavailable("The session was cleared meanwhile.", outcome_unknown=True)
+        return self._commit_locked(txn, session, written)
+
+    def _commit_locked(
+        self, txn: Transaction, session: SessionRow, written: Sequence[Row]
+    ) -> Stored:
+        """The rules of I5 and of ``expected``, under the session's lock."""
+        if not written and not any([entry.id for entry in self.entries]):
+            found = _SortedOut(fresh=list(range(len(self.entries))))
+        else:
+            found = self._sort_out(txn, session, written)
+        if found.gone and self.expected is None:
+            raise Cleared(
+                f"Message {self.entries[found.gone[0]].id!r} was cleared or deleted from session "
+                f"{self.name}. To say it again, append it without its id.",
+                session.version,
+            )
+        if not found.fresh:
+            return found.stored(session, [])
+        self._refuse_unexpected(session)
+        entries = [self.entries[i] for i in found.fresh]
+        rows = rows_of.insert(txn, session, entries, self.token)
+        sessions.advance(txn, session, entries, self.at)
+        return found.stored(session, rows)
+
+    def _sort_out(
+        self, txn: Transaction, session: SessionRow, written: Sequence[Row]
+    ) -> _SortedOut:
+        """Which messages are there, which are gone, and which are new (I5)."""
+        found = _SortedOut()
+        unnamed = iter([row for row in written if row.id is None])
+        first_with_id: dict[str, int] = {}
+        find = self._finder(txn, session)
+        for i, entry in enumerate(self.entries):
+            if entry.id is None:
+                if row := next(unnamed, None):
+                    found.there[i] = row
+                else:
+                    found.fresh.append(i)
+                continue
+            known, row = find(entry.id)
+            if row is not None and row.frame is not None:
+                self._refuse_other_content(i, row.frame, "session")
+                found.there[i] = row
+            elif known:
+                found.gone.append(i)
+            elif (first := first_with_id.setdefault(entry.id, i)) != i:
+                self._refuse_other_content(i, self.entries[first].frame, "batch")
+                found.same_as[i] = first
+            else:
+                found.fresh.append(i)
+        return found
+
+    def _finder(
+        self, txn: Transaction, session: SessionRow
+    ) -> Callable[[str], tuple[bool, Row | None]]:
+        """Looks an id up: whether this session ever had it, and its row if there is one."""
+        prefix = ids.prefix(txn.facts.store_id, session.number)
+        born = {e.id: ids.parse(prefix, e.id) for e in self.entries if e.id is not None}
+        given = [name for name, place in born.items() if place is None]
+        rows = rows_of.with_ids(txn, session, given) if given and session.head else {}
+
+        def find(name: str) -> tuple[bool, Row | None]:
+            place = born[name]
+            if place is None:
+                row = rows.get(name)
+                return row is not None, row
+            # One of ours: it was handed out, so if it is not there it has been taken away.
+            row = rows_of.at(txn, session, place.seq)
+            return True, row if row and row.born == place.epoch and row.id is None else None
+
+        return find
+
+    def _refuse_other_content(self, i: int, frame: bytes, where: str) -> None:
+        if not codec.same_content(frame, self.entries[i].frame):
+            raise IdReused(
+                f"The id {self.entries[i].id!r} stands for another message in this {where} "
+                f"({self.name}). Give each message an id of its own; to change a message, "
+                f"use edit()."
+            )
+
+    def _refuse_unexpected(self, session: SessionRow) -> None:
+        expected, version = self.expected, session.version
+        match expected:
+            case None:
+                return
+            case Version() if expected == version:
+                return
+            case Version() if session.cut_epoch > expected.epoch:
+                raise Cleared(
+                    f"Session {self.name} was cleared or rewound since version "
+                    f"{tuple(expected)}; it is at {tuple(version)}. Nothing was appended.",
+                    version,
+                )
+            case int() if not isinstance(expected, Version) and expected == session.head:
+                return
+        raise Conflict(
+            f"Session {self.name} is at {tuple(version)} and {expected!r} was expected. Nothing "
+            f"was appended. Read what is new, decide, and append again.",
+            version,
+        )

@@ -1,0 +1,173 @@
+"""How a read travels: out of the cache where that is all there is, else out of SQL (I3)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from recollect.assembly import info
+from recollect.errors import Conflict
+from recollect.flow import Cold, Flow, Hot, do
+from recollect.ledger import messages as rows_of
+from recollect.ledger import sessions
+from recollect.message import Message
+from recollect.protocol.base import Flows, whole_number
+from recollect.rows import LAST_SEQ, NOTHING_SEEN, Seen
+from recollect.scope import AnyName, SessionName
+from recollect.version import NOTHING, SessionInfo, Version
+from recollect.window import Cutter, Limits, Window
+
+if TYPE_CHECKING:
+    from recollect.hot import Glance
+    from recollect.ledger.transaction import Transaction
+
+_MOST_RESTARTS: Final = 10
+
+
+class Reading(Flows):
+    """The flows that change nothing."""
+
+    def tail(self, name: SessionName, n: int) -> Flow[list[Message]]:
+        """The newest n messages, oldest first."""
+        n = whole_number("n", n)
+        if n <= self._hot_messages:
+            near = yield from self._near(name)
+            if n <= len(near.rows) or near.complete:
+                return self._built.messages(
+                    near, near.rows[len(near.rows) - min(n, len(near.rows)) :]
+                )
+        seen = yield from self._cold(name, limit=n, newest=True)
+        return self._built.messages(seen, seen.rows)
+
+    def messages(
+        self, name: SessionName, after: int | None, before: int | None, limit: int | None
+    ) -> Flow[list[Message]]:
+        """Messages between two places; with ``before`` alone the ones just before it."""
+        seen = yield from self._cold(
+            name,
+            after=whole_number("after", after or 0),
+            before=LAST_SEQ if before is None else whole_number("before", before),
+            limit=None if limit is None else whole_number("limit", limit),
+            newest=before is not None and after is None,
+        )
+        return self._built.messages(seen, seen.rows)
+
+    def page(
+        self, name: SessionName, after: int, limit: int, version: Version | None
+    ) -> Flow[tuple[Version, list[Message]]]:
+        """The next messages of a scan, refused where the session was rewritten under it."""
+        before = LAST_SEQ if version is None else version.head + 1
+        seen = yield from self._cold(name, after=after, before=before, limit=limit)
+        if version is not None and seen.version.epoch != version.epoch:
+            raise Conflict(
+                f"Session {name} was rewritten while it was being scanned, after message {after}. "
+                f"Scan it again.",
+                seen.version,
+            )
+        return version or seen.version, self._built.messages(seen, seen.rows)
+
+    def window(self, name: SessionName, limits: Limits, repair: bool) -> Flow[Window]:
+        """The newest messages that fit, cut where nothing that belongs together is torn."""
+        cutter = Cutter(limits, self._counter)
+        for _ in range(_MOST_RESTARTS):
+            near = yield from self._near(name)
+            first = near if near.complete else (yield from self._cold(name, limit=1))
+            if first.version.epoch != near.version.epoch:
+                continue
+            cutter.start(
+                near.version,
+                self._built.messages(near, near.rows),
+                self._built.messages(first, first.rows[:1]),
+                near.complete,
+            )
+            while wanted := cutter.wanted():
+                older = yield from self._cold(
+                    name, before=cutter.first_seq, limit=wanted, newest=True
+                )
+                if older.version.epoch != near.version.epoch:
+                    break  # rewritten between two reads: the pieces do not belong together
+                cutter.add_older(self._built.messages(older, older.rows), len(older.rows) < wanted)
+            else:
+                return cutter.window(repair)
+        raise Conflict(
+            f"Session {name} was rewritten {_MOST_RESTARTS} times while a window of it was read.",
+            near.version,
+        )
+
+    def version(self, name: SessionName) -> Flow[Version]:
+        """Where the session stands."""
+        session = yield from do(Cold(partial(sessions.find, name=name)))
+        return NOTHING if session is None else session.version
+
+    def info(self, name: SessionName) -> Flow[SessionInfo]:
+        """What is known about the session without reading its messages."""
+        found = yield from do(Cold(partial(sessions.describe, name=name)))
+        if found is None:
+            return SessionInfo(
+                tenant=name.tenant,
+                user=name.user,
+                agent=name.agent,
+                key=name.key,
+                version=NOTHING,
+                messages=0,
+                turns=0,
+                tokens=0,
+                title=None,
+                metadata={},
+                created_at=None,
+                last_active=None,
+            )
+        return info(found)
+
+    def listed(
+        self,
+        tenant: AnyName,
+        user: AnyName,
+        agent: AnyName,
+        limit: int,
+        after: SessionInfo | None,
+    ) -> Flow[list[SessionInfo]]:
+        """Sessions in a scope, the one last active first."""
+        found = yield from do(
+            Cold(
+                partial(
+                    sessions.listed,
+                    tenant=tenant,
+                    user=user,
+                    agent=agent,
+                    limit=whole_number("limit", limit),
+                    after=after,
+                )
+            )
+        )
+        return [info(row) for row in found]
+
+    def _near(self, name: SessionName) -> Flow[Seen]:
+        """The session's tail, out of the cache where that is known to be all there is (I3)."""
+        glance: Glance = yield from do(Hot(lambda hot: hot.look(name.identity)))
+        if glance.fresh and glance.seen is not None:
+            return glance.seen
+        seen = yield from do(Cold(partial(self._newer, name=name, held=glance.seen)))
+        if glance.lease is not None:
+            # The lease was taken before SQL was asked: never the other way round.
+            yield from do(Hot(lambda hot: hot.fill(name.identity, seen, glance.lease)))
+        return seen
+
+    def _newer(self, txn: Transaction, name: SessionName, held: Seen | None) -> Seen:
+        """The tail as it is now, reading only what came after what is held."""
+        most = self._hot_messages
+        if held is not None:
+            newer = (
+                rows_of.seen(txn, name, after=held.version.head, limit=most, newest=True)
+                or NOTHING_SEEN
+            )
+            if newer.version.epoch == held.version.epoch and newer.number == held.number:
+                return held.with_newer(newer, most)
+        seen = rows_of.seen(txn, name, limit=most, newest=True)
+        if seen is None:
+            return NOTHING_SEEN
+        return seen._replace(complete=len(seen.rows) < most)
+
+    def _cold(self, name: SessionName, **bounds: Any) -> Flow[Seen]:
+        seen = yield from do(Cold(partial(rows_of.seen, name=name, **bounds)))
+        return seen or NOTHING_SEEN

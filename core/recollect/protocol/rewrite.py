@@ -1,0 +1,138 @@
+"""How a rewrite travels: edit, delete, rewind and clear, each of them a new epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from recollect import codec
+from recollect.assembly import info, unpacked
+from recollect.clock import now
+from recollect.coerce import Appendable, messages_from
+from recollect.errors import Conflict, InvalidMessage
+from recollect.flow import Cold, Flow, do
+from recollect.ledger import messages as rows_of
+from recollect.ledger import sessions
+from recollect.message import Message
+from recollect.protocol.base import UNSET, Flows, whole_number
+from recollect.rows import Entry, Row, SessionRow
+from recollect.scope import SessionName
+from recollect.version import NOTHING, SessionInfo, Version
+
+if TYPE_CHECKING:
+    from recollect.ledger.transaction import Transaction
+
+
+class Rewriting(Flows):
+    """The flows that change what was said before."""
+
+    def edit(self, name: SessionName, seq: int, given: Appendable) -> Flow[Message]:
+        """Put another message in the place of one; place, id and time stay."""
+        at = now()
+        (entry, *more), (content, *_) = self._encoded(_one(messages_from(given)), at)
+        assert not more
+
+        def work(txn: Transaction) -> tuple[SessionRow, Row]:
+            session, row = _locked_with(txn, name, seq)
+            session = _put(txn, session, row, entry, at)
+            row = row._replace(frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
+            return session, row
+
+        session, row = yield from do(Cold(work, writes=True))
+        return self._built.completed(content, row, session.number)
+
+    def delete(self, name: SessionName, seq: int) -> Flow[Message]:
+        """Take a message away for good, and give it back a last time. Its place stays empty."""
+        at = now()
+
+        def work(txn: Transaction) -> tuple[SessionRow, Row]:
+            session, row = _locked_with(txn, name, seq)
+            return _put(txn, session, row, None, at), row
+
+        session, row = yield from do(Cold(work, writes=True))
+        return self._built.message(row, session.number)
+
+    def rewind(self, name: SessionName, seq: int) -> Flow[Version]:
+        """Make ``seq`` the head: what came after it is gone, and the next message follows it."""
+        seq = whole_number("seq", seq)
+        at = now()
+
+        def work(txn: Transaction) -> Version:
+            session = sessions.lock(txn, name)
+            head = session.head if session else 0
+            if seq > head:
+                raise Conflict(
+                    f"Session {name} cannot be rewound to message {seq}: its newest is {head}.",
+                    session.version if session else NOTHING,
+                )
+            if session is None:
+                return NOTHING
+            messages, turns, tokens = rows_of.totals(txn, session, seq)
+            rows_of.cut_after(txn, session, seq)
+            change = sessions.Change(-messages, -turns, -tokens)
+            return sessions.cut(txn, sessions.rewrite(txn, session, change, at), seq).version
+
+        return (yield from do(Cold(work, writes=True)))
+
+    def update(self, name: SessionName, title: Any, metadata: Any) -> Flow[SessionInfo]:
+        """Set title or metadata; what is left out stays."""
+        changes = _checked_about(title, metadata)
+        at = now()
+
+        def work(txn: Transaction) -> sessions.Described:
+            session = sessions.lock_or_create(txn, name, at)
+            about = {**unpacked(sessions.about(txn, session)), **changes}
+            sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
+            found = sessions.describe(txn, name)
+            assert found is not None, "it is locked by this very transaction"
+            return found
+
+        return info((yield from do(Cold(work, writes=True))))
+
+
+def _locked_with(txn: Transaction, name: SessionName, seq: int) -> tuple[SessionRow, Row]:
+    """The session, locked, and its message at a place; Conflict where there is none."""
+    session = sessions.lock(txn, name)
+    row = None if session is None else rows_of.at(txn, session, seq)
+    if session is None or row is None or row.frame is None:
+        version = NOTHING if session is None else session.version
+        deleted = " It was deleted." if row is not None else ""
+        raise Conflict(
+            f"Session {name} has no message {seq!r}; it is at {tuple(version)}.{deleted}", version
+        )
+    return session, row
+
+
+def _put(
+    txn: Transaction, session: SessionRow, row: Row, entry: Entry | None, at: int
+) -> SessionRow:
+    """Another content, or none, in a message's place: a new epoch."""
+    opened = rows_of.opens_turn(txn, session, row.seq)
+    tokens, opens = (0, False) if entry is None else (entry.tokens, entry.opens_turn)
+    frame = None if entry is None else entry.frame
+    rows_of.replace(txn, session, row.seq, frame=frame, tokens=tokens, opens_turn=opens)
+    change = sessions.Change(
+        messages=-1 if entry is None else 0, turns=opens - opened, tokens=tokens - row.tokens
+    )
+    return sessions.rewrite(txn, session, change, at)
+
+
+def _checked_about(title: Any, metadata: Any) -> dict[str, Any]:
+    """What is to change of title and metadata, refused before any I/O if it cannot be kept."""
+    changes: dict[str, Any] = {}
+    if title is not UNSET:
+        if title is not None and not isinstance(title, str):
+            raise InvalidMessage(f"title has to be text or None, not {type(title).__name__}.")
+        changes["title"] = title
+    if metadata is not UNSET:
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise InvalidMessage(f"metadata has to be a mapping, not {type(metadata).__name__}.")
+        changes["metadata"] = dict(metadata or {})
+        codec.pack_value(changes["metadata"], "metadata")
+    return changes
+
+
+def _one(given: Sequence[Message]) -> Sequence[Message]:
+    if len(given) != 1:
+        raise InvalidMessage(f"edit() puts one message in the place of one, and got {len(given)}.")
+    return given
