@@ -11,7 +11,7 @@ import pytest
 
 from recollect import Store
 from recollect.hot import LocalCache
-from recollect.hot import local as local_cache
+from recollect.hot import tails
 from recollect.rows import Row, Seen
 from recollect.version import Version
 
@@ -159,9 +159,9 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen is not None
     assert [r.seq for r in seen.rows] == [7, 8, 9]
     assert not seen.complete, "what was cut off is no longer known to be all"
-    cache.fill(b"a", Seen(1, Version(0, 9), (row(9, local_cache.LARGEST_ENTRY),), False), 1)
+    cache.fill(b"a", Seen(1, Version(0, 9), (row(9, tails.LARGEST_TAIL),), False), 1)
     assert cache.look(b"a").seen is None, "one huge message is not worth the others"
-    monkeypatch.setattr(local_cache, "LARGEST_CACHE", 10_000)
+    monkeypatch.setattr(tails, "LARGEST_TOTAL", 10_000)
     for n in range(100):
         cache.fill(str(n).encode(), Seen(1, Version(0, 1), (row(1, 700),), True), 1)
     assert sum(cache.look(str(n).encode()).seen is not None for n in range(100)) <= 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import weakref
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
 from recollect.errors import Misconfigured
 from recollect.flow import Cold, Flow, Hot, Step, arun, run
-from recollect.hot import LocalCache
+from recollect.hot import Cache, LocalCache
 from recollect.ledger import Options, ledger_for
 from recollect.protocol import Protocol
 from recollect.scope import AnyName, SessionName, check_owner
@@ -40,7 +39,11 @@ class Store:
         url: str | PathLike[str] | None = None,
         *,
         engine: Engine | None = None,
+        cache: Any = None,
+        ttl: float = 1800,
         tail: int = 50,
+        consistency: Literal["cached", "strict"] = "cached",
+        revalidate: float = 5.0,
         durability: Literal["full", "normal"] = "full",
         compression: Literal["zstd", "none"] = "zstd",
         schema: str | None = None,
@@ -53,7 +56,14 @@ class Store:
         url            ``sqlite:///file.db`` (the default is recollect.db in this folder),
                        ``sqlite://`` for memory, ``postgresql://user:password@host/database``
         engine         your own SQLAlchemy engine instead of a URL; it is never closed
+        cache          a Redis URL, or a redis-py client, or a sync and an asyncio one: the tails of
+                       sessions, shared by all processes of the store; the SQL stays the truth
+        ttl            seconds an entry of the cache lives after its last use; nothing is lost then
         tail           how many of a session's newest messages are kept close at hand
+        consistency    ``cached``: what is read from the cache is all that was acknowledged, but for
+                       rare cases that end within ``revalidate``; ``strict``: always, at the price
+                       of asking the database for the session's head
+        revalidate     seconds after which a cached session is compared with the database
         durability     SQLite: ``full`` survives power loss, ``normal`` the death of the process
         compression    ``zstd`` or ``none``; may be changed at any time
         schema         PostgreSQL: where the tables live
@@ -66,6 +76,7 @@ class Store:
             raise Misconfigured("Pass a URL or an engine, not both.")
         _check_choice("durability", durability, ("full", "normal"))
         _check_choice("compression", compression, ("zstd", "none"))
+        _check_choice("consistency", consistency, ("cached", "strict"))
         _check_number("tail", tail, 0)
         _check_number("pool_size", pool_size, 1)
         if not isinstance(timeout, int | float) or not 0 < timeout < 86_400:
@@ -83,15 +94,20 @@ class Store:
                 counter=counter.name,
             ),
         )
-        self._hot = LocalCache(self._ledger.pulse, messages=tail)
+        self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate, timeout)
         self._protocol = Protocol(
-            lambda: self._ledger.facts, compression, counter, hot_messages=tail
+            lambda: self._ledger.facts,
+            compression,
+            counter,
+            hot_messages=tail,
+            marks=self._hot.marks,
         )
         _stores.add(self)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
-        """The store that the environment names: RECOLLECT_URL, and RECOLLECT_SCHEMA,
+        """The store that the environment names: RECOLLECT_URL, and RECOLLECT_CACHE,
+        RECOLLECT_TTL, RECOLLECT_CONSISTENCY, RECOLLECT_REVALIDATE, RECOLLECT_SCHEMA,
         RECOLLECT_DURABILITY, RECOLLECT_COMPRESSION, RECOLLECT_TIMEOUT, RECOLLECT_POOL_SIZE
         where they are set. Arguments given here win."""
         found = os.environ if environ is None else environ
@@ -148,12 +164,23 @@ class Store:
         """Like ``migrate``."""
         return await self._ledger.amigrate()
 
+    def invalidate(self) -> None:
+        """Make every cached entry unfindable. Run it after restoring a backup, then restart
+        the other processes of the store."""
+        self._ledger.invalidate()
+
+    async def ainvalidate(self) -> None:
+        """Like ``invalidate``."""
+        await self._ledger.ainvalidate()
+
     def close(self) -> None:
         """Close what is the store's own; what you lent it is left as it was."""
+        self._hot.close()
         self._ledger.close()
 
     async def aclose(self) -> None:
         """Like ``close``, without holding up the loop while work in progress ends."""
+        await self._hot.aclose()
         await self._ledger.aclose()
 
     def __enter__(self) -> Self:
@@ -176,6 +203,28 @@ class Store:
 
         return store_html(self)
 
+    def _cache(
+        self, given: Any, tail: int, ttl: float, strict: bool, revalidate: float, timeout: float
+    ) -> Cache:
+        if given is None:
+            return LocalCache(self._ledger.pulse, messages=tail)
+        from recollect.hot.clients import Clients  # only here is redis-py needed
+        from recollect.hot.redis import CALL_TIMEOUT, LONGEST_COMMIT, RedisCache
+
+        if timeout > LONGEST_COMMIT:
+            raise Misconfigured(
+                f"With a cache, timeout can be {LONGEST_COMMIT:g} s at the most, because a commit "
+                f"has to end before its mark in the cache does."
+            )
+        return RedisCache(
+            Clients(given, CALL_TIMEOUT),
+            self._ledger.cache_id,
+            messages=tail,
+            ttl=ttl,
+            revalidate=revalidate,
+            strict=strict,
+        )
+
     def _run(self, flow: Flow[T]) -> T:
         return run(flow, self._perform)
 
@@ -185,7 +234,9 @@ class Store:
     def _perform(self, step: Step) -> Any:
         match step:
             case Hot(call):
-                return call(self._hot)
+                if self._hot.marks:
+                    self._ledger.open()  # whose keys they are stands in the database
+                return self._hot.exchange(call(self._hot))
             case Cold(work, writes):
                 return self._ledger.write(work) if writes else self._ledger.read(work)
             case _:
@@ -194,8 +245,9 @@ class Store:
     async def _aperform(self, step: Step) -> Any:
         match step:
             case Hot(call):
-                answer = call(self._hot)
-                return await answer if inspect.isawaitable(answer) else answer
+                if self._hot.marks:
+                    await self._ledger.aopen()
+                return await self._hot.aexchange(call(self._hot))
             case Cold(work, writes):
                 perform = self._ledger.awrite if writes else self._ledger.aread
                 return await perform(work)
@@ -209,6 +261,10 @@ class Store:
 
 _FROM_ENVIRONMENT = {
     "url": str,
+    "cache": str,
+    "ttl": float,
+    "consistency": str,
+    "revalidate": float,
     "schema": str,
     "durability": str,
     "compression": str,

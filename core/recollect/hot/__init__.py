@@ -1,5 +1,6 @@
 """What is kept close at hand. It makes reads quick; the ledger is what is true."""
 
-from recollect.hot.local import Glance, LocalCache
+from recollect.hot.cache import Cache, CacheUnavailable, Glance
+from recollect.hot.local import LocalCache
 
-__all__ = ["Glance", "LocalCache"]
+__all__ = ["Cache", "CacheUnavailable", "Glance", "LocalCache"]

@@ -4,82 +4,59 @@ Before each use the ledger's pulse is taken (4 µs on SQLite), a value that move
 commit by any process. Where it has not moved, what was read under it is still all there is.
 Where it has moved, the caller asks the database what is new and fills in the answer, with the
 pulse it took before asking: a commit in between makes the entry look older than it is, never
-newer. Rows are immutable and hold bytes, so nothing a caller does to a message shows here (I12).
+newer. Writers need tell it nothing.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Sequence
 
-from recollect.rows import Seen
-
-LARGEST_ENTRY: Final = 256 * 1024
-LARGEST_CACHE: Final = 64 * 1024 * 1024
-_A_ROW: Final = 300
-"""What a row weighs in memory besides its frame."""
+from recollect.hot.cache import Cache, Glance
+from recollect.hot.tails import Tails
+from recollect.rows import Row, Seen
+from recollect.version import Version
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """What the cache knows about a session at one moment."""
+class LocalCache(Cache):
+    """Tails of the sessions used last, validated by the ledger's pulse."""
 
-    seen: Seen | None
-    """The newest messages it holds, up to the seen version."""
-    fresh: bool
-    """Whether nothing was committed since."""
-    lease: object | None
-    """What to bring along when filling; None where filling would be wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    seen: Seen
-    pulse: object
-    weight: int
-
-
-class LocalCache:
-    """Tails of the sessions used last, by identity."""
+    marks = False
 
     def __init__(self, pulse: Callable[[], object | None], messages: int) -> None:
         self.messages = messages
-        """How many messages of a session's tail are kept."""
         self._pulse = pulse
-        self.forget()
+        self._tails = Tails(messages)
 
     def forget(self) -> None:
-        """Drop everything; also what makes it usable in a child after fork."""
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._weight = 0
+        """Drop everything."""
+        self._tails.forget()
 
     def look(self, identity: bytes) -> Glance:
         """What is known about a session now."""
         pulse = self._pulse()
         if pulse is None:
             return Glance(None, False, None)
-        entry = self._entries.get(identity)
-        if entry is None:
+        kept = self._tails.get(identity)
+        if kept is None:
             return Glance(None, False, pulse)
-        return Glance(entry.seen, entry.pulse == pulse, pulse)
+        seen, then = kept
+        return Glance(seen, then == pulse, pulse)
 
     def fill(self, identity: bytes, seen: Seen, lease: object) -> None:
-        """Keep what was read under a lease, if it is not too much."""
-        rows = seen.rows[-self.messages :]
-        weight = sum(len(row.frame or b"") + _A_ROW for row in rows)
-        with self._lock:
-            old = self._entries.pop(identity, None)
-            self._weight -= old.weight if old else 0
-            if weight > LARGEST_ENTRY:
-                return
-            complete = seen.complete and len(rows) == len(seen.rows)
-            kept = seen._replace(rows=rows, complete=complete)
-            self._entries[identity] = _Entry(kept, lease, weight)
-            self._weight += weight
-            while self._weight > LARGEST_CACHE:
-                _, oldest = self._entries.popitem(last=False)
-                self._weight -= oldest.weight
+        """Keep what was read under a lease."""
+        self._tails.keep(identity, seen, lease)
+
+    def mark(self, identity: bytes, token: str) -> None:
+        """Nothing to do: the pulse moves with the commit itself."""
+
+    def publish(self, identity: bytes, token: str, version: Version, rows: Sequence[Row]) -> None:
+        """Nothing to do."""
+
+    def lift(self, identity: bytes, token: str) -> None:
+        """Nothing to do."""
+
+    def missed(self, identity: bytes) -> None:
+        """Nothing to do: the pulse has moved."""
+
+    def close(self) -> None:
+        """Nothing to do."""

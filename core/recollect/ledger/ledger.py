@@ -57,6 +57,11 @@ class Ledger(ABC):
         """What the database says about itself; None until it is opened."""
         return self._facts
 
+    def cache_id(self) -> str:
+        """What this store's keys in a cache begin with."""
+        assert self._facts is not None, "a cache is asked after the ledger was opened"
+        return self._facts.cache_id
+
     def read(self, work: Work[T]) -> T:
         """Do work that changes nothing, in this thread."""
         self.open()
@@ -96,6 +101,22 @@ class Ledger(ABC):
                     self._facts = self._in_transaction(
                         lambda txn: migrations.learn(txn, self.options.counter)
                     )
+
+    async def aopen(self) -> None:
+        """Like ``open``, in a thread of our own."""
+        if self._facts is None or self._closed:
+            await self._hop(lambda _: self.open(), None)
+
+    def invalidate(self) -> None:
+        """Give the store's cache entries another name, so that none of the old is ever found."""
+        self.write(migrations.change_cache_id)
+        with self._lock:
+            self._facts = None
+        self.open()
+
+    async def ainvalidate(self) -> None:
+        """Like ``invalidate``."""
+        await self._hop(lambda _: self.invalidate(), None)
 
     def migrate(self) -> list[str]:
         """Bring the tables up to date, and say which steps that took."""

@@ -68,10 +68,11 @@ def _first(txn: Transaction, kind: str) -> None:
     for statement in _FIRST:
         # Only INTEGER PRIMARY KEY, by that very name, is SQLite's rowid.
         txn.run(statement.replace("BIGINT_KEY", "INTEGER" if kind == "sqlite" else "BIGINT"))
-    txn.run(
-        "INSERT INTO {meta} (name, value) VALUES ('store_id', :id)",
-        {"id": secrets.token_bytes(16)},
-    )
+    for name in ("store_id", "cache_id"):
+        txn.run(
+            "INSERT INTO {meta} (name, value) VALUES (:name, :id)",
+            {"name": name, "id": secrets.token_bytes(16)},
+        )
 
 
 Step = Callable[[Transaction, str], None]
@@ -140,10 +141,10 @@ def require(done: set[str]) -> None:
 
 def learn(txn: Transaction, counter: str) -> Facts:
     """What the database says about itself; a token counter new to it is given a number."""
-    row = txn.first("SELECT value FROM {meta} WHERE name = 'store_id'", {})
-    if row is None:
-        raise Misconfigured("The table recollect_meta has no store_id: restore it from a backup.")
-    store_id = bytes(row[0])
+    rows = txn.rows("SELECT name, value FROM {meta}", {})
+    ids = {name: bytes(value) for name, value in rows}
+    if not ids.keys() >= {"store_id", "cache_id"}:
+        raise Misconfigured("recollect_meta has lost the store's ids: restore it from a backup.")
     find = "SELECT id FROM {counters} WHERE name = :name"
     known = txn.first(find, {"name": counter})
     if known is None:
@@ -157,7 +158,14 @@ def learn(txn: Transaction, counter: str) -> Facts:
     if known is None:
         # Two counters were registered in one instant; the other one has taken our number.
         return learn(txn, counter)
-    return Facts(store_id, known[0])
+    return Facts(ids["store_id"], ids["cache_id"].hex(), known[0])
+
+
+def change_cache_id(txn: Transaction) -> None:
+    """From now on every cache entry of this store is another's."""
+    txn.run(
+        "UPDATE {meta} SET value = :id WHERE name = 'cache_id'", {"id": secrets.token_bytes(16)}
+    )
 
 
 def _schema_exists(txn: Transaction, schema: str) -> bool:

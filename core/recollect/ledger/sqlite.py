@@ -151,8 +151,7 @@ class SqliteLedger(Ledger):
 
     async def awrite(self, work: Work[T]) -> T:
         """Put the work into the writer's queue: 64 waiting tasks share a hop and a commit."""
-        if self._facts is None:
-            await self._hop(lambda _: self.open(), None)
+        await self.aopen()
         writer = self._writer
         if self._closed or writer is None:
             raise StoreClosed

@@ -23,6 +23,8 @@ class Facts:
     """What the database says about itself once, when it is opened."""
 
     store_id: bytes
+    cache_id: str
+    """What this store's keys in a cache begin with; changed by ``invalidate``."""
     counter: int
     """The number under which this store's token counter is known there."""
 

@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from recollect.clock import now
 from recollect.coerce import Appendable, messages_from
 from recollect.errors import Unavailable
-from recollect.flow import Cold, Flow, do
+from recollect.flow import Flow
 from recollect.message import Message
-from recollect.protocol.base import Flows
 from recollect.protocol.batch import Batch, Stored
+from recollect.protocol.mark import Marking
+from recollect.rows import Row
 from recollect.scope import SessionName
 from recollect.version import Version
 
 log = logging.getLogger("recollect")
 
 
-class Appending(Flows):
+class Appending(Marking):
     """The flow that adds messages."""
 
     def append(
@@ -32,7 +33,7 @@ class Appending(Flows):
             return []
         batch = Batch(name, entries, secrets.randbits(63), expected, at)
         try:
-            stored = yield from do(Cold(batch.commit, writes=True))
+            stored = yield from self._committed(name, batch.commit, _told)
         except Unavailable as lost:
             if not lost.outcome_unknown:
                 raise
@@ -43,7 +44,7 @@ class Appending(Flows):
         """The answer to a commit was lost: look whether it happened, and only then repeat it."""
         log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
         try:
-            return (yield from do(Cold(batch.commit_unless_done, writes=True)))
+            return (yield from self._committed(batch.name, batch.commit_unless_done, _told))
         except Unavailable as again:
             # Even where this attempt wrote nothing, the first may have.
             raise Unavailable(str(lost), outcome_unknown=True) from again
@@ -58,3 +59,9 @@ class Appending(Flows):
             else build.message(row, stored.session)
             for i, row, fresh in stored.rows
         ]
+
+
+def _told(stored: Stored) -> tuple[Version, list[Row]] | None:
+    """What an append tells the cache: the rows it wrote, if it wrote any."""
+    rows = [row for _, row, fresh in stored.rows if fresh]
+    return (Version(rows[-1].born, rows[-1].seq), rows) if rows else None

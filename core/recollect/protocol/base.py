@@ -30,10 +30,12 @@ class Flows:
         compression: Compression,
         counter: TokenCounter,
         hot_messages: int,
+        marks: bool,
     ) -> None:
         self._compression = compression
         self._counter = counter
         self._hot_messages = hot_messages
+        self._marks = marks
         self._built = Assembler(facts)
 
     def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:

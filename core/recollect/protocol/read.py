@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from recollect.assembly import info
 from recollect.errors import Conflict
 from recollect.flow import Cold, Flow, Hot, do
+from recollect.hot import CacheUnavailable, Glance
 from recollect.ledger import messages as rows_of
 from recollect.ledger import sessions
 from recollect.message import Message
 from recollect.protocol.base import Flows, whole_number
-from recollect.rows import LAST_SEQ, NOTHING_SEEN, Seen
+from recollect.rows import LAST_SEQ, NOTHING_SEEN, Row, Seen
 from recollect.scope import AnyName, SessionName
 from recollect.version import NOTHING, SessionInfo, Version
 from recollect.window import Cutter, Limits, Window
 
 if TYPE_CHECKING:
-    from recollect.hot import Glance
     from recollect.ledger.transaction import Transaction
 
 _MOST_RESTARTS: Final = 10
@@ -31,7 +32,7 @@ class Reading(Flows):
         """The newest n messages, oldest first."""
         n = whole_number("n", n)
         if n <= self._hot_messages:
-            near = yield from self._near(name)
+            near = yield from self._near(name, n)
             if n <= len(near.rows) or near.complete:
                 return self._built.messages(
                     near, near.rows[len(near.rows) - min(n, len(near.rows)) :]
@@ -142,16 +143,49 @@ class Reading(Flows):
         )
         return [info(row) for row in found]
 
-    def _near(self, name: SessionName) -> Flow[Seen]:
-        """The session's tail, out of the cache where that is known to be all there is (I3)."""
-        glance: Glance = yield from do(Hot(lambda hot: hot.look(name.identity)))
+    def _near(self, name: SessionName, n: int | None = None) -> Flow[Seen]:
+        """The session's tail, out of the cache where that is known to be all there is (I3).
+
+        The newest n of its rows are whole; others may be stubs of messages too large to cache.
+        """
+        identity = name.identity
+        glance = Glance(None, False, None)
+        with suppress(CacheUnavailable):  # SQL knows as well
+            glance = yield from do(Hot(lambda hot: hot.look(identity)))
         if glance.fresh and glance.seen is not None:
-            return glance.seen
+            return (yield from self._whole(name, glance.seen, n))
+        # SQL is asked after the cache has answered, and by a read of one's own: joining one that
+        # has begun already can miss what was acknowledged meanwhile.
         seen = yield from do(Cold(partial(self._newer, name=name, held=glance.seen)))
         if glance.lease is not None:
-            # The lease was taken before SQL was asked: never the other way round.
-            yield from do(Hot(lambda hot: hot.fill(name.identity, seen, glance.lease)))
-        return seen
+            with suppress(CacheUnavailable):
+                yield from do(Hot(lambda hot: hot.fill(identity, seen, glance.lease)))
+        return (yield from self._whole(name, seen, n))
+
+    def _whole(self, name: SessionName, seen: Seen, n: int | None) -> Flow[Seen]:
+        """The same with its stubs replaced by the messages they stand for."""
+        first = 0 if n is None else max(0, len(seen.rows) - n)
+        if all(row.frame is not None for row in seen.rows[first:]):
+            return seen
+        rows = yield from do(Cold(partial(self._fetched, name=name, seen=seen, first=first)))
+        if rows is None:  # rewritten meanwhile
+            return (yield from do(Cold(partial(self._newer, name=name, held=None))))
+        return seen._replace(rows=rows)
+
+    def _fetched(
+        self, txn: Transaction, name: SessionName, seen: Seen, first: int
+    ) -> tuple[Row, ...] | None:
+        whole = {
+            row.seq: found.rows[0]
+            for row in seen.rows[first:]
+            if row.frame is None
+            and (found := rows_of.seen(txn, name, after=row.seq - 1, limit=1))
+            and found.rows
+        }
+        session = sessions.find(txn, name)
+        if session is None or session.epoch != seen.version.epoch:
+            return None
+        return tuple(whole.get(row.seq, row) for row in seen.rows)
 
     def _newer(self, txn: Transaction, name: SessionName, held: Seen | None) -> Seen:
         """The tail as it is now, reading only what came after what is held."""

@@ -14,7 +14,8 @@ from recollect.flow import Cold, Flow, do
 from recollect.ledger import messages as rows_of
 from recollect.ledger import sessions
 from recollect.message import Message
-from recollect.protocol.base import UNSET, Flows, whole_number
+from recollect.protocol.base import UNSET, whole_number
+from recollect.protocol.mark import Marking
 from recollect.rows import Entry, Row, SessionRow
 from recollect.scope import SessionName
 from recollect.version import NOTHING, SessionInfo, Version
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
 
 
-class Rewriting(Flows):
+class Rewriting(Marking):
     """The flows that change what was said before."""
 
     def edit(self, name: SessionName, seq: int, given: Appendable) -> Flow[Message]:
@@ -38,7 +39,7 @@ class Rewriting(Flows):
             row = row._replace(frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
             return session, row
 
-        session, row = yield from do(Cold(work, writes=True))
+        session, row = yield from self._committed(name, work, _rewritten)
         return self._built.completed(content, row, session.number)
 
     def delete(self, name: SessionName, seq: int) -> Flow[Message]:
@@ -49,7 +50,7 @@ class Rewriting(Flows):
             session, row = _locked_with(txn, name, seq)
             return _put(txn, session, row, None, at), row
 
-        session, row = yield from do(Cold(work, writes=True))
+        session, row = yield from self._committed(name, work, _rewritten)
         return self._built.message(row, session.number)
 
     def rewind(self, name: SessionName, seq: int) -> Flow[Version]:
@@ -72,7 +73,7 @@ class Rewriting(Flows):
             change = sessions.Change(-messages, -turns, -tokens)
             return sessions.cut(txn, sessions.rewrite(txn, session, change, at), seq).version
 
-        return (yield from do(Cold(work, writes=True)))
+        return (yield from self._committed(name, work, lambda version: (version, ())))
 
     def update(self, name: SessionName, title: Any, metadata: Any) -> Flow[SessionInfo]:
         """Set title or metadata; what is left out stays."""
@@ -88,6 +89,11 @@ class Rewriting(Flows):
             return found
 
         return info((yield from do(Cold(work, writes=True))))
+
+
+def _rewritten(done: tuple[SessionRow, Row]) -> tuple[Version, Sequence[Row]]:
+    """What a rewrite tells the cache: where the session stands, and nothing to extend it by."""
+    return done[0].version, ()
 
 
 def _locked_with(txn: Transaction, name: SessionName, seq: int) -> tuple[SessionRow, Row]:

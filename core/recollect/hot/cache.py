@@ -1,0 +1,84 @@
+"""What the protocol asks of a cache, and the answers it understands."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recollect.rows import Row, Seen
+from recollect.version import Version
+
+
+class CacheUnavailable(Exception):
+    """The cache could not be asked. The protocol goes on without it; nobody else sees this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a cache knows about a session at one moment."""
+
+    seen: Seen | None
+    """The newest messages it holds, up to the seen version."""
+    fresh: bool
+    """Whether they are known to be all that was acknowledged."""
+    lease: object | None
+    """What to bring along when filling; None where filling would be wrong."""
+
+
+class Cache(ABC):
+    """Keeps the tails of sessions close at hand.
+
+    Each method is one round trip at the most. What it returns is either the answer or, for a
+    cache that is elsewhere, a request that ``exchange`` or ``aexchange`` turns into the answer.
+    """
+
+    messages: int
+    """How many of a session's newest messages it keeps."""
+    marks: bool
+    """Whether writers have to mark a session before they commit, and publish after."""
+
+    @abstractmethod
+    def look(self, identity: bytes) -> Any:
+        """A Glance at a session."""
+
+    @abstractmethod
+    def fill(self, identity: bytes, seen: Seen, lease: object) -> Any:
+        """Bring what SQL said, under a lease that was taken before SQL was asked."""
+
+    @abstractmethod
+    def mark(self, identity: bytes, token: str) -> Any:
+        """A writer is about to commit."""
+
+    @abstractmethod
+    def publish(self, identity: bytes, token: str, version: Version, rows: Sequence[Row]) -> Any:
+        """A writer has committed these rows; none for a rewrite."""
+
+    @abstractmethod
+    def lift(self, identity: bytes, token: str) -> Any:
+        """A writer has rolled back."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """In a child after fork: drop what belongs to the parent."""
+
+    @abstractmethod
+    def missed(self, identity: bytes) -> None:
+        """A commit happened that the cache could not be told of."""
+
+    def exchange(self, answer: Any) -> Any:
+        """Turn what a method returned into the answer."""
+        return answer
+
+    async def aexchange(self, answer: Any) -> Any:
+        """Like ``exchange``."""
+        return answer
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is ours."""
+
+    async def aclose(self) -> None:
+        """Like ``close``."""
+        self.close()

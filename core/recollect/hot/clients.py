@@ -1,0 +1,188 @@
+"""Redis clients: made from a URL or lent by the caller, one for threads and one a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from recollect.errors import Misconfigured
+
+try:
+    import redis
+    import redis.asyncio
+    from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
+    from redis.asyncio.retry import Retry as AsyncRetry
+    from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+    from redis.backoff import NoBackoff
+    from redis.cluster import RedisCluster
+    from redis.exceptions import NoScriptError, ResponseError
+    from redis.retry import Retry
+    from redis.sentinel import Sentinel
+except ImportError as fault:
+    raise Misconfigured('A cache needs its driver: pip install "recollect[redis]"') from fault
+
+__all__ = ["Clients", "NoScriptError"]
+
+_SCHEMES: Final = {
+    "redis": "redis",
+    "rediss": "rediss",
+    "valkey": "redis",
+    "valkeys": "rediss",
+    "unix": "unix",
+}
+
+
+class Clients:
+    """Makes and keeps clients. What the caller lent is never closed."""
+
+    def __init__(self, given: Any, timeout: float) -> None:
+        self._timeout = timeout
+        self._url: str | None = None
+        self._lent: dict[str, Any] = {}
+        match given:
+            case str():
+                self._url = given
+                self.shown = _shown(given)
+            case (one, other):
+                self._lend(one)
+                self._lend(other)
+                self.shown = "the clients you passed"
+            case _:
+                self._lend(given)
+                self.shown = "the client you passed"
+        self.forget()
+
+    def forget(self) -> None:
+        """In a child after fork: sockets of the parent are not ours to use or to close."""
+        _of_our_parents.append(self.__dict__.copy())
+        self._sync: Any = None
+        self._loops: weakref.WeakKeyDictionary[
+            asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]
+        ] = weakref.WeakKeyDictionary()
+
+    def sync(self) -> Any:
+        """The client for threads."""
+        if "sync" in self._lent:
+            return self._lent["sync"]
+        if self._sync is None:
+            if self._url is None:
+                raise Misconfigured(
+                    "Only an asyncio client was passed as cache=, and this is a sync call. "
+                    "Pass both, cache=(client, async_client), or a URL."
+                )
+            self._sync = self._made(asynchronous=False)
+        return self._sync
+
+    async def asynchronous(self) -> Any:
+        """The client for the running loop, closed by itself when the loop ends."""
+        if "async" in self._lent:
+            return self._lent["async"]
+        loop = asyncio.get_running_loop()
+        kept = self._loops.get(loop)
+        if kept is None:
+            if self._url is None:
+                raise Misconfigured(
+                    "Only a sync client was passed as cache=, and this is an async call. "
+                    "Pass both, cache=(client, async_client), or a URL."
+                )
+            client = self._made(asynchronous=True)
+            ending = _close_with_the_loop(client)
+            # Suspended at its yield, it is closed by asyncio when the loop shuts down: nobody
+            # else says that a loop ends, and an open socket left behind would be a warning.
+            await ending.__anext__()
+            kept = self._loops[loop] = (client, ending)
+        return kept[0]
+
+    def answered(self, fault: Exception) -> bool:
+        """Whether Redis did answer, and only refused."""
+        return isinstance(fault, ResponseError | Misconfigured)
+
+    def close(self) -> None:
+        """Close the client for threads."""
+        if self._sync is not None:
+            self._sync.close()
+            self._sync = None
+
+    async def aclose(self) -> None:
+        """Close the running loop's client as well."""
+        self.close()
+        kept = self._loops.pop(asyncio.get_running_loop(), None)
+        if kept is not None:
+            await kept[1].aclose()
+
+    def _lend(self, client: Any) -> None:
+        is_async = isinstance(client, redis.asyncio.Redis | AsyncRedisCluster)
+        if not is_async and not isinstance(client, redis.Redis | RedisCluster):
+            raise Misconfigured(
+                f"cache= takes a redis:// URL or clients of redis-py, not {type(client).__name__}."
+            )
+        self._lent["async" if is_async else "sync"] = client
+
+    def _made(self, *, asynchronous: bool) -> Any:
+        assert self._url is not None
+        scheme, _, rest = self._url.partition("://")
+        settings: dict[str, Any] = {
+            "socket_timeout": self._timeout,
+            "socket_connect_timeout": self._timeout,
+            # One try: the breaker and the database are the answer to a failure.
+            "retry": (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0),
+        }
+        space = redis.asyncio if asynchronous else redis
+        match scheme.split("+"):
+            case [plain] if plain in _SCHEMES:
+                url = f"{_SCHEMES[plain]}://{rest}"
+                return space.Redis.from_url(url, **settings)
+            case [plain, "cluster"] if plain in _SCHEMES:
+                cls = AsyncRedisCluster if asynchronous else RedisCluster
+                return cls.from_url(f"{_SCHEMES[plain]}://{rest}", **settings)
+            case [plain, "sentinel"] if plain in ("redis", "valkey"):
+                return self._behind_sentinels(rest, settings, asynchronous)
+        raise Misconfigured(
+            f"cache={self.shown!r} has a scheme that is not known. Known: "
+            f"{', '.join(f'{s}://' for s in _SCHEMES)}, redis+cluster://, redis+sentinel://."
+        )
+
+    def _behind_sentinels(self, rest: str, settings: dict[str, Any], asynchronous: bool) -> Any:
+        """``redis+sentinel://user:password@host:26379,other:26379/service/0``"""
+        parts = urlsplit(f"redis://{rest}")
+        service, _, database = parts.path.strip("/").partition("/")
+        if not service:
+            raise Misconfigured(
+                f"cache={self.shown!r} does not name a service: redis+sentinel://host:26379/name."
+            )
+        hosts = []
+        for place in parts.netloc.rpartition("@")[2].split(","):
+            host, _, port = place.partition(":")
+            hosts.append((host, int(port or 26379)))
+        sentinel = (AsyncSentinel if asynchronous else Sentinel)(
+            hosts, socket_timeout=self._timeout
+        )
+        return sentinel.master_for(
+            service,
+            db=int(database or 0),
+            username=parts.username,
+            password=parts.password,
+            **settings,
+        )
+
+
+async def _close_with_the_loop(client: Any) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await client.aclose()
+
+
+def _shown(url: str) -> str:
+    """A URL without its password."""
+    head, at, tail = url.rpartition("@")
+    if not at:
+        return url
+    scheme, slashes, who = head.partition("://")
+    return f"{scheme}{slashes}{who.partition(':')[0]}:***@{tail}"
+
+
+_of_our_parents: list[dict[str, Any]] = []

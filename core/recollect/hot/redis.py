@@ -1,0 +1,316 @@
+"""The cache in Redis: one key a session, every operation one script, never believed blindly.
+
+What the scripts keep true is in ``scripts/common.lua``; in which order they are used is the
+protocol's. Here is the rest: keys, rows as bytes, what to do when Redis does not answer.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from recollect.hot.breaker import Breaker
+from recollect.hot.cache import Cache, CacheUnavailable, Glance
+from recollect.hot.clients import Clients, NoScriptError
+from recollect.hot.scripts import Script, script
+from recollect.hot.tails import LARGEST_TAIL, Tails
+from recollect.rows import Row, Seen
+from recollect.version import Version
+
+MARK_LIFETIME: Final = 10.0
+"""T: how long a mark lives. It outlasts a commit with its timeouts and a margin."""
+LONGEST_COMMIT: Final = 8.0
+"""The longest a commit may take with its timeouts, so that it ends before its mark."""
+CALL_TIMEOUT: Final = 0.25
+LARGEST_ROW: Final = 32 * 1024
+"""A longer message is left out of the entry, a stub in its place: Redis is not for megabytes."""
+MOST_MISSED: Final = 10_000
+_JITTER: Final = 0.1
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Row).decode
+
+
+class Request(NamedTuple):
+    """One round trip that is still to be made."""
+
+    script: Script
+    identity: bytes
+    arguments: tuple[Any, ...]
+    understand: Callable[[Any], Any]
+
+
+class Lease(NamedTuple):
+    """What a reader was given before it asked SQL."""
+
+    generation: bytes
+    time: int
+    holds: Version | None
+    """What the entry held then: only what came after it has to be sent."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the store was opened."""
+
+    hits: int = 0
+    misses: int = 0
+    fills: int = 0
+    refused_fills: int = 0
+    degraded_reads: int = 0
+    validations: int = 0
+
+
+class RedisCache(Cache):
+    """Tails in Redis, shared by every process of a store."""
+
+    marks = True
+
+    def __init__(
+        self,
+        clients: Clients,
+        namespace: Callable[[], str],
+        *,
+        messages: int,
+        ttl: float,
+        revalidate: float,
+        strict: bool,
+    ) -> None:
+        self.messages = messages
+        self.counters = Counters()
+        self.breaker = Breaker(min(1.0, revalidate) or 1.0)
+        self._clients = clients
+        self._namespace = namespace
+        self._ttl = ttl
+        self._revalidate = int(revalidate * 1000)
+        self._strict = strict
+        self._tails = Tails(messages)
+        self._missed: OrderedDict[bytes, None] = OrderedDict()
+
+    def forget(self) -> None:
+        """In a child after fork: clients and locks of its own."""
+        self._clients.forget()
+        self._tails.forget()
+        self.breaker = Breaker(min(1.0, self._revalidate / 1000) or 1.0)
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def look(self, identity: bytes) -> Request:
+        """What is known about a session now; only what this process has not seen is sent."""
+        kept = self._tails.get(identity)
+        held = None if kept is None else kept[0]
+        epoch, head = (-1, -1) if held is None else held.version
+        return Request(
+            script("look"),
+            identity,
+            (
+                secrets.token_hex(8),
+                int(MARK_LIFETIME * 1000),
+                self._revalidate,
+                self._ttl_now(),
+                epoch,
+                head,
+                self.messages,
+            ),
+            lambda answer: self._glance(identity, held, answer),
+        )
+
+    def fill(self, identity: bytes, seen: Seen, lease: object) -> Request:
+        """Bring what SQL said; only what the entry did not hold when the lease was given."""
+        assert isinstance(lease, Lease)
+        base = -1
+        rows = seen.rows[-self.messages :] if self.messages else ()
+        holds = lease.holds
+        if holds is not None and holds.epoch == seen.version.epoch:
+            newer = tuple(row for row in rows if row.seq > holds.head)
+            if len(newer) == seen.version.head - holds.head:
+                base, rows = holds.head, newer
+        self._tails.keep(identity, seen, None)
+        packed, whole = _packed(rows)
+        complete = seen.complete and whole and len(rows) == len(seen.rows)
+        return Request(
+            script("fill"),
+            identity,
+            (
+                lease.generation,
+                lease.time,
+                self._ttl_now(),
+                self.messages,
+                LARGEST_TAIL,
+                -1 if seen.number is None else seen.number,
+                *seen.version,
+                int(complete),
+                base,
+                *packed,
+            ),
+            self._filled,
+        )
+
+    def mark(self, identity: bytes, token: str) -> Request:
+        """A writer is about to commit."""
+        lifetime = int(MARK_LIFETIME * 1000)
+        return Request(script("mark"), identity, (token, lifetime, self._ttl_now()), int)
+
+    def publish(
+        self, identity: bytes, token: str, version: Version, rows: Sequence[Row]
+    ) -> Request:
+        """A writer has committed."""
+        packed, whole = _packed(rows)
+        if not whole:
+            packed = []  # more than an entry takes: it is dropped, and the next reader fills it
+        first = rows[0].seq if rows else version.head + 1
+        return Request(
+            script("publish"),
+            identity,
+            (
+                token,
+                secrets.token_hex(8),
+                int(MARK_LIFETIME * 1000),
+                self._ttl_now(),
+                self.messages,
+                LARGEST_TAIL,
+                version.epoch,
+                first,
+                version.head,
+                *packed,
+            ),
+            int,
+        )
+
+    def lift(self, identity: bytes, token: str) -> Request:
+        """A writer has rolled back, and knows it."""
+        return Request(script("lift"), identity, (token,), int)
+
+    def missed(self, identity: bytes) -> None:
+        """A commit that Redis was not told of: its entry goes before anything else is asked."""
+        self._missed[identity] = None
+        while len(self._missed) > MOST_MISSED:
+            self._missed.popitem(last=False)  # revalidation ends what is left out here
+
+    # -- round trips -------------------------------------------------------------------------
+
+    def exchange(self, answer: Any) -> Any:
+        """Make the round trip, in this thread."""
+        if not isinstance(answer, Request):
+            return answer
+        request, owed = answer, self._owed()
+        try:
+            client = self._clients.sync()
+            while owed:
+                _say(client, owed[-1], self._key(owed[-1]))
+                owed.pop()
+            said = _say(client, request, self._key(request))
+        except Exception as fault:  # whatever a cache does wrong, the database goes on
+            raise self._failed(fault, owed) from fault
+        self.breaker.succeeded()
+        return request.understand(said)
+
+    async def aexchange(self, answer: Any) -> Any:
+        """Like ``exchange``, on the running loop."""
+        if not isinstance(answer, Request):
+            return answer
+        request, owed = answer, self._owed()
+        try:
+            client = await self._clients.asynchronous()
+            while owed:
+                await _asay(client, owed[-1], self._key(owed[-1]))
+                owed.pop()
+            said = await _asay(client, request, self._key(request))
+        except Exception as fault:  # whatever a cache does wrong, the database goes on
+            raise self._failed(fault, owed) from fault
+        self.breaker.succeeded()
+        return request.understand(said)
+
+    def close(self) -> None:
+        """Close the clients that are ours."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Like ``close``."""
+        await self._clients.aclose()
+
+    def _owed(self) -> list[Request]:
+        """What has to be said before: drop the entries of sessions written while cut off."""
+        if not self.breaker.allows():
+            raise CacheUnavailable("it failed a moment ago")
+        owed = []
+        while self._missed:
+            identity, _ = self._missed.popitem()
+            owed.append(Request(script("drop"), identity, (), int))
+        return owed
+
+    def _failed(self, fault: Exception, owed: list[Request]) -> CacheUnavailable:
+        for request in owed:
+            self.missed(request.identity)
+        if not self._clients.answered(fault):
+            self.breaker.failed(f"{type(fault).__name__}: {fault}")
+        return CacheUnavailable(str(fault))
+
+    def _key(self, request: Request) -> str:
+        return f"recollect:{self._namespace()}:{request.identity.hex()}"
+
+    def _ttl_now(self) -> int:
+        """Milliseconds, a little more or less each time, so that not all end at once."""
+        return int(self._ttl * 1000 * random.uniform(1 - _JITTER, 1 + _JITTER))
+
+    # -- answers -----------------------------------------------------------------------------
+
+    def _glance(self, identity: bytes, held: Seen | None, answer: Any) -> Glance:
+        hit, generation, time, session, epoch, head, complete, packed = answer
+        there = None if epoch < 0 else Version(epoch, head)
+        seen = held
+        if there is not None:
+            rows = tuple(_decode(row) for row in reversed(packed))
+            seen = Seen(session if session >= 0 else None, there, rows, complete == b"1")
+            follows = held is not None and held.version.epoch == epoch
+            if held is not None and follows and len(rows) == head - held.version.head:
+                seen = held.with_newer(seen, self.messages)
+        if hit:
+            self.counters.hits += 1
+            assert seen is not None
+            self._tails.keep(identity, seen, None)
+        else:
+            self.counters.misses += 1
+        lease = Lease(generation, time, there) if generation else None
+        return Glance(seen, bool(hit) and not self._strict, lease)
+
+    def _filled(self, answer: Any) -> None:
+        if answer:
+            self.counters.fills += 1
+        else:
+            self.counters.refused_fills += 1
+
+
+def _packed(rows: Sequence[Row]) -> tuple[list[bytes], bool]:
+    """Rows as bytes, the newest that fit, and whether these are all."""
+    packed: list[bytes] = []
+    weight = 0
+    for row in reversed(rows):
+        if row.frame is not None and len(row.frame) > LARGEST_ROW:
+            row = row._replace(frame=None)  # a stub: who needs it fetches it from SQL
+        data = _encode(row)
+        weight += len(data)
+        if weight > LARGEST_TAIL:
+            return packed[::-1], False
+        packed.append(data)
+    return packed[::-1], True
+
+
+def _say(client: Any, request: Request, key: str) -> Any:
+    try:
+        return client.evalsha(request.script.sha, 1, key, *request.arguments)
+    except NoScriptError:
+        return client.eval(request.script.text, 1, key, *request.arguments)
+
+
+async def _asay(client: Any, request: Request, key: str) -> Any:
+    try:
+        return await client.evalsha(request.script.sha, 1, key, *request.arguments)
+    except NoScriptError:
+        return await client.eval(request.script.text, 1, key, *request.arguments)

@@ -1,0 +1,64 @@
+"""The contract once more with Redis in front: {SQLite, PostgreSQL} x {cached, strict}."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recollect import Store
+from recollect.testing.contract import StoreContract
+from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
+
+_schemas = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def database(postgres: PostgresServer) -> Iterator[str]:
+    yield postgres.create_database("cached")
+    postgres.drop_database("cached")
+
+
+@pytest.fixture(autouse=True)
+def _marks_that_soon_die(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise a session is cold for the ten seconds after its first mark, and every read
+    # here would come from SQL.
+    monkeypatch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
+
+
+class TestSqliteCached(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path, redis_server: RedisServer) -> Iterator[Store]:
+        url = f"sqlite:///{tmp_path}/x.db"
+        with Store(url, durability="normal", cache=redis_server.url) as store:
+            yield store
+
+
+class TestSqliteStrict(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path, redis_server: RedisServer) -> Iterator[Store]:
+        url = f"sqlite:///{tmp_path}/x.db"
+        settings = {"durability": "normal", "consistency": "strict"}
+        with Store(url, cache=redis_server.url, **settings) as store:  # type: ignore[arg-type]
+            yield store
+
+
+class TestPostgresCached(StoreContract):
+    @pytest.fixture
+    def store(self, database: str, redis_server: RedisServer) -> Iterator[Store]:
+        schema = f"s{next(_schemas)}"
+        with Store(database, schema=schema, pool_size=2, cache=redis_server.url) as store:
+            yield store
+
+
+class TestPostgresStrict(StoreContract):
+    @pytest.fixture
+    def store(self, database: str, redis_server: RedisServer) -> Iterator[Store]:
+        schema = f"s{next(_schemas)}"
+        with Store(
+            database, schema=schema, pool_size=2, cache=redis_server.url, consistency="strict"
+        ) as store:
+            yield store
