@@ -16,6 +16,12 @@ complain() {
     exit 1
 }
 
+# Two makes at once would build one .venv from both ends. (macOS has no flock.)
+if command -v flock >/dev/null 2>&1; then
+    exec 9>.venv.lock
+    flock 9
+fi
+
 is_new_enough() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 }
@@ -35,9 +41,10 @@ is_fresh() {
         [ -z "$(find pyproject.toml -newer "$stamp")" ]
 }
 
-# A .venv made by uv has no pip in it, which matters once uv is gone.
+# A .venv made by uv has no pip in it, which matters once uv is gone. One without pyvenv.cfg (its
+# making was cut off) is no environment: pip would install into the Python it was made from.
 is_usable() {
-    is_new_enough .venv/bin/python &&
+    is_new_enough .venv/bin/python && [ -f .venv/pyvenv.cfg ] &&
         { has_uv || .venv/bin/python -c 'import pip' >/dev/null 2>&1; }
 }
 
@@ -82,7 +89,7 @@ dev) requirement=.[dev] extras=' and what the tests need (a minute or so)' ;;
 *) complain "usage: scripts/venv.sh core|dev" ;;
 esac
 
-if is_new_enough .venv/bin/python; then
+if is_new_enough .venv/bin/python && [ -f .venv/pyvenv.cfg ]; then
     is_fresh "$want" && exit 0
     # What the tests need includes the core.
     [ "$want" = core ] && is_fresh dev && exit 0

@@ -1,6 +1,7 @@
 """Fixtures for real servers, started when a test first asks for one."""
 
 import itertools
+import os
 import platform
 import sqlite3
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import NoReturn
 
+import hypothesis
 import psycopg
 import pytest
 import redis
@@ -20,6 +22,18 @@ from tests.servers.postgres import (
     find_postgres_binaries,
 )
 from tests.servers.redis import OwnRedis, RedisServer, find_redis, find_redis_binaries
+
+# Machines are shared and noisy: no example may fail for being slow.
+hypothesis.settings.register_profile(
+    "recollect",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.register_profile(
+    "thorough", parent=hypothesis.settings.get_profile("recollect"), max_examples=2_000
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "recollect"))
 
 # Here the wheels of the dev extra carry both servers, so a server that is missing is a mistake.
 MUST_RUN = (

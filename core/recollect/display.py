@@ -66,7 +66,9 @@ def session_html(session: Session) -> str:
     if earlier > 0:
         rows.insert(0, _tag("div", f"… {_many(earlier, 'earlier message')}", style=_NOTE))
     if not messages:
-        rows = [_tag("div", 'Nothing is said here. session.append(("user", "…"))', style=_NOTE)]
+        rows = [
+            _tag("div", 'No messages yet. Begin with session.append(("user", "…")).', style=_NOTE)
+        ]
     return _page(
         _tag("div", _name(_title(info)), style=_TITLE),
         _tag("div", _joined([*_scope(info), *_counts(info), "times in UTC"]), style=_MUTED),
