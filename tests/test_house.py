@@ -19,7 +19,7 @@ ROOT = CORE.parent.parent
 
 # Each layer may import from itself and from those before it.
 LAYERS = [
-    {"errors", "clock", "version", "scope", "message", "py"},
+    {"errors", "clock", "health", "version", "scope", "message", "py"},
     {"codec", "coerce", "flow", "ids", "rows", "tokens"},
     {"ledger", "hot"},
     {"assembly", "window"},

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         StoreClosed,
         Unavailable,
     )
+    from recollect.health import Health
     from recollect.message import (
         Audio,
         Block,
@@ -63,6 +64,7 @@ __all__ = [
     "Conflict",
     "Damaged",
     "File",
+    "Health",
     "IdReused",
     "Image",
     "InvalidMessage",
@@ -90,6 +92,7 @@ __all__ = [
 
 _HOMES = {
     "ANY": "scope",
+    "Health": "health",
     "Session": "session",
     "SessionInfo": "version",
     "Store": "store",

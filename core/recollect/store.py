@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
+import msgspec
+
 from recollect.errors import Misconfigured
 from recollect.flow import Cold, Flow, Hot, Step, arun, run
+from recollect.health import Health, TierHealth
 from recollect.hot import Cache, LocalCache
 from recollect.ledger import Options, ledger_for
 from recollect.protocol import Protocol
@@ -44,6 +47,7 @@ class Store:
         tail: int = 50,
         consistency: Literal["cached", "strict"] = "cached",
         revalidate: float = 5.0,
+        compare: float = 0.0,
         durability: Literal["full", "normal"] = "full",
         compression: Literal["zstd", "none"] = "zstd",
         schema: str | None = None,
@@ -64,6 +68,8 @@ class Store:
                        rare cases that end within ``revalidate``; ``strict``: always, at the price
                        of asking the database for the session's head
         revalidate     seconds after which a cached session is compared with the database
+        compare        the share of cached reads, 0 to 1, that are compared with the database;
+                       ``health().counters.disagreed`` has to stay 0
         durability     SQLite: ``full`` survives power loss, ``normal`` the death of the process
         compression    ``zstd`` or ``none``; may be changed at any time
         schema         PostgreSQL: where the tables live
@@ -81,6 +87,8 @@ class Store:
         _check_number("pool_size", pool_size, 1)
         if not isinstance(timeout, int | float) or not 0 < timeout < 86_400:
             raise Misconfigured(f"timeout has to be some seconds, more than 0, not {timeout!r}.")
+        if not 0 <= compare <= 1:
+            raise Misconfigured(f"compare has to be a share from 0 to 1, not {compare!r}.")
         counter = named_counter(token_counter)
         self._ledger = ledger_for(
             DEFAULT_URL if url is None and engine is None else url,
@@ -101,6 +109,7 @@ class Store:
             counter,
             hot_messages=tail,
             marks=self._hot.marks,
+            compare=compare,
         )
         _stores.add(self)
 
@@ -155,6 +164,17 @@ class Store:
         """Like ``sessions``."""
         check_owner(tenant, user, agent)
         return await self._arun(self._protocol.listed(tenant, user, agent, limit, after))
+
+    def health(self) -> Health:
+        """Ask both tiers how they are; never raises for an answer that did not come."""
+        database = self._run(self._protocol.database_health(str(self._ledger.address)))
+        return self._health(database, self._run(self._protocol.cache_health(self._hot.where)))
+
+    async def ahealth(self) -> Health:
+        """Like ``health``."""
+        database = await self._arun(self._protocol.database_health(str(self._ledger.address)))
+        cache = await self._arun(self._protocol.cache_health(self._hot.where))
+        return self._health(database, cache)
 
     def migrate(self) -> list[str]:
         """Bring the tables up to date, and say which steps that took. Safe to run anywhere."""
@@ -223,6 +243,15 @@ class Store:
             ttl=ttl,
             revalidate=revalidate,
             strict=strict,
+        )
+
+    def _health(self, database: TierHealth, cache: TierHealth | None) -> Health:
+        return Health(
+            database=database,
+            cache=cache,
+            breaker_open=self._hot.left_alone,
+            pool=self._ledger.pool_status(),
+            counters=msgspec.structs.replace(self._hot.counters),
         )
 
     def _run(self, flow: Flow[T]) -> T:

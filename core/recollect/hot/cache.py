@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from recollect.health import Counters
 from recollect.rows import Row, Seen
 from recollect.version import Version
 
@@ -36,6 +37,9 @@ class Cache(ABC):
 
     messages: int
     """How many of a session's newest messages it keeps."""
+    where: str | None
+    """Its address as it may be shown; None for a cache that is in this process."""
+    counters: Counters
     marks: bool
     """Whether writers have to mark a session before they commit, and publish after."""
 
@@ -64,8 +68,22 @@ class Cache(ABC):
         """In a child after fork: drop what belongs to the parent."""
 
     @abstractmethod
+    def ping(self) -> Any:
+        """Whether it is there."""
+
+    @abstractmethod
     def missed(self, identity: bytes) -> None:
         """A commit happened that the cache could not be told of."""
+
+    def compared(self, agree: bool) -> None:
+        """A hit was compared with the database."""
+        self.counters.checked += 1
+        self.counters.disagreed += not agree
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether it is not asked for now, because it failed."""
+        return False
 
     def exchange(self, answer: Any) -> Any:
         """Turn what a method returned into the answer."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from recollect.health import Counters
 from recollect.hot.cache import Cache, Glance
 from recollect.hot.tails import Tails
 from recollect.rows import Row, Seen
@@ -21,9 +22,11 @@ class LocalCache(Cache):
     """Tails of the sessions used last, validated by the ledger's pulse."""
 
     marks = False
+    where = None
 
     def __init__(self, pulse: Callable[[], object | None], messages: int) -> None:
         self.messages = messages
+        self.counters = Counters()
         self._pulse = pulse
         self._tails = Tails(messages)
 
@@ -38,9 +41,13 @@ class LocalCache(Cache):
             return Glance(None, False, None)
         kept = self._tails.get(identity)
         if kept is None:
+            self.counters.misses += 1
             return Glance(None, False, pulse)
         seen, then = kept
-        return Glance(seen, then == pulse, pulse)
+        fresh = then == pulse
+        self.counters.hits += fresh
+        self.counters.misses += not fresh
+        return Glance(seen, fresh, pulse)
 
     def fill(self, identity: bytes, seen: Seen, lease: object) -> None:
         """Keep what was read under a lease."""
@@ -54,6 +61,9 @@ class LocalCache(Cache):
 
     def lift(self, identity: bytes, token: str) -> None:
         """Nothing to do."""
+
+    def ping(self) -> None:
+        """It is here."""
 
     def missed(self, identity: bytes) -> None:
         """Nothing to do: the pulse has moved."""

@@ -10,11 +10,11 @@ import random
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from recollect.health import Counters
 from recollect.hot.breaker import Breaker
 from recollect.hot.cache import Cache, CacheUnavailable, Glance
 from recollect.hot.clients import Clients, NoScriptError
@@ -55,18 +55,6 @@ class Lease(NamedTuple):
     """What the entry held then: only what came after it has to be sent."""
 
 
-@dataclass(slots=True)
-class Counters:
-    """What happened since the store was opened."""
-
-    hits: int = 0
-    misses: int = 0
-    fills: int = 0
-    refused_fills: int = 0
-    degraded_reads: int = 0
-    validations: int = 0
-
-
 class RedisCache(Cache):
     """Tails in Redis, shared by every process of a store."""
 
@@ -85,6 +73,7 @@ class RedisCache(Cache):
         self.messages = messages
         self.counters = Counters()
         self.breaker = Breaker(min(1.0, revalidate) or 1.0)
+        self.where = clients.shown
         self._clients = clients
         self._namespace = namespace
         self._ttl = ttl
@@ -187,6 +176,10 @@ class RedisCache(Cache):
         """A writer has rolled back, and knows it."""
         return Request(script("lift"), identity, (token,), int)
 
+    def ping(self) -> Request:
+        """Ask whether Redis is there, whatever the breaker says."""
+        return Request(script("ping"), secrets.token_bytes(20), (), lambda run: run)
+
     def missed(self, identity: bytes) -> None:
         """A commit that Redis was not told of: its entry goes before anything else is asked."""
         self._missed[identity] = None
@@ -199,7 +192,7 @@ class RedisCache(Cache):
         """Make the round trip, in this thread."""
         if not isinstance(answer, Request):
             return answer
-        request, owed = answer, self._owed()
+        request, owed = answer, self._owed(answer)
         try:
             client = self._clients.sync()
             while owed:
@@ -207,7 +200,7 @@ class RedisCache(Cache):
                 owed.pop()
             said = _say(client, request, self._key(request))
         except Exception as fault:  # whatever a cache does wrong, the database goes on
-            raise self._failed(fault, owed) from fault
+            raise self._failed(fault, request, owed) from fault
         self.breaker.succeeded()
         return request.understand(said)
 
@@ -215,7 +208,7 @@ class RedisCache(Cache):
         """Like ``exchange``, on the running loop."""
         if not isinstance(answer, Request):
             return answer
-        request, owed = answer, self._owed()
+        request, owed = answer, self._owed(answer)
         try:
             client = await self._clients.asynchronous()
             while owed:
@@ -223,9 +216,14 @@ class RedisCache(Cache):
                 owed.pop()
             said = await _asay(client, request, self._key(request))
         except Exception as fault:  # whatever a cache does wrong, the database goes on
-            raise self._failed(fault, owed) from fault
+            raise self._failed(fault, request, owed) from fault
         self.breaker.succeeded()
         return request.understand(said)
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether the breaker is open."""
+        return self.breaker.open
 
     def close(self) -> None:
         """Close the clients that are ours."""
@@ -235,9 +233,11 @@ class RedisCache(Cache):
         """Like ``close``."""
         await self._clients.aclose()
 
-    def _owed(self) -> list[Request]:
+    def _owed(self, request: Request) -> list[Request]:
         """What has to be said before: drop the entries of sessions written while cut off."""
-        if not self.breaker.allows():
+        reads = request.script.name == "look"
+        if request.script.name != "ping" and not self.breaker.allows():
+            self.counters.degraded_reads += reads
             raise CacheUnavailable("it failed a moment ago")
         owed = []
         while self._missed:
@@ -245,9 +245,10 @@ class RedisCache(Cache):
             owed.append(Request(script("drop"), identity, (), int))
         return owed
 
-    def _failed(self, fault: Exception, owed: list[Request]) -> CacheUnavailable:
-        for request in owed:
-            self.missed(request.identity)
+    def _failed(self, fault: Exception, request: Request, owed: list[Request]) -> CacheUnavailable:
+        self.counters.degraded_reads += request.script.name == "look"
+        for unsaid in owed:
+            self.missed(unsaid.identity)
         if not self._clients.answered(fault):
             self.breaker.failed(f"{type(fault).__name__}: {fault}")
         return CacheUnavailable(str(fault))
@@ -277,6 +278,8 @@ class RedisCache(Cache):
             self._tails.keep(identity, seen, None)
         else:
             self.counters.misses += 1
+            # Known, and nobody is writing: it only was too long ago.
+            self.counters.validations += there is not None and bool(generation)
         lease = Lease(generation, time, there) if generation else None
         return Glance(seen, bool(hit) and not self._strict, lease)
 

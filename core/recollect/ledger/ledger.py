@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from recollect.errors import StoreClosed
+from recollect.health import Pool as PoolStatus
 from recollect.ledger import migrations
 from recollect.ledger.address import Address
 from recollect.ledger.dialect import Dialect
 from recollect.ledger.faults import explain
+from recollect.ledger.pool import Pool
 from recollect.ledger.transaction import Facts, Work
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class Ledger(ABC):
         self._lock = threading.Lock()
         self._facts: Facts | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._pool: Pool | None = None
 
     @property
     def facts(self) -> Facts | None:
@@ -151,6 +154,11 @@ class Ledger(ABC):
         # drop its file locks. Kept alive for good, so that no finalizer does it either.
         _of_our_parents.append(self.__dict__.copy())
         self._start()
+
+    def pool_status(self) -> PoolStatus:
+        """How many connections there may be, and how many are in use."""
+        in_use = 0 if self._pool is None else self._pool.in_use
+        return PoolStatus(in_use, self.options.pool_size)
 
     def _applied(self) -> set[str]:
         return self._in_transaction(

@@ -70,6 +70,11 @@ class Pool:
         """Grows when all connections made before are to be replaced."""
         return self._generation
 
+    @property
+    def in_use(self) -> int:
+        """How many connections are lent at this moment."""
+        return self._size - self._slots.qsize()
+
     @contextmanager
     def lend(self) -> Iterator[Held]:
         """One connection, for one step."""

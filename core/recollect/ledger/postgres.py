@@ -30,10 +30,6 @@ _GRACE = 2.0
 class PostgresLedger(Ledger):
     """One PostgreSQL database."""
 
-    def _start(self) -> None:
-        super()._start()
-        self._pool: Pool | None = None
-
     def _connect(self) -> None:
         if self._pool is not None:
             return

@@ -43,7 +43,6 @@ class SqliteLedger(Ledger):
     def _start(self) -> None:
         started_before = getattr(self, "_writer", None) is not None
         super()._start()
-        self._pool: Pool | None = None
         self._writer: Writer | None = None
         self._writing: Held | None = None
         self._asking: Held | None = None

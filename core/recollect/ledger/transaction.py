@@ -91,5 +91,10 @@ class Transaction:
         self._cursor.executemany(self._dialect.render(statement), _listed(values))
 
 
+def ping(txn: Transaction) -> None:
+    """The least there is to ask."""
+    txn.first("SELECT 1", {})
+
+
 def _listed(values: Iterable[Mapping[str, object]]) -> Sequence[Mapping[str, object]]:
     return values if isinstance(values, list) else list(values)

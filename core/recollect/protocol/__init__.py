@@ -6,11 +6,12 @@ threads, loops or drivers. What has to hold is I1-I12 of the design; the comment
 
 from recollect.protocol.append import Appending
 from recollect.protocol.base import UNSET
+from recollect.protocol.check import Checking
 from recollect.protocol.read import Reading
 from recollect.protocol.rewrite import Rewriting
 
 
-class Protocol(Appending, Reading, Rewriting):
+class Protocol(Appending, Reading, Rewriting, Checking):
     """The flows of one store."""
 
 

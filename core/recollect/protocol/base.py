@@ -31,11 +31,13 @@ class Flows:
         counter: TokenCounter,
         hot_messages: int,
         marks: bool,
+        compare: float,
     ) -> None:
         self._compression = compression
         self._counter = counter
         self._hot_messages = hot_messages
         self._marks = marks
+        self._compare = compare
         self._built = Assembler(facts)
 
     def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:

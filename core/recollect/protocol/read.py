@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import random
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +23,8 @@ from recollect.window import Cutter, Limits, Window
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
+
+log = logging.getLogger("recollect")
 
 _MOST_RESTARTS: Final = 10
 
@@ -153,6 +157,8 @@ class Reading(Flows):
         with suppress(CacheUnavailable):  # SQL knows as well
             glance = yield from do(Hot(lambda hot: hot.look(identity)))
         if glance.fresh and glance.seen is not None:
+            if self._compare and random.random() < self._compare:
+                yield from self._compared(name, glance.seen)
             return (yield from self._whole(name, glance.seen, n))
         # SQL is asked after the cache has answered, and by a read of one's own: joining one that
         # has begun already can miss what was acknowledged meanwhile.
@@ -161,6 +167,19 @@ class Reading(Flows):
             with suppress(CacheUnavailable):
                 yield from do(Hot(lambda hot: hot.fill(identity, seen, glance.lease)))
         return (yield from self._whole(name, seen, n))
+
+    def _compared(self, name: SessionName, hit: Seen) -> Flow[None]:
+        """Hold a hit against SQL, as a sample, and count whether they agree."""
+        truth = yield from do(Cold(partial(self._newer, name=name, held=None)))
+        if truth.version.epoch > hit.version.epoch:
+            return  # rewritten since: nothing can be said
+        said = {row.seq: row for row in truth.rows}
+        agree = hit.version <= truth.version and all(
+            row.seq not in said or row.frame is None or row == said[row.seq] for row in hit.rows
+        )
+        if not agree:
+            log.error("the cache disagreed with the database about session %s", name)
+        yield from do(Hot(lambda hot: hot.compared(agree)))
 
     def _whole(self, name: SessionName, seen: Seen, n: int | None) -> Flow[Seen]:
         """The same with its stubs replaced by the messages they stand for."""

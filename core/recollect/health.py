@@ -1,0 +1,61 @@
+"""How a store is: each tier, how quickly it answers, and what to do where it does not."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class TierHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One tier: the database, or the cache."""
+
+    ok: bool
+    where: str
+    """Its address, without a password."""
+    milliseconds: float | None
+    """How long it took to answer; None if it did not."""
+    problem: str | None = None
+    """What is wrong and what to do; None when nothing is."""
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """Connections to the database."""
+
+    in_use: int
+    size: int
+
+
+class Counters(msgspec.Struct):
+    """What the cache did since the store was opened, in this process."""
+
+    hits: int = 0
+    """Reads answered by the cache alone."""
+    misses: int = 0
+    """Reads that asked the database, because the cache knew nothing or was not sure."""
+    fills: int = 0
+    refused_fills: int = 0
+    """Fills that a writer forestalled. Some are normal where many write."""
+    validations: int = 0
+    """Cached sessions that were compared with the database because it was time to."""
+    degraded_reads: int = 0
+    """Reads that did without the cache because it could not be asked."""
+    checked: int = 0
+    """Hits that were compared with the database as a sample."""
+    disagreed: int = 0
+    """Samples in which the two differed. Anything but 0 is a bug: please report it."""
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``store.health()`` found."""
+
+    database: TierHealth
+    cache: TierHealth | None
+    """None for a store without a cache."""
+    breaker_open: bool
+    """Whether the cache is being left alone after a failure."""
+    pool: Pool
+    counters: Counters
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is as it should be. A store whose cache is ill still works."""
+        return self.database.ok and (self.cache is None or self.cache.ok)

@@ -1,0 +1,50 @@
+"""How a store is asked how it is."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from recollect.errors import RecollectError
+from recollect.flow import Cold, Flow, Hot, do
+from recollect.health import TierHealth
+from recollect.hot import CacheUnavailable
+from recollect.ledger.transaction import ping
+from recollect.protocol.base import Flows
+
+
+class Checking(Flows):
+    """The flows behind ``health``."""
+
+    def database_health(self, where: str) -> Flow[TierHealth]:
+        """Ask the database the least there is to ask."""
+        began = time.perf_counter()
+        try:
+            yield from do(Cold(ping))
+        except RecollectError as fault:
+            return TierHealth(ok=False, where=where, milliseconds=None, problem=str(fault))
+        return TierHealth(ok=True, where=where, milliseconds=_since(began))
+
+    def cache_health(self, where: str | None) -> Flow[TierHealth | None]:
+        """Ask the cache the least there is to ask, also while its breaker is open."""
+        if where is None:
+            return None
+        began = time.perf_counter()
+        try:
+            yield from do(Hot[Any](lambda hot: hot.ping()))
+        except RecollectError:
+            problem = "It was not asked: the database knows its keys, and does not answer."
+            return TierHealth(ok=False, where=where, milliseconds=None, problem=problem)
+        except CacheUnavailable as fault:
+            return TierHealth(
+                ok=False,
+                where=where,
+                milliseconds=None,
+                problem=f"It does not answer: {fault}. Reads go to the database meanwhile, and "
+                f"nothing is lost. Check that Redis runs, its address, and its memory.",
+            )
+        return TierHealth(ok=True, where=where, milliseconds=_since(began))
+
+
+def _since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)
