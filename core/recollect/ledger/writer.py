@@ -86,7 +86,7 @@ class ThreadJob(Job):
 class LoopJob(Job):
     """Work that an event loop waits for; a thread is borrowed when it has to lead."""
 
-    __slots__ = ("_answer", "_asked", "_lead")
+    __slots__ = ("_answer", "_lead", "asked")
 
     def __init__(
         self,
@@ -97,15 +97,19 @@ class LoopJob(Job):
         super().__init__(work)
         self._answer = answer
         self._lead = lead
-        self._asked = False
+        self.asked = False
 
     def done(self) -> None:
         self._answer(self)
 
     def lead(self) -> None:
-        if not self._asked:
-            self._asked = True
-            self._lead(self)
+        if not self.asked:
+            self.asked = True
+            try:
+                self._lead(self)
+            except BaseException:
+                self.asked = False
+                raise
 
 
 class Writer:
@@ -145,8 +149,13 @@ class Writer:
 
     def submit(self, job: LoopJob) -> None:
         """Take work that nobody's thread waits for."""
-        if self._enqueue(job):
-            job.lead()
+        try:
+            if self._enqueue(job):
+                job.lead()
+        except BaseException:  # an interrupt, before a thread was found to lead in its place
+            if not job.asked:
+                self._leave(job)
+            raise
 
     def lead(self, job: LoopJob) -> None:
         """Lead in the place of an event loop, until nobody waits."""
@@ -229,7 +238,9 @@ class Writer:
 
     def _leave(self, job: Job) -> None:
         """After an interrupt: whoever counted on this thread is answered, or led by another."""
-        self.drop(job)
+        with self._lock:
+            if job.state is State.WAITING:  # also where it was to lead: nobody waits for it now
+                job.state = State.DROPPED
         if self._leader is job:
             self._roll_back()
             for other in self._running:
@@ -242,6 +253,7 @@ class Writer:
     def _commit(self, batch: list[Job]) -> None:
         """Run a batch in one transaction. Afterwards every job is done, one way or the other."""
         committing = False
+        self._cursor = None  # the one of the last batch may have been closed since
         try:
             with self._gate.passed():
                 txn = self._transaction()
