@@ -104,8 +104,8 @@ class LoopJob(Job):
 
     def lead(self) -> None:
         if not self.asked:
-            self.asked = True
             try:
+                self.asked = True
                 self._lead(self)
             except BaseException:
                 self.asked = False
