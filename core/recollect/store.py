@@ -304,13 +304,33 @@ _FROM_ENVIRONMENT = {
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
-    for store in list(_stores):
+_forking: list[Store] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = _stores
+    for store in _forking:
+        store._ledger.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for store in reversed(_forking):
+        store._ledger.after_fork_in_parent()
+    _forking.clear()
+
+
+def _after_fork_in_child() -> None:
+    for store in _forking:
         store._forget()
+    _forking.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
 
 
 def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from recollect.errors import StoreClosed
+from recollect.errors import StoreClosed, Unavailable
 from recollect.health import Pool as PoolStatus
 from recollect.ledger import migrations
 from recollect.ledger.address import Address
@@ -45,6 +45,7 @@ class Ledger(ABC):
         self.borrowed = engine is not None
         self._given_engine = engine
         self._closed = False
+        self._unfit: str | None = None
         self._start()
 
     def _start(self) -> None:
@@ -92,8 +93,7 @@ class Ledger(ABC):
         if self._facts is not None and not self._closed:
             return
         with self._lock:
-            if self._closed:
-                raise StoreClosed
+            self._refuse_if_closed()
             if self._facts is None:
                 with self._explained():
                     self._connect()
@@ -124,8 +124,7 @@ class Ledger(ABC):
     def migrate(self) -> list[str]:
         """Bring the tables up to date, and say which steps that took."""
         with self._lock:
-            if self._closed:
-                raise StoreClosed
+            self._refuse_if_closed()
             with self._explained():
                 self._connect()
                 return self._migrate()
@@ -148,17 +147,35 @@ class Ledger(ABC):
             self._threads.shutdown(wait=True)
         self._disconnect()
 
+    @abstractmethod
+    def before_fork(self) -> None:
+        """Get ready for ``os.fork``, which the calling thread is about to do."""
+
+    @abstractmethod
+    def after_fork_in_parent(self) -> None:
+        """Go on as before."""
+
     def forget(self) -> None:
         """In a child after fork: drop, without closing, what belongs to the parent."""
-        # Closing a parent's SQLite or PostgreSQL connection here would talk to its server or
-        # drop its file locks. Kept alive for good, so that no finalizer does it either.
+        # Closing a parent's connection here would say goodbye to its server in its name. Kept
+        # alive for good, so that no finalizer does it either.
         _of_our_parents.append(self.__dict__.copy())
+        self._unfit = self._unfit or self._unfit_for_child()
         self._start()
 
     def pool_status(self) -> PoolStatus:
         """How many connections there may be, and how many are in use."""
         in_use = 0 if self._pool is None else self._pool.in_use
         return PoolStatus(in_use, self.options.pool_size)
+
+    def _unfit_for_child(self) -> str | None:
+        """Why a forked child must not use this store, if so."""
+        if self.borrowed and self._facts is not None:
+            return (
+                "The engine of this store was in use before this process was forked. Make a new "
+                "engine and a new store in the child."
+            )
+        return None
 
     def _applied(self) -> set[str]:
         return self._in_transaction(
@@ -180,15 +197,19 @@ class Ledger(ABC):
 
     def threads(self) -> ThreadPoolExecutor:
         """As many threads as there are connections: more would only wait for each other."""
-        threads = self._threads
-        if threads is None:
+        if self._closed or (threads := self._threads) is None:
             with self._lock:
-                if self._closed:
-                    raise StoreClosed
+                self._refuse_if_closed()
                 if self._threads is None:
                     self._threads = ThreadPoolExecutor(self.options.pool_size, "recollect")
                 threads = self._threads
         return threads
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreClosed
+        if self._unfit is not None:
+            raise Unavailable(self._unfit)
 
     def _explained(self) -> _Explained:
         return _Explained(self)

@@ -221,15 +221,11 @@ def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[
     return rows
 
 
-def with_token(txn: Transaction, session: SessionRow, token: int, within: int) -> list[Row]:
-    """What one call of append wrote, if it is among the newest messages."""
+def with_token(txn: Transaction, session: SessionRow, token: int) -> list[Row]:
+    """What one call of append wrote, in order. Reads the whole session: only for a lost answer."""
     found = txn.rows(
         _SELECT + "t.place > :low AND t.place <= :high AND t.token = :token ORDER BY t.place",
-        {
-            "low": place(session.number, max(0, session.head - within)),
-            "high": place(session.number, session.head),
-            "token": token,
-        },
+        {**_span(session, 0), "token": token},
     )
     return [_row(row) for row in found]
 

@@ -96,7 +96,7 @@ class Pool:
                 held = None
             raise
         finally:
-            if held is not None and not self._keep:
+            if held is not None and (not self._keep or held.generation != self._generation):
                 held.give_back()
                 held = None
             self._slots.put(held)
@@ -107,8 +107,9 @@ class Pool:
             self._generation += 1
 
     def close(self) -> None:
-        """Close every connection that is not in use; the others as they come back."""
+        """Close every connection that is not in use; the others when they come back."""
         self.renew()
+        empty = 0
         for _ in range(self._size):
             try:
                 held = self._slots.get_nowait()
@@ -116,3 +117,6 @@ class Pool:
                 break
             if held is not None:
                 held.give_back()
+            empty += 1
+        for _ in range(empty):
+            self._slots.put(None)

@@ -85,6 +85,12 @@ class PostgresLedger(Ledger):
         if self._engine is not None and not self.borrowed:
             self._engine.dispose()
 
+    def before_fork(self) -> None:
+        """Nothing to do: the child leaves our sockets alone."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing to do."""
+
     def _read(self, work: Work[T]) -> T:
         return self._perform(work, changes_nothing=True)
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import sqlite3
 import threading
 import time
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+import sqlalchemy.exc
 from sqlalchemy import NullPool, PoolProxiedConnection, StaticPool, create_engine
 
-from recollect.errors import Misconfigured, StoreClosed, Unavailable
+from recollect.errors import Misconfigured, RecollectError, StoreClosed
 from recollect.ledger.address import Address
+from recollect.ledger.gate import Gate
 from recollect.ledger.ledger import Ledger, Options
 from recollect.ledger.pool import Held, Pool
 from recollect.ledger.transaction import Transaction, Work
 from recollect.ledger.writer import LoopJob, Writer
 
 T = TypeVar("T")
+log = logging.getLogger("recollect")
 
 # FULL waits for the disk at every commit and survives power loss. NORMAL waits only when the
 # log is folded back into the file: it survives the death of the process, not of the machine.
@@ -41,35 +45,25 @@ class SqliteLedger(Ledger):
         super().__init__(address, engine, options)
 
     def _start(self) -> None:
-        started_before = getattr(self, "_writer", None) is not None
         super()._start()
+        # Room for what is inside to reach its own timeout first.
+        self._gate = Gate(2 * self.options.timeout + 1)
         self._writer: Writer | None = None
         self._writing: Held | None = None
         self._asking: Held | None = None
         self._asking_lock = threading.Lock()
-        self._orphaned = started_before and self.address.in_memory
+        self._times_asking = 0
 
     def _connect(self) -> None:
         if self._writer is not None:
             return
-        if self._orphaned:
-            raise Unavailable(
-                "This database in memory belongs to the process that forked this one. "
-                "Use a file, or open a new store here."
-            )
         if self._engine is None:
             self._engine = create_engine(
                 self.address.url,
                 poolclass=NullPool,
                 connect_args={"check_same_thread": False, "timeout": self.options.timeout},
             )
-        writing = self._hold(self._engine.raw_connection())
-        try:
-            self._set_up_file(writing.cursor)
-        except BaseException:
-            writing.give_back()
-            raise
-        self._writing = writing
+        self._writing_cursor(set_up=True)
         self._pool = Pool(
             self._engine,
             self._hold,
@@ -78,11 +72,24 @@ class SqliteLedger(Ledger):
             keep=not self.borrowed,
         )
         self._writer = Writer(
-            writing.connection,
-            lambda: Transaction(writing.cursor, self.dialect, self._facts),
+            lambda: Transaction(self._writing_cursor(), self.dialect, self._facts),
             self.translate,
+            self._gate,
             self.options.timeout,
         )
+
+    def _writing_cursor(self, *, set_up: bool = False) -> Any:
+        """The writer's own, made anew after a fork."""
+        if self._writing is None:
+            writing = self._hold(self._engine.raw_connection())
+            if set_up:
+                try:
+                    self._set_up_file(writing.cursor)
+                except BaseException:
+                    writing.give_back()
+                    raise
+            self._writing = writing
+        return self._writing.cursor
 
     def _set_up_file(self, cursor: Any) -> None:
         if self.address.in_memory:
@@ -118,20 +125,51 @@ class SqliteLedger(Ledger):
         return held
 
     def _disconnect(self) -> None:
-        for held in (self._asking, self._writing):
-            if held is not None:
-                held.give_back()
-        self._asking = self._writing = None
+        if not self._gate.shut():
+            log.warning("%s is closed while work in it has not ended", self.address)
+        self._close_connections()
+        self._gate.open(for_good=True)
+
+    def _close_connections(self) -> None:
+        with self._asking_lock:
+            for held in (self._asking, self._writing):
+                if held is not None:
+                    held.give_back()
+            self._asking = self._writing = None
         if self._pool is not None:
             self._pool.close()
         if self._engine is not None and not self.borrowed:
             self._engine.dispose()
 
+    def before_fork(self) -> None:
+        """Close every connection, with nobody inside: see ``Gate``."""
+        self._lock.acquire(timeout=self.options.timeout)
+        if self._gate.shut() and not self.address.in_memory:
+            self._close_connections()
+
+    def after_fork_in_parent(self) -> None:
+        """Let everybody in again. Connections are made anew at their first use."""
+        self._gate.open()
+        self._lock.release()
+
+    def _unfit_for_child(self) -> str | None:
+        if self._writing is None:
+            return super()._unfit_for_child()
+        if self.address.in_memory:
+            return (
+                "This database in memory belongs to the process that forked this one. "
+                "Use a file, or open a new store here."
+            )
+        return (
+            "This process was forked while a transaction was open, and SQLite cannot be used in "
+            "it safely. Fork at a quiet moment, or open the first store after the fork."
+        )
+
     def _read(self, work: Work[T]) -> T:
         if self.address.in_memory:
             return self._write(work)  # there is one connection
         assert self._pool is not None
-        with self._explained(), self._pool.lend() as held:
+        with self._explained(), self._gate.passed(), self._pool.lend() as held:
             held.cursor.execute("BEGIN")
             try:
                 return work(Transaction(held.cursor, self.dialect, self._facts))
@@ -162,7 +200,7 @@ class SqliteLedger(Ledger):
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, answered, job)
 
-        job = LoopJob(work, answer, lambda: self._lead_elsewhere(writer))
+        job = LoopJob(work, answer, self._lead_elsewhere)
         writer.submit(job)
         try:
             return await answered
@@ -170,8 +208,12 @@ class SqliteLedger(Ledger):
             writer.drop(job)  # if it has not begun, it will not
             raise
 
-    def _lead_elsewhere(self, writer: Writer) -> None:
-        self.threads().submit(writer.lead)
+    def _lead_elsewhere(self, job: LoopJob) -> None:
+        assert self._writer is not None
+        try:
+            self.threads().submit(self._writer.lead, job)
+        except (RuntimeError, StoreClosed):  # closed in this moment: others may still wait
+            threading.Thread(target=self._writer.lead, args=(job,), daemon=True).start()
 
     def pulse(self) -> object | None:
         """Moves with every commit to the file, by any process. 4 µs; None if it cannot be asked.
@@ -181,18 +223,18 @@ class SqliteLedger(Ledger):
         """
         if self.address.in_memory or self._facts is None or self.borrowed:
             return None
-        with self._asking_lock:
-            try:
+        try:
+            with self._gate.passed(), self._asking_lock:
                 if self._asking is None:
                     self._asking = self._hold(self._engine.raw_connection())
+                    self._times_asking += 1
                     # It is asked on event loops too, where nobody may wait for a lock.
                     self._asking.cursor.execute("PRAGMA busy_timeout = 0")
-                asking = self._asking
-                version = asking.cursor.execute("PRAGMA data_version").fetchone()[0]
-            except sqlite3.Error:
-                # Not knowing is an answer: the caller reads the database, and hears why there.
-                return None
-        return (id(asking), version)
+                version = self._asking.cursor.execute("PRAGMA data_version").fetchone()[0]
+                return (self._times_asking, version)
+        except (sqlite3.Error, sqlalchemy.exc.DBAPIError, RecollectError):
+            # Not knowing is an answer: the caller reads the database, and hears why there.
+            return None
 
 
 class _HeldSqlite(Held):
@@ -207,7 +249,7 @@ class _HeldSqlite(Held):
 
 
 def _settle(answered: asyncio.Future[Any], job: LoopJob) -> None:
-    if answered.cancelled():
+    if answered.done():  # cancelled, or told twice after an interrupt
         return
     if job.fault is not None:
         answered.set_exception(job.fault)

@@ -58,6 +58,11 @@ class Transaction:
         return self._facts
 
     @property
+    def cursor(self) -> Any:
+        """The driver's own, for those who begin and end transactions."""
+        return self._cursor
+
+    @property
     def kind(self) -> Kind:
         """Which database this is, for the few statements that differ."""
         return self._dialect.kind

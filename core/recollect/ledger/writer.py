@@ -18,9 +18,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from recollect.errors import Unavailable
+from recollect.ledger.gate import Gate
 from recollect.ledger.transaction import Transaction, Work
 
 log = logging.getLogger("recollect")
@@ -29,17 +30,8 @@ MOST_TOGETHER: Final = 256
 """How much work goes into one transaction at the most, so that nobody's answer takes long."""
 
 
-class Connection(Protocol):
-    """What the writer needs of a SQLite connection that is in autocommit mode."""
-
-    @property
-    def in_transaction(self) -> bool: ...
-    def execute(self, sql: str, /) -> Any: ...
-
-
 class State(Enum):
     WAITING = auto()
-    LEADING = auto()  # still waiting, but chosen to lead: it can no longer be taken back
     RUNNING = auto()
     DONE = auto()
     DROPPED = auto()
@@ -82,10 +74,10 @@ class ThreadJob(Job):
         self._wake.acquire()
 
     def done(self) -> None:
-        self._wake.release()
+        if self._wake.locked():  # it may be told twice, after an interrupt
+            self._wake.release()
 
-    def lead(self) -> None:
-        self._wake.release()
+    lead = done
 
     def wait(self, seconds: float) -> bool:
         return self._wake.acquire(timeout=seconds)
@@ -94,20 +86,30 @@ class ThreadJob(Job):
 class LoopJob(Job):
     """Work that an event loop waits for; a thread is borrowed when it has to lead."""
 
-    __slots__ = ("_answer", "_lead")
+    __slots__ = ("_answer", "_lead", "asked")
 
     def __init__(
-        self, work: Work[Any], answer: Callable[[LoopJob], None], lead: Callable[[], None]
+        self,
+        work: Work[Any],
+        answer: Callable[[LoopJob], None],
+        lead: Callable[[LoopJob], None],
     ) -> None:
         super().__init__(work)
         self._answer = answer
         self._lead = lead
+        self.asked = False
 
     def done(self) -> None:
         self._answer(self)
 
     def lead(self) -> None:
-        self._lead()
+        if not self.asked:
+            try:
+                self.asked = True
+                self._lead(self)
+            except BaseException:
+                self.asked = False
+                raise
 
 
 class Writer:
@@ -115,43 +117,58 @@ class Writer:
 
     def __init__(
         self,
-        connection: Connection,
         transaction: Callable[[], Transaction],
         translate: Callable[[Exception, bool], Exception],
+        gate: Gate,
         patience: float,
     ) -> None:
-        self._connection = connection
         self._transaction = transaction
         self._translate = translate
+        self._gate = gate
         # A leader may wait for another process's lock for the whole timeout, and a follower
         # for that leader and then for its own.
         self._patience = 2 * patience + 1
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
-        self._led = False
+        self._running: list[Job] = []
+        self._leader: Job | None = None
+        self._cursor: Any = None
 
     def run(self, work: Work[Any]) -> Any:
         """Do the work in this thread, or wait for the one that does it."""
         job = ThreadJob(work)
-        if self._enqueue(job):
-            self._lead(job)
-        else:
-            self._await(job)
+        try:
+            if self._enqueue(job):
+                self._lead(job)
+            else:
+                self._await(job)
+        except BaseException:  # an interrupt may come anywhere, and the others go on
+            self._leave(job)
+            raise
         return job.result()
 
     def submit(self, job: LoopJob) -> None:
         """Take work that nobody's thread waits for."""
-        if self._enqueue(job):
-            job.lead()
+        try:
+            if self._enqueue(job):
+                job.lead()
+        except BaseException:  # an interrupt, before a thread was found to lead in its place
+            if not job.asked:
+                self._leave(job)
+            raise
 
-    def lead(self) -> None:
-        """Lead, in a thread that has no work of its own, until nobody waits."""
-        self._lead(None)
+    def lead(self, job: LoopJob) -> None:
+        """Lead in the place of an event loop, until nobody waits."""
+        try:
+            self._lead(job)
+        except BaseException:
+            self._leave(job)
+            raise
 
     def drop(self, job: Job) -> bool:
         """Take back work that has not begun. False when it is too late for that."""
         with self._lock:
-            if job.state is not State.WAITING:
+            if job.state is not State.WAITING or job is self._leader:
                 return False
             job.state = State.DROPPED
             return True
@@ -160,10 +177,9 @@ class Writer:
         """Whether whoever brought the job has to lead."""
         with self._lock:
             self._waiting.append(job)
-            if self._led:
-                return False
-            self._led = True
-            return True
+            if self._leader is None:
+                self._leader = job
+            return self._leader is job
 
     def _await(self, job: ThreadJob) -> None:
         if not job.wait(self._patience):
@@ -178,94 +194,114 @@ class Writer:
                     "is not known; append again with the same ids.",
                     outcome_unknown=True,
                 )
-        if job.state is State.LEADING:
+        if job.state is not State.DONE:
             self._lead(job)
 
-    def _lead(self, own: Job | None) -> None:
-        """Run batches until our own work is answered, then let the next one lead."""
-        try:
-            while batch := self._take():
-                try:
-                    self._commit(batch)
-                finally:  # an interrupt in this thread must not leave the others waiting
-                    for job in batch:
-                        if job is not own:
-                            job.done()
-                if own is not None and own.state is State.DONE:
-                    break
-        finally:
-            self._resign()
+    def _lead(self, job: Job) -> None:
+        """Run batches until our own work is answered, then let the next one lead.
 
-    def _take(self) -> list[Job]:
+        A thread that leads for an event loop has nothing else to do, and goes on.
+        """
+        while self._take():
+            self._commit(self._running)
+            self._answer()
+            if job.state is State.DONE and isinstance(job, ThreadJob):
+                break
+        self._resign(job)
+
+    def _take(self) -> bool:
+        """Choose what goes into the next transaction. False when nobody waits."""
         with self._lock:
-            batch: list[Job] = []
-            while self._waiting and len(batch) < MOST_TOGETHER:
-                job = self._waiting.popleft()
-                if job.state is not State.DROPPED:
+            while self._waiting and len(self._running) < MOST_TOGETHER:
+                job = self._waiting[0]
+                if job.state is State.WAITING:
+                    self._running.append(job)
                     job.state = State.RUNNING
-                    batch.append(job)
-            return batch
-
-    def _resign(self) -> None:
-        with self._lock:
-            while self._waiting and self._waiting[0].state is State.DROPPED:
                 self._waiting.popleft()
-            if not self._waiting:
-                self._led = False
-                return
-            heir = self._waiting[0]
-            heir.state = State.LEADING
-        heir.lead()
+            return bool(self._running)
+
+    def _answer(self) -> None:
+        for job in self._running:
+            job.done()
+        self._running = []
+
+    def _resign(self, job: Job) -> None:
+        """Make the first who waits the leader. May be called again after an interrupt."""
+        with self._lock:
+            if self._leader is job:
+                while self._waiting and self._waiting[0].state is not State.WAITING:
+                    self._waiting.popleft()
+                self._leader = self._waiting[0] if self._waiting else None
+            heir = self._leader
+            if heir is not None and heir is not job and heir.state is State.WAITING:
+                heir.lead()
+
+    def _leave(self, job: Job) -> None:
+        """After an interrupt: whoever counted on this thread is answered, or led by another."""
+        with self._lock:
+            if job.state is State.WAITING:  # also where it was to lead: nobody waits for it now
+                job.state = State.DROPPED
+        if self._leader is job:
+            self._roll_back()
+            for other in self._running:
+                if other.state is not State.DONE:
+                    other.fault = _interrupted()
+                    other.state = State.DONE
+            self._answer()
+        self._resign(job)
 
     def _commit(self, batch: list[Job]) -> None:
         """Run a batch in one transaction. Afterwards every job is done, one way or the other."""
         committing = False
+        self._cursor = None  # the one of the last batch may have been closed since
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            alone = len(batch) == 1
-            for job in batch:
-                if not (self._run_alone(job) if alone else self._run_beside_others(job)):
-                    self._one_by_one(batch)
+            with self._gate.passed():
+                txn = self._transaction()
+                self._cursor = txn.cursor
+                self._cursor.execute("BEGIN IMMEDIATE")
+                alone = len(batch) == 1
+                run = self._run_alone if alone else self._run_beside_others
+                for job in batch:
+                    if not run(job, txn):
+                        break
+                else:
+                    if not alone or batch[0].fault is None:
+                        committing = True
+                        self._cursor.execute("COMMIT")
                     return
-            if not alone or batch[0].fault is None:
-                committing = True
-                self._connection.execute("COMMIT")
+            self._one_by_one(batch)
         except Exception as fault:  # whatever it was, everybody in the batch has to hear of it
             for job in batch:
                 job.fault = self._translate(fault, committing)
             self._roll_back()
         except BaseException:  # an interrupt in the leader's thread is not the others'
             for job in batch:
-                job.fault = Unavailable(
-                    "The thread that was writing was interrupted. Whether this was written is "
-                    "not known; append again with the same ids.",
-                    outcome_unknown=True,
-                )
+                job.fault = _interrupted()
             self._roll_back()
             raise
         finally:
             for job in batch:
                 job.state = State.DONE
 
-    def _run_alone(self, job: Job) -> bool:
+    def _run_alone(self, job: Job, txn: Transaction) -> bool:
         try:
-            job.answer = job.work(self._transaction())
+            job.answer = job.work(txn)
         except Exception as fault:  # the caller's to handle; the transaction is not kept
             job.fault = self._translate(fault, False)
             self._roll_back()
         return True
 
-    def _run_beside_others(self, job: Job) -> bool:
+    def _run_beside_others(self, job: Job, txn: Transaction) -> bool:
         """False when SQLite has given up the whole transaction, and with it the others' work."""
-        self._connection.execute("SAVEPOINT job")
+        self._cursor.execute("SAVEPOINT job")
         try:
-            job.answer = job.work(self._transaction())
+            job.answer = job.work(txn)
         except Exception as fault:  # the caller's to handle; the others go on
             job.fault = self._translate(fault, False)
-            if not self._connection.in_transaction:
+            if not self._cursor.connection.in_transaction:
                 return False
-            self._connection.execute("ROLLBACK TO job")
-        self._connection.execute("RELEASE job")
+            self._cursor.execute("ROLLBACK TO job")
+        self._cursor.execute("RELEASE job")
         return True
 
     def _one_by_one(self, batch: list[Job]) -> None:
@@ -275,9 +311,17 @@ class Writer:
             self._commit([job])
 
     def _roll_back(self) -> None:
-        if self._connection.in_transaction:
+        if self._cursor is not None and self._cursor.connection.in_transaction:
             try:
-                self._connection.execute("ROLLBACK")
+                self._cursor.execute("ROLLBACK")
             except sqlite3.Error as fault:
                 # The jobs have their faults already, and the next BEGIN will say so again.
                 log.warning("a transaction could not be rolled back: %s", fault)
+
+
+def _interrupted() -> Unavailable:
+    return Unavailable(
+        "The thread that was writing was interrupted. Whether this was written is not known; "
+        "append again with the same ids.",
+        outcome_unknown=True,
+    )

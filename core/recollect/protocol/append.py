@@ -31,13 +31,18 @@ class Appending(Marking):
         entries, contents = self._encoded(messages_from(given), at)
         if not entries:
             return []
-        batch = Batch(name, entries, secrets.randbits(63), expected, at)
+        known_epoch = self._epochs.get(name.identity, 0)
+        if isinstance(expected, Version):
+            known_epoch = max(known_epoch, expected.epoch)
+        batch = Batch(name, entries, secrets.randbits(63), expected, known_epoch, at)
         try:
             stored = yield from self._committed(name, batch.commit, _told)
         except Unavailable as lost:
             if not lost.outcome_unknown:
                 raise
             stored = yield from self._append_again(batch, lost)
+        if stored.rows:
+            self._epochs.learn(name.identity, max(row.born for _, row, _ in stored.rows))
         return self._as_stored(stored, contents)
 
     def _append_again(self, batch: Batch, lost: Unavailable) -> Flow[Stored]:

@@ -21,6 +21,28 @@ UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
 """Stands for "leave it as it is" where None means "take it away"."""
 
 
+class Epochs:
+    """The epochs in which this process wrote last, of the sessions it wrote to last.
+
+    After a lost answer they tell whether the session can have been cleared meanwhile.
+    """
+
+    MOST: Final = 4096
+
+    def __init__(self) -> None:
+        self._epochs: dict[bytes, int] = {}
+
+    def get(self, identity: bytes, default: int) -> int:
+        """The last one known."""
+        return self._epochs.get(identity, default)
+
+    def learn(self, identity: bytes, epoch: int) -> None:
+        """Remember one. A session that is forgotten costs a retry, never a message."""
+        if len(self._epochs) >= self.MOST:
+            self._epochs.clear()
+        self._epochs[identity] = epoch
+
+
 class Flows:
     """What the flows of one store share."""
 
@@ -39,6 +61,7 @@ class Flows:
         self._marks = marks
         self._compare = compare
         self._built = Assembler(facts)
+        self._epochs = Epochs()
 
     def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
         entries: list[Entry] = []

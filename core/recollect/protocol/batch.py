@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from recollect import codec, ids
 from recollect.errors import Cleared, Conflict, IdReused, Unavailable
@@ -16,9 +16,6 @@ from recollect.version import Version
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
-
-RETRY_REACH: Final = 1024
-"""How far back an append whose answer was lost is looked for, besides its own length."""
 
 
 class Stored(NamedTuple):
@@ -60,6 +57,8 @@ class Batch(NamedTuple):
     token: int
     """Random: what an append whose answer was lost is found again by."""
     expected: Version | int | None
+    known_epoch: int
+    """The session was in this epoch, or a later one, before this append began."""
     at: int
 
     def commit(self, txn: Transaction) -> Stored:
@@ -78,28 +77,27 @@ class Batch(NamedTuple):
             if seen is not None and seen.number is not None:
                 return Stored(seen.number, [(i, row, True) for i, row in enumerate(seen.rows)])
         session = sessions.lock_or_create(txn, self.name, self.at)
-        return self._commit_locked(txn, session, ())
+        return self._commit_locked(txn, session)
 
     def commit_unless_done(self, txn: Transaction) -> Stored:
         """After a lost answer: find what the first attempt wrote, or prove it wrote nothing."""
         session = sessions.lock_or_create(txn, self.name, self.at)
-        written = rows_of.with_token(
-            txn, session, self.token, within=len(self.entries) + RETRY_REACH
-        )
-        known_epoch = self.expected.epoch if isinstance(self.expected, Version) else 0
-        if not written and session.cut_epoch > known_epoch:
-            # It may have been written and then cleared; writing it again would undo that (I7).
+        written = rows_of.with_token(txn, session, self.token)
+        if written:
+            # It was committed, all of it (I4). What is not there any more was taken away since,
+            # and is not written again (I7).
+            found = self._sort_out(txn, session, written)
+            return Stored(session.number, [(i, row, False) for i, row in found.there.items()])
+        if session.cut_epoch > self.known_epoch:
             raise Unavailable("The session was cleared meanwhile.", outcome_unknown=True)
-        return self._commit_locked(txn, session, written)
+        return self._commit_locked(txn, session)
 
-    def _commit_locked(
-        self, txn: Transaction, session: SessionRow, written: Sequence[Row]
-    ) -> Stored:
+    def _commit_locked(self, txn: Transaction, session: SessionRow) -> Stored:
         """The rules of I5 and of ``expected``, under the session's lock."""
-        if not written and not any([entry.id for entry in self.entries]):
+        if not any([entry.id for entry in self.entries]):
             found = _SortedOut(fresh=list(range(len(self.entries))))
         else:
-            found = self._sort_out(txn, session, written)
+            found = self._sort_out(txn, session)
         if found.gone and self.expected is None:
             raise Cleared(
                 f"Message {self.entries[found.gone[0]].id!r} was cleared or deleted from session "
@@ -115,7 +113,7 @@ class Batch(NamedTuple):
         return found.stored(session, rows)
 
     def _sort_out(
-        self, txn: Transaction, session: SessionRow, written: Sequence[Row]
+        self, txn: Transaction, session: SessionRow, written: Sequence[Row] = ()
     ) -> _SortedOut:
         """Which messages are there, which are gone, and which are new (I5)."""
         found = _SortedOut()
@@ -124,10 +122,13 @@ class Batch(NamedTuple):
         find = self._finder(txn, session)
         for i, entry in enumerate(self.entries):
             if entry.id is None:
-                if row := next(unnamed, None):
-                    found.there[i] = row
-                else:
+                row = next(unnamed, None)
+                if row is None:
                     found.fresh.append(i)
+                elif row.frame is None:
+                    found.gone.append(i)
+                else:
+                    found.there[i] = row
                 continue
             known, row = find(entry.id)
             if row is not None and row.frame is not None:

@@ -29,7 +29,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias, get_args
@@ -653,7 +653,7 @@ class _Check:
             )
         elif len(places) < len(append.ids):
             start = starts.pop()
-            first = 1 if _is_whole(read) else read.messages[0][0]
+            first = -_NEVER if _is_whole(read) else read.messages[0][0]
             there = {position for position, _ in places}
             for position, name in enumerate(append.ids):
                 seq = start + position
@@ -843,7 +843,7 @@ def _is_whole(read: Read) -> bool:
 
 
 def _run_on(seqs: Sequence[int]) -> bool:
-    return all(after == before + 1 for before, after in zip(seqs, seqs[1:], strict=False))
+    return all(after == before + 1 for before, after in pairwise(seqs))
 
 
 def _ends(seqs: Sequence[int]) -> str:

@@ -1,0 +1,166 @@
+"""Several processes at once: one session under eight writers, and an empty database under ten."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recollect import Store
+from recollect.testing import Appended, Attempted, Read, check, load
+from tests.appending import KEY, USER
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 120.0
+
+WRITERS = 8
+BATCHES = 30
+KILLED = {1: 4, 4: 12, 6: 20}
+"""Which writers are killed, and in which of their batches."""
+
+
+class Worker:
+    """A process of ``tests.appending`` that waits to be told to begin."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.appending", *map(str, arguments)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def ready(self) -> None:
+        assert self.process.stdout is not None
+        if self.process.stdout.readline() != "ready\n":
+            pytest.fail(f"a worker did not start:\n{self.process.communicate()[1]}")
+
+    def go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def ends(self, code: int = 0) -> None:
+        _, errors = self.process.communicate(timeout=PATIENCE)
+        assert self.process.returncode == code, errors
+        assert errors == ""
+
+
+@contextlib.contextmanager
+def workers(*all_arguments: tuple[object, ...]) -> Iterator[list[Worker]]:
+    """These processes, all of them ready, and none of them left behind."""
+    started: list[Worker] = []
+    try:
+        for arguments in all_arguments:
+            started.append(Worker(*arguments))
+        for worker in started:
+            worker.ready()
+        yield started
+    finally:
+        for worker in started:
+            with worker.process as process:
+                process.kill()
+
+
+def append_from_eight(url: str, folder: Path) -> None:
+    done = folder / "done"
+    logs = folder / "logs"
+    logs.mkdir()
+
+    def writer(name: str, batches: int, killed_at: int = -1) -> tuple[object, ...]:
+        return "write", url, logs / f"{name}.jsonl", batches, killed_at, name
+
+    def reader(name: str) -> tuple[object, ...]:
+        return "read", url, logs / f"{name}.jsonl", done, name
+
+    with workers(
+        *(writer(f"w{i}", BATCHES, KILLED.get(i, -1)) for i in range(WRITERS)),
+        *(writer(f"heir{i}", BATCHES - killed_at) for i, killed_at in KILLED.items()),
+        reader("r1"),
+        reader("r2"),
+    ) as started:
+        writers, heirs = started[:WRITERS], started[WRITERS : WRITERS + len(KILLED)]
+        readers = started[-2:]
+        for worker in readers + writers:
+            worker.go()
+        for i, heir in zip(KILLED, heirs, strict=True):
+            writers[i].ends(-signal.SIGKILL)
+            heir.go()
+        for worker in heirs + [worker for i, worker in enumerate(writers) if i not in KILLED]:
+            worker.ends()
+        done.touch()
+        for worker in readers:
+            worker.ends()
+
+    events = load(logs.iterdir())
+    assert [str(violation) for violation in check(events)] == []
+
+    with Store(url) as store:
+        session = store.session(KEY, user=USER)
+        final = [(message.seq, message.text) for message in session.messages()]
+        info = session.info()
+    assert [seq for seq, _ in final] == list(range(1, len(final) + 1))
+    assert (info.version, info.messages) == ((0, len(final)), len(final))
+
+    acknowledged = [event for event in events if isinstance(event, Appended)]
+    assert len(acknowledged) >= WRITERS * BATCHES - len(KILLED)
+    expected = {pair for event in acknowledged for pair in zip(event.seqs, event.ids, strict=True)}
+    assert expected <= set(final)
+    # What else is there was under way when its writer was killed.
+    answered = {(event.worker, event.began) for event in acknowledged}
+    unanswered = [
+        event
+        for event in events
+        if isinstance(event, Attempted) and (event.worker, event.began) not in answered
+    ]
+    assert len(unanswered) <= len(KILLED)
+    perhaps = {name for event in unanswered for name in event.ids}
+    assert {name for _, name in set(final) - expected} <= perhaps
+
+    reads = [event for event in events if isinstance(event, Read)]
+    assert any(read.tail is None for read in reads)
+    assert any(read.tail for read in reads)
+    for read in reads:
+        end = read.messages[-1][0] if read.messages else 0
+        assert list(read.messages) == final[end - len(read.messages) : end]
+
+
+def open_by_ten(url: str, schema: str = "") -> None:
+    keys = [f"s{i}" for i in range(10)]
+    with workers(*(("open", url, schema, key) for key in keys)) as started:
+        for worker in started:
+            worker.go()
+        for worker in started:
+            worker.ends()
+    with Store(url, schema=schema or None) as store:
+        assert store.migrate() == []
+        assert sorted(info.key for info in store.sessions()) == keys
+        assert all(store.session(key).tail()[0].text == f"from {key}" for key in keys)
+
+
+@pytest.mark.slow
+def test_eight_processes_append_to_one_session_in_sqlite(tmp_path: Path) -> None:
+    append_from_eight(f"sqlite:///{tmp_path / 'shared.db'}", tmp_path)
+
+
+@pytest.mark.slow
+def test_eight_processes_append_to_one_session_in_postgres(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    append_from_eight(postgres_url, tmp_path)
+
+
+@pytest.mark.slow
+def test_ten_processes_open_an_empty_sqlite_file(tmp_path: Path) -> None:
+    open_by_ten(f"sqlite:///{tmp_path / 'empty.db'}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("schema", ["", 'a "schema" of 100% its own'])
+def test_ten_processes_open_an_empty_postgres(postgres_url: str, schema: str) -> None:
+    open_by_ten(postgres_url, schema)
