@@ -1,0 +1,165 @@
+"""What the cache costs and saves, beside the least that Redis could do.
+
+    RECOLLECT_CACHE=redis://127.0.0.1:6379 RECOLLECT_URL=postgresql://… python bench/cache.py
+
+Without RECOLLECT_URL it uses a SQLite file, without RECOLLECT_CACHE a Redis it starts itself.
+Every number is a median of repetitions that take turns. The garbage collector stays on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from recollect import Session, Store
+from recollect.flow import Cold, Hot
+
+TEXT = (
+    "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
+    "I was at home all day. Could you look into it, please?"
+)
+
+
+class Counted:
+    """Counts the steps a store takes."""
+
+    def __init__(self, store: Store) -> None:
+        self.hot = self.cold = 0
+        perform = store._perform
+
+        def counted(step: Any) -> Any:
+            self.hot += isinstance(step, Hot)
+            self.cold += isinstance(step, Cold)
+            return perform(step)
+
+        store._perform = counted  # type: ignore[method-assign]
+
+    def during(self, work: Callable[[], object]) -> str:
+        self.hot = self.cold = 0
+        work()
+        return f"{self.hot} Redis round trips, {self.cold} SQL transactions"
+
+
+@contextlib.contextmanager
+def some_redis() -> Iterator[str]:
+    """The Redis that is named, or one of our own for as long as this runs."""
+    if url := os.environ.get("RECOLLECT_CACHE"):
+        yield url
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        server = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL)
+        try:
+            client = redis.Redis(port=port)
+            while True:
+                with contextlib.suppress(redis.ConnectionError):
+                    if client.ping():
+                        break
+                time.sleep(0.01)
+            client.close()
+            yield f"redis://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def medians(rounds: int, **works: Callable[[], object]) -> dict[str, float]:
+    """The median time of each, taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def warm(chat: Session, store: Store) -> None:
+    """Read until the cache answers: a new entry is not believed before its first marks died."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        before = store.health().counters.hits
+        chat.tail(20)
+        if store.health().counters.hits > before:
+            return
+        time.sleep(0.2)
+    raise SystemExit("the cache did not become warm")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--quick", action="store_true", help="fewer repetitions")
+    rounds = 500 if options.parse_args().quick else 5_000
+    with some_redis() as cache, tempfile.TemporaryDirectory() as folder:
+        url = os.environ.get("RECOLLECT_URL", f"sqlite:///{Path(folder)}/bench.db")
+        key = f"bench-{os.getpid()}"
+        with Store(url, cache=cache, revalidate=3600) as store, Store(url) as plain:
+            chat = store.session(key)
+            for _ in range(10):
+                chat.append([("user", TEXT)] * 1_000)
+            print(f"{plain}, cache {cache.rpartition('@')[2]}, session of 10,000 messages")
+            warm(chat, store)
+            counted = Counted(store)
+            cached = store.session(key)
+            print("Tail of 20, hot:", counted.during(lambda: cached.tail(20)))
+            client = store._hot._clients.sync()  # type: ignore[attr-defined]
+            rows = client.lrange(_entry(client), 1, 20)
+            client.rpush("bench:rows", *rows)
+            try:
+                found = medians(
+                    rounds,
+                    tail=lambda: chat.tail(20),
+                    lrange=lambda: client.lrange("bench:rows", 0, 19),
+                    fresh=lambda: _as_new(store, chat),
+                )
+            finally:
+                client.delete("bench:rows")
+            ratio = found["tail"] / found["lrange"]
+            print(f"  a reader that read before {micro(found['tail'])}", end="")
+            print(f"   bare LRANGE of the same bytes {micro(found['lrange'])}   {ratio:.2f} times")
+            ratio = found["fresh"] / found["lrange"]
+            print(f"  a reader that never read {micro(found['fresh'])}   {ratio:.2f} times")
+            print("Append of one message:", counted.during(lambda: cached.append(("user", TEXT))))
+            other = plain.session(f"{key}-plain")
+            found = medians(
+                rounds // 5,
+                both=lambda: chat.append(("user", TEXT)),
+                sql=lambda: other.append(("user", TEXT)),
+                ping=client.ping,
+            )
+            extra = (found["both"] - found["sql"]) / found["ping"]
+            print(
+                f"  both tiers {micro(found['both'])}   SQL alone {micro(found['sql'])}   "
+                f"difference {extra:.1f} PINGs of {micro(found['ping'])}"
+            )
+
+
+def _as_new(store: Store, chat: Session) -> None:
+    store._hot._tails.forget()  # type: ignore[attr-defined]
+    chat.tail(20)
+
+
+def _entry(client: Any) -> Any:
+    return next(iter(client.scan_iter(match="recollect:*", count=1_000)))
+
+
+def micro(value: float) -> str:
+    return f"{value * 1e6:,.0f} µs"
+
+
+if __name__ == "__main__":
+    main()
