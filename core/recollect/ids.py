@@ -29,11 +29,6 @@ def prefix(store_id: bytes, session: int) -> str:
     return b32encode(digest).decode().rstrip("=").lower()
 
 
-def derive(session_prefix: str, epoch: int, seq: int) -> str:
-    """The id of a message that nobody gave one."""
-    return f"{session_prefix}.{epoch}.{seq}"
-
-
 def parse(session_prefix: str, given: str) -> Born | None:
     """Where a message with this id was written, if it was handed out by this session."""
     match given.split("."):

@@ -47,7 +47,9 @@ _DEFAULTS: Final[tuple[object, ...]] = (
     {},
     {},
 )  # role to native; a role is always there
-_decoder = values.decoder_for(Message)
+_PLAIN: Final = bytes((VERSION, 0))
+_PLAIN_SEED: Final = VERSION << 8
+_decode_body = values.decoder_for(Message).decode
 
 
 def encode(message: Message, compression: Compression = "zstd") -> tuple[bytes, Message]:
@@ -95,6 +97,15 @@ def decode(frame: bytes) -> Message:
 
     The message is new, and nobody else holds any part of it that can be changed.
     """
+    if frame[:2] == _PLAIN:  # nearly all: neither compressed nor escaped
+        body = frame[HEADER:]
+        if crc32(body, _PLAIN_SEED) == int.from_bytes(frame[2:HEADER], "little"):
+            try:
+                message: Message = _decode_body(body)
+            except (msgspec.DecodeError, ValueError, ArithmeticError):
+                pass  # said in full below
+            else:
+                return message
     try:
         return _read_body(_payload(frame), frame[1])
     except msgspec.ValidationError as fault:
@@ -203,7 +214,7 @@ def _payload(frame: bytes) -> bytes:
 
 def _read_body(body: bytes, flags: int) -> Message:
     try:
-        message: Message = _decoder.decode(body)
+        message: Message = _decode_body(body)
     except msgspec.ValidationError:
         raise
     except (msgspec.DecodeError, ValueError, ArithmeticError) as fault:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from recollect.errors import StoreClosed, Unavailable
 
@@ -24,8 +22,7 @@ class Gate:
         self._shut = False
         self._for_good = False
 
-    @contextmanager
-    def passed(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Be inside; wait where the gate is shut."""
         with self._changed:
             if self._shut and not self._changed.wait_for(lambda: not self._shut, self._patience):
@@ -33,13 +30,12 @@ class Gate:
             if self._for_good:
                 raise StoreClosed
             self._inside += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._inside -= 1
-                if self._shut and not self._inside:
-                    self._changed.notify_all()
+
+    def __exit__(self, *exc: object) -> None:
+        with self._changed:
+            self._inside -= 1
+            if self._shut and not self._inside:
+                self._changed.notify_all()
 
     def shut(self) -> bool:
         """Let nobody in, and wait for those inside. False if they did not leave in time."""

@@ -169,7 +169,7 @@ class SqliteLedger(Ledger):
         if self.address.in_memory:
             return self._write(work)  # there is one connection
         assert self._pool is not None
-        with self._explained(), self._gate.passed(), self._pool.lend() as held:
+        with self._explained(), self._gate, self._pool.lend() as held:
             held.cursor.execute("BEGIN")
             try:
                 return work(Transaction(held.cursor, self.dialect, self._facts))
@@ -224,7 +224,7 @@ class SqliteLedger(Ledger):
         if self.address.in_memory or self._facts is None or self.borrowed:
             return None
         try:
-            with self._gate.passed(), self._asking_lock:
+            with self._gate, self._asking_lock:
                 if self._asking is None:
                     self._asking = self._hold(self._engine.raw_connection())
                     self._times_asking += 1

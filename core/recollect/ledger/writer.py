@@ -255,7 +255,7 @@ class Writer:
         committing = False
         self._cursor = None  # the one of the last batch may have been closed since
         try:
-            with self._gate.passed():
+            with self._gate:
                 txn = self._transaction()
                 self._cursor = txn.cursor
                 self._cursor.execute("BEGIN IMMEDIATE")
