@@ -89,6 +89,8 @@ def test_the_python_on_a_page_runs(
     assert any(block.language == "python" for block in found), "list it in PROSE_ONLY"
     if any('os.environ["DATABASE_URL"]' in block.text for block in found):
         monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("postgres_url"))
+    if any('os.environ["REDIS_URL"]' in block.text for block in found):
+        monkeypatch.setenv("REDIS_URL", request.getfixturevalue("redis_server").url)
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with asyncio.Runner() as runner:
