@@ -21,151 +21,24 @@ It knows nothing of Recollect but ``Version``, so it can check any store that nu
 
 from __future__ import annotations
 
-import json
-import os
-import threading
-import time
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias, get_args
+from typing import Final, TypeAlias, get_args
 
+from recollect.testing.events import (
+    Appended,
+    Attempted,
+    Deleted,
+    Event,
+    Kind,
+    Read,
+    Refused,
+    Rewound,
+    Violation,
+)
 from recollect.version import Version
-
-__all__ = [
-    "Appended",
-    "Attempted",
-    "Deleted",
-    "Event",
-    "Kind",
-    "Log",
-    "Read",
-    "Refused",
-    "Rewound",
-    "UnderWay",
-    "Violation",
-    "check",
-    "load",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """An append of which nobody knows the outcome: all of it may be there at any time, or none."""
-
-    worker: str
-    began: int
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """An append that was acknowledged: one batch, and the sequence of each of its messages."""
-
-    worker: str
-    began: int
-    ended: int
-    ids: tuple[str, ...]
-    seqs: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An append that failed with an error saying that nothing was written."""
-
-    worker: str
-    began: int
-    ended: int
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rewound:
-    """Everything after ``head`` was taken away; a clear is a rewind to 0.
-
-    Without ``ended`` the outcome is unknown: it may happen at any time after it began.
-    """
-
-    worker: str
-    began: int
-    ended: int | None
-    head: int
-    version: Version | None = None
-    """Where the session stood afterwards."""
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """One message was taken away and its place left empty. Without ``ended`` perhaps."""
-
-    worker: str
-    began: int
-    ended: int | None
-    seq: int
-    version: Version | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """What a reader was given: (seq, id) in the order in which they came."""
-
-    worker: str
-    began: int
-    ended: int
-    messages: tuple[tuple[int, str], ...]
-    tail: int | None = None
-    """How many of the newest messages were asked for; None for the whole session."""
-    version: Version | None = None
-    """The version that these messages are, where the reader was told it with them."""
-
-
-Event: TypeAlias = Attempted | Appended | Refused | Rewound | Deleted | Read
-
-Kind = Literal[
-    "lost",
-    "duplicated",
-    "invented",
-    "split",
-    "reordered",
-    "gap",
-    "stale",
-    "vanished",
-    "misnumbered",
-    "resurrected",
-]
-"""What can be wrong.
-
-lost          acknowledged before a read began, not in it, and never seen afterwards
-stale         acknowledged before a read began and not in it, though a later read has it;
-              or a version older than one that was seen before
-vanished      in an earlier read of the same epoch, and not in this one
-duplicated    twice in one read
-invented      never appended, refused, or read before anybody began to append it
-split         a part of one append without the rest, or with something in between
-reordered     not in the order of the sequence numbers, or in another order than before
-gap           sequence numbers that do not run from 1 without a hole
-misnumbered   acknowledged with another sequence number than it has
-resurrected   read after it had been cleared, rewound or deleted
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """Something that no correct store would have answered, and the events that show it."""
-
-    kind: Kind
-    what: str
-    events: tuple[Event, ...]
-    origin: int = field(default=0, repr=False, compare=False)
-    """When the history began: times are told from there."""
-
-    def __str__(self) -> str:
-        shown = "".join(f"\n    {_told(event, self.origin)}" for event in self.events)
-        return f"{self.kind}: {self.what}{shown}"
 
 
 def check(events: Iterable[Event], *, most: int = 100) -> list[Violation]:
@@ -175,211 +48,6 @@ def check(events: Iterable[Event], *, most: int = 100) -> list[Violation]:
     """
     return _Check(events, most).violations()
 
-
-# -- logs ----------------------------------------------------------------------------------------
-
-
-class Log:
-    """One process's part of a history: a file of JSON lines, complete to its last whole line."""
-
-    def __init__(self, path: str | os.PathLike[str], worker: str | None = None) -> None:
-        self.path = Path(path)
-        self.worker = worker or self.path.stem
-        # A file of its own for each process, also for one that takes a dead one's place: a line
-        # that was torn can then only be the last one.
-        self._file: int | None = os.open(
-            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _O_CLOEXEC, 0o666
-        )
-        self._lock = threading.Lock()
-
-    def write(self, event: Event) -> None:
-        """Append one event. It is with the operating system when this returns."""
-        line = json.dumps(_packed(event), separators=(",", ":")).encode() + b"\n"
-        with self._lock:
-            if self._file is None:
-                raise ValueError(f"the log {self.path} is closed")
-            while line:  # a signal may have interrupted it
-                line = line[os.write(self._file, line) :]
-
-    def appending(self, ids: Sequence[str]) -> UnderWay:
-        """Say what is about to be appended. To be called before the append."""
-        under_way = UnderWay(self, tuple(ids))
-        self.write(Attempted(self.worker, under_way.began, under_way.ids))
-        return under_way
-
-    def read(
-        self,
-        began: int,
-        messages: Iterable[tuple[int | None, str | None]],
-        *,
-        tail: int | None = None,
-        version: Version | None = None,
-    ) -> None:
-        """Say what a read, begun at ``time.monotonic_ns()``, has just given."""
-        ended = time.monotonic_ns()
-        given = tuple((_known(seq), _known(name)) for seq, name in messages)
-        self.write(Read(self.worker, began, ended, given, tail, version))
-
-    def rewinding(self, head: int) -> UnderWay:
-        """Say that everything after ``head`` is about to be taken away; 0 for a clear."""
-        under_way = UnderWay(self, (), head=head)
-        self.write(Rewound(self.worker, under_way.began, None, head))
-        return under_way
-
-    def deleting(self, seq: int) -> UnderWay:
-        """Say that one message is about to be taken away."""
-        under_way = UnderWay(self, (), seq=seq)
-        self.write(Deleted(self.worker, under_way.began, None, seq))
-        return under_way
-
-    def close(self) -> None:
-        with self._lock:
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        fault: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class UnderWay:
-    """A change whose outcome is not known until one of these methods says so."""
-
-    def __init__(
-        self, log: Log, ids: tuple[str, ...], head: int | None = None, seq: int | None = None
-    ) -> None:
-        self.ids = ids
-        self._log = log
-        self._head = head
-        self._seq = seq
-        self.began = time.monotonic_ns()
-
-    def acknowledged(self, seqs: Iterable[int | None]) -> None:
-        """The append returned."""
-        ended = time.monotonic_ns()
-        places = tuple(_known(seq) for seq in seqs)
-        self._log.write(Appended(self._log.worker, self.began, ended, self.ids, places))
-
-    def refused(self) -> None:
-        """The append raised an error that says nothing was written."""
-        self._log.write(Refused(self._log.worker, self.began, time.monotonic_ns(), self.ids))
-
-    def done(self, version: Version | None = None) -> None:
-        """The rewind or the deletion returned."""
-        ended, worker = time.monotonic_ns(), self._log.worker
-        if self._head is not None:
-            self._log.write(Rewound(worker, self.began, ended, self._head, version))
-        elif self._seq is not None:
-            self._log.write(Deleted(worker, self.began, ended, self._seq, version))
-        else:
-            raise ValueError("an append is acknowledged with its sequence numbers")
-
-
-def load(paths: Iterable[str | os.PathLike[str]]) -> list[Event]:
-    """The events in some logs. What a killed process was just writing is left out."""
-    events: list[Event] = []
-    for path in sorted(map(Path, paths)):
-        lines = path.read_bytes().split(b"\n")
-        for number, line in enumerate(lines[:-1], 1):  # after the last newline: torn, or nothing
-            try:
-                events.append(_unpacked(json.loads(line)))
-            except (ValueError, KeyError, TypeError) as fault:
-                raise ValueError(f"{path}, line {number} is not an event: {fault}") from fault
-    return events
-
-
-_O_CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
-_KINDS: Final[Mapping[str, type[Any]]] = {kind.__name__.lower(): kind for kind in get_args(Event)}
-
-
-def _packed(event: Event) -> dict[str, Any]:
-    values = ((name, getattr(event, name)) for name in event.__dataclass_fields__)
-    return {"event": type(event).__name__.lower(), **{n: v for n, v in values if v is not None}}
-
-
-def _unpacked(given: dict[str, Any]) -> Event:
-    kind = _KINDS[given.pop("event")]
-    for name in ("ids", "seqs"):
-        if name in given:
-            given[name] = tuple(given[name])
-    if "messages" in given:
-        given["messages"] = tuple((int(seq), str(name)) for seq, name in given["messages"])
-    if "version" in given:
-        given["version"] = Version(*given["version"])
-    if kind in (Rewound, Deleted):
-        given.setdefault("ended", None)
-    event: Event = kind(**given)
-    return event
-
-
-def _known(value: Any) -> Any:
-    if value is None:
-        raise ValueError("a stored message has a seq and an id")
-    return value
-
-
-# -- words ---------------------------------------------------------------------------------------
-
-
-def _told(event: Event, origin: int) -> str:
-    began = _time(event.began, origin)
-    match event:
-        case Attempted():
-            span = f"{began}, no answer"
-            did = f"was appending {_ids(event.ids)}"
-        case Appended():
-            span = f"{began} to {_time(event.ended, origin)}"
-            pairs = ", ".join(f"{n!r} as {s}" for n, s in zip(event.ids, event.seqs, strict=False))
-            did = f"appended {pairs}"
-        case Refused():
-            span = f"{began} to {_time(event.ended, origin)}"
-            did = f"was refused {_ids(event.ids)}"
-        case Rewound() | Deleted():
-            answered = event.ended is not None
-            span = (
-                f"{began} to {_time(event.ended or 0, origin)}"
-                if answered
-                else f"{began}, no answer"
-            )
-            did = (
-                f"rewound to {event.head}" if isinstance(event, Rewound) else f"deleted {event.seq}"
-            )
-            if event.version is not None:
-                did += f", leaving {tuple(event.version)}"
-        case Read():
-            span = f"{began} to {_time(event.ended, origin)}"
-            what = "the whole" if event.tail is None else f"the newest {event.tail}"
-            at = "" if event.version is None else f" at version {tuple(event.version)}"
-            did = f"read {what}{at}: {_shown(event.messages)}"
-    return f"{event.worker} ({span}) {did}"
-
-
-def _time(at: int, origin: int) -> str:
-    return f"{(at - origin) / 1e6:.3f} ms"
-
-
-def _ids(ids: Sequence[str]) -> str:
-    return ", ".join(map(repr, ids))
-
-
-def _shown(messages: Sequence[tuple[int, str]]) -> str:
-    if not messages:
-        return "nothing"
-    texts = [f"{seq} {name!r}" for seq, name in messages]
-    if len(texts) > 12:
-        texts = [*texts[:4], f"… {len(texts) - 10} more …", *texts[-6:]]
-    return ", ".join(texts)
-
-
-# -- the check -----------------------------------------------------------------------------------
 
 _NEVER: Final = 1 << 200
 """Later than any time."""
@@ -712,9 +380,7 @@ class _Check:
                 case _:
                     pass  # where an append of unknown outcome began says nothing
 
-    def _check_missing(
-        self, read: Read, known: _Known, how: Literal["acknowledged", "read"]
-    ) -> None:
+    def _check_missing(self, read: Read, known: _Known, how: Literal[acknowledged, read]) -> None:
         if read.tail == 0:
             return
         names = {name for _, name in read.messages}
