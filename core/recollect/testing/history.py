@@ -25,7 +25,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Final, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 from recollect.testing.events import (
     Appended,
@@ -380,7 +380,9 @@ class _Check:
                 case _:
                     pass  # where an append of unknown outcome began says nothing
 
-    def _check_missing(self, read: Read, known: _Known, how: Literal[acknowledged, read]) -> None:
+    def _check_missing(
+        self, read: Read, known: _Known, how: Literal["acknowledged", "read"]
+    ) -> None:
         if read.tail == 0:
             return
         names = {name for _, name in read.messages}
