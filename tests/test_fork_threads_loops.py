@@ -399,7 +399,8 @@ def test_a_task_that_is_cancelled_in_the_middle_of_an_append(store: Store, tmp_p
         log.read(began, [(m.seq, m.text) for m in session.messages()])
     assert cancelled
     assert [str(violation) for violation in check(load([tmp_path / "log.jsonl"]))] == []
-    assert max(Counter(texts(session)).values()) == 1
+    # Of those cancelled in a thread on PostgreSQL some may still be on their way.
+    assert max(Counter(message.text for message in session.messages()).values()) == 1
 
 
 def test_a_cancelled_append_that_still_waits_is_not_written(tmp_path: Path) -> None:

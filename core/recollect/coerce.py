@@ -10,7 +10,8 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -54,12 +55,13 @@ def messages_from(given: Appendable) -> list[Message]:
             f"append() takes a Message, a mapping, a (role, text) pair or a list of these, and "
             f'this is {type(given).__name__}. Say who speaks: append(("user", "hello")).'
         )
-    messages = [_message_from(item, f"message {i}") for i, item in enumerate(given)]
-    if len(messages) > MOST_AT_ONCE:
+    items = list(islice(given, MOST_AT_ONCE + 1))  # it may have no end
+    if len(items) > MOST_AT_ONCE:
         raise InvalidMessage(
-            f"One append takes at most {MOST_AT_ONCE:,} messages and this has {len(messages):,}. "
+            f"One append takes at most {MOST_AT_ONCE:,} messages and this has more. "
             f"Append them in several batches."
         )
+    messages = [_message_from(item, f"message {i}") for i, item in enumerate(items)]
     return messages
 
 
@@ -91,6 +93,11 @@ def _message_from(given: object, which: str) -> Message:
             f"{which}: created_at has to be a datetime with a time zone, and this is {when!r}. "
             f"Use datetime.now(timezone.utc)."
         )
+    if when is not None:
+        try:
+            message.created_at.astimezone(UTC)  # type: ignore[union-attr]
+        except OverflowError:
+            raise InvalidMessage(f"{which}: created_at {when!r} does not exist in UTC.") from None
     return message
 
 

@@ -40,7 +40,9 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def __post_init__(self) -> None:
         check_name("key", self.key)
-        check_owner(self.tenant, self.user, self.agent)
+        for part, name in (("tenant", self.tenant), ("user", self.user), ("agent", self.agent)):
+            if name != "":
+                check_name(part, name)
 
     @cached_property
     def identity(self) -> bytes:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
-from recollect.errors import Misconfigured
+from recollect.errors import InvalidName, Misconfigured
 from recollect.flow import Cold, Flow, Hot, Step, arun, run
 from recollect.hot import LocalCache
 from recollect.ledger import Options, ledger_for
 from recollect.protocol import Protocol
-from recollect.scope import AnyName, SessionName, check_owner
+from recollect.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
 from recollect.session import Session
 from recollect.tokens import CountTokens, named_counter
 from recollect.version import SessionInfo
@@ -66,11 +66,14 @@ class Store:
             raise Misconfigured("Pass a URL or an engine, not both.")
         _check_choice("durability", durability, ("full", "normal"))
         _check_choice("compression", compression, ("zstd", "none"))
-        _check_number("tail", tail, 0)
+        _check_number("tail", tail, 1)
         _check_number("pool_size", pool_size, 1)
-        if not isinstance(timeout, int | float) or not 0 < timeout < 86_400:
-            raise Misconfigured(f"timeout has to be some seconds, more than 0, not {timeout!r}.")
+        if not isinstance(timeout, int | float) or not 0.01 <= timeout < 86_400:
+            raise Misconfigured(f"timeout has to be seconds, 0.01 at the least, not {timeout!r}.")
+        if schema is not None:
+            _check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
         counter = named_counter(token_counter)
+        _check_text("token_counter's name", counter.name, LONGEST_NAME)
         self._ledger = ledger_for(
             DEFAULT_URL if url is None and engine is None else url,
             engine,
@@ -251,6 +254,15 @@ if hasattr(os, "register_at_fork"):
 def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
     if given not in choices:
         raise Misconfigured(f"{what} has to be {' or '.join(map(repr, choices))}, not {given!r}.")
+
+
+def _check_text(what: str, given: object, longest: int) -> None:
+    try:
+        check_name(what, given)
+    except InvalidName as fault:
+        raise Misconfigured(str(fault)) from None
+    if len(str(given).encode()) > longest:
+        raise Misconfigured(f"{what} has more than {longest} bytes.")
 
 
 def _check_number(what: str, given: object, least: int) -> None:

@@ -70,7 +70,7 @@ class LocalCache:
     def fill(self, identity: bytes, seen: Seen, lease: object) -> None:
         """Keep what was read under a lease, if it is not too much."""
         rows = seen.rows[-self.messages :]
-        weight = sum(len(row.frame or b"") + _A_ROW for row in rows)
+        weight = _A_ROW + sum(len(row.frame or b"") + _A_ROW for row in rows)
         with self._lock:
             old = self._entries.pop(identity, None)
             self._weight -= old.weight if old else 0

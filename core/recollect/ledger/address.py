@@ -30,7 +30,8 @@ class Address:
     url: URL
 
     def __str__(self) -> str:
-        return self.url.set(drivername=self.kind).render_as_string(hide_password=True)
+        # Without the options: passwords may stand there, too.
+        return self.url.set(drivername=self.kind, query={}).render_as_string(hide_password=True)
 
     @property
     def in_memory(self) -> bool:
@@ -44,6 +45,10 @@ class Address:
 def address_of(url: str | PathLike[str]) -> Address:
     """Read a URL, put in the driver Recollect uses, and refuse what it cannot use."""
     text = str(url)
+    if "://" not in text and "=" in text:  # libpq's own form, perhaps with a password
+        raise Misconfigured(
+            "The database has to be given as a URL: postgresql://user:password@host/database."
+        )
     if "://" not in text:
         raise Misconfigured(
             f"{text!r} is not a database URL. For a SQLite file write sqlite:///{text}, "

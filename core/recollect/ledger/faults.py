@@ -101,6 +101,11 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectErr
     state = getattr(fault, "sqlstate", None) or ""
     text = re.sub(r"\s+", " ", str(fault)).strip()
     match state:
+        case "40001" | "40P01":
+            return Unavailable(
+                f"{address} gave this up in favour of another writer ({text}). Nothing was "
+                f"written. Append again."
+            )
         case "57014" | "55P03":
             return Unavailable(
                 f"{address} did not finish in time: a row was locked by someone else, or the "

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Sequence
 
 from recollect.clock import now
 from recollect.coerce import Appendable, messages_from
-from recollect.errors import Unavailable
+from recollect.errors import Misconfigured, Unavailable
 from recollect.flow import Cold, Flow, do
 from recollect.message import Message
-from recollect.protocol.base import Flows
-from recollect.protocol.batch import Batch, Stored
+from recollect.protocol.base import Flows, whole_number
+from recollect.protocol.batch import Batch, Stored, new_token
 from recollect.scope import SessionName
 from recollect.version import Version
 
@@ -26,6 +25,7 @@ class Appending(Flows):
         self, name: SessionName, given: Appendable, expected: Version | int | None
     ) -> Flow[list[Message]]:
         """Make messages durable, all or none, and give them back as stored."""
+        expected = _checked(expected)
         at = now()
         entries, contents = self._encoded(messages_from(given), at)
         if not entries:
@@ -33,7 +33,7 @@ class Appending(Flows):
         known_epoch = self._epochs.get(name.identity, 0)
         if isinstance(expected, Version):
             known_epoch = max(known_epoch, expected.epoch)
-        batch = Batch(name, entries, secrets.randbits(63), expected, known_epoch, at)
+        batch = Batch(name, entries, new_token(), expected, known_epoch, at)
         try:
             stored = yield from do(Cold(batch.commit, writes=True))
         except Unavailable as lost:
@@ -63,3 +63,15 @@ class Appending(Flows):
             else build.message(row, stored.session)
             for i, row, fresh in stored.rows
         ]
+
+
+def _checked(expected: object) -> Version | int | None:
+    match expected:
+        case None | Version():
+            return expected
+        case (int(epoch), int(head)) if isinstance(expected, tuple):
+            return Version(whole_number("expected", epoch), whole_number("expected", head))
+        case int() if not isinstance(expected, bool):
+            return whole_number("expected", expected)
+        case _:
+            raise Misconfigured(f"expected has to be a Version or a head, not {expected!r}.")
