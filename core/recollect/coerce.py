@@ -77,10 +77,15 @@ def _message_from(given: object, which: str) -> Message:
             message = _from_mapping(given, which)
         case (str(role), str(text)) if isinstance(given, tuple):
             message = Message(role, text)
+        case (str(), other) if isinstance(given, tuple):
+            raise InvalidMessage(
+                f"{which}: the text of a (role, text) pair is a {type(other).__name__}. Use str(), "
+                f"or Message(role, [...]) for content in blocks."
+            )
         case _:
             raise InvalidMessage(
                 f"{which} is a {type(given).__name__}, which is not a Message, a mapping or a "
-                f"(role, text) pair."
+                f'(role, text) pair. One message is a tuple of two: append(("user", "hello")).'
             )
     if message.id is not None:
         try:
@@ -110,6 +115,11 @@ def _from_mapping(given: Mapping[Any, Any], which: str) -> Message:
     if "role" not in given:
         raise InvalidMessage(f"{which} has no 'role'.")
     fields = {key: given[key] for key in _KEYS - {"content", "tool_calls"} if key in given}
+    for key in ("usage", "metadata", "native"):
+        if not isinstance(fields.get(key, {}), Mapping | None):
+            raise InvalidMessage(
+                f"{which}: {key} has to be a mapping, and this is {type(fields[key]).__name__}."
+            )
     for key in ("metadata", "native"):
         if fields.get(key, {}) is None:
             del fields[key]

@@ -86,6 +86,11 @@ class Store:
                 counter=counter.name,
             ),
         )
+        if durability != "full" and self._ledger.address.kind != "sqlite":
+            raise Misconfigured(
+                "durability= is SQLite's. On PostgreSQL the server's own settings rule: see its "
+                "synchronous_commit."
+            )
         self._hot = LocalCache(self._ledger.pulse, messages=tail)
         self._protocol = Protocol(
             lambda: self._ledger.facts, compression, counter, hot_messages=tail
@@ -127,7 +132,7 @@ class Store:
         What is left out means the empty name; ``recollect.ANY`` means every one. For the next
         page pass the last one of this page as ``after``.
         """
-        check_owner(tenant, user, agent)
+        _check_page(tenant, user, agent, after)
         return self._run(self._protocol.listed(tenant, user, agent, limit, after))
 
     async def asessions(
@@ -140,7 +145,7 @@ class Store:
         after: SessionInfo | None = None,
     ) -> list[SessionInfo]:
         """Like ``sessions``."""
-        check_owner(tenant, user, agent)
+        _check_page(tenant, user, agent, after)
         return await self._arun(self._protocol.listed(tenant, user, agent, limit, after))
 
     def migrate(self) -> list[str]:
@@ -254,6 +259,14 @@ if hasattr(os, "register_at_fork"):
 def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
     if given not in choices:
         raise Misconfigured(f"{what} has to be {' or '.join(map(repr, choices))}, not {given!r}.")
+
+
+def _check_page(tenant: object, user: object, agent: object, after: object) -> None:
+    check_owner(tenant, user, agent)
+    if after is not None and not isinstance(after, SessionInfo):
+        raise Misconfigured(
+            f"after has to be the last SessionInfo of the page before, not {after!r:.50}."
+        )
 
 
 def _check_text(what: str, given: object, longest: int) -> None:

@@ -157,6 +157,12 @@ def _content(message: Message) -> tuple[Any, ...]:
         raise InvalidMessage(
             f"A {type(message).__name__} is not a Message, and what it has besides would be lost."
         )
+    if not message.role:
+        raise values.NotStorable("role", "it is empty. Say who speaks: user, assistant, tool.")
+    for name in ("metadata", "native"):
+        fields: Any = getattr(message, name)
+        if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+            raise values.NotStorable(name, "it has to be a dict whose keys are str.")
     given: list[Any] = [
         message.role,
         _tag_blocks(message.content, "content"),
