@@ -49,9 +49,9 @@ def address_of(url: str | os.PathLike[str]) -> Address:
             "The database has to be given as a URL: postgresql://user:password@host/database."
         )
     if "://" not in text:
-        file = text.rpartition("/")[2] or "memory.db"
+        guess = text.rpartition("/")[2] or "memory.db"
         raise Misconfigured(
-            f"{text!r} is not a database URL. For a SQLite file write sqlite:///{file}, or "
+            f"{text!r} is not a database URL. For a SQLite file write sqlite:///{guess}, or "
             f"sqlite:////… with its whole path, for PostgreSQL postgresql://user@host/database."
         )
     if text.count("@") > 1:

@@ -131,7 +131,7 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectErr
             return Unavailable(f"{address} takes no more connections now: {text}")
     if state.startswith("28") or _REFUSED.search(text):
         return Misconfigured(
-            f"{address} refused the connection. Check user, password and options in the URL. ({text})"
+            f"{address} refused this user or password, or an option of the URL: {text}."
         )
     if _NO_DATABASE.search(text):
         return Misconfigured(f"{address}: the database does not exist. Create it first.")

@@ -21,7 +21,10 @@ from recollect.ledger.transaction import Transaction, Work
 try:
     import psycopg
 except ImportError as fault:
-    raise Misconfigured('PostgreSQL needs its driver: pip install "recollect[postgres]"') from fault
+    raise Misconfigured(
+        'PostgreSQL needs its driver: pip install "recollect[postgres]" '
+        '(in a checkout: pip install -e ".[postgres]")'
+    ) from fault
 
 T = TypeVar("T")
 
