@@ -135,13 +135,19 @@ def redis_server() -> Iterator[RedisServer]:
         server.close()
 
 
-@pytest.fixture
-def own_redis() -> Iterator[OwnRedis]:
-    """A Redis for one test, which may stop, pause or flush it."""
+@pytest.fixture(scope="session")
+def redis_binaries() -> Binaries:
+    """What a test can start a Redis of its own from."""
     found = find_redis_binaries()
     if isinstance(found, Missing):
         _do_without("Redis", found)
-    server = OwnRedis(found)
+    return found
+
+
+@pytest.fixture
+def own_redis(redis_binaries: Binaries) -> Iterator[OwnRedis]:
+    """A Redis for one test, which may stop, pause or flush it."""
+    server = OwnRedis(redis_binaries)
     try:
         yield server
     finally:

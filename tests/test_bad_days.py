@@ -761,7 +761,7 @@ def test_a_message_that_is_too_large(url: str) -> None:
 def test_ten_thousand_messages_at_once_and_a_hundred_thousand(url: str) -> None:
     with Store(url, timeout=60) as store:
         session = store.session("s")
-        with pytest.raises(InvalidMessage, match=r"at most 10,000 messages and this has 100,000"):
+        with pytest.raises(InvalidMessage, match=r"at most 10,000 messages and this has more"):
             session.append([("user", f"{i}") for i in range(100_000)])
         assert session.version() == (0, 0)
         stored = session.append([("user", f"{i}") for i in range(10_000)])
@@ -851,3 +851,59 @@ def test_the_files_of_a_store_are_ordinary_files(tmp_path: Path) -> None:
             return [stat.S_IMODE(found.stat().st_mode) for found in tmp_path.iterdir()]
 
     assert set(Child(work).result()) == {0o600}
+
+
+def test_a_frozen_backend_that_wakes_up_late_says_nothing_twice(own_postgres: OwnPostgres) -> None:
+    """What was given up and done again is refused when the first attempt still arrives."""
+    with Store(own_postgres.url, timeout=SHORT, pool_size=1) as store:
+        session = store.session("s")
+        session.append(("user", "first"))
+        ((backend,),) = query(
+            own_postgres.url,
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'recollect'",
+        )
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            session.append(("user", "said once"))
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        # The one that was frozen reads its statement now, finds nobody, and goes.
+        gone = f"SELECT 1 FROM pg_stat_activity WHERE pid = {backend}"
+        deadline = time.monotonic() + PATIENCE
+        while query(own_postgres.url, gone) and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert texts(session) == ["first", "said once"]
+
+
+def test_a_process_with_many_open_files(postgres_url: str) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], min(2_000, limit[1])), limit[1]))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        with Store(postgres_url) as store:
+            store.session("s").append(("user", "hello"))
+            assert texts(store.session("s")) == ["hello"]
+    finally:
+        for number in held:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+def test_a_stricter_isolation_by_default_refuses_nobody(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(
+            f'ALTER DATABASE "{name}" SET default_transaction_isolation = serializable'.encode()
+        )
+    with Store(postgres_url) as store:
+
+        def write(n: int) -> None:
+            for i in range(20):
+                store.session("s").append(Message("user", f"{n}.{i}", id=f"{n}.{i}"))
+
+        threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(texts(store.session("s"))) == 160

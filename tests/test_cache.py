@@ -72,6 +72,32 @@ def test_another_process_is_noticed(store: Store, url: str) -> None:
         assert [m.text for m in chat.tail(5)] == ["again"]
 
 
+def test_more_news_than_are_kept_are_not_taken_for_all(store: Store) -> None:
+    chat = store.session("k")
+    chat.update(title="empty so far")
+    assert chat.tail(5) == []
+    chat.append([("system", "Be brief."), *[("user", str(n)) for n in range(20)]])
+    assert len(chat.tail(5)) == 5
+    window = chat.window()
+    assert len(window) == 21
+    assert window[0].role == "system"
+
+
+def test_a_database_that_went_back_is_believed(store: Store, url: str, tmp_path: Path) -> None:
+    chat = store.session("k")
+    chat.append([("user", "kept"), ("user", "lost by the backup")])
+    assert len(chat.tail(5)) == 2
+    with Store(url) as elsewhere:
+        # What restoring an older copy in place does to a row, without the epoch that a rewind adds.
+        elsewhere._ledger.write(
+            lambda txn: (
+                txn.run("UPDATE {sessions} SET head = 1")
+                and txn.run("DELETE FROM {tail} WHERE place % 4294967296 = 2")
+            )
+        )
+    assert [m.text for m in chat.tail(5)] == ["kept"]
+
+
 def test_only_what_is_new_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = store.session("k")
     chat.append([("user", str(n)) for n in range(5)])

@@ -234,6 +234,19 @@ def test_subclasses_of_plain_types_come_back_plain_and_equal(value: Any, plain_v
     assert exactly(back) == exactly(plain_value)
 
 
+def test_numbers_too_long_to_print_survive() -> None:
+    for number in (10**5000, -(10**5000), 2**64, -(2**63) - 1):
+        assert unpack_value(pack_value(number, "v")) == number
+
+
+def test_a_subclass_of_a_message_is_refused_rather_than_cut_down() -> None:
+    class Longer(Message, frozen=True, array_like=True, gc=False):
+        mood: str = "good"
+
+    with pytest.raises(InvalidMessage, match="Longer"):
+        encode(Longer("user", (Text("x"),)))
+
+
 def test_nan_and_infinity_survive() -> None:
     back = unpack_value(pack_value([math.nan, math.inf, -math.inf, Decimal("NaN"), -0.0], "v"))
     assert math.isnan(back[0])

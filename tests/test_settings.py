@@ -24,7 +24,7 @@ from recollect.tokens import estimate
         ("postgres://u:pw@h/d", "postgresql+psycopg", "postgresql://u:***@h/d"),
         ("postgresql+asyncpg://u@h/d", "postgresql+psycopg", "postgresql://u@h/d"),
         ("postgresql+psycopg2://u@h/d", "postgresql+psycopg", "postgresql://u@h/d"),
-        ("postgresql+asyncpg://h/d?ssl=require", None, "postgresql://h/d?sslmode=require"),
+        ("postgresql://h/d?user=u&password=pw", "postgresql+psycopg", "postgresql://h/d"),
         ("sqlite://", "sqlite+pysqlite", "sqlite://"),
         ("sqlite+aiosqlite:////tmp/x.db", "sqlite+pysqlite", "sqlite:////tmp/x.db"),
     ],
@@ -35,6 +35,10 @@ def test_urls_as_people_write_them(given: str, driver: str | None, shown: str) -
     assert driver is None or address.url.drivername == driver
 
 
+def test_asyncpgs_name_for_sslmode_is_understood() -> None:
+    assert address_of("postgresql+asyncpg://h/d?ssl=require").url.query == {"sslmode": "require"}
+
+
 @pytest.mark.parametrize(
     ("given", "advice"),
     [
@@ -42,6 +46,7 @@ def test_urls_as_people_write_them(given: str, driver: str | None, shown: str) -
         ("mysql://u:secret@h/d", "SQLite or PostgreSQL"),
         ("postgresql+madeup://u:secret@h/d", "Leave it out"),
         ("postgresql://u:secret@h:port/d", "percent-encoded"),
+        ("host=localhost password=secret", "as a URL"),
     ],
 )
 def test_urls_that_cannot_be_are_refused_with_advice(given: str, advice: str) -> None:
@@ -84,6 +89,11 @@ def test_the_default_is_a_file_in_this_folder(
         ({"token_counter": partial(estimate)}, "name"),
         ({"token_counter": "gpt-4o"}, "name"),
         ({"schema": "s"}, "schema"),
+        ({"schema": ""}, "schema"),
+        ({"schema": "é" * 32}, "63 bytes"),
+        ({"timeout": 0.001}, "timeout"),
+        ({"tail": 0}, "tail"),
+        ({"token_counter": ("a\x00b", estimate)}, "NUL"),
         ({"engine": object()}, "not both"),
     ],
 )

@@ -98,6 +98,8 @@ def test_where_a_window_begins(pattern: str, limits: Any, expected: str) -> None
         ("upqw", {"messages": 2}, "u1 a2 t3 t4"),
         ("u", {"tokens": 3}, "u1"),
         ("su", {"messages": 1}, "s1 u2"),
+        # A late result ties everything since its call together.
+        ("ucuar", {"messages": 2}, "u1 a2 u3 a4 t5"),
     ],
 )
 def test_the_newest_group_stays_and_the_overrun_is_said(

@@ -232,3 +232,18 @@ def test_a_cancelled_task_takes_back_what_has_not_begun(tmp_path: Path) -> None:
         leader.join(10)
         chat.append(("user", "second"))
         assert [m.text for m in chat.messages()] == ["first", "second"]
+
+
+def test_more_tasks_than_threads_in_memory() -> None:
+    """Reads of a database in memory wait for the writer, and must not take its threads away."""
+    with Store("sqlite://", pool_size=2) as store:
+
+        async def both(n: int) -> None:
+            chat = store.session(f"k{n}")
+            await chat.aappend(("user", "x"))
+            assert len(await chat.atail(5)) == 1
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*map(both, range(100)))
+
+        asyncio.run(all_of_them())

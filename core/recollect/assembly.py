@@ -99,5 +99,12 @@ def info(found: Described) -> SessionInfo:
 
 
 def unpacked(about: bytes | None) -> dict[str, Any]:
-    """Title and metadata, where there are any."""
-    return {} if about is None else codec.unpack_value(bytes(about))
+    """Title and metadata, where there are any; damaged ones do not hide the session."""
+    if about is None:
+        return {}
+    try:
+        found = codec.unpack_value(bytes(about))
+    except Damaged as fault:
+        log.warning("the title and metadata of a session cannot be read: %s", fault)
+        return {"title": f"[This title can no longer be read: {fault}]"}
+    return found if isinstance(found, dict) else {}

@@ -10,7 +10,8 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -54,12 +55,13 @@ def messages_from(given: Appendable) -> list[Message]:
             f"append() takes a Message, a mapping, a (role, text) pair or a list of these, and "
             f'this is {type(given).__name__}. Say who speaks: append(("user", "hello")).'
         )
-    messages = [_message_from(item, f"message {i}") for i, item in enumerate(given)]
-    if len(messages) > MOST_AT_ONCE:
+    items = list(islice(given, MOST_AT_ONCE + 1))  # it may have no end
+    if len(items) > MOST_AT_ONCE:
         raise InvalidMessage(
-            f"One append takes at most {MOST_AT_ONCE:,} messages and this has {len(messages):,}. "
+            f"One append takes at most {MOST_AT_ONCE:,} messages and this has more. "
             f"Append them in several batches."
         )
+    messages = [_message_from(item, f"message {i}") for i, item in enumerate(items)]
     return messages
 
 
@@ -75,10 +77,15 @@ def _message_from(given: object, which: str) -> Message:
             message = _from_mapping(given, which)
         case (str(role), str(text)) if isinstance(given, tuple):
             message = Message(role, text)
+        case (str(), other) if isinstance(given, tuple):
+            raise InvalidMessage(
+                f"{which}: the text of a (role, text) pair is a {type(other).__name__}. Use str(), "
+                f"or Message(role, [...]) for content in blocks."
+            )
         case _:
             raise InvalidMessage(
                 f"{which} is a {type(given).__name__}, which is not a Message, a mapping or a "
-                f"(role, text) pair."
+                f'(role, text) pair. One message is a tuple of two: append(("user", "hello")).'
             )
     if message.id is not None:
         try:
@@ -91,6 +98,11 @@ def _message_from(given: object, which: str) -> Message:
             f"{which}: created_at has to be a datetime with a time zone, and this is {when!r}. "
             f"Use datetime.now(timezone.utc)."
         )
+    if when is not None:
+        try:
+            message.created_at.astimezone(UTC)  # type: ignore[union-attr]
+        except OverflowError:
+            raise InvalidMessage(f"{which}: created_at {when!r} does not exist in UTC.") from None
     return message
 
 
@@ -103,6 +115,11 @@ def _from_mapping(given: Mapping[Any, Any], which: str) -> Message:
     if "role" not in given:
         raise InvalidMessage(f"{which} has no 'role'.")
     fields = {key: given[key] for key in _KEYS - {"content", "tool_calls"} if key in given}
+    for key in ("usage", "metadata", "native"):
+        if not isinstance(fields.get(key, {}), Mapping | None):
+            raise InvalidMessage(
+                f"{which}: {key} has to be a mapping, and this is {type(fields[key]).__name__}."
+            )
     for key in ("metadata", "native"):
         if fields.get(key, {}) is None:
             del fields[key]

@@ -12,6 +12,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from recollect.rows import LAST_SEQ
+
 _PREFIX_LENGTH: Final = 13  # base32 of 64 bits
 
 
@@ -33,7 +35,10 @@ def parse(session_prefix: str, given: str) -> Born | None:
     """Where a message with this id was written, if it was handed out by this session."""
     match given.split("."):
         case [start, epoch, seq] if start == session_prefix and _number(epoch) and _number(seq):
-            return Born(int(epoch), int(seq))
+            born = Born(int(epoch), int(seq))
+            # Only what was handed out: no leading zeros, no place outside a session (I6).
+            printed = f"{start}.{born.epoch}.{born.seq}" == given
+            return born if printed and 1 <= born.seq <= LAST_SEQ else None
     return None
 
 
@@ -46,4 +51,4 @@ def may_be_derived(given: str) -> bool:
 
 
 def _number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
+    return text.isascii() and text.isdigit() and len(text) <= 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from recollect.errors import Misconfigured
 from recollect.version import NOTHING, Version
 
 SEQ_BITS: Final = 32
@@ -74,5 +75,10 @@ NOTHING_SEEN: Final = Seen(None, NOTHING, (), True)
 
 
 def place(session: int, seq: int) -> int:
-    """The one number that is the key of a message's row."""
+    """The one number that is the key of a message's row.
+
+    A sequence out of range would be a place in another session (I6).
+    """
+    if not 0 <= seq <= LAST_SEQ:
+        raise Misconfigured(f"A sequence is a whole number from 0 to {LAST_SEQ:,}, not {seq!r}.")
     return (session << SEQ_BITS) | seq

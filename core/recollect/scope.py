@@ -40,7 +40,9 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def __post_init__(self) -> None:
         check_name("key", self.key)
-        check_owner(self.tenant, self.user, self.agent)
+        for part, name in (("tenant", self.tenant), ("user", self.user), ("agent", self.agent)):
+            if name != "":
+                check_name(part, name)
 
     @cached_property
     def identity(self) -> bytes:
@@ -70,7 +72,7 @@ def owner_number(tenant: str, user: str) -> int:
     return int.from_bytes(_digest(8, tenant, user), "big", signed=True)
 
 
-def check_owner(tenant: AnyName, user: AnyName, agent: AnyName) -> None:
+def check_owner(tenant: object, user: object, agent: object) -> None:
     """Refuse scope parts outside the rules; the empty one and ANY are fine."""
     for part, name in (("tenant", tenant), ("user", user), ("agent", agent)):
         if name != "" and name is not ANY:
@@ -81,9 +83,12 @@ def check_name(part: str, name: object) -> None:
     """Refuse a name outside the rules, saying which rule, before any I/O."""
     if not isinstance(name, str):
         raise InvalidName(
-            f"{part} has to be a str, and this is {type(name).__name__}. Use str({part})."
+            f"{part} has to be a str, and this is {name!r:.50}. Only sessions() takes ANY; "
+            f"for none of a scope's parts leave it out."
         )
-    if not 1 <= len(name) <= LONGEST_NAME:
+    if not name:
+        raise InvalidName(f"{part} is empty. Give it a name, or leave it out if it may be.")
+    if len(name) > LONGEST_NAME:
         raise InvalidName(
             f"{part} has {len(name)} characters; 1 to {LONGEST_NAME} are allowed. "
             f"Shorten it, or use a hash of it."

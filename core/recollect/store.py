@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
 import msgspec
 
-from recollect.errors import Misconfigured
+from recollect.errors import InvalidName, Misconfigured
 from recollect.flow import Cold, Flow, Hot, Step, arun, run
 from recollect.health import Health, TierHealth
 from recollect.hot import Cache, LocalCache
 from recollect.ledger import Options, ledger_for
 from recollect.protocol import Protocol
-from recollect.scope import AnyName, SessionName, check_owner
+from recollect.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
 from recollect.session import Session
 from recollect.tokens import CountTokens, named_counter
 from recollect.version import SessionInfo
@@ -83,13 +83,16 @@ class Store:
         _check_choice("durability", durability, ("full", "normal"))
         _check_choice("compression", compression, ("zstd", "none"))
         _check_choice("consistency", consistency, ("cached", "strict"))
-        _check_number("tail", tail, 0)
+        _check_number("tail", tail, 1)
         _check_number("pool_size", pool_size, 1)
-        if not isinstance(timeout, int | float) or not 0 < timeout < 86_400:
-            raise Misconfigured(f"timeout has to be some seconds, more than 0, not {timeout!r}.")
+        if not isinstance(timeout, int | float) or not 0.01 <= timeout < 86_400:
+            raise Misconfigured(f"timeout has to be seconds, 0.01 at the least, not {timeout!r}.")
         if not 0 <= compare <= 1:
             raise Misconfigured(f"compare has to be a share from 0 to 1, not {compare!r}.")
+        if schema is not None:
+            _check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
         counter = named_counter(token_counter)
+        _check_text("token_counter's name", counter.name, LONGEST_NAME)
         self._ledger = ledger_for(
             DEFAULT_URL if url is None and engine is None else url,
             engine,
@@ -102,6 +105,11 @@ class Store:
                 counter=counter.name,
             ),
         )
+        if durability != "full" and self._ledger.address.kind != "sqlite":
+            raise Misconfigured(
+                "durability= is SQLite's. On PostgreSQL the server's own settings rule: see its "
+                "synchronous_commit."
+            )
         self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate, timeout)
         self._protocol = Protocol(
             lambda: self._ledger.facts,
@@ -149,7 +157,7 @@ class Store:
         What is left out means the empty name; ``recollect.ANY`` means every one. For the next
         page pass the last one of this page as ``after``.
         """
-        check_owner(tenant, user, agent)
+        _check_page(tenant, user, agent, after)
         return self._run(self._protocol.listed(tenant, user, agent, limit, after))
 
     async def asessions(
@@ -162,7 +170,7 @@ class Store:
         after: SessionInfo | None = None,
     ) -> list[SessionInfo]:
         """Like ``sessions``."""
-        check_owner(tenant, user, agent)
+        _check_page(tenant, user, agent, after)
         return await self._arun(self._protocol.listed(tenant, user, agent, limit, after))
 
     def health(self) -> Health:
@@ -336,6 +344,23 @@ if hasattr(os, "register_at_fork"):
 def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
     if given not in choices:
         raise Misconfigured(f"{what} has to be {' or '.join(map(repr, choices))}, not {given!r}.")
+
+
+def _check_page(tenant: object, user: object, agent: object, after: object) -> None:
+    check_owner(tenant, user, agent)
+    if after is not None and not isinstance(after, SessionInfo):
+        raise Misconfigured(
+            f"after has to be the last SessionInfo of the page before, not {after!r:.50}."
+        )
+
+
+def _check_text(what: str, given: object, longest: int) -> None:
+    try:
+        check_name(what, given)
+    except InvalidName as fault:
+        raise Misconfigured(str(fault)) from None
+    if len(str(given).encode()) > longest:
+        raise Misconfigured(f"{what} has more than {longest} bytes.")
 
 
 def _check_number(what: str, given: object, least: int) -> None:

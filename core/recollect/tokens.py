@@ -42,7 +42,13 @@ class TokenCounter(msgspec.Struct, frozen=True):
 
     def __call__(self, message: Message) -> int:
         """The count, refused when the counter gives something that is not one."""
-        count = self.call(message)
+        try:
+            count: object = self.call(message)
+        except Exception as fault:  # whatever it is, it is the caller's function that failed
+            raise InvalidMessage(
+                f"The token counter {self.name!r} failed on a message: {fault}. It is given a "
+                f"Message; its text is message.text."
+            ) from fault
         if not isinstance(count, int) or not 0 <= count < 2**31:
             raise InvalidMessage(
                 f"The token counter {self.name!r} gave {count!r}; it has to give an int from 0 up."

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple, overload
 
 import msgspec
@@ -25,7 +26,6 @@ from recollect.version import Version
 LOOKBACK: Final = 1_000
 """How many messages beyond the limits are read to find where a turn or a tool call began."""
 _PAGE: Final = 64
-_LARGEST_PAGE: Final = 1_024
 
 NO_RESULT: Final = "[No result of this call was recorded.]"
 
@@ -143,7 +143,7 @@ class Cutter:
         self._version = version
         self._complete = complete
         self._body = list(newest)
-        self._opening = [m for m in opening[:1] if m.role == "system"]
+        self._opening = [m for m in opening[:1] if m.role == "system" and not m.tool_calls]
         self._settle()
 
     @property
@@ -161,7 +161,7 @@ class Cutter:
         """How many older messages are needed to decide; 0 when none are."""
         if self._complete or not self._body:
             return 0
-        page = min(max(_PAGE, len(self._body)), _LARGEST_PAGE)
+        page = max(_PAGE, len(self._body))  # doubling: each message is looked at few times
         if self._reach == 0:
             return page  # everything so far fits: there may be room for more
         if self._reach < LOOKBACK and self._undecided():
@@ -194,9 +194,11 @@ class Cutter:
             self._complete = True
         self._pairs = pair(self._body)
         # No window may begin in (call, result], nor where a turn's question is unknown.
-        self._forbidden: set[int] = set()
+        edges = [0] * (len(self._body) + 1)
         for call, result in self._pairs.matched:
-            self._forbidden.update(range(call + 1, result + 1))
+            edges[call + 1] += 1
+            edges[result + 1 if result + 1 < len(edges) else -1] -= 1
+        self._forbidden = [depth > 0 for depth in accumulate(edges[:-1])]
         self._reach = self._within(self._opening, len(self._body))
 
     def _within(self, beside: Sequence[Message], end: int) -> int:
@@ -234,8 +236,7 @@ class Cutter:
         return [
             i
             for i in range(self._reach, len(self._body))
-            if i not in self._forbidden
-            and (self._body[i].opens_turn or (i == 0 and self._complete))
+            if not self._forbidden[i] and (self._body[i].opens_turn or (i == 0 and self._complete))
         ]
 
     def _question(self) -> int | None:
@@ -253,10 +254,18 @@ class Cutter:
             return chosen, self._fits(chosen)
         # The newest turn alone is too long: its question, and the newest groups that fit.
         question = self._question()
+        hangs = [call == question for call, _ in self._pairs.matched]
+        if question is not None and (any(hangs) or all(self._forbidden[question + 1 :])):
+            # Nothing since can be cut off from the question, or from what came before it.
+            whole = [i for i in range(question + 1) if not self._forbidden[i]]
+            turns = [i for i in whole if self._body[i].opens_turn]
+            start = (turns or whole or [0])[-1]
+            chosen = self._body[start:]
+            return chosen, self._fits(chosen)
         kept = [] if question is None else [self._body[question]]
         after = -1 if question is None else question
         reach = max(self._within([*self._opening, *kept], len(self._body)), after + 1)
-        legal = [i for i in range(after + 1, len(self._body)) if i not in self._forbidden]
+        legal = [i for i in range(after + 1, len(self._body)) if not self._forbidden[i]]
         start = next((i for i in legal if i >= reach), legal[-1] if legal else len(self._body))
         chosen = [*kept, *self._body[start:]]
         return chosen, self._fits(chosen)

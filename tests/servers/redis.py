@@ -1,11 +1,13 @@
 """Redis for the tests."""
 
+import contextlib
 import os
 import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
 import redis
 
@@ -53,18 +55,26 @@ class RedisServer:
 class OwnRedis(RedisServer):
     """A server of our own, which a test may stop, pause, kill and start again."""
 
-    def __init__(self, binaries: Binaries) -> None:
+    def __init__(self, binaries: Binaries, **settings: str) -> None:
+        """``settings`` as in redis.conf, with ``_`` for ``-``."""
         user = server_user()
         folder = new_folder(user)
         try:
             programs = binaries.usable_in(folder)
-            port = free_port()
-            command = [str(programs / binaries.server.name), *_settings(port, folder)]
+            self.port = free_port()
+            command = [str(programs / binaries.server.name), *_settings(self.port, folder)]
+            command += [
+                part
+                for name, value in settings.items()
+                for part in (f"--{name.replace('_', '-')}", value)
+            ]
             self._process = ServerProcess(command, folder, user)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        super().__init__(f"redis://127.0.0.1:{port}/0")
+        password = settings.get("requirepass")
+        who = "" if password is None else f":{password}@"
+        super().__init__(f"redis://{who}127.0.0.1:{self.port}/0")
         try:
             self.start()
         except BaseException:
@@ -116,6 +126,110 @@ class OwnRedis(RedisServer):
     def close(self) -> None:
         """Stop the server and remove everything it had."""
         self._process.close()
+
+
+class OwnCluster:
+    """A Redis Cluster of three masters, without replicas."""
+
+    SLOTS: Final = 16384
+
+    def __init__(self, binaries: Binaries) -> None:
+        settings = {"cluster_enabled": "yes", "cluster_announce_ip": "127.0.0.1"}
+        self.nodes: list[OwnRedis] = []
+        try:
+            for _ in range(3):
+                self.nodes.append(OwnRedis(binaries, **settings))
+            self._join()
+        except BaseException:
+            self.close()
+            raise
+        self.url = f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+
+    def _join(self) -> None:
+        with contextlib.ExitStack() as stack:
+            clients: list[Any] = [
+                stack.enter_context(redis.Redis.from_url(node.url, socket_timeout=20))
+                for node in self.nodes
+            ]
+            for number, client in enumerate(clients):
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+                first, end = (n * self.SLOTS // len(clients) for n in (number, number + 1))
+                client.execute_command("CLUSTER", "ADDSLOTS", *range(first, end))
+                client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+            deadline = time.monotonic() + 30
+            while not all(self._knows_all(client) for client in clients):
+                if time.monotonic() > deadline:
+                    raise RuntimeError("the nodes of the cluster did not find one another")
+                time.sleep(0.02)
+
+    def _knows_all(self, client: Any) -> bool:
+        told = client.execute_command("CLUSTER", "INFO")
+        facts = told if isinstance(told, dict) else _facts(told)
+        return (
+            facts["cluster_state"] == "ok"
+            and int(facts["cluster_slots_ok"]) == self.SLOTS
+            and int(facts["cluster_known_nodes"]) == len(self.nodes)
+        )
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.close()
+
+
+class OwnSentinel:
+    """A Sentinel that watches one Redis, which it calls ``NAME``."""
+
+    NAME: Final = "chats"
+
+    def __init__(self, binaries: Binaries, master: OwnRedis) -> None:
+        user = server_user()
+        folder = new_folder(user)
+        try:
+            programs = binaries.usable_in(folder)
+            self.port = free_port()
+            settings = folder / "sentinel.conf"  # it keeps what it learns in there
+            settings.write_text(
+                f"bind 127.0.0.1\nport {self.port}\ndir {folder}\n"
+                f"sentinel monitor {self.NAME} 127.0.0.1 {master.port} 1\n"
+            )
+            if user is not None:
+                os.chown(settings, user.pw_uid, user.pw_gid)
+            command = [str(programs / binaries.server.name), str(settings), "--sentinel"]
+            self._process = ServerProcess(command, folder, user)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self.url = f"redis+sentinel://127.0.0.1:{self.port}/{self.NAME}"
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        self._process.start()
+        deadline = time.monotonic() + 30
+        sentinel: Any = redis.Sentinel([("127.0.0.1", self.port)], socket_timeout=5)  # type: ignore[no-untyped-call]
+        while True:
+            try:
+                sentinel.discover_master(self.NAME)
+                break
+            except redis.ConnectionError as error:
+                if time.monotonic() > deadline or not self._process.alive:
+                    raise RuntimeError(
+                        f"Sentinel did not start: {error}\n{self._process.log()}"
+                    ) from None
+            time.sleep(0.02)
+        for client in sentinel.sentinels:
+            client.close()
+
+    def close(self) -> None:
+        self._process.close()
+
+
+def _facts(told: bytes | str) -> dict[str, str]:
+    text = told.decode() if isinstance(told, bytes) else told
+    return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
 
 def _settings(port: int, folder: Path) -> list[str]:

@@ -102,7 +102,7 @@ def decode(frame: bytes) -> Message:
         if crc32(body, _PLAIN_SEED) == int.from_bytes(frame[2:HEADER], "little"):
             try:
                 message: Message = _decode_body(body)
-            except (msgspec.DecodeError, ValueError, ArithmeticError):
+            except (msgspec.DecodeError, ValueError, ArithmeticError, TypeError):
                 pass  # said in full below
             else:
                 return message
@@ -153,8 +153,16 @@ def _plain_text(message: Message) -> str | None:
 
 def _content(message: Message) -> tuple[Any, ...]:
     """The content's fields, tagged, without the empty ones at the end."""
-    if not isinstance(message, Message):
-        raise InvalidMessage(f"A {type(message).__name__} is not a Message.")
+    if type(message) is not Message:
+        raise InvalidMessage(
+            f"A {type(message).__name__} is not a Message, and what it has besides would be lost."
+        )
+    if not message.role:
+        raise values.NotStorable("role", "it is empty. Say who speaks: user, assistant, tool.")
+    for name in ("metadata", "native"):
+        fields: Any = getattr(message, name)
+        if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+            raise values.NotStorable(name, "it has to be a dict whose keys are str.")
     given: list[Any] = [
         message.role,
         _tag_blocks(message.content, "content"),
@@ -217,7 +225,7 @@ def _read_body(body: bytes, flags: int) -> Message:
         message: Message = _decode_body(body)
     except msgspec.ValidationError:
         raise
-    except (msgspec.DecodeError, ValueError, ArithmeticError) as fault:
+    except (msgspec.DecodeError, ValueError, ArithmeticError, TypeError) as fault:
         raise Damaged(f"it cannot be decoded: {fault}") from fault
     if flags & ESCAPED:
         return values.map_text(message, values.unescape)  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec.msgpack import Ext
 
-from recollect.errors import InvalidMessage
+from recollect.errors import Damaged, InvalidMessage
 
 # A tag is written into every database there is: never reuse one, never change what it means.
 TUPLE: Final = 1
@@ -67,7 +67,10 @@ def pack_value(value: object, name: str) -> bytes:
 
 def unpack_value(data: bytes) -> Any:
     """What ``pack_value`` was given, equal."""
-    value = _decode(data[1:])
+    try:
+        value = _decode(data[1:])
+    except (msgspec.DecodeError, ValueError, ArithmeticError, TypeError) as fault:
+        raise Damaged(f"it cannot be decoded: {fault}") from fault
     return map_text(value, unescape) if data[:1] == ESCAPED else value
 
 
@@ -82,7 +85,7 @@ def tag(value: Any, path: str, depth: int = 0) -> Any:
     if kind is str or value is None or kind is bool or kind is float or kind is bytes:
         return value
     if kind is int:
-        return value if -(2**63) <= value < 2**64 else Ext(INTEGER, str(value).encode())
+        return value if -(2**63) <= value < 2**64 else Ext(INTEGER, _integer_bytes(value))
     if depth >= DEEPEST:
         raise NotStorable(path, f"it is nested deeper than {DEEPEST} levels.")
     if kind is dict:
@@ -90,6 +93,11 @@ def tag(value: Any, path: str, depth: int = 0) -> Any:
     if kind is list:
         return [tag(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     return _tag_rarer(value, path, depth)
+
+
+def _integer_bytes(value: int) -> bytes:
+    # Not its digits: Python refuses to print more than 4,300 of them.
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
 
 
 def _tag_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
@@ -130,7 +138,7 @@ def _tag_rarer(value: Any, path: str, depth: int) -> Any:
         case timedelta() if type(value) is timedelta:
             parts = [value.days, value.seconds, value.microseconds]
             return Ext(TIMEDELTA, encode_tagged(parts))
-        case bytearray() | memoryview():
+        case bytearray():
             return bytes(value)
     return _tag_subclass(value, path, depth)
 
@@ -203,7 +211,7 @@ _UNTAG: Final[dict[int, Callable[[Any], Any]]] = {
     SET: lambda data: set(_decode(data)),
     FROZENSET: lambda data: frozenset(_decode(data)),
     PAIRS: lambda data: {key: item for key, item in _decode(data)},
-    INTEGER: lambda data: int(bytes(data)),
+    INTEGER: lambda data: int.from_bytes(data, "big", signed=True),
     DECIMAL: lambda data: Decimal(bytes(data).decode()),
     UNIQUE_ID: lambda data: UUID(bytes=bytes(data)),
     DATETIME: lambda data: _datetime(_decode(data)),

@@ -36,7 +36,7 @@ class Tails:
     def keep(self, identity: bytes, seen: Seen, note: object) -> None:
         """Keep a tail, if it is not too much, in the place of what was there."""
         rows = seen.rows[-self.messages :] if self.messages else ()
-        weight = sum(len(row.frame or b"") + _A_ROW for row in rows)
+        weight = _A_ROW + sum(len(row.frame or b"") + _A_ROW for row in rows)
         with self._lock:
             old = self._tails.pop(identity, None)
             self._weight -= old[2] if old else 0

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from recollect.errors import Misconfigured
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 Kind = Literal["sqlite", "postgresql"]
 
@@ -30,7 +27,8 @@ class Address:
     url: URL
 
     def __str__(self) -> str:
-        return self.url.set(drivername=self.kind).render_as_string(hide_password=True)
+        # Without the options: passwords may stand there, too.
+        return self.url.set(drivername=self.kind, query={}).render_as_string(hide_password=True)
 
     @property
     def in_memory(self) -> bool:
@@ -41,13 +39,26 @@ class Address:
         )
 
 
-def address_of(url: str | PathLike[str]) -> Address:
+def address_of(url: str | os.PathLike[str]) -> Address:
     """Read a URL, put in the driver Recollect uses, and refuse what it cannot use."""
+    if isinstance(url, os.PathLike):
+        return Address("sqlite", URL.create("sqlite+pysqlite", database=os.path.abspath(url)))
     text = str(url)
-    if "://" not in text:
+    if "://" not in text and "=" in text:  # libpq's own form, perhaps with a password
         raise Misconfigured(
-            f"{text!r} is not a database URL. For a SQLite file write sqlite:///{text}, "
-            f"for PostgreSQL postgresql://user@host/database."
+            "The database has to be given as a URL: postgresql://user:password@host/database."
+        )
+    if "://" not in text:
+        guess = text.rpartition("/")[2] or "memory.db"
+        raise Misconfigured(
+            f"{text!r} is not a database URL. For a SQLite file write sqlite:///{guess}, or "
+            f"sqlite:////… with its whole path, for PostgreSQL postgresql://user@host/database."
+        )
+    if text.count("@") > 1:
+        # What a parser makes of it may show a part of the password as the host.
+        raise Misconfigured(
+            "The database URL has more than one @. Percent-encode special characters in the "
+            "password: @ is %40."
         )
     try:
         parsed = make_url(text)
@@ -73,6 +84,11 @@ def address_of(url: str | PathLike[str]) -> Address:
             f"The driver {driver!r} is not known. Leave it out: {kind}:// uses {_DRIVERS[kind]}."
         )
     query = dict(parsed.query)
+    if kind == "sqlite" and query and not (parsed.database or "").startswith("file:"):
+        raise Misconfigured(
+            "A SQLite URL takes no options after ?. In the name of a file write ? as %3F and "
+            "# as %23, or pass a pathlib.Path."
+        )
     if driver == "asyncpg" and "ssl" in query:  # asyncpg's name for libpq's sslmode
         query["sslmode"] = query.pop("ssl")
     parsed = parsed.set(drivername=f"{kind}+{_DRIVERS[kind]}", query=query)

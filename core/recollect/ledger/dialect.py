@@ -7,7 +7,6 @@ A statement is a template: ``{tail}`` is a table in the schema of choice, ``{blo
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from recollect.ledger.address import Kind
@@ -42,10 +41,11 @@ class Dialect:
         self.kind = kind
         self.schema = schema
         space = "" if schema is None else f"{quoted(schema)}."
-        self._words: Mapping[str, str] = {
+        self._words: dict[str, str] = {
             **_WORDS[kind],
             **{table: f"{space}recollect_{table}" for table in TABLES},
         }
+        self._words["schema"] = "" if schema is None else quoted(schema)
         if kind == "postgresql":
             self._words = {k: v.replace("%", "%%") for k, v in self._words.items()}
         self._rendered: dict[str, str] = {}

@@ -99,15 +99,25 @@ def _sqlite(fault: sqlite3.Error, address: Address, unknown: bool) -> RecollectE
 
 def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectError | None:
     state = getattr(fault, "sqlstate", None) or ""
-    text = re.sub(r"\s+", " ", str(fault)).strip()
+    text = re.sub(r"\s*\n\s*", ": ", str(fault).strip()).rstrip("?.: ")
     match state:
+        case "40001" | "40P01":
+            return Unavailable(
+                f"{address} gave this up in favour of another writer ({text}). Nothing was "
+                f"written. Append again."
+            )
         case "57014" | "55P03":
             return Unavailable(
                 f"{address} did not finish in time: a row was locked by someone else, or the "
                 f"server is overloaded. Nothing was written. Append again, or raise timeout=."
             )
         case "42501" | "25006":
-            return Misconfigured(f"{address} does not let this user do that: {text}")
+            return Misconfigured(
+                f"{address} does not let this user do that: {text}. Grant it, or run "
+                f"store.migrate() with the owner's role and open with migrate=False."
+            )
+        case "42939" | "42602" | "42622":
+            return Misconfigured(f"{address} does not take this name for a schema: {text}.")
         case "3D000":
             return Misconfigured(f"{address}: the database does not exist. Create it first.")
         case "42P01" | "3F000":
@@ -120,7 +130,9 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectErr
         case "53300" | "57P03":
             return Unavailable(f"{address} takes no more connections now: {text}")
     if state.startswith("28") or _REFUSED.search(text):
-        return Misconfigured(f"{address} refused this user or password. Check the URL. ({text})")
+        return Misconfigured(
+            f"{address} refused this user or password, or an option of the URL: {text}."
+        )
     if _NO_DATABASE.search(text):
         return Misconfigured(f"{address}: the database does not exist. Create it first.")
     if lost_connection(fault):
@@ -129,10 +141,17 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectErr
             if unknown
             else "Nothing was written."
         )
-        return Unavailable(f"{address} cannot be reached or went away: {text}. {outcome}", unknown)
+        return Unavailable(
+            f"{address} cannot be reached or went away: {text}. {outcome} Check that it runs, and "
+            f"its host and port.",
+            unknown,
+        )
     return None
 
 
 # The server's messages at connecting carry no code that psycopg passes on.
-_REFUSED: Final = re.compile(r"password authentication failed|no password supplied|pg_hba\.conf")
+_REFUSED: Final = re.compile(
+    r"password authentication failed|no password supplied|pg_hba\.conf"
+    r'|role ".*" does not exist|does not support SSL'
+)
 _NO_DATABASE: Final = re.compile(r'FATAL:\s+database ".*" does not exist')

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -52,6 +53,7 @@ class Ledger(ABC):
         """Everything that must not be shared with another process; made again after a fork."""
         self._engine: Any = self._given_engine
         self._lock = threading.Lock()
+        self._threads_lock = threading.Lock()
         self._facts: Facts | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Pool | None = None
@@ -92,8 +94,7 @@ class Ledger(ABC):
         """Connect, migrate where that is wanted, and learn what the database says of itself."""
         if self._facts is not None and not self._closed:
             return
-        with self._lock:
-            self._refuse_if_closed()
+        with self._opening():
             if self._facts is None:
                 with self._explained():
                     self._connect()
@@ -123,11 +124,9 @@ class Ledger(ABC):
 
     def migrate(self) -> list[str]:
         """Bring the tables up to date, and say which steps that took."""
-        with self._lock:
-            self._refuse_if_closed()
-            with self._explained():
-                self._connect()
-                return self._migrate()
+        with self._opening(), self._explained():
+            self._connect()
+            return self._migrate()
 
     async def amigrate(self) -> list[str]:
         """Like ``migrate``, in a thread of our own."""
@@ -198,12 +197,26 @@ class Ledger(ABC):
     def threads(self) -> ThreadPoolExecutor:
         """As many threads as there are connections: more would only wait for each other."""
         if self._closed or (threads := self._threads) is None:
-            with self._lock:
+            # Not the lock of those who open: they wait for the database, and this is a loop.
+            with self._threads_lock:
                 self._refuse_if_closed()
                 if self._threads is None:
                     self._threads = ThreadPoolExecutor(self.options.pool_size, "recollect")
                 threads = self._threads
         return threads
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """One at a time; and nobody waits for more than another's attempt and the timeout."""
+        if not self._lock.acquire(timeout=self.options.timeout):
+            raise Unavailable(
+                f"{self.address} is being opened by another thread for longer than the timeout."
+            )
+        try:
+            self._refuse_if_closed()
+            yield
+        finally:
+            self._lock.release()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

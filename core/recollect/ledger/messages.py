@@ -32,6 +32,7 @@ _ADVANCE_AT_ONCE: Final = """
         WHERE identity = :identity
             AND (CAST(:expected_epoch AS BIGINT) IS NULL OR epoch = :expected_epoch)
             AND (CAST(:expected_head AS BIGINT) IS NULL OR head = :expected_head)
+            AND (fenced IS NULL OR fenced <> :token)
         RETURNING id, epoch, head
     )"""
 

@@ -23,6 +23,8 @@ _FIRST: Final = (
     """CREATE TABLE {counters} (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)""",
     # identity is a digest of the four names: see scope.py. cut_epoch is the epoch of the last
     # clear or rewind, which is what tells "cleared" from "edited" to a writer that comes late.
+    # fenced is the token of an append whose answer was lost and which was done again: should the
+    # first attempt still arrive (from a frozen server), it is refused by it.
     # active_second is last_active in whole seconds: an index on the exact time would be
     # rewritten by every append (on PostgreSQL it costs a third of the appends a second).
     """CREATE TABLE {sessions} (
@@ -38,6 +40,7 @@ _FIRST: Final = (
         created BIGINT NOT NULL,
         last_active BIGINT NOT NULL,
         active_second BIGINT NOT NULL,
+        fenced BIGINT,
         tenant TEXT NOT NULL,
         "user" TEXT NOT NULL,
         agent TEXT NOT NULL,
@@ -100,7 +103,7 @@ def walk(txn: Transaction, kind: str, schema: str | None) -> str | None:
             {"name": f"recollect migrations {schema or ''}"},
         )
         if schema is not None and not _schema_exists(txn, schema):
-            txn.run(f"CREATE SCHEMA {quoted(schema).replace('%', '%%')}")
+            txn.run("CREATE SCHEMA {schema}")
     txn.run("CREATE TABLE IF NOT EXISTS {migrations} (name TEXT PRIMARY KEY)")
     applied = {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
     for name, step in pending(applied):

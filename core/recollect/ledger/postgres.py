@@ -6,11 +6,13 @@ import math
 import select
 import time
 from collections.abc import Generator
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import NullPool, PoolProxiedConnection, create_engine
 
 from recollect.errors import Misconfigured
+from recollect.ledger.address import Address
 from recollect.ledger.faults import lost_connection
 from recollect.ledger.ledger import Ledger
 from recollect.ledger.pool import Held, Pool
@@ -19,11 +21,14 @@ from recollect.ledger.transaction import Transaction, Work
 try:
     import psycopg
 except ImportError as fault:
-    raise Misconfigured('PostgreSQL needs its driver: pip install "recollect[postgres]"') from fault
+    raise Misconfigured(
+        'PostgreSQL needs its driver: pip install "recollect[postgres]" '
+        '(in a checkout: pip install -e ".[postgres]")'
+    ) from fault
 
 T = TypeVar("T")
 
-_GRACE = 2.0
+_GRACE: Final = 1.0
 """How long after its own timeout a server may stay silent before we hang up."""
 
 
@@ -38,7 +43,9 @@ class PostgresLedger(Ledger):
                 self.address.url,
                 poolclass=NullPool,
                 use_native_hstore=False,  # saves a question at every new connection
-                creator=self._new_connection,
+                # Nothing of ours inside: SQLAlchemy keeps it as long as a connection is open,
+                # and a store that was forgotten has to give its connections back.
+                creator=partial(_connect, self.address, self.options.timeout),
             )
         self._pool = Pool(
             self._engine,
@@ -48,34 +55,15 @@ class PostgresLedger(Ledger):
             keep=not self.borrowed,
         )
 
-    def _new_connection(self) -> Any:
-        arguments = self.address.url.translate_connect_args(username="user", database="dbname")
-        arguments = {**arguments, **self.address.url.query}
-        arguments.setdefault("connect_timeout", str(math.ceil(self.options.timeout)))
-        arguments.setdefault("application_name", "recollect")
-        connection = _PatientConnection.connect(
-            autocommit=True,
-            prepare_threshold=None,  # server-side statements break transaction-mode poolers
-            **arguments,
-        )
-        connection.patience = self.options.timeout + _GRACE
-        milliseconds = int(self.options.timeout * 1000)
-        connection.execute(
-            f"SET statement_timeout = {milliseconds};"
-            f"SET lock_timeout = {milliseconds};"
-            f"SET idle_in_transaction_session_timeout = {milliseconds};"
-            # Before a table has statistics the planner reads and sorts a whole session to find
-            # its newest 20 messages (1.4 ms at 1,000). What has to be sorted still is.
-            "SET enable_sort = off; SET jit = off"
-        )
-        return connection
-
     def _hold(self, proxied: PoolProxiedConnection) -> Held:
         assert self._pool is not None
         connection: Any = proxied.dbapi_connection
         held = _HeldPostgres(proxied, connection, None, self._pool.generation)
         held.autocommit = connection.autocommit
+        held.borrowed = self.borrowed
         connection.autocommit = True
+        if self.borrowed:
+            connection.execute(_session_settings(self.options.timeout))
         held.cursor = connection.cursor(binary=True)
         return held
 
@@ -123,7 +111,7 @@ class PostgresLedger(Ledger):
         committing = False
         try:
             with self._pool.lend() as held:
-                txn = Transaction(held.cursor, self.dialect, self._facts, "BEGIN")
+                txn = Transaction(held.cursor, self.dialect, self._facts, _BEGIN)
                 try:
                     answer = work(txn)
                     if txn.begun:
@@ -147,6 +135,66 @@ class PostgresLedger(Ledger):
             raise told from fault
 
 
+def _connect(address: Address, timeout: float) -> Any:
+    """A connection of our own, with its timeouts set."""
+    arguments: dict[str, Any] = address.url.translate_connect_args(
+        username="user", database="dbname"
+    )
+    for name, value in address.url.query.items():
+        arguments[name] = value if isinstance(value, str) else ",".join(value)
+    arguments.setdefault("connect_timeout", str(math.ceil(timeout)))
+    arguments.setdefault("application_name", "recollect")
+    arguments["client_encoding"] = "utf8"
+    try:
+        connection = _PatientConnection.connect(
+            autocommit=True,
+            prepare_threshold=None,  # server-side statements break transaction-mode poolers
+            **arguments,
+        )
+    except psycopg.ProgrammingError:
+        # Without the cause: it quotes the options, and one of them may be a password.
+        raise Misconfigured(f"{address}: the URL has an option that libpq does not know.") from None
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        connection.close()
+        raise Misconfigured(
+            f"{address} keeps text as {encoding}, which cannot hold every name. "
+            f"Create the database with ENCODING 'UTF8'."
+        )
+    connection.patience = timeout + _GRACE
+    connection.execute(_session_settings(timeout))
+    return connection
+
+
+def _session_settings(timeout: float) -> str:
+    milliseconds = int(timeout * 1000)
+    return (
+        f"SET statement_timeout = {milliseconds};"
+        f"SET lock_timeout = {milliseconds};"
+        f"SET idle_in_transaction_session_timeout = {milliseconds};"
+        # Under a stricter default every second writer would be refused instead of waiting.
+        "SET default_transaction_isolation = 'read committed';"
+        # Before a table has statistics the planner reads and sorts a whole session to find its
+        # newest 20 messages (1.4 ms at 1,000). What has to be sorted still is.
+        "SET enable_sort = off; SET jit = off"
+    )
+
+
+_RESET: Final = (
+    "RESET statement_timeout; RESET lock_timeout; RESET idle_in_transaction_session_timeout;"
+    "RESET default_transaction_isolation; RESET enable_sort; RESET jit"
+)
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+
+
+def _has_something_to_read(socket: int) -> bool:
+    if not hasattr(select, "poll"):
+        return bool(select.select([socket], [], [], 0)[0])
+    poll = select.poll()  # select itself fails for a process with 1,024 open files
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class _LostBeforeAnything(Exception):
     """The connection was lost, and nothing can have happened on it."""
 
@@ -158,19 +206,21 @@ class _LostBeforeAnything(Exception):
 class _HeldPostgres(Held):
     """Remembers how the connection was, for the caller who lent it."""
 
-    __slots__ = ("autocommit",)
+    __slots__ = ("autocommit", "borrowed")
     autocommit: bool
+    borrowed: bool
 
     def usable(self) -> bool:
         """False once the server has hung up: 2 µs here save an append of unknown outcome."""
         if self.connection.closed:
             return False
         # Between two statements a server says nothing, except that it goes.
-        readable, _, _ = select.select([self.connection.pgconn.socket], [], [], 0)
-        return not readable
+        return not _has_something_to_read(self.connection.pgconn.socket)
 
     def give_back(self) -> None:
         if not self.connection.closed:
+            if self.borrowed:
+                self.connection.execute(_RESET)
             self.connection.autocommit = self.autocommit
         Held.give_back(self)
 

@@ -42,6 +42,8 @@ _REWRITE: Final = """
 _CUT: Final = """
     UPDATE {sessions} SET head = :head, cut_epoch = epoch WHERE id = :session"""
 
+_FENCE: Final = "UPDATE {sessions} SET fenced = :token WHERE id = :session"
+
 _ABOUT: Final = "SELECT about FROM {sessions} WHERE id = :session"
 _SET_ABOUT: Final = "UPDATE {sessions} SET about = :about WHERE id = :session"
 
@@ -136,6 +138,11 @@ def cut(txn: Transaction, session: SessionRow, head: int) -> SessionRow:
     """Say that the present epoch began with a clear or a rewind."""
     txn.run(_CUT, {"session": session.number, "head": head})
     return session._replace(head=head, cut_epoch=session.epoch)
+
+
+def fence(txn: Transaction, session: SessionRow, token: int) -> None:
+    """Refuse an earlier attempt of an append, should it still arrive."""
+    txn.run(_FENCE, {"session": session.number, "token": token})
 
 
 def about(txn: Transaction, session: SessionRow) -> bytes | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Sequence
 
 from recollect.clock import now
 from recollect.coerce import Appendable, messages_from
-from recollect.errors import Unavailable
+from recollect.errors import Misconfigured, Unavailable
 from recollect.flow import Flow
 from recollect.message import Message
-from recollect.protocol.batch import Batch, Stored
+from recollect.protocol.base import whole_number
+from recollect.protocol.batch import Batch, Stored, new_token
 from recollect.protocol.mark import Marking
 from recollect.rows import Row
 from recollect.scope import SessionName
@@ -27,6 +27,7 @@ class Appending(Marking):
         self, name: SessionName, given: Appendable, expected: Version | int | None
     ) -> Flow[list[Message]]:
         """Make messages durable, all or none, and give them back as stored."""
+        expected = _checked(expected)
         at = now()
         entries, contents = self._encoded(messages_from(given), at)
         if not entries:
@@ -34,7 +35,7 @@ class Appending(Marking):
         known_epoch = self._epochs.get(name.identity, 0)
         if isinstance(expected, Version):
             known_epoch = max(known_epoch, expected.epoch)
-        batch = Batch(name, entries, secrets.randbits(63), expected, known_epoch, at)
+        batch = Batch(name, entries, new_token(), expected, known_epoch, at)
         try:
             stored = yield from self._committed(name, batch.commit, _told)
         except Unavailable as lost:
@@ -70,3 +71,15 @@ def _told(stored: Stored) -> tuple[Version, list[Row]] | None:
     """What an append tells the cache: the rows it wrote, if it wrote any."""
     rows = [row for _, row, fresh in stored.rows if fresh]
     return (Version(rows[-1].born, rows[-1].seq), rows) if rows else None
+
+
+def _checked(expected: object) -> Version | int | None:
+    match expected:
+        case None | Version():
+            return expected
+        case (int(epoch), int(head)) if isinstance(expected, tuple):
+            return Version(whole_number("expected", epoch), whole_number("expected", head))
+        case int() if not isinstance(expected, bool):
+            return whole_number("expected", expected)
+        case _:
+            raise Misconfigured(f"expected has to be a Version or a head, not {expected!r}.")

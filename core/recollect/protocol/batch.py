@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +17,11 @@ from recollect.version import Version
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
+
+
+def new_token() -> int:
+    """What the messages of one attempt are found again by, if its answer is lost."""
+    return secrets.randbits(63)
 
 
 class Stored(NamedTuple):
@@ -90,7 +96,8 @@ class Batch(NamedTuple):
             return Stored(session.number, [(i, row, False) for i, row in found.there.items()])
         if session.cut_epoch > self.known_epoch:
             raise Unavailable("The session was cleared meanwhile.", outcome_unknown=True)
-        return self._commit_locked(txn, session)
+        sessions.fence(txn, session, self.token)
+        return self._replace(token=new_token())._commit_locked(txn, session)
 
     def _commit_locked(self, txn: Transaction, session: SessionRow) -> Stored:
         """The rules of I5 and of ``expected``, under the session's lock."""

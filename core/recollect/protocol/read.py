@@ -61,6 +61,7 @@ class Reading(Flows):
         self, name: SessionName, after: int, limit: int, version: Version | None
     ) -> Flow[tuple[Version, list[Message]]]:
         """The next messages of a scan, refused where the session was rewritten under it."""
+        after = whole_number("after", after)
         before = LAST_SEQ if version is None else version.head + 1
         seen = yield from self._cold(name, after=after, before=before, limit=limit)
         if version is not None and seen.version.epoch != version.epoch:
@@ -214,7 +215,10 @@ class Reading(Flows):
                 rows_of.seen(txn, name, after=held.version.head, limit=most, newest=True)
                 or NOTHING_SEEN
             )
-            if newer.version.epoch == held.version.epoch and newer.number == held.number:
+            same = newer.version.epoch == held.version.epoch and newer.number == held.number
+            # A head that went back is a database that was restored under us. And as many rows as
+            # were asked for may be the end of more.
+            if same and newer.version >= held.version and len(newer.rows) < most:
                 return held.with_newer(newer, most)
         seen = rows_of.seen(txn, name, limit=most, newest=True)
         if seen is None:

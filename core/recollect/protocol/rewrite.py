@@ -29,6 +29,7 @@ class Rewriting(Marking):
 
     def edit(self, name: SessionName, seq: int, given: Appendable) -> Flow[Message]:
         """Put another message in the place of one; place, id and time stay."""
+        seq = whole_number("seq", seq)
         at = now()
         (entry, *more), (content, *_) = self._encoded(_one(messages_from(given)), at)
         assert not more
@@ -44,6 +45,7 @@ class Rewriting(Marking):
 
     def delete(self, name: SessionName, seq: int) -> Flow[Message]:
         """Take a message away for good, and give it back a last time. Its place stays empty."""
+        seq = whole_number("seq", seq)
         at = now()
 
         def work(txn: Transaction) -> tuple[SessionRow, Row]:

@@ -1,18 +1,24 @@
-"""For those who test a store of their own, or ours: what workers saw, and whether it can be."""
+"""For those who test a store of their own, or ours: a contract, and what workers saw."""
 
-from recollect.testing.history import (
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recollect.testing.events import (
     Appended,
     Attempted,
     Deleted,
     Event,
-    Log,
     Read,
     Refused,
     Rewound,
     Violation,
-    check,
-    load,
 )
+from recollect.testing.history import check
+from recollect.testing.log import Log, load
+
+if TYPE_CHECKING:
+    from recollect.testing.contract import StoreContract
 
 __all__ = [
     "Appended",
@@ -23,7 +29,16 @@ __all__ = [
     "Read",
     "Refused",
     "Rewound",
+    "StoreContract",
     "Violation",
     "check",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "StoreContract":  # needs pytest, which workers do not
+        from recollect.testing.contract import StoreContract
+
+        return StoreContract
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

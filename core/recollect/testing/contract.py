@@ -56,6 +56,9 @@ STRANGE_NAMES = (
 )
 
 
+NEVER_IN_UTC = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))
+
+
 class AsyncFace:
     """Shows the a-prefixed methods of a store or session as if they were sync."""
 
@@ -404,6 +407,34 @@ class StoreContract:
         assert info.turns == sum(message.role == "user" for message in messages)
         assert info.tokens == sum(message.tokens for message in messages)
 
+    @pytest.mark.parametrize("reach", [2**32 + 1, 2 * 2**32 + 1, -(2**40), -1])
+    def test_no_number_reaches_into_another_session(
+        self, store: Store, face: Face, reach: int
+    ) -> None:
+        chats = [face(store.session(key)) for key in "abc"]
+        for chat in chats:
+            chat.append([("user", "one"), ("user", "two")])
+        with pytest.raises((Misconfigured, Conflict)):
+            chats[1].delete(reach)
+        with pytest.raises((Misconfigured, Conflict)):
+            chats[1].edit(reach, ("user", "mine now"))
+        if reach < 0:
+            with pytest.raises(Misconfigured):
+                list(chats[1].scan(after=reach))
+        prefix = chats[1].messages()[0].id.partition(".")[0]
+        chats[1].append(Message("user", "guessed", id=f"{prefix}.0.{2**32 + abs(reach)}"))
+        assert [texts(chat.messages()) for chat in chats] == [
+            ["one", "two"],
+            ["one", "two", "guessed"],
+            ["one", "two"],
+        ]
+
+    @pytest.mark.parametrize("bad", ["1", -1, 1.5, True, (1,), (0, -1), [0, 1]])
+    def test_what_cannot_be_expected(self, chat: Any, bad: Any) -> None:
+        with pytest.raises(Misconfigured, match="expected"):
+            chat.append(("user", "x"), expected=bad)
+        assert chat.append(("user", "x"), expected=(0, 0))[0].seq == 1
+
     # -- sessions and scopes -----------------------------------------------------------------
 
     def test_update_changes_only_what_is_named(self, chat: Any) -> None:
@@ -454,6 +485,10 @@ class StoreContract:
         everybody = face(store).sessions(tenant=ANY, user=ANY, agent=ANY)
         assert [info.key for info in everybody][:2] == ["s2", "other"]
 
+    def test_any_is_not_a_name(self, store: Store) -> None:
+        with pytest.raises(InvalidName):
+            store.session("k", tenant=ANY)  # type: ignore[arg-type]
+
     @pytest.mark.parametrize("bad", ["", "x" * 513, "a\x00b", "\ud800", 7, None])
     def test_bad_names_are_refused(self, store: Store, bad: Any) -> None:
         with pytest.raises(InvalidName, match="key"):
@@ -479,6 +514,7 @@ class StoreContract:
             (Message("user", "x", id=""), "id"),
             (Message("user", "x", id="a\x00"), "id"),
             (Message("user", "x", created_at=datetime(2024, 1, 1)), "created_at"),
+            (Message("user", "x", created_at=NEVER_IN_UTC), "created_at"),
             ({"role": "user", "contents": "typo"}, "contents"),
             ({"content": "no role"}, "role"),
             ("just text", "append"),
