@@ -77,7 +77,7 @@ class Pool:
     @property
     def in_use(self) -> int:
         """How many connections are lent at this moment."""
-        return self._size - self._slots.qsize()
+        return self._size - self._permits.qsize()
 
     @contextmanager
     def lend(self) -> Iterator[Held]:
