@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo test check lint format types clean venv-core venv-dev
+.PHONY: help demo test torture check lint format types clean venv-core venv-dev
 # Lint, types and tests would only get in each other's way.
 .NOTPARALLEL:
 
@@ -12,6 +12,9 @@ demo: venv-core  ## a support conversation over three days, in one SQLite file
 
 test: venv-dev  ## the whole suite, against real servers (ARGS="-k name" to choose)
 	@.venv/bin/python -m pytest $(ARGS)
+
+torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 7")
+	@.venv/bin/python -m tests.torture $(ARGS)
 
 check: lint types test  ## what has to pass before a change is taken
 

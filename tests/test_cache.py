@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from recollect import Store
-from recollect.hot import LocalCache
-from recollect.hot import tails
+from recollect.hot import LocalCache, tails
 from recollect.rows import Row, Seen
 from recollect.version import Version
 

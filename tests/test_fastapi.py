@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
 import httpx
 import pytest
 
+import recollect
 from recollect import Store
 from tests.servers.process import free_port, wait_until_gone
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+CORE = Path(recollect.__file__).parents[1]  # what is tested here is what is served
 WORKERS = 4
 PATIENCE = 60.0
 
@@ -39,18 +41,21 @@ async def say_who(request, call_next):
 class Server:
     """uvicorn with its workers, and what they logged."""
 
-    def __init__(self, url: str, folder: Path) -> None:
-        (folder / "served.py").write_text(SERVED)
+    def __init__(
+        self, url: str, folder: Path, workers: int, served: str, settings: Mapping[str, str]
+    ) -> None:
+        (folder / "served.py").write_text(served)
         self.address = f"http://127.0.0.1:{(port := free_port())}"
-        options = ["--port", str(port), "--workers", str(WORKERS), "--no-access-log"]
+        options = ["--port", str(port), "--workers", str(workers), "--no-access-log"]
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "uvicorn", "served:app", *options],
             cwd=folder,
             env={
                 **os.environ,
-                "PYTHONPATH": os.pathsep.join([str(folder), str(EXAMPLES)]),
+                "PYTHONPATH": os.pathsep.join([str(folder), str(EXAMPLES), str(CORE)]),
                 "RECOLLECT_URL": url,
                 "RECOLLECT_POOL_SIZE": "5",
+                **settings,
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -98,10 +103,17 @@ class Server:
 
 
 @contextmanager
-def running(url: str, folder: Path) -> Iterator[Server]:
-    server = Server(url, folder)
+def running(
+    url: str,
+    folder: Path,
+    *,
+    workers: int = WORKERS,
+    served: str = SERVED,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Server]:
+    server = Server(url, folder, workers, served, settings)
     try:
-        server.wait_for("Application startup complete.", WORKERS)
+        server.wait_for("Application startup complete.", workers)
         yield server
     finally:
         server.stop()

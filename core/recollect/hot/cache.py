@@ -52,6 +52,10 @@ class Cache(ABC):
         """Bring what SQL said, under a lease that was taken before SQL was asked."""
 
     @abstractmethod
+    def remember(self, identity: bytes, seen: Seen) -> None:
+        """Note what SQL said to a reader that was given no lease."""
+
+    @abstractmethod
     def mark(self, identity: bytes, token: str) -> Any:
         """A writer is about to commit."""
 

@@ -53,11 +53,14 @@ class Clients:
             case _:
                 self._lend(given)
                 self.shown = "the client you passed"
-        self.forget()
+        self._start()
 
     def forget(self) -> None:
         """In a child after fork: sockets of the parent are not ours to use or to close."""
         _of_our_parents.append(self.__dict__.copy())
+        self._start()
+
+    def _start(self) -> None:
         self._sync: Any = None
         self._loops: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]
@@ -89,7 +92,7 @@ class Clients:
                     "Pass both, cache=(client, async_client), or a URL."
                 )
             client = self._made(asynchronous=True)
-            ending = _close_with_the_loop(client)
+            ending = _close_with_the_loop(client, loop, self._loops)
             # Suspended at its yield, it is closed by asyncio when the loop shuts down: nobody
             # else says that a loop ends, and an open socket left behind would be a warning.
             await ending.__anext__()
@@ -169,10 +172,13 @@ class Clients:
         )
 
 
-async def _close_with_the_loop(client: Any) -> AsyncGenerator[None, None]:
+async def _close_with_the_loop(
+    client: Any, loop: asyncio.AbstractEventLoop, kept: Any
+) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
+        kept.pop(loop, None)
         await client.aclose()
 
 

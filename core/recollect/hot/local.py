@@ -53,6 +53,9 @@ class LocalCache(Cache):
         """Keep what was read under a lease."""
         self._tails.keep(identity, seen, lease)
 
+    def remember(self, identity: bytes, seen: Seen) -> None:
+        """Nothing to do: without a lease nothing can be trusted."""
+
     def mark(self, identity: bytes, token: str) -> None:
         """Nothing to do: the pulse moves with the commit itself."""
 

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from recollect.errors import Misconfigured
 from recollect.health import Counters
 from recollect.hot.breaker import Breaker
 from recollect.hot.cache import Cache, CacheUnavailable, Glance
@@ -80,7 +81,7 @@ class RedisCache(Cache):
         self._revalidate = int(revalidate * 1000)
         self._strict = strict
         self._tails = Tails(messages)
-        self._missed: OrderedDict[bytes, None] = OrderedDict()
+        self._missed: OrderedDict[bytes, object] = OrderedDict()
 
     def forget(self) -> None:
         """In a child after fork: clients and locks of its own."""
@@ -122,6 +123,8 @@ class RedisCache(Cache):
                 base, rows = holds.head, newer
         self._tails.keep(identity, seen, None)
         packed, whole = _packed(rows)
+        if not whole:
+            base = -1  # the oldest of what is new were too much: what was there does not join on
         complete = seen.complete and whole and len(rows) == len(seen.rows)
         return Request(
             script("fill"),
@@ -140,6 +143,10 @@ class RedisCache(Cache):
             ),
             self._filled,
         )
+
+    def remember(self, identity: bytes, seen: Seen) -> None:
+        """Keep in this process what SQL said: the next look says how far it has seen."""
+        self._tails.keep(identity, seen, None)
 
     def mark(self, identity: bytes, token: str) -> Request:
         """A writer is about to commit."""
@@ -182,7 +189,7 @@ class RedisCache(Cache):
 
     def missed(self, identity: bytes) -> None:
         """A commit that Redis was not told of: its entry goes before anything else is asked."""
-        self._missed[identity] = None
+        self._missed[identity] = object()
         while len(self._missed) > MOST_MISSED:
             self._missed.popitem(last=False)  # revalidation ends what is left out here
 
@@ -192,33 +199,39 @@ class RedisCache(Cache):
         """Make the round trip, in this thread."""
         if not isinstance(answer, Request):
             return answer
-        request, owed = answer, self._owed(answer)
+        self._may_try(answer)
         try:
             client = self._clients.sync()
-            while owed:
-                _say(client, owed[-1], self._key(owed[-1]))
-                owed.pop()
-            said = _say(client, request, self._key(request))
+            for identity, note in self._owed():
+                drop = _drop(identity)
+                _say(client, drop, self._key(drop))
+                self._paid(identity, note)
+            understood = answer.understand(_say(client, answer, self._key(answer)))
+        except Misconfigured:
+            raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
-            raise self._failed(fault, request, owed) from fault
+            raise self._failed(fault, answer) from fault
         self.breaker.succeeded()
-        return request.understand(said)
+        return understood
 
     async def aexchange(self, answer: Any) -> Any:
         """Like ``exchange``, on the running loop."""
         if not isinstance(answer, Request):
             return answer
-        request, owed = answer, self._owed(answer)
+        self._may_try(answer)
         try:
             client = await self._clients.asynchronous()
-            while owed:
-                await _asay(client, owed[-1], self._key(owed[-1]))
-                owed.pop()
-            said = await _asay(client, request, self._key(request))
+            for identity, note in self._owed():
+                drop = _drop(identity)
+                await _asay(client, drop, self._key(drop))
+                self._paid(identity, note)
+            understood = answer.understand(await _asay(client, answer, self._key(answer)))
+        except Misconfigured:
+            raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
-            raise self._failed(fault, request, owed) from fault
+            raise self._failed(fault, answer) from fault
         self.breaker.succeeded()
-        return request.understand(said)
+        return understood
 
     @property
     def left_alone(self) -> bool:
@@ -233,22 +246,23 @@ class RedisCache(Cache):
         """Like ``close``."""
         await self._clients.aclose()
 
-    def _owed(self, request: Request) -> list[Request]:
-        """What has to be said before: drop the entries of sessions written while cut off."""
-        reads = request.script.name == "look"
+    def _may_try(self, request: Request) -> None:
         if request.script.name != "ping" and not self.breaker.allows():
-            self.counters.degraded_reads += reads
+            self.counters.degraded_reads += request.script.name == "look"
             raise CacheUnavailable("it failed a moment ago")
-        owed = []
-        while self._missed:
-            identity, _ = self._missed.popitem()
-            owed.append(Request(script("drop"), identity, (), int))
-        return owed
 
-    def _failed(self, fault: Exception, request: Request, owed: list[Request]) -> CacheUnavailable:
+    def _owed(self) -> list[tuple[bytes, object]]:
+        """What has to be said first: drop the entries of sessions written while cut off."""
+        return list(self._missed.items()) if self._missed else []
+
+    def _paid(self, identity: bytes, note: object) -> None:
+        # Only now: whoever asks meanwhile drops it first, and a task that is cancelled in
+        # between leaves it owed. Another note is a later write.
+        if self._missed.get(identity) is note:
+            self._missed.pop(identity, None)
+
+    def _failed(self, fault: Exception, request: Request) -> CacheUnavailable:
         self.counters.degraded_reads += request.script.name == "look"
-        for unsaid in owed:
-            self.missed(unsaid.identity)
         if not self._clients.answered(fault):
             self.breaker.failed(f"{type(fault).__name__}: {fault}")
         return CacheUnavailable(str(fault))
@@ -303,6 +317,10 @@ def _packed(rows: Sequence[Row]) -> tuple[list[bytes], bool]:
             return packed[::-1], False
         packed.append(data)
     return packed[::-1], True
+
+
+def _drop(identity: bytes) -> Request:
+    return Request(script("drop"), identity, (), int)
 
 
 def _say(client: Any, request: Request, key: str) -> Any:

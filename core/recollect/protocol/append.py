@@ -50,7 +50,7 @@ class Appending(Marking):
         """The answer to a commit was lost: look whether it happened, and only then repeat it."""
         log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
         try:
-            return (yield from self._committed(batch.name, batch.commit_unless_done, _told))
+            return (yield from self._committed(batch.name, batch.commit_unless_done, _told_again))
         except Unavailable as again:
             # Even where this attempt wrote nothing, the first may have.
             raise Unavailable(str(lost), outcome_unknown=True) from again
@@ -83,3 +83,11 @@ def _checked(expected: object) -> Version | int | None:
             return whole_number("expected", expected)
         case _:
             raise Misconfigured(f"expected has to be a Version or a head, not {expected!r}.")
+
+
+def _told_again(stored: Stored) -> tuple[Version, list[Row]] | None:
+    """What a second attempt tells: where the session stands, and nothing to extend it by."""
+    if not stored.rows:
+        return None
+    newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
+    return Version(newest.born, newest.seq), []

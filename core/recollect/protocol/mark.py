@@ -58,6 +58,8 @@ class Marking(Flows):
             except Unavailable as fault:
                 if not fault.outcome_unknown:
                     yield from self._told_cache(name, token, None)
+                elif token is None:  # no mark stands for what may have been committed
+                    yield from do(Hot(lambda hot: hot.missed(name.identity)))
                 raise
             except Exception:  # the work refused: it was rolled back, and that is known
                 yield from self._told_cache(name, token, None)

@@ -164,8 +164,10 @@ class Reading(Flows):
         # SQL is asked after the cache has answered, and by a read of one's own: joining one that
         # has begun already can miss what was acknowledged meanwhile.
         seen = yield from do(Cold(partial(self._newer, name=name, held=glance.seen)))
-        if glance.lease is not None:
-            with suppress(CacheUnavailable):
+        with suppress(CacheUnavailable):
+            if glance.lease is None:
+                yield from do(Hot(lambda hot: hot.remember(identity, seen)))
+            else:
                 yield from do(Hot(lambda hot: hot.fill(identity, seen, glance.lease)))
         return (yield from self._whole(name, seen, n))
 

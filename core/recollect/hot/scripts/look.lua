@@ -27,9 +27,11 @@ if entry.epoch >= 0 then
   if entry.epoch == epoch and entry.head - head < most then most = entry.head - head end
   if most > 0 then messages = redis.call('LRANGE', key, 1, most) end
 end
+-- A reader with a shorter tail is sent less than there is.
+local all = #messages == redis.call('LLEN', key) - 1
 local hit = entry.epoch >= 0 and entry.marks == '' and now - entry.checked < revalidate
 local lease = not hit and not any_alive(entry)
 return {
   hit and 1 or 0, lease and entry.generation or '', now, entry.session, entry.epoch,
-  entry.head, entry.complete, messages,
+  entry.head, all and entry.complete or '0', messages,
 }

@@ -15,7 +15,8 @@ if entry.epoch > epoch or (entry.epoch == epoch and entry.head >= last) then
   save(entry) -- a reader was quicker
   return 1
 end
-if alive and #ARGV > 9 and entry.epoch == epoch and entry.head == first - 1 then
+local follows = entry.session >= 0 and entry.epoch == epoch and entry.head == first - 1
+if alive and #ARGV > 9 and follows then
   local messages = {}
   for i = 10, #ARGV do messages[#messages + 1] = ARGV[i] end
   entry.head = last

@@ -1,0 +1,796 @@
+"""Redis refuses, hangs, talks nonsense, is flushed, restarts empty: slower, never wrong (I9).
+
+How often Redis is asked is counted, not timed: the breaker's clock is turned by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import redis as redis_py
+import redis.asyncio as redis_asyncio
+
+from recollect import Message, Misconfigured, Session, Store
+from recollect.hot import CacheUnavailable
+from recollect.hot import redis as hot_redis
+from recollect.hot.breaker import Breaker
+from recollect.hot.redis import RedisCache
+from tests.servers.process import free_port
+from tests.servers.redis import OwnRedis, RedisServer
+
+
+class Clock:
+    """What a breaker looks at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Asked:
+    """How often Redis was asked for something."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        say, asay = hot_redis._say, hot_redis._asay
+
+        def counted(client: Any, request: Any, key: str) -> Any:
+            self.times += 1
+            return say(client, request, key)
+
+        async def acounted(client: Any, request: Any, key: str) -> Any:
+            self.times += 1
+            return await asay(client, request, key)
+
+        monkeypatch.setattr(hot_redis, "_say", counted)
+        monkeypatch.setattr(hot_redis, "_asay", acounted)
+
+    def since(self) -> int:
+        """How often since this was last asked."""
+        times, self.times = self.times, 0
+        return times
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    return Asked(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot_redis, "MARK_LIFETIME", 0)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/x.db"
+
+
+Opened = Callable[..., Store]
+
+
+@pytest.fixture
+def opened(url: str) -> Iterator[Opened]:
+    stores: list[Store] = []
+
+    def open_one(cache: Any, **settings: Any) -> Store:
+        stores.append(Store(url, durability="normal", cache=cache, **settings))
+        return stores[-1]
+
+    yield open_one
+    for store in stores:
+        store.close()
+
+
+def turn_by_hand(store: Store) -> Clock:
+    clock = Clock()
+    cache = store._hot
+    assert isinstance(cache, RedisCache)
+    cache.breaker = Breaker(1.0, clock=clock)
+    return clock
+
+
+def numbers(messages: list[Message]) -> list[str]:
+    return [m.text for m in messages]
+
+
+def everything_works(chat: Session) -> None:
+    """Every operation, each with its right answer."""
+    chat.clear()
+    stored = chat.append([("user", str(n)) for n in range(1, 6)])
+    first = stored[0].seq
+    assert first == 1
+    assert numbers(chat.tail(3)) == ["3", "4", "5"]
+    assert numbers(list(chat.window(messages=2))) == ["4", "5"]
+    chat.edit(2, ("user", "two"))
+    chat.delete(3)
+    assert numbers(chat.tail(50)) == ["1", "two", "4", "5"]
+    again = {"role": "user", "content": "six", "id": "six"}
+    assert chat.append(again) == chat.append(again)
+    assert numbers(chat.tail(2)) == ["5", "six"]
+    chat.rewind(4)
+    assert numbers(chat.tail(50)) == ["1", "two", "4"]
+    assert chat.count() == 3
+    chat.clear()
+    assert chat.tail(50) == []
+
+
+async def everything_works_awaited(chat: Session) -> None:
+    """The same, with await."""
+    await chat.aclear()
+    await chat.aappend([("user", str(n)) for n in range(1, 6)])
+    assert numbers(await chat.atail(3)) == ["3", "4", "5"]
+    assert numbers(list(await chat.awindow(messages=2))) == ["4", "5"]
+    await chat.aedit(2, ("user", "two"))
+    await chat.adelete(3)
+    assert numbers(await chat.atail(50)) == ["1", "two", "4", "5"]
+    await chat.arewind(4)
+    assert numbers(await chat.atail(50)) == ["1", "two", "4"]
+    await chat.aclear()
+    assert await chat.atail(50) == []
+
+
+def opening(log: pytest.LogCaptureFixture) -> int:
+    return sum("left alone" in r.getMessage() for r in log.records)
+
+
+def closing(log: pytest.LogCaptureFixture) -> int:
+    return sum("is back" in r.getMessage() for r in log.records)
+
+
+# -- not there ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[str]:
+    yield f"redis://127.0.0.1:{free_port()}/0"
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[str]:
+    """Takes connections and never answers."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(64)
+        yield f"redis://127.0.0.1:{listening.getsockname()[1]}/0"
+
+
+GONE: Final = {"refusing": refusing, "silent": silent}
+
+
+@pytest.mark.parametrize("how", GONE)
+def test_one_failure_is_enough(
+    opened: Opened,
+    asked: Asked,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    monkeypatch.setattr(hot_redis, "CALL_TIMEOUT", 0.05)
+    with GONE[how]() as nowhere:
+        store = opened(nowhere)
+        clock = turn_by_hand(store)
+        everything_works(store.session("k"))
+        assert asked.since() == 1
+        assert (opening(caplog), closing(caplog)) == (1, 0)
+        clock.now += 2.0
+        everything_works(store.session("k"))
+        assert asked.since() == 1, "one try a while"
+        assert opening(caplog) == 1, "said once"
+        assert store._hot.left_alone
+        health = store.health()
+        assert health.cache is not None
+        assert not health.cache.ok
+
+
+@pytest.mark.parametrize("how", GONE)
+def test_one_failure_is_enough_awaited(
+    opened: Opened,
+    asked: Asked,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    monkeypatch.setattr(hot_redis, "CALL_TIMEOUT", 0.05)
+
+    async def main(nowhere: str) -> None:
+        store = opened(nowhere)
+        clock = turn_by_hand(store)
+        await everything_works_awaited(store.session("k"))
+        assert asked.since() == 1
+        clock.now += 2.0
+        await everything_works_awaited(store.session("k"))
+        assert asked.since() == 1
+        await store.aclose()
+
+    with GONE[how]() as nowhere:
+        asyncio.run(main(nowhere))
+    assert (opening(caplog), closing(caplog)) == (1, 0)
+
+
+def test_64_tasks_at_once_ask_hardly_more_than_one(
+    opened: Opened, asked: Asked, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(nowhere: str) -> None:
+        store = opened(nowhere)
+        turn_by_hand(store)
+        chat = store.session("k")
+        await chat.aappend(("user", "one"))
+        assert asked.since() == 1
+        await asyncio.gather(*(chat.atail(5) for _ in range(32)))
+        await asyncio.gather(*(chat.aappend(("user", "x")) for _ in range(32)))
+        assert asked.since() == 0
+        assert await chat.acount() == 33
+        await store.aclose()
+
+    with refusing() as nowhere:
+        asyncio.run(main(nowhere))
+    assert opening(caplog) == 1
+
+
+@pytest.mark.parametrize("how", ["stopped", "paused"])
+def test_gone_and_back(
+    opened: Opened,
+    own_redis: OwnRedis,
+    asked: Asked,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    monkeypatch.setattr(hot_redis, "CALL_TIMEOUT", 0.2)
+    store = opened(own_redis.url)
+    clock = turn_by_hand(store)
+    chat = store.session("k")
+    chat.append([("user", "1"), ("user", "2")])
+    for _ in range(3):
+        chat.tail(5)
+    assert store.health().counters.hits > 0
+    if how == "stopped":
+        own_redis.stop()
+    else:
+        own_redis.pause()
+    asked.since()
+    chat.append(("user", "3"))
+    assert numbers(chat.tail(5)) == ["1", "2", "3"]
+    chat.delete(1)
+    assert numbers(chat.tail(5)) == ["2", "3"]
+    assert asked.since() == 1
+    assert (opening(caplog), closing(caplog)) == (1, 0)
+    if how == "stopped":
+        own_redis.start()
+    else:
+        own_redis.resume()
+    assert numbers(chat.tail(5)) == ["2", "3"]
+    assert asked.since() == 0, "not before its time"
+    clock.now += 2.0
+    assert numbers(chat.tail(5)) == ["2", "3"]
+    assert asked.since() >= 2, "first the entry is dropped"
+    assert (opening(caplog), closing(caplog)) == (1, 1)
+    hits = store.health().counters.hits
+    for _ in range(3):
+        assert numbers(chat.tail(5)) == ["2", "3"]
+    assert store.health().counters.hits > hits, "and hot again"
+    everything_works(chat)
+    assert (opening(caplog), closing(caplog)) == (1, 1)
+
+
+def test_flushed_and_restarted_empty(opened: Opened, own_redis: OwnRedis) -> None:
+    store = opened(own_redis.url)
+    clock = turn_by_hand(store)
+    chat = store.session("k")
+    with redis_py.Redis.from_url(own_redis.url) as client:
+        for n in range(1, 5):
+            chat.append(("user", str(n)))
+            assert len(chat.tail(50)) == n
+            client.flushall()
+            assert len(chat.tail(50)) == n
+    own_redis.restart()
+    clock.now += 2.0
+    everything_works(chat)
+    clock.now += 2.0
+    everything_works(chat)
+    assert not store._hot.left_alone
+
+
+# -- cut off -----------------------------------------------------------------------------------
+
+
+def cut_off(store: Store) -> Clock:
+    """This store cannot reach Redis; others can."""
+    clock = turn_by_hand(store)
+    cache = store._hot
+    assert isinstance(cache, RedisCache)
+    cache.breaker.failed("cut off by the test")
+    return clock
+
+
+def hot(store: Store, *keys: str) -> None:
+    for key in keys:
+        for _ in range(3):
+            store.session(key).tail(50)
+
+
+def test_what_was_written_while_cut_off_is_dropped_on_return(
+    opened: Opened, redis_server: RedisServer, asked: Asked
+) -> None:
+    # Both may believe the cache for ever: only the drop can help.
+    store, other = (opened(redis_server.url, revalidate=1e6) for _ in range(2))
+    keys = [f"k{n}" for n in range(5)]
+    for key in keys:
+        store.session(key).append([("user", "1"), ("user", "2")])
+    hot(other, *keys)
+    clock = cut_off(store)
+    store.session("k0").append(("user", "3"))
+    store.session("k1").edit(1, ("user", "one"))
+    store.session("k2").delete(1)
+    store.session("k3").clear()
+    assert len(other.session("k0").tail(5)) == 2, "the exception that the design names"
+    assert len(store.session("k0").tail(5)) == 3, "which is not one for the writer itself"
+    asked.since()
+    clock.now += 2.0
+    store.session("k4").tail(5)  # whatever is asked first
+    assert asked.since() == 4 + 1
+    for key in keys:
+        assert other.session(key).tail(50) == other.session(key).messages()
+        assert store.session(key).tail(50) == store.session(key).messages()
+
+
+def test_what_could_not_be_dropped_is_dropped_later(
+    opened: Opened, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = (opened(redis_server.url, revalidate=1e6) for _ in range(2))
+    keys = [f"k{n}" for n in range(4)]
+    for key in keys:
+        store.session(key).append(("user", "1"))
+    hot(other, *keys)
+    clock = cut_off(store)
+    for key in keys:
+        store.session(key).append(("user", "2"))
+    say = hot_redis._say
+    left = 2
+
+    def failing(client: Any, request: Any, key: str) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise redis_py.ConnectionError("gone again")
+        return say(client, request, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hot_redis, "_say", failing)
+        clock.now += 2.0
+        assert len(store.session("k0").tail(5)) == 2
+    assert store._hot.left_alone
+    clock.now += 2.0
+    assert len(store.session("k0").tail(5)) == 2
+    for key in keys:
+        assert len(other.session(key).tail(5)) == 2
+
+
+def test_a_cancelled_task_does_not_forget_what_is_owed(
+    opened: Opened, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = (opened(redis_server.url, revalidate=1e6) for _ in range(2))
+    store.session("k").append(("user", "1"))
+    hot(other, "k")
+    clock = cut_off(store)
+    store.session("k").append(("user", "2"))
+    clock.now += 2.0
+
+    async def main() -> None:
+        began = asyncio.Event()
+
+        async def never(client: Any, request: Any, key: str) -> Any:
+            began.set()
+            await asyncio.Event().wait()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(hot_redis, "_asay", never)
+            task = asyncio.create_task(store.session("k").atail(5))
+            await began.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        clock.now += 2.0
+        assert len(await store.session("k").atail(5)) == 2
+        await store.aclose()
+
+    asyncio.run(main())
+    assert len(other.session("k").tail(5)) == 2
+
+
+def test_nobody_reads_an_entry_that_is_still_to_be_dropped(
+    opened: Opened, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = (opened(redis_server.url, revalidate=1e6) for _ in range(2))
+    store.session("k").append(("user", "1"))
+    hot(other, "k")
+    clock = cut_off(store)
+    store.session("k").append(("user", "2"))
+    clock.now += 2.0
+    say = hot_redis._say
+    found: list[int] = []
+    inside = False
+
+    def slow(client: Any, request: Any, key: str) -> Any:
+        nonlocal inside
+        if request.script.name == "drop" and not inside:
+            inside = True  # another thread, while this one waits for Redis
+            store._hot.breaker.succeeded()  # type: ignore[attr-defined]
+            found.append(len(store.session("k").tail(5)))
+        return say(client, request, key)
+
+    monkeypatch.setattr(hot_redis, "_say", slow)
+    store.session("k").tail(5)
+    assert found == [2]
+
+
+def test_an_append_that_was_looked_up_while_cut_off_is_dropped_too(
+    opened: Opened, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recollect import Unavailable
+
+    store, other = (opened(redis_server.url, revalidate=1e6) for _ in range(2))
+    store.session("k").append(("user", "1"))
+    hot(other, "k")
+    clock = cut_off(store)
+    write = store._ledger.write
+    lost = False
+
+    def losing(work: Any) -> Any:
+        nonlocal lost
+        answer = write(work)
+        if not lost:
+            lost = True
+            raise Unavailable("the answer was lost", outcome_unknown=True)
+        return answer
+
+    monkeypatch.setattr(store._ledger, "write", losing)
+    store.session("k").append(("user", "2"))
+    clock.now += 2.0
+    store.session("other").tail(5)
+    assert len(other.session("k").tail(5)) == 2
+
+
+# -- nonsense ----------------------------------------------------------------------------------
+
+
+class Nonsense:
+    """Speaks enough of Redis' protocol to be asked, and answers every script the same."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        self.asked = 0
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listening.getsockname()[1]}/0"
+        self._connections: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listening.accept()
+                self._connections.append(connection)
+                thread = threading.Thread(target=self._talk, args=(connection,))
+                self._threads.append(thread)
+                thread.start()
+
+    def _talk(self, connection: socket.socket) -> None:
+        with (
+            contextlib.suppress(OSError, ValueError),
+            connection,
+            connection.makefile("rb") as said,
+        ):
+            while line := said.readline():
+                command = b""
+                for n in range(int(line[1:])):
+                    size = int(said.readline()[1:])
+                    word = said.read(size + 2)[:-2]
+                    command = word if n == 0 else command
+                if command.upper() in (b"EVALSHA", b"EVAL"):
+                    self.asked += 1
+                    if not self.answer:
+                        return
+                    connection.sendall(self.answer)
+                elif command.upper() == b"HELLO":
+                    connection.sendall(b"%1\r\n$5\r\nproto\r\n:3\r\n")
+                else:
+                    connection.sendall(b"+OK\r\n")
+
+    def close(self) -> None:
+        # Closing alone does not wake who waits in accept().
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        for connection in self._connections:
+            connection.close()
+
+
+REFUSALS: Final = {
+    "an error": b"-ERR nonsense\r\n",
+    "read only": b"-READONLY You can't write against a read only replica.\r\n",
+    "out of memory": b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+    "no permission": b"-NOPERM this user has no permissions\r\n",
+    "no script, ever": b"-NOSCRIPT No matching script.\r\n",
+    "busy": b"-BUSY Redis is busy running a script.\r\n",
+}
+BREAKS: Final = {
+    "loading": b"-LOADING Redis is loading the dataset in memory\r\n",
+    "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "it hangs up": b"",
+}
+HIT_WITH_GARBAGE: Final = (
+    b"*8\r\n:1\r\n$0\r\n\r\n:1\r\n:1\r\n:0\r\n:1\r\n$1\r\n1\r\n*1\r\n$3\r\n\xff\x00\xff\r\n"
+)
+WRONG_TYPES: Final = {
+    "a string": b"+PONG\r\n",
+    "a number": b":1\r\n",
+    "nothing": b"_\r\n",
+    "an empty list": b"*0\r\n",
+    "bytes": b"$5\r\n\xff\xfe\x00ab\r\n",
+    "too short": b"*2\r\n:1\r\n:2\r\n",
+    "a list of strings": b"*8\r\n" + b"$1\r\nx\r\n" * 8,
+    "a hit with garbage": HIT_WITH_GARBAGE,
+    "a hit without messages": b"*8\r\n:1\r\n$0\r\n\r\n:1\r\n:1\r\n:-1\r\n:-1\r\n$1\r\n1\r\n*0\r\n",
+}
+
+
+@pytest.fixture
+def nonsense() -> Iterator[Callable[[bytes], Nonsense]]:
+    servers: list[Nonsense] = []
+
+    def start(answer: bytes) -> Nonsense:
+        servers.append(Nonsense(answer))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def works_beside(opened: Opened, server: Nonsense) -> Store:
+    store = opened(server.url)
+    turn_by_hand(store)
+    everything_works(store.session("k"))
+    assert server.asked > 0
+    store.close()
+
+    async def main() -> None:
+        other = opened(server.url)
+        turn_by_hand(other)
+        await everything_works_awaited(other.session("k"))
+        await other.aclose()
+
+    asyncio.run(main())
+    return store
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_a_redis_that_refuses(
+    opened: Opened, nonsense: Callable[[bytes], Nonsense], what: str
+) -> None:
+    store = works_beside(opened, nonsense(REFUSALS[what]))
+    assert not store._hot.left_alone, "it does answer"
+
+
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_redis_that_breaks_off(
+    opened: Opened,
+    nonsense: Callable[[bytes], Nonsense],
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+) -> None:
+    server = nonsense(BREAKS[what])
+    store = works_beside(opened, server)
+    assert store._hot.left_alone
+    assert server.asked <= 2, "once a store, and no more"
+    assert opening(caplog) == 2
+
+
+@pytest.mark.parametrize("what", WRONG_TYPES)
+def test_a_redis_that_answers_something_else(
+    opened: Opened, nonsense: Callable[[bytes], Nonsense], what: str
+) -> None:
+    works_beside(opened, nonsense(WRONG_TYPES[what]))
+
+
+def test_a_damaged_entry(opened: Opened, redis_server: RedisServer) -> None:
+    store = opened(redis_server.url, revalidate=1e6)
+    expected = store.session("k").append([("user", "1"), ("user", "2")])
+    hot(store, "k")
+    key = f"recollect:{store._ledger.cache_id()}:{store.session('k').name.identity.hex()}"
+    with redis_py.Redis.from_url(redis_server.url) as client:
+        client.lset(key, 1, b"\xff\x00")
+    assert opened(redis_server.url).session("k").tail(5) == expected
+
+
+# -- clients, loops, settings ------------------------------------------------------------------
+
+
+def test_many_loops_one_after_the_other(opened: Opened, redis_server: RedisServer) -> None:
+    store = opened(redis_server.url)
+
+    async def use(n: int) -> None:
+        chat = store.session("k")
+        await chat.aappend(("user", str(n)))
+        assert len(await chat.atail(50)) == n + 1
+
+    for n in range(5):
+        asyncio.run(use(n))
+        gc.collect()  # a connection left open would warn, and warnings are errors
+        assert len(store.session("k").tail(50)) == n + 1
+    assert not store._hot.left_alone
+
+
+def test_loops_that_are_gone_are_not_kept(opened: Opened, redis_server: RedisServer) -> None:
+    store = opened(redis_server.url)
+    for n in range(3):
+        asyncio.run(store.session("k").aappend(("user", str(n))))
+    gc.collect()
+    cache = store._hot
+    assert isinstance(cache, RedisCache)
+    assert len(cache._clients._loops) <= 1
+
+
+def test_a_loop_that_is_closed_without_ceremony(opened: Opened, redis_server: RedisServer) -> None:
+    store = opened(redis_server.url)
+    for n in range(3):
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(store.session("k").aappend(("user", str(n))))
+            assert len(loop.run_until_complete(store.session("k").atail(5))) == n + 1
+        finally:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+        gc.collect()
+    assert not store._hot.left_alone
+
+
+def test_two_loops_at_once(opened: Opened, redis_server: RedisServer) -> None:
+    store = opened(redis_server.url)
+
+    async def use(who: str) -> None:
+        for n in range(20):
+            await store.session(who).aappend(("user", str(n)))
+            assert len(await store.session(who).atail(50)) == n + 1
+
+    threads = [threading.Thread(target=lambda w=who: asyncio.run(use(w))) for who in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [store.session(who).count() for who in "abc"] == [20, 20, 20]
+    assert not store._hot.left_alone
+
+
+def test_borrowed_clients_are_not_closed(opened: Opened, redis_server: RedisServer) -> None:
+    async def main() -> None:
+        client = redis_py.Redis.from_url(redis_server.url, socket_timeout=5)
+        async_client = redis_asyncio.Redis.from_url(redis_server.url, socket_timeout=5)
+        store = opened((client, async_client))
+        chat = store.session("k")
+        for n in range(1, 4):
+            chat.append(("user", "x"))
+            assert len(chat.tail(50)) == 2 * n - 1
+            await chat.aappend(("user", "y"))
+            assert len(await chat.atail(50)) == 2 * n
+        for _ in range(3):
+            await chat.atail(5)
+        assert store.health().counters.hits > 0
+        connections = len(client.connection_pool._available_connections)
+        await store.aclose()
+        store.close()
+        assert len(client.connection_pool._available_connections) == connections > 0
+        assert client.ping()
+        assert await async_client.ping()
+        client.close()
+        await async_client.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("decoding", [True, False])
+def test_a_client_that_decodes_is_slower_and_not_wrong(
+    opened: Opened, redis_server: RedisServer, decoding: bool
+) -> None:
+    with redis_py.Redis.from_url(
+        redis_server.url, socket_timeout=5, decode_responses=decoding
+    ) as client:
+        store = opened(client)
+        turn_by_hand(store)
+        everything_works(store.session("k"))
+        store.session("k").append(("user", "x"))
+        for _ in range(4):
+            assert len(store.session("k").tail(5)) == 1
+
+
+@pytest.mark.parametrize("what", ["scheme", "sync call"])
+def test_a_cache_that_cannot_work_is_said_to_be(opened: Opened, what: str) -> None:
+    if what == "scheme":
+        with pytest.raises(Misconfigured, match="scheme"):
+            opened("http://127.0.0.1:1").session("k").tail(5)
+        return
+    client = redis_asyncio.Redis.from_url("redis://127.0.0.1:1")
+    with pytest.raises(Misconfigured, match="Pass both"):
+        opened(client).session("k").append(("user", "x"))
+
+
+def test_publish_never_fails_an_append(
+    opened: Opened, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(redis_server.url)
+    turn_by_hand(store)
+    say = hot_redis._say
+
+    def failing(client: Any, request: Any, key: str) -> Any:
+        if request.script.name == "publish":
+            raise redis_py.TimeoutError("slow")
+        return say(client, request, key)
+
+    monkeypatch.setattr(hot_redis, "_say", failing)
+    assert [m.seq for m in store.session("k").append([("user", "1"), ("user", "2")])] == [1, 2]
+    assert numbers(store.session("k").tail(5)) == ["1", "2"]
+    assert store._hot.left_alone
+
+
+def test_the_list_of_what_is_owed_is_bounded(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hot_redis, "MOST_MISSED", 10)
+    with refusing() as nowhere:
+        store = opened(nowhere)
+        turn_by_hand(store)
+        for n in range(30):
+            store.session(str(n)).append(("user", "x"))
+        cache = store._hot
+        assert isinstance(cache, RedisCache)
+        assert len(cache._missed) == 10
+        newest = [store.session(str(n)).name.identity for n in range(20, 30)]
+        assert list(cache._missed) == newest
+
+
+def test_the_breaker() -> None:
+    clock = Clock()
+    breaker = Breaker(1.0, clock=clock)
+    log = logging.getLogger("recollect")
+    log.disabled = True
+    try:
+        assert breaker.allows()
+        assert not breaker.succeeded()
+        breaker.failed("why")
+        assert breaker.open
+        assert not breaker.allows()
+        clock.now = 1.0
+        assert breaker.allows(), "one"
+        assert not breaker.allows(), "and no other while it is under way"
+        breaker.failed("again")
+        clock.now = 1.9
+        assert not breaker.allows()
+        clock.now = 2.0
+        assert breaker.allows()
+        assert breaker.succeeded()
+        assert not breaker.open
+        assert breaker.allows()
+        assert breaker.allows()
+    finally:
+        log.disabled = False
+
+
+assert issubclass(CacheUnavailable, Exception)
