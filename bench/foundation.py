@@ -46,7 +46,8 @@ class Bare:
             connection.execute(Dialect("sqlite").render(text))
         for n in range(1, sessions + 1):
             connection.execute(
-                "INSERT INTO recollect_sessions VALUES (?,?,0,0,0,0,0,0,0,0,0,0,'','','','k',NULL)",
+                "INSERT INTO recollect_sessions VALUES "
+                "(?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, '', '', '', 'k', NULL)",
                 (n, n.to_bytes(20, "big")),
             )
         self._own = connection

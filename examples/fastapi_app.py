@@ -85,7 +85,7 @@ Chat = Annotated[Session, Depends(get_chat)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-@app.post("/users/{user}/chats/{key}/messages", status_code=201)
+@app.post("/users/{user}/chats/{key:path}/messages", status_code=201)
 async def post_message(chat: Chat, said: Said) -> Stored:
     """Answers once the message is durable."""
     message = Message(said.role, said.text, id=said.id)
@@ -93,7 +93,7 @@ async def post_message(chat: Chat, said: Said) -> Stored:
     return shown(stored)
 
 
-@app.get("/users/{user}/chats/{key}/messages")
+@app.get("/users/{user}/chats/{key:path}/messages")
 async def read_tail(chat: Chat, limit: Limit = 20) -> list[Stored]:
     """The newest messages, oldest first."""
     return [shown(message) for message in await chat.atail(limit)]

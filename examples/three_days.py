@@ -22,9 +22,10 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from urllib.parse import quote
 
-from recollect import Message, Session, Store, Text, ToolCall
+from recollect import Message, RecollectError, Session, Store, Text, ToolCall
 
 KEY, CUSTOMER = "ticket-4711", "ada"
 
@@ -71,8 +72,12 @@ def day_three(chat: Session) -> None:
 
 
 def day_of_your_own(chat: Session, text: str) -> None:
-    say(chat, Message("user", text))
-    say(chat, Message("assistant", answer(chat)))
+    if "ticket" not in chat.info().metadata:
+        wrong("The conversation of the three days is not in that file.")
+    chat.append(("user", text))
+    [reply] = chat.append(("assistant", answer(chat)))
+    print_line("Ada", text)
+    print_line("desk", reply.text)
 
 
 def say(chat: Session, *messages: Message) -> None:
@@ -191,7 +196,7 @@ def things_to_try(file: Path) -> list[tuple[str, list[str]]]:
     if Path(python).is_relative_to(Path.cwd()):
         python = str(Path(python).relative_to(Path.cwd()))
     script = os.path.relpath(__file__)
-    chat = f'Store("sqlite:///{file.as_posix()}").session("{KEY}", user="{CUSTOMER}")'
+    chat = f'Store("sqlite:///{quote(file.as_posix(), "/:")}").session("{KEY}", user="{CUSTOMER}")'
     tail = f'from recollect import Store; print(*{chat}.tail(3), sep="\\n")'
     window = f'from recollect import Store; print(*{chat}.window(turns=1), sep="\\n")'
     return [
@@ -248,18 +253,27 @@ def main(arguments: list[str]) -> None:
         case []:
             play()
         case ["--day", number, file]:
-            with Store(f"sqlite:///{file}") as store:
+            with Store(Path(file)) as store:
                 days = {"1": day_one, "2": day_two, "3": day_three}
                 days[number](open_conversation(store))
-        case [file, text] if Path(file).exists():
-            with Store(f"sqlite:///{file}") as store:
-                chat = open_conversation(store)
-                chat.append(("user", text))
-                [reply] = chat.append(("assistant", answer(chat)))
-                print_line("Ada", text)
-                print_line("desk", reply.text)
+        case [file, *_] if not Path(file).is_file():
+            wrong(f"There is no file {file}.")
+        case [_]:
+            wrong("There is no text. Say something to the desk, in quotation marks.")
+        case [_, text] if not text.strip():
+            wrong("The text is empty. Say something to the desk.")
+        case [file, text]:
+            try:
+                with Store(Path(file)) as store:
+                    day_of_your_own(open_conversation(store), text)
+            except RecollectError as fault:
+                wrong(str(fault))
         case _:
-            sys.exit(__doc__)
+            wrong("These are too many arguments. Put the text in quotation marks.")
+
+
+def wrong(what: str) -> NoReturn:
+    sys.exit(f"{__doc__}\n{what}")
 
 
 if __name__ == "__main__":

@@ -178,7 +178,42 @@ def test_again_and_in_a_terminal_without_such_characters(folder: Path, played: s
     assert file_of(again.stdout) != file_of(played)
 
 
-def test_wrong_arguments_are_answered_with_how_to_use_it(folder: Path) -> None:
-    done = run(sys.executable, SCRIPT, "no-such-file.db", "hello", folder=folder)
-    assert done.returncode == 1
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["no-such-file.db", "hello"], "no file no-such-file.db"),
+        (["FILE"], "no text"),
+        (["FILE", " "], "text is empty"),
+        (["FILE", "Where", "is", "it?"], "too many"),
+        ([__file__, "hello"], "not a"),
+    ],
+)
+def test_wrong_arguments_are_answered_with_what_is_wrong_and_how_to_use_it(
+    arguments: list[str], what: str, folder: Path, played: str
+) -> None:
+    file = str(file_of(played))
+    before = Path(arguments[0]).read_bytes() if Path(arguments[0]).exists() else None
+    given = [file if argument == "FILE" else argument for argument in arguments]
+    done = run(sys.executable, SCRIPT, *given, folder=folder)
+    assert (done.returncode, done.stdout) == (1, "")
     assert "python examples/three_days.py FILE" in done.stderr
+    assert what in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert before is None or Path(arguments[0]).read_bytes() == before
+
+
+def test_a_file_with_an_odd_name(folder: Path, played: str) -> None:
+    odd = folder / "a?b#c%3F.db"
+    odd.write_bytes(file_of(played).read_bytes())
+    done = run(sys.executable, SCRIPT, odd, "Where is it?", folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "held at customs" in done.stdout
+
+
+def test_a_file_of_something_else(folder: Path) -> None:
+    other = folder / "other.db"
+    with Store(other) as store:
+        store.session("s").append(("user", "hello"))
+    done = run(sys.executable, SCRIPT, other, "hello", folder=folder)
+    assert done.returncode == 1
+    assert "not in that file" in done.stderr.splitlines()[-1]

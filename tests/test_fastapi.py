@@ -132,7 +132,7 @@ class Traffic:
 
     CLIENTS: Final = 16
     EACH: Final = 12
-    KEYS: Final = ("a", "b", "c: % 'ö'")
+    KEYS: Final = ("a", "b/messages", "c: % 'ö'")
 
     def __init__(self, address: str) -> None:
         # A connection a request: so that each may meet another worker.
