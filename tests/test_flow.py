@@ -98,4 +98,4 @@ def test_an_append_is_one_step() -> None:
         assert steps == ["Cold"]
         steps.clear()
         run(protocol.tail(name, 5), perform)
-        assert steps == ["Hot", "Cold"]
+        assert steps == ["Hot", "Cold", "Hot"]
