@@ -107,6 +107,8 @@ class Clients:
         """Close the client for threads."""
         if self._sync is not None:
             self._sync.close()
+            for sentinel in _sentinels(self._sync):
+                sentinel.close()
             self._sync = None
 
     async def aclose(self) -> None:
@@ -160,9 +162,7 @@ class Clients:
         for place in parts.netloc.rpartition("@")[2].split(","):
             host, _, port = place.partition(":")
             hosts.append((host, int(port or 26379)))
-        sentinel = (AsyncSentinel if asynchronous else Sentinel)(
-            hosts, socket_timeout=self._timeout
-        )
+        sentinel = (AsyncSentinel if asynchronous else Sentinel)(hosts, sentinel_kwargs=settings)
         return sentinel.master_for(
             service,
             db=int(database or 0),
@@ -180,6 +180,14 @@ async def _close_with_the_loop(
     finally:
         kept.pop(loop, None)
         await client.aclose()
+        for sentinel in _sentinels(client):
+            await sentinel.aclose()
+
+
+def _sentinels(client: Any) -> list[Any]:
+    """Whom a client asks where its server is: nobody else closes their connections."""
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
+    return [] if manager is None else list(manager.sentinels)
 
 
 def _shown(url: str) -> str:
