@@ -85,7 +85,7 @@ class SqliteLedger(Ledger):
             if set_up:
                 try:
                     self._set_up_file(writing.cursor)
-                except BaseException:
+                except BaseException:  # also an interrupt must not leave it open
                     writing.give_back()
                     raise
             self._writing = writing

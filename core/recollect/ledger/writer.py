@@ -107,7 +107,7 @@ class LoopJob(Job):
             try:
                 self.asked = True
                 self._lead(self)
-            except BaseException:
+            except BaseException:  # an interrupt: no thread was found, another has to lead
                 self.asked = False
                 raise
 
@@ -161,7 +161,7 @@ class Writer:
         """Lead in the place of an event loop, until nobody waits."""
         try:
             self._lead(job)
-        except BaseException:
+        except BaseException:  # as in ``run``
             self._leave(job)
             raise
 
