@@ -1,6 +1,8 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
 .PHONY: help demo test torture check lint format types clean venv-core venv-dev
+# Much of a test run is waiting for disks and servers: two processes take 140 s, one 215 s.
+JOBS ?= 2
 # Lint, types and tests would only get in each other's way.
 .NOTPARALLEL:
 
@@ -10,8 +12,8 @@ help:  ## list the targets
 demo: venv-core  ## a support conversation over three days, in one SQLite file
 	@.venv/bin/python examples/three_days.py
 
-test: venv-dev  ## the whole suite, against real servers (ARGS="-k name" to choose)
-	@.venv/bin/python -m pytest $(ARGS)
+test: venv-dev  ## the whole suite, against real servers (ARGS="-k name" to choose, JOBS=1 for one process)
+	@.venv/bin/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 7")
 	@.venv/bin/python -m tests.torture $(ARGS)

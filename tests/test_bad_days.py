@@ -785,12 +785,12 @@ BAD_MESSAGES: list[Any] = [
     [("user", "fine"), ("", "no role")],
     [("user", "fine"), 7],
     {"role": "user", "content": 7},
-    {"role": "user", "content": [object()]},
+    {"role": "user", "content": [print]},
     {"role": "user", "content": "x", "unknown": 1},
     {"role": "user", "content": "x", "id": ""},
     {"role": "user", "content": "x", "id": "a\x00b"},
     {"role": "user", "content": "x", "created_at": "yesterday"},
-    {"role": "user", "content": "x", "metadata": {"a": object()}},
+    {"role": "user", "content": "x", "metadata": {"a": print}},
 ]
 
 

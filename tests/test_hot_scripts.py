@@ -8,6 +8,7 @@ runs as it is, and the other tests here run them untouched, with lifetimes of no
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import secrets
@@ -18,7 +19,7 @@ from typing import Any, Final, TypeVar
 import pytest
 import redis as redis_py
 
-from recollect import Message, Store
+from recollect import Message, Store, Unavailable
 from recollect.flow import Flow, Step, run
 from recollect.hot import redis as hot_redis
 from recollect.hot.cache import CacheUnavailable
@@ -314,6 +315,38 @@ def test_invalidate_leaves_the_old_entries_behind(opened: Opened, lifetime: Life
     store.invalidate()
     assert key_of(store, "k") != before
     filled(store, "k")
+
+
+@pytest.mark.parametrize("face", ["sync", "async"])
+def test_another_process_notices_an_invalidate_in_time(
+    opened: Opened, lifetime: Lifetime, face: str
+) -> None:
+    one, other = opened(), opened()
+    for store in (one, other):
+        store.session("k").append(("user", "hello"))
+    one.invalidate()
+    assert key_of(other, "k") != key_of(one, "k"), "it asks now and then, not each time"
+    other._ledger._asked -= other._notice
+    if face == "sync":
+        other.session("k").tail()
+    else:
+        asyncio.run(other.session("k").atail())
+    assert key_of(other, "k") == key_of(one, "k")
+
+
+def test_a_database_that_cannot_say_its_cache_id_is_believed_to_have_kept_it(
+    opened: Opened, lifetime: Lifetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened()
+    store.session("k").append(("user", "hello"))
+    filled(store, "k")
+    store._ledger._asked -= store._notice
+
+    def gone(work: Any) -> Any:
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(store._ledger, "_read", gone)
+    assert len(store.session("k").tail()) == 1, "a hit needs no database"
 
 
 def test_what_a_restored_backup_does_not_have_is_not_read(

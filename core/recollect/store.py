@@ -110,6 +110,7 @@ class Store:
                 "durability= is SQLite's. On PostgreSQL the server's own settings rule: see its "
                 "synchronous_commit."
             )
+        self._notice = max(1.0, revalidate)
         self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate, timeout)
         self._protocol = Protocol(
             lambda: self._ledger.facts,
@@ -193,8 +194,8 @@ class Store:
         return await self._ledger.amigrate()
 
     def invalidate(self) -> None:
-        """Make every cached entry unfindable. Run it after restoring a backup, then restart
-        the other processes of the store."""
+        """Make every cached entry unfindable. Run it after restoring a backup. Other processes
+        of the store notice within ``revalidate``."""
         self._ledger.invalidate()
 
     async def ainvalidate(self) -> None:
@@ -272,7 +273,7 @@ class Store:
         match step:
             case Hot(call):
                 if self._hot.marks:
-                    self._ledger.open()  # whose keys they are stands in the database
+                    self._ledger.keep_up(self._notice)  # whose keys they are stands there
                 return self._hot.exchange(call(self._hot))
             case Cold(work, writes):
                 return self._ledger.write(work) if writes else self._ledger.read(work)
@@ -283,7 +284,7 @@ class Store:
         match step:
             case Hot(call):
                 if self._hot.marks:
-                    await self._ledger.aopen()
+                    await self._ledger.akeep_up(self._notice)
                 return await self._hot.aexchange(call(self._hot))
             case Cold(work, writes):
                 perform = self._ledger.awrite if writes else self._ledger.aread

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from recollect.errors import StoreClosed, Unavailable
@@ -55,6 +56,7 @@ class Ledger(ABC):
         self._lock = threading.Lock()
         self._threads_lock = threading.Lock()
         self._facts: Facts | None = None
+        self._asked = 0.0
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Pool | None = None
 
@@ -102,6 +104,7 @@ class Ledger(ABC):
                         self._migrate()
                     else:
                         migrations.require(self._applied())
+                    self._asked = time.monotonic()
                     self._facts = self._in_transaction(
                         lambda txn: migrations.learn(txn, self.options.counter)
                     )
@@ -110,6 +113,26 @@ class Ledger(ABC):
         """Like ``open``, in a thread of our own."""
         if self._facts is None or self._closed:
             await self._hop(lambda _: self.open(), None)
+
+    def keep_up(self, within: float) -> None:
+        """Open; and learn the cache's id again where that was longer ago than ``within``:
+        another process may have changed it by ``invalidate``."""
+        self.open()
+        if self._knows_since() <= within:
+            return
+        self._asked = time.monotonic()  # first: the others go on with what is known
+        with suppress(Unavailable):  # who needs the database more than this is told by it
+            found = self._read(migrations.cache_id)
+            if self._facts is not None and found != self._facts.cache_id:
+                self._facts = replace(self._facts, cache_id=found)
+
+    async def akeep_up(self, within: float) -> None:
+        """Like ``keep_up``, in a thread of our own."""
+        if self._facts is None or self._closed or self._knows_since() > within:
+            await self._hop(self.keep_up, within)
+
+    def _knows_since(self) -> float:
+        return time.monotonic() - self._asked
 
     def invalidate(self) -> None:
         """Give the store's cache entries another name, so that none of the old is ever found."""

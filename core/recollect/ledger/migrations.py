@@ -164,6 +164,14 @@ def learn(txn: Transaction, counter: str) -> Facts:
     return Facts(ids["store_id"], ids["cache_id"].hex(), known[0])
 
 
+def cache_id(txn: Transaction) -> str:
+    """What this store's keys in a cache begin with."""
+    found = txn.first("SELECT value FROM {meta} WHERE name = 'cache_id'", {})
+    if found is None:
+        raise Misconfigured("recollect_meta has lost the store's ids: restore it from a backup.")
+    return bytes(found[0]).hex()
+
+
 def change_cache_id(txn: Transaction) -> None:
     """From now on every cache entry of this store is another's."""
     txn.run(

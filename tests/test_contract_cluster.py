@@ -1,0 +1,189 @@
+"""Every kind of Redis a URL can name: a cluster, a socket, one with a password, Sentinel; clients
+that the caller lends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
+from redis.cluster import RedisCluster
+
+from recollect import Message, Store
+from recollect.testing.contract import StoreContract, texts
+from tests.servers.binaries import Binaries
+from tests.servers.redis import OwnCluster, OwnRedis, OwnSentinel
+
+
+@pytest.fixture(autouse=True)
+def _marks_that_soon_die(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise a session is cold for the ten seconds after its first mark.
+    monkeypatch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
+
+
+@pytest.fixture(scope="session")
+def cluster(redis_binaries: Binaries) -> Iterator[OwnCluster]:
+    with contextlib.closing(OwnCluster(redis_binaries)) as cluster:
+        yield cluster
+
+
+class TestCluster(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path, cluster: OwnCluster) -> Iterator[Store]:
+        url = f"sqlite:///{tmp_path}/x.db"
+        with Store(url, durability="normal", cache=cluster.url) as store:
+            yield store
+            assert store.health().ok
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/x.db"
+
+
+def talk(store: Store) -> None:
+    """Sync and async, the cache answers, and what it answers is right."""
+    keys = [f"chat {n}" for n in range(12)]  # on a cluster, on all of its nodes
+    for key in keys:
+        chat = store.session(key)
+        chat.append(("user", "hello"))
+        assert texts(warm(store, chat.tail)) == ["hello"]
+        chat.append(("assistant", key))
+        assert texts(warm(store, chat.tail)) == ["hello", key]
+
+    async def twins() -> None:
+        for key in keys:
+            chat = store.session(key)
+            await chat.aappend(("user", "and now?"))
+            assert texts(await awarm(store, chat.atail)) == ["hello", key, "and now?"]
+        assert (await store.ahealth()).ok
+
+    asyncio.run(twins())
+    health = store.health()
+    assert health.ok
+    assert not health.breaker_open
+    assert health.counters.checked
+    assert health.counters.disagreed == 0
+
+
+def warm(store: Store, read: Callable[[], list[Message]]) -> list[Message]:
+    """Read until the cache answers: it takes a mark's lifetime, here 2 ms."""
+    before = store._hot.counters.hits
+    for _ in range(1_000):
+        found = read()
+        if store._hot.counters.hits > before:
+            return found
+    pytest.fail("the cache never answered")
+
+
+async def awarm(store: Store, read: Callable[[], Awaitable[list[Message]]]) -> list[Message]:
+    before = store._hot.counters.hits
+    for _ in range(1_000):
+        found = await read()
+        if store._hot.counters.hits > before:
+            return found
+    pytest.fail("the cache never answered")
+
+
+def test_every_node_of_a_cluster_is_used(url: str, cluster: OwnCluster) -> None:
+    with Store(url, cache=cluster.url, compare=1) as store, contextlib.ExitStack() as stack:
+        talk(store)
+        for node in cluster.nodes:
+            client = stack.enter_context(redis.Redis.from_url(node.url, socket_timeout=5))
+            for n in range(200):  # where a session goes is chance: its key holds a random id
+                if client.dbsize():
+                    break
+                store.session(f"one more {n}").append(("user", "hello"))
+            assert client.dbsize()
+
+
+def test_clients_of_a_cluster_can_be_lent(url: str, cluster: OwnCluster) -> None:
+    port = cluster.nodes[0].port
+    with RedisCluster(host="127.0.0.1", port=port, socket_timeout=5) as lent:
+        with Store(url, cache=lent) as store:
+            chat = store.session("k")
+            chat.append(("user", "hello"))
+            warm(store, chat.tail)
+        assert lent.ping(), "it was lent, and must not be closed"
+
+    async def main() -> None:
+        async with AsyncRedisCluster(host="127.0.0.1", port=port, socket_timeout=5) as lent:
+            async with Store(url, cache=lent) as store:
+                assert texts(await awarm(store, store.session("k").atail)) == ["hello"]
+            assert await lent.ping()
+
+    asyncio.run(main())
+
+
+def test_a_socket(url: str, redis_binaries: Binaries) -> None:
+    path = f"recollect-{secrets.token_hex(4)}.sock"  # in the server's own folder
+    with (
+        contextlib.closing(OwnRedis(redis_binaries, unixsocket=path)) as server,
+        Store(url, cache=f"unix://{server.folder / path}", compare=1) as store,
+    ):
+        talk(store)
+
+
+def test_a_password_is_used_and_never_shown(
+    url: str,
+    redis_binaries: Binaries,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    password = secrets.token_hex(8)
+    caplog.set_level(logging.DEBUG)
+    shown: list[object] = []
+    with contextlib.closing(OwnRedis(redis_binaries, requirepass=password)) as server:
+        with Store(url, cache=server.url, compare=1) as store:
+            talk(store)
+            shown += [repr(store), store._repr_html_(), repr(store.health())]
+            server.stop()
+            store.session("k").append(("user", "without it"))
+            assert len(store.session("k").tail()) == 1
+            health = store.health()
+            assert not health.ok
+            shown += [repr(health), str(health.cache)]
+            with contextlib.suppress(Exception):
+                store._hot.exchange(store._hot.look(bytes(20)))
+            server.start()
+        wrong = server.url.replace(password, f"{password}x")
+        with Store(url, cache=wrong) as store:
+            assert len(store.session("k").tail()) == 1
+            health = store.health()
+            assert not health.ok
+            shown += [repr(health), repr(store), store._repr_html_()]
+    output = capfd.readouterr()
+    assert caplog.text, "that the cache is left alone is logged"
+    assert password not in "\n".join([*map(str, shown), caplog.text, *output])
+    assert "***" in str(shown), "it is said where the cache is"
+
+
+def test_sentinel(url: str, redis_binaries: Binaries, own_redis: OwnRedis) -> None:
+    with contextlib.closing(OwnSentinel(redis_binaries, own_redis)) as sentinel:
+        with Store(url, cache=sentinel.url, compare=1) as store:
+            talk(store)
+        with Store(url, cache=f"{sentinel.url}x") as store:  # no such service: without it then
+            assert len(store.session("chat 0").tail()) == 3
+            assert not store.health().ok
+
+
+def test_a_sync_and_an_async_client_can_be_lent(url: str, own_redis: OwnRedis) -> None:
+    async def main(lent: redis.Redis) -> None:
+        async with redis.asyncio.Redis.from_url(own_redis.url, socket_timeout=5) as twin:
+            async with Store(url, cache=(lent, twin)) as store:
+                chat = store.session("k")
+                await chat.aappend(("user", "hello"))
+                assert texts(warm(store, chat.tail)) == ["hello"]
+                assert texts(await awarm(store, chat.atail)) == ["hello"]
+            assert await twin.ping()
+            assert lent.ping()
+
+    with redis.Redis.from_url(own_redis.url, socket_timeout=5) as lent:
+        asyncio.run(main(lent))
