@@ -253,3 +253,98 @@ def test_a_window_trusts_counts_under_its_own_counters_name_only(tmp_path: Any) 
         assert len(store.session("k").window(tokens=3)) == 3
         store.session("k").append(("user", "five"))
         assert store.session("k").tail(1)[0].tokens == 1
+
+
+def turn_of(opener: str, message: Message) -> Message:
+    return replace(message, metadata={"turn": opener})
+
+
+def test_two_agents_at_once_do_not_tear_each_others_turns() -> None:
+    session = numbered(
+        [
+            Message("user", "one", id="1"),
+            Message("user", "two", id="2"),
+            turn_of("1", Message("assistant", [ToolCall("f", {}, "c1")])),
+            turn_of("2", Message("assistant", [ToolCall("f", {}, "c2")])),
+            turn_of("1", Message("tool", "r", tool_call_id="c1")),
+            turn_of("2", Message("tool", "r", tool_call_id="c2")),
+            turn_of("2", Message("assistant", "second")),
+            turn_of("1", Message("assistant", "first")),
+        ]
+    )
+    assert says(cut(session, 99)) == ["u1", "a3", "t5", "a8", "u2", "a4", "t6", "a7"]
+    for near in range(1, 8):
+        assert says(cut(session, near, turns=1)) == ["u2", "a4", "t6", "a7"]
+    assert cut(session, 99, turns=1).orphans == ()
+
+
+def test_what_answers_nobody_known_stays_where_it_is() -> None:
+    session = numbered(
+        [
+            Message("user", "one", id="1"),
+            turn_of("gone", Message("assistant", "late")),
+            turn_of("1", Message("assistant", "first")),
+        ]
+    )
+    assert says(cut(session, 99)) == ["u1", "a3", "a2"]
+
+
+def test_repaired_results_stand_behind_their_call() -> None:
+    session = conversation("uca")
+    session = numbered([*session, Message("user", "meanwhile"), *conversation("cr")[1:]])
+    assert says(cut(session, 99)) == ["u1", "a2", "a3", "u4", "t5"]
+    assert says(cut(session, 99, repair=True)) == ["u1", "a2", "t5", "a3", "u4"]
+
+
+def test_repair_leaves_a_result_of_several_calls_behind_the_last() -> None:
+    session = numbered(
+        [
+            Message("user", "go"),
+            Message("assistant", [ToolCall("f", {}, "a")]),
+            Message("assistant", [ToolCall("f", {}, "b"), ToolCall("f", {}, "c")]),
+            Message("user", "wait"),
+            Message("user", [ToolResult("a"), ToolResult("b")]),
+        ]
+    )
+    window = cut(session, 99, repair=True)
+    assert [(m.role[0], m.seq) for m in window] == [
+        ("u", 1),
+        ("a", 2),
+        ("a", 3),
+        ("u", 5),
+        ("t", None),
+        ("u", 4),
+    ]
+
+
+def test_a_chain_of_calls_as_long_as_it_may_be() -> None:
+    asks: Message = Message("assistant", [ToolCall("f", {}, "0")])
+    chain = [replace(asks, content=(ToolCall("f", {}, str(i + 1)),)) for i in range(5_000)]
+    chain = [asks, *(replace(m, role="tool", tool_call_id=str(i)) for i, m in enumerate(chain))]
+    assert len(cut(numbered(chain), 99, repair=True, messages=10_000)) == 5_002, (
+        "and one for the last"
+    )
+
+
+def test_a_window_of_what_is_held_in_hand() -> None:
+    held = [Message("system", "s"), *(Message("user", str(n)) for n in range(9))]
+    window = Window.of(held, messages=3)
+    assert [m.text for m in window] == ["s", "7", "8"]
+    assert Window.of([]).messages == ()
+    assert [m.text for m in Window.of(held[1:], tokens=7, token_counter=lambda m: 3)] == ["7", "8"]
+
+
+def test_a_counter_of_ones_own_counts_each_message_once() -> None:
+    counted: list[str] = []
+
+    def count(message: Message) -> int:
+        counted.append(message.text)
+        return 10
+
+    with Store("sqlite://") as store:
+        chat = store.session("k")
+        chat.append([("user", str(n)) for n in range(100)])
+        window = chat.window(tokens=50, token_counter=count)
+    assert [m.text for m in window] == ["95", "96", "97", "98", "99"]
+    assert window.tokens == 50
+    assert len(counted) == len(set(counted)) <= 10

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from recollect.session import Session
     from recollect.store import Store
     from recollect.tokens import TokenCounter
-    from recollect.version import SessionInfo, Version
+    from recollect.version import SessionInfo, Since, Version
     from recollect.window import Window
 
 __version__ = "0.1.0"
@@ -78,6 +78,7 @@ __all__ = [
     "SchemaTooNew",
     "Session",
     "SessionInfo",
+    "Since",
     "Store",
     "StoreClosed",
     "Text",
@@ -95,6 +96,7 @@ _HOMES = {
     "Health": "health",
     "Session": "session",
     "SessionInfo": "version",
+    "Since": "version",
     "Store": "store",
     "TokenCounter": "tokens",
     "Version": "version",

@@ -13,11 +13,12 @@ from recollect.coerce import Appendable
 from recollect.message import Message
 from recollect.protocol import UNSET
 from recollect.scope import SessionName
-from recollect.version import SessionInfo, Version
+from recollect.version import Expected, SessionInfo, Version
 from recollect.window import Limits, Window
 
 if TYPE_CHECKING:
     from recollect.store import Store
+    from recollect.tokens import CountTokens
 
 PAGE = 1_000
 """How many messages ``scan`` reads at a time."""
@@ -35,22 +36,18 @@ class Session:
         self._run = store._run
         self._arun = store._arun
 
-    def append(
-        self, messages: Appendable, *, expected: Version | int | None = None
-    ) -> list[Message]:
+    def append(self, messages: Appendable, *, expected: Expected = None) -> list[Message]:
         """Make messages durable, all or none, and return them as stored.
 
         Takes a Message, a mapping, a ``(role, text)`` pair, or a list of these. A message whose
         id the session already has, with the same content, is returned as it is there and not
         appended again. With ``expected``, a version or a head, Conflict is raised if the
-        session has moved on, or Cleared if it was cleared or rewound; messages that were read
-        from it before and are gone are then left out.
+        session has moved on, or Cleared if it was cleared or rewound; with ``Since(version)`` only
+        the latter. Messages that were read from it before and are gone are then left out.
         """
         return self._run(self._protocol.append(self.name, messages, expected))
 
-    async def aappend(
-        self, messages: Appendable, *, expected: Version | int | None = None
-    ) -> list[Message]:
+    async def aappend(self, messages: Appendable, *, expected: Expected = None) -> list[Message]:
         """Like ``append``."""
         return await self._arun(self._protocol.append(self.name, messages, expected))
 
@@ -85,15 +82,17 @@ class Session:
         turns: int | None = None,
         tokens: int | None = None,
         repair: bool = False,
+        token_counter: CountTokens | None = None,
     ) -> Window:
         """The newest messages within the limits, fit to show a model.
 
         It begins where a turn begins, keeps a leading system message, and never separates a
         tool call from its results. Calls whose result never came are reported as ``dangling``;
-        ``repair=True`` answers them in what is returned, never in what is stored.
+        ``repair=True`` answers them in what is returned, never in what is stored, and puts each
+        result behind its call. ``token_counter`` counts instead of the store's own.
         """
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
-        return self._run(self._protocol.window(self.name, limits, repair))
+        return self._run(self._protocol.window(self.name, limits, repair, token_counter))
 
     async def awindow(
         self,
@@ -102,10 +101,11 @@ class Session:
         turns: int | None = None,
         tokens: int | None = None,
         repair: bool = False,
+        token_counter: CountTokens | None = None,
     ) -> Window:
         """Like ``window``."""
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
-        return await self._arun(self._protocol.window(self.name, limits, repair))
+        return await self._arun(self._protocol.window(self.name, limits, repair, token_counter))
 
     def scan(self, *, after: int = 0) -> Iterator[Message]:
         """All messages up to the present head, oldest first, holding only a page in memory.

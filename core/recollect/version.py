@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,19 @@ class Version(NamedTuple):
     """How often the session was rewritten: cleared, rewound, edited, or a message deleted."""
     head: int
     """The sequence of the newest message, 0 for none."""
+
+
+class Since(NamedTuple):
+    """As ``expected``: others may have appended since, but a clear or a rewind refuses.
+
+    For whoever holds a turn open and does not mind company: ``append(answer, expected=Since(v))``.
+    """
+
+    version: Version
+
+
+Expected: TypeAlias = Version | Since | int | None
+"""Where an append expects its session to be; an int is a head, None is anywhere."""
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):

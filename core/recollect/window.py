@@ -20,8 +20,8 @@ import msgspec
 
 from recollect.errors import Misconfigured
 from recollect.message import Message, ToolCall, ToolResult
-from recollect.tokens import TokenCounter
-from recollect.version import Version
+from recollect.tokens import ESTIMATE, CountTokens, TokenCounter
+from recollect.version import NOTHING, Version
 
 LOOKBACK: Final = 1_000
 """How many messages beyond the limits are read to find where a turn or a tool call began."""
@@ -45,7 +45,29 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(Sequence[Message]):
-    """Messages to show a model, and what was noticed about them. Reads like a list."""
+    """Messages to show a model, and what was noticed about them. Reads like a list.
+
+    In the order of the session, but for this: the messages of a turn stand together
+    (``together``), and with ``repair`` each result stands behind its call.
+    """
+
+    @classmethod
+    def of(
+        cls,
+        conversation: Sequence[Message],
+        /,
+        *,
+        messages: int | None = None,
+        turns: int | None = None,
+        tokens: int | None = None,
+        repair: bool = False,
+        token_counter: CountTokens | None = None,
+    ) -> Window:
+        """What ``Session.window`` would show of a conversation that is held in hand."""
+        limits = Limits(messages=messages, turns=turns, tokens=tokens)
+        cutter = Cutter(limits, ESTIMATE, token_counter)
+        cutter.start(NOTHING, conversation, conversation[:1], complete=True)
+        return cutter.window(repair)
 
     def __init__(
         self,
@@ -125,12 +147,33 @@ def _answers(message: Message) -> Iterator[str | None]:
             yield block.tool_call_id
 
 
+def together(messages: Sequence[Message]) -> list[Message]:
+    """The same messages, those of a turn behind the message that opened it.
+
+    Two agents at once on one session append in between each other. Who says in
+    ``metadata["turn"]`` the id of the message that a message answers is not torn by that.
+    """
+    if not any("turn" in message.metadata for message in messages):
+        return list(messages)
+    turns: dict[object, list[Message]] = {}
+    for i, message in enumerate(messages):
+        turn = message.metadata.get("turn")
+        if not isinstance(turn, str):
+            turn = message.id if message.opens_turn and message.id is not None else i
+        turns.setdefault(turn, []).append(message)
+    return [message for turn in turns.values() for message in turn]
+
+
 class Cutter:
     """Decides where a window begins, asking for older messages until it knows."""
 
-    def __init__(self, limits: Limits, counter: TokenCounter) -> None:
+    def __init__(
+        self, limits: Limits, counter: TokenCounter, given: CountTokens | None = None
+    ) -> None:
         self._limits = limits
-        self._counter = counter
+        self._counter = counter if given is None else TokenCounter("token_counter", given)
+        self._counts: dict[int, int] | None = None if given is None else {}
+        """By another counter than the store's: each message once, since it may be a slow one."""
 
     def start(
         self,
@@ -142,7 +185,7 @@ class Cutter:
         """Begin with the newest messages and the session's first one."""
         self._version = version
         self._complete = complete
-        self._body = list(newest)
+        self._brought = list(newest)
         self._opening = [m for m in opening[:1] if m.role == "system" and not m.tool_calls]
         self._settle()
 
@@ -153,15 +196,15 @@ class Cutter:
 
     def add_older(self, messages: Sequence[Message], reached_start: bool) -> None:
         """Take the messages just before the oldest so far."""
-        self._body[:0] = messages
+        self._brought[:0] = messages
         self._complete = self._complete or reached_start
         self._settle()
 
     def wanted(self) -> int:
         """How many older messages are needed to decide; 0 when none are."""
-        if self._complete or not self._body:
+        if self._complete or not self._brought:
             return 0
-        page = max(_PAGE, len(self._body))  # doubling: each message is looked at few times
+        page = max(_PAGE, len(self._brought))  # doubling: each message is looked at few times
         if self._reach == 0:
             return page  # everything so far fits: there may be room for more
         if self._reach < LOOKBACK and self._undecided():
@@ -188,10 +231,12 @@ class Cutter:
 
     def _settle(self) -> None:
         """What is known about the messages so far: pairs, and how far back the limits reach."""
-        self._first_seq = self._body[0].seq or 0 if self._body else 0
-        if self._opening and self._body and self._body[0].seq == self._opening[0].seq:
-            del self._body[0]  # it is kept apart, since it stays whatever is cut
+        brought = self._brought
+        self._first_seq = brought[0].seq or 0 if brought else 0
+        if self._opening and brought and brought[0].seq == self._opening[0].seq:
+            brought = brought[1:]  # it is kept apart, since it stays whatever is cut
             self._complete = True
+        self._body = together(brought)
         self._pairs = pair(self._body)
         # No window may begin in (call, result], nor where a turn's question is unknown.
         edges = [0] * (len(self._body) + 1)
@@ -281,28 +326,41 @@ class Cutter:
 
     def _tokens(self, message: Message) -> int:
         # None where another counter counted: stored counts are trusted under one name only.
-        return self._counter(message) if message.tokens is None else message.tokens
+        if self._counts is None:
+            return self._counter(message) if message.tokens is None else message.tokens
+        if (count := self._counts.get(id(message))) is None:
+            count = self._counts[id(message)] = self._counter(message)
+        return count
 
 
 def _repaired(messages: Sequence[Message], pairs: _Pairs) -> list[Message]:
-    """A copy in which every call has a result and every result a call."""
+    """A copy in which every call has its results right behind it, and every result a call."""
+    called_by = {result: call for call, result in sorted(pairs.matched)}  # the last that it answers
+    results: defaultdict[int, list[int]] = defaultdict(list)
+    for result, call in sorted(called_by.items()):
+        results[call].append(result)
     missing: defaultdict[int, list[ToolCall]] = defaultdict(list)
-    last_result = {call: result for call, result in sorted(pairs.matched)}
-    for i, call in pairs.dangling:
-        missing[last_result.get(i, i)].append(call)
-    orphans = set(pairs.orphans)
+    for i, call_without in pairs.dangling:
+        missing[i].append(call_without)
     repaired: list[Message] = []
-    for i, message in enumerate(messages):
-        if i not in orphans:
-            repaired.append(message)
-        repaired.extend(
-            Message(
-                "tool",
-                NO_RESULT,
-                name=call.name,
-                tool_call_id=call.id,
-                metadata={"recollect": "repaired"},
-            )
-            for call in missing[i]
-        )
+    answers = {*called_by, *pairs.orphans}
+    todo: list[int | Message] = [i for i in reversed(range(len(messages))) if i not in answers]
+    while todo:
+        match todo.pop():
+            case Message() as made_up:
+                repaired.append(made_up)
+            case i:
+                repaired.append(messages[i])
+                todo.extend(map(_no_result, reversed(missing[i])))
+                todo.extend(reversed(results[i]))
     return repaired
+
+
+def _no_result(call: ToolCall) -> Message:
+    return Message(
+        "tool",
+        NO_RESULT,
+        name=call.name,
+        tool_call_id=call.id,
+        metadata={"recollect": "repaired"},
+    )

@@ -10,7 +10,7 @@ from recollect.ledger.sessions import growth
 from recollect.ledger.transaction import Transaction
 from recollect.rows import LAST_SEQ, Entry, Row, Seen, SessionRow, place
 from recollect.scope import SessionName
-from recollect.version import Version
+from recollect.version import Expected, Since, Version
 
 _INSERT: Final = """
     INSERT INTO {tail} (place, created, token, born, tokens, counter, opens_turn, frame, id)"""
@@ -32,6 +32,7 @@ _ADVANCE_AT_ONCE: Final = """
         WHERE identity = :identity
             AND (CAST(:expected_epoch AS BIGINT) IS NULL OR epoch = :expected_epoch)
             AND (CAST(:expected_head AS BIGINT) IS NULL OR head = :expected_head)
+            AND (CAST(:not_cut_since AS BIGINT) IS NULL OR cut_epoch <= :not_cut_since)
             AND (fenced IS NULL OR fenced <> :token)
         RETURNING id, epoch, head
     )"""
@@ -130,7 +131,7 @@ def append_at_once(
     name: SessionName,
     entries: Sequence[Entry],
     token: int,
-    expected: Version | int | None,
+    expected: Expected,
     now: int,
 ) -> Seen | None:
     """PostgreSQL: lock, check, move the head and write, in one statement.
@@ -141,10 +142,18 @@ def append_at_once(
         "identity": name.identity,
         "token": token,
         "counter": txn.facts.counter,
-        "expected_epoch": expected.epoch if isinstance(expected, Version) else None,
-        "expected_head": expected.head if isinstance(expected, Version) else expected,
+        "expected_epoch": None,
+        "expected_head": None,
+        "not_cut_since": None,
         **growth(entries, now),
     }
+    match expected:
+        case Version():
+            values.update(expected_epoch=expected.epoch, expected_head=expected.head)
+        case Since(version):
+            values.update(not_cut_since=version.epoch)
+        case _:
+            values.update(expected_head=expected)
     if len(entries) == 1:
         entry = entries[0]
         values.update(

@@ -15,7 +15,7 @@ from recollect.protocol.batch import Batch, Stored, new_token
 from recollect.protocol.mark import Marking
 from recollect.rows import Row
 from recollect.scope import SessionName
-from recollect.version import Version
+from recollect.version import Expected, Since, Version
 
 log = logging.getLogger("recollect")
 
@@ -24,7 +24,7 @@ class Appending(Marking):
     """The flow that adds messages."""
 
     def append(
-        self, name: SessionName, given: Appendable, expected: Version | int | None
+        self, name: SessionName, given: Appendable, expected: Expected
     ) -> Flow[list[Message]]:
         """Make messages durable, all or none, and give them back as stored."""
         expected = _checked(expected)
@@ -33,8 +33,11 @@ class Appending(Marking):
         if not entries:
             return []
         known_epoch = self._epochs.get(name.identity, 0)
-        if isinstance(expected, Version):
-            known_epoch = max(known_epoch, expected.epoch)
+        match expected:
+            case Version(epoch, _) | Since(Version(epoch, _)):
+                known_epoch = max(known_epoch, epoch)
+            case _:
+                pass
         batch = Batch(name, entries, new_token(), expected, known_epoch, at)
         try:
             stored = yield from self._committed(name, batch.commit, _told)
@@ -73,16 +76,18 @@ def _told(stored: Stored) -> tuple[Version, list[Row]] | None:
     return (Version(rows[-1].born, rows[-1].seq), rows) if rows else None
 
 
-def _checked(expected: object) -> Version | int | None:
+def _checked(expected: object) -> Expected:
     match expected:
-        case None | Version():
+        case None | Version() | Since(Version()):
             return expected
         case (int(epoch), int(head)) if isinstance(expected, tuple):
             return Version(whole_number("expected", epoch), whole_number("expected", head))
         case int() if not isinstance(expected, bool):
             return whole_number("expected", expected)
         case _:
-            raise Misconfigured(f"expected has to be a Version or a head, not {expected!r}.")
+            raise Misconfigured(
+                f"expected has to be a Version, Since(a version) or a head, not {expected!r}."
+            )
 
 
 def _told_again(stored: Stored) -> tuple[Version, list[Row]] | None:

@@ -13,7 +13,7 @@ from recollect.ledger import sessions
 from recollect.ledger.faults import id_is_taken
 from recollect.rows import Entry, Row, SessionRow
 from recollect.scope import SessionName
-from recollect.version import Version
+from recollect.version import Expected, Since, Version
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
     entries: list[Entry]
     token: int
     """Random: what an append whose answer was lost is found again by."""
-    expected: Version | int | None
+    expected: Expected
     known_epoch: int
     """The session was in this epoch, or a later one, before this append began."""
     at: int
@@ -185,13 +185,16 @@ class Batch(NamedTuple):
                 return
             case Version() if expected == version:
                 return
-            case Version() if session.cut_epoch > expected.epoch:
+            case Version(epoch, _) | Since(Version(epoch, _)) if session.cut_epoch > epoch:
+                looked = expected.version if isinstance(expected, Since) else expected
                 raise Cleared(
                     f"Session {self.name} was cleared or rewound since version "
-                    f"{tuple(expected)}; it is at {tuple(version)}. Nothing was appended.",
+                    f"{tuple(looked)}; it is at {tuple(version)}. Nothing was appended.",
                     version,
                 )
-            case int() if not isinstance(expected, Version) and expected == session.head:
+            case Since():
+                return
+            case int() if expected == session.head:
                 return
         raise Conflict(
             f"Session {self.name} is at {tuple(version)} and {expected!r} was expected. Nothing "

@@ -23,6 +23,7 @@ from recollect.window import Cutter, Limits, Window
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
+    from recollect.tokens import CountTokens
 
 log = logging.getLogger("recollect")
 
@@ -72,9 +73,11 @@ class Reading(Flows):
             )
         return version or seen.version, self._built.messages(seen, seen.rows)
 
-    def window(self, name: SessionName, limits: Limits, repair: bool) -> Flow[Window]:
+    def window(
+        self, name: SessionName, limits: Limits, repair: bool, given: CountTokens | None = None
+    ) -> Flow[Window]:
         """The newest messages that fit, cut where nothing that belongs together is torn."""
-        cutter = Cutter(limits, self._counter)
+        cutter = Cutter(limits, self._counter, given)
         for _ in range(_MOST_RESTARTS):
             near = yield from self._near(name)
             first = near if near.complete else (yield from self._cold(name, limit=1))

@@ -32,6 +32,7 @@ from recollect import (
     Message,
     Misconfigured,
     Opaque,
+    Since,
     Store,
     Text,
     ToolCall,
@@ -330,6 +331,24 @@ class StoreContract:
             chat.append(read)
         assert chat.messages() == []
         chat.append([*read, ("user", "new")], expected=chat.version())
+        assert texts(chat.messages()) == ["new"]
+
+    def test_since_minds_a_clear_and_nothing_else(self, chat: Any) -> None:
+        chat.append(("user", "a"))
+        version, read = chat.version(), chat.messages()
+        chat.append(("user", "somebody else's"))
+        chat.edit(1, ("user", "b"))
+        chat.append(("user", "mine"), expected=Since(version))
+        assert texts(chat.messages()) == ["b", "somebody else's", "mine"]
+        chat.rewind(1)
+        with pytest.raises(Cleared) as caught:
+            chat.append(("user", "late"), expected=Since(version))
+        assert caught.value.version == chat.version()
+        assert chat.append(chat.messages(), expected=Since(version)) == chat.messages()
+        chat.clear()
+        assert chat.append(read, expected=Since(version)) == []
+        assert chat.messages() == []
+        chat.append(("user", "new"), expected=Since(chat.version()))
         assert texts(chat.messages()) == ["new"]
 
     def test_an_edit_is_a_conflict_and_not_a_clear(self, chat: Any) -> None:
