@@ -246,7 +246,7 @@ class FakeRedis:
         any_alive = any(at > self.now for at in entry.marks.values())
         # A hit needs data, no mark at all, dead or alive, and a recent check.
         marked = any_alive if not self._on("look: no hit under a dead mark") else entry.marks
-        recent = self.now - entry.checked < revalidate or not self._on("look: revalidate")
+        recent = 0 <= self.now - entry.checked < revalidate or not self._on("look: revalidate")
         hit = entry.epoch >= 0 and not marked and recent
         # A lease is given only if no mark is alive.
         free = not any_alive or not self._on("look: no lease under a live mark")

@@ -706,21 +706,6 @@ def test_borrowed_clients_are_not_closed(opened: Opened, redis_server: RedisServ
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("decoding", [True, False])
-def test_a_client_that_decodes_is_slower_and_not_wrong(
-    opened: Opened, redis_server: RedisServer, decoding: bool
-) -> None:
-    with redis_py.Redis.from_url(
-        redis_server.url, socket_timeout=5, decode_responses=decoding
-    ) as client:
-        store = opened(client)
-        turn_by_hand(store)
-        everything_works(store.session("k"))
-        store.session("k").append(("user", "x"))
-        for _ in range(4):
-            assert len(store.session("k").tail(5)) == 1
-
-
 @pytest.mark.parametrize("what", ["scheme", "sync call"])
 def test_a_cache_that_cannot_work_is_said_to_be(opened: Opened, what: str) -> None:
     if what == "scheme":

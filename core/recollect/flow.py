@@ -23,10 +23,12 @@ T = TypeVar("T")
 class Hot(Generic[T]):
     """One round trip to the cache; the same call suits every kind of cache client."""
 
-    __slots__ = __match_args__ = ("call",)
+    __slots__ = __match_args__ = ("call", "after_commit")
 
-    def __init__(self, call: Callable[[Any], Any]) -> None:
+    def __init__(self, call: Callable[[Any], Any], after_commit: bool = False) -> None:
         self.call = call
+        self.after_commit = after_commit
+        """The write it tells of has happened: the database is not asked for anything first."""
 
 
 class Cold(Generic[T]):

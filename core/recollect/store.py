@@ -83,12 +83,12 @@ class Store:
         _check_choice("durability", durability, ("full", "normal"))
         _check_choice("compression", compression, ("zstd", "none"))
         _check_choice("consistency", consistency, ("cached", "strict"))
-        _check_number("tail", tail, 1)
-        _check_number("pool_size", pool_size, 1)
-        if not isinstance(timeout, int | float) or not 0.01 <= timeout < 86_400:
-            raise Misconfigured(f"timeout has to be seconds, 0.01 at the least, not {timeout!r}.")
-        if not 0 <= compare <= 1:
-            raise Misconfigured(f"compare has to be a share from 0 to 1, not {compare!r}.")
+        _check_number("tail", tail, 1, 10_000)
+        _check_number("pool_size", pool_size, 1, 10_000)
+        _check_range("timeout", timeout, "seconds", 0.01, 86_400)
+        _check_range("ttl", ttl, "seconds", 0.01, 10 * 365 * 86_400)
+        _check_range("revalidate", revalidate, "seconds", 0, 10 * 365 * 86_400)
+        _check_range("compare", compare, "a share", 0, 1)
         if schema is not None:
             _check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
         counter = named_counter(token_counter)
@@ -204,13 +204,13 @@ class Store:
 
     def close(self) -> None:
         """Close what is the store's own; what you lent it is left as it was."""
+        self._ledger.close()  # first: what is being committed still has to be published
         self._hot.close()
-        self._ledger.close()
 
     async def aclose(self) -> None:
         """Like ``close``, without holding up the loop while work in progress ends."""
+        await self._ledger.aclose()  # first: what is being committed still has to be published
         await self._hot.aclose()
-        await self._ledger.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -271,8 +271,8 @@ class Store:
 
     def _perform(self, step: Step) -> Any:
         match step:
-            case Hot(call):
-                if self._hot.marks:
+            case Hot(call, after_commit):
+                if self._hot.marks and not after_commit:
                     self._ledger.keep_up(self._notice)  # whose keys they are stands there
                 return self._hot.exchange(call(self._hot))
             case Cold(work, writes):
@@ -282,8 +282,8 @@ class Store:
 
     async def _aperform(self, step: Step) -> Any:
         match step:
-            case Hot(call):
-                if self._hot.marks:
+            case Hot(call, after_commit):
+                if self._hot.marks and not after_commit:
                     await self._ledger.akeep_up(self._notice)
                 return await self._hot.aexchange(call(self._hot))
             case Cold(work, writes):
@@ -364,6 +364,13 @@ def _check_text(what: str, given: object, longest: int) -> None:
         raise Misconfigured(f"{what} has more than {longest} bytes.")
 
 
-def _check_number(what: str, given: object, least: int) -> None:
-    if not isinstance(given, int) or isinstance(given, bool) or given < least:
-        raise Misconfigured(f"{what} has to be a whole number from {least} up, not {given!r}.")
+def _check_number(what: str, given: object, least: int, most: int) -> None:
+    if not isinstance(given, int) or isinstance(given, bool) or not least <= given <= most:
+        raise Misconfigured(
+            f"{what} has to be a whole number from {least} to {most:,}, not {given!r}."
+        )
+
+
+def _check_range(what: str, given: object, unit: str, least: float, most: float) -> None:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given <= most:
+        raise Misconfigured(f"{what} has to be {unit} from {least:g} to {most:,}, not {given!r}.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from collections.abc import AsyncGenerator
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from recollect.errors import Misconfigured
 
@@ -26,6 +27,7 @@ except ImportError as fault:
 
 __all__ = ["Clients", "NoScriptError"]
 
+_PLACE: Final = re.compile(r"([\w.\-%]*|\[[\da-fA-F:.%]+\])(?::(\d{1,5}))?")
 _SCHEMES: Final = {
     "redis": "redis",
     "rediss": "rediss",
@@ -44,8 +46,8 @@ class Clients:
         self._lent: dict[str, Any] = {}
         match given:
             case str():
+                self.shown = _checked(given)
                 self._url = given
-                self.shown = _shown(given)
             case (one, other):
                 self._lend(one)
                 self._lend(other)
@@ -53,6 +55,7 @@ class Clients:
             case _:
                 self._lend(given)
                 self.shown = "the client you passed"
+        self._closed = False
         self._start()
 
     def forget(self) -> None:
@@ -70,6 +73,7 @@ class Clients:
         """The client for threads."""
         if "sync" in self._lent:
             return self._lent["sync"]
+        self._refuse_if_closed()
         if self._sync is None:
             if self._url is None:
                 raise Misconfigured(
@@ -83,6 +87,7 @@ class Clients:
         """The client for the running loop, closed by itself when the loop ends."""
         if "async" in self._lent:
             return self._lent["async"]
+        self._refuse_if_closed()
         loop = asyncio.get_running_loop()
         kept = self._loops.get(loop)
         if kept is None:
@@ -104,7 +109,8 @@ class Clients:
         return isinstance(fault, ResponseError | Misconfigured)
 
     def close(self) -> None:
-        """Close the client for threads."""
+        """Close the client for threads; none is made again."""
+        self._closed = True
         if self._sync is not None:
             self._sync.close()
             for sentinel in _sentinels(self._sync):
@@ -118,11 +124,21 @@ class Clients:
         if kept is not None:
             await kept[1].aclose()
 
+    def _refuse_if_closed(self) -> None:
+        if self._closed:  # a socket that was opened now would be closed by nobody
+            raise ConnectionError("the store was closed")
+
     def _lend(self, client: Any) -> None:
         is_async = isinstance(client, redis.asyncio.Redis | AsyncRedisCluster)
         if not is_async and not isinstance(client, redis.Redis | RedisCluster):
             raise Misconfigured(
                 f"cache= takes a redis:// URL or clients of redis-py, not {type(client).__name__}."
+            )
+        settings = client.get_connection_kwargs()
+        if settings.get("decode_responses"):
+            raise Misconfigured(
+                "cache= was given a client with decode_responses=True, and messages are bytes. "
+                "Make one without it, or pass a URL."
             )
         self._lent["async" if is_async else "sync"] = client
 
@@ -145,29 +161,23 @@ class Clients:
                 return cls.from_url(f"{_SCHEMES[plain]}://{rest}", **settings)
             case [plain, "sentinel"] if plain in ("redis", "valkey"):
                 return self._behind_sentinels(rest, settings, asynchronous)
-        raise Misconfigured(
-            f"cache={self.shown!r} has a scheme that is not known. Known: "
-            f"{', '.join(f'{s}://' for s in _SCHEMES)}, redis+cluster://, redis+sentinel://."
-        )
+        raise AssertionError(f"{scheme} was checked")
 
     def _behind_sentinels(self, rest: str, settings: dict[str, Any], asynchronous: bool) -> Any:
         """``redis+sentinel://user:password@host:26379,other:26379/service/0``"""
         parts = urlsplit(f"redis://{rest}")
         service, _, database = parts.path.strip("/").partition("/")
-        if not service:
-            raise Misconfigured(
-                f"cache={self.shown!r} does not name a service: redis+sentinel://host:26379/name."
-            )
-        hosts = []
-        for place in parts.netloc.rpartition("@")[2].split(","):
-            host, _, port = place.partition(":")
-            hosts.append((host, int(port or 26379)))
+        hosts = [
+            (found[1].strip("[]"), int(found[2] or 26379))
+            for place in parts.netloc.rpartition("@")[2].split(",")
+            if (found := _PLACE.fullmatch(place))
+        ]
         sentinel = (AsyncSentinel if asynchronous else Sentinel)(hosts, sentinel_kwargs=settings)
         return sentinel.master_for(
             service,
             db=int(database or 0),
-            username=parts.username,
-            password=parts.password,
+            username=parts.username and unquote(parts.username),
+            password=parts.password and unquote(parts.password),
             **settings,
         )
 
@@ -190,13 +200,35 @@ def _sentinels(client: Any) -> list[Any]:
     return [] if manager is None else list(manager.sentinels)
 
 
-def _shown(url: str) -> str:
-    """A URL without its password."""
-    head, at, tail = url.rpartition("@")
-    if not at:
-        return url
-    scheme, slashes, who = head.partition("://")
-    return f"{scheme}{slashes}{who.partition(':')[0]}:***@{tail}"
+def _checked(url: str) -> str:
+    """A URL as it may be shown: nothing of what may be a password, also where it cannot be read.
+
+    Redis-py would read it at the first call and quote what it does not understand.
+    """
+    scheme, slashes, _ = url.partition("://")
+    kind, _, way = scheme.partition("+")
+    if not slashes or kind not in _SCHEMES or way not in ("", "cluster", "sentinel"):
+        raise Misconfigured(
+            f"cache= has to begin with a scheme that is known: "
+            f"{', '.join(f'{s}://' for s in _SCHEMES)}, redis+cluster://, redis+sentinel://."
+        )
+    parts = urlsplit(url)
+    who, at, places = parts.netloc.rpartition("@")
+    sane = "@" not in f"{parts.path}{parts.query}{parts.fragment}" and not parts.fragment
+    if not sane or (kind != "unix" and not all(map(_PLACE.fullmatch, places.split(",")))):
+        raise Misconfigured(
+            f"cache={scheme}://… has a host, a port or a path that cannot be read. Percent-encode "
+            f"what is special in a password: / as %2F, @ as %40, # as %23."
+        )
+    if way == "sentinel" and not parts.path.strip("/"):
+        raise Misconfigured(
+            f"cache={scheme}://… does not name a service: redis+sentinel://host:26379/name."
+        )
+    for name, _ in parse_qsl(parts.query):
+        if name in ("socket_timeout", "socket_connect_timeout", "decode_responses"):
+            raise Misconfigured(f"cache= sets {name} in its address, which is Recollect's to set.")
+    user = f"{who.partition(':')[0]}:***@" if at else ""
+    return f"{scheme}://{user}{places}{parts.path}"
 
 
 _of_our_parents: list[dict[str, Any]] = []

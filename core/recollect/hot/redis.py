@@ -6,10 +6,14 @@ protocol's. Here is the rest: keys, rows as bytes, what to do when Redis does no
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -32,7 +36,15 @@ CALL_TIMEOUT: Final = 0.25
 LARGEST_ROW: Final = 32 * 1024
 """A longer message is left out of the entry, a stub in its place: Redis is not for megabytes."""
 MOST_MISSED: Final = 10_000
+_MOST_OWED: Final = 64
+SLOWEST: Final = 1.0
+"""A timeout is for each wait for bytes. A call that takes longer than this in all, byte by byte,
+is as good as none: a mark would be too old by then for its commit to begin."""
 _JITTER: Final = 0.1
+_LONGEST_WHY: Final = 300
+_MOST_WARNED: Final = 16
+
+log = logging.getLogger("recollect")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Row).decode
@@ -82,6 +94,8 @@ class RedisCache(Cache):
         self._strict = strict
         self._tails = Tails(messages)
         self._missed: OrderedDict[bytes, object] = OrderedDict()
+        self._warned: set[str] = set()
+        self._clock = time.monotonic
 
     def forget(self) -> None:
         """In a child after fork: clients and locks of its own."""
@@ -200,38 +214,39 @@ class RedisCache(Cache):
         if not isinstance(answer, Request):
             return answer
         self._may_try(answer)
+        began = self._clock()
         try:
             client = self._clients.sync()
-            for identity, note in self._owed():
+            for identity, note in self._owed(answer.identity):
                 drop = _drop(identity)
                 _say(client, drop, self._key(drop))
                 self._paid(identity, note)
-            understood = answer.understand(_say(client, answer, self._key(answer)))
+            said = _say(client, answer, self._key(answer))
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
             raise self._failed(fault, answer) from fault
-        self.breaker.succeeded()
-        return understood
+        return self._understood(answer, said, self._clock() - began)
 
     async def aexchange(self, answer: Any) -> Any:
         """Like ``exchange``, on the running loop."""
         if not isinstance(answer, Request):
             return answer
         self._may_try(answer)
+        began = self._clock()
         try:
             client = await self._clients.asynchronous()
-            for identity, note in self._owed():
-                drop = _drop(identity)
-                await _asay(client, drop, self._key(drop))
-                self._paid(identity, note)
-            understood = answer.understand(await _asay(client, answer, self._key(answer)))
+            async with asyncio.timeout(SLOWEST):
+                for identity, note in self._owed(answer.identity):
+                    drop = _drop(identity)
+                    await _asay(client, drop, self._key(drop))
+                    self._paid(identity, note)
+                said = await _asay(client, answer, self._key(answer))
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
             raise self._failed(fault, answer) from fault
-        self.breaker.succeeded()
-        return understood
+        return self._understood(answer, said, self._clock() - began)
 
     @property
     def left_alone(self) -> bool:
@@ -249,11 +264,18 @@ class RedisCache(Cache):
     def _may_try(self, request: Request) -> None:
         if request.script.name != "ping" and not self.breaker.allows():
             self.counters.degraded_reads += request.script.name == "look"
-            raise CacheUnavailable("it failed a moment ago")
+            raise CacheUnavailable("It failed a moment ago.")
 
-    def _owed(self) -> list[tuple[bytes, object]]:
-        """What has to be said first: drop the entries of sessions written while cut off."""
-        return list(self._missed.items()) if self._missed else []
+    def _owed(self, identity: bytes) -> list[tuple[bytes, object]]:
+        """What has to be said first: drop the entries of sessions written while cut off.
+
+        The one that is asked for, and some more: 10,000 of them took 1.9 s.
+        """
+        if not self._missed:
+            return []
+        missed = self._missed.copy()
+        own = missed.pop(identity, None)
+        return [*([(identity, own)] if own else []), *islice(missed.items(), _MOST_OWED)]
 
     def _paid(self, identity: bytes, note: object) -> None:
         # Only now: whoever asks meanwhile drops it first, and a task that is cancelled in
@@ -263,9 +285,30 @@ class RedisCache(Cache):
 
     def _failed(self, fault: Exception, request: Request) -> CacheUnavailable:
         self.counters.degraded_reads += request.script.name == "look"
-        if not self._clients.answered(fault):
-            self.breaker.failed(f"{type(fault).__name__}: {fault}")
-        return CacheUnavailable(str(fault))
+        why = f"{type(fault).__name__}: {fault}"[:_LONGEST_WHY]
+        if self._clients.answered(fault):
+            self._warn_once(why)
+            return CacheUnavailable(f"It refuses ({why}).")
+        self.breaker.failed(why)
+        return CacheUnavailable(f"It does not answer ({why}).")
+
+    def _understood(self, request: Request, said: Any, took: float) -> Any:
+        """The answer in our words; what is no answer of our scripts is as good as none."""
+        try:
+            understood = request.understand(said)
+        except Exception as fault:  # whatever it said, the database goes on
+            raise self._failed(fault, request) from fault
+        if took > SLOWEST:
+            self.breaker.failed(f"a call took {took:.1f} s")
+        else:
+            self.breaker.succeeded()
+            self._warned.clear()
+        return understood
+
+    def _warn_once(self, why: str) -> None:
+        if why not in self._warned and len(self._warned) < _MOST_WARNED:
+            self._warned.add(why)
+            log.warning("the cache answers, and is of no use, reads go to the database: %s", why)
 
     def _key(self, request: Request) -> str:
         return f"recollect:{self._namespace()}:{request.identity.hex()}"

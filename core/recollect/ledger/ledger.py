@@ -55,6 +55,7 @@ class Ledger(ABC):
         self._engine: Any = self._given_engine
         self._lock = threading.Lock()
         self._threads_lock = threading.Lock()
+        self._cache_id_lock = threading.Lock()
         self._facts: Facts | None = None
         self._asked = 0.0
         self._threads: ThreadPoolExecutor | None = None
@@ -121,25 +122,30 @@ class Ledger(ABC):
         if self._knows_since() <= within:
             return
         self._asked = time.monotonic()  # first: the others go on with what is known
-        with suppress(Unavailable):  # who needs the database more than this is told by it
-            found = self._read(migrations.cache_id)
-            if self._facts is not None and found != self._facts.cache_id:
-                self._facts = replace(self._facts, cache_id=found)
+        if self._cache_id_lock.acquire(blocking=False):
+            try:
+                with suppress(Unavailable):  # who needs the database more is told so by it
+                    self._learn_cache_id(self._read(migrations.cache_id))
+            finally:
+                self._cache_id_lock.release()
 
     async def akeep_up(self, within: float) -> None:
         """Like ``keep_up``, in a thread of our own."""
         if self._facts is None or self._closed or self._knows_since() > within:
             await self._hop(self.keep_up, within)
 
+    def _learn_cache_id(self, found: str) -> None:
+        if self._facts is not None:
+            self._facts = replace(self._facts, cache_id=found)
+
     def _knows_since(self) -> float:
         return time.monotonic() - self._asked
 
     def invalidate(self) -> None:
         """Give the store's cache entries another name, so that none of the old is ever found."""
-        self.write(migrations.change_cache_id)
-        with self._lock:
-            self._facts = None
         self.open()
+        with self._cache_id_lock:  # what keep_up has read meanwhile is not put back
+            self._learn_cache_id(self.write(migrations.change_cache_id))
 
     async def ainvalidate(self) -> None:
         """Like ``invalidate``."""

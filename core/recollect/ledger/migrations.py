@@ -172,11 +172,11 @@ def cache_id(txn: Transaction) -> str:
     return bytes(found[0]).hex()
 
 
-def change_cache_id(txn: Transaction) -> None:
+def change_cache_id(txn: Transaction) -> str:
     """From now on every cache entry of this store is another's."""
-    txn.run(
-        "UPDATE {meta} SET value = :id WHERE name = 'cache_id'", {"id": secrets.token_bytes(16)}
-    )
+    new = secrets.token_bytes(16)
+    txn.run("UPDATE {meta} SET value = :id WHERE name = 'cache_id'", {"id": new})
+    return new.hex()
 
 
 def _schema_exists(txn: Transaction, schema: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from recollect.errors import RecollectError
+from recollect.errors import Misconfigured, RecollectError
 from recollect.flow import Cold, Flow, Hot, do
 from recollect.health import TierHealth
 from recollect.hot import CacheUnavailable
@@ -32,6 +32,8 @@ class Checking(Flows):
         began = time.perf_counter()
         try:
             yield from do(Hot[Any](lambda hot: hot.ping()))
+        except Misconfigured as fault:
+            return TierHealth(ok=False, where=where, milliseconds=None, problem=str(fault))
         except RecollectError:
             problem = "It was not asked: the database knows its keys, and does not answer."
             return TierHealth(ok=False, where=where, milliseconds=None, problem=problem)
@@ -40,8 +42,8 @@ class Checking(Flows):
                 ok=False,
                 where=where,
                 milliseconds=None,
-                problem=f"It does not answer: {fault}. Reads go to the database meanwhile, and "
-                f"nothing is lost. Check that Redis runs, its address, and its memory.",
+                problem=f"{fault} Reads go to the database meanwhile, and nothing is lost. Check "
+                f"that Redis runs, its address, its memory, and what this user may do there.",
             )
         return TierHealth(ok=True, where=where, milliseconds=_since(began))
 

@@ -59,7 +59,7 @@ class Marking(Flows):
                 if not fault.outcome_unknown:
                     yield from self._told_cache(name, token, None)
                 elif token is None:  # no mark stands for what may have been committed
-                    yield from do(Hot(lambda hot: hot.missed(name.identity)))
+                    yield from do(Hot(lambda hot: hot.missed(name.identity), after_commit=True))
                 raise
             except Exception:  # the work refused: it was rolled back, and that is known
                 yield from self._told_cache(name, token, None)
@@ -90,7 +90,7 @@ class Marking(Flows):
         identity = name.identity
         if token is None:
             if change is not None:
-                yield from do(Hot(lambda hot: hot.missed(identity)))
+                yield from do(Hot(lambda hot: hot.missed(identity), after_commit=True))
             return
 
         def tell(hot: Any) -> Any:
@@ -99,10 +99,10 @@ class Marking(Flows):
             return hot.publish(identity, token, *change)
 
         try:
-            yield from do(Hot(tell))
-        except CacheUnavailable:
+            yield from do(Hot(tell, after_commit=True))
+        except Exception:  # whatever ails the cache: the write has happened
             if change is not None:
-                yield from do(Hot(lambda hot: hot.missed(identity)))
+                yield from do(Hot(lambda hot: hot.missed(identity), after_commit=True))
 
 
 def _timely(work: Work[T], since: float) -> Work[T]:

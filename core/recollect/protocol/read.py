@@ -78,8 +78,10 @@ class Reading(Flows):
     ) -> Flow[Window]:
         """The newest messages that fit, cut where nothing that belongs together is torn."""
         cutter = Cutter(limits, self._counter, given)
-        for _ in range(_MOST_RESTARTS):
-            near = yield from self._near(name)
+        near = yield from self._near(name)
+        for attempt in range(_MOST_RESTARTS):
+            if attempt:  # not out of the cache again: it may lag behind for a while
+                near = yield from do(Cold(partial(self._newer, name=name, held=None)))
             first = near if near.complete else (yield from self._cold(name, limit=1))
             if first.version.epoch != near.version.epoch:
                 continue

@@ -29,7 +29,8 @@ if entry.epoch >= 0 then
 end
 -- A reader with a shorter tail is sent less than there is.
 local all = #messages == redis.call('LLEN', key) - 1
-local hit = entry.epoch >= 0 and entry.marks == '' and now - entry.checked < revalidate
+local age = now - entry.checked -- below nothing after the clock was set back
+local hit = entry.epoch >= 0 and entry.marks == '' and age >= 0 and age < revalidate
 local lease = not hit and not any_alive(entry)
 return {
   hit and 1 or 0, lease and entry.generation or '', now, entry.session, entry.epoch,
