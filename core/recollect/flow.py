@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 class Hot(Generic[T]):
@@ -51,7 +52,7 @@ def do(step: Hot[T] | Cold[T]) -> Flow[T]:
     return answer
 
 
-def run(flow: Flow[T], perform: Callable[[Step], Any]) -> T:
+def run(flow: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
     """Drive a flow to its end in this thread."""
     try:
         step = next(flow)
@@ -69,7 +70,7 @@ def run(flow: Flow[T], perform: Callable[[Step], Any]) -> T:
         flow.close()
 
 
-async def arun(flow: Flow[T], perform: Callable[[Step], Awaitable[Any]]) -> T:
+async def arun(flow: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
     """Drive a flow to its end on the running loop. A cancellation ends it where it is."""
     try:
         step = next(flow)

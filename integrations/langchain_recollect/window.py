@@ -1,0 +1,56 @@
+"""How much of a conversation a model is shown, as LangChain's users say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from langchain_core.messages import BaseMessage
+
+from langchain_recollect.messages import to_langchain
+from recollect import Message, Misconfigured
+
+WindowLimits: TypeAlias = int | Mapping[str, int] | None
+"""At most so many messages; or a mapping of ``messages``, ``turns``, ``tokens``; or everything."""
+
+CountsTokens: TypeAlias = Callable[[list[BaseMessage]], int] | Any
+"""What ``trim_messages`` takes as well: a function of messages, or a chat model."""
+
+_LIMITS = ("messages", "turns", "tokens")
+
+
+def window_settings(window: WindowLimits, token_counter: CountsTokens | None) -> dict[str, Any]:
+    """What to pass to ``Session.window``, checked before any I/O."""
+    match window:
+        case None:
+            settings: dict[str, Any] = {}
+        case bool():
+            raise Misconfigured("window= is a number of messages or a mapping, not a bool.")
+        case int():
+            settings = {"messages": window}
+        case Mapping():
+            settings = dict(window)
+        case _:
+            raise Misconfigured(f"window= is a number of messages or a mapping, not {window!r}.")
+    for name, limit in settings.items():
+        if name not in _LIMITS:
+            raise Misconfigured(f"window= knows {', '.join(_LIMITS)}, and not {name!r}.")
+        if not isinstance(limit, int) or limit < 1:
+            raise Misconfigured(f"window={{{name!r}: …}} has to be a number from 1 up: {limit!r}.")
+    if token_counter is not None:
+        settings["token_counter"] = _counting(token_counter)
+    return settings
+
+
+def _counting(counter: CountsTokens) -> Callable[[Message], int]:
+    """A LangChain counter as one of a stored message."""
+    of_model = getattr(counter, "get_num_tokens_from_messages", None)
+    count: Callable[[list[BaseMessage]], int] = of_model or counter
+    if not callable(count):
+        raise Misconfigured("token_counter= is a function of messages or a chat model.")
+    return lambda message: count([to_langchain(message)])
+
+
+def in_langchain(messages: Iterable[Message]) -> list[BaseMessage]:
+    """Stored messages as LangChain has them."""
+    return [to_langchain(message) for message in messages]
