@@ -48,7 +48,8 @@ _ROLES: Final[dict[type[BaseMessage], str]] = {
     RemoveMessage: "remove",
 }
 _TYPES: Final = {role: cls for cls, role in _ROLES.items()}
-_CLASSES: Final = {cls.__name__: cls for cls in [*_ROLES, ChatMessage]}
+_KNOWN: Final[tuple[type[BaseMessage], ...]] = (*_ROLES, ChatMessage)
+_CLASSES: Final = {cls.__name__: cls for cls in _KNOWN}
 _CHAT: Final = "chat"
 
 
@@ -104,8 +105,7 @@ def _besides(message: BaseMessage) -> bool:
 
 def _base(message: BaseMessage) -> type[BaseMessage]:
     """The class of langchain-core that a message is one of: reading imports no other."""
-    known = _CLASSES.values()
-    return next((cls for cls in type(message).__mro__ if cls in known), HumanMessage)
+    return next((cls for cls in type(message).__mro__ if cls in _KNOWN), HumanMessage)
 
 
 def _made(message: BaseMessage, base: type[BaseMessage]) -> Message:
