@@ -5,8 +5,9 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import NoReturn
 
 import hypothesis
@@ -14,6 +15,7 @@ import psycopg
 import pytest
 import redis
 
+from recollect import Store
 from tests.servers.binaries import Binaries, External, Missing
 from tests.servers.postgres import (
     OwnPostgres,
@@ -152,3 +154,26 @@ def own_redis(redis_binaries: Binaries) -> Iterator[OwnRedis]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql with redis"])
+def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Opens a store, and the same one again: on a SQLite file, or on PostgreSQL with Redis."""
+    stores: list[Store] = []
+    if request.param == "sqlite":
+        url, cache = f"sqlite:///{tmp_path / 'store.db'}", None
+    else:
+        url = request.getfixturevalue("postgres_url")
+        cache = request.getfixturevalue("redis_server").url
+
+    def open_store() -> Store:
+        stores.append(
+            Store(url, cache=cache, durability="normal")
+            if cache is None
+            else Store(url, cache=cache)
+        )
+        return stores[-1]
+
+    yield open_store
+    for store in stores:
+        store.close()
