@@ -1,8 +1,8 @@
 """What the cache costs and saves, beside the least that Redis could do.
 
-    RECOLLECT_CACHE=redis://127.0.0.1:6379 RECOLLECT_URL=postgresql://… python bench/cache.py
+    .venv/bin/python bench/cache.py
 
-Without RECOLLECT_URL it uses a SQLite file, without RECOLLECT_CACHE a Redis it starts itself.
+RECOLLECT_URL and RECOLLECT_CACHE name other servers than a SQLite file and a Redis of its own.
 Every number is a median of repetitions that take turns. The garbage collector stays on.
 """
 
@@ -11,19 +11,21 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import socket
 import statistics
-import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from recollect import Session, Store
 from recollect.flow import Cold, Hot
+from recollect.hot.redis import RedisCache
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.servers.binaries import Missing
+from tests.servers.redis import OwnRedis, find_redis_binaries
 
 TEXT = (
     "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
@@ -48,7 +50,7 @@ class Counted:
     def during(self, work: Callable[[], object]) -> str:
         self.hot = self.cold = 0
         work()
-        return f"{self.hot} Redis round trips, {self.cold} SQL transactions"
+        return f"Redis round trips {self.hot}, SQL transactions {self.cold}"
 
 
 @contextlib.contextmanager
@@ -57,24 +59,11 @@ def some_redis() -> Iterator[str]:
     if url := os.environ.get("RECOLLECT_CACHE"):
         yield url
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-        server = subprocess.Popen([*command, "--dir", folder], stdout=subprocess.DEVNULL)
-        try:
-            client = redis.Redis(port=port)
-            while True:
-                with contextlib.suppress(redis.ConnectionError):
-                    if client.ping():
-                        break
-                time.sleep(0.01)
-            client.close()
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait()
+    found = find_redis_binaries()
+    if isinstance(found, Missing):
+        raise SystemExit(f"There is no Redis: {found.reason}. RECOLLECT_CACHE=redis://… names one.")
+    with contextlib.closing(OwnRedis(found)) as server:
+        yield server.url
 
 
 def medians(rounds: int, **works: Callable[[], object]) -> dict[str, float]:
@@ -117,17 +106,19 @@ def main() -> None:
             cached = store.session(key)
             print("Tail of 20, hot:", counted.during(lambda: cached.tail(20)))
             client = store._hot._clients.sync()  # type: ignore[attr-defined]
-            rows = client.lrange(_entry(client), 1, 20)
-            client.rpush("bench:rows", *rows)
+            hot = store._hot
+            assert isinstance(hot, RedisCache)
+            entry = hot._key(hot.look(chat.name.identity))
+            client.rpush(f"{entry}:bare", *client.lrange(entry, 1, 20))
             try:
                 found = medians(
                     rounds,
                     tail=lambda: chat.tail(20),
-                    lrange=lambda: client.lrange("bench:rows", 0, 19),
+                    lrange=lambda: client.lrange(f"{entry}:bare", 0, 19),
                     fresh=lambda: _as_new(store, chat),
                 )
             finally:
-                client.delete("bench:rows")
+                client.delete(f"{entry}:bare")
             ratio = found["tail"] / found["lrange"]
             print(f"  a reader that read before {micro(found['tail'])}", end="")
             print(f"   bare LRANGE of the same bytes {micro(found['lrange'])}   {ratio:.2f} times")
@@ -146,15 +137,14 @@ def main() -> None:
                 f"  both tiers {micro(found['both'])}   SQL alone {micro(found['sql'])}   "
                 f"difference {extra:.1f} PINGs of {micro(found['ping'])}"
             )
+            for name in (key, f"{key}-plain"):  # in a database that was named, leave nothing
+                store.session(name).clear()
+            client.delete(entry)
 
 
 def _as_new(store: Store, chat: Session) -> None:
     store._hot._tails.forget()  # type: ignore[attr-defined]
     chat.tail(20)
-
-
-def _entry(client: Any) -> Any:
-    return next(iter(client.scan_iter(match="recollect:*", count=1_000)))
 
 
 def micro(value: float) -> str:

@@ -74,7 +74,7 @@ def shown(seconds: float) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     rounds = parser.parse_args().rounds
     logging.getLogger("recollect").setLevel(logging.ERROR)  # that it is left alone is known here
     print(f"A call of Redis may take {CALL_TIMEOUT * 1000:g} ms.")
@@ -100,12 +100,12 @@ def main() -> None:
                     one, other = (statistics.median(c) for c in zip(*found, strict=True))
                     print(
                         f"  {kind + ', ' + how.__name__:28}{shown(one)} {extra(one - first)}"
-                        f"{shown(other)} {extra(other - later)}"
+                        f"{shown(other)} {extra(other - later)}".rstrip()
                     )
 
 
 def extra(seconds: float) -> str:
-    return f"{f'({seconds * 1000:+.1f})':11}"
+    return f"{f'({seconds * 1000 + 0.0:+.1f})':11}"
 
 
 if __name__ == "__main__":

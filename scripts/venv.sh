@@ -85,7 +85,7 @@ install() {
 
 case $want in
 core) requirement=. extras= ;;
-dev) requirement=.[dev] extras=' and what the tests need (a minute or so)' ;;
+dev) requirement=.[dev] extras=' and what the tests need' ;;
 *) complain "usage: scripts/venv.sh core|dev" ;;
 esac
 
@@ -96,7 +96,7 @@ if is_new_enough .venv/bin/python && [ -f .venv/pyvenv.cfg ]; then
 fi
 
 is_usable || make_venv
-echo "Installing Recollect$extras into .venv"
+echo "Installing Recollect$extras into .venv (a minute or so)"
 rm -f ".venv/.$want"
 install --editable "$requirement"
 echo "$here" >".venv/.$want"

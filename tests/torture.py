@@ -763,8 +763,8 @@ def servers() -> Iterator[tuple[OwnPostgres, OwnRedis]]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10, help="how long")
+    parser.add_argument("--seed", type=int, default=1, help="of the nemesis")
     parser.add_argument("--consistency", choices=["cached", "strict"], default="cached")
     given = parser.parse_args()
     with servers() as (postgres, server):

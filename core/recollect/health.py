@@ -28,10 +28,11 @@ class Counters(msgspec.Struct):
     """What the cache did since the store was opened, in this process."""
 
     hits: int = 0
-    """Reads answered by the cache alone."""
+    """Reads for which the cache had all there is; with ``strict`` the database said so."""
     misses: int = 0
     """Reads that asked the database, because the cache knew nothing or was not sure."""
     fills: int = 0
+    """Entries that a reader brought into the cache after it had asked the database."""
     refused_fills: int = 0
     """Fills that a writer forestalled. Some are normal where many write."""
     validations: int = 0

@@ -225,7 +225,8 @@ class Store:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"Store({str(self._ledger.address)!r})"
+        cache = "" if self._hot.where is None else f", cache={self._hot.where!r}"
+        return f"Store({str(self._ledger.address)!r}{cache})"
 
     def _repr_html_(self) -> str:
         from recollect.display import store_html

@@ -224,6 +224,9 @@ def _checked(url: str) -> str:
         raise Misconfigured(
             f"cache={scheme}://… does not name a service: redis+sentinel://host:26379/name."
         )
+    if way == "" and kind != "unix" and not re.fullmatch(r"/?\d*", parts.path):
+        # redis-py would take database 0, which is perhaps somebody else's.
+        raise Misconfigured(f"cache={scheme}://… has a path that is not a database's number.")
     for name, _ in parse_qsl(parts.query):
         if name in ("socket_timeout", "socket_connect_timeout", "decode_responses"):
             raise Misconfigured(f"cache= sets {name} in its address, which is Recollect's to set.")

@@ -43,7 +43,8 @@ class Checking(Flows):
                 where=where,
                 milliseconds=None,
                 problem=f"{fault} Reads go to the database meanwhile, and nothing is lost. Check "
-                f"that Redis runs, its address, its memory, and what this user may do there.",
+                "that Redis runs, its address and database, user and password, its memory, and "
+                "what this user may do there.",
             )
         return TierHealth(ok=True, where=where, milliseconds=_since(began))
 
