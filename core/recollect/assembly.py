@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec.structs import force_setattr
 
@@ -19,6 +19,8 @@ from recollect.version import SessionInfo, Version
 if TYPE_CHECKING:
     from recollect.ledger.sessions import Described
     from recollect.ledger.transaction import Facts
+
+T = TypeVar("T")
 
 log = logging.getLogger("recollect")
 
@@ -40,6 +42,16 @@ class Assembler:
             return []
         facts, prefix = self._known(session)
         return [_complete(self._content(row, session), row, facts, prefix) for row in rows]
+
+    def converted(self, seen: Seen, convert: Callable[[Message], T]) -> list[T]:
+        """What each message is to somebody else, without ever holding all of them twice."""
+        session = seen.number
+        if session is None:
+            return []
+        facts, prefix = self._known(session)
+        return [
+            convert(_complete(self._content(row, session), row, facts, prefix)) for row in seen.rows
+        ]
 
     def message(self, row: Row, session: int) -> Message:
         """One message; a placeholder where it can no longer be read (I10)."""
@@ -69,13 +81,12 @@ class Assembler:
 
 
 def _complete(content: Message, row: Row, facts: Facts, prefix: str) -> Message:
-    seq, born, _, given, created, tokens, counter = row
     # Inlined: a call costs as much as what it does, and this runs for every message read.
-    force_setattr(content, "id", given or f"{prefix}.{born}.{seq}")
-    force_setattr(content, "created_at", _EPOCH + timedelta(0, 0, created))
-    force_setattr(content, "seq", seq)
-    if counter == facts.counter:  # by another counter, the number would mean something else
-        force_setattr(content, "tokens", tokens)
+    force_setattr(content, "id", row.id or f"{prefix}.{row.born}.{row.seq}")
+    force_setattr(content, "created_at", _EPOCH + timedelta(0, 0, row.created))
+    force_setattr(content, "seq", row.seq)
+    if row.counter == facts.counter:  # by another counter, the number would mean something else
+        force_setattr(content, "tokens", row.tokens)
     return content
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from recollect.errors import Misconfigured
 from recollect.version import NOTHING, Version
 
@@ -27,8 +29,12 @@ class SessionRow(NamedTuple):
         return Version(self.epoch, self.head)
 
 
-class Row(NamedTuple):
-    """A message as the database keeps it."""
+class Row(Struct, frozen=True, array_like=True, gc=False):
+    """A message as the database keeps it.
+
+    No tuple, because the garbage collector tracks those: 10,000 of them, read beside as many
+    LangChain messages, brought on a full collection, 40 of 105 ms.
+    """
 
     seq: int
     born: int

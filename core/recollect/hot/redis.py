@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from recollect.errors import Misconfigured
 from recollect.health import Counters
@@ -353,7 +354,7 @@ def _packed(rows: Sequence[Row]) -> tuple[list[bytes], bool]:
     weight = 0
     for row in reversed(rows):
         if row.frame is not None and len(row.frame) > LARGEST_ROW:
-            row = row._replace(frame=None)  # a stub: who needs it fetches it from SQL
+            row = replace(row, frame=None)  # a stub: who needs it fetches it from SQL
         data = _encode(row)
         weight += len(data)
         if weight > LARGEST_TAIL:

@@ -9,6 +9,7 @@ from recollect import codec
 from recollect.assembly import Assembler
 from recollect.clock import microseconds
 from recollect.errors import InvalidMessage, Misconfigured
+from recollect.hot.tails import Tails
 from recollect.message import Message
 from recollect.rows import LAST_SEQ, Entry
 
@@ -62,6 +63,7 @@ class Flows:
         self._compare = compare
         self._built = Assembler(facts)
         self._epochs = Epochs()
+        self._openings = Tails(messages=1)
 
     def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
         entries: list[Entry] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -46,8 +47,13 @@ class Reading(Flows):
         return self._built.messages(seen, seen.rows)
 
     def messages(
-        self, name: SessionName, after: int | None, before: int | None, limit: int | None
-    ) -> Flow[list[Message]]:
+        self,
+        name: SessionName,
+        after: int | None,
+        before: int | None,
+        limit: int | None,
+        into: Callable[[Message], object] | None = None,
+    ) -> Flow[list[Any]]:
         """Messages between two places; with ``before`` alone the ones just before it."""
         seen = yield from self._cold(
             name,
@@ -56,7 +62,9 @@ class Reading(Flows):
             limit=None if limit is None else whole_number("limit", limit),
             newest=before is not None and after is None,
         )
-        return self._built.messages(seen, seen.rows)
+        if into is None:
+            return self._built.messages(seen, seen.rows)
+        return self._built.converted(seen, into)
 
     def page(
         self, name: SessionName, after: int, limit: int, version: Version | None
@@ -82,7 +90,7 @@ class Reading(Flows):
         for attempt in range(_MOST_RESTARTS):
             if attempt:  # not out of the cache again: it may lag behind for a while
                 near = yield from do(Cold(partial(self._newer, name=name, held=None)))
-            first = near if near.complete else (yield from self._cold(name, limit=1))
+            first = near if near.complete else (yield from self._opening(name, near.version.epoch))
             if first.version.epoch != near.version.epoch:
                 continue
             cutter.start(
@@ -104,6 +112,15 @@ class Reading(Flows):
             f"Session {name} was rewritten {_MOST_RESTARTS} times while a window of it was read.",
             near.version,
         )
+
+    def _opening(self, name: SessionName, epoch: int) -> Flow[Seen]:
+        """The session's first message. It never changes within an epoch: it is asked for once."""
+        kept = self._openings.get(name.identity)
+        if kept is not None and kept[0].version.epoch == epoch:
+            return kept[0]
+        seen = yield from self._cold(name, limit=1)
+        self._openings.keep(name.identity, seen, None)
+        return seen
 
     def version(self, name: SessionName) -> Flow[Version]:
         """Where the session stands."""

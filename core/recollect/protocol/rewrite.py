@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from recollect import codec
 from recollect.assembly import info, unpacked
 from recollect.clock import now
@@ -37,7 +39,7 @@ class Rewriting(Marking):
         def work(txn: Transaction) -> tuple[SessionRow, Row]:
             session, row = _locked_with(txn, name, seq)
             session = _put(txn, session, row, entry, at)
-            row = row._replace(frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
+            row = replace(row, frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
             return session, row
 
         session, row = yield from self._committed(name, work, _rewritten)
