@@ -238,6 +238,22 @@ class Session:
         """Like ``rewind``."""
         return await self._arun(self._protocol.rewind(self.name, seq))
 
+    def replace(
+        self, messages: Appendable, *, after: int = 0, expected: Expected = None
+    ) -> list[Message]:
+        """Put messages in the place of all that stands after a sequence, and return them as stored.
+
+        At once: nobody ever sees the session without either. It is a rewind and an append, so
+        the epoch moves, and messages that were read here before are new ones.
+        """
+        return self._run(self._protocol.replace(self.name, messages, after, expected))
+
+    async def areplace(
+        self, messages: Appendable, *, after: int = 0, expected: Expected = None
+    ) -> list[Message]:
+        """Like ``replace``."""
+        return await self._arun(self._protocol.replace(self.name, messages, after, expected))
+
     def clear(self) -> Version:
         """Take all messages away for good. The session, its title and metadata stay."""
         return self._run(self._protocol.rewind(self.name, 0))

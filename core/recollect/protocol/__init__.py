@@ -4,14 +4,13 @@ Each public method is a flow (``flow.py``): a generator of whole steps that know
 threads, loops or drivers. What has to hold is I1-I12 of the design; the comments say which.
 """
 
-from recollect.protocol.append import Appending
 from recollect.protocol.base import UNSET
 from recollect.protocol.check import Checking
 from recollect.protocol.read import Reading
-from recollect.protocol.rewrite import Rewriting
+from recollect.protocol.replace import Replacing
 
 
-class Protocol(Appending, Reading, Rewriting, Checking):
+class Protocol(Replacing, Reading, Checking):
     """The flows of one store."""
 
 

@@ -27,7 +27,7 @@ class Appending(Marking):
         self, name: SessionName, given: Appendable, expected: Expected
     ) -> Flow[list[Message]]:
         """Make messages durable, all or none, and give them back as stored."""
-        expected = _checked(expected)
+        expected = checked(expected)
         at = now()
         entries, contents = self._encoded(messages_from(given), at)
         if not entries:
@@ -76,7 +76,7 @@ def _told(stored: Stored) -> tuple[Version, list[Row]] | None:
     return (Version(rows[-1].born, rows[-1].seq), rows) if rows else None
 
 
-def _checked(expected: object) -> Expected:
+def checked(expected: object) -> Expected:
     match expected:
         case None | Version() | Since(Version()):
             return expected

@@ -83,7 +83,7 @@ class Batch(NamedTuple):
             if seen is not None and seen.number is not None:
                 return Stored(seen.number, [(i, row, True) for i, row in enumerate(seen.rows)])
         session = sessions.lock_or_create(txn, self.name, self.at)
-        return self._commit_locked(txn, session)
+        return self.commit_locked(txn, session)
 
     def commit_unless_done(self, txn: Transaction) -> Stored:
         """After a lost answer: find what the first attempt wrote, or prove it wrote nothing."""
@@ -97,9 +97,9 @@ class Batch(NamedTuple):
         if session.cut_epoch > self.known_epoch:
             raise Unavailable("The session was cleared meanwhile.", outcome_unknown=True)
         sessions.fence(txn, session, self.token)
-        return self._replace(token=new_token())._commit_locked(txn, session)
+        return self._replace(token=new_token()).commit_locked(txn, session)
 
-    def _commit_locked(self, txn: Transaction, session: SessionRow) -> Stored:
+    def commit_locked(self, txn: Transaction, session: SessionRow) -> Stored:
         """The rules of I5 and of ``expected``, under the session's lock."""
         if not any([entry.id for entry in self.entries]):
             found = _SortedOut(fresh=list(range(len(self.entries))))
@@ -113,7 +113,7 @@ class Batch(NamedTuple):
             )
         if not found.fresh:
             return found.stored(session, [])
-        self._refuse_unexpected(session)
+        self.refuse_unexpected(session)
         entries = [self.entries[i] for i in found.fresh]
         rows = rows_of.insert(txn, session, entries, self.token)
         sessions.advance(txn, session, entries, self.at)
@@ -178,7 +178,8 @@ class Batch(NamedTuple):
                 f"use edit()."
             )
 
-    def _refuse_unexpected(self, session: SessionRow) -> None:
+    def refuse_unexpected(self, session: SessionRow) -> None:
+        """Raise where the session is not at the version that was expected."""
         expected, version = self.expected, session.version
         match expected:
             case None:

@@ -72,10 +72,7 @@ class Rewriting(Marking):
                 )
             if session is None:
                 return NOTHING
-            messages, turns, tokens = rows_of.totals(txn, session, seq)
-            rows_of.cut_after(txn, session, seq)
-            change = sessions.Change(-messages, -turns, -tokens)
-            return sessions.cut(txn, sessions.rewrite(txn, session, change, at), seq).version
+            return cut_at(txn, session, seq, at).version
 
         return (yield from self._committed(name, work, lambda version: (version, ())))
 
@@ -93,6 +90,14 @@ class Rewriting(Marking):
             return found
 
         return info((yield from do(Cold(work, writes=True))))
+
+
+def cut_at(txn: Transaction, session: SessionRow, seq: int, at: int) -> SessionRow:
+    """Take away all messages after a place of a locked session: a new epoch."""
+    messages, turns, tokens = rows_of.totals(txn, session, seq)
+    rows_of.cut_after(txn, session, seq)
+    change = sessions.Change(-messages, -turns, -tokens)
+    return sessions.cut(txn, sessions.rewrite(txn, session, change, at), seq)
 
 
 def _rewritten(done: tuple[SessionRow, Row]) -> tuple[Version, Sequence[Row]]:

@@ -361,6 +361,37 @@ class StoreContract:
 
     # -- rewriting ---------------------------------------------------------------------------
 
+    def test_replace_is_a_rewind_and_an_append_at_once(self, chat: Any) -> None:
+        chat.append(
+            [("user", "a"), ("assistant", "b"), {"role": "user", "content": "c", "id": "x"}]
+        )
+        read = chat.messages()
+        stored = chat.replace([("user", "new"), *read[1:]], after=1)
+        assert texts(chat.messages()) == ["a", "new", "b", "c"]
+        assert chat.messages()[1:] == stored == chat.tail(3)
+        assert [m.seq for m in stored] == [2, 3, 4]
+        assert stored[1].id != read[1].id, "it is another message that says the same"
+        assert stored[2].id == "x"
+        assert (chat.count(), chat.info().turns, chat.version()) == (4, 3, Version(1, 4))
+        assert chat.replace([]) == []
+        assert chat.messages() == []
+        assert chat.version() == Version(2, 0)
+
+    def test_replace_minds_what_is_expected(self, chat: Any, store: Store) -> None:
+        assert texts(chat.replace(("user", "first"), expected=Version(0, 0))) == ["first"]
+        with pytest.raises(Conflict):
+            chat.replace(("user", "second"), expected=Version(0, 0))
+        with pytest.raises(Conflict, match="newest is 1"):
+            chat.replace(("user", "second"), after=7)
+        with pytest.raises(InvalidMessage):
+            chat.replace("just text")
+        assert texts(chat.messages()) == ["first"]
+
+    def test_messages_into_something_else(self, chat: Any) -> None:
+        chat.append([("user", str(n)) for n in range(5)])
+        assert chat.messages(into=lambda m: m.text) == ["0", "1", "2", "3", "4"]
+        assert chat.messages(after=1, limit=2, into=lambda m: m.seq) == [2, 3]
+
     def test_edit_keeps_place_id_and_time(self, chat: Any) -> None:
         (first, _) = chat.append([("user", "teh"), ("assistant", "?")])
         edited = chat.edit(1, ("user", "the"))

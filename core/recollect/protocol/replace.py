@@ -1,0 +1,66 @@
+"""How messages are put in the place of others: one transaction, one new epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from recollect import ids
+from recollect.clock import now
+from recollect.coerce import Appendable, messages_from
+from recollect.errors import Conflict
+from recollect.flow import Flow
+from recollect.ledger import sessions
+from recollect.message import Message
+from recollect.protocol.append import Appending, checked
+from recollect.protocol.base import whole_number
+from recollect.protocol.batch import Batch, Stored, new_token
+from recollect.protocol.rewrite import Rewriting, cut_at
+from recollect.rows import Entry, Row
+from recollect.scope import SessionName
+from recollect.version import Expected, Version
+
+if TYPE_CHECKING:
+    from recollect.ledger.transaction import Transaction
+
+
+class Replacing(Appending, Rewriting):
+    """The flow that rewinds and appends at once."""
+
+    def replace(
+        self, name: SessionName, given: Appendable, after: int, expected: Expected
+    ) -> Flow[list[Message]]:
+        """Take away what stands after a place, and append: nobody sees one without the other."""
+        after = whole_number("after", after)
+        expected = checked(expected)
+        at = now()
+        entries, contents = self._encoded(messages_from(given), at)
+
+        def work(txn: Transaction) -> tuple[Version, Stored]:
+            session = sessions.lock_or_create(txn, name, at)
+            Batch(name, [], 0, expected, session.epoch, at).refuse_unexpected(session)
+            if after > session.head:
+                raise Conflict(
+                    f"Session {name} has no message {after} to replace what follows it: its "
+                    f"newest is {session.head}.",
+                    session.version,
+                )
+            session = cut_at(txn, session, after, at)
+            new = [_anew(txn, session.number, entry) for entry in entries]
+            batch = Batch(name, new, new_token(), session.version, session.epoch, at)
+            stored = batch.commit_locked(txn, session) if new else Stored(session.number, [])
+            fresh = sum(fresh for _, _, fresh in stored.rows)
+            return Version(session.epoch, after + fresh), stored
+
+        def told(done: tuple[Version, Stored]) -> tuple[Version, Sequence[Row]]:
+            return done[0], ()
+
+        _, stored = yield from self._committed(name, work, told)
+        return self._as_stored(stored, contents)
+
+
+def _anew(txn: Transaction, session: int, entry: Entry) -> Entry:
+    """A message as a new one: the id it was once given here is of the one that goes."""
+    if entry.id is None or ids.parse(ids.prefix(txn.facts.store_id, session), entry.id) is None:
+        return entry
+    return entry._replace(id=None)
