@@ -20,7 +20,7 @@ ROOT = CORE.parent.parent
 # Each layer may import from itself and from those before it.
 LAYERS = [
     {"errors", "clock", "health", "version", "scope", "message", "py"},
-    {"codec", "coerce", "flow", "ids", "rows", "tokens"},
+    {"codec", "coerce", "flow", "ids", "ranges", "rows", "tokens"},
     {"ledger", "hot"},
     {"assembly", "window"},
     {"protocol"},

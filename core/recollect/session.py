@@ -6,7 +6,7 @@ its name; ``tests`` hold the two to the same signature.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from recollect.coerce import Appendable
@@ -55,7 +55,12 @@ class Session:
 
     @overload
     def messages(
-        self, *, after: int | None = None, before: int | None = None, limit: int | None = None
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        archived: bool | None = None,
     ) -> list[Message]: ...
     @overload
     def messages(
@@ -64,6 +69,7 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        archived: bool | None = None,
         into: Callable[[Message], T],
     ) -> list[T]: ...
     def messages(
@@ -72,19 +78,27 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        archived: bool | None = None,
         into: Callable[[Message], T] | None = None,
     ) -> list[Message] | list[T]:
         """All messages, oldest first, or some of them.
 
         With ``after``, or with neither, ``limit`` takes the oldest; with ``before`` alone the
-        ones just before it. ``into`` makes something else of each message as it is read: of
-        10,000 that takes two thirds of the time of doing it afterwards, and half the memory.
+        ones just before it. ``archived`` leaves out those that are not, or those that are;
+        otherwise it makes no difference. ``into`` makes something else of each message as it is
+        read: of 10,000 that takes two thirds of the time of doing it afterwards.
         """
-        return self._run(self._protocol.messages(self.name, after, before, limit, into))
+        flow = self._protocol.messages(self.name, after, before, limit, archived, into)
+        return self._run(flow)
 
     @overload
     async def amessages(
-        self, *, after: int | None = None, before: int | None = None, limit: int | None = None
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        archived: bool | None = None,
     ) -> list[Message]: ...
     @overload
     async def amessages(
@@ -93,6 +107,7 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        archived: bool | None = None,
         into: Callable[[Message], T],
     ) -> list[T]: ...
     async def amessages(
@@ -101,10 +116,13 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        archived: bool | None = None,
         into: Callable[[Message], T] | None = None,
     ) -> list[Message] | list[T]:
         """Like ``messages``."""
-        return await self._arun(self._protocol.messages(self.name, after, before, limit, into))
+        return await self._arun(
+            self._protocol.messages(self.name, after, before, limit, archived, into)
+        )
 
     def tail(self, n: int = 20) -> list[Message]:
         """The newest n messages, oldest first."""
@@ -170,13 +188,14 @@ class Session:
                 return
             after = page[-1].seq or 0
 
-    def count(self) -> int:
-        """How many messages there are; deleted ones do not count."""
-        return self.info().messages
+    def count(self, *, archived: bool | None = None) -> int:
+        """How many messages there are, in all or by whether they are archived; deleted ones do
+        not count."""
+        return self._run(self._protocol.count(self.name, archived))
 
-    async def acount(self) -> int:
+    async def acount(self, *, archived: bool | None = None) -> int:
         """Like ``count``."""
-        return (await self.ainfo()).messages
+        return await self._arun(self._protocol.count(self.name, archived))
 
     def head(self) -> int:
         """The sequence of the newest message, 0 for none."""
@@ -253,6 +272,26 @@ class Session:
     ) -> list[Message]:
         """Like ``replace``."""
         return await self._arun(self._protocol.replace(self.name, messages, after, expected))
+
+    def archive(self, seqs: Iterable[int]) -> list[Message]:
+        """Archive messages, and return those that were not archived before.
+
+        Two who archive at once are each given other messages. Nothing moves and no epoch ends:
+        who reads without ``archived=`` sees no difference.
+        """
+        return self._run(self._protocol.archive(self.name, seqs))
+
+    async def aarchive(self, seqs: Iterable[int]) -> list[Message]:
+        """Like ``archive``."""
+        return await self._arun(self._protocol.archive(self.name, seqs))
+
+    def unarchive(self, seqs: Iterable[int]) -> None:
+        """Make archived messages active again."""
+        self._run(self._protocol.unarchive(self.name, seqs))
+
+    async def aunarchive(self, seqs: Iterable[int]) -> None:
+        """Like ``unarchive``."""
+        await self._arun(self._protocol.unarchive(self.name, seqs))
 
     def clear(self) -> Version:
         """Take all messages away for good. The session, its title and metadata stay."""

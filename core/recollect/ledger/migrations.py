@@ -25,6 +25,7 @@ _FIRST: Final = (
     # clear or rewind, which is what tells "cleared" from "edited" to a writer that comes late.
     # fenced is the token of an append whose answer was lost and which was done again: should the
     # first attempt still arrive (from a frozen server), it is refused by it.
+    # archived holds ranges of seq, NULL for none.
     # active_second is last_active in whole seconds: an index on the exact time would be
     # rewritten by every append (on PostgreSQL it costs a third of the appends a second).
     """CREATE TABLE {sessions} (
@@ -45,7 +46,8 @@ _FIRST: Final = (
         "user" TEXT NOT NULL,
         agent TEXT NOT NULL,
         key TEXT NOT NULL,
-        about {blob}
+        about {blob},
+        archived {blob}
     ) {packed}""",
     """CREATE INDEX recollect_sessions_by_owner ON {sessions} (owner, active_second, id)""",
     """CREATE INDEX recollect_sessions_by_activity ON {sessions} (active_second, id)""",

@@ -11,9 +11,9 @@ from recollect.rows import Entry, SessionRow
 from recollect.scope import ANY, AnyName, SessionName, owner_number
 from recollect.version import SessionInfo
 
-_FIND: Final = """
+FIND: Final = """
     SELECT id, epoch, cut_epoch, head, active_second FROM {sessions} WHERE identity = :identity"""
-_LOCK: Final = _FIND + " {for_update}"
+LOCK: Final = FIND + " {for_update}"
 
 _CREATE: Final = """
     INSERT INTO {sessions} (
@@ -80,14 +80,14 @@ class Change(NamedTuple):
 
 def find(txn: Transaction, name: SessionName) -> SessionRow | None:
     """The session as it is now."""
-    row = txn.first(_FIND, {"identity": name.identity})
+    row = txn.first(FIND, {"identity": name.identity})
     return None if row is None else SessionRow(*row)
 
 
 def lock(txn: Transaction, name: SessionName) -> SessionRow | None:
     """The session, held by this transaction to its end: whoever comes next waits here (I2)."""
     txn.begin()
-    row = txn.first(_LOCK, {"identity": name.identity})
+    row = txn.first(LOCK, {"identity": name.identity})
     return None if row is None else SessionRow(*row)
 
 

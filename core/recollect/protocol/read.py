@@ -16,7 +16,8 @@ from recollect.hot import CacheUnavailable, Glance
 from recollect.ledger import messages as rows_of
 from recollect.ledger import sessions
 from recollect.message import Message
-from recollect.protocol.base import Flows, whole_number
+from recollect.protocol.archive import Archiving
+from recollect.protocol.base import whole_number
 from recollect.rows import LAST_SEQ, NOTHING_SEEN, Row, Seen
 from recollect.scope import AnyName, SessionName
 from recollect.version import NOTHING, SessionInfo, Version
@@ -31,7 +32,7 @@ log = logging.getLogger("recollect")
 _MOST_RESTARTS: Final = 10
 
 
-class Reading(Flows):
+class Reading(Archiving):
     """The flows that change nothing."""
 
     def tail(self, name: SessionName, n: int) -> Flow[list[Message]]:
@@ -52,9 +53,12 @@ class Reading(Flows):
         after: int | None,
         before: int | None,
         limit: int | None,
+        archived: bool | None = None,
         into: Callable[[Message], object] | None = None,
     ) -> Flow[list[Any]]:
         """Messages between two places; with ``before`` alone the ones just before it."""
+        if archived is not None:
+            return (yield from self.of_archive(name, archived, after, before, limit, into))
         seen = yield from self._cold(
             name,
             after=whole_number("after", after or 0),
@@ -126,6 +130,12 @@ class Reading(Flows):
         """Where the session stands."""
         session = yield from do(Cold(partial(sessions.find, name=name)))
         return NOTHING if session is None else session.version
+
+    def count(self, name: SessionName, archived: bool | None) -> Flow[int]:
+        """How many messages there are."""
+        if archived is None:
+            return (yield from self.info(name)).messages
+        return (yield from self.count_archived(name, archived))
 
     def info(self, name: SessionName) -> Flow[SessionInfo]:
         """What is known about the session without reading its messages."""

@@ -13,8 +13,8 @@ from recollect.clock import now
 from recollect.coerce import Appendable, messages_from
 from recollect.errors import Conflict, InvalidMessage
 from recollect.flow import Cold, Flow, do
+from recollect.ledger import archive, sessions
 from recollect.ledger import messages as rows_of
-from recollect.ledger import sessions
 from recollect.message import Message
 from recollect.protocol.base import UNSET, whole_number
 from recollect.protocol.mark import Marking
@@ -97,6 +97,7 @@ def cut_at(txn: Transaction, session: SessionRow, seq: int, at: int) -> SessionR
     messages, turns, tokens = rows_of.totals(txn, session, seq)
     rows_of.cut_after(txn, session, seq)
     change = sessions.Change(-messages, -turns, -tokens)
+    archive.cut(txn, session, seq)
     return sessions.cut(txn, sessions.rewrite(txn, session, change, at), seq)
 
 

@@ -392,6 +392,40 @@ class StoreContract:
         assert chat.messages(into=lambda m: m.text) == ["0", "1", "2", "3", "4"]
         assert chat.messages(after=1, limit=2, into=lambda m: m.seq) == [2, 3]
 
+    def test_archived_messages_are_out_of_the_way_and_kept(self, chat: Any) -> None:
+        chat.append([("user", str(n)) for n in range(1, 10)])
+        version = chat.version()
+        assert texts(chat.archive([1, 2, 5, 77])) == ["1", "2", "5"]
+        assert texts(chat.archive([2, 3])) == ["3"], "each is given to one"
+        assert chat.archive([1]) == []
+        assert texts(chat.messages(archived=False)) == ["4", "6", "7", "8", "9"]
+        assert texts(chat.messages(archived=True)) == ["1", "2", "3", "5"]
+        assert texts(chat.messages(archived=False, limit=2)) == ["4", "6"]
+        assert texts(chat.messages(archived=False, after=4, limit=2)) == ["6", "7"]
+        assert texts(chat.messages(archived=True, before=5, limit=2)) == ["2", "3"]
+        assert chat.messages(archived=True, into=lambda m: m.seq) == [1, 2, 3, 5]
+        assert (chat.count(), chat.count(archived=True), chat.count(archived=False)) == (9, 4, 5)
+        assert len(chat.messages()) == len(chat.tail(50)) == 9
+        assert chat.version() == version
+        chat.unarchive([2, 9])
+        assert texts(chat.messages(archived=True)) == ["1", "3", "5"]
+        chat.delete(3)
+        assert (chat.count(archived=True), chat.count(archived=False)) == (2, 6)
+        chat.rewind(4)
+        assert texts(chat.messages(archived=True)) == ["1"]
+        chat.append(("user", "5 again"))
+        assert texts(chat.messages(archived=False)) == ["2", "4", "5 again"]
+        chat.clear()
+        chat.append(("user", "new"))
+        assert chat.messages(archived=True) == []
+        assert texts(chat.messages(archived=False)) == ["new"]
+
+    def test_an_unknown_session_has_nothing_archived(self, chat: Any) -> None:
+        assert chat.archive([1]) == []
+        chat.unarchive([1])
+        assert chat.messages(archived=True) == chat.messages(archived=False) == []
+        assert chat.count(archived=False) == 0
+
     def test_edit_keeps_place_id_and_time(self, chat: Any) -> None:
         (first, _) = chat.append([("user", "teh"), ("assistant", "?")])
         edited = chat.edit(1, ("user", "the"))
