@@ -24,7 +24,7 @@ LAYERS = [
     {"ledger", "hot"},
     {"assembly", "window"},
     {"protocol"},
-    {"session", "store", "display", "adapting"},
+    {"session", "store", "display", "adapting", "reference"},
     {"testing"},
 ]
 
@@ -70,7 +70,7 @@ def test_adapters_know_only_what_recollect_exports() -> None:
     for file in (ROOT / "integrations").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recollect."):
-                allowed = ("recollect.testing", "recollect.adapting")
+                allowed = ("recollect.testing", "recollect.adapting", "recollect.reference")
                 assert node.module in allowed, f"{file} reaches into {node.module}"
 
 
@@ -94,7 +94,7 @@ def test_everything_exported_is_there() -> None:
     assert set(recollect.__all__) <= set(dir(recollect))
 
 
-WITHOUT_IO = {"session", "from_env", "name", "store"}
+WITHOUT_IO = {"session", "from_env", "name", "store", "address"}
 
 
 @pytest.mark.parametrize("cls", [Store, Session, Ledger])

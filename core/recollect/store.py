@@ -140,6 +140,11 @@ class Store:
                     ) from None
         return cls(**settings)
 
+    @property
+    def address(self) -> str:
+        """Which database this is, as it may be shown."""
+        return str(self._ledger.address)
+
     def session(self, key: str, *, tenant: str = "", user: str = "", agent: str = "") -> Session:
         """A handle on one conversation. Does no I/O; an unknown session reads as empty."""
         return Session(self, SessionName(key=key, tenant=tenant, user=user, agent=agent))
@@ -176,12 +181,12 @@ class Store:
 
     def health(self) -> Health:
         """Ask both tiers how they are; never raises for an answer that did not come."""
-        database = self._run(self._protocol.database_health(str(self._ledger.address)))
+        database = self._run(self._protocol.database_health(self.address))
         return self._health(database, self._run(self._protocol.cache_health(self._hot.where)))
 
     async def ahealth(self) -> Health:
         """Like ``health``."""
-        database = await self._arun(self._protocol.database_health(str(self._ledger.address)))
+        database = await self._arun(self._protocol.database_health(self.address))
         cache = await self._arun(self._protocol.cache_health(self._hot.where))
         return self._health(database, cache)
 
@@ -226,7 +231,7 @@ class Store:
 
     def __repr__(self) -> str:
         cache = "" if self._hot.where is None else f", cache={self._hot.where!r}"
-        return f"Store({str(self._ledger.address)!r}{cache})"
+        return f"Store({self.address!r}{cache})"
 
     def _repr_html_(self) -> str:
         from recollect.display import store_html

@@ -1,0 +1,27 @@
+"""Recollect for LlamaIndex: a chat store, a store for ``Memory``, and a memory of its own.
+
+    from llama_index_recollect import RecollectChatStore
+    memory = ChatMemoryBuffer.from_defaults(chat_store=RecollectChatStore(store=store))
+
+    from llama_index_recollect import RecollectMemoryStore
+    memory = Memory.from_defaults(session_id="ada", chat_store=RecollectMemoryStore(store=store))
+
+Importing this registers the chat store with LlamaIndex, so that a restored ``Context`` finds it.
+"""
+
+from __future__ import annotations
+
+from llama_index.core.storage.chat_store.loading import RECOGNIZED_CHAT_STORES
+
+from llama_index_recollect.chat_store import RecollectChatStore
+from llama_index_recollect.memory_store import RecollectMemoryStore
+from llama_index_recollect.messages import from_llama_index, to_llama_index
+
+RECOGNIZED_CHAT_STORES[RecollectChatStore.class_name()] = RecollectChatStore  # type: ignore[assignment]
+
+__all__ = [
+    "RecollectChatStore",
+    "RecollectMemoryStore",
+    "from_llama_index",
+    "to_llama_index",
+]
