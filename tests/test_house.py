@@ -24,7 +24,7 @@ LAYERS = [
     {"ledger", "hot"},
     {"assembly", "window"},
     {"protocol"},
-    {"session", "store", "display", "adapting", "reference"},
+    {"session", "store", "display", "adapting", "bringing", "reference"},
     {"testing"},
 ]
 

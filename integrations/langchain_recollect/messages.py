@@ -1,34 +1,33 @@
 """Messages: LangChain's and Recollect's, each made from the other and equal on return.
 
 What other frameworks understand stands in the neutral fields: role, text, media, reasoning, tool
-calls, results, usage. The rest stands under ``native["langchain"]``, and nothing stands twice.
-Every message that is not plain text is made again from what will be stored, and compared; where
-that should ever differ, its fields are kept as they are besides.
+calls, results, usage. A message that is more than plain text is made again from these, and each
+field that differs is kept besides, as it was, under ``native["langchain"]``. So nothing is lost,
+little stands twice, and what LangChain will add to its messages is kept without being known here.
+
+The nested values of a message and of the one made from it are the same objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
+import msgspec
 from langchain_core.messages import (
     AIMessage,
+    AIMessageChunk,
     BaseMessage,
-    BaseMessageChunk,
     ChatMessage,
     FunctionMessage,
     HumanMessage,
     RemoveMessage,
     SystemMessage,
     ToolMessage,
-    message_chunk_to_message,
 )
 
-from langchain_recollect.blocks import OURS, Part, block_of, part_of
-from recollect import Block, Citation, Message, Text, ToolCall
-
-if TYPE_CHECKING:
-    from recollect import TokenCounter as TokenCounter
+from langchain_recollect.blocks import OURS, Part, block_of, part_of, plain_str, result_of
+from recollect import Block, Citation, Message, Opaque, Text, ToolCall, ToolResult
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -36,8 +35,6 @@ METADATA: Final = "metadata"
 """Where in ``additional_kwargs`` a message's metadata stands."""
 TURN: Final = "turn"
 """In metadata, the id of the message that a message answers; see ``recollect.Window``."""
-_INVALID: Final = "invalid"
-_IN_CONTENT: Final = "content"
 
 _ROLES: Final[dict[type[BaseMessage], str]] = {
     HumanMessage: "user",
@@ -45,44 +42,57 @@ _ROLES: Final[dict[type[BaseMessage], str]] = {
     SystemMessage: "system",
     ToolMessage: "tool",
     FunctionMessage: "function",
-    RemoveMessage: "remove",
 }
-_TYPES: Final = {role: cls for cls, role in _ROLES.items()}
-_KNOWN: Final[tuple[type[BaseMessage], ...]] = (*_ROLES, ChatMessage)
-_CLASSES: Final = {cls.__name__: cls for cls in _KNOWN}
-_CHAT: Final = "chat"
+_OF_ROLE: Final[dict[str, type[BaseMessage]]] = {
+    **{role: cls for cls, role in _ROLES.items()},
+    "damaged": HumanMessage,  # no provider takes a role that it does not know
+}
+_SPEAKERS: Final = (HumanMessage, AIMessage, SystemMessage)
+_KNOWN: Final[tuple[type[BaseMessage], ...]] = (*_ROLES, ChatMessage, RemoveMessage)
+_TYPES: Final[dict[type[BaseMessage], str]] = {
+    cls: cls.model_fields["type"].default for cls in _KNOWN
+}
+_OF_TYPE: Final = {type_: cls for cls, type_ in _TYPES.items()}
+
+# Where a tool call stands, if not in ``tool_calls`` alone: that is what its ``extra`` says first.
+_ALSO_PART: Final = "content"
+_ONLY_PART: Final = "part"
+_INVALID: Final = "invalid"
+
+_ARGUMENTS: Final = {"tool_use": "input", "tool_call": "args"}
+"""Where a part that is a tool call has its arguments: Anthropic's, and LangChain's own."""
 
 
 def from_langchain(message: BaseMessage) -> Message:
     """A LangChain message as Recollect stores it. A chunk becomes the message it is part of."""
-    if isinstance(message, BaseMessageChunk):
-        message = message_chunk_to_message(message)
-    role = _ROLES.get(type(message))
-    plain = role in ("user", "assistant", "system") and type(message.content) is str
-    if plain and message.content and not _besides(message):
-        words = Text(str(message.content))
-        return Message(role or "", (words,), message.name, id=message.id or None)
-    made = _made(message, _base(message))
-    if _equal(to_langchain(made), message):
-        return made
-    return _with_native(made, {"whole": _whole(message)})
+    text = message.content
+    if type(message) in _SPEAKERS and type(text) is str and text and not _besides(message):
+        return Message(_ROLES[type(message)], (Text(text),), message.name, id=message.id or None)
+    made = _neutral(message)
+    native = dict(made.native.get(OURS, ()))
+    again = to_langchain(made).__dict__
+    for name, value in _fields(message):
+        # What is compared with None may be anything: an array has an == of its own.
+        if name not in again or (
+            again[name] is not value and (again[name] is None or again[name] != value)
+        ):
+            native[name] = value
+    return msgspec.structs.replace(made, native={OURS: native}) if native else made
 
 
 def to_langchain(message: Message) -> BaseMessage:
     """A stored message as LangChain has it: exactly what it was, if it came from there."""
-    native: Mapping[str, Any] = message.native.get(OURS) or {} if message.native else {}
     content = message.content
-    if not native and len(content) == 1 and not message.metadata and message.usage is None:
+    if len(content) == 1 and not message.native and not message.metadata and message.usage is None:
         (block,) = content
-        cls = _TYPES.get(message.role)
-        if type(block) is Text and not block.extra and cls in (HumanMessage, AIMessage):
+        cls = _OF_ROLE.get(message.role, ChatMessage)
+        if type(block) is Text and not block.extra and cls in _SPEAKERS:
             fields = {"content": block.text, "id": message.id}
             if message.name is not None:
                 fields["name"] = message.name
             return _built(cls, fields)
-    if "whole" in native:
-        return _from_whole(native["whole"], message.id)
-    return _from_parts(message, native)
+    native = message.native.get(OURS)
+    return _restored(message, native if isinstance(native, dict) else {})
 
 
 def is_made_up(message: BaseMessage) -> bool:
@@ -91,7 +101,7 @@ def is_made_up(message: BaseMessage) -> bool:
     return isinstance(metadata, dict) and metadata.get("recollect") == "repaired"
 
 
-# -- to Recollect ------------------------------------------------------------------------------
+# -- to Recollect --------------------------------------------------------------------------------
 
 
 def _besides(message: BaseMessage) -> bool:
@@ -103,58 +113,40 @@ def _besides(message: BaseMessage) -> bool:
     )
 
 
-def _base(message: BaseMessage) -> type[BaseMessage]:
-    """The class of langchain-core that a message is one of: reading imports no other."""
-    return next((cls for cls in type(message).__mro__ if cls in _KNOWN), HumanMessage)
-
-
-def _made(message: BaseMessage, base: type[BaseMessage]) -> Message:
-    native: dict[str, Any] = {}
-    content: list[Block] = []
-    match message.content:
-        case "":
-            pass
-        case str(text):
-            content.append(Text(text))
-        case parts:
-            content.extend(_blocks(message, parts))
-    content.extend(_calls(message, content))
-    if isinstance(message.content, list) and isinstance(_content(content, {}), str):
-        native["list"] = True
-    role = _ROLES.get(base)
-    if base is ChatMessage:
-        given = getattr(message, "role", "")
-        native["type"] = _CHAT
-        role = given or _CHAT
-        if not given:
-            native["role"] = given
+def _neutral(message: BaseMessage) -> Message:
+    """What other frameworks understand of a message; of LangChain's own only what is needed."""
+    # Reading imports no class: a subclass is stored as what it is one of.
+    cls = next((known for known in type(message).__mro__ if known in _TYPES), HumanMessage)
+    role = _ROLES.get(cls) or getattr(message, "role", "") or _TYPES[cls]
     metadata, kwargs = _split(message.additional_kwargs)
-    if kwargs:
-        native["kwargs"] = kwargs
-    if message.response_metadata:
-        native["response"] = message.response_metadata
-    if isinstance(message, ToolMessage):
-        if message.artifact is not None:
-            native["artifact"] = message.artifact
-        if message.status != "success":
-            native["status"] = message.status
-    if message.model_extra:
-        native["extra"] = dict(message.model_extra)
-    removes = isinstance(message, RemoveMessage)
-    if removes:
-        native["id"] = message.id  # of the message that is to go: this one's own is another
+    native: dict[str, Any] = {"additional_kwargs": kwargs} if kwargs else {}
+    if cls is not _OF_ROLE.get(role, ChatMessage):
+        native["type"] = _TYPES[cls]
+    usage = message.usage_metadata if isinstance(message, AIMessage) else None
     return Message(
-        role or "user",
-        tuple(content),
+        role,
+        tuple(_blocks(message)),
         message.name,
-        getattr(message, "tool_call_id", None) if isinstance(message, ToolMessage) else None,
-        dict(message.usage_metadata)
-        if isinstance(message, AIMessage) and message.usage_metadata is not None
-        else None,
+        message.tool_call_id if isinstance(message, ToolMessage) else None,
+        None if usage is None else {**usage},
         metadata,
         {OURS: native} if native else {},
-        None if removes else message.id or None,
+        # Whose id a RemoveMessage has is the message that is to go.
+        None if cls is RemoveMessage else message.id or None,
     )
+
+
+def _fields(message: BaseMessage) -> Iterator[tuple[str, Any]]:
+    """All that a message holds, but for what has been seen to already."""
+    seen_to = {"type", "additional_kwargs"}
+    if not isinstance(message, RemoveMessage):
+        seen_to.add("id")
+    if isinstance(message, AIMessageChunk):
+        seen_to |= {"tool_call_chunks", "chunk_position"}  # its tool_calls say the same
+    fields = [(name, message.__dict__[name]) for name in type(message).model_fields]
+    for name, value in (*fields, *(message.model_extra or {}).items()):
+        if name not in seen_to:
+            yield name, value
 
 
 def _split(kwargs: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[Any, Any]]:
@@ -167,200 +159,203 @@ def _split(kwargs: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[Any, Any]]:
     return metadata, {key: value for key, value in kwargs.items() if key != METADATA}
 
 
-def _blocks(message: BaseMessage, parts: Sequence[Part]) -> Iterable[Block]:
-    """A list of parts; those that repeat a tool call are that tool call."""
-    calls = {call["id"]: call for call in getattr(message, "tool_calls", ())}
-    for part in parts:
-        yield (_repeated(part, calls) if isinstance(part, dict) else None) or block_of(part)
+def _blocks(message: BaseMessage) -> list[Block]:
+    """What a message says, each tool call once: providers say them among the parts as well."""
+    content = message.content
+    calls = list(message.tool_calls) if isinstance(message, AIMessage) else []
+    blocks: list[Block] = []
+    if isinstance(content, str):
+        blocks += [Text(plain_str(content))] if content else []
+    else:
+        for part in content:
+            blocks += _said_by(part, message, calls)
+        match blocks:
+            case [Text(text, extra)] if not extra:
+                blocks = [Text(text, {OURS: ["text", {}]})]  # not the string, but a list
+    blocks += map(_called, calls)
+    if isinstance(message, AIMessage):
+        blocks += map(_unparsed, message.invalid_tool_calls)
+    return blocks
 
 
-def _repeated(part: Mapping[str, Any], calls: dict[str | None, Any]) -> ToolCall | None:
-    """The tool call that a part says a second time, as providers do."""
-    arguments = {"tool_use": "input", "tool_call": "args"}.get(str(part.get("type")))
-    call = calls.get(part.get("id"))
-    if (
-        arguments is None
-        or call is None
-        or part.get("name") != call["name"]
-        or part.get(arguments) != call["args"]
-    ):
-        return None
-    rest = {k: v for k, v in part.items() if k not in ("type", "id", "name", arguments)}
-    del calls[call["id"]]
-    extra = {OURS: [_IN_CONTENT, {"type": part["type"], **rest}, _more(call)]}
-    return ToolCall(call["name"], call["args"], call["id"], extra)
+def _said_by(part: Any, message: BaseMessage, calls: list[Any]) -> list[Block]:
+    """A part as a block; before a tool call those that come first in ``calls``, taken off it."""
+    block: Block | None = None
+    if isinstance(part, dict) and isinstance(tag := part.get("type"), str):
+        if isinstance(message, AIMessage) and part.keys() >= {"id", "name", _ARGUMENTS.get(tag)}:
+            said = part["id"], part["name"], part[_ARGUMENTS[tag]]
+            for i, call in enumerate(calls):
+                if said == (call.get("id"), call["name"], call["args"]):
+                    earlier, calls[: i + 1] = calls[:i], []
+                    return [*map(_called, earlier), _called(call, _ALSO_PART, part)]
+            known = {call.get("id") for call in (*message.tool_calls, *message.invalid_tool_calls)}
+            block = None if said[0] in known else _unnoticed(part)
+        elif not isinstance(message, ToolMessage):
+            block = result_of(part)
+    return [block or block_of(part)]
 
 
-def _calls(message: BaseMessage, content: Sequence[Block]) -> list[ToolCall]:
-    """The tool calls that are not among the parts."""
-    if not isinstance(message, AIMessage):
-        return []
-    said = [block.id for block in content if isinstance(block, ToolCall)]
-    calls = []
-    for call in message.tool_calls:
-        if call["id"] in said:
-            said.remove(call["id"])
-        else:
-            more = _more(call)
-            calls.append(
-                ToolCall(call["name"], call["args"], call["id"], {OURS: ["", more]} if more else {})
-            )
-    for invalid in message.invalid_tool_calls:
-        more = {k: v for k, v in invalid.items() if k not in ("id", "type")}
-        name, args = more.get("name"), more.get("args")
-        if isinstance(name, str):
-            del more["name"]
-        if isinstance(args, str):
-            del more["args"]
-        extra = {OURS: [_INVALID, more]}
-        calls.append(
-            ToolCall(
-                name if isinstance(name, str) else "",
-                args if isinstance(args, str) else "",
-                invalid.get("id"),
-                extra,
-            )
-        )
-    return calls
+def _unnoticed(part: Mapping[str, Any]) -> ToolCall | None:
+    """A tool call that only the parts know of. It has results as well, and is torn from none."""
+    match part["id"], part["name"], part[_ARGUMENTS[part["type"]]]:
+        case str(id_), str(name), dict(args):
+            call = {"id": plain_str(id_), "name": plain_str(name), "args": args}
+            return _called(call, _ONLY_PART, part)
+    return None
 
 
-def _more(call: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in call.items() if k not in ("name", "args", "id", "type")}
+def _called(
+    call: Mapping[str, Any], place: str = "", part: Mapping[str, Any] | None = None
+) -> ToolCall:
+    extra: dict[str, Any] = {}
+    if part is not None:
+        said = ("id", "name", _ARGUMENTS[part["type"]])
+        extra = {OURS: [place, {key: value for key, value in part.items() if key not in said}]}
+    return ToolCall(call["name"], call["args"], call.get("id"), extra)
 
 
-def _with_native(message: Message, native: dict[str, Any]) -> Message:
-    """The same with other things of LangChain's own, and neutral content for everybody else."""
-    return Message(
-        message.role,
-        message.content,
-        message.name,
-        message.tool_call_id,
-        message.usage,
-        {},
-        {OURS: native},
-        message.id,
-    )
+def _unparsed(call: Mapping[str, Any]) -> ToolCall:
+    """A call whose arguments are no mapping, but the text that could not be parsed."""
+    name, args = call.get("name"), call.get("args")
+    more = {key: call[key] for key in call if key not in ("id", "type", "name", "args")}
+    if not isinstance(name, str):
+        more["name"] = name
+    if not isinstance(args, str):
+        more["args"] = args
+    extra = {} if more == {"error": None} else {OURS: [_INVALID, more]}
+    return ToolCall(name or "", args or "", call.get("id"), extra)
 
 
-def _whole(message: BaseMessage) -> dict[str, Any]:
-    fields = {name: getattr(message, name) for name in type(message).model_fields}
-    return {"class": _base(message).__name__, **fields, **(message.model_extra or {})}
+# -- to LangChain --------------------------------------------------------------------------------
 
 
-# -- to LangChain ------------------------------------------------------------------------------
-
-
-def _from_parts(message: Message, native: Mapping[str, Any]) -> BaseMessage:
-    cls = ChatMessage if native.get("type") == _CHAT else _TYPES.get(message.role, ChatMessage)
-    if message.role == "damaged":
-        cls = HumanMessage  # no provider takes a role that it does not know
-    fields: dict[str, Any] = {**native.get("extra", {})}
-    fields["content"] = _content(message.content, native)
-    kwargs = {**native.get("kwargs", {})}
-    metadata = message.metadata
-    if metadata and TURN in metadata:
-        metadata = {key: value for key, value in metadata.items() if key != TURN}
-    if metadata:
+def _restored(message: Message, native: Mapping[str, Any]) -> BaseMessage:
+    cls = _OF_TYPE.get(str(native.get("type"))) or _OF_ROLE.get(message.role, ChatMessage)
+    made = _built(cls, _said(message, cls))
+    extra = made.model_extra
+    assert extra is not None  # all messages take fields that they do not know
+    for name, value in native.items():
+        if name not in ("type", "additional_kwargs"):
+            # Not through validation: what LangChain had is what it gets, and nothing can fail.
+            (made.__dict__ if name in cls.model_fields else extra)[name] = value
+            made.model_fields_set.add(name)
+    kwargs = {**native.get("additional_kwargs", {})}
+    if metadata := {key: value for key, value in message.metadata.items() if key != TURN}:
         kwargs[METADATA] = metadata
     if kwargs:
-        fields["additional_kwargs"] = kwargs
-    if "response" in native:
-        fields["response_metadata"] = native["response"]
+        made.additional_kwargs = kwargs
+    return made
+
+
+def _said(message: Message, cls: type[BaseMessage]) -> dict[str, Any]:
+    """The fields of a message that its neutral ones say."""
+    fields: dict[str, Any] = {"id": message.id}
+    content = message.content
     if message.name is not None or cls is FunctionMessage:
         fields["name"] = message.name or ""
-    fields["id"] = message.id
     if cls is ChatMessage:
-        fields["role"] = native.get("role", message.role)
-    elif cls is RemoveMessage:
-        fields["id"] = native.get("id", message.id)
+        fields["role"] = message.role
     elif cls is ToolMessage:
-        fields["tool_call_id"] = message.tool_call_id or ""
-        for name in ("artifact", "status"):
-            if name in native:
-                fields[name] = native[name]
+        # Elsewhere the results may be among the blocks; here the message is the result.
+        results = [block for block in content if isinstance(block, ToolResult)]
+        ids = (result.tool_call_id for result in results if result.tool_call_id)
+        fields["tool_call_id"] = next(ids, "") if (id_ := message.tool_call_id) is None else id_
+        if any(result.is_error for result in results):
+            fields["status"] = "error"
+        content = tuple(
+            inner
+            for block in content
+            for inner in (block.content if isinstance(block, ToolResult) else (block,))
+        )
     elif cls is AIMessage:
-        calls = [block for block in message.content if isinstance(block, ToolCall)]
-        if calls:
-            fields["tool_calls"] = [_call(c) for c in calls if not _is_invalid(c)]
-            fields["invalid_tool_calls"] = [_invalid(c) for c in calls if _is_invalid(c)]
+        calls = [c for c in content if isinstance(c, ToolCall) and _place(c) != _ONLY_PART]
+        fields["tool_calls"] = [_call(c) for c in calls if isinstance(c.args, dict)]
+        fields["invalid_tool_calls"] = [_invalid(c) for c in calls if not isinstance(c.args, dict)]
         if message.usage is not None:
             fields["usage_metadata"] = _usage(message.usage)
-    return _built(cls, fields)
+    fields["content"] = _content(content)
+    return fields
 
 
-def _content(content: Iterable[Block], native: Mapping[str, Any]) -> str | list[Part]:
+def _content(blocks: Iterable[Block]) -> str | list[Part]:
     """A lone text is its string, as people write it; all else is a list."""
-    shown = [block for block in content if not isinstance(block, ToolCall) or _repeats(block)]
-    if not native.get("list"):
-        match shown:
-            case []:
-                return ""
-            case [Text(text, extra)] if not extra:
-                return text
+    shown = [block for block in blocks if not _is_elsewhere(block)]
+    match shown:
+        case []:
+            return ""
+        case [Text(text, extra)] if OURS not in extra:
+            return text
     parts: list[Part] = []
     for block in shown:
         if isinstance(block, Citation):
             _cite(parts, block)
         elif isinstance(block, ToolCall):
-            parts.append(_part_again(block))
+            arguments = {"id": block.id, "name": block.name}
+            rest = block.extra[OURS][1]
+            parts.append({**rest, **arguments, _ARGUMENTS[rest["type"]]: block.args})
         elif (part := part_of(block)) is not None:
             parts.append(part)
-    return parts or ("" if not native.get("list") else [])
+    return parts or ""
+
+
+def _is_elsewhere(block: Block) -> bool:
+    """Whether a block is no part of the content: a tool call, or another framework's own."""
+    match block:
+        case ToolCall():
+            return _place(block) not in (_ALSO_PART, _ONLY_PART)
+        case Opaque():
+            return block.framework != OURS
+    return False
 
 
 def _cite(parts: list[Part], citation: Citation) -> None:
     """Beside the text it stands behind; without one it is nothing that a model is shown."""
-    if not parts or not isinstance(parts[-1], dict) or parts[-1].get("type") != "text":
+    if not parts or not isinstance(text := parts[-1], dict) or text.get("type") != "text":
         return
     cited: dict[str, Any] = {"type": "citation"}
     if citation.source:
         cited["url"] = citation.source
     if citation.text:
         cited["cited_text"] = citation.text
-    parts[-1]["annotations"] = [*parts[-1].get("annotations", ()), cited]
+    parts[-1] = {**text, "annotations": [*(text.get("annotations") or ()), cited]}
 
 
-def _repeats(call: ToolCall) -> bool:
-    ours = call.extra.get(OURS)
-    return ours is not None and ours[0] == _IN_CONTENT
-
-
-def _part_again(call: ToolCall) -> Part:
-    rest = dict(call.extra[OURS][1])
-    arguments = "input" if rest["type"] == "tool_use" else "args"
-    return {**rest, "id": call.id, "name": call.name, arguments: call.args}
-
-
-def _is_invalid(call: ToolCall) -> bool:
-    return not isinstance(call.args, dict)
+def _place(call: ToolCall) -> str:
+    match call.extra.get(OURS):
+        case [str(place), dict()]:
+            return place
+    return ""
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
-    ours = call.extra.get(OURS)
-    more = ours[-1] if ours else {}
-    return {"name": call.name, "args": call.args, "id": call.id, "type": "tool_call", **more}
+    args = {name if isinstance(name, str) else str(name): arg for name, arg in call.args.items()}
+    return {"name": call.name, "args": args, "id": call.id, "type": "tool_call"}
 
 
 def _invalid(call: ToolCall) -> dict[str, Any]:
-    ours = call.extra.get(OURS)
-    more = ours[1] if ours else {"error": None}
-    fields = {"name": call.name, "args": call.args, "id": call.id, "type": "invalid_tool_call"}
-    return {**fields, **more}
+    args = call.args if isinstance(call.args, str | None) else str(call.args)
+    more = call.extra[OURS][1] if _place(call) == _INVALID else {}
+    return {"name": call.name, "args": args, "id": call.id, "error": None, **more}
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     """With the sums that LangChain insists on, where another framework left them out."""
-    sent, received = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
-    sums = {"input_tokens": sent, "output_tokens": received}
-    total = sent + received if isinstance(sent, int) and isinstance(received, int) else 0
-    return {**sums, "total_tokens": total, **usage}
+    counts: dict[str, int] = {}
+    for name in ("input_tokens", "output_tokens"):
+        count = usage.get(name)
+        counts[name] = count if isinstance(count, int) else 0
+    total = usage.get("total_tokens")
+    counts["total_tokens"] = total if isinstance(total, int) else sum(counts.values())
+    return {**{k: v for k, v in usage.items() if _is_usage(k, v)}, **counts}
 
 
-def _from_whole(whole: Mapping[str, Any], id_: str | None) -> BaseMessage:
-    fields = dict(whole)
-    cls = _CLASSES.get(fields.pop("class", ""), HumanMessage)
-    fields.pop("type", None)
-    return _built(cls, {**fields, "id": fields.get("id") or id_})
+def _is_usage(name: object, value: object) -> bool:
+    """Whether LangChain takes it: details have to be counts."""
+    if name in ("input_token_details", "output_token_details"):
+        return isinstance(value, dict) and all(
+            isinstance(what, str) and isinstance(count, int) for what, count in value.items()
+        )
+    return isinstance(name, str)
 
 
 def _built(cls: type[M], fields: dict[str, Any]) -> M:
@@ -369,9 +364,3 @@ def _built(cls: type[M], fields: dict[str, Any]) -> M:
     message = cls.__new__(cls)
     cls.__pydantic_validator__.validate_python(fields, self_instance=message)
     return message
-
-
-def _equal(again: BaseMessage, message: BaseMessage) -> bool:
-    if again.id != message.id and not message.id:
-        again.id = message.id
-    return again.__dict__ == message.__dict__ and again.model_extra == message.model_extra

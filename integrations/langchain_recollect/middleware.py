@@ -7,33 +7,26 @@ the next call goes on from there. The model is shown a window; the transcript ke
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, NotRequired, TypeAlias
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import dropwhile, takewhile
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NotRequired, TypeAlias
 from uuid import uuid4
 
 import msgspec
 from langchain.agents.middleware import AgentMiddleware, AgentState, hook_config
 from langchain.agents.middleware.types import PrivateStateAttr
-from langchain_core.messages import (
-    AIMessage,
-    AnyMessage,
-    BaseMessage,
-    HumanMessage,
-    RemoveMessage,
-    ToolMessage,
-)
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.config import get_config
-from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.types import Command, Overwrite
 from typing_extensions import TypedDict
 
 from langchain_recollect.messages import TURN, from_langchain, is_made_up, to_langchain
 from langchain_recollect.window import CountsTokens, WindowLimits, in_langchain, window_settings
-from recollect import Message, Misconfigured, Since, Version, Window
+from recollect import Cleared, Message, Misconfigured, Since, Version, Window
 from recollect.adapting import Talk, atalk, call, talk
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
-    from langgraph.types import Command
 
     from recollect import Session, Store
 
@@ -49,20 +42,38 @@ class Progress(TypedDict):
     """How far a run's messages are stored; kept in the state of the run, where checkpoints
     keep it as well."""
 
-    key: str
+    session: dict[str, str]
+    """The parts of the session's name, as they were when the run began."""
     epoch: int
     head: int
-    """Where the session stood when the run began."""
+    """Up to where the state shows what is in the session."""
     known: list[str]
-    """The ids of the state's messages that are stored."""
+    """The ids of the messages the run began with, and of those that are stored since."""
     turn: str | None
     """The id of the message that opened the turn."""
+    run: str
+    """What the ids of the tool results begin with that the run has stored."""
 
 
 class RecollectState(AgentState[Any]):
     """An agent's state, and how far it is stored."""
 
     recollect: NotRequired[Annotated[Progress | None, PrivateStateAttr]]
+
+
+_Stored: TypeAlias = "Talk[tuple[str | None, dict[str | None, int]]]"
+
+
+class _Start(NamedTuple):
+    """What a run begins with."""
+
+    version: Version
+    shown: list[BaseMessage]
+    """What was said in the session before."""
+    new: list[BaseMessage]
+    """What the state holds besides."""
+    known: Sequence[str] = ()
+    turn: str | None = None
 
 
 class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
@@ -95,6 +106,9 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         token_counter  counts LangChain messages; otherwise the store's own counts hold
         """
         super().__init__()
+        for given in (tenant, user, agent, session_id or ""):
+            if not isinstance(given, str) and not callable(given):
+                raise Misconfigured(f"{given!r} is neither a name nor a function that gives one.")
         self.tools = []
         self._store = store
         self._session_id = session_id
@@ -115,27 +129,27 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
 
     def before_model(self, state: RecollectState, runtime: Any) -> Update:
         """Store what came since the last answer."""
-        return talk(self._caught_up(state, self._session(runtime)))
+        return talk(self._caught_up(state))
 
     async def abefore_model(self, state: RecollectState, runtime: Any) -> Update:
         """Like ``before_model``."""
-        return await atalk(self._caught_up(state, self._session(runtime)))
+        return await atalk(self._caught_up(state))
 
     def after_model(self, state: RecollectState, runtime: Any) -> Update:
         """Store what the model answered."""
-        return talk(self._caught_up(state, self._session(runtime)))
+        return talk(self._caught_up(state))
 
     async def aafter_model(self, state: RecollectState, runtime: Any) -> Update:
         """Like ``after_model``."""
-        return await atalk(self._caught_up(state, self._session(runtime)))
+        return await atalk(self._caught_up(state))
 
     def after_agent(self, state: RecollectState, runtime: Any) -> Update:
         """Store what came last."""
-        return talk(self._caught_up(state, self._session(runtime)))
+        return talk(self._caught_up(state))
 
     async def aafter_agent(self, state: RecollectState, runtime: Any) -> Update:
         """Like ``after_agent``."""
-        return await atalk(self._caught_up(state, self._session(runtime)))
+        return await atalk(self._caught_up(state))
 
     def wrap_model_call(
         self,
@@ -176,58 +190,122 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
     # -- what happens then, written once -----------------------------------------------------
 
     def _begun(self, state: RecollectState, session: Session) -> Talk[Update]:
-        """Make the new messages durable, and put what was said before in front of them."""
-        messages = state["messages"]
-        progress = state.get("recollect")
-        if progress is not None and progress["key"] != str(session.name):
-            progress = None
-        version, shown = yield from self._before(session, messages, progress)
-        known = {*(progress["known"] if progress else ()), *(m.id for m in shown if m.id)}
-        new = [m for m in messages if m.id not in known]
-        again = [m for m in messages if m.id in known and all(m is not s for s in shown)]
-        turn = progress["turn"] if progress else None
-        turn = yield from self._stored(session, new or again, version, turn)
-        update = self._progress(session, version, [*shown, *new], turn)
-        update["messages"] = [RemoveMessage(id=REMOVE_ALL_MESSAGES), *shown, *new]
-        if again and not new and _is_answer(shown[-1]):
-            update["jump_to"] = "end"  # a retry of what was answered: the answer is what it was
+        """Make durable what the state brings, and put what was said before in front of it."""
+        messages: list[BaseMessage] = list(state["messages"])
+        start = yield from self._start(session, messages, state.get("recollect"))
+        question = _question(messages)
+        said = start.new or [m for m in messages if m is question]
+        turn, places = yield from self._stored(session, said, start.version, start.turn)
+        head = start.version.head
+        fresh = [m for m in start.new if not _is_said(m) or places.get(m.id, 0) > head]
+        if question is not None and not fresh:
+            return (yield from self._asked_again(session, start, messages, question, places))
+        now = [*start.shown, *fresh]
+        if turn is None and (asked := _question(now)) is not None:
+            turn = asked.id
+        update = self._progress(session, start.version, [*messages, *now], turn)
+        if now != messages:
+            # A plain list would be streamed to the caller as if it was said only now.
+            update["messages"] = Overwrite(now)
+        if _question(fresh) is None and _is_answered(now):
+            update["jump_to"] = "end"
         return update
 
-    def _before(
-        self, session: Session, messages: Sequence[BaseMessage], progress: Progress | None
-    ) -> Talk[tuple[Version, list[BaseMessage]]]:
-        """Where the session stands, and what was said in it before this run."""
-        if progress is not None:
-            # A checkpoint brought the state: it may hold a summary, and needs only what is new.
-            version = yield from call(session, "version")
-            if version.epoch == progress["epoch"]:
-                newer = yield from call(session, "messages", after=progress["head"])
-                mine = [m for m in messages if m.id in progress["known"] or _is_aside(m)]
-                there = {m.id for m in messages}
-                return version, [*mine, *in_langchain(m for m in newer if m.id not in there)]
-        window: Window = yield from call(session, "window", **self._window, repair=True)
-        return window.version, in_langchain(window)
+    def _asked_again(
+        self,
+        session: Session,
+        start: _Start,
+        messages: Sequence[BaseMessage],
+        question: BaseMessage,
+        places: Mapping[str | None, int],
+    ) -> Talk[Update]:
+        """Go on from what came of a message that is there already, or give its answer."""
+        if question.id not in places:
+            raise Cleared(
+                f"Message {question.id!r} was cleared or deleted from session {session.name}. "
+                f"To say it again, give it another id.",
+                start.version,
+            )
+        place, shown = places[question.id], start.shown
+        if all(m.id != question.id for m in shown):  # it is older than the window reaches
+            since = yield from call(session, "messages", after=place - 1)
+            shown = in_langchain(Window.of(since, repair=True))
+        until = [m.id for m in shown].index(question.id) + 1
+        answer = list(takewhile(lambda m: not _asks(m), shown[until:]))
+        now = [*shown[:until], *answer]
+        version = start.version._replace(head=place)
+        update = self._progress(session, version, [*messages, *now], question.id, start.known)
+        if _is_answered(now):
+            return {**update, "messages": answer, "jump_to": "end"}
+        return {**update, "messages": Overwrite(now)}
 
-    def _caught_up(self, state: RecollectState, session: Session) -> Talk[Update]:
+    def _start(
+        self, session: Session, messages: Sequence[BaseMessage], progress: Progress | None
+    ) -> Talk[_Start]:
+        """What was said in the session before this run, and what the state holds besides."""
+        known = progress["known"] if progress else []
+        new = [m for m in messages if m.id not in set(known)]
+        if progress is not None and progress["session"] == _parts(session):
+            version: Version = yield from call(session, "version")
+            if version.epoch == progress["epoch"]:
+                return (yield from self._resumed(session, messages, progress, version))
+        if progress is not None:
+            # The state is of another session, or of before a rewrite. What its last run had not
+            # stored by then goes as well.
+            new = list(dropwhile(_is_left_over, new))
+        window: Window = yield from call(session, "window", **self._window, repair=True)
+        shown = in_langchain(window)
+        return _Start(window.version, shown, _without(new, shown), known)
+
+    def _resumed(
+        self,
+        session: Session,
+        messages: Sequence[BaseMessage],
+        progress: Progress,
+        version: Version,
+    ) -> Talk[_Start]:
+        """The state that a checkpoint brought, perhaps with a summary, and what is newer."""
+        known, turn = set(progress["known"]), progress["turn"]
+        newer = yield from call(session, "messages", after=progress["head"])
+        newer = [m for m in newer if m.id not in known]
+        if newer:
+            version = version._replace(head=max(version.head, newer[-1].seq))
+        # What a run stored and its checkpoint does not know belongs to the run's turn.
+        newer.sort(key=lambda m: turn is None or m.metadata.get(TURN) != turn)
+        shown = [m for m in messages if m.id in known or _is_aside(m)]
+        shown += in_langchain(Window.of(newer))
+        return _Start(version, shown, _without(messages, shown), progress["known"], turn)
+
+    def _caught_up(self, state: RecollectState) -> Talk[Update]:
         """Make durable what the state holds and the store does not."""
         progress = state.get("recollect")
         if progress is None:
             return None
-        messages = state["messages"]
         known = set(progress["known"])
-        new = [m for m in messages if m.id not in known]
-        version = Version(progress["epoch"], progress["head"])
-        turn = yield from self._stored(session, new, version, progress["turn"])
-        return self._progress(session, version, messages, turn) if new else None
+        new = [m for m in state["messages"] if m.id not in known]
+        if not new:
+            return None
+        # Results are not compared with what is stored: other middleware may have added to them.
+        said = [m for m in new if not _id(m).startswith(progress["run"])]
+        turn, _ = yield from self._said(progress, said)
+        ids = [*progress["known"], *map(_id, new)]
+        return {"recollect": {**progress, "known": ids, "turn": turn}}
 
-    def _answered(self, request: ToolCallRequest, result: ToolMessage | Command[Any]) -> Talk[None]:
-        """Make a tool's result durable. What a Command brings is stored with the state."""
+    def _answered(self, request: ToolCallRequest, result: Any) -> Talk[None]:
+        """Make a tool's result durable. What else a Command brings is stored with the state."""
         progress = request.state.get("recollect") if isinstance(request.state, dict) else None
-        if progress is None or not isinstance(result, ToolMessage):
-            return
-        session = self._session(request.runtime)
+        if progress is not None:
+            asked = request.tool_call["id"]
+            answers = [m for m in _tool_messages(result) if m.tool_call_id == asked]
+            for message in answers:
+                message.id = message.id or f"{progress['run']}{uuid4().hex[:20]}"
+            yield from self._said(progress, answers)
+
+    def _said(self, progress: Progress, messages: Sequence[BaseMessage]) -> _Stored:
+        """Append what was said in a run."""
+        session = self._store.session(**progress["session"])
         version = Version(progress["epoch"], progress["head"])
-        yield from self._stored(session, [result], version, progress["turn"])
+        return self._stored(session, messages, version, progress["turn"])
 
     def _stored(
         self,
@@ -235,14 +313,13 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         messages: Sequence[BaseMessage],
         version: Version,
         turn: str | None,
-    ) -> Talk[str | None]:
-        """Append messages as parts of their turn, and say which turn that is."""
+    ) -> _Stored:
+        """Append messages as parts of their turn. Which turn that is, and where they stand."""
         said: list[Message] = []
         for message in messages:
-            if is_made_up(message) or _is_aside(message):
+            if not _is_said(message):
                 continue
-            if message.id is None:
-                message.id = str(uuid4())  # so that saying it again is saying it once
+            _id(message)
             stored = from_langchain(message)
             if isinstance(message, HumanMessage):
                 turn = stored.id
@@ -250,10 +327,11 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
                 metadata = {**stored.metadata, TURN: turn}
                 stored = msgspec.structs.replace(stored, metadata=metadata)
             said.append(stored)
-        if said:
-            # Others may have spoken meanwhile. Who was cleared away comes not back (I7).
-            yield from call(session, "append", said, expected=Since(version))
-        return turn
+        if not said:
+            return turn, {}
+        # Others may have spoken meanwhile. Who was cleared away comes not back (I7).
+        found = yield from call(session, "append", said, expected=Since(version))
+        return turn, {message.id: message.seq for message in found}
 
     def _progress(
         self,
@@ -261,10 +339,15 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         version: Version,
         messages: Sequence[BaseMessage],
         turn: str | None,
+        known: Sequence[str] = (),
     ) -> dict[str, Any]:
-        known = [m.id for m in messages if m.id is not None and not _is_aside(m)]
         progress = Progress(
-            key=str(session.name), epoch=version.epoch, head=version.head, known=known, turn=turn
+            session=_parts(session),
+            epoch=version.epoch,
+            head=version.head,
+            known=[*dict.fromkeys([*known, *map(_id, messages)])],
+            turn=turn,
+            run=uuid4().hex[:12],
         )
         return {"recollect": progress}
 
@@ -280,7 +363,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         return request if shown == request.messages else request.override(messages=shown)
 
     def _session(self, runtime: Any) -> Session:
-        """The session of this run."""
+        """The session of a run that begins."""
         scope = {part: _name(given, runtime) for part, given in self._scope.items()}
         if self._session_id is not None:
             return self._store.session(_name(self._session_id, runtime), **scope)
@@ -299,10 +382,54 @@ def _name(given: Named, runtime: Any) -> str:
     return given if isinstance(given, str) else given(runtime)
 
 
+def _parts(session: Session) -> dict[str, str]:
+    return msgspec.structs.asdict(session.name)
+
+
+def _id(message: BaseMessage) -> str:
+    """A message's id. One that has none is given one: saying it again is saying it once."""
+    if message.id is None:
+        message.id = str(uuid4())
+    return message.id
+
+
 def _is_aside(message: BaseMessage) -> bool:
     """Whether a message was not said by anybody: a summary that stands for others."""
     return message.additional_kwargs.get("lc_source") == "summarization"
 
 
-def _is_answer(message: BaseMessage) -> bool:
-    return isinstance(message, AIMessage) and not message.tool_calls
+def _is_said(message: BaseMessage) -> bool:
+    return not is_made_up(message) and not _is_aside(message)
+
+
+def _is_left_over(message: BaseMessage) -> bool:
+    """Whether a message comes from a run, and not from who called the agent."""
+    return isinstance(message, AIMessage | ToolMessage) or _is_aside(message)
+
+
+def _asks(message: BaseMessage) -> bool:
+    return isinstance(message, HumanMessage) and not _is_aside(message)
+
+
+def _question(messages: Sequence[BaseMessage]) -> BaseMessage | None:
+    """What the user said last."""
+    return next(filter(_asks, reversed(messages)), None)
+
+
+def _is_answered(messages: Sequence[BaseMessage]) -> bool:
+    return bool(messages) and isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls
+
+
+def _without(messages: Sequence[BaseMessage], others: Sequence[BaseMessage]) -> list[BaseMessage]:
+    there = {message.id for message in others}
+    return [message for message in messages if message.id not in there]
+
+
+def _tool_messages(result: Any) -> Iterator[ToolMessage]:
+    """The tool messages in what a tool gave."""
+    match result:
+        case ToolMessage():
+            yield result
+        case Command(update={"messages": list(messages)}) | list(messages):
+            for message in messages:
+                yield from _tool_messages(message)

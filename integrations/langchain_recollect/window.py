@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.messages import BaseMessage
 
 from langchain_recollect.messages import to_langchain
 from recollect import Message, Misconfigured
 
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseLanguageModel
+
 WindowLimits: TypeAlias = int | Mapping[str, int] | None
 """At most so many messages; or a mapping of ``messages``, ``turns``, ``tokens``; or everything."""
 
-CountsTokens: TypeAlias = Callable[[list[BaseMessage]], int] | Any
-"""What ``trim_messages`` takes as well: a function of messages, or a chat model."""
+CountsTokens: TypeAlias = "Callable[[list[BaseMessage]], int] | BaseLanguageModel[Any]"
+"""A function of messages, or a chat model, as ``trim_messages`` takes them.
+
+It is given one message at a time: what it adds for a whole prompt is added for each of them.
+"""
 
 _LIMITS = ("messages", "turns", "tokens")
 
@@ -35,17 +41,18 @@ def window_settings(window: WindowLimits, token_counter: CountsTokens | None) ->
     for name, limit in settings.items():
         if name not in _LIMITS:
             raise Misconfigured(f"window= knows {', '.join(_LIMITS)}, and not {name!r}.")
-        if not isinstance(limit, int) or limit < 1:
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise Misconfigured(f"window={{{name!r}: …}} has to be a number from 1 up: {limit!r}.")
     if token_counter is not None:
+        if "tokens" not in settings:
+            raise Misconfigured("token_counter= needs a limit to count for: window={'tokens': …}.")
         settings["token_counter"] = _counting(token_counter)
     return settings
 
 
 def _counting(counter: CountsTokens) -> Callable[[Message], int]:
     """A LangChain counter as one of a stored message."""
-    of_model = getattr(counter, "get_num_tokens_from_messages", None)
-    count: Callable[[list[BaseMessage]], int] = of_model or counter
+    count: Any = getattr(counter, "get_num_tokens_from_messages", counter)
     if not callable(count):
         raise Misconfigured("token_counter= is a function of messages or a chat model.")
     return lambda message: count([to_langchain(message)])

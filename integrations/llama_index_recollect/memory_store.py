@@ -195,7 +195,7 @@ class RecollectMemoryStore(AsyncDBChatStore):
             return []
         read = _read.get()
         if read is not None and read[0].name == session.name and read[0].store is session.store:
-            _read.set(None)
+            _read.set((session, read[1][n:]))  # Memory may go on from there
             return read[1][:n]
         found = yield from call(session, "messages", archived=False, limit=n)
         return [message.seq for message in found]
