@@ -328,3 +328,13 @@ def test_values_with_a_meaning_beyond_their_bytes() -> None:
     }
     back = unpack_value(pack_value(value, "v"))
     assert exactly(back) == exactly(value)
+
+
+def test_a_set_is_the_same_bytes_in_whatever_order_it_was_made() -> None:
+    one, other = {0, 8}, {8, 0}
+    assert list(one) != list(other)
+    frames = [
+        encode(Message("user", "x", metadata={"set": made, "nan": float("nan")}))[0]
+        for made in (one, other)
+    ]
+    assert frames[0] == frames[1]

@@ -19,10 +19,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from recollect import codec
@@ -117,19 +117,22 @@ class Page(NamedTuple):
     """How many rows went before the first one and are gone, where rows are named by counting."""
 
 
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+
+
 class Mark(Struct, frozen=True, omit_defaults=True):
     """How far a conversation was read."""
 
-    read: int = 0
+    read: Count = 0
     row: str = ""
     last: tuple[str, ...] = ()
     """What the last rows were, the newest at the end; see ``digest``."""
-    base: int = 0
-    there: int = 0
+    base: Count = 0
+    there: Count = 0
     """How many of the rows are messages of the session now."""
-    unread: int = 0
+    unread: Count = 0
     """How many could not be read. If there are any, the next import begins with the first row."""
-    head: int = 0
+    head: Count = 0
     """The sequence of the last message that came from these rows."""
     epoch: int | None = None
     """The session's when the first row was brought."""
@@ -449,8 +452,8 @@ class _Bringing:
         yield from call(self._session, "update", metadata={**info.metadata, KEY: marks})
 
     def _cannot_read(self, row: Row | None, reason: str) -> None:
-        name = printable(self._conversation.id)
-        self._tally.unread.append(Unread(name, None if row is None else row.name, reason))
+        name = None if row is None else printable(row.name)
+        self._tally.unread.append(Unread(printable(self._conversation.id), name, reason))
         if row is not None:
             self._mark = replace(self._mark, unread=self._mark.unread + 1)
 
@@ -477,9 +480,10 @@ def _marks_in(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _mark_in(metadata: Mapping[str, Any], name: str) -> Mark:
     try:
-        return msgspec.convert(_marks_in(metadata).get(name, {}), Mark)
+        mark = msgspec.convert(_marks_in(metadata).get(name, {}), Mark)
     except msgspec.ValidationError:
         return Mark()  # the ids know as well
+    return mark if mark.last or not mark.read else Mark()
 
 
 def _is_name(own: str) -> bool:

@@ -140,11 +140,10 @@ def pair(messages: Sequence[Message]) -> _Pairs:
 
 def _answers(message: Message) -> Iterator[str | None]:
     """The ids of the calls this message answers."""
-    if message.role == "tool" or message.tool_call_id is not None:
+    results = [block.tool_call_id for block in message.content if isinstance(block, ToolResult)]
+    if message.tool_call_id is not None or (message.role == "tool" and not results):
         yield message.tool_call_id
-    for block in message.content:
-        if isinstance(block, ToolResult):
-            yield block.tool_call_id
+    yield from results
 
 
 def together(messages: Sequence[Message]) -> list[Message]:

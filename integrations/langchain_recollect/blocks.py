@@ -85,6 +85,8 @@ def result_of(part: Mapping[str, Any]) -> ToolResult | None:
 
 def part_of(block: Block) -> Part | None:
     """A block as LangChain has it; None for what it has no words for."""
+    if type(block) is Text and not block.extra:  # nearly all
+        return {"type": "text", "text": block.text}
     match block:
         case Opaque(framework, _, data):
             return data if framework == OURS and isinstance(data, str | dict) else None

@@ -27,7 +27,7 @@ from langchain_core.messages import (
 )
 
 from langchain_recollect.blocks import OURS, Part, block_of, part_of, plain_str, result_of
-from recollect import Block, Citation, Message, Opaque, Text, ToolCall, ToolResult
+from recollect import Block, Citation, Message, Text, ToolCall, ToolResult
 
 M = TypeVar("M", bound=BaseMessage)
 
@@ -143,10 +143,10 @@ def _fields(message: BaseMessage) -> Iterator[tuple[str, Any]]:
         seen_to.add("id")
     if isinstance(message, AIMessageChunk):
         seen_to |= {"tool_call_chunks", "chunk_position"}  # its tool_calls say the same
-    fields = [(name, message.__dict__[name]) for name in type(message).model_fields]
-    for name, value in (*fields, *(message.model_extra or {}).items()):
-        if name not in seen_to:
-            yield name, value
+    for name in type(message).model_fields:
+        if name in message.__dict__ and name not in seen_to:
+            yield name, message.__dict__[name]
+    yield from (message.model_extra or {}).items()
 
 
 def _split(kwargs: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[Any, Any]]:
@@ -179,39 +179,36 @@ def _blocks(message: BaseMessage) -> list[Block]:
 
 
 def _said_by(part: Any, message: BaseMessage, calls: list[Any]) -> list[Block]:
-    """A part as a block; before a tool call those that come first in ``calls``, taken off it."""
-    block: Block | None = None
-    if isinstance(part, dict) and isinstance(tag := part.get("type"), str):
-        if isinstance(message, AIMessage) and part.keys() >= {"id", "name", _ARGUMENTS.get(tag)}:
-            said = part["id"], part["name"], part[_ARGUMENTS[tag]]
-            for i, call in enumerate(calls):
-                if said == (call.get("id"), call["name"], call["args"]):
-                    earlier, calls[: i + 1] = calls[:i], []
-                    return [*map(_called, earlier), _called(call, _ALSO_PART, part)]
-            known = {call.get("id") for call in (*message.tool_calls, *message.invalid_tool_calls)}
-            block = None if said[0] in known else _unnoticed(part)
-        elif not isinstance(message, ToolMessage):
-            block = result_of(part)
-    return [block or block_of(part)]
+    """What a part says. The tool calls that are told by then are taken off ``calls``."""
+    tag = part.get("type") if isinstance(part, dict) else None
+    if isinstance(tag, str) and tag in _ARGUMENTS and isinstance(message, AIMessage):
+        return _call_said_by(part, message, calls) or [block_of(part)]
+    if tag == "tool_result" and not isinstance(message, ToolMessage):  # which is a result itself
+        return [result_of(part) or block_of(part)]
+    return [block_of(part)]
 
 
-def _unnoticed(part: Mapping[str, Any]) -> ToolCall | None:
-    """A tool call that only the parts know of. It has results as well, and is torn from none."""
-    match part["id"], part["name"], part[_ARGUMENTS[part["type"]]]:
-        case str(id_), str(name), dict(args):
-            call = {"id": plain_str(id_), "name": plain_str(name), "args": args}
-            return _called(call, _ONLY_PART, part)
-    return None
+def _call_said_by(part: Mapping[Any, Any], message: AIMessage, calls: list[Any]) -> list[Block]:
+    """A part as the tool call that it repeats, and before it those that LangChain has first."""
+    keys = ["id", "name", _ARGUMENTS[part["type"]]]
+    if not part.keys() >= set(keys):
+        return []
+    id_, name, args = said = [part[key] for key in keys]
+    rest = {key: value for key, value in part.items() if key not in keys}
+    for i, call in enumerate(calls):
+        if said == [call.get("id"), call["name"], call["args"]]:
+            earlier, calls[: i + 1] = calls[:i], []
+            return [*map(_called, earlier), _called(call, _ALSO_PART, rest)]
+    known = [call.get("id") for call in (*message.tool_calls, *message.invalid_tool_calls)]
+    match said:
+        case [str(), str(), dict()] if id_ not in known:
+            # LangChain has not noticed, but its result will come, and is not to be an orphan.
+            return [ToolCall(plain_str(name), args, plain_str(id_), {OURS: [_ONLY_PART, rest]})]
+    return []
 
 
-def _called(
-    call: Mapping[str, Any], place: str = "", part: Mapping[str, Any] | None = None
-) -> ToolCall:
-    extra: dict[str, Any] = {}
-    if part is not None:
-        said = ("id", "name", _ARGUMENTS[part["type"]])
-        extra = {OURS: [place, {key: value for key, value in part.items() if key not in said}]}
-    return ToolCall(call["name"], call["args"], call.get("id"), extra)
+def _called(call: Mapping[str, Any], *ours: Any) -> ToolCall:
+    return ToolCall(call["name"], call["args"], call.get("id"), {OURS: [*ours]} if ours else {})
 
 
 def _unparsed(call: Mapping[str, Any]) -> ToolCall:
@@ -232,18 +229,16 @@ def _unparsed(call: Mapping[str, Any]) -> ToolCall:
 def _restored(message: Message, native: Mapping[str, Any]) -> BaseMessage:
     cls = _OF_TYPE.get(str(native.get("type"))) or _OF_ROLE.get(message.role, ChatMessage)
     made = _built(cls, _said(message, cls))
-    extra = made.model_extra
-    assert extra is not None  # all messages take fields that they do not know
-    for name, value in native.items():
-        if name not in ("type", "additional_kwargs"):
-            # Not through validation: what LangChain had is what it gets, and nothing can fail.
-            (made.__dict__ if name in cls.model_fields else extra)[name] = value
-            made.model_fields_set.add(name)
-    kwargs = {**native.get("additional_kwargs", {})}
+    # The rest not through validation: what LangChain had is what it gets, and nothing can fail.
+    kept = {name: value for name, value in native.items() if name != "type"}
     if metadata := {key: value for key, value in message.metadata.items() if key != TURN}:
-        kwargs[METADATA] = metadata
-    if kwargs:
-        made.additional_kwargs = kwargs
+        kept["additional_kwargs"] = {**kept.get("additional_kwargs", {}), METADATA: metadata}
+    if kept:
+        made.model_fields_set.update(kept)
+        extra = made.model_extra
+        assert extra is not None  # all messages take fields that they do not know
+        for name, value in kept.items():
+            (made.__dict__ if name in made.__dict__ else extra)[name] = value
     return made
 
 
@@ -268,7 +263,7 @@ def _said(message: Message, cls: type[BaseMessage]) -> dict[str, Any]:
             for inner in (block.content if isinstance(block, ToolResult) else (block,))
         )
     elif cls is AIMessage:
-        calls = [c for c in content if isinstance(c, ToolCall) and _place(c) != _ONLY_PART]
+        calls = [c for c in content if isinstance(c, ToolCall) and _place(c)[0] != _ONLY_PART]
         fields["tool_calls"] = [_call(c) for c in calls if isinstance(c.args, dict)]
         fields["invalid_tool_calls"] = [_invalid(c) for c in calls if not isinstance(c.args, dict)]
         if message.usage is not None:
@@ -279,33 +274,19 @@ def _said(message: Message, cls: type[BaseMessage]) -> dict[str, Any]:
 
 def _content(blocks: Iterable[Block]) -> str | list[Part]:
     """A lone text is its string, as people write it; all else is a list."""
-    shown = [block for block in blocks if not _is_elsewhere(block)]
-    match shown:
-        case []:
-            return ""
-        case [Text(text, extra)] if OURS not in extra:
-            return text
     parts: list[Part] = []
-    for block in shown:
+    plain: list[str] = []
+    for block in blocks:
         if isinstance(block, Citation):
             _cite(parts, block)
-        elif isinstance(block, ToolCall):
-            arguments = {"id": block.id, "name": block.name}
-            rest = block.extra[OURS][1]
-            parts.append({**rest, **arguments, _ARGUMENTS[rest["type"]]: block.args})
-        elif (part := part_of(block)) is not None:
+        elif (part := _call_part(block) if isinstance(block, ToolCall) else part_of(block)) is None:
+            continue  # a call that is in tool_calls alone, or another framework's own
+        else:
             parts.append(part)
+            plain += [block.text] if isinstance(block, Text) and OURS not in block.extra else []
+    if len(parts) == len(plain) == 1 and len(parts[0]) == 2:
+        return plain[0]
     return parts or ""
-
-
-def _is_elsewhere(block: Block) -> bool:
-    """Whether a block is no part of the content: a tool call, or another framework's own."""
-    match block:
-        case ToolCall():
-            return _place(block) not in (_ALSO_PART, _ONLY_PART)
-        case Opaque():
-            return block.framework != OURS
-    return False
 
 
 def _cite(parts: list[Part], citation: Citation) -> None:
@@ -320,11 +301,21 @@ def _cite(parts: list[Part], citation: Citation) -> None:
     parts[-1] = {**text, "annotations": [*(text.get("annotations") or ()), cited]}
 
 
-def _place(call: ToolCall) -> str:
+def _place(call: ToolCall) -> tuple[str, dict[Any, Any]]:
+    """Where a tool call stands, and what else was said of it there."""
     match call.extra.get(OURS):
-        case [str(place), dict()]:
-            return place
-    return ""
+        case [str(place), dict(rest)]:
+            return place, rest
+    return "", {}
+
+
+def _call_part(call: ToolCall) -> Part | None:
+    """A tool call as the part that says it, if it is one."""
+    place, rest = _place(call)
+    key = _ARGUMENTS.get(str(rest.get("type")))
+    if place not in (_ALSO_PART, _ONLY_PART) or key is None:
+        return None
+    return {**rest, "id": call.id, "name": call.name, key: call.args}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:
@@ -334,8 +325,9 @@ def _call(call: ToolCall) -> dict[str, Any]:
 
 def _invalid(call: ToolCall) -> dict[str, Any]:
     args = call.args if isinstance(call.args, str | None) else str(call.args)
-    more = call.extra[OURS][1] if _place(call) == _INVALID else {}
-    return {"name": call.name, "args": args, "id": call.id, "error": None, **more}
+    place, more = _place(call)
+    given = {"name": call.name, "args": args, "id": call.id, "error": None}
+    return {**given, **more} if place == _INVALID else given
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:

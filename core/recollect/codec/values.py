@@ -111,16 +111,17 @@ def _tag_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
 
 
 def _tag_rarer(value: Any, path: str, depth: int) -> Any:
-    def items() -> bytes:
-        return encode_tagged([tag(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(value)])
+    def items(by: Any = None) -> bytes:
+        tagged = [tag(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(value)]
+        return encode_tagged(tagged if by is None else sorted(tagged, key=by))
 
     match value:
         case tuple() if type(value) is tuple:
             return Ext(TUPLE, items())
         case set() if type(value) is set:
-            return Ext(SET, items())
+            return Ext(SET, items(encode_tagged))  # two equal sets are the same bytes
         case frozenset() if type(value) is frozenset:
-            return Ext(FROZENSET, items())
+            return Ext(FROZENSET, items(encode_tagged))
         case Decimal() if type(value) is Decimal:
             return Ext(DECIMAL, str(value).encode())
         case UUID() if type(value) is UUID:
