@@ -7,7 +7,7 @@ the next call goes on from there. The model is shown a window; the transcript ke
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NotRequired, TypeAlias
 from uuid import uuid4
@@ -72,7 +72,7 @@ class _Start(NamedTuple):
     """What was said in the session before."""
     new: list[BaseMessage]
     """What the state holds besides."""
-    known: Sequence[str] = ()
+    known: Iterable[str]
     turn: str | None = None
 
 
@@ -195,11 +195,15 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         start = yield from self._start(session, messages, state.get("recollect"))
         question = _question(messages)
         said = start.new or [m for m in messages if m is question]
-        turn, places = yield from self._stored(session, said, start.version, start.turn)
+        passing = {m.id for m in _without(messages, said)}
+        turn, places = yield from self._stored(
+            session, messages, start.version, start.turn, passing
+        )
         head = start.version.head
         fresh = [m for m in start.new if not _is_said(m) or places.get(m.id, 0) > head]
         if question is not None and not fresh:
-            return (yield from self._asked_again(session, start, messages, question, places))
+            place = places.get(question.id)
+            return (yield from self._asked_again(session, start, messages, question, place))
         now = [*start.shown, *fresh]
         if turn is None and (asked := _question(now)) is not None:
             turn = asked.id
@@ -217,23 +221,24 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         start: _Start,
         messages: Sequence[BaseMessage],
         question: BaseMessage,
-        places: Mapping[str | None, int],
+        place: int | None,
     ) -> Talk[Update]:
         """Go on from what came of a message that is there already, or give its answer."""
-        if question.id not in places:
-            raise Cleared(
-                f"Message {question.id!r} was cleared or deleted from session {session.name}. "
-                f"To say it again, give it another id.",
-                start.version,
-            )
-        place, shown = places[question.id], start.shown
+        version, shown = start.version, start.shown
+        if place is not None:
+            version = version._replace(head=place)
         if all(m.id != question.id for m in shown):  # it is older than the window reaches
+            if place is None:
+                raise Cleared(
+                    f"Message {question.id!r} was deleted from session {session.name}. "
+                    f"To say it again, give it another id.",
+                    version,
+                )
             since = yield from call(session, "messages", after=place - 1)
-            shown = in_langchain(Window.of(since, repair=True))
+            shown = in_langchain(Window.of(since))
         until = [m.id for m in shown].index(question.id) + 1
         answer = list(takewhile(lambda m: not _asks(m), shown[until:]))
         now = [*shown[:until], *answer]
-        version = start.version._replace(head=place)
         update = self._progress(session, version, [*messages, *now], question.id, start.known)
         if _is_answered(now):
             return {**update, "messages": answer, "jump_to": "end"}
@@ -243,17 +248,17 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         self, session: Session, messages: Sequence[BaseMessage], progress: Progress | None
     ) -> Talk[_Start]:
         """What was said in the session before this run, and what the state holds besides."""
-        known = progress["known"] if progress else []
-        new = [m for m in messages if m.id not in set(known)]
         if progress is not None and progress["session"] == _parts(session):
             version: Version = yield from call(session, "version")
             if version.epoch == progress["epoch"]:
                 return (yield from self._resumed(session, messages, progress, version))
+        known = set(progress["known"] if progress else ())
+        new = [m for m in messages if m.id not in known]
         if progress is not None:
             # The state is of another session, or of before a rewrite. What its last run had not
             # stored by then goes as well.
             new = list(dropwhile(_is_left_over, new))
-        window: Window = yield from call(session, "window", **self._window, repair=True)
+        window: Window = yield from call(session, "window", **self._window)
         shown = in_langchain(window)
         return _Start(window.version, shown, _without(new, shown), known)
 
@@ -265,16 +270,13 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         version: Version,
     ) -> Talk[_Start]:
         """The state that a checkpoint brought, perhaps with a summary, and what is newer."""
-        known, turn = set(progress["known"]), progress["turn"]
-        newer = yield from call(session, "messages", after=progress["head"])
-        newer = [m for m in newer if m.id not in known]
-        if newer:
-            version = version._replace(head=max(version.head, newer[-1].seq))
-        # What a run stored and its checkpoint does not know belongs to the run's turn.
-        newer.sort(key=lambda m: turn is None or m.metadata.get(TURN) != turn)
-        shown = [m for m in messages if m.id in known or _is_aside(m)]
-        shown += in_langchain(Window.of(newer))
-        return _Start(version, shown, _without(messages, shown), progress["known"], turn)
+        known = set(progress["known"])
+        newer: list[Message] = yield from call(session, "messages", after=progress["head"])
+        shown = _together(
+            [m for m in messages if m.id in known or _is_aside(m)],
+            [m for m in newer if m.id not in known],
+        )
+        return _Start(version, shown, _without(messages, shown), known, progress["turn"])
 
     def _caught_up(self, state: RecollectState) -> Talk[Update]:
         """Make durable what the state holds and the store does not."""
@@ -313,17 +315,20 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         messages: Sequence[BaseMessage],
         version: Version,
         turn: str | None,
+        passing: Container[str | None] = (),
     ) -> _Stored:
-        """Append messages as parts of their turn. Which turn that is, and where they stand."""
+        """Append messages, but for some, as parts of their turns. Which turn is the last one, and
+        where they stand."""
         said: list[Message] = []
         for message in messages:
             if not _is_said(message):
                 continue
-            _id(message)
+            if asks := isinstance(message, HumanMessage):
+                turn = _id(message)
+            if _id(message) in passing:
+                continue
             stored = from_langchain(message)
-            if isinstance(message, HumanMessage):
-                turn = stored.id
-            elif turn is not None:
+            if turn is not None and not asks:
                 metadata = {**stored.metadata, TURN: turn}
                 stored = msgspec.structs.replace(stored, metadata=metadata)
             said.append(stored)
@@ -339,7 +344,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         version: Version,
         messages: Sequence[BaseMessage],
         turn: str | None,
-        known: Sequence[str] = (),
+        known: Iterable[str] = (),
     ) -> dict[str, Any]:
         progress = Progress(
             session=_parts(session),
@@ -388,7 +393,7 @@ def _parts(session: Session) -> dict[str, str]:
 
 def _id(message: BaseMessage) -> str:
     """A message's id. One that has none is given one: saying it again is saying it once."""
-    if message.id is None:
+    if not message.id:
         message.id = str(uuid4())
     return message.id
 
@@ -423,6 +428,20 @@ def _is_answered(messages: Sequence[BaseMessage]) -> bool:
 def _without(messages: Sequence[BaseMessage], others: Sequence[BaseMessage]) -> list[BaseMessage]:
     there = {message.id for message in others}
     return [message for message in messages if message.id not in there]
+
+
+def _together(held: Sequence[BaseMessage], newer: Sequence[Message]) -> list[BaseMessage]:
+    """What is held, and what is newer: the end of a turn behind its beginning."""
+    turns: dict[str | None, list[BaseMessage]] = {}
+    turn: str | None = None
+    for message in held:
+        turn = message.id if _asks(message) else turn
+        turns.setdefault(turn, []).append(message)
+    for said in newer:
+        answers = said.metadata.get(TURN)
+        turn = answers if isinstance(answers, str) else said.id
+        turns.setdefault(turn, []).append(to_langchain(said))
+    return [message for turn in turns.values() for message in turn]
 
 
 def _tool_messages(result: Any) -> Iterator[ToolMessage]:

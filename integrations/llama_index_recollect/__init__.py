@@ -14,6 +14,7 @@ from __future__ import annotations
 from llama_index.core.storage.chat_store.loading import RECOGNIZED_CHAT_STORES
 
 from llama_index_recollect.chat_store import RecollectChatStore
+from llama_index_recollect.memory import RecollectMemory
 from llama_index_recollect.memory_store import RecollectMemoryStore
 from llama_index_recollect.messages import from_llama_index, to_llama_index
 
@@ -21,6 +22,7 @@ RECOGNIZED_CHAT_STORES[RecollectChatStore.class_name()] = RecollectChatStore  # 
 
 __all__ = [
     "RecollectChatStore",
+    "RecollectMemory",
     "RecollectMemoryStore",
     "from_llama_index",
     "to_llama_index",

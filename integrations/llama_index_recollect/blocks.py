@@ -9,18 +9,19 @@ a picture whose file has gone must not make a conversation unreadable.
 from __future__ import annotations
 
 import binascii
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from io import IOBase
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
     BaseContentBlock,
-    CachePoint,
-    CitableBlock,
     CitationBlock,
+    ContentBlock,
     DocumentBlock,
     ImageBlock,
     TextBlock,
@@ -28,7 +29,7 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
     VideoBlock,
 )
-from pydantic import AnyUrl, BaseModel, ValidationError
+from pydantic import AnyUrl, BaseModel
 
 from recollect import (
     Audio,
@@ -47,8 +48,12 @@ from recollect import (
 
 OURS: Final = "llama_index"
 """Under which name LlamaIndex's own things stand in ``extra`` and ``native``."""
-IN_KWARGS: Final = "kwargs"
+IN_KWARGS: Final = "in_kwargs"
 """Of a tool call that LlamaIndex keeps in ``additional_kwargs`` and not among the blocks."""
+_AS_TEXT: Final = "as_text"
+"""Of a tool call: its arguments as the text in which LlamaIndex has them."""
+_UNTITLED: Final = "input_document"
+"""What LlamaIndex calls a document without a title."""
 
 _MEDIA: Final[dict[type[BaseContentBlock], tuple[type[Any], str, str]]] = {
     ImageBlock: (Image, "image", "image_mimetype"),
@@ -58,50 +63,67 @@ _MEDIA: Final[dict[type[BaseContentBlock], tuple[type[Any], str, str]]] = {
 }
 """By class: the neutral kind, the field of the bytes, and that of their type."""
 _KINDS: Final = {kind: (cls, data, media) for cls, (kind, data, media) in _MEDIA.items()}
-_OPAQUE: Final[dict[str, type[BaseContentBlock]]] = {
-    "cache": CachePoint,
-    "citable": CitableBlock,
-    "citation": CitationBlock,
+_CLASSES: Final[dict[str, type[BaseContentBlock]]] = {
+    cls.model_fields["block_type"].default: cls for cls in get_args(get_args(ContentBlock)[0])
 }
+"""By name, whatever this version of LlamaIndex has."""
+_FORMATS: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wav"}
+"""LlamaIndex names sounds by their file's ending."""
 
 
 def block_of(block: BaseContentBlock) -> Block:
-    """One of LlamaIndex's blocks as a neutral one, from which ``part_of`` makes it again."""
+    """One of LlamaIndex's blocks as a neutral one, from which ``parts_of`` makes it again."""
     match block:
         case TextBlock():
             return Text(block.text)
         case ThinkingBlock():
             return _reasoning(block)
         case ToolCallBlock():
-            return ToolCall(block.tool_name, block.tool_kwargs, block.tool_call_id)
+            return _called(block)
         case CitationBlock(cited_content=TextBlock() as cited):
-            return Citation(cited.text, block.source, {OURS: plain(block.model_dump())})
+            place = block.additional_location_info
+            rest = {"title": block.title, "additional_location_info": place}
+            return Citation(cited.text, block.source, {OURS: rest})
         case ImageBlock() | AudioBlock() | VideoBlock() | DocumentBlock():
             return _media(block)
-    return Opaque(OURS, str(getattr(block, "block_type", "")), plain(block.model_dump()))
+    fields = _fields(block)
+    return Opaque(OURS, fields.pop("block_type"), fields)
 
 
-def part_of(block: Block) -> BaseContentBlock | None:
-    """A block as LlamaIndex has it; None for what it has no counterpart of."""
+def parts_of(block: Block) -> list[BaseContentBlock]:
+    """A block as LlamaIndex has it; none for what it has no counterpart of."""
     match block:
         case Text(text) | Refusal(text):
-            return TextBlock(text=text)
+            return [TextBlock.model_construct(text=text)]
         case Reasoning():
-            return _thinking(block)
-        case ToolCall(name, args, id_, extra):
-            if extra.get(OURS) == IN_KWARGS:
-                return None
-            arguments = args if isinstance(args, dict | str) else str(args)
-            return ToolCallBlock(tool_call_id=id_, tool_name=name, tool_kwargs=arguments)
+            return [_thinking(block)]
+        case ToolCall():
+            return [] if IN_KWARGS in ours(block.extra) else [_call(block)]
         case Image() | Audio() | Video() | File():
-            return _media_block(block)
-        case Citation(_, _, extra):
-            return _again("citation", extra[OURS]) if OURS in extra else None
-        case ToolResult(_, content):
-            words = "".join(inner.text for inner in content if isinstance(inner, Text))
-            return TextBlock(text=words)
+            return [_media_block(block)]
+        case Citation():
+            return [_cited(block)] if OURS in block.extra else []
+        case ToolResult():
+            return [part for inner in block.content for part in parts_of(inner)]
         case Opaque(framework, name, data):
-            return _again(name, data) if framework == OURS else None
+            return [_again(name, data)] if framework == OURS else []
+
+
+def ours(extra: Any) -> Mapping[Any, Any]:
+    """What LlamaIndex alone has of a block or a message. Others can write anything there."""
+    rest = extra.get(OURS) if isinstance(extra, dict) else None
+    return rest if isinstance(rest, dict) else {}
+
+
+def arguments(given: Any) -> Any:
+    """A tool's arguments as a mapping; the text that they came in where they are none."""
+    if not isinstance(given, str):
+        return given
+    try:
+        read = json.loads(given)
+    except (ValueError, RecursionError):
+        return given
+    return read if isinstance(read, dict) else given
 
 
 def plain(value: Any) -> Any:
@@ -125,99 +147,181 @@ def plain(value: Any) -> Any:
     return plain(to_dict()) if callable(to_dict) else value
 
 
-def _again(name: str, data: Any) -> BaseContentBlock:
-    """A block that is kept as its fields; words in its place where it cannot be made any more."""
-    cls = _OPAQUE.get(name)
-    if cls is not None:
-        try:
-            return cls.model_validate(data)
-        except (ValidationError, ValueError):
-            pass  # it names a file that has gone, or was written by another version
-    return TextBlock(text=f"[A block of type {name!r} that cannot be shown here.]")
+# -- words, thoughts, tools ----------------------------------------------------------------------
 
 
 def _reasoning(block: ThinkingBlock) -> Reasoning:
-    more = dict(block.additional_information)
-    signature = more.pop("signature", None)
-    rest: dict[str, Any] = {}
-    if more:
-        rest["more"] = plain(more)
+    more = plain(block.additional_information)
+    signature = more.get("signature")
+    if signature is not None:
+        del more["signature"]
+    rest: dict[str, Any] = {"more": more} if more else {}
     if block.num_tokens is not None:
         rest["num_tokens"] = block.num_tokens
     if block.content is None:
         rest["content"] = None
-    if signature is None and "signature" in block.additional_information:
-        rest["signature"] = None
     return Reasoning(block.content or "", signature, {OURS: rest} if rest else {})
 
 
 def _thinking(block: Reasoning) -> ThinkingBlock:
-    rest = block.extra.get(OURS, {})
-    more = dict(rest.get("more", {}))
-    if block.signature is not None or "signature" in rest:
+    rest = ours(block.extra)
+    more = rest.get("more")
+    more = dict(more) if isinstance(more, dict) else {}
+    if block.signature is not None:
         more["signature"] = block.signature
-    return ThinkingBlock(
-        content=block.text if "content" not in rest else None,
+    return ThinkingBlock.model_construct(
+        content=block.text if block.text or "content" not in rest else None,
         num_tokens=rest.get("num_tokens"),
         additional_information=more,
     )
 
 
+def _called(block: ToolCallBlock) -> ToolCall:
+    given = block.tool_kwargs
+    args = arguments(given)
+    if args is not given:
+        return ToolCall(block.tool_name, args, block.tool_call_id, {OURS: {_AS_TEXT: given}})
+    return ToolCall(block.tool_name, plain(given), block.tool_call_id)
+
+
+def _call(call: ToolCall) -> ToolCallBlock:
+    args = ours(call.extra).get(_AS_TEXT, call.args)
+    # Not validated: elsewhere the arguments' names may be something else than text.
+    return ToolCallBlock.model_construct(
+        tool_call_id=call.id,
+        tool_name=call.name,
+        tool_kwargs=args if isinstance(args, dict | str) else str(args),
+    )
+
+
+def _cited(block: Citation) -> BaseContentBlock:
+    cited = {"cited_content": TextBlock.model_construct(text=block.text), "source": block.source}
+    return _again("citation", {**ours(block.extra), **cited})
+
+
+# -- media ---------------------------------------------------------------------------------------
+
+
 def _media(block: BaseContentBlock) -> Block:
-    kind, data_field, type_field = _MEDIA[type(block)]
-    fields = {name: getattr(block, name) for name in type(block).model_fields}
-    fields.pop("block_type")
-    given = fields.pop(data_field)
-    media_type = fields.pop(type_field)
-    url = fields.pop("url", None)
-    rest = {name: plain(value) for name, value in fields.items() if value is not None}
-    name = rest.pop("title", None)
-    data: bytes | None = None
-    if isinstance(given, IOBase):
-        data = _read(given)
-    elif given is not None:
-        data = _from_base64(given)
-        if data is None:
-            data, rest["raw"] = given, True  # bytes that are no base64
-    if type(block) is AudioBlock and media_type is not None:
+    cls = next(cls for cls in _MEDIA if isinstance(block, cls))
+    kind, data_field, type_field = _MEDIA[cls]
+    fields = _fields(block)
+    media_type, title = fields[type_field], fields.get("title")
+    if cls is AudioBlock and media_type is not None:
         media_type = f"audio/{media_type}"
-    extra = {OURS: rest} if rest else {}
-    result: Block = kind(data, None if url is None else str(url), media_type, name, extra)
+    said = (
+        _from_base64(fields[data_field]),
+        fields.get("url"),
+        media_type,
+        None if title == _UNTITLED else title,
+    )
+    again = _fields(_media_block(kind(*said)))
+    rest = {name: value for name, value in fields.items() if again.get(name) != value}
+    result: Block = kind(*said, {OURS: rest} if rest else {})
     return result
 
 
 def _media_block(block: Image | Audio | Video | File) -> BaseContentBlock:
     cls, data_field, type_field = _KINDS[type(block)]
-    rest = dict(block.extra.get(OURS, {}))
-    raw = rest.pop("raw", False)
     fields: dict[str, Any] = {name: None for name in cls.model_fields if name != "block_type"}
     if block.data is not None:
-        fields[data_field] = block.data if raw else b64encode(block.data)
-    media_type = block.media_type
-    if cls is AudioBlock and media_type is not None:
-        media_type = media_type.removeprefix("audio/")
-    fields[type_field] = media_type
-    if block.url is not None:
-        fields["url"] = block.url if cls is DocumentBlock else AnyUrl(block.url)
+        fields[data_field] = b64encode(block.data)
+    fields["url"] = block.url
     if cls is DocumentBlock:
-        fields["title"] = block.name or "input_document"
-    if "path" in rest:
-        rest["path"] = Path(rest["path"])
-    return cls.model_construct(**{**fields, **rest})
+        fields["title"] = block.name or _UNTITLED
+    rest = {name: value for name, value in ours(block.extra).items() if name in fields}
+    if (media_type := block.media_type) is None:
+        media_type = None if type_field in rest else _guessed(cls, block, data_field, type_field)
+    elif cls is AudioBlock:
+        media_type = media_type.removeprefix("audio/")
+        media_type = _FORMATS.get(media_type, media_type)
+    fields[type_field] = media_type
+    return _built(cls, {**fields, **rest})
 
 
-def _from_base64(given: bytes) -> bytes | None:
+def _guessed(
+    cls: type[BaseContentBlock],
+    block: Image | Audio | Video | File,
+    data_field: str,
+    type_field: str,
+) -> Any:
+    """What LlamaIndex takes something for that nobody has named the type of: providers ask."""
+    try:
+        return getattr(cls.model_validate({data_field: block.data, "url": block.url}), type_field)
+    except (ValueError, AttributeError):
+        return None  # an address that is none, or a document of no bytes
+
+
+def _from_base64(given: Any) -> bytes | None:
+    """The bytes; None where they would not make the same base64 again."""
+    if not isinstance(given, bytes):
+        return None
     try:
         data = b64decode(given, validate=True)
-    except (binascii.Error, ValueError):
+    except binascii.Error:
         return None
     return data if b64encode(data) == given else None
 
 
-def _read(file: IOBase) -> bytes:
+# -- by their fields -----------------------------------------------------------------------------
+
+
+def _fields(block: BaseContentBlock) -> dict[str, Any]:
+    """All that a block holds, as values that can be stored."""
+    return {name: _stored(getattr(block, name)) for name in type(block).model_fields}
+
+
+def _stored(value: Any) -> Any:
+    match value:
+        case BaseContentBlock():
+            return _fields(value)
+        case list():
+            return [_stored(inner) for inner in value]
+        case IOBase():
+            return b64encode(_read(value))
+        case Path():
+            return {"path": str(value)}  # a document's may also be text
+    return plain(value)
+
+
+def _built(cls: type[BaseContentBlock], fields: Mapping[str, Any]) -> BaseContentBlock:
+    """A block of media as it was, without a look at where it says it is."""
+    made = {name: value for name, value in fields.items() if name in cls.model_fields}
+    match made.get("path"):
+        case {"path": str(path)}:
+            made["path"] = Path(path)
+    if isinstance(url := made.get("url"), str) and cls is not DocumentBlock:
+        with suppress(ValueError):  # elsewhere an address may be anything
+            made["url"] = AnyUrl(url)
+    return cls.model_construct(**made)
+
+
+def _again(name: str, data: Any) -> BaseContentBlock:
+    """A block that is kept as its fields; words in its place where it cannot be made any more."""
+    cls = _CLASSES.get(name)
+    if cls is not None and isinstance(data, dict):
+        try:
+            return cls.model_validate({key: _inner(value) for key, value in data.items()})
+        except (ValueError, TypeError):
+            pass  # written by another version
+    return TextBlock(text=f"[A block of type {name!r} that cannot be shown here.]")
+
+
+def _inner(value: Any) -> Any:
+    """Blocks inside a block, made first: LlamaIndex does not look at them again."""
+    match value:
+        case {"block_type": str(name)} if (cls := _CLASSES.get(name)) in _MEDIA:
+            return _built(cls, value)
+        case list():
+            return [_inner(item) for item in value]
+    return value
+
+
+def _read(file: IOBase) -> Any:
     """What is in a file that somebody holds, which is left where it was."""
     at = file.tell()
     file.seek(0)
-    data: bytes = file.read()
-    file.seek(at)
-    return data
+    try:
+        return file.read()
+    finally:
+        file.seek(at)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
@@ -10,11 +11,13 @@ from llama_index.core.storage.chat_store.base import BaseChatStore
 from pydantic import Field, PrivateAttr
 
 from llama_index_recollect.messages import from_llama_index, to_llama_index
-from recollect import Conflict, Session, Store
+from recollect import Conflict, Misconfigured, Session, Store
 from recollect.adapting import Talk, atalk, call, talk
 from recollect.reference import StoreReference
 
 _PAGE = 500
+_PASSWORD = re.compile(r"://[^/:@]*:(?!\*{3}@)[^@]*@|(^|[?&\s])password=")
+"""In an address; Recollect shows it as three asterisks."""
 
 
 class RecollectChatStore(BaseChatStore):
@@ -34,7 +37,7 @@ class RecollectChatStore(BaseChatStore):
                        name: the store is found by it when it is first needed
         tenant, user, agent    the scope of the sessions that keys name
         """
-        reference = StoreReference(store)
+        reference = referred(store, data)
         data.update(store=reference.name, tenant=tenant, user=user, agent=agent)
         super().__init__(**data)
         self._reference = reference
@@ -180,6 +183,19 @@ class RecollectChatStore(BaseChatStore):
 
     def _keys(self) -> Talk[list[str]]:
         return (yield from keys_in(self._reference.store, self.tenant, self.user, self.agent))
+
+
+def referred(store: Store | str, others: Mapping[str, Any]) -> StoreReference:
+    """The reference that a store is held by. What else was given is refused: a scope that is
+    misspelt would be no wall."""
+    if unknown := sorted(others.keys() - {"class_name"}):
+        raise Misconfigured(f"There is no {unknown[0]}=. Known: store, tenant, user, agent.")
+    if isinstance(store, str) and _PASSWORD.search(store):
+        # Not shown, and not kept: what is held here stands in every dump.
+        raise Misconfigured(
+            "store= is an address with a password in it. Pass a recollect.Store made of it."
+        )
+    return StoreReference(store)
 
 
 def keys_in(store: Store, tenant: str, user: str, agent: str) -> Talk[list[str]]:

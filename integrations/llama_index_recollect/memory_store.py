@@ -2,21 +2,23 @@
 
 ``Memory`` archives by number: "the oldest n", counted in what it read a moment ago. When another
 worker has archived meanwhile these are others, and its messages would be gone from the queue
-though nobody has seen them. So what ``Memory`` read is remembered for the task it runs in, and
-"the oldest n" are the oldest n of that.
+though nobody has seen them. So what ``Memory`` read is remembered for the task it runs in, until
+this writes something else, and "the oldest n" are the oldest n of that.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from pydantic import Field, PrivateAttr
 
-from llama_index_recollect.chat_store import keys_in
+from llama_index_recollect.chat_store import keys_in, referred
 from llama_index_recollect.messages import from_llama_index, to_llama_index
 from recollect import Conflict, Message, Session, Store
 from recollect.adapting import Talk, atalk, call
@@ -24,8 +26,18 @@ from recollect.reference import StoreReference
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 
-_read: ContextVar[tuple[Session, list[int]] | None] = ContextVar("read", default=None)
-"""What the running task has read last of a session's queue."""
+
+class _Queue(NamedTuple):
+    """What the running task has read last of a session's queue, oldest first."""
+
+    store: weakref.ref[Store]
+    """Weakly: a context may outlive all that ran in it."""
+    name: Any
+    messages: list[tuple[int, str]]
+    """Places and ids. A place alone may hold another message after the session was cleared."""
+
+
+_read: ContextVar[_Queue | None] = ContextVar("read", default=None)
 
 
 class RecollectMemoryStore(AsyncDBChatStore):
@@ -45,7 +57,7 @@ class RecollectMemoryStore(AsyncDBChatStore):
                        name: the store is found by it when it is first needed
         tenant, user, agent    the scope of the sessions that keys name
         """
-        reference = StoreReference(store)
+        reference = referred(store, data)
         data.update(store=reference.name, tenant=tenant, user=user, agent=agent)
         super().__init__(**data)
         self._reference = reference
@@ -98,10 +110,7 @@ class RecollectMemoryStore(AsyncDBChatStore):
 
     async def delete_messages(self, key: str, status: MessageStatus | None = None) -> None:
         """Take away all messages, or all of a status."""
-        if status is None:
-            await self.session(key).aclear()
-        else:
-            await atalk(self._set(key, [], status))
+        await atalk(self._clear(key) if status is None else self._set(key, [], status))
 
     async def delete_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         """Take away the oldest n active messages, and return them."""
@@ -120,51 +129,59 @@ class RecollectMemoryStore(AsyncDBChatStore):
     def _get(
         self, key: str, status: MessageStatus | None, limit: int | None, offset: int
     ) -> Talk[list[ChatMessage]]:
-        session = self.session(key)
+        session, archived = self.session(key), _archived(status)
         most = None if limit is None else limit + offset
-        found: list[Message] = yield from call(
-            session, "messages", archived=_archived(status), limit=most
-        )
-        if status is ACTIVE and most is None:
-            _read.set((session, [message.seq or 0 for message in found]))
+        found: list[Message] = yield from call(session, "messages", archived=archived, limit=most)
+        if archived is False and most is None:
+            queue = [(message.seq or 0, message.id or "") for message in found]
+            _read.set(_Queue(weakref.ref(session.store), session.name, queue))
         return [to_llama_index(message) for message in found[offset:]]
 
     def _add(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus) -> Talk[None]:
-        session = self.session(key)
-        stored = yield from call(session, "append", [from_llama_index(m) for m in messages])
-        if status is ARCHIVED and stored:
+        session, archived = self.session(key), _archived(status)
+        new = list(map(from_llama_index, messages))
+        _read.set(None)
+        stored = yield from call(session, "append", new)
+        if archived and stored:
             yield from call(session, "archive", [message.seq for message in stored])
 
     def _set(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus) -> Talk[None]:
-        session = self.session(key)
-        new = [from_llama_index(message) for message in messages]
+        session, archived = self.session(key), _archived(status)
+        new = list(map(from_llama_index, messages))
+        _read.set(None)
         while True:
             version = yield from call(session, "version")
-            kept = yield from call(session, "messages", archived=status is not ARCHIVED)
-            active = yield from call(session, "messages", archived=False, limit=1)
+            kept = yield from call(session, "messages", archived=not archived)
+            first = yield from call(session, "messages", archived=False, limit=1)
             try:
-                if status is ACTIVE and not (kept and active and active[0].seq < kept[-1].seq):
+                if not archived and not (kept and first and first[0].seq < kept[-1].seq):
                     # The archive comes first, as it does when Memory archives: it stays as it is.
                     after = kept[-1].seq if kept else 0
                     yield from call(session, "replace", new, after=after, expected=version)
                 else:
-                    yield from self._set_around(session, new, kept, status, version)
+                    front, back = (new, kept) if archived else (kept, new)
+                    yield from self._set_all(session, front, back, version)
             except Conflict:
                 continue  # somebody wrote meanwhile
             return
 
-    def _set_around(
-        self, session: Session, new: list[Message], kept: list[Message], status: Any, version: Any
+    def _set_all(
+        self, session: Session, archived: list[Message], active: list[Message], version: Any
     ) -> Talk[None]:
         """Archived and active are mixed: all are written again, the archived ones in front."""
-        archived, active = (new, kept) if status is ARCHIVED else (kept, new)
         stored = yield from call(session, "replace", [*archived, *active], expected=version)
-        yield from call(session, "archive", [m.seq for m in stored[: len(archived)]])
+        if archived:
+            yield from call(session, "archive", [m.seq for m in stored[: len(archived)]])
+
+    def _clear(self, key: str) -> Talk[None]:
+        _read.set(None)
+        yield from call(self.session(key), "clear")
 
     def _delete_at(self, key: str, idx: int) -> Talk[ChatMessage | None]:
         if idx < 0:
             return None
         session = self.session(key)
+        _read.set(None)
         while True:
             found = yield from call(session, "messages", archived=False, limit=idx + 1)
             if len(found) <= idx:
@@ -176,30 +193,34 @@ class RecollectMemoryStore(AsyncDBChatStore):
 
     def _delete_oldest(self, key: str, n: int) -> Talk[list[ChatMessage]]:
         session = self.session(key)
+        _read.set(None)
         gone: list[ChatMessage] = []
-        for seq in (yield from self._oldest(session, n)):
-            try:
-                gone.append(to_llama_index((yield from call(session, "delete", seq))))
-            except Conflict:
-                continue  # somebody else has deleted it
+        while len(gone) < n:
+            left = n - len(gone)
+            found = yield from call(session, "messages", archived=False, limit=left)
+            for message in found:
+                with suppress(Conflict):  # somebody else has deleted it, and has it
+                    gone.append(to_llama_index((yield from call(session, "delete", message.seq))))
+            if len(found) < left:
+                break
         return gone
 
     def _archive_oldest(self, key: str, n: int) -> Talk[list[ChatMessage]]:
-        session = self.session(key)
-        archived = yield from call(session, "archive", (yield from self._oldest(session, n)))
-        return [to_llama_index(message) for message in archived]
-
-    def _oldest(self, session: Session, n: int) -> Talk[list[int]]:
-        """The sequences of the oldest n of what the task has read, or of what there is."""
         if n <= 0:
             return []
-        read = _read.get()
-        if read is not None and read[0].name == session.name and read[0].store is session.store:
-            _read.set((session, read[1][n:]))  # Memory may go on from there
-            return read[1][:n]
-        found = yield from call(session, "messages", archived=False, limit=n)
-        return [message.seq for message in found]
+        session, queue = self.session(key), _read.get()
+        if queue is None or queue.store() is not session.store or queue.name != session.name:
+            found = yield from call(session, "messages", archived=False, limit=n)
+            archived = yield from call(session, "archive", [message.seq for message in found])
+            return list(map(to_llama_index, archived))
+        oldest = dict(queue.messages[:n])
+        _read.set(queue._replace(messages=queue.messages[n:]))  # Memory may go on from there
+        archived = yield from call(session, "archive", oldest)
+        if others := [m.seq for m in archived if m.id != oldest[m.seq]]:
+            # The session was cleared meanwhile: these were never read, and stay.
+            yield from call(session, "unarchive", others)
+        return [to_llama_index(m) for m in archived if m.id == oldest[m.seq]]
 
 
 def _archived(status: MessageStatus | None) -> bool | None:
-    return None if status is None else status is ARCHIVED
+    return None if status is None else MessageStatus(status) is ARCHIVED

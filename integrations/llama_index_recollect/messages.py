@@ -7,11 +7,20 @@ from typing import Any, Final
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
-from llama_index_recollect.blocks import IN_KWARGS, OURS, block_of, part_of, plain
-from recollect import Block, Message, ToolCall
+from llama_index_recollect.blocks import (
+    IN_KWARGS,
+    OURS,
+    arguments,
+    block_of,
+    ours,
+    parts_of,
+    plain,
+)
+from recollect import Block, InvalidMessage, Message, ToolCall, ToolResult
 
 RECOLLECT_ID: Final = "recollect_id"
-"""In ``additional_kwargs``: an id of the caller's, under which a message is stored once."""
+"""In ``additional_kwargs``: an id of the caller's, under which a message is stored once. It is not
+there on return: integrations of LlamaIndex send what they find there to the provider."""
 
 _ROLES: Final = {
     MessageRole.DEVELOPER: "system",
@@ -22,45 +31,59 @@ _ROLES: Final = {
 
 
 def from_llama_index(message: ChatMessage) -> Message:
-    """A message of LlamaIndex's as Recollect stores it."""
-    role = _ROLES.get(message.role, message.role.value)
-    native: dict[str, Any] = {} if role == message.role.value else {"role": message.role.value}
+    """A message of LlamaIndex's as Recollect stores it. The objects of providers' libraries that
+    it carries become the dicts that these make of them."""
+    if not isinstance(message, ChatMessage):
+        raise InvalidMessage(
+            f"This is a {type(message).__name__}, which is not a ChatMessage. "
+            f'Say who speaks: ChatMessage(role="user", content="hello").'
+        )
+    try:
+        return _neutral(message)
+    except Exception as fault:  # a file that was closed, what a provider's to_dict() raises
+        raise InvalidMessage(f"The message cannot be stored: {fault!r:.200}") from fault
+
+
+def to_llama_index(message: Message) -> ChatMessage:
+    """A stored message as LlamaIndex has it. A new one each time: ``Memory`` changes them."""
+    native = ours(message.native)
+    kwargs = native.get("kwargs")
+    kwargs = dict(kwargs) if isinstance(kwargs, dict) else {}
+    role, call_id = native.get("role", message.role), message.tool_call_id
+    if results := [block for block in message.content if isinstance(block, ToolResult)]:
+        call_id = call_id or results[0].tool_call_id
+        if len(results) == len(message.content):
+            role = MessageRole.TOOL  # where others have it a user who hands them in
+    if message.name is not None:
+        kwargs["name"] = message.name
+    if call_id is not None:
+        kwargs["tool_call_id"] = call_id
+    # Not by the constructor: it would look for pictures in additional_kwargs, and at files.
+    return ChatMessage.model_construct(
+        role=_role(role),
+        additional_kwargs=kwargs,
+        blocks=[part for block in message.content for part in parts_of(block)],
+    )
+
+
+def _neutral(message: ChatMessage) -> Message:
+    said = MessageRole(message.role)
+    role = _ROLES.get(said, said.value)
+    native: dict[str, Any] = {} if role == said.value else {"role": said.value}
     kwargs = plain(message.additional_kwargs)
     given_id = kwargs.pop(RECOLLECT_ID, None)
     content: list[Block] = [block_of(block) for block in message.blocks]
     content.extend(_calls_in(kwargs, content))
     name = kwargs.pop("name") if isinstance(kwargs.get("name"), str) else None
-    call_id = kwargs.get("tool_call_id")
-    if isinstance(call_id, str):
-        del kwargs["tool_call_id"]
+    call_id = kwargs.pop("tool_call_id") if isinstance(kwargs.get("tool_call_id"), str) else None
     if kwargs:
         native["kwargs"] = kwargs
     return Message(
-        role,
-        tuple(content),
-        name,
-        call_id if isinstance(call_id, str) else None,
-        native={OURS: native} if native else {},
-        id=given_id,
+        role, tuple(content), name, call_id, native={OURS: native} if native else {}, id=given_id
     )
 
 
-def to_llama_index(message: Message) -> ChatMessage:
-    """A stored message as LlamaIndex has it. A new one each time: ``Memory`` changes them."""
-    native: Mapping[str, Any] = message.native.get(OURS) or {} if message.native else {}
-    kwargs = dict(native.get("kwargs", {}))
-    if message.name is not None:
-        kwargs["name"] = message.name
-    if message.tool_call_id is not None:
-        kwargs["tool_call_id"] = message.tool_call_id
-    blocks = [part for block in message.content if (part := part_of(block)) is not None]
-    # Not by the constructor: it would look for pictures in additional_kwargs, and at files.
-    return ChatMessage.model_construct(
-        role=_role(native.get("role", message.role)), additional_kwargs=kwargs, blocks=blocks
-    )
-
-
-def _role(role: str) -> MessageRole:
+def _role(role: object) -> MessageRole:
     try:
         return MessageRole(role)
     except ValueError:
@@ -68,15 +91,17 @@ def _role(role: str) -> MessageRole:
 
 
 def _calls_in(kwargs: Mapping[str, Any], content: list[Block]) -> Iterator[ToolCall]:
-    """Tool calls as OpenAI writes them, where some integrations of LlamaIndex keep them."""
+    """Tool calls as providers write them, where integrations of LlamaIndex keep them."""
     calls = kwargs.get("tool_calls")
     if not isinstance(calls, list):
         return
-    said = {block.id for block in content if isinstance(block, ToolCall)}
+    # Most have them among the blocks as well; a call without an id is known by its name.
+    known = {block.id or block.name for block in content if isinstance(block, ToolCall)}
     for call in calls:
-        function = call.get("function") if isinstance(call, Mapping) else None
-        if not isinstance(function, Mapping) or call.get("id") in said:
+        function = call.get("function", call) if isinstance(call, Mapping) else None
+        if not isinstance(function, Mapping):
             continue
-        name, arguments = function.get("name"), function.get("arguments")
-        if isinstance(name, str):
-            yield ToolCall(name, arguments or {}, call.get("id"), {OURS: IN_KWARGS})
+        id_, name = call.get("id"), function.get("name")
+        if isinstance(name, str) and isinstance(id_, str | None) and (id_ or name) not in known:
+            args = arguments(function.get("arguments", function.get("input")))
+            yield ToolCall(name, args or {}, id_, {OURS: {IN_KWARGS: True}})
