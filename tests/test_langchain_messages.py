@@ -1407,3 +1407,27 @@ def test_without_what_is_kept_besides_messages_would_change(
     (read,) = through(session, MESSAGES[name])
     with pytest.raises(AssertionError):
         assert_back(read, MESSAGES[name])
+
+
+def test_documents_in_an_artifact_are_kept() -> None:
+    from langchain_core.documents import Document
+
+    found = [Document(page_content="a page", metadata={"score": 0.5}, id="d1"), Document("b")]
+    message = ToolMessage("2 pages", tool_call_id="c", artifact={"docs": found, "more": (1, found)})
+    with Store("sqlite://") as store:
+        store.session("k").append(from_langchain(message))
+        [again] = store.session("k").messages(into=to_langchain)
+    assert isinstance(again, ToolMessage)
+    assert again.artifact == message.artifact
+    assert message.artifact["docs"] is found, "the caller's is as it was"
+
+
+def test_a_document_of_a_class_of_ones_own_is_refused() -> None:
+    from langchain_core.documents import Document
+
+    class Mine(Document):
+        """Reading imports no class."""
+
+    message = ToolMessage("x", tool_call_id="c", artifact=[Mine(page_content="a")])
+    with Store("sqlite://") as store, pytest.raises(InvalidMessage, match="artifact"):
+        store.session("k").append(from_langchain(message))

@@ -26,6 +26,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from langchain_recollect.artifacts import restored, storable
 from langchain_recollect.blocks import OURS, Part, block_of, part_of, plain_str, result_of
 from recollect import Block, Citation, Message, Text, ToolCall, ToolResult
 
@@ -58,6 +59,7 @@ _OF_TYPE: Final = {type_: cls for cls, type_ in _TYPES.items()}
 _ALSO_PART: Final = "content"
 _ONLY_PART: Final = "part"
 _INVALID: Final = "invalid"
+_ARTIFACT: Final = "artifact"
 
 _ARGUMENTS: Final = {"tool_use": "input", "tool_call": "args"}
 """Where a part that is a tool call has its arguments: Anthropic's, and LangChain's own."""
@@ -76,7 +78,7 @@ def from_langchain(message: BaseMessage) -> Message:
         if name not in again or (
             again[name] is not value and (again[name] is None or again[name] != value)
         ):
-            native[name] = value
+            native[name] = storable(value) if name == _ARTIFACT else value
     return msgspec.structs.replace(made, native={OURS: native}) if native else made
 
 
@@ -231,6 +233,8 @@ def _restored(message: Message, native: Mapping[str, Any]) -> BaseMessage:
     made = _built(cls, _said(message, cls))
     # The rest not through validation: what LangChain had is what it gets, and nothing can fail.
     kept = {name: value for name, value in native.items() if name != "type"}
+    if _ARTIFACT in kept:
+        kept[_ARTIFACT] = restored(kept[_ARTIFACT])
     if metadata := {key: value for key, value in message.metadata.items() if key != TURN}:
         kept["additional_kwargs"] = {**kept.get("additional_kwargs", {}), METADATA: metadata}
     if kept:

@@ -62,6 +62,7 @@ class RecollectState(AgentState[Any]):
 
 
 _Stored: TypeAlias = "Talk[tuple[str | None, dict[str | None, int]]]"
+"""Which turn was the last, and where in the session messages stand, by their ids."""
 
 
 class _Start(NamedTuple):
@@ -73,14 +74,16 @@ class _Start(NamedTuple):
     new: list[BaseMessage]
     """What the state holds besides."""
     known: Iterable[str]
+    """What the run before knew."""
     turn: str | None = None
 
 
-class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
+class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
     """Durable memory for an agent: ``create_agent(…, middleware=[RecollectMiddleware(store)])``.
 
     Put it first, so that it stores what the other middleware has made of an answer. It needs no
-    checkpointer, and can be used with one.
+    checkpointer, and can be used with one. A message that comes again under the same id is not
+    said twice: the run goes on where it was, or gives the answer that is there.
     """
 
     state_schema = RecollectState
@@ -317,8 +320,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any, Any]):
         turn: str | None,
         passing: Container[str | None] = (),
     ) -> _Stored:
-        """Append messages, but for some, as parts of their turns. Which turn is the last one, and
-        where they stand."""
+        """Append messages as parts of their turns, but for those that are passed over."""
         said: list[Message] = []
         for message in messages:
             if not _is_said(message):
