@@ -65,7 +65,10 @@ def ours(store: Store, key: str, n: int) -> RecollectChatMessageHistory:
 
 
 def chain(store: Store) -> Runnable[list[BaseMessage], BaseMessage]:
-    answer = RunnableLambda(lambda messages: AIMessage("It has been found."))
+    def found(messages: list[BaseMessage]) -> BaseMessage:
+        return AIMessage("It has been found.")
+
+    answer = RunnableLambda(found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return RunnableWithMessageHistory(answer, histories(store, window=20))

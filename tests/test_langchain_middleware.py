@@ -1662,3 +1662,37 @@ def test_a_turn_costs_the_same_however_much_was_said(
         costs.append((asked.statements, asked.rows))
     assert costs[0] == costs[1]
     assert costs[0][0] < 40
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_what_other_middleware_redacts_is_redacted_in_the_store(checkpointed: bool) -> None:
+    from langchain.agents.middleware import PIIMiddleware
+    from langchain_core.tools import tool
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    @tool
+    def whose(number: str) -> str:
+        """Whose order it is."""
+        return "It is b@x.org's."
+
+    calls = AIMessage("", tool_calls=[{"name": "whose", "args": {"number": "1"}, "id": "c"}])
+    model = Scripted(script=[calls, "Yours.", "Again: yours."])
+    redacts: Any = PIIMiddleware(
+        "email", strategy="redact", apply_to_input=True, apply_to_tool_results=True
+    )
+    with Store("sqlite://") as store:
+        agent: Any = create_agent(
+            model,
+            [whose],
+            middleware=[RecollectMiddleware(store), redacts],
+            checkpointer=InMemorySaver() if checkpointed else None,
+        )
+        config: Any = {"configurable": {"thread_id": "t"}}
+        agent.invoke({"messages": [HumanMessage("I am a@x.org.")]}, config)
+        stored = store.session("t").messages()
+        assert "@x.org" not in " ".join(m.text for m in stored), stored
+        assert [m.role for m in stored] == ["user", "assistant", "tool", "assistant"]
+        assert stored[2].metadata["turn"] == stored[0].id
+        agent.invoke({"messages": [HumanMessage("And now?")]}, config)
+        assert not any("@x.org" in str(m.content) for shown in model.shown for m in shown)
+        assert store.session("t").count() == 6

@@ -151,8 +151,9 @@ class _Conversation:
             yield from blocks
         if not message.content:
             yield _tag("span", "(empty)", style=_MUTED)
-        if message.metadata:
-            yield _folded(["metadata"], _code(_pretty(message.metadata)))
+        # "turn" is what keeps turns together where two agents speak at once: no one's data.
+        if metadata := {key: value for key, value in message.metadata.items() if key != "turn"}:
+            yield _folded(["metadata"], _code(_pretty(metadata)))
 
     def _block(self, block: Block) -> Iterator[str]:
         match block:

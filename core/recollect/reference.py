@@ -7,13 +7,15 @@ SQLite file is simply opened.
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
-from typing import Any
+from typing import Any, Final
 
 from recollect.errors import Misconfigured
 from recollect.store import Store
 
+_PASSWORD: Final = re.compile(r"://[^/:@]*:(?!\*{3}@)[^@]*@|(^|[?&\s])password=")
 _lock = threading.Lock()
 _alive: weakref.WeakValueDictionary[str, Store] = weakref.WeakValueDictionary()
 _opened: dict[str, Store] = {}
@@ -29,6 +31,11 @@ class StoreReference:
             with _lock:
                 _alive[self.name] = given
         elif isinstance(given, str) and given:
+            if _PASSWORD.search(given):
+                # Not shown, and not kept: what is held here stands in every dump.
+                raise Misconfigured(
+                    "store= is an address with a password in it. Pass a recollect.Store made of it."
+                )
             self.name = given
         else:
             raise Misconfigured(f"store= has to be a recollect.Store, not {given!r:.50}.")
@@ -48,6 +55,12 @@ class StoreReference:
 
     def __reduce__(self) -> tuple[type[StoreReference], tuple[str]]:
         return StoreReference, (self.name,)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoreReference) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def __repr__(self) -> str:
         return f"StoreReference({self.name!r})"

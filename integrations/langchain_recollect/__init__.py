@@ -42,7 +42,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'langchain_recollect' has no attribute {name!r}")
-    value = getattr(import_module(f"langchain_recollect.{_HOMES[name]}"), name)
+    try:
+        home = import_module(f"langchain_recollect.{_HOMES[name]}")
+    except ModuleNotFoundError as fault:
+        extra = "agents" if _HOMES[name] == "middleware" else "langchain"
+        raise ImportError(f'{fault}. {name} needs it: pip install "recollect[{extra}]"') from fault
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

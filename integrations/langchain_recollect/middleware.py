@@ -8,6 +8,7 @@ the next call goes on from there. The model is shown a window; the transcript ke
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NotRequired, TypeAlias
 from uuid import uuid4
@@ -35,6 +36,9 @@ Named: TypeAlias = str | Callable[[Any], str]
 
 Update: TypeAlias = dict[str, Any] | None
 
+_DIGITS: Final = 8
+"""How many of them a digest has."""
+
 DEFAULT_WINDOW: Final = {"tokens": 32_000}
 
 
@@ -53,6 +57,8 @@ class Progress(TypedDict):
     """The id of the message that opened the turn."""
     run: str
     """What the ids of the tool results begin with that the run has stored."""
+    said: dict[str, str]
+    """What the caller said, by id: a digest of it, to see whether others have changed it."""
 
 
 class RecollectState(AgentState[Any]):
@@ -286,6 +292,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         progress = state.get("recollect")
         if progress is None:
             return None
+        yield from self._corrected(progress, state["messages"])
         known = set(progress["known"])
         new = [m for m in state["messages"] if m.id not in known]
         if not new:
@@ -296,6 +303,26 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         ids = [*progress["known"], *map(_id, new)]
         return {"recollect": {**progress, "known": ids, "turn": turn}}
 
+    def _corrected(self, progress: Progress, messages: Sequence[BaseMessage]) -> Talk[None]:
+        """Store what other middleware has made of a message that was stored as it came.
+
+        What was redacted for the model this time would else be shown to it the next time.
+        """
+        changed = {m.id: m for m in messages if _is_changed(m, progress)}
+        if not changed:
+            return
+        session = self._store.session(**progress["session"])
+        since = max(0, progress["head"] - 1)
+        stored: list[Message] = yield from call(session, "messages", after=since)
+        for message in stored:
+            now = changed.get(message.id)
+            if now is not None and _digest(to_langchain(message)) != _digest(now):
+                said = from_langchain(now)
+                metadata = {**said.metadata, **message.metadata}
+                said = msgspec.structs.replace(said, metadata=metadata)
+                # Not another epoch for this run: a clear meanwhile is still to be noticed.
+                yield from call(session, "edit", message.seq, said)
+
     def _answered(self, request: ToolCallRequest, result: Any) -> Talk[None]:
         """Make a tool's result durable. What else a Command brings is stored with the state."""
         progress = request.state.get("recollect") if isinstance(request.state, dict) else None
@@ -303,7 +330,8 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
             asked = request.tool_call["id"]
             answers = [m for m in _tool_messages(result) if m.tool_call_id == asked]
             for message in answers:
-                message.id = message.id or f"{progress['run']}{uuid4().hex[:20]}"
+                made = f"{progress['run']}{_digest(message)}{uuid4().hex[:12]}"
+                message.id = message.id or made
             yield from self._said(progress, answers)
 
     def _said(self, progress: Progress, messages: Sequence[BaseMessage]) -> _Stored:
@@ -355,6 +383,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
             known=[*dict.fromkeys([*known, *map(_id, messages)])],
             turn=turn,
             run=uuid4().hex[:12],
+            said={_id(m): _digest(m) for m in messages if m.id not in set(known)},
         )
         return {"recollect": progress}
 
@@ -398,6 +427,19 @@ def _id(message: BaseMessage) -> str:
     if not message.id:
         message.id = str(uuid4())
     return message.id
+
+
+def _digest(message: BaseMessage) -> str:
+    said = repr(message.content).encode("utf-8", "surrogatepass")
+    return blake2b(said, digest_size=4).hexdigest()
+
+
+def _is_changed(message: BaseMessage, progress: Progress) -> bool:
+    """Whether a message that was stored in this run says something else by now."""
+    before = progress["said"].get(_id(message))
+    if before is None and _id(message).startswith(progress["run"]):
+        before = _id(message).removeprefix(progress["run"])[:_DIGITS]
+    return before is not None and before != _digest(message)
 
 
 def _is_aside(message: BaseMessage) -> bool:

@@ -96,6 +96,10 @@ class Clients:
                     "Only a sync client was passed as cache=, and this is an async call. "
                     "Pass both, cache=(client, async_client), or a URL."
                 )
+            # Who closes a loop without asyncio.run (LlamaIndex does) tells nobody: its client would
+            # be kept for good, since it knows the loop.
+            for dead in [known for known in list(self._loops) if known.is_closed()]:
+                self._loops.pop(dead, None)
             client = self._made(asynchronous=True)
             ending = _close_with_the_loop(client, loop, self._loops)
             # Suspended at its yield, it is closed by asyncio when the loop shuts down: nobody
