@@ -1696,3 +1696,90 @@ def test_what_other_middleware_redacts_is_redacted_in_the_store(checkpointed: bo
         agent.invoke({"messages": [HumanMessage("And now?")]}, config)
         assert not any("@x.org" in str(m.content) for shown in model.shown for m in shown)
         assert store.session("t").count() == 6
+
+
+def test_a_retry_in_the_first_words_of_what_was_redacted(store: Store, invoke: Invoke) -> None:
+    from langchain.agents.middleware import PIIMiddleware
+
+    redacts: Any = PIIMiddleware("email", strategy="redact", apply_to_input=True)
+    model = Scripted(script=["a1"])
+    agent = agent_of(model, store, after=[redacts])
+    asked = HumanMessage("I am a@x.org.", id="form-1")
+    assert texts(invoke(agent, [asked], on()))[-1] == "a1"
+    assert texts(invoke(agent, [HumanMessage("I am a@x.org.", id="form-1")], on()))[-1] == "a1"
+    assert len(model.shown) == 1
+    assert store.session("chat").count() == 2
+    with pytest.raises(IdReused):
+        invoke(agent, [HumanMessage("other words", id="form-1")], on())
+
+
+def test_an_answer_under_an_id_of_long_ago_is_an_answer(store: Store, invoke: Invoke) -> None:
+    """LangChain's cache of answers repeats their ids."""
+    model = Scripted(script=[AIMessage(t, id="cached") for t in ("one", "one", "two")])
+    agent = agent_of(model, store, memory={"window": {"turns": 1}})
+    for n in range(3):
+        invoke(agent, f"q{n}", on())
+    assert stored(store) == [
+        "user: q0",
+        "assistant: one",
+        "user: q1",
+        "assistant: one",
+        "user: q2",
+        "assistant: two",
+    ]
+
+
+def test_what_a_page_sends_back_with_its_ids_is_known(store: Store, invoke: Invoke) -> None:
+    agent = agent_of(Scripted(), store, memory={"window": 2})
+    page: list[Any] = []
+    for n in range(5):
+        page.append({"role": "user", "content": f"q{n}", "id": f"q{n}"})
+        answer = invoke(agent, page, on())[-1]
+        page.append({"role": "assistant", "content": answer.content, "id": answer.id})
+    assert store.session("chat").count() == 10
+
+
+def test_an_answer_of_another_agent_is_no_answer_of_this_one(store: Store, invoke: Invoke) -> None:
+    first, second = Scripted(script=["facts"]), Scripted(script=["article"])
+    both = [agent_of(m, store) for m in (first, second)]
+    said = invoke(both[0], [HumanMessage("write", id="q")], on())
+    said = invoke(both[1], said, on())
+    assert texts(said) == ["write", "facts", "article"]
+    assert stored(store) == ["user: write", "assistant: facts", "assistant: article"]
+
+
+def test_the_stores_own_counter_counts_in_a_run_as_well() -> None:
+    with Store("sqlite://", token_counter=("a thousand", lambda message: 1_000)) as store:
+        chat = store.session("chat")
+        chat.append([("user" if n % 2 == 0 else "assistant", f"{n}") for n in range(60)])
+        model = Scripted()
+        middleware: Any = RecollectMiddleware(store, session_id="chat", window={"tokens": 5_000})
+        agent: Any = create_agent(model, middleware=[middleware])
+        agent.invoke({"messages": [HumanMessage("?")]})
+        assert len(model.shown[-1]) <= 5
+
+
+def test_a_call_that_somebody_sends_to_the_tools_is_stored_before_its_result(
+    store: Store, invoke: Invoke
+) -> None:
+    from langchain.agents.middleware import AgentMiddleware, hook_config
+
+    class Jumps(AgentMiddleware):
+        @hook_config(can_jump_to=["tools"])
+        def after_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+            last = state["messages"][-1]
+            return {"jump_to": "tools"} if last.tool_calls else None
+
+        async def aafter_model(self, state: Any, runtime: Any) -> dict[str, Any] | None:
+            return self.after_model(state, runtime)
+
+    model = Scripted(script=[calls("c1"), "done"])
+    jumps: Any = Jumps()
+    agent = agent_of(model, store, [add], after=[jumps])
+    invoke(agent, "q", on())
+    assert [m.role for m in store.session("chat").messages()] == [
+        "user",
+        "assistant",
+        "tool",
+        "assistant",
+    ]

@@ -348,3 +348,16 @@ def test_a_counter_of_ones_own_counts_each_message_once() -> None:
     assert [m.text for m in window] == ["95", "96", "97", "98", "99"]
     assert window.tokens == 50
     assert len(counted) == len(set(counted)) <= 10
+
+
+def test_what_says_nothing_of_its_turn_goes_on_with_the_one_before() -> None:
+    session = numbered(
+        [
+            Message("user", "go", id="1"),
+            Message("assistant", [ToolCall("f", {}, "c1")]),
+            Message("tool", "r", tool_call_id="c1"),
+            turn_of("1", Message("assistant", "the answer")),
+            Message("user", "next", id="2"),
+        ]
+    )
+    assert says(cut(session, 99)) == "u1 a2 t3 a4 u5".split()

@@ -319,7 +319,7 @@ class _Bringing:
             yield from self._pages(page, opened)
         self._tally.there += max(0, self._mark.there - self._new)
         if self._left_out:
-            self._cannot_read(
+            self._report(
                 None,
                 f"it was cleared or rewound after it was brought in part, so {self._left_out:,} "
                 f"more messages were left out. To bring it all again, clear the session and take "
@@ -349,7 +349,7 @@ class _Bringing:
                 page = yield from self._next_page()
                 if page.anew:
                     break
-        self._cannot_read(None, "it kept changing while it was read. Import it again.")
+        self._report(None, "it kept changing while it was read. Import it again.")
 
     def _next_page(self) -> Talk[Page]:
         page: Page = yield from call(self._conversation, "after", self._mark, BATCH)
@@ -409,6 +409,10 @@ class _Bringing:
                         self._cannot_read(said.pop(id_)[0], fault)
             else:
                 self._count(stored, ahead=list(said).index(fresh[0]))
+                answered = {message.id for message in stored}
+                for id_ in fresh:
+                    if id_ not in answered:
+                        self._report(said.pop(id_)[0], "the message of its id was deleted here.")
                 break
         else:
             raise Conflict(
@@ -450,12 +454,17 @@ class _Bringing:
         info = yield from call(self._session, "info")
         marks = {**_marks_in(info.metadata), self._name: msgspec.to_builtins(self._mark)}
         yield from call(self._session, "update", metadata={**info.metadata, KEY: marks})
+        if opened is not None and info.version.head > self._version.head:  # others spoke
+            yield from self._look_after(self._version.head)
+            self._version = Version(self._version.epoch, info.version.head)
 
-    def _cannot_read(self, row: Row | None, reason: str) -> None:
+    def _cannot_read(self, row: Row, reason: str) -> None:
+        self._report(row, reason)
+        self._mark = replace(self._mark, unread=self._mark.unread + 1)
+
+    def _report(self, row: Row | None, reason: str) -> None:
         name = None if row is None else printable(row.name)
         self._tally.unread.append(Unread(printable(self._conversation.id), name, reason))
-        if row is not None:
-            self._mark = replace(self._mark, unread=self._mark.unread + 1)
 
     def _id_of(self, row: Row, message: Message) -> str:
         """The message's own, unless an earlier one has it as well: histories hold copies."""

@@ -18,7 +18,7 @@ from recollect.ledger import Options, ledger_for
 from recollect.protocol import Protocol
 from recollect.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
 from recollect.session import Session
-from recollect.tokens import CountTokens, named_counter
+from recollect.tokens import CountTokens, TokenCounter, named_counter
 from recollect.version import SessionInfo
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Store:
         _check_range("compare", compare, "a share", 0, 1)
         if schema is not None:
             _check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
-        counter = named_counter(token_counter)
+        counter = self._counter = named_counter(token_counter)
         _check_text("token_counter's name", counter.name, LONGEST_NAME)
         self._ledger = ledger_for(
             DEFAULT_URL if url is None and engine is None else url,
@@ -139,6 +139,11 @@ class Store:
                         f"RECOLLECT_{name.upper()} has to be a number, not {text!r}."
                     ) from None
         return cls(**settings)
+
+    @property
+    def token_counter(self) -> TokenCounter:
+        """What counts the tokens of this store's messages."""
+        return self._counter
 
     @property
     def address(self) -> str:

@@ -155,11 +155,14 @@ def together(messages: Sequence[Message]) -> list[Message]:
     if not any("turn" in message.metadata for message in messages):
         return list(messages)
     turns: dict[object, list[Message]] = {}
+    last: object = None
     for i, message in enumerate(messages):
-        turn = message.metadata.get("turn")
+        turn: object = message.metadata.get("turn")
         if not isinstance(turn, str):
-            turn = message.id if message.opens_turn and message.id is not None else i
+            # Who says nothing of it goes on with the turn that stands before.
+            turn = (message.id or i) if message.opens_turn else last
         turns.setdefault(turn, []).append(message)
+        last = turn
     return [message for turn in turns.values() for message in turn]
 
 

@@ -36,6 +36,9 @@ METADATA: Final = "metadata"
 """Where in ``additional_kwargs`` a message's metadata stands."""
 TURN: Final = "turn"
 """In metadata, the id of the message that a message answers; see ``recollect.Window``."""
+SAID: Final = "said"
+"""In metadata of a message that was redacted: a digest of what it said first."""
+_HIDDEN: Final = (TURN, SAID)
 
 _ROLES: Final[dict[type[BaseMessage], str]] = {
     HumanMessage: "user",
@@ -154,7 +157,7 @@ def _fields(message: BaseMessage) -> Iterator[tuple[str, Any]]:
 def _split(kwargs: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[Any, Any]]:
     """Metadata that any framework may read, and what is LangChain's own."""
     metadata = kwargs.get(METADATA)
-    if not isinstance(metadata, dict) or not metadata or TURN in metadata:
+    if not isinstance(metadata, dict) or not metadata or any(k in metadata for k in _HIDDEN):
         return {}, dict(kwargs)
     if not all(isinstance(key, str) for key in metadata):
         return {}, dict(kwargs)
@@ -235,7 +238,7 @@ def _restored(message: Message, native: Mapping[str, Any]) -> BaseMessage:
     kept = {name: value for name, value in native.items() if name != "type"}
     if _ARTIFACT in kept:
         kept[_ARTIFACT] = restored(kept[_ARTIFACT])
-    if metadata := {key: value for key, value in message.metadata.items() if key != TURN}:
+    if metadata := {k: v for k, v in message.metadata.items() if k not in _HIDDEN}:
         kept["additional_kwargs"] = {**kept.get("additional_kwargs", {}), METADATA: metadata}
     if kept:
         made.model_fields_set.update(kept)

@@ -8,10 +8,12 @@ the next call goes on from there. The model is shown a window; the transcript ke
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NotRequired, TypeAlias
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 from langchain.agents.middleware import AgentMiddleware, AgentState, hook_config
@@ -21,9 +23,9 @@ from langgraph.config import get_config
 from langgraph.types import Command, Overwrite
 from typing_extensions import TypedDict
 
-from langchain_recollect.messages import TURN, from_langchain, is_made_up, to_langchain
+from langchain_recollect.messages import SAID, TURN, from_langchain, is_made_up, to_langchain
 from langchain_recollect.window import CountsTokens, WindowLimits, in_langchain, window_settings
-from recollect import Cleared, Message, Misconfigured, Since, Version, Window
+from recollect import Cleared, IdReused, Message, Misconfigured, Since, Version, Window
 from recollect.adapting import Talk, atalk, call, talk
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ Named: TypeAlias = str | Callable[[Any], str]
 
 Update: TypeAlias = dict[str, Any] | None
 
+LATER: Final = 2**40
+"""Behind every message of a session."""
 _DIGITS: Final = 8
 """How many of them a digest has."""
 
@@ -58,7 +62,7 @@ class Progress(TypedDict):
     run: str
     """What the ids of the tool results begin with that the run has stored."""
     said: dict[str, str]
-    """What the caller said, by id: a digest of it, to see whether others have changed it."""
+    """What the user said in this run, by id: a digest of it, to see whether others change it."""
 
 
 class RecollectState(AgentState[Any]):
@@ -80,7 +84,8 @@ class _Start(NamedTuple):
     new: list[BaseMessage]
     """What the state holds besides."""
     known: Iterable[str]
-    """What the run before knew."""
+    said: Mapping[str, str]
+    """Digests of what was said, of messages that may have been redacted since."""
     turn: str | None = None
 
 
@@ -166,7 +171,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
         """Show the model a window that is torn nowhere. The state stays as it is."""
-        return handler(self._fitting(request))
+        return _as_new(handler(self._fitting(request)), request)
 
     async def awrap_model_call(
         self,
@@ -174,7 +179,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Like ``wrap_model_call``."""
-        return await handler(self._fitting(request))
+        return _as_new(await handler(self._fitting(request)), request)
 
     def wrap_tool_call(
         self,
@@ -205,22 +210,24 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         question = _question(messages)
         said = start.new or [m for m in messages if m is question]
         passing = {m.id for m in _without(messages, said)}
-        turn, places = yield from self._stored(
-            session, messages, start.version, start.turn, passing
-        )
+        before = _question(start.shown)
+        turn = start.turn or (None if before is None else before.id)
+        turn, places = yield from self._brought(session, messages, start, turn, passing)
         head = start.version.head
         fresh = [m for m in start.new if not _is_said(m) or places.get(m.id, 0) > head]
-        if question is not None and not fresh:
+        later = messages[messages.index(question) + 1 :] if question is not None else []
+        handed_on = not state.get("recollect") and any(isinstance(m, AIMessage) for m in later)
+        if question is not None and not fresh and not handed_on:
             place = places.get(question.id)
             return (yield from self._asked_again(session, start, messages, question, place))
         now = [*start.shown, *fresh]
         if turn is None and (asked := _question(now)) is not None:
             turn = asked.id
-        update = self._progress(session, start.version, [*messages, *now], turn)
+        update = self._progress(session, start.version, [*messages, *now], turn, said=fresh)
         if now != messages:
             # A plain list would be streamed to the caller as if it was said only now.
             update["messages"] = Overwrite(now)
-        if _question(fresh) is None and _is_answered(now):
+        if _question(fresh) is None and _is_answered(now) and not handed_on:
             update["jump_to"] = "end"
         return update
 
@@ -248,7 +255,9 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         until = [m.id for m in shown].index(question.id) + 1
         answer = list(takewhile(lambda m: not _asks(m), shown[until:]))
         now = [*shown[:until], *answer]
-        update = self._progress(session, version, [*messages, *now], question.id, start.known)
+        update = self._progress(
+            session, version, [*messages, *now], question.id, start.known, said=[question]
+        )
         if _is_answered(now):
             return {**update, "messages": answer, "jump_to": "end"}
         return {**update, "messages": Overwrite(now)}
@@ -269,7 +278,8 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
             new = list(dropwhile(_is_left_over, new))
         window: Window = yield from call(session, "window", **self._window)
         shown = in_langchain(window)
-        return _Start(window.version, shown, _without(new, shown), known)
+        said = {str(m.id): str(m.metadata[SAID]) for m in window if SAID in m.metadata}
+        return _Start(window.version, shown, _without(new, shown), known, said)
 
     def _resumed(
         self,
@@ -285,43 +295,68 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
             [m for m in messages if m.id in known or _is_aside(m)],
             [m for m in newer if m.id not in known],
         )
-        return _Start(version, shown, _without(messages, shown), known, progress["turn"])
+        new = _without(messages, shown)
+        return _Start(version, shown, new, known, progress["said"], progress["turn"])
 
     def _caught_up(self, state: RecollectState) -> Talk[Update]:
         """Make durable what the state holds and the store does not."""
         progress = state.get("recollect")
         if progress is None:
             return None
-        yield from self._corrected(progress, state["messages"])
+        before, progress = progress, (yield from self._corrected(progress, state["messages"]))
         known = set(progress["known"])
         new = [m for m in state["messages"] if m.id not in known]
         if not new:
-            return None
+            return None if progress is before else {"recollect": progress}
         # Results are not compared with what is stored: other middleware may have added to them.
         said = [m for m in new if not _id(m).startswith(progress["run"])]
-        turn, _ = yield from self._said(progress, said)
+        turn = yield from self._said_now(progress, said)
         ids = [*progress["known"], *map(_id, new)]
         return {"recollect": {**progress, "known": ids, "turn": turn}}
 
-    def _corrected(self, progress: Progress, messages: Sequence[BaseMessage]) -> Talk[None]:
+    def _said_now(self, progress: Progress, said: Sequence[BaseMessage]) -> Talk[str | None]:
+        """Append what was said in a run, also under an id that was used long ago: a cache of
+        answers repeats their ids."""
+        answers = [m for m in said if isinstance(m, AIMessage)]
+        try:
+            turn, places = yield from self._said(progress, said)
+            repeated = [m for m in answers if places.get(m.id, LATER) <= progress["head"]]
+        except IdReused:
+            if not answers:
+                raise
+            turn, _ = yield from self._said(progress, [m for m in said if m not in answers])
+            repeated = answers
+        anew = [m.model_copy(update={"id": str(uuid4())}) for m in repeated]
+        yield from self._said({**progress, "turn": turn}, anew)
+        return turn
+
+    def _corrected(self, progress: Progress, messages: Sequence[BaseMessage]) -> Talk[Progress]:
         """Store what other middleware has made of a message that was stored as it came.
 
-        What was redacted for the model this time would else be shown to it the next time.
+        What was redacted for the model this time would else be shown to it the next time. Only
+        of the latest step: what is taken out of the state later stays in the transcript.
         """
-        changed = {m.id: m for m in messages if _is_changed(m, progress)}
+        changed = {m.id: m for m in _latest(messages) if _is_changed(m, progress)}
         if not changed:
-            return
+            return progress
         session = self._store.session(**progress["session"])
         since = max(0, progress["head"] - 1)
         stored: list[Message] = yield from call(session, "messages", after=since)
+        edits = 0
         for message in stored:
             now = changed.get(message.id)
             if now is not None and _digest(to_langchain(message)) != _digest(now):
                 said = from_langchain(now)
                 metadata = {**said.metadata, **message.metadata}
+                if original := progress["said"].get(_id(now)):
+                    metadata[SAID] = original  # so that a retry in the first words is known
                 said = msgspec.structs.replace(said, metadata=metadata)
-                # Not another epoch for this run: a clear meanwhile is still to be noticed.
                 yield from call(session, "edit", message.seq, said)
+                edits += 1
+        version: Version = yield from call(session, "version")
+        if version.epoch != progress["epoch"] + edits:
+            return progress  # somebody else has moved it: a clear is still to be noticed
+        return {**progress, "epoch": version.epoch}
 
     def _answered(self, request: ToolCallRequest, result: Any) -> Talk[None]:
         """Make a tool's result durable. What else a Command brings is stored with the state."""
@@ -332,13 +367,45 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
             for message in answers:
                 made = f"{progress['run']}{_digest(message)}{uuid4().hex[:12]}"
                 message.id = message.id or made
-            yield from self._said(progress, answers)
+            # Who jumps to the tools leaves out the hook that would have stored the call.
+            known = set(progress["known"])
+            calls = [
+                m
+                for m in request.state["messages"]
+                if m.id not in known and not _id(m).startswith(progress["run"])
+            ]
+            yield from self._said(progress, [*calls, *answers])
 
     def _said(self, progress: Progress, messages: Sequence[BaseMessage]) -> _Stored:
         """Append what was said in a run."""
         session = self._store.session(**progress["session"])
         version = Version(progress["epoch"], progress["head"])
         return self._stored(session, messages, version, progress["turn"])
+
+    def _brought(
+        self,
+        session: Session,
+        messages: Sequence[BaseMessage],
+        start: _Start,
+        turn: str | None,
+        passing: set[str | None],
+    ) -> _Stored:
+        """Append what the caller brings. What is there already in other words is passed over: a
+        question that was redacted since, and of what came before it what a web page left out."""
+        version, question = start.version, _question(messages)
+        try:
+            return (yield from self._stored(session, messages, version, turn, passing))
+        except IdReused:
+            earlier = messages[: messages.index(question)] if question is not None else []
+            if question is not None and start.said.get(_id(question)) == _digest(question):
+                passing = {*passing, question.id}
+            elif all(m.id in passing for m in earlier):
+                raise
+            for message in earlier:
+                with suppress(IdReused):
+                    turn, _ = yield from self._stored(session, [message], version, turn, passing)
+                passing = {*passing, message.id}
+            return (yield from self._stored(session, messages, version, turn, passing))
 
     def _stored(
         self,
@@ -375,6 +442,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         messages: Sequence[BaseMessage],
         turn: str | None,
         known: Iterable[str] = (),
+        said: Sequence[BaseMessage] = (),
     ) -> dict[str, Any]:
         progress = Progress(
             session=_parts(session),
@@ -383,14 +451,15 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
             known=[*dict.fromkeys([*known, *map(_id, messages)])],
             turn=turn,
             run=uuid4().hex[:12],
-            said={_id(m): _digest(m) for m in messages if m.id not in set(known)},
+            said={_id(m): _digest(m) for m in said if _asks(m)},
         )
         return {"recollect": progress}
 
     def _fitting(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """The request with as much of its messages as fits, and no call without its result."""
         held = [from_langchain(message) for message in request.messages]
-        window = Window.of(held, **self._window, repair=True)
+        settings = {"token_counter": self._store.token_counter, **self._window}
+        window = Window.of(held, **settings, repair=True)
         theirs = dict(zip(map(id, held), request.messages, strict=True))
         shown: list[AnyMessage] = [
             theirs[id(message)] if id(message) in theirs else to_langchain(message)  # type: ignore[misc]
@@ -404,8 +473,8 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         if self._session_id is not None:
             return self._store.session(_name(self._session_id, runtime), **scope)
         configurable = get_config().get("configurable", {})
-        key = configurable.get("session_id") or configurable.get("thread_id")
-        if not key:
+        key = configurable.get("session_id", configurable.get("thread_id"))
+        if key == "" or isinstance(key, bool) or not isinstance(key, str | int | UUID):
             raise Misconfigured(
                 "RecollectMiddleware does not know which conversation this is. Call the agent with "
                 '{"configurable": {"session_id": …}} (a thread_id will do), or give the '
@@ -427,6 +496,30 @@ def _id(message: BaseMessage) -> str:
     if not message.id:
         message.id = str(uuid4())
     return message.id
+
+
+def _as_new(response: ModelResponse[Any], request: ModelRequest[Any]) -> ModelResponse[Any]:
+    """A response whose answers have ids of their own: LangChain's cache repeats them, and a
+    second answer under one id takes the place of the first."""
+    progress: Progress | None = request.state.get("recollect")  # type: ignore[assignment]
+    known = set(progress["known"]) if progress is not None else set()
+    if not any(m.id in known for m in response.result):
+        return response
+    result = [
+        m.model_copy(update={"id": str(uuid4())}) if m.id in known else m for m in response.result
+    ]
+    return replace(response, result=result)
+
+
+def _latest(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """What came since the last answer but one."""
+    end = len(messages)
+    while end and isinstance(messages[end - 1], AIMessage):
+        end -= 1
+    begin = end
+    while begin and not isinstance(messages[begin - 1], AIMessage):
+        begin -= 1
+    return list(messages[begin:end])
 
 
 def _digest(message: BaseMessage) -> str:
@@ -483,7 +576,10 @@ def _together(held: Sequence[BaseMessage], newer: Sequence[Message]) -> list[Bas
         turns.setdefault(turn, []).append(message)
     for said in newer:
         answers = said.metadata.get(TURN)
-        turn = answers if isinstance(answers, str) else said.id
+        if isinstance(answers, str):
+            turn = answers
+        elif said.opens_turn or turn is None:
+            turn = said.id
         turns.setdefault(turn, []).append(to_langchain(said))
     return [message for turn in turns.values() for message in turn]
 
