@@ -74,11 +74,15 @@ def test_what_a_killed_worker_acknowledged_is_served_by_the_other(
         reader = Reader(traffic)
         done = asyncio.Event()
         async with traffic.client, asyncio.TaskGroup() as group:
+            for _ in range(2_000):  # until both are there: one alone would take all
+                await reader.look()
+                if len(reader.hits) == WORKERS:
+                    break
             talking = group.create_task(traffic.run())
             reading = group.create_task(reader.run(done))
             await traffic.enough.wait()
             assert not talking.done()
-            assert len(traffic.pids) == WORKERS
+            assert len(reader.hits) == WORKERS
             victim = next(iter(traffic.pids))
             os.kill(victim, signal.SIGKILL)
             await talking

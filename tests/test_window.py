@@ -360,4 +360,4 @@ def test_what_says_nothing_of_its_turn_goes_on_with_the_one_before() -> None:
             Message("user", "next", id="2"),
         ]
     )
-    assert says(cut(session, 99)) == "u1 a2 t3 a4 u5".split()
+    assert says(cut(session, 99)) == ["u1", "a2", "t3", "a4", "u5"]
