@@ -338,3 +338,13 @@ def test_a_set_is_the_same_bytes_in_whatever_order_it_was_made() -> None:
         for made in (one, other)
     ]
     assert frames[0] == frames[1]
+
+
+def test_the_turn_that_a_message_belongs_to_is_not_what_it_says() -> None:
+    plain, noted, other = (
+        encode(Message("assistant", "x", metadata=metadata))[0]
+        for metadata in ({"a": 1}, {"a": 1, "turn": "t"}, {"a": 2, "turn": "t"})
+    )
+    assert same_content(plain, noted)
+    assert not same_content(plain, other)
+    assert not same_content(noted, other)

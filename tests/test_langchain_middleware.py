@@ -52,6 +52,7 @@ from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
 from langchain_recollect import (
+    RecollectChatMessageHistory,
     RecollectMiddleware,
     from_langchain,
     histories,
@@ -1783,3 +1784,11 @@ def test_a_call_that_somebody_sends_to_the_tools_is_stored_before_its_result(
         "tool",
         "assistant",
     ]
+
+
+def test_a_conversation_of_a_chain_is_sent_whole_to_an_agent(store: Store, invoke: Invoke) -> None:
+    history = RecollectChatMessageHistory("chat", store=store)
+    history.add_messages([m for n in range(4) for m in (HumanMessage(f"q{n}"), AIMessage(f"a{n}"))])
+    agent = agent_of(Scripted(script=["done"]), store, memory={"window": 2})
+    invoke(agent, [*history.messages, HumanMessage("and now?")], on())
+    assert store.session("chat").count() == 10

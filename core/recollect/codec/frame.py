@@ -18,6 +18,7 @@ from zlib import crc32
 
 import msgspec
 import zstandard
+from msgspec.structs import replace
 
 from recollect.codec import values
 from recollect.errors import Damaged, InvalidMessage
@@ -131,9 +132,18 @@ def same_content(a: bytes, b: bytes) -> bool:
         body_a, body_b = _payload(a), _payload(b)
         if body_a == body_b and a[1] & ESCAPED == b[1] & ESCAPED:
             return True  # also where a NaN inside differs from itself
-        return _read_body(body_a, a[1]) == _read_body(body_b, b[1])
+        return _said(_read_body(body_a, a[1])) == _said(_read_body(body_b, b[1]))
     except Damaged:
         return False
+
+
+def _said(message: Message) -> Message:
+    """A message without the note of the turn that it belongs to: where it stands is not what it
+    says, and whoever appends it again need not know it."""
+    if "turn" not in message.metadata:
+        return message
+    metadata = {key: value for key, value in message.metadata.items() if key != "turn"}
+    return replace(message, metadata=metadata)
 
 
 def _framed(flags: int, body: bytes) -> bytes:
