@@ -7,10 +7,8 @@ the next call goes on from there. The model is shown a window; the transcript ke
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from hashlib import blake2b
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NotRequired, TypeAlias
 from uuid import UUID, uuid4
@@ -21,9 +19,26 @@ from langchain.agents.middleware.types import PrivateStateAttr
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.config import get_config
 from langgraph.types import Command, Overwrite
-from typing_extensions import TypedDict
 
-from langchain_recollect.messages import SAID, TURN, from_langchain, is_made_up, to_langchain
+from langchain_recollect.messages import SAID, TURN, from_langchain, to_langchain
+from langchain_recollect.progress import (
+    Progress,
+    as_new,
+    asks,
+    digest,
+    id_of,
+    is_answered,
+    is_aside,
+    is_changed,
+    is_left_over,
+    is_said,
+    latest_step,
+    parts_of,
+    question_in,
+    together,
+    tool_messages,
+    without,
+)
 from langchain_recollect.window import CountsTokens, WindowLimits, in_langchain, window_settings
 from recollect import Cleared, IdReused, Message, Misconfigured, Since, Version, Window
 from recollect.adapting import Talk, atalk, call, talk
@@ -40,29 +55,8 @@ Update: TypeAlias = dict[str, Any] | None
 
 LATER: Final = 2**40
 """Behind every message of a session."""
-_DIGITS: Final = 8
-"""How many of them a digest has."""
 
 DEFAULT_WINDOW: Final = {"tokens": 32_000}
-
-
-class Progress(TypedDict):
-    """How far a run's messages are stored; kept in the state of the run, where checkpoints
-    keep it as well."""
-
-    session: dict[str, str]
-    """The parts of the session's name, as they were when the run began."""
-    epoch: int
-    head: int
-    """Up to where the state shows what is in the session."""
-    known: list[str]
-    """The ids of the messages the run began with, and of those that are stored since."""
-    turn: str | None
-    """The id of the message that opened the turn."""
-    run: str
-    """What the ids of the tool results begin with that the run has stored."""
-    said: dict[str, str]
-    """What the user said in this run, by id: a digest of it, to see whether others change it."""
 
 
 class RecollectState(AgentState[Any]):
@@ -171,7 +165,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
         """Show the model a window that is torn nowhere. The state stays as it is."""
-        return _as_new(handler(self._fitting(request)), request)
+        return as_new(handler(self._fitting(request)), request)
 
     async def awrap_model_call(
         self,
@@ -179,7 +173,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Like ``wrap_model_call``."""
-        return _as_new(await handler(self._fitting(request)), request)
+        return as_new(await handler(self._fitting(request)), request)
 
     def wrap_tool_call(
         self,
@@ -207,27 +201,27 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         """Make durable what the state brings, and put what was said before in front of it."""
         messages: list[BaseMessage] = list(state["messages"])
         start = yield from self._start(session, messages, state.get("recollect"))
-        question = _question(messages)
+        question = question_in(messages)
         said = start.new or [m for m in messages if m is question]
-        passing = {m.id for m in _without(messages, said)}
-        before = _question(start.shown)
+        passing = {m.id for m in without(messages, said)}
+        before = question_in(start.shown)
         turn = start.turn or (None if before is None else before.id)
         turn, places = yield from self._brought(session, messages, start, turn, passing)
         head = start.version.head
-        fresh = [m for m in start.new if not _is_said(m) or places.get(m.id, 0) > head]
+        fresh = [m for m in start.new if not is_said(m) or places.get(m.id, 0) > head]
         later = messages[messages.index(question) + 1 :] if question is not None else []
         handed_on = not state.get("recollect") and any(isinstance(m, AIMessage) for m in later)
         if question is not None and not fresh and not handed_on:
             place = places.get(question.id)
             return (yield from self._asked_again(session, start, messages, question, place))
         now = [*start.shown, *fresh]
-        if turn is None and (asked := _question(now)) is not None:
+        if turn is None and (asked := question_in(now)) is not None:
             turn = asked.id
         update = self._progress(session, start.version, [*messages, *now], turn, said=fresh)
         if now != messages:
             # A plain list would be streamed to the caller as if it was said only now.
             update["messages"] = Overwrite(now)
-        if _question(fresh) is None and _is_answered(now) and not handed_on:
+        if question_in(fresh) is None and is_answered(now) and not handed_on:
             update["jump_to"] = "end"
         return update
 
@@ -253,12 +247,12 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
             since = yield from call(session, "messages", after=place - 1)
             shown = in_langchain(Window.of(since))
         until = [m.id for m in shown].index(question.id) + 1
-        answer = list(takewhile(lambda m: not _asks(m), shown[until:]))
+        answer = list(takewhile(lambda m: not asks(m), shown[until:]))
         now = [*shown[:until], *answer]
         update = self._progress(
             session, version, [*messages, *now], question.id, start.known, said=[question]
         )
-        if _is_answered(now):
+        if is_answered(now):
             return {**update, "messages": answer, "jump_to": "end"}
         return {**update, "messages": Overwrite(now)}
 
@@ -266,7 +260,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         self, session: Session, messages: Sequence[BaseMessage], progress: Progress | None
     ) -> Talk[_Start]:
         """What was said in the session before this run, and what the state holds besides."""
-        if progress is not None and progress["session"] == _parts(session):
+        if progress is not None and progress["session"] == parts_of(session):
             version: Version = yield from call(session, "version")
             if version.epoch == progress["epoch"]:
                 return (yield from self._resumed(session, messages, progress, version))
@@ -275,11 +269,11 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         if progress is not None:
             # The state is of another session, or of before a rewrite. What its last run had not
             # stored by then goes as well.
-            new = list(dropwhile(_is_left_over, new))
+            new = list(dropwhile(is_left_over, new))
         window: Window = yield from call(session, "window", **self._window)
         shown = in_langchain(window)
         said = {str(m.id): str(m.metadata[SAID]) for m in window if SAID in m.metadata}
-        return _Start(window.version, shown, _without(new, shown), known, said)
+        return _Start(window.version, shown, without(new, shown), known, said)
 
     def _resumed(
         self,
@@ -291,11 +285,11 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         """The state that a checkpoint brought, perhaps with a summary, and what is newer."""
         known = set(progress["known"])
         newer: list[Message] = yield from call(session, "messages", after=progress["head"])
-        shown = _together(
-            [m for m in messages if m.id in known or _is_aside(m)],
+        shown = together(
+            [m for m in messages if m.id in known or is_aside(m)],
             [m for m in newer if m.id not in known],
         )
-        new = _without(messages, shown)
+        new = without(messages, shown)
         return _Start(version, shown, new, known, progress["said"], progress["turn"])
 
     def _caught_up(self, state: RecollectState) -> Talk[Update]:
@@ -309,9 +303,9 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         if not new:
             return None if progress is before else {"recollect": progress}
         # Results are not compared with what is stored: other middleware may have added to them.
-        said = [m for m in new if not _id(m).startswith(progress["run"])]
+        said = [m for m in new if not id_of(m).startswith(progress["run"])]
         turn = yield from self._said_now(progress, said)
-        ids = [*progress["known"], *map(_id, new)]
+        ids = [*progress["known"], *map(id_of, new)]
         return {"recollect": {**progress, "known": ids, "turn": turn}}
 
     def _said_now(self, progress: Progress, said: Sequence[BaseMessage]) -> Talk[str | None]:
@@ -336,7 +330,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         What was redacted for the model this time would else be shown to it the next time. Only
         of the latest step: what is taken out of the state later stays in the transcript.
         """
-        changed = {m.id: m for m in _latest(messages) if _is_changed(m, progress)}
+        changed = {m.id: m for m in latest_step(messages) if is_changed(m, progress)}
         if not changed:
             return progress
         session = self._store.session(**progress["session"])
@@ -345,10 +339,10 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         edits = 0
         for message in stored:
             now = changed.get(message.id)
-            if now is not None and _digest(to_langchain(message)) != _digest(now):
+            if now is not None and digest(to_langchain(message)) != digest(now):
                 said = from_langchain(now)
                 metadata = {**said.metadata, **message.metadata}
-                if original := progress["said"].get(_id(now)):
+                if original := progress["said"].get(id_of(now)):
                     metadata[SAID] = original  # so that a retry in the first words is known
                 said = msgspec.structs.replace(said, metadata=metadata)
                 yield from call(session, "edit", message.seq, said)
@@ -363,16 +357,16 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         progress = request.state.get("recollect") if isinstance(request.state, dict) else None
         if progress is not None:
             asked = request.tool_call["id"]
-            answers = [m for m in _tool_messages(result) if m.tool_call_id == asked]
+            answers = [m for m in tool_messages(result) if m.tool_call_id == asked]
             for message in answers:
-                made = f"{progress['run']}{_digest(message)}{uuid4().hex[:12]}"
+                made = f"{progress['run']}{digest(message)}{uuid4().hex[:12]}"
                 message.id = message.id or made
             # Who jumps to the tools leaves out the hook that would have stored the call.
             known = set(progress["known"])
             calls = [
                 m
                 for m in request.state["messages"]
-                if m.id not in known and not _id(m).startswith(progress["run"])
+                if m.id not in known and not id_of(m).startswith(progress["run"])
             ]
             yield from self._said(progress, [*calls, *answers])
 
@@ -392,12 +386,12 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
     ) -> _Stored:
         """Append what the caller brings. What is there already in other words is passed over: a
         question that was redacted since, and of what came before it what a web page left out."""
-        version, question = start.version, _question(messages)
+        version, question = start.version, question_in(messages)
         try:
             return (yield from self._stored(session, messages, version, turn, passing))
         except IdReused:
             earlier = messages[: messages.index(question)] if question is not None else []
-            if question is not None and start.said.get(_id(question)) == _digest(question):
+            if question is not None and start.said.get(id_of(question)) == digest(question):
                 passing = {*passing, question.id}
             elif all(m.id in passing for m in earlier):
                 raise
@@ -418,14 +412,14 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         """Append messages as parts of their turns, but for those that are passed over."""
         said: list[Message] = []
         for message in messages:
-            if not _is_said(message):
+            if not is_said(message):
                 continue
-            if asks := isinstance(message, HumanMessage):
-                turn = _id(message)
-            if _id(message) in passing:
+            if asking := isinstance(message, HumanMessage):
+                turn = id_of(message)
+            if id_of(message) in passing:
                 continue
             stored = from_langchain(message)
-            if turn is not None and not asks:
+            if turn is not None and not asking:
                 metadata = {**stored.metadata, TURN: turn}
                 stored = msgspec.structs.replace(stored, metadata=metadata)
             said.append(stored)
@@ -445,13 +439,13 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         said: Sequence[BaseMessage] = (),
     ) -> dict[str, Any]:
         progress = Progress(
-            session=_parts(session),
+            session=parts_of(session),
             epoch=version.epoch,
             head=version.head,
-            known=[*dict.fromkeys([*known, *map(_id, messages)])],
+            known=[*dict.fromkeys([*known, *map(id_of, messages)])],
             turn=turn,
             run=uuid4().hex[:12],
-            said={_id(m): _digest(m) for m in said if _asks(m)},
+            said={id_of(m): digest(m) for m in said if asks(m)},
         )
         return {"recollect": progress}
 
@@ -485,110 +479,3 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
 
 def _name(given: Named, runtime: Any) -> str:
     return given if isinstance(given, str) else given(runtime)
-
-
-def _parts(session: Session) -> dict[str, str]:
-    return msgspec.structs.asdict(session.name)
-
-
-def _id(message: BaseMessage) -> str:
-    """A message's id. One that has none is given one: saying it again is saying it once."""
-    if not message.id:
-        message.id = str(uuid4())
-    return message.id
-
-
-def _as_new(response: ModelResponse[Any], request: ModelRequest[Any]) -> ModelResponse[Any]:
-    """A response whose answers have ids of their own: LangChain's cache repeats them, and a
-    second answer under one id takes the place of the first."""
-    progress: Progress | None = request.state.get("recollect")  # type: ignore[assignment]
-    known = set(progress["known"]) if progress is not None else set()
-    if not any(m.id in known for m in response.result):
-        return response
-    result = [
-        m.model_copy(update={"id": str(uuid4())}) if m.id in known else m for m in response.result
-    ]
-    return replace(response, result=result)
-
-
-def _latest(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What came since the last answer but one."""
-    end = len(messages)
-    while end and isinstance(messages[end - 1], AIMessage):
-        end -= 1
-    begin = end
-    while begin and not isinstance(messages[begin - 1], AIMessage):
-        begin -= 1
-    return list(messages[begin:end])
-
-
-def _digest(message: BaseMessage) -> str:
-    said = repr(message.content).encode("utf-8", "surrogatepass")
-    return blake2b(said, digest_size=4).hexdigest()
-
-
-def _is_changed(message: BaseMessage, progress: Progress) -> bool:
-    """Whether a message that was stored in this run says something else by now."""
-    before = progress["said"].get(_id(message))
-    if before is None and _id(message).startswith(progress["run"]):
-        before = _id(message).removeprefix(progress["run"])[:_DIGITS]
-    return before is not None and before != _digest(message)
-
-
-def _is_aside(message: BaseMessage) -> bool:
-    """Whether a message was not said by anybody: a summary that stands for others."""
-    return message.additional_kwargs.get("lc_source") == "summarization"
-
-
-def _is_said(message: BaseMessage) -> bool:
-    return not is_made_up(message) and not _is_aside(message)
-
-
-def _is_left_over(message: BaseMessage) -> bool:
-    """Whether a message comes from a run, and not from who called the agent."""
-    return isinstance(message, AIMessage | ToolMessage) or _is_aside(message)
-
-
-def _asks(message: BaseMessage) -> bool:
-    return isinstance(message, HumanMessage) and not _is_aside(message)
-
-
-def _question(messages: Sequence[BaseMessage]) -> BaseMessage | None:
-    """What the user said last."""
-    return next(filter(_asks, reversed(messages)), None)
-
-
-def _is_answered(messages: Sequence[BaseMessage]) -> bool:
-    return bool(messages) and isinstance(messages[-1], AIMessage) and not messages[-1].tool_calls
-
-
-def _without(messages: Sequence[BaseMessage], others: Sequence[BaseMessage]) -> list[BaseMessage]:
-    there = {message.id for message in others}
-    return [message for message in messages if message.id not in there]
-
-
-def _together(held: Sequence[BaseMessage], newer: Sequence[Message]) -> list[BaseMessage]:
-    """What is held, and what is newer: the end of a turn behind its beginning."""
-    turns: dict[str | None, list[BaseMessage]] = {}
-    turn: str | None = None
-    for message in held:
-        turn = message.id if _asks(message) else turn
-        turns.setdefault(turn, []).append(message)
-    for said in newer:
-        answers = said.metadata.get(TURN)
-        if isinstance(answers, str):
-            turn = answers
-        elif said.opens_turn or turn is None:
-            turn = said.id
-        turns.setdefault(turn, []).append(to_langchain(said))
-    return [message for turn in turns.values() for message in turn]
-
-
-def _tool_messages(result: Any) -> Iterator[ToolMessage]:
-    """The tool messages in what a tool gave."""
-    match result:
-        case ToolMessage():
-            yield result
-        case Command(update={"messages": list(messages)}) | list(messages):
-            for message in messages:
-                yield from _tool_messages(message)
