@@ -19,7 +19,7 @@ import tracemalloc
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -1382,16 +1382,8 @@ def test_redis_with_passwords_and_rights(own_redis: OwnRedis, store: Store) -> N
     secretless(gone.value)
 
 
-def a_cluster(binaries: Binaries) -> OwnCluster:
-    """Tried more than once: a node's second port, its own plus 10,000, may be anybody's."""
-    for _ in range(5):
-        with suppress(RuntimeError):
-            return OwnCluster(binaries)
-    return OwnCluster(binaries)
-
-
 def test_one_node_of_a_cluster_is_not_the_source(redis_binaries: Binaries, store: Store) -> None:
-    cluster = a_cluster(redis_binaries)
+    cluster = OwnCluster(redis_binaries)
     try:
         url = cluster.url.replace("redis+cluster", "redis")
         with closing(RedisCluster.from_url(url)) as client:
