@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base import BaseChatStore
-from pydantic import Field, PrivateAttr
 
 from llama_index_recollect.messages import from_llama_index, to_llama_index
-from recollect import Conflict, Misconfigured, Session, Store
+from llama_index_recollect.scope import InScope
+from recollect import Conflict, Store
 from recollect.adapting import Talk, atalk, call, talk
-from recollect.reference import StoreReference
-
-_PAGE = 500
 
 
-class RecollectChatStore(BaseChatStore):
+class RecollectChatStore(InScope, BaseChatStore):
     """Chat histories in a Recollect store. A key is a session; positions are list positions."""
 
-    store: str = Field(description="Which store: its address, without a password.")
-    tenant: str = Field(default="", description="Whose conversations these are.")
-    user: str = Field(default="", description="Whose conversations these are.")
-    agent: str = Field(default="", description="Whose conversations these are.")
-    _reference: StoreReference = PrivateAttr()
-
+    # Said again, because type checkers think up another one for each class of pydantic's.
     def __init__(
         self, store: Store | str, tenant: str = "", user: str = "", agent: str = "", **data: Any
     ) -> None:
-        """
-        store          a recollect.Store, made once for the process; or, in what was dumped, its
-                       name: the store is found by it when it is first needed
-        tenant, user, agent    the scope of the sessions that keys name
-        """
-        reference = referred(store, data)
-        data.update(store=reference.name, tenant=tenant, user=user, agent=agent)
-        super().__init__(**data)
-        self._reference = reference
+        """See ``InScope``."""
+        super().__init__(store, tenant, user, agent, **data)
 
     @classmethod
     def class_name(cls) -> str:
         """The name by which LlamaIndex finds this class again."""
         return "RecollectChatStore"
-
-    def session(self, key: str) -> Session:
-        """The session that a key names."""
-        scope = {"tenant": self.tenant, "user": self.user, "agent": self.agent}
-        return self._reference.store.session(key, **scope)
 
     # -- sync --------------------------------------------------------------------------------
 
@@ -177,27 +157,3 @@ class RecollectChatStore(BaseChatStore):
                 return to_llama_index((yield from call(session, "delete", last[0].seq)))
             except Conflict:
                 continue
-
-    def _keys(self) -> Talk[list[str]]:
-        return (yield from keys_in(self._reference.store, self.tenant, self.user, self.agent))
-
-
-def referred(store: Store | str, others: Mapping[str, Any]) -> StoreReference:
-    """The reference that a store is held by. What else was given is refused: a scope that is
-    misspelt would be no wall."""
-    if unknown := sorted(others.keys() - {"class_name"}):
-        raise Misconfigured(f"There is no {unknown[0]}=. Known: store, tenant, user, agent.")
-    return StoreReference(store)
-
-
-def keys_in(store: Store, tenant: str, user: str, agent: str) -> Talk[list[str]]:
-    """The keys of all sessions in a scope that hold messages."""
-    scope = {"tenant": tenant, "user": user, "agent": agent}
-    keys: list[str] = []
-    last = None
-    while True:
-        page = yield from call(store, "sessions", **scope, limit=_PAGE, after=last)
-        keys.extend(info.key for info in page if info.messages)
-        if len(page) < _PAGE:
-            return keys
-        last = page[-1]

@@ -195,7 +195,7 @@ class Feeder:
                 if said := await self._said(batch):
                     async with asyncio.timeout(self._timeout):
                         await self._blocks[name](said)
-            except Exception:
+            except Exception:  # whatever the block failed by: the next put tries it again
                 await self._changed(lambda waiting: _settle(waiting, name, by, done=False))
                 raise
             batch = await self._claimed(name, by)

@@ -16,13 +16,11 @@ from typing import Any, NamedTuple
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
-from pydantic import Field, PrivateAttr
 
-from llama_index_recollect.chat_store import keys_in, referred
 from llama_index_recollect.messages import from_llama_index, to_llama_index
+from llama_index_recollect.scope import InScope
 from recollect import Conflict, Message, Session, Store
 from recollect.adapting import Talk, atalk, call
-from recollect.reference import StoreReference
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 
@@ -40,37 +38,20 @@ class _Queue(NamedTuple):
 _read: ContextVar[_Queue | None] = ContextVar("read", default=None)
 
 
-class RecollectMemoryStore(AsyncDBChatStore):
+class RecollectMemoryStore(InScope, AsyncDBChatStore):
     """Chat histories for ``Memory.from_defaults(chat_store=…)``. A key is a session."""
 
-    store: str = Field(description="Which store: its address, without a password.")
-    tenant: str = Field(default="", description="Whose conversations these are.")
-    user: str = Field(default="", description="Whose conversations these are.")
-    agent: str = Field(default="", description="Whose conversations these are.")
-    _reference: StoreReference = PrivateAttr()
-
+    # Said again, because type checkers think up another one for each class of pydantic's.
     def __init__(
         self, store: Store | str, tenant: str = "", user: str = "", agent: str = "", **data: Any
     ) -> None:
-        """
-        store          a recollect.Store, made once for the process; or, in what was dumped, its
-                       name: the store is found by it when it is first needed
-        tenant, user, agent    the scope of the sessions that keys name
-        """
-        reference = referred(store, data)
-        data.update(store=reference.name, tenant=tenant, user=user, agent=agent)
-        super().__init__(**data)
-        self._reference = reference
+        """See ``InScope``."""
+        super().__init__(store, tenant, user, agent, **data)
 
     @classmethod
     def class_name(cls) -> str:
         """The name of this class in dumps."""
         return "RecollectMemoryStore"
-
-    def session(self, key: str) -> Session:
-        """The session that a key names."""
-        scope = {"tenant": self.tenant, "user": self.user, "agent": self.agent}
-        return self._reference.store.session(key, **scope)
 
     async def get_messages(
         self,
@@ -122,7 +103,7 @@ class RecollectMemoryStore(AsyncDBChatStore):
 
     async def get_keys(self) -> list[str]:
         """The keys of all sessions in scope that hold messages, the one last active first."""
-        return await atalk(keys_in(self._reference.store, self.tenant, self.user, self.agent))
+        return await atalk(self._keys())
 
     # -- what happens then -------------------------------------------------------------------
 

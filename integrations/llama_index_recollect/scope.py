@@ -1,0 +1,60 @@
+"""What the stores for LlamaIndex are made of: which store, and whose conversations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field, PrivateAttr
+
+from recollect import Misconfigured, Session, Store
+from recollect.adapting import Talk, call
+from recollect.reference import StoreReference
+
+_PAGE = 500
+
+
+class InScope(BaseModel):
+    """Names sessions of a store by keys; held in dumps by the store's address."""
+
+    store: str = Field(description="Which store: its address, without a password.")
+    tenant: str = Field(default="", description="Whose conversations these are.")
+    user: str = Field(default="", description="Whose conversations these are.")
+    agent: str = Field(default="", description="Whose conversations these are.")
+    _reference: StoreReference = PrivateAttr()
+
+    def __init__(
+        self, store: Store | str, tenant: str = "", user: str = "", agent: str = "", **data: Any
+    ) -> None:
+        """
+        store          a recollect.Store, made once for the process; or, in what was dumped, its
+                       name: the store is found by it when it is first needed
+        tenant, user, agent    the scope of the sessions that keys name
+        """
+        if unknown := sorted(data.keys() - {"class_name"}):
+            # A scope that is misspelt would be no wall.
+            raise Misconfigured(f"There is no {unknown[0]}=. Known: store, tenant, user, agent.")
+        reference = StoreReference(store)
+        data.update(store=reference.name, tenant=tenant, user=user, agent=agent)
+        super().__init__(**data)
+        self._reference = reference
+
+    def session(self, key: str) -> Session:
+        """The session that a key names."""
+        return self._reference.store.session(key, **self._scope())
+
+    def _scope(self) -> dict[str, str]:
+        return {"tenant": self.tenant, "user": self.user, "agent": self.agent}
+
+    def _keys(self) -> Talk[list[str]]:
+        """The keys of all sessions in scope that hold messages, the one last active first."""
+        keys: list[str] = []
+        last = None
+        while True:
+            found = call(
+                self._reference.store, "sessions", **self._scope(), limit=_PAGE, after=last
+            )
+            page = yield from found
+            keys.extend(info.key for info in page if info.messages)
+            if len(page) < _PAGE:
+                return keys
+            last = page[-1]
