@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo test torture check lint format types clean venv-core venv-dev
+.PHONY: help demo test torture scale check lint format types clean venv-core venv-dev
 # Much of a test run is waiting for disks and servers: two processes take 140 s, one 215 s.
 JOBS ?= 2
 # Lint, types and tests would only get in each other's way.
@@ -17,6 +17,9 @@ test: venv-dev  ## the whole suite, against real servers (ARGS="-k name" to choo
 
 torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 7")
 	@.venv/bin/python -m tests.torture $(ARGS)
+
+scale: venv-dev  ## a million messages, and 100,000 sessions: some minutes (ARGS="--small")
+	@.venv/bin/python bench/scale.py $(ARGS)
 
 check: lint types test  ## what has to pass before a change is taken
 

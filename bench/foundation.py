@@ -24,7 +24,7 @@ from pathlib import Path
 from recollect import Message, Store
 from recollect.codec import encode
 from recollect.ledger.dialect import Dialect
-from recollect.ledger.migrations import _FIRST
+from recollect.ledger.steps.sessions import _TABLES
 
 TEXT = (
     "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
@@ -41,13 +41,13 @@ class Bare:
         connection = self.connect()
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
-        for statement in _FIRST:
+        for statement in _TABLES:
             text = statement.replace("BIGINT_KEY", "INTEGER")
             connection.execute(Dialect("sqlite").render(text))
         for n in range(1, sessions + 1):
             connection.execute(
                 "INSERT INTO recollect_sessions VALUES "
-                "(?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, '', '', '', 'k', NULL)",
+                "(?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, '', '', '', 'k', NULL, NULL)",
                 (n, n.to_bytes(20, "big")),
             )
         self._own = connection

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hypothesis
 import psycopg
@@ -157,7 +157,7 @@ def own_redis(redis_binaries: Binaries) -> Iterator[OwnRedis]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql with redis"])
-def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Store]]:
     """Opens a store, and the same one again: on a SQLite file, or on PostgreSQL with Redis."""
     stores: list[Store] = []
     if request.param == "sqlite":
@@ -166,12 +166,10 @@ def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
         url = request.getfixturevalue("postgres_url")
         cache = request.getfixturevalue("redis_server").url
 
-    def open_store() -> Store:
-        stores.append(
-            Store(url, cache=cache, durability="normal")
-            if cache is None
-            else Store(url, cache=cache)
-        )
+    def open_store(**settings: Any) -> Store:
+        if cache is None:
+            settings.setdefault("durability", "normal")
+        stores.append(Store(url, cache=cache, **settings))
         return stores[-1]
 
     yield open_store

@@ -404,6 +404,7 @@ class Process:
         """What a step is called, and what it asks of Redis if it asks anything."""
         if isinstance(step, Cold):
             return ("commit" if step.writes else "SQL"), None
+        assert isinstance(step, Hot), "maintenance and files are not modelled"
         request = step.call(self.cache)
         if isinstance(request, Request):
             return request.script.name, request
@@ -413,6 +414,7 @@ class Process:
         """Let a step happen."""
         if isinstance(step, Hot):
             return self.cache.exchange(request)
+        assert isinstance(step, Cold), "maintenance and files are not modelled"
         ledger = self.world.store._ledger
         return ledger.write(step.work) if step.writes else ledger.read(step.work)
 

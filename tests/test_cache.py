@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +199,23 @@ def test_where_nothing_can_be_asked_nothing_is_trusted() -> None:
     cache = LocalCache(lambda: None, messages=3)
     glance = cache.look(b"a")
     assert (glance.seen, glance.fresh, glance.lease) == (None, False, None)
+
+
+def test_a_restored_backup_is_read_after_invalidate(tmp_path: Path) -> None:
+    """Another message stands where one stood that this process remembers, at the same version."""
+    file, backup = tmp_path / "x.db", tmp_path / "backup.db"
+    with Store(f"sqlite:///{file}") as store:
+        chat = store.session("k")
+        chat.append([("user", "a"), ("user", "b")])
+        with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(backup)) as copy:
+            source.backup(copy)
+        chat.append(("user", "lost"))
+        assert [message.text for message in chat.tail()] == ["a", "b", "lost"]
+        assert [message.text for message in chat.window()] == ["a", "b", "lost"]
+        with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(file)) as live:
+            source.backup(live)
+        with Store(f"sqlite:///{file}") as other:
+            other.session("k").append(("user", "new"))
+        store.invalidate()
+        assert [message.text for message in chat.tail()] == ["a", "b", "new"]
+        assert [message.text for message in chat.window()] == ["a", "b", "new"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +9,8 @@ import pytest
 
 from recollect import Store
 from recollect.testing.contract import StoreContract
+from tests.emptied import emptied
 from tests.servers.postgres import PostgresServer
-
-_schemas = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +36,13 @@ class TestSqliteInMemory(StoreContract):
 class TestPostgres(StoreContract):
     @pytest.fixture
     def store(self, database: str) -> Iterator[Store]:
-        # A schema of its own is as good as a database, and made ten times as fast.
-        with Store(database, schema=f'a "schema" %s {next(_schemas)}', pool_size=2) as store:
+        with Store(database, schema=emptied(database, 'a "schema" %s'), pool_size=2) as store:
             yield store
+
+
+class TestTinySegments(TestSqliteFile):
+    """Nearly every message is in a segment."""
+
+    @pytest.fixture(autouse=True)
+    def _tiny_segments(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("recollect.ledger.sealing.SEGMENT", 3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import pytest
 
 from recollect import Store
 from recollect.testing.contract import StoreContract
+from tests.emptied import emptied
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
-
-_schemas = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +47,7 @@ class TestSqliteStrict(StoreContract):
 class TestPostgresCached(StoreContract):
     @pytest.fixture
     def store(self, database: str, redis_server: RedisServer) -> Iterator[Store]:
-        schema = f"s{next(_schemas)}"
+        schema = emptied(database, "s")
         with Store(database, schema=schema, pool_size=2, cache=redis_server.url) as store:
             yield store
 
@@ -57,7 +55,7 @@ class TestPostgresCached(StoreContract):
 class TestPostgresStrict(StoreContract):
     @pytest.fixture
     def store(self, database: str, redis_server: RedisServer) -> Iterator[Store]:
-        schema = f"s{next(_schemas)}"
+        schema = emptied(database, "s")
         with Store(
             database, schema=schema, pool_size=2, cache=redis_server.url, consistency="strict"
         ) as store:

@@ -45,6 +45,7 @@ class Place(NamedTuple):
         session.append([("user", "five"), ("assistant", "six")])
         session.edit(4, ("user", "three, edited"))
         session.delete(3)
+        session.archive([1, 5])
         return session
 
     def look(self, session: Session) -> Session:
@@ -84,6 +85,7 @@ class State:
     tokens: int
     title: str | None
     metadata: dict[str, Any]
+    archived: tuple[int, ...]
 
 
 def state_of(session: Session) -> State:
@@ -99,14 +101,16 @@ def state_of(session: Session) -> State:
         info.tokens,
         info.title,
         dict(info.metadata),
+        tuple(session.messages(archived=True, into=lambda m: m.seq or 0)),
     )
 
 
 def check(messages: list[Any], info: SessionInfo) -> None:
     seqs = [message.seq for message in messages]
     assert seqs == sorted(set(seqs))
-    # Message 3 is deleted by every test's beginning, and nothing else ever is but by "delete".
-    assert set(range(1, info.version.head + 1)) - set(seqs) <= {3, 5}
+    # Message 3 is deleted by every test's beginning, and nothing else ever is but by "delete",
+    # and by who replaces only what is archived, or only what is not.
+    assert set(range(1, info.version.head + 1)) - set(seqs) <= {1, 3, 4, 5}
     assert info.messages == len(messages)
     assert info.turns == sum(message.role == "user" for message in messages)
     assert info.tokens == sum(message.tokens for message in messages)
@@ -116,8 +120,12 @@ Flows = Callable[[Session], Flow[Any]]
 
 NEW = ("user", "new")
 BATCH = [("user", "new"), ("assistant", "new 2"), ("user", "new 3")]
-NAMED = {"role": "user", "content": "new", "id": "new"}
-NAMED_BATCH = [NAMED, ("assistant", "unnamed"), {"role": "user", "content": "x", "id": "new 2"}]
+NAMED: Any = {"role": "user", "content": "new", "id": "new"}
+NAMED_BATCH: Any = [
+    NAMED,
+    ("assistant", "unnamed"),
+    {"role": "user", "content": "x", "id": "new 2"},
+]
 RETRY = [{"role": "assistant", "content": "four", "id": "4"}, ("user", "and more")]
 
 
@@ -133,6 +141,7 @@ APPENDS: dict[str, Flows] = {
     "one with an id": appending(NAMED),
     "a batch with ids": appending(NAMED_BATCH),
     "a batch that is there in part": appending(RETRY),
+    "archived": lambda s: s._protocol.append(s.name, NAMED_BATCH, None, archived=True),
     "expected version": appending(BATCH, lambda session: session.version()),
     "expected head": appending(NAMED_BATCH, lambda session: session.head()),
 }
@@ -141,6 +150,9 @@ REWRITES: dict[str, Flows] = {
     "delete": lambda s: s._protocol.delete(s.name, 5),
     "rewind": lambda s: s._protocol.rewind(s.name, 4),
     "clear": lambda s: s._protocol.rewind(s.name, 0),
+    "replace": lambda s: s._protocol.replace(s.name, NAMED_BATCH, 2, None, None),
+    "replace active": lambda s: s._protocol.replace(s.name, BATCH, 3, False, None),
+    "replace archived": lambda s: s._protocol.replace(s.name, NAMED_BATCH, 0, True, None),
     "update": lambda s: s._protocol.update(s.name, "A title", {"a": [1, 2.5, None]}),
 }
 READS: dict[str, Flows] = {

@@ -121,7 +121,13 @@ class Case:
 
 
 def named(step: Step) -> str:
-    return "hot" if isinstance(step, Hot) else "commit" if step.writes else "SQL"
+    match step:
+        case Hot():
+            return "hot"
+        case Cold(_, writes):
+            return "commit" if writes else "SQL"
+        case other:
+            return type(other).__name__
 
 
 def die_after(case: Case, flow: Flow[Any], perform: Perform, k: int) -> bool:

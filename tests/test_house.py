@@ -19,12 +19,12 @@ ROOT = CORE.parent.parent
 
 # Each layer may import from itself and from those before it.
 LAYERS = [
-    {"errors", "clock", "health", "version", "scope", "message", "py"},
-    {"codec", "coerce", "flow", "ids", "ranges", "rows", "tokens"},
+    {"errors", "clock", "health", "version", "scope", "message", "reports", "py"},
+    {"codec", "coerce", "files", "flow", "ids", "ranges", "rows", "tokens", "strands", "chain"},
     {"ledger", "hot"},
     {"assembly", "window"},
     {"protocol"},
-    {"session", "store", "display", "adapting", "bringing", "reference"},
+    {"session", "store", "checkpoints", "display", "adapting", "bringing", "reference", "upkeep"},
     {"testing"},
 ]
 
@@ -94,7 +94,11 @@ def test_everything_exported_is_there() -> None:
     assert set(recollect.__all__) <= set(dir(recollect))
 
 
-FOR_ADAPTERS = ("testing", "adapting", "bringing", "reference", "tokens")
+FOR_ADAPTERS = (
+    *("testing", "adapting", "reference", "tokens", "checkpoints"),
+    *("bringing", "bringing.engines", "bringing.lists", "bringing.redis", "bringing.rows"),
+    *("bringing.table", "bringing.tables"),
+)
 WITHOUT_IO = {"session", "from_env", "name", "store", "address", "token_counter"}
 
 

@@ -665,8 +665,8 @@ def test_another_import_overtakes(old: Old, store: Store) -> None:
             other.append(old.bring(store))
 
     brought = old.bring(store, progress=overtake)
-    # The batch that both were about to append is counted by both.
-    assert counts(brought) == (1, 100, 230)
+    # The batch that both were about to append is counted by both, if it has not been sealed.
+    assert counts(brought) in ((1, 100, 230), (1, 50, 280))
     assert counts(other[0]) == (1, 280, 50)
     assert not brought.behind
     assert texts(store.session(ADA)) == said

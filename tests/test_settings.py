@@ -14,6 +14,7 @@ from sqlalchemy import StaticPool, create_engine, text
 
 from recollect import Conflict, Message, Misconfigured, Opaque, Store, Unavailable, Version
 from recollect.ledger.address import address_of
+from recollect.ledger.steps import STEPS
 from recollect.tokens import estimate
 
 
@@ -175,7 +176,7 @@ def test_a_store_that_must_not_migrate_says_what_to_run(tmp_path: Path) -> None:
     ):
         store.session("k").tail(1)
     with Store(url) as store:
-        assert store.migrate() == ["0001 sessions and messages"]
+        assert store.migrate() == [name for name, _ in STEPS]
         assert store.migrate() == []
     with Store(url, migrate=False) as store:
         assert store.session("k").tail(1) == []
@@ -199,7 +200,7 @@ def test_recollect_is_quiet_unless_asked(
         store.session("k").append(("user", "a secret"))
     assert capsys.readouterr() == ("", "")
     assert [record.getMessage() for record in caplog.records] == [
-        "database migrated: 0001 sessions and messages"
+        f"database migrated: {name}" for name, _ in STEPS
     ]
 
 

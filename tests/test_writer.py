@@ -13,6 +13,7 @@ import pytest
 
 from recollect import Store, Unavailable
 from recollect.ledger.dialect import Dialect
+from recollect.ledger.dictionaries import Dictionaries
 from recollect.ledger.gate import Gate
 from recollect.ledger.transaction import Transaction
 from recollect.ledger.writer import MOST_TOGETHER, Writer
@@ -41,7 +42,7 @@ def database(tmp_path: Path) -> Iterator[Recorded]:
 def writer_on(database: Recorded, patience: float = 10) -> Writer:
     cursor = database.connection.cursor()
     return Writer(
-        lambda: Transaction(cursor, Dialect("sqlite"), None),
+        lambda: Transaction(cursor, Dialect("sqlite"), None, Dictionaries("none")),
         lambda fault, unknown: fault,
         Gate(10),
         patience,

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recollect.checkpoints import CheckpointLog, ThreadInfo
     from recollect.errors import (
         Cleared,
         Conflict,
@@ -46,6 +47,17 @@ if TYPE_CHECKING:
         ToolResult,
         Video,
     )
+    from recollect.reports import (
+        Compaction,
+        Export,
+        Import,
+        Problem,
+        Progress,
+        Pruning,
+        Receipt,
+        Stats,
+        Training,
+    )
     from recollect.scope import ANY
     from recollect.session import Session
     from recollect.store import Store
@@ -59,32 +71,43 @@ __all__ = [
     "ANY",
     "Audio",
     "Block",
+    "CheckpointLog",
     "Citation",
     "Cleared",
+    "Compaction",
     "Conflict",
     "Damaged",
+    "Export",
     "File",
     "Health",
     "IdReused",
     "Image",
+    "Import",
     "InvalidMessage",
     "InvalidName",
     "Message",
     "Misconfigured",
     "Opaque",
+    "Problem",
+    "Progress",
+    "Pruning",
     "Reasoning",
+    "Receipt",
     "RecollectError",
     "Refusal",
     "SchemaTooNew",
     "Session",
     "SessionInfo",
     "Since",
+    "Stats",
     "Store",
     "StoreClosed",
     "Text",
+    "ThreadInfo",
     "TokenCounter",
     "ToolCall",
     "ToolResult",
+    "Training",
     "Unavailable",
     "Version",
     "Video",
@@ -92,12 +115,21 @@ __all__ = [
 ]
 
 _HOMES = {
+    **dict.fromkeys(
+        (
+            *("Compaction", "Export", "Import", "Problem", "Progress", "Pruning"),
+            *("Receipt", "Stats", "Training"),
+        ),
+        "reports",
+    ),
     "ANY": "scope",
+    "CheckpointLog": "checkpoints",
     "Health": "health",
     "Session": "session",
     "SessionInfo": "version",
     "Since": "version",
     "Store": "store",
+    "ThreadInfo": "checkpoints",
     "TokenCounter": "tokens",
     "Version": "version",
     "Window": "window",

@@ -106,6 +106,7 @@ def info(found: Described) -> SessionInfo:
         metadata=about.get("metadata", {}),
         created_at=moment(found.created),
         last_active=moment(found.last_active),
+        expires_in=None if found.expires_in is None else timedelta(0, 0, found.expires_in),
     )
 
 

@@ -79,8 +79,10 @@ def session_html(session: Session) -> str:
 def store_html(store: Store) -> str:
     """Where the store is, and the sessions last active in it."""
     try:
-        # One more than is shown, to know whether there are more.
-        found = store.sessions(tenant=ANY, user=ANY, agent=ANY, limit=MOST_SESSIONS + 1)
+        # Some more than are shown: what adapters keep for themselves is nobody's conversation.
+        most = 2 * MOST_SESSIONS + 1
+        everything = store.sessions(tenant=ANY, user=ANY, agent=ANY, limit=most)
+        found = [info for info in everything if not info.agent.startswith("recollect.")]
     except RecollectError as fault:
         return _failure(f"{store._ledger.address} could not be read.", fault)
     title = _tag("div", "Recollect store", style=_TITLE)

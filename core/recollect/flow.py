@@ -1,8 +1,9 @@
 """A flow says what happens next; a driver decides how to wait.
 
 A flow is a generator of coarse steps: ``Hot`` is one round trip to the cache, ``Cold`` is one
-transaction in SQL. The same flow serves sync and async callers, a test can drive one without a
-server, and every point at which a process can die is the space between two steps.
+transaction in SQL, ``Aside`` is work with a file. The same flow serves sync and async callers, a
+test can drive one without a server, and every point at which a process can die is the space
+between two steps.
 
 A step is whole: never a single command. A flow never yields inside ``finally`` and is never
 resumed after a cancellation. What is cut off simply stops, and what it left behind is what makes
@@ -42,11 +43,29 @@ class Cold(Generic[T]):
         self.writes = writes
 
 
-Step: TypeAlias = "Hot[Any] | Cold[Any]"
+class Apart(Generic[T]):
+    """Statements in SQL that each stand alone, for as long as they take: maintenance."""
+
+    __slots__ = __match_args__ = ("work",)
+
+    def __init__(self, work: Callable[[Transaction], T]) -> None:
+        self.work = work
+
+
+class Aside(Generic[T]):
+    """Work with neither cache nor database that may take long: a file's."""
+
+    __slots__ = __match_args__ = ("work",)
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self.work = work
+
+
+Step: TypeAlias = "Hot[Any] | Cold[Any] | Apart[Any] | Aside[Any]"
 Flow: TypeAlias = Generator[Step, Any, T]
 
 
-def do(step: Hot[T] | Cold[T]) -> Flow[T]:
+def do(step: Hot[T] | Cold[T] | Apart[T] | Aside[T]) -> Flow[T]:
     """Yield one step and return its answer, typed."""
     answer: T = yield step
     return answer

@@ -23,6 +23,8 @@ class SessionRow(NamedTuple):
     head: int
     active_second: int
     """When it was last written to."""
+    sealed: int = 0
+    """The last of its messages that is in a segment; those after it are rows."""
 
     @property
     def version(self) -> Version:

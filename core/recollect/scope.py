@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from functools import cached_property
 from hashlib import blake2b
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -58,6 +58,11 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """What sessions of one tenant and user are listed by."""
         return owner_number(self.tenant, self.user)
 
+    def hashed(self, store_id: bytes) -> bytes:
+        """What is kept of the name once the session was erased: no guess of it can be tried on
+        it without the store's own random id."""
+        return blake2b(self.identity, key=store_id, digest_size=16).digest()
+
     def __str__(self) -> str:
         scope = [
             f"{part}={name!r}"
@@ -65,6 +70,18 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             if name
         ]
         return ", ".join([repr(self.key), *scope])
+
+
+class Scope(NamedTuple):
+    """Which sessions are meant: those of these names, ANY for every one."""
+
+    tenant: AnyName = ""
+    user: AnyName = ""
+    agent: AnyName = ""
+
+    def __str__(self) -> str:
+        parts = [f"{part}={name!r}" for part, name in self._asdict().items() if name != ""]
+        return ", ".join(parts) or "the empty scope"
 
 
 def owner_number(tenant: str, user: str) -> int:
@@ -83,8 +100,8 @@ def check_name(part: str, name: object) -> None:
     """Refuse a name outside the rules, saying which rule, before any I/O."""
     if not isinstance(name, str):
         raise InvalidName(
-            f"{part} has to be a str, and this is {name!r:.50}. Only sessions() takes ANY; "
-            f"for none of a scope's parts leave it out."
+            f"{part} has to be a str, and this is {name!r:.50}. ANY is only for what concerns many "
+            f"sessions; for none of a scope's parts leave it out."
         )
     if not name:
         raise InvalidName(f"{part} is empty. Give it a name, or leave it out if it may be.")

@@ -7,6 +7,7 @@ its name; ``tests`` hold the two to the same signature.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from recollect.coerce import Appendable
@@ -17,6 +18,8 @@ from recollect.version import Expected, SessionInfo, Version
 from recollect.window import Limits, Window
 
 if TYPE_CHECKING:
+    from recollect.files import Into
+    from recollect.reports import Export, Receipt
     from recollect.store import Store
     from recollect.tokens import CountTokens
 
@@ -38,7 +41,9 @@ class Session:
         self._run = store._run
         self._arun = store._arun
 
-    def append(self, messages: Appendable, *, expected: Expected = None) -> list[Message]:
+    def append(
+        self, messages: Appendable, *, expected: Expected = None, archived: bool = False
+    ) -> list[Message]:
         """Make messages durable, all or none, and return them as stored.
 
         Takes a Message, a mapping, a ``(role, text)`` pair, or a list of these. A message whose
@@ -46,12 +51,15 @@ class Session:
         appended again. With ``expected``, a version or a head, Conflict is raised if the
         session has moved on, or Cleared if it was cleared or rewound; with ``Since(version)`` only
         the latter. Messages that were read from it before and are gone are then left out.
+        With ``archived=True`` what is new is archived in the same moment.
         """
-        return self._run(self._protocol.append(self.name, messages, expected))
+        return self._run(self._protocol.append(self.name, messages, expected, archived))
 
-    async def aappend(self, messages: Appendable, *, expected: Expected = None) -> list[Message]:
+    async def aappend(
+        self, messages: Appendable, *, expected: Expected = None, archived: bool = False
+    ) -> list[Message]:
         """Like ``append``."""
-        return await self._arun(self._protocol.append(self.name, messages, expected))
+        return await self._arun(self._protocol.append(self.name, messages, expected, archived))
 
     @overload
     def messages(
@@ -222,16 +230,25 @@ class Session:
         return await self._arun(self._protocol.info(self.name))
 
     def update(
-        self, *, title: str | None = UNSET, metadata: Mapping[str, Any] | None = UNSET
+        self,
+        *,
+        title: str | None = UNSET,
+        metadata: Mapping[str, Any] | None = UNSET,
+        expires_in: timedelta | None = UNSET,
     ) -> SessionInfo:
-        """Set title or metadata, each as a whole; what is left out stays, None takes it away."""
-        return self._run(self._protocol.update(self.name, title, metadata))
+        """Set title, metadata or expiry, each as a whole; what is left out stays, None takes it
+        away. ``expires_in`` runs from the last message on, and nothing goes before ``prune()``."""
+        return self._run(self._protocol.update(self.name, title, metadata, expires_in))
 
     async def aupdate(
-        self, *, title: str | None = UNSET, metadata: Mapping[str, Any] | None = UNSET
+        self,
+        *,
+        title: str | None = UNSET,
+        metadata: Mapping[str, Any] | None = UNSET,
+        expires_in: timedelta | None = UNSET,
     ) -> SessionInfo:
         """Like ``update``."""
-        return await self._arun(self._protocol.update(self.name, title, metadata))
+        return await self._arun(self._protocol.update(self.name, title, metadata, expires_in))
 
     def edit(self, seq: int, message: Appendable) -> Message:
         """Put another message in the place of one. Its place, id and time stay."""
@@ -241,13 +258,17 @@ class Session:
         """Like ``edit``."""
         return await self._arun(self._protocol.edit(self.name, seq, message))
 
-    def delete(self, seq: int) -> Message:
-        """Take one message away for good and return it. Its place stays empty."""
-        return self._run(self._protocol.delete(self.name, seq))
+    def delete(self, seq: int, *, expected: Expected = None) -> Message:
+        """Take one message away for good and return it. Its place stays empty.
 
-    async def adelete(self, seq: int) -> Message:
+        After a clear or a rewind another message may stand there: ``expected=Since(version)``,
+        with the version you read it at, refuses then.
+        """
+        return self._run(self._protocol.delete(self.name, seq, expected))
+
+    async def adelete(self, seq: int, *, expected: Expected = None) -> Message:
         """Like ``delete``."""
-        return await self._arun(self._protocol.delete(self.name, seq))
+        return await self._arun(self._protocol.delete(self.name, seq, expected))
 
     def rewind(self, seq: int) -> Version:
         """Make ``seq`` the newest message: what came after it is gone for good."""
@@ -258,32 +279,47 @@ class Session:
         return await self._arun(self._protocol.rewind(self.name, seq))
 
     def replace(
-        self, messages: Appendable, *, after: int = 0, expected: Expected = None
+        self,
+        messages: Appendable,
+        *,
+        after: int = 0,
+        archived: bool | None = None,
+        expected: Expected = None,
     ) -> list[Message]:
         """Put messages in the place of all that stands after a sequence, and return them as stored.
 
         At once: nobody ever sees the session without either. It is a rewind and an append, so
-        the epoch moves, and messages that were read here before are new ones.
+        the epoch moves, and messages that were read here before are new ones. ``archived`` puts
+        archived messages in the place of those that are archived, or active ones in the place
+        of those that are not; the others stay as they are, and the new ones come after them.
         """
-        return self._run(self._protocol.replace(self.name, messages, after, expected))
+        flow = self._protocol.replace(self.name, messages, after, archived, expected)
+        return self._run(flow)
 
     async def areplace(
-        self, messages: Appendable, *, after: int = 0, expected: Expected = None
+        self,
+        messages: Appendable,
+        *,
+        after: int = 0,
+        archived: bool | None = None,
+        expected: Expected = None,
     ) -> list[Message]:
         """Like ``replace``."""
-        return await self._arun(self._protocol.replace(self.name, messages, after, expected))
+        flow = self._protocol.replace(self.name, messages, after, archived, expected)
+        return await self._arun(flow)
 
-    def archive(self, seqs: Iterable[int]) -> list[Message]:
+    def archive(self, seqs: Iterable[int], *, expected: Expected = None) -> list[Message]:
         """Archive messages, and return those that were not archived before.
 
         Two who archive at once are each given other messages. Nothing moves and no epoch ends:
-        who reads without ``archived=`` sees no difference.
+        who reads without ``archived=`` sees no difference. ``expected`` is minded as by
+        ``delete``.
         """
-        return self._run(self._protocol.archive(self.name, seqs))
+        return self._run(self._protocol.archive(self.name, seqs, expected))
 
-    async def aarchive(self, seqs: Iterable[int]) -> list[Message]:
+    async def aarchive(self, seqs: Iterable[int], *, expected: Expected = None) -> list[Message]:
         """Like ``archive``."""
-        return await self._arun(self._protocol.archive(self.name, seqs))
+        return await self._arun(self._protocol.archive(self.name, seqs, expected))
 
     def unarchive(self, seqs: Iterable[int]) -> None:
         """Make archived messages active again."""
@@ -300,6 +336,37 @@ class Session:
     async def aclear(self) -> Version:
         """Like ``clear``."""
         return await self._arun(self._protocol.rewind(self.name, 0))
+
+    def fork(self, key: str, at: int | None = None) -> Session:
+        """A session of the same scope that begins with the messages up to ``at``, or all of them.
+
+        Sequences, deleted places, times, given ids and what is archived are the same, and title,
+        metadata and expiry; ids that the store made up are the fork's own. Raises Conflict if
+        there are messages under that key already.
+        """
+        return Session(self.store, self._run(self._protocol.fork(self.name, key, at)))
+
+    async def afork(self, key: str, at: int | None = None) -> Session:
+        """Like ``fork``."""
+        return Session(self.store, await self._arun(self._protocol.fork(self.name, key, at)))
+
+    def export(self, target: Into) -> Export:
+        """Write the session to a file, as ``store.export`` does."""
+        return self._run(self._protocol.export_session(self.name, target))
+
+    async def aexport(self, target: Into) -> Export:
+        """Like ``export``."""
+        return await self._arun(self._protocol.export_session(self.name, target))
+
+    def erase(self, *, thorough: bool = True) -> Receipt:
+        """Erase the session for good: messages, title, metadata, what was learned from it, and
+        what caches hold. On SQLite the whole file is written again, so that no byte is left in
+        it; ``thorough=False`` puts that off."""
+        return self._run(self._protocol.erase_session(self.name, thorough))
+
+    async def aerase(self, *, thorough: bool = True) -> Receipt:
+        """Like ``erase``."""
+        return await self._arun(self._protocol.erase_session(self.name, thorough))
 
     def __repr__(self) -> str:
         return f"Session({self.name} in {self.store!r})"

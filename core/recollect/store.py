@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import weakref
 from collections.abc import Mapping
+from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
 import msgspec
 
 from recollect.errors import InvalidName, Misconfigured
-from recollect.flow import Cold, Flow, Hot, Step, arun, run
+from recollect.flow import Apart, Aside, Cold, Flow, Hot, Step, arun, run
 from recollect.health import Health, TierHealth
 from recollect.hot import Cache, LocalCache
 from recollect.ledger import Options, ledger_for
@@ -19,6 +21,7 @@ from recollect.protocol import Protocol
 from recollect.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
 from recollect.session import Session
 from recollect.tokens import CountTokens, TokenCounter, named_counter
+from recollect.upkeep import Upkeep
 from recollect.version import SessionInfo
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ T = TypeVar("T")
 DEFAULT_URL = "sqlite:///recollect.db"
 
 
-class Store:
+class Store(Upkeep):
     """Durable memory for conversations, in one SQLite file or one PostgreSQL database.
 
     Making one does no I/O: the first use connects and creates the tables. It may be used from
@@ -50,6 +53,7 @@ class Store:
         compare: float = 0.0,
         durability: Literal["full", "normal"] = "full",
         compression: Literal["zstd", "none"] = "zstd",
+        expires_in: timedelta | None = None,
         schema: str | None = None,
         migrate: bool = True,
         timeout: float = 5.0,
@@ -72,6 +76,8 @@ class Store:
                        ``health().counters.disagreed`` has to stay 0
         durability     SQLite: ``full`` survives power loss, ``normal`` the death of the process
         compression    ``zstd`` or ``none``; may be changed at any time
+        expires_in     how long after its last message a session may be pruned that says nothing
+                       else; nothing goes by itself, ``prune()`` takes it away
         schema         PostgreSQL: where the tables live
         migrate        create and update the tables by itself at first use
         timeout        seconds to wait for a lock, a connection or an answer
@@ -103,6 +109,7 @@ class Store:
                 timeout=timeout,
                 pool_size=pool_size,
                 counter=counter.name,
+                compression=compression,
             ),
         )
         if durability != "full" and self._ledger.address.kind != "sqlite":
@@ -119,6 +126,7 @@ class Store:
             hot_messages=tail,
             marks=self._hot.marks,
             compare=compare,
+            expires_in=expires_in,
         )
         _stores.add(self)
 
@@ -207,10 +215,12 @@ class Store:
         """Make every cached entry unfindable. Run it after restoring a backup. Other processes
         of the store notice within ``revalidate``."""
         self._ledger.invalidate()
+        self._emptied()
 
     async def ainvalidate(self) -> None:
         """Like ``invalidate``."""
         await self._ledger.ainvalidate()
+        self._emptied()
 
     def close(self) -> None:
         """Close what is the store's own; what you lent it is left as it was."""
@@ -288,6 +298,10 @@ class Store:
                 return self._hot.exchange(call(self._hot))
             case Cold(work, writes):
                 return self._ledger.write(work) if writes else self._ledger.read(work)
+            case Apart(work):
+                return self._ledger.apart(work)
+            case Aside(work):
+                return work()
             case _:
                 assert_never(step)
 
@@ -300,8 +314,17 @@ class Store:
             case Cold(work, writes):
                 perform = self._ledger.awrite if writes else self._ledger.aread
                 return await perform(work)
+            case Apart(work):
+                return await self._ledger.aapart(work)
+            case Aside(work):
+                return await asyncio.to_thread(work)
             case _:
                 assert_never(step)
+
+    def _emptied(self) -> None:
+        # A session of the backup may stand where one stood that this process remembers.
+        self._hot.empty()
+        self._protocol.forget()
 
     def _forget(self) -> None:
         self._ledger.forget()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -49,6 +49,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime | None
     """None for a session that nothing was ever appended to."""
     last_active: datetime | None
+    expires_in: timedelta | None = None
+    """After how long without a word ``prune()`` may take it; None: after what the store says."""
 
 
 NOTHING = Version(0, 0)

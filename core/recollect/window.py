@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, overload
 import msgspec
 
 from recollect.errors import Misconfigured
-from recollect.message import Message, ToolCall, ToolResult
+from recollect.message import Message, Text, ToolCall, ToolResult
 from recollect.tokens import ESTIMATE, CountTokens, TokenCounter
 from recollect.version import NOTHING, Version
 
@@ -125,6 +125,8 @@ def pair(messages: Sequence[Message]) -> _Pairs:
     matched: list[tuple[int, int]] = []
     orphans: list[int] = []
     for i, message in enumerate(messages):
+        if _only_text(message):  # nearly all are, and each is looked at several times
+            continue
         for answered in _answers(message):
             if calls := open_calls[answered]:
                 matched.append((calls.pop()[0], i))
@@ -136,6 +138,16 @@ def pair(messages: Sequence[Message]) -> _Pairs:
         (found for calls in open_calls.values() for found in calls), key=lambda found: found[0]
     )
     return _Pairs(matched, dangling, orphans)
+
+
+def _only_text(message: Message) -> bool:
+    """Whether a message neither calls a tool nor answers a call, as can be told at a glance."""
+    return (
+        message.tool_call_id is None
+        and message.role != "tool"
+        and len(content := message.content) == 1
+        and type(content[0]) is Text
+    )
 
 
 def _answers(message: Message) -> Iterator[str | None]:
@@ -220,7 +232,7 @@ class Cutter:
         pairs = pair(messages)
         dangling = [call for _, call in pairs.dangling]
         orphans = [messages[i] for i in pairs.orphans]
-        if repair:
+        if repair and not _in_place(pairs):
             messages = _repaired(messages, pairs)
         return Window(
             messages,
@@ -251,40 +263,41 @@ class Cutter:
     def _within(self, beside: Sequence[Message], end: int) -> int:
         """The smallest index from which everything up to ``end`` fits, with what stands beside."""
         limits = self._limits
-        count = len(beside)
-        tokens = sum(map(self._tokens, beside))
-        turns = 0
-        i = end
-        while i > 0:
-            message = self._body[i - 1]
-            count += 1
-            tokens += self._tokens(message) if limits.tokens is not None else 0
-            turns += message.opens_turn
-            if (
-                (limits.messages is not None and count > limits.messages)
-                or (limits.turns is not None and turns > limits.turns)
-                or (limits.tokens is not None and tokens > limits.tokens)
-            ):
-                break
-            i -= 1
-        return i
+        first = 0  # each limit is looked at by itself: most windows have one
+        if limits.messages is not None:
+            first = max(first, end - max(0, limits.messages - len(beside)))
+        if limits.tokens is not None:
+            left = limits.tokens - sum(map(self._tokens, beside))
+            for i in range(end, first, -1):
+                left -= self._tokens(self._body[i - 1])
+                if left < 0:
+                    first = i
+                    break
+        if limits.turns is not None:
+            turns = limits.turns
+            for i in range(end, first, -1):
+                turns -= self._body[i - 1].opens_turn
+                if turns < 0:
+                    first = i
+                    break
+        return first
 
     def _undecided(self) -> bool:
         """Whether older messages could still change the choice."""
         question = self._question()
         if question is None:
             return True
-        starts = self._starts()
-        first = starts[0] if starts else question
+        first = self._start()
+        if first is None:
+            first = question
         return any(result >= first for result in self._pairs.orphans)
 
-    def _starts(self) -> list[int]:
-        """Where turns begin within reach and nothing is torn, the longest window first."""
-        return [
-            i
-            for i in range(self._reach, len(self._body))
-            if not self._forbidden[i] and (self._body[i].opens_turn or (i == 0 and self._complete))
-        ]
+    def _start(self) -> int | None:
+        """Where the first turn within reach begins such that nothing is torn."""
+        for i in range(self._reach, len(self._body)):
+            if not self._forbidden[i] and (self._body[i].opens_turn or (i == 0 and self._complete)):
+                return i
+        return None
 
     def _question(self) -> int | None:
         """The message that opened the newest turn."""
@@ -296,8 +309,8 @@ class Cutter:
     def _choose(self) -> tuple[list[Message], bool]:
         if not self._body:
             return [], self._fits([])
-        if starts := self._starts():
-            chosen = self._body[starts[0] :]
+        if (start := self._start()) is not None:
+            chosen = self._body[start:]
             return chosen, self._fits(chosen)
         # The newest turn alone is too long: its question, and the newest groups that fit.
         question = self._question()
@@ -333,6 +346,18 @@ class Cutter:
         if (count := self._counts.get(id(message))) is None:
             count = self._counts[id(message)] = self._counter(message)
         return count
+
+
+def _in_place(pairs: _Pairs) -> bool:
+    """Whether every result stands right behind its call, as it nearly always does."""
+    if pairs.dangling or pairs.orphans:
+        return False
+    behind: dict[int, int] = {}
+    for call, result in sorted(pairs.matched):
+        if result != behind.get(call, call + 1):
+            return False
+        behind[call] = result + 1
+    return True
 
 
 def _repaired(messages: Sequence[Message], pairs: _Pairs) -> list[Message]:

@@ -1,14 +1,35 @@
-"""Messages to frames and back. Pure bytes: no I/O, no class imported, no code run by data."""
+"""Messages to frames, frames to segments, and back. Pure bytes: no I/O, no class imported, no code
+run by data."""
 
-from recollect.codec.frame import Compression, decode, encode, placeholder, same_content
+from recollect.codec.frame import (
+    CHECKED,
+    Compression,
+    decode,
+    dictionary_of,
+    encode,
+    placeholder,
+    raw_length,
+    same_content,
+    whole,
+    with_dictionary,
+    without_dictionary,
+)
+from recollect.codec.squeeze import Dictionary
 from recollect.codec.values import pack_value, unpack_value
 
 __all__ = [
+    "CHECKED",
     "Compression",
+    "Dictionary",
     "decode",
+    "dictionary_of",
     "encode",
     "pack_value",
     "placeholder",
+    "raw_length",
     "same_content",
     "unpack_value",
+    "whole",
+    "with_dictionary",
+    "without_dictionary",
 ]

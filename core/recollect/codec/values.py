@@ -190,7 +190,8 @@ def _datetime_parts(value: datetime) -> list[Any]:
     return [value.replace(tzinfo=None).isoformat(), value.fold, seconds, zone]
 
 
-def _datetime(parts: list[Any]) -> datetime:
+def datetime_from(parts: list[Any]) -> datetime:
+    """From its time as written, which of two equal ones, its offset in seconds, and its zone."""
     text, fold, seconds, zone = parts
     bare = datetime.fromisoformat(text).replace(fold=fold)
     if seconds is None:
@@ -215,7 +216,7 @@ _UNTAG: Final[dict[int, Callable[[Any], Any]]] = {
     INTEGER: lambda data: int.from_bytes(data, "big", signed=True),
     DECIMAL: lambda data: Decimal(bytes(data).decode()),
     UNIQUE_ID: lambda data: UUID(bytes=bytes(data)),
-    DATETIME: lambda data: _datetime(_decode(data)),
+    DATETIME: lambda data: datetime_from(_decode(data)),
     DATE: lambda data: date.fromisoformat(bytes(data).decode()),
     TIME: lambda data: _time(*_decode(data)),
     TIMEDELTA: lambda data: timedelta(*_decode(data)),

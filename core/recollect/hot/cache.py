@@ -79,6 +79,14 @@ class Cache(ABC):
     def missed(self, identity: bytes) -> None:
         """A commit happened that the cache could not be told of."""
 
+    @abstractmethod
+    def drop(self, identity: bytes) -> None:
+        """Forget what this process holds of a session that was erased."""
+
+    @abstractmethod
+    def empty(self) -> None:
+        """Forget what this process holds of every session."""
+
     def compared(self, agree: bool) -> None:
         """A hit was compared with the database."""
         self.counters.checked += 1

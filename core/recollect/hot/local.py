@@ -71,5 +71,13 @@ class LocalCache(Cache):
     def missed(self, identity: bytes) -> None:
         """Nothing to do: the pulse has moved."""
 
+    def drop(self, identity: bytes) -> None:
+        """Forget what is held of a session."""
+        self._tails.drop(identity)
+
+    def empty(self) -> None:
+        """Forget every session."""
+        self._tails.forget()
+
     def close(self) -> None:
         """Nothing to do."""

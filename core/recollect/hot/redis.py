@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
+from recollect import codec
 from recollect.errors import Misconfigured
 from recollect.health import Counters
 from recollect.hot.breaker import Breaker
@@ -208,6 +209,14 @@ class RedisCache(Cache):
         while len(self._missed) > MOST_MISSED:
             self._missed.popitem(last=False)  # revalidation ends what is left out here
 
+    def drop(self, identity: bytes) -> None:
+        """Forget what this process holds; what Redis held went when the erasure was published."""
+        self._tails.drop(identity)
+
+    def empty(self) -> None:
+        """Forget every session here; those in Redis are not found any more under another id."""
+        self._tails.forget()
+
     # -- round trips -------------------------------------------------------------------------
 
     def exchange(self, answer: Any) -> Any:
@@ -355,6 +364,8 @@ def _packed(rows: Sequence[Row]) -> tuple[list[bytes], bool]:
     for row in reversed(rows):
         if row.frame is not None and len(row.frame) > LARGEST_ROW:
             row = replace(row, frame=None)  # a stub: who needs it fetches it from SQL
+        elif row.frame is not None and row.frame[:1] == codec.CHECKED:
+            row = replace(row, frame=codec.whole(row.frame))
         data = _encode(row)
         weight += len(data)
         if weight > LARGEST_TAIL:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from recollect import codec
 from recollect.errors import Damaged
 from recollect.ledger.sessions import FIND, LOCK
 from recollect.ledger.transaction import Transaction
-from recollect.ranges import Ranges, cut_after
+from recollect.ranges import Ranges, cut_after, with_added
 from recollect.rows import SessionRow
 from recollect.scope import SessionName
 
-_WITH_ARCHIVED: Final = FIND.replace(" FROM", ", archived FROM")
-_LOCK_WITH_ARCHIVED: Final = LOCK.replace(" FROM", ", archived FROM")
+_WITH_ARCHIVED: Final = FIND.replace("sealed\n", "sealed, archived\n")
+_LOCK_WITH_ARCHIVED: Final = LOCK.replace("sealed\n", "sealed, archived\n")
 _ARCHIVED: Final = "SELECT archived FROM {sessions} WHERE id = :session AND archived IS NOT NULL"
 _SET: Final = "UPDATE {sessions} SET archived = :archived WHERE id = :session"
-_COUNT: Final = "SELECT count(frame) FROM {tail} WHERE place >= :low AND place <= :high"
 
 
 def find(
@@ -35,20 +35,21 @@ def put(txn: Transaction, session: SessionRow, archived: Ranges) -> None:
     txn.run(_SET, {"session": session.number, "archived": packed})
 
 
+def of(txn: Transaction, session: SessionRow) -> Ranges:
+    """What of a locked session is archived."""
+    row = txn.first(_ARCHIVED, {"session": session.number})
+    return () if row is None else _unpacked(row[0])
+
+
+def add(txn: Transaction, session: SessionRow, seqs: Sequence[int]) -> None:
+    """Say of more of a locked session that it is archived."""
+    put(txn, session, with_added(of(txn, session), seqs))
+
+
 def cut(txn: Transaction, session: SessionRow, head: int) -> None:
     """What is cut off a session is not archived any more."""
-    row = txn.first(_ARCHIVED, {"session": session.number})
-    if row is not None:
-        put(txn, session, cut_after(_unpacked(row[0]), head))
-
-
-def count(txn: Transaction, session: SessionRow, low: int, high: int) -> int:
-    """How many messages stand between two places, both counted in."""
-    row = txn.first(
-        _COUNT, {"low": session.number << 32 | low, "high": session.number << 32 | high}
-    )
-    assert row is not None, "an aggregate always answers"
-    return int(row[0])
+    if archived := of(txn, session):
+        put(txn, session, cut_after(archived, head))
 
 
 def _unpacked(packed: bytes | None) -> Ranges:
@@ -56,6 +57,6 @@ def _unpacked(packed: bytes | None) -> Ranges:
         return ()
     try:
         found = codec.unpack_value(bytes(packed))
-    except Damaged:
+        return tuple((int(first), int(last)) for first, last in found)
+    except (Damaged, TypeError, ValueError):
         return ()  # everything is active again, and nothing is lost
-    return tuple((int(first), int(last)) for first, last in found)

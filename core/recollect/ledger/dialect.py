@@ -11,15 +11,32 @@ from typing import Final
 
 from recollect.ledger.address import Kind
 
-TABLES: Final = ("sessions", "tail", "meta", "counters", "migrations")
+TABLES: Final = (
+    "sessions",
+    "tail",
+    "segments",
+    "dictionaries",
+    "erased",
+    "checkpoint_threads",
+    "checkpoint_strands",
+    "checkpoints",
+    "checkpoint_items",
+    "checkpoint_writes",
+    "meta",
+    "counters",
+    "migrations",
+)
 
 _WORDS: Final[dict[Kind, dict[str, str]]] = {
     "sqlite": {
         "blob": "BLOB",
         "key": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "packed": "",
+        "with_that_id": "",
         "greatest": "max",
+        "least": "min",
         "for_update": "",
+        "for_key_share": "",
         "lateral": "",
     },
     "postgresql": {
@@ -27,8 +44,11 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
         "key": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
         # Room on each page, so that moving a head stays on its page and touches no index.
         "packed": "WITH (fillfactor = 80)",
+        "with_that_id": "OVERRIDING SYSTEM VALUE",
         "greatest": "GREATEST",
+        "least": "LEAST",
         "for_update": "FOR UPDATE",
+        "for_key_share": "FOR KEY SHARE",
         "lateral": "LATERAL",
     },
 }

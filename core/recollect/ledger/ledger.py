@@ -12,14 +12,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from recollect.clock import now
+from recollect.codec import Compression
 from recollect.errors import StoreClosed, Unavailable
 from recollect.health import Pool as PoolStatus
 from recollect.ledger import migrations
 from recollect.ledger.address import Address
 from recollect.ledger.dialect import Dialect
+from recollect.ledger.dictionaries import Dictionaries
 from recollect.ledger.faults import explain
 from recollect.ledger.pool import Pool
-from recollect.ledger.transaction import Facts, Work
+from recollect.ledger.threads import next_epoch_of_all
+from recollect.ledger.transaction import Facts, Transaction, Work
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -35,6 +39,7 @@ class Options:
     timeout: float
     pool_size: int
     counter: str
+    compression: Compression = "zstd"
 
 
 class Ledger(ABC):
@@ -57,6 +62,7 @@ class Ledger(ABC):
         self._threads_lock = threading.Lock()
         self._cache_id_lock = threading.Lock()
         self._facts: Facts | None = None
+        self._dictionaries = Dictionaries(self.options.compression)
         self._asked = 0.0
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Pool | None = None
@@ -89,6 +95,15 @@ class Ledger(ABC):
         """Like ``write``, in a thread of our own."""
         return await self._hop(self.write, work)
 
+    def apart(self, work: Work[T]) -> T:
+        """Run statements that each stand alone, in no transaction and without a time limit."""
+        self.open()
+        return self._apart(work)
+
+    async def aapart(self, work: Work[T]) -> T:
+        """Like ``apart``, in a thread of our own."""
+        return await self._hop(self.apart, work)
+
     def pulse(self) -> object | None:
         """A value that moves with every commit by anybody; None where there is no such thing."""
         return None
@@ -106,9 +121,14 @@ class Ledger(ABC):
                     else:
                         migrations.require(self._applied())
                     self._asked = time.monotonic()
-                    self._facts = self._in_transaction(
-                        lambda txn: migrations.learn(txn, self.options.counter)
-                    )
+                    self._facts = self._in_transaction(self._learn)
+
+    def _transaction(self, cursor: Any, begin: str | None = None) -> Transaction:
+        return Transaction(cursor, self.dialect, self._facts, self._dictionaries, begin)
+
+    def _learn(self, txn: Transaction) -> Facts:
+        self._dictionaries.learn(txn)
+        return migrations.learn(txn, self.options.counter)
 
     async def aopen(self) -> None:
         """Like ``open``, in a thread of our own."""
@@ -146,6 +166,7 @@ class Ledger(ABC):
         self.open()
         with self._cache_id_lock:  # what keep_up has read meanwhile is not put back
             self._learn_cache_id(self.write(migrations.change_cache_id))
+        self.write(lambda txn: next_epoch_of_all(txn, now()))
 
     async def ainvalidate(self) -> None:
         """Like ``invalidate``."""
@@ -276,6 +297,9 @@ class Ledger(ABC):
 
     @abstractmethod
     def _write(self, work: Work[T]) -> T: ...
+
+    @abstractmethod
+    def _apart(self, work: Work[T]) -> T: ...
 
     @abstractmethod
     def _in_transaction(self, work: Work[T]) -> T:

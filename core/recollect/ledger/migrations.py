@@ -1,87 +1,20 @@
 """The tables, as an ordered list of steps that every database walks through once.
 
 Steps are recorded by name, each in a transaction of its own, under a lock: ten processes may
-start at once on an empty database. A step that was released is never changed; the next one is
-added below it.
+start at once on an empty database.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
-from typing import Final
 
 from recollect.errors import Misconfigured, SchemaTooNew
 from recollect.ledger.dialect import quoted
+from recollect.ledger.steps import STEPS, Step
 from recollect.ledger.transaction import Facts, Transaction
 
 log = logging.getLogger("recollect")
-
-_FIRST: Final = (
-    """CREATE TABLE {meta} (name TEXT PRIMARY KEY, value {blob} NOT NULL)""",
-    """CREATE TABLE {counters} (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)""",
-    # identity is a digest of the four names: see scope.py. cut_epoch is the epoch of the last
-    # clear or rewind, which is what tells "cleared" from "edited" to a writer that comes late.
-    # fenced is the token of an append whose answer was lost and which was done again: should the
-    # first attempt still arrive (from a frozen server), it is refused by it.
-    # archived holds ranges of seq, NULL for none.
-    # active_second is last_active in whole seconds: an index on the exact time would be
-    # rewritten by every append (on PostgreSQL it costs a third of the appends a second).
-    """CREATE TABLE {sessions} (
-        id {key},
-        identity {blob} NOT NULL UNIQUE,
-        owner BIGINT NOT NULL,
-        epoch BIGINT NOT NULL,
-        cut_epoch BIGINT NOT NULL,
-        head BIGINT NOT NULL,
-        messages BIGINT NOT NULL,
-        turns BIGINT NOT NULL,
-        tokens BIGINT NOT NULL,
-        created BIGINT NOT NULL,
-        last_active BIGINT NOT NULL,
-        active_second BIGINT NOT NULL,
-        fenced BIGINT,
-        tenant TEXT NOT NULL,
-        "user" TEXT NOT NULL,
-        agent TEXT NOT NULL,
-        key TEXT NOT NULL,
-        about {blob},
-        archived {blob}
-    ) {packed}""",
-    """CREATE INDEX recollect_sessions_by_owner ON {sessions} (owner, active_second, id)""",
-    """CREATE INDEX recollect_sessions_by_activity ON {sessions} (active_second, id)""",
-    # place is session << 32 | seq: one number is the key, so that a row costs no second index
-    # and a session's rows lie side by side. A deleted message keeps its row without a frame.
-    """CREATE TABLE {tail} (
-        place BIGINT_KEY PRIMARY KEY,
-        created BIGINT NOT NULL,
-        token BIGINT NOT NULL,
-        born INTEGER NOT NULL,
-        tokens INTEGER NOT NULL,
-        counter SMALLINT NOT NULL,
-        opens_turn SMALLINT NOT NULL,
-        frame {blob},
-        id TEXT
-    )""",
-    """CREATE UNIQUE INDEX recollect_tail_by_id ON {tail} ((place >> 32), id)
-        WHERE id IS NOT NULL""",
-)
-
-
-def _first(txn: Transaction, kind: str) -> None:
-    for statement in _FIRST:
-        # Only INTEGER PRIMARY KEY, by that very name, is SQLite's rowid.
-        txn.run(statement.replace("BIGINT_KEY", "INTEGER" if kind == "sqlite" else "BIGINT"))
-    for name in ("store_id", "cache_id"):
-        txn.run(
-            "INSERT INTO {meta} (name, value) VALUES (:name, :id)",
-            {"name": name, "id": secrets.token_bytes(16)},
-        )
-
-
-Step = Callable[[Transaction, str], None]
-STEPS: Final[tuple[tuple[str, Step], ...]] = (("0001 sessions and messages", _first),)
 
 
 def pending(applied: set[str]) -> list[tuple[str, Step]]:
@@ -150,20 +83,21 @@ def learn(txn: Transaction, counter: str) -> Facts:
     ids = {name: bytes(value) for name, value in rows}
     if not ids.keys() >= {"store_id", "cache_id"}:
         raise Misconfigured("recollect_meta has lost the store's ids: restore it from a backup.")
+    return Facts(ids["store_id"], ids["cache_id"].hex(), register(txn, counter))
+
+
+def register(txn: Transaction, counter: str) -> int:
+    """The number under which a token counter is known here; a new one is given one."""
     find = "SELECT id FROM {counters} WHERE name = :name"
-    known = txn.first(find, {"name": counter})
-    if known is None:
+    while (known := txn.first(find, {"name": counter})) is None:
+        # Of two that are registered in one instant, the other one may have taken our number.
         txn.run(
             "INSERT INTO {counters} (id, name) "
             "SELECT coalesce(max(id), 0) + 1, :name FROM {counters} WHERE TRUE "
             "ON CONFLICT DO NOTHING",
             {"name": counter},
         )
-        known = txn.first(find, {"name": counter})
-    if known is None:
-        # Two counters were registered in one instant; the other one has taken our number.
-        return learn(txn, counter)
-    return Facts(ids["store_id"], ids["cache_id"].hex(), known[0])
+    return int(known[0])
 
 
 def cache_id(txn: Transaction) -> str:

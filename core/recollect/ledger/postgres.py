@@ -85,6 +85,19 @@ class PostgresLedger(Ledger):
     def _write(self, work: Work[T]) -> T:
         return self._perform(work)
 
+    def _apart(self, work: Work[T]) -> T:
+        def unhurried(txn: Transaction) -> T:
+            txn.cursor.execute("SET statement_timeout = 0")
+            patience = txn.cursor.connection.patience
+            txn.cursor.connection.patience = math.inf
+            try:
+                return work(txn)
+            finally:
+                txn.cursor.connection.patience = patience
+                txn.cursor.execute(f"SET statement_timeout = {int(self.options.timeout * 1000)}")
+
+        return self._perform(unhurried)
+
     def _in_transaction(self, work: Work[T]) -> T:
         return self._perform(work)
 
@@ -111,7 +124,7 @@ class PostgresLedger(Ledger):
         committing = False
         try:
             with self._pool.lend() as held:
-                txn = Transaction(held.cursor, self.dialect, self._facts, _BEGIN)
+                txn = self._transaction(held.cursor, _BEGIN)
                 try:
                     answer = work(txn)
                     if txn.begun:

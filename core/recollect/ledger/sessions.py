@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from recollect.clock import MICROSECONDS, microseconds
+from recollect.clock import now as _now
 from recollect.ledger.transaction import Transaction
 from recollect.rows import Entry, SessionRow
-from recollect.scope import ANY, AnyName, SessionName, owner_number
-from recollect.version import SessionInfo
+from recollect.scope import ANY, AnyName, Scope, SessionName, owner_number
+from recollect.version import SessionInfo, Version
 
 FIND: Final = """
-    SELECT id, epoch, cut_epoch, head, active_second FROM {sessions} WHERE identity = :identity"""
+    SELECT id, epoch, cut_epoch, head, active_second, sealed
+    FROM {sessions} WHERE identity = :identity"""
 LOCK: Final = FIND + " {for_update}"
 
 _CREATE: Final = """
@@ -22,6 +24,18 @@ _CREATE: Final = """
     ) VALUES (
         :identity, :owner, 0, 0, 0, 0, 0, 0, :now, :now, :second, :tenant, :user, :agent, :key
     ) ON CONFLICT (identity) DO NOTHING"""
+_CREATE_AGAIN: Final = """
+    INSERT INTO {sessions} (
+        id, identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
+        created, last_active, active_second, tenant, "user", agent, key
+    ) {with_that_id} VALUES (
+        :id, :identity, :owner, :epoch, :epoch, 0, 0, 0, 0,
+        :now, :now, :second, :tenant, :user, :agent, :key
+    ) ON CONFLICT DO NOTHING"""
+_UNMAKE: Final = """
+    DELETE FROM {sessions} WHERE id = :session AND created = :made_at AND head = 0
+        AND about IS NULL"""
+_ERASED: Final = "SELECT session, epoch FROM {erased} WHERE identity = :identity"
 
 # Two texts: where the indexed second stays, SQLite does not look at the indexes (8 of 45 µs).
 _ADVANCE: Final = """
@@ -40,7 +54,21 @@ _REWRITE: Final = """
     WHERE id = :session"""
 
 _CUT: Final = """
-    UPDATE {sessions} SET head = :head, cut_epoch = epoch WHERE id = :session"""
+    UPDATE {sessions} SET head = :head, cut_epoch = epoch, sealed = {least}(sealed, :head)
+    WHERE id = :session"""
+# Where a damaged session had lost messages, what went is less than what was counted.
+_CUT_ALL: Final = _CUT.replace("SET", "SET messages = 0, turns = 0, tokens = 0,")
+
+_SEAL: Final = "UPDATE {sessions} SET sealed = :sealed, sealed_at = :second WHERE id = :session"
+_SEALED_SINCE: Final = "SELECT 1 FROM {sessions} WHERE id = :session AND sealed_at >= :second"
+_SKEW: Final = 60
+"""Seconds by which the clocks of two hosts may differ."""
+
+_EXPIRE: Final = "UPDATE {sessions} SET expires_in = :expires_in WHERE id = :session"
+_DUE: Final = """last_active < :before
+    OR last_active + coalesce(expires_in, CAST(:default AS BIGINT)) <= :now"""
+
+_MOST_AT_ONCE: Final = 400  # SQLite took at most 999 parameters until 3.32
 
 _FENCE: Final = "UPDATE {sessions} SET fenced = :token WHERE id = :session"
 
@@ -49,7 +77,7 @@ _SET_ABOUT: Final = "UPDATE {sessions} SET about = :about WHERE id = :session"
 
 _DESCRIBED: Final = """
     SELECT tenant, "user", agent, key, epoch, head, messages, turns, tokens, about,
-        created, last_active
+        created, last_active, expires_in
     FROM {sessions}"""
 
 
@@ -68,6 +96,7 @@ class Described(NamedTuple):
     about: bytes | None
     created: int
     last_active: int
+    expires_in: int | None
 
 
 class Change(NamedTuple):
@@ -94,19 +123,46 @@ def lock(txn: Transaction, name: SessionName) -> SessionRow | None:
 def lock_or_create(txn: Transaction, name: SessionName, now: int) -> SessionRow:
     """The session, locked; made first where nothing was ever written to it."""
     while (session := lock(txn, name)) is None:
-        txn.run(
-            _CREATE,
-            {
-                "identity": name.identity,
-                "owner": name.owner,
-                "tenant": name.tenant,
-                "user": name.user,
-                "agent": name.agent,
-                "key": name.key,
-                **_moment(now),
-            },
-        )
+        values = {
+            "identity": name.identity,
+            "owner": name.owner,
+            "tenant": name.tenant,
+            "user": name.user,
+            "agent": name.agent,
+            "key": name.key,
+            **_moment(now),
+        }
+        before = absent(txn, name)
+        if before.number:
+            txn.run(_CREATE_AGAIN, {**values, "id": before.number, "epoch": before.epoch})
+        else:
+            txn.run(_CREATE, values)
     return session
+
+
+def unmake(txn: Transaction, session: SessionRow, made_at: int) -> None:
+    """Take a session away again that ``lock_or_create`` made at that time, and nobody needed: of
+    one that was erased, not even the name may come back (I7)."""
+    txn.run(_UNMAKE, {"session": session.number, "made_at": made_at})
+
+
+def absent(txn: Transaction, name: SessionName) -> SessionRow:
+    """Where a session stands that is not there: at its beginning, or where it was erased."""
+    found = txn.first(_ERASED, {"identity": name.hashed(txn.facts.store_id)})
+    number, epoch = (0, 0) if found is None else found
+    return SessionRow(number, epoch, epoch, 0, 0)
+
+
+def version(txn: Transaction, name: SessionName) -> Version:
+    """Where a session stands, whether it is there or not."""
+    return (find(txn, name) or absent(txn, name)).version
+
+
+def lock_number(txn: Transaction, number: int) -> SessionRow | None:
+    """Like ``lock``, for a session known by its number."""
+    txn.begin()
+    row = txn.first(LOCK.replace("identity = :identity", "id = :id"), {"id": number})
+    return None if row is None else SessionRow(*row)
 
 
 def advance(txn: Transaction, session: SessionRow, entries: Sequence[Entry], now: int) -> None:
@@ -136,8 +192,21 @@ def rewrite(txn: Transaction, session: SessionRow, change: Change, now: int) -> 
 
 def cut(txn: Transaction, session: SessionRow, head: int) -> SessionRow:
     """Say that the present epoch began with a clear or a rewind."""
-    txn.run(_CUT, {"session": session.number, "head": head})
-    return session._replace(head=head, cut_epoch=session.epoch)
+    txn.run(_CUT if head else _CUT_ALL, {"session": session.number, "head": head})
+    return session._replace(head=head, cut_epoch=session.epoch, sealed=min(session.sealed, head))
+
+
+def seal(txn: Transaction, session: SessionRow, sealed: int) -> SessionRow:
+    """Say that the messages of a locked session up to a place are in segments."""
+    second = _now() // MICROSECONDS
+    txn.run(_SEAL, {"session": session.number, "sealed": sealed, "second": second})
+    return session._replace(sealed=sealed)
+
+
+def sealed_since(txn: Transaction, session: SessionRow, at: int) -> bool:
+    """Whether messages of a locked session may have been sealed since a time."""
+    values = {"session": session.number, "second": at // MICROSECONDS - _SKEW}
+    return txn.first(_SEALED_SINCE, values) is not None
 
 
 def fence(txn: Transaction, session: SessionRow, token: int) -> None:
@@ -156,9 +225,40 @@ def set_about(txn: Transaction, session: SessionRow, packed: bytes) -> None:
     txn.run(_SET_ABOUT, {"session": session.number, "about": packed})
 
 
+def set_expiry(txn: Transaction, session: SessionRow, expires_in: int | None) -> None:
+    """Say after how many microseconds of quiet a locked session may be pruned."""
+    txn.run(_EXPIRE, {"session": session.number, "expires_in": expires_in})
+
+
+def due(
+    txn: Transaction, scope: Scope, before: int | None, now: int, default: int | None, after: int
+) -> list[tuple[int, Described]]:
+    """Sessions that may be pruned, by number after one: quiet since a time, or expired."""
+    conditions, values = within(scope)
+    conditions += ["id > :after", f"({_DUE})"]
+    found = txn.rows(
+        f"{_DESCRIBED.replace('SELECT', 'SELECT id,', 1)} WHERE {' AND '.join(conditions)} "
+        f"ORDER BY id LIMIT 500",
+        {
+            **values,
+            "after": after,
+            "before": -1 if before is None else before,
+            "now": now,
+            "default": default,
+        },
+    )
+    return [(row[0], Described(*row[1:])) for row in found]
+
+
 def describe(txn: Transaction, name: SessionName) -> Described | None:
     """What is known about a session."""
     row = txn.first(_DESCRIBED + " WHERE identity = :identity", {"identity": name.identity})
+    return None if row is None else Described(*row)
+
+
+def describe_number(txn: Transaction, number: int) -> Described | None:
+    """Like ``describe``, for a session known by its number."""
+    row = txn.first(_DESCRIBED + " WHERE id = :id", {"id": number})
     return None if row is None else Described(*row)
 
 
@@ -172,16 +272,8 @@ def listed(
     after: SessionInfo | None,
 ) -> list[Described]:
     """Sessions in a scope, the one last active first, beginning after the one given."""
-    conditions: list[str] = []
-    values: dict[str, object] = {"limit": limit}
-    parts: Mapping[str, AnyName] = {"tenant": tenant, "user": user, "agent": agent}
-    for part, name in parts.items():
-        if name is not ANY:
-            conditions.append(f'"{part}" = :{part}')
-            values[part] = name
-    if tenant is not ANY and user is not ANY:
-        conditions.append("owner = :owner")  # the index; the names decide
-        values["owner"] = owner_number(tenant, user)
+    conditions, values = within(Scope(tenant, user, agent))
+    values["limit"] = limit
     if after is not None:
         conditions.append(
             "active_second <= :second AND (active_second, last_active, id) < "
@@ -199,6 +291,78 @@ def listed(
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     order = " ORDER BY active_second DESC, last_active DESC, id DESC LIMIT :limit"
     return [Described(*row) for row in txn.rows(_DESCRIBED + where + order, values)]
+
+
+def within(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object]]:
+    """The conditions that choose the sessions of a scope, and their values."""
+    conditions: list[str] = []
+    values: dict[str, object] = {}
+    for part, name in scope._asdict().items():
+        if name is not ANY:
+            conditions.append(f'{table}"{part}" = :{part}')
+            values[part] = name
+    if scope.tenant is not ANY and scope.user is not ANY:
+        conditions.append(f"{table}owner = :owner")  # the index; the names decide
+        values["owner"] = owner_number(scope.tenant, scope.user)
+    return conditions, values
+
+
+def page(
+    txn: Transaction, scope: Scope, after: int, limit: int, condition: str = "", **values: object
+) -> list[tuple[int, SessionName]]:
+    """Sessions of a scope by number, which never changes, beginning after one."""
+    conditions, chosen = within(scope)
+    conditions += ["id > :after", *([condition] if condition else [])]
+    found = txn.rows(
+        f'SELECT id, tenant, "user", agent, key FROM {{sessions}} '
+        f"WHERE {' AND '.join(conditions)} ORDER BY id LIMIT :limit",
+        {**chosen, **values, "after": after, "limit": limit},
+    )
+    return _named(found)
+
+
+def newest(txn: Transaction, before: int, limit: int) -> list[tuple[int, SessionName]]:
+    """Sessions of everybody by number, the last begun first, before one."""
+    found = txn.rows(
+        'SELECT id, tenant, "user", agent, key FROM {sessions} '
+        "WHERE id < :before ORDER BY id DESC LIMIT :limit",
+        {"before": before, "limit": limit},
+    )
+    return _named(found)
+
+
+def _named(found: Sequence[tuple[Any, ...]]) -> list[tuple[int, SessionName]]:
+    return [
+        (number, SessionName(key=key, tenant=tenant, user=user, agent=agent))
+        for number, tenant, user, agent, key in found
+    ]
+
+
+def born(txn: Transaction, numbers: Sequence[int], *, hold: bool = False) -> dict[int, int]:
+    """When sessions were first written to, of those that are there; held so, if asked for."""
+    found: dict[int, int] = {}
+    for n in range(0, len(numbers), _MOST_AT_ONCE):
+        few = numbers[n : n + _MOST_AT_ONCE]
+        names = ", ".join(f":n{i}" for i in range(len(few)))
+        statement = f"SELECT id, created FROM {{sessions}} WHERE id IN ({names}) ORDER BY id"
+        rows = txn.rows(
+            statement + (" {for_key_share}" if hold else ""),
+            {f"n{i}": number for i, number in enumerate(few)},
+        )
+        found.update((int(number), int(created)) for number, created in rows)
+    return found
+
+
+def count(txn: Transaction, scope: Scope, condition: str = "", **values: object) -> int:
+    """How many sessions of a scope there are."""
+    conditions, chosen = within(scope)
+    where = " AND ".join([*conditions, *([condition] if condition else [])])
+    found = txn.first(
+        "SELECT count(*) FROM {sessions}" + (f" WHERE {where}" if where else ""),
+        {**chosen, **values},
+    )
+    assert found is not None, "an aggregate always answers"
+    return int(found[0])
 
 
 def _moment(now: int) -> dict[str, Any]:

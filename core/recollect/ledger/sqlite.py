@@ -19,7 +19,7 @@ from recollect.ledger.address import Address
 from recollect.ledger.gate import Gate
 from recollect.ledger.ledger import Ledger, Options
 from recollect.ledger.pool import Held, Pool
-from recollect.ledger.transaction import Transaction, Work
+from recollect.ledger.transaction import Work
 from recollect.ledger.writer import LoopJob, Writer
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class SqliteLedger(Ledger):
             keep=not self.borrowed,
         )
         self._writer = Writer(
-            lambda: Transaction(self._writing_cursor(), self.dialect, self._facts),
+            lambda: self._transaction(self._writing_cursor()),
             self.translate,
             self._gate,
             self.options.timeout,
@@ -94,8 +94,11 @@ class SqliteLedger(Ledger):
     def _set_up_file(self, cursor: Any) -> None:
         if self.address.in_memory:
             return
-        # Before the first table, or never: erasing has to give pages back to the disk.
+        # Before the first table, or never: erasing has to give pages back to the disk. Small
+        # pages, because most sessions are: a store of 870 conversations takes a tenth less than
+        # with 4,096, and an append writes fewer bytes to the log.
         if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:
+            cursor.execute("PRAGMA page_size = 1024")
             cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
         deadline = time.monotonic() + self.options.timeout
         for pause in itertools.chain((0.001, 0.003, 0.01), itertools.repeat(0.03)):
@@ -121,6 +124,10 @@ class SqliteLedger(Ledger):
         connection.isolation_level = None  # we say BEGIN ourselves
         held.cursor = cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {int(self.options.timeout * 1000)}")
+        # What is deleted is overwritten: erased means gone from the file as well.
+        cursor.execute("PRAGMA secure_delete = ON")
+        # As many bytes as SQLite's default of 1,000 pages of 4,096.
+        cursor.execute("PRAGMA wal_autocheckpoint = 4000")
         cursor.execute(f"PRAGMA synchronous = {SYNCHRONOUS[self.options.durability]}")
         return held
 
@@ -172,7 +179,7 @@ class SqliteLedger(Ledger):
         with self._explained(), self._gate, self._pool.lend() as held:
             held.cursor.execute("BEGIN")
             try:
-                return work(Transaction(held.cursor, self.dialect, self._facts))
+                return work(self._transaction(held.cursor))
             finally:
                 # Nothing was written; and after some errors SQLite has ended it by itself.
                 if held.connection.in_transaction:
@@ -182,6 +189,13 @@ class SqliteLedger(Ledger):
         assert self._writer is not None
         answer: T = self._writer.run(work)
         return answer
+
+    def _apart(self, work: Work[T]) -> T:
+        if self.address.in_memory:
+            return self._write(work)  # there is one connection
+        assert self._pool is not None
+        with self._explained(), self._gate, self._pool.lend() as held:
+            return work(self._transaction(held.cursor))
 
     def _in_transaction(self, work: Work[T]) -> T:
         return self._write(work)

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from recollect.ledger.address import Kind
 from recollect.ledger.dialect import Dialect
+
+if TYPE_CHECKING:
+    from recollect.ledger.dictionaries import Dictionaries
 
 T = TypeVar("T")
 Work = Callable[["Transaction"], T]
@@ -36,18 +39,20 @@ class Transaction:
     several calls ``begin`` first; on SQLite that is done already.
     """
 
-    __slots__ = ("_begin", "_cursor", "_dialect", "_facts", "begun")
+    __slots__ = ("_begin", "_cursor", "_dialect", "_facts", "begun", "dictionaries")
 
     def __init__(
         self,
         cursor: Any,
         dialect: Dialect,
         facts: Facts | None,
+        dictionaries: Dictionaries,
         begin: str | None = None,
     ) -> None:
         self._cursor = cursor
         self._dialect = dialect
         self._facts = facts
+        self.dictionaries = dictionaries
         self._begin = begin
         self.begun = False
 
@@ -67,11 +72,22 @@ class Transaction:
         """Which database this is, for the few statements that differ."""
         return self._dialect.kind
 
+    @property
+    def schema(self) -> str | None:
+        """Where the tables live, if that was chosen."""
+        return self._dialect.schema
+
     def begin(self) -> None:
         """From here on several statements belong together."""
         if self._begin is not None and not self.begun:
             self.begun = True
             self._cursor.execute(self._begin)
+
+    def snapshot(self) -> None:
+        """From here on several statements see one moment, whatever others commit meanwhile."""
+        if self._begin is not None and not self.begun:
+            self.begun = True
+            self._cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
     def first(self, statement: str, values: Mapping[str, object]) -> tuple[Any, ...] | None:
         """The first row of the answer, if there is one."""

@@ -6,11 +6,13 @@ threads, loops or drivers. What has to hold is I1-I12 of the design; the comment
 
 from recollect.protocol.base import UNSET
 from recollect.protocol.check import Checking
+from recollect.protocol.erase import Erasing
+from recollect.protocol.fork import Forking
 from recollect.protocol.read import Reading
 from recollect.protocol.replace import Replacing
 
 
-class Protocol(Replacing, Reading, Checking):
+class Protocol(Replacing, Reading, Erasing, Forking, Checking):
     """The flows of one store."""
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from recollect.clock import now
 from recollect.coerce import Appendable, messages_from
-from recollect.errors import Misconfigured, Unavailable
-from recollect.flow import Flow
+from recollect.errors import Unavailable
+from recollect.flow import Cold, Flow, do
+from recollect.ledger import sealing
 from recollect.message import Message
-from recollect.protocol.base import whole_number
 from recollect.protocol.batch import Batch, Stored, new_token
+from recollect.protocol.expected import checked
 from recollect.protocol.mark import Marking
 from recollect.rows import Row
 from recollect.scope import SessionName
@@ -24,7 +26,7 @@ class Appending(Marking):
     """The flow that adds messages."""
 
     def append(
-        self, name: SessionName, given: Appendable, expected: Expected
+        self, name: SessionName, given: Appendable, expected: Expected, archived: bool = False
     ) -> Flow[list[Message]]:
         """Make messages durable, all or none, and give them back as stored."""
         expected = checked(expected)
@@ -38,7 +40,7 @@ class Appending(Marking):
                 known_epoch = max(known_epoch, epoch)
             case _:
                 pass
-        batch = Batch(name, entries, new_token(), expected, known_epoch, at)
+        batch = Batch(name, entries, new_token(), expected, known_epoch, at, archived)
         try:
             stored = yield from self._committed(name, batch.commit, _told)
         except Unavailable as lost:
@@ -47,7 +49,16 @@ class Appending(Marking):
             stored = yield from self._append_again(batch, lost)
         if stored.rows:
             self._epochs.learn(name.identity, max(row.born for _, row, _ in stored.rows))
+        if sealing.outgrown(stored.in_tail):
+            yield from self._sealed(name)
         return self._as_stored(stored, contents)
+
+    def _sealed(self, name: SessionName) -> Flow[None]:
+        """Seal what has outgrown the tail. The append before it stands, whatever happens here."""
+        try:
+            yield from do(Cold(partial(sealing.seal_oldest, name=name), writes=True))
+        except Exception as fault:  # any: the next append finds the tail as long, and tries again
+            log.warning("the older messages of %s could not be sealed: %s", name, fault)
 
     def _append_again(self, batch: Batch, lost: Unavailable) -> Flow[Stored]:
         """The answer to a commit was lost: look whether it happened, and only then repeat it."""
@@ -74,20 +85,6 @@ def _told(stored: Stored) -> tuple[Version, list[Row]] | None:
     """What an append tells the cache: the rows it wrote, if it wrote any."""
     rows = [row for _, row, fresh in stored.rows if fresh]
     return (Version(rows[-1].born, rows[-1].seq), rows) if rows else None
-
-
-def checked(expected: object) -> Expected:
-    match expected:
-        case None | Version() | Since(Version()):
-            return expected
-        case (int(epoch), int(head)) if isinstance(expected, tuple):
-            return Version(whole_number("expected", epoch), whole_number("expected", head))
-        case int() if not isinstance(expected, bool):
-            return whole_number("expected", expected)
-        case _:
-            raise Misconfigured(
-                f"expected has to be a Version, Since(a version) or a head, not {expected!r}."
-            )
 
 
 def _told_again(stored: Stored) -> tuple[Version, list[Row]] | None:

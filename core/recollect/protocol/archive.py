@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from recollect.errors import Misconfigured
 from recollect.flow import Cold, Flow, do
-from recollect.ledger import archive
+from recollect.ledger import archive, sessions
 from recollect.ledger import messages as rows_of
 from recollect.message import Message
 from recollect.protocol.base import Flows, whole_number
+from recollect.protocol.expected import checked, refuse_unexpected
 from recollect.ranges import spans, with_added, without
-from recollect.rows import LAST_SEQ, NOTHING_SEEN, Row, Seen
+from recollect.rows import LAST_SEQ, Row, Seen
 from recollect.scope import SessionName
-from recollect.version import Version
+from recollect.version import Expected, Version
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
@@ -27,20 +28,23 @@ class Archiving(Flows):
     To archive moves no message and changes no epoch: readers who do not ask see no difference.
     """
 
-    def archive(self, name: SessionName, seqs: Iterable[int]) -> Flow[list[Message]]:
+    def archive(
+        self, name: SessionName, seqs: Iterable[int], expected: Expected
+    ) -> Flow[list[Message]]:
         """Archive messages, and return those that were not yet: each is returned to one caller."""
         wanted = _checked(seqs)
+        expected = checked(expected)
 
         def work(txn: Transaction) -> Seen:
             found = archive.find(txn, name, lock=True)
+            session, archived = found or (sessions.absent(txn, name), ())
+            refuse_unexpected(name, session, expected)
             if found is None:
-                return NOTHING_SEEN
-            session, archived = found
+                return Seen(None, session.version, (), True)
             rows: list[Row] = []
             for first, last in with_added((), wanted):
                 for low, high in spans(archived, first, last, inside=False):
-                    seen = rows_of.seen(txn, name, after=low - 1, before=high + 1) or NOTHING_SEEN
-                    rows.extend(seen.rows)
+                    rows += rows_of.seen(txn, name, after=low - 1, before=high + 1).rows
             if rows:
                 archive.put(txn, session, with_added(archived, [row.seq for row in rows]))
             return Seen(session.number, session.version, tuple(rows))
@@ -90,12 +94,13 @@ class Archiving(Flows):
         """How many messages are archived, or are not."""
 
         def work(txn: Transaction) -> int:
+            txn.snapshot()  # messages may be sealed between two statements
             found = archive.find(txn, name)
             if found is None:
                 return 0
             session, ranges = found
             return sum(
-                archive.count(txn, session, low, high)
+                rows_of.count(txn, session, low, high)
                 for low, high in spans(ranges, 1, session.head, inside=archived)
             )
 
@@ -114,7 +119,7 @@ def _read(
     """The rows; None where the session was rewritten between two statements."""
     found = archive.find(txn, name)
     if found is None:
-        return NOTHING_SEEN
+        return Seen(None, sessions.absent(txn, name).version, (), True)
     session, ranges = found
     runs = list(spans(ranges, low, min(high, session.head), inside=archived))
     rows: list[tuple[Row, ...]] = []
@@ -123,7 +128,7 @@ def _read(
         if left <= 0:
             break
         seen = rows_of.seen(txn, name, after=first - 1, before=last + 1, limit=left, newest=newest)
-        if seen is None or seen.version.epoch != session.epoch:
+        if seen.version.epoch != session.epoch:
             return None
         rows.append(seen.rows)
         left -= len(seen.rows)

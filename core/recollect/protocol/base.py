@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from recollect import codec
@@ -55,15 +56,21 @@ class Flows:
         hot_messages: int,
         marks: bool,
         compare: float,
+        expires_in: timedelta | None = None,
     ) -> None:
         self._compression = compression
         self._counter = counter
         self._hot_messages = hot_messages
         self._marks = marks
         self._compare = compare
+        self._expires_in = lifetime("expires_in", expires_in)
         self._built = Assembler(facts)
         self._epochs = Epochs()
         self._openings = Tails(messages=1)
+
+    def forget(self) -> None:
+        """Forget what is remembered of sessions."""
+        self._openings.forget()
 
     def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
         entries: list[Entry] = []
@@ -80,6 +87,15 @@ class Flows:
             entries.append(Entry(frame, message.id, created, tokens, content.opens_turn))
             contents.append(content)
         return entries, contents
+
+
+def lifetime(what: str, given: object) -> int | None:
+    """A time span as it is stored, in microseconds; None for no end."""
+    if given is None:
+        return None
+    if not isinstance(given, timedelta) or given <= timedelta(0):
+        raise Misconfigured(f"{what} has to be a timedelta above zero or None, not {given!r:.50}.")
+    return given // timedelta(microseconds=1)
 
 
 def whole_number(what: str, n: object) -> int:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from recollect import codec, ids
-from recollect.errors import Cleared, Conflict, IdReused, Unavailable
+from recollect.errors import Cleared, IdReused, Unavailable
+from recollect.ledger import archive, sessions
 from recollect.ledger import messages as rows_of
-from recollect.ledger import sessions
 from recollect.ledger.faults import id_is_taken
+from recollect.protocol.expected import refuse_unexpected
 from recollect.rows import Entry, Row, SessionRow
 from recollect.scope import SessionName
-from recollect.version import Expected, Since, Version
+from recollect.version import Expected
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
@@ -30,6 +31,8 @@ class Stored(NamedTuple):
     session: int
     rows: list[tuple[int, Row, bool]]
     """(which message, its row, whether this call wrote it)"""
+    in_tail: int = 0
+    """How many rows the session has now, deleted ones too."""
 
 
 class _SortedOut:
@@ -45,14 +48,17 @@ class _SortedOut:
 
     def stored(self, session: SessionRow, rows: Sequence[Row]) -> Stored:
         """The answer, once the new messages have their rows."""
+        in_tail = session.head + len(rows) - session.sealed
         if len(rows) == len(self.fresh) and not self.there and not self.same_as:
             return Stored(
-                session.number, [(i, row, True) for i, row in zip(self.fresh, rows, strict=True)]
+                session.number,
+                [(i, row, True) for i, row in zip(self.fresh, rows, strict=True)],
+                in_tail,
             )
         fresh = dict(zip(self.fresh, rows, strict=True))
         found = {**self.there, **fresh}
         found.update({i: found[first] for i, first in self.same_as.items()})
-        return Stored(session.number, [(i, found[i], i in fresh) for i in sorted(found)])
+        return Stored(session.number, [(i, found[i], i in fresh) for i in sorted(found)], in_tail)
 
 
 class Batch(NamedTuple):
@@ -66,22 +72,29 @@ class Batch(NamedTuple):
     known_epoch: int
     """The session was in this epoch, or a later one, before this append began."""
     at: int
+    archived: bool = False
+    """Whether what is new is archived from the beginning."""
 
     def commit(self, txn: Transaction) -> Stored:
         """Append what is new, in one statement where the database can."""
-        if txn.kind == "postgresql" and not any(
-            entry.id is not None and ids.may_be_derived(entry.id) for entry in self.entries
+        if (
+            txn.kind == "postgresql"
+            and not self.archived
+            and not any(
+                entry.id is not None and ids.may_be_derived(entry.id) for entry in self.entries
+            )
         ):
             try:
-                seen = rows_of.append_at_once(
+                found = rows_of.append_at_once(
                     txn, self.name, self.entries, self.token, self.expected, self.at
                 )
             except Exception as fault:  # only one kind is ours, and its class needs the driver
                 if not id_is_taken(fault):
                     raise
-                seen = None
-            if seen is not None and seen.number is not None:
-                return Stored(seen.number, [(i, row, True) for i, row in enumerate(seen.rows)])
+                found = None
+            if found is not None:
+                rows = [(i, row, True) for i, row in enumerate(found.rows)]
+                return Stored(found.session, rows, found.version.head - found.sealed)
         session = sessions.lock_or_create(txn, self.name, self.at)
         return self.commit_locked(txn, session)
 
@@ -89,6 +102,9 @@ class Batch(NamedTuple):
         """After a lost answer: find what the first attempt wrote, or prove it wrote nothing."""
         session = sessions.lock_or_create(txn, self.name, self.at)
         written = rows_of.with_token(txn, session, self.token)
+        if len(written) < len(self.entries) and sessions.sealed_since(txn, session, self.at):
+            # Segments know no tokens. It takes others who said 128 things since, or compact().
+            raise Unavailable("The session was sealed meanwhile.", outcome_unknown=True)
         if written:
             # It was committed, all of it (I4). What is not there any more was taken away since,
             # and is not written again (I7).
@@ -112,11 +128,15 @@ class Batch(NamedTuple):
                 session.version,
             )
         if not found.fresh:
+            if not session.head:
+                sessions.unmake(txn, session, self.at)
             return found.stored(session, [])
-        self.refuse_unexpected(session)
+        refuse_unexpected(self.name, session, self.expected)
         entries = [self.entries[i] for i in found.fresh]
         rows = rows_of.insert(txn, session, entries, self.token)
         sessions.advance(txn, session, entries, self.at)
+        if self.archived:
+            archive.add(txn, session, [row.seq for row in rows])
         return found.stored(session, rows)
 
     def _sort_out(
@@ -158,6 +178,7 @@ class Batch(NamedTuple):
         born = {e.id: ids.parse(prefix, e.id) for e in self.entries if e.id is not None}
         given = [name for name, place in born.items() if place is None]
         rows = rows_of.with_ids(txn, session, given) if given and session.head else {}
+        in_place = rows_of.finder(txn, session)
 
         def find(name: str) -> tuple[bool, Row | None]:
             place = born[name]
@@ -165,7 +186,7 @@ class Batch(NamedTuple):
                 row = rows.get(name)
                 return row is not None, row
             # One of ours: it was handed out, so if it is not there it has been taken away.
-            row = rows_of.at(txn, session, place.seq)
+            row = in_place(place.seq)
             return True, row if row and row.born == place.epoch and row.id is None else None
 
         return find
@@ -177,28 +198,3 @@ class Batch(NamedTuple):
                 f"({self.name}). Give each message an id of its own; to change a message, "
                 f"use edit()."
             )
-
-    def refuse_unexpected(self, session: SessionRow) -> None:
-        """Raise where the session is not at the version that was expected."""
-        expected, version = self.expected, session.version
-        match expected:
-            case None:
-                return
-            case Version() if expected == version:
-                return
-            case Version(epoch, _) | Since(Version(epoch, _)) if session.cut_epoch > epoch:
-                looked = expected.version if isinstance(expected, Since) else expected
-                raise Cleared(
-                    f"Session {self.name} was cleared or rewound since version "
-                    f"{tuple(looked)}; it is at {tuple(version)}. Nothing was appended.",
-                    version,
-                )
-            case Since():
-                return
-            case int() if expected == session.head:
-                return
-        raise Conflict(
-            f"Session {self.name} is at {tuple(version)} and {expected!r} was expected. Nothing "
-            f"was appended. Read what is new, decide, and append again.",
-            version,
-        )

@@ -9,6 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
+from recollect import codec
 from recollect.assembly import info
 from recollect.errors import Conflict
 from recollect.flow import Cold, Flow, Hot, do
@@ -18,9 +21,9 @@ from recollect.ledger import sessions
 from recollect.message import Message
 from recollect.protocol.archive import Archiving
 from recollect.protocol.base import whole_number
-from recollect.rows import LAST_SEQ, NOTHING_SEEN, Row, Seen
+from recollect.rows import LAST_SEQ, Row, Seen
 from recollect.scope import AnyName, SessionName
-from recollect.version import NOTHING, SessionInfo, Version
+from recollect.version import SessionInfo, Version
 from recollect.window import Cutter, Limits, Window
 
 if TYPE_CHECKING:
@@ -128,8 +131,7 @@ class Reading(Archiving):
 
     def version(self, name: SessionName) -> Flow[Version]:
         """Where the session stands."""
-        session = yield from do(Cold(partial(sessions.find, name=name)))
-        return NOTHING if session is None else session.version
+        return (yield from do(Cold(partial(sessions.version, name=name))))
 
     def count(self, name: SessionName, archived: bool | None) -> Flow[int]:
         """How many messages there are."""
@@ -139,14 +141,14 @@ class Reading(Archiving):
 
     def info(self, name: SessionName) -> Flow[SessionInfo]:
         """What is known about the session without reading its messages."""
-        found = yield from do(Cold(partial(sessions.describe, name=name)))
-        if found is None:
+        found = yield from do(Cold(partial(_described, name=name)))
+        if isinstance(found, Version):
             return SessionInfo(
                 tenant=name.tenant,
                 user=name.user,
                 agent=name.agent,
                 key=name.key,
-                version=NOTHING,
+                version=found,
                 messages=0,
                 turns=0,
                 tokens=0,
@@ -210,7 +212,8 @@ class Reading(Archiving):
             return  # rewritten since: nothing can be said
         said = {row.seq: row for row in truth.rows}
         agree = hit.version <= truth.version and all(
-            row.seq not in said or row.frame is None or row == said[row.seq] for row in hit.rows
+            row.seq not in said or row.frame is None or _same(row, said[row.seq])
+            for row in hit.rows
         )
         if not agree:
             log.error("the cache disagreed with the database about session %s", name)
@@ -233,8 +236,7 @@ class Reading(Archiving):
             row.seq: found.rows[0]
             for row in seen.rows[first:]
             if row.frame is None
-            and (found := rows_of.seen(txn, name, after=row.seq - 1, limit=1))
-            and found.rows
+            and (found := rows_of.seen(txn, name, after=row.seq - 1, limit=1)).rows
         }
         session = sessions.find(txn, name)
         if session is None or session.epoch != seen.version.epoch:
@@ -245,20 +247,25 @@ class Reading(Archiving):
         """The tail as it is now, reading only what came after what is held."""
         most = self._hot_messages
         if held is not None:
-            newer = (
-                rows_of.seen(txn, name, after=held.version.head, limit=most, newest=True)
-                or NOTHING_SEEN
-            )
+            newer = rows_of.seen(txn, name, after=held.version.head, limit=most, newest=True)
             same = newer.version.epoch == held.version.epoch and newer.number == held.number
             # A head that went back is a database that was restored under us. And as many rows as
             # were asked for may be the end of more.
             if same and newer.version >= held.version and len(newer.rows) < most:
                 return held.with_newer(newer, most)
         seen = rows_of.seen(txn, name, limit=most, newest=True)
-        if seen is None:
-            return NOTHING_SEEN
         return seen._replace(complete=len(seen.rows) < most)
 
     def _cold(self, name: SessionName, **bounds: Any) -> Flow[Seen]:
-        seen = yield from do(Cold(partial(rows_of.seen, name=name, **bounds)))
-        return seen or NOTHING_SEEN
+        return (yield from do(Cold(partial(rows_of.seen, name=name, **bounds))))
+
+
+def _described(txn: Transaction, name: SessionName) -> sessions.Described | Version:
+    return sessions.describe(txn, name) or sessions.absent(txn, name).version
+
+
+def _same(a: Row, b: Row) -> bool:
+    """Whether two rows say the same: a frame has other bytes once it was in a segment."""
+    return replace(a, frame=b.frame) == b and (
+        a.frame == b.frame or codec.same_content(a.frame or b"", b.frame or b"")
+    )

@@ -12,9 +12,10 @@ from recollect.errors import Conflict
 from recollect.flow import Flow
 from recollect.ledger import sessions
 from recollect.message import Message
-from recollect.protocol.append import Appending, checked
+from recollect.protocol.append import Appending
 from recollect.protocol.base import whole_number
 from recollect.protocol.batch import Batch, Stored, new_token
+from recollect.protocol.expected import checked, refuse_unexpected
 from recollect.protocol.rewrite import Rewriting, cut_at
 from recollect.rows import Entry, Row
 from recollect.scope import SessionName
@@ -28,7 +29,12 @@ class Replacing(Appending, Rewriting):
     """The flow that rewinds and appends at once."""
 
     def replace(
-        self, name: SessionName, given: Appendable, after: int, expected: Expected
+        self,
+        name: SessionName,
+        given: Appendable,
+        after: int,
+        archived: bool | None,
+        expected: Expected,
     ) -> Flow[list[Message]]:
         """Take away what stands after a place, and append: nobody sees one without the other."""
         after = whole_number("after", after)
@@ -38,19 +44,20 @@ class Replacing(Appending, Rewriting):
 
         def work(txn: Transaction) -> tuple[Version, Stored]:
             session = sessions.lock_or_create(txn, name, at)
-            Batch(name, [], 0, expected, session.epoch, at).refuse_unexpected(session)
+            refuse_unexpected(name, session, expected)
             if after > session.head:
                 raise Conflict(
                     f"Session {name} has no message {after} to replace what follows it: its "
                     f"newest is {session.head}.",
                     session.version,
                 )
-            session = cut_at(txn, session, after, at)
+            session = cut_at(txn, session, after, at, archived)
             new = [_anew(txn, session.number, entry) for entry in entries]
-            batch = Batch(name, new, new_token(), session.version, session.epoch, at)
+            version, epoch = session.version, session.epoch
+            batch = Batch(name, new, new_token(), version, epoch, at, archived is True)
             stored = batch.commit_locked(txn, session) if new else Stored(session.number, [])
             fresh = sum(fresh for _, _, fresh in stored.rows)
-            return Version(session.epoch, after + fresh), stored
+            return Version(epoch, session.head + fresh), stored
 
         def told(done: tuple[Version, Stored]) -> tuple[Version, Sequence[Row]]:
             return done[0], ()

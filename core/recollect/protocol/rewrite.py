@@ -16,11 +16,13 @@ from recollect.flow import Cold, Flow, do
 from recollect.ledger import archive, sessions
 from recollect.ledger import messages as rows_of
 from recollect.message import Message
-from recollect.protocol.base import UNSET, whole_number
+from recollect.protocol.base import UNSET, lifetime, whole_number
+from recollect.protocol.expected import checked, refuse_unexpected
 from recollect.protocol.mark import Marking
+from recollect.ranges import spans
 from recollect.rows import Entry, Row, SessionRow
 from recollect.scope import SessionName
-from recollect.version import NOTHING, SessionInfo, Version
+from recollect.version import Expected, SessionInfo, Version
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
@@ -45,13 +47,14 @@ class Rewriting(Marking):
         session, row = yield from self._committed(name, work, _rewritten)
         return self._built.completed(content, row, session.number)
 
-    def delete(self, name: SessionName, seq: int) -> Flow[Message]:
+    def delete(self, name: SessionName, seq: int, expected: Expected = None) -> Flow[Message]:
         """Take a message away for good, and give it back a last time. Its place stays empty."""
         seq = whole_number("seq", seq)
+        expected = checked(expected)
         at = now()
 
         def work(txn: Transaction) -> tuple[SessionRow, Row]:
-            session, row = _locked_with(txn, name, seq)
+            session, row = _locked_with(txn, name, seq, expected)
             return _put(txn, session, row, None, at), row
 
         session, row = yield from self._committed(name, work, _rewritten)
@@ -63,28 +66,35 @@ class Rewriting(Marking):
         at = now()
 
         def work(txn: Transaction) -> Version:
-            session = sessions.lock(txn, name)
-            head = session.head if session else 0
-            if seq > head:
+            found = sessions.lock(txn, name)
+            session = found or sessions.absent(txn, name)
+            if seq > session.head:
                 raise Conflict(
-                    f"Session {name} cannot be rewound to message {seq}: its newest is {head}.",
-                    session.version if session else NOTHING,
+                    f"Session {name} cannot be rewound to message {seq}: its newest is "
+                    f"{session.head}.",
+                    session.version,
                 )
-            if session is None:
-                return NOTHING
+            if found is None:
+                return session.version
             return cut_at(txn, session, seq, at).version
 
         return (yield from self._committed(name, work, lambda version: (version, ())))
 
-    def update(self, name: SessionName, title: Any, metadata: Any) -> Flow[SessionInfo]:
-        """Set title or metadata; what is left out stays."""
+    def update(
+        self, name: SessionName, title: Any, metadata: Any, expires_in: Any = UNSET
+    ) -> Flow[SessionInfo]:
+        """Set title, metadata or expiry; what is left out stays."""
         changes = _checked_about(title, metadata)
+        expiry = lifetime("expires_in", expires_in) if expires_in is not UNSET else UNSET
         at = now()
 
         def work(txn: Transaction) -> sessions.Described:
             session = sessions.lock_or_create(txn, name, at)
-            about = {**unpacked(sessions.about(txn, session)), **changes}
-            sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
+            if changes:
+                about = {**unpacked(sessions.about(txn, session)), **changes}
+                sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
+            if expiry is not UNSET:
+                sessions.set_expiry(txn, session, expiry)
             found = sessions.describe(txn, name)
             assert found is not None, "it is locked by this very transaction"
             return found
@@ -92,13 +102,30 @@ class Rewriting(Marking):
         return info((yield from do(Cold(work, writes=True))))
 
 
-def cut_at(txn: Transaction, session: SessionRow, seq: int, at: int) -> SessionRow:
-    """Take away all messages after a place of a locked session: a new epoch."""
-    messages, turns, tokens = rows_of.totals(txn, session, seq)
-    rows_of.cut_after(txn, session, seq)
+def cut_at(
+    txn: Transaction, session: SessionRow, seq: int, at: int, archived: bool | None = None
+) -> SessionRow:
+    """Take away the messages after a place of a locked session: a new epoch.
+
+    With ``archived`` only those that are archived, or only those that are not. The others stay
+    in their places, because others may hold their sequences and ids: what goes from before them
+    leaves its place empty, as a deleted message does.
+    """
+    head, gaps = seq, list[tuple[int, int]]()
+    if archived is not None:
+        ranges = archive.of(txn, session)
+        stays = list(spans(ranges, seq + 1, session.head, inside=not archived))
+        head = stays[-1][1] if stays else seq
+        gaps = list(spans(ranges, seq + 1, head, inside=archived))
+    gone = [rows_of.totals(txn, session, head)]
+    rows_of.cut_after(txn, session, head)
+    for first, last in gaps:
+        gone.append(rows_of.totals(txn, session, first - 1, last))
+        rows_of.empty(txn, session, first - 1, last)
+    archive.cut(txn, session, seq if archived else head)
+    messages, turns, tokens = map(sum, zip(*gone, strict=True))
     change = sessions.Change(-messages, -turns, -tokens)
-    archive.cut(txn, session, seq)
-    return sessions.cut(txn, sessions.rewrite(txn, session, change, at), seq)
+    return sessions.cut(txn, sessions.rewrite(txn, session, change, at), head)
 
 
 def _rewritten(done: tuple[SessionRow, Row]) -> tuple[Version, Sequence[Row]]:
@@ -106,12 +133,15 @@ def _rewritten(done: tuple[SessionRow, Row]) -> tuple[Version, Sequence[Row]]:
     return done[0].version, ()
 
 
-def _locked_with(txn: Transaction, name: SessionName, seq: int) -> tuple[SessionRow, Row]:
+def _locked_with(
+    txn: Transaction, name: SessionName, seq: int, expected: Expected = None
+) -> tuple[SessionRow, Row]:
     """The session, locked, and its message at a place; Conflict where there is none."""
-    session = sessions.lock(txn, name)
-    row = None if session is None else rows_of.at(txn, session, seq)
-    if session is None or row is None or row.frame is None:
-        version = NOTHING if session is None else session.version
+    session = sessions.lock(txn, name) or sessions.absent(txn, name)
+    refuse_unexpected(name, session, expected)
+    row = rows_of.at(txn, session, seq)
+    if row is None or row.frame is None:
+        version = session.version
         deleted = " It was deleted." if row is not None else ""
         raise Conflict(
             f"Session {name} has no message {seq!r}; it is at {tuple(version)}.{deleted}", version

@@ -15,6 +15,7 @@ store has to be empty at the start of each. Needs pytest.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, TypeAlias
@@ -420,8 +421,173 @@ class StoreContract:
         assert chat.messages(archived=True) == []
         assert texts(chat.messages(archived=False)) == ["new"]
 
+    def test_appended_as_archived(self, chat: Any) -> None:
+        stored = chat.append([("user", "1"), {"role": "user", "content": "2", "id": "x"}])
+        chat.append([("user", "3"), ("assistant", "4")], archived=True)
+        chat.append(("user", "5"))
+        chat.append(("user", "6"), archived=True, expected=chat.version())
+        assert seqs(chat.messages(archived=True)) == [3, 4, 6]
+        assert seqs(chat.messages(archived=False)) == [1, 2, 5]
+        assert texts(chat.messages()) == texts(chat.tail(6)) == list("123456")
+        assert chat.version() == Version(0, 6)
+        # What is there already stays as it is.
+        again = chat.append(
+            [{"role": "user", "content": "2", "id": "x"}, ("user", "7")], archived=True
+        )
+        assert (again[0], again[1].seq) == (stored[1], 7)
+        assert seqs(chat.messages(archived=True)) == [3, 4, 6, 7]
+        named = {"role": "user", "content": "8", "id": "y"}
+        assert chat.append(named, archived=True) == chat.append(named, archived=True)
+        assert (chat.count(archived=True), chat.info().turns) == (5, 7)
+        with pytest.raises(Conflict):
+            chat.append(("user", "9"), archived=True, expected=3)
+        with pytest.raises(IdReused):
+            chat.append([("user", "9"), {"role": "user", "content": "9", "id": "y"}], archived=True)
+        assert chat.count() == 8
+
+    def test_only_active_messages_are_replaced(self, chat: Any) -> None:
+        chat.append([("user", str(n)) for n in range(1, 8)])
+        chat.archive([1, 2, 5])
+        kept = chat.messages(archived=True)
+        stored = chat.replace([("user", "new"), ("assistant", "too")], archived=False)
+        assert chat.messages(archived=True) == kept, "in their places, with their ids"
+        assert chat.messages(archived=False) == stored == chat.messages(after=5)
+        assert seqs(chat.messages()) == seqs(chat.tail(9)) == [1, 2, 5, 6, 7]
+        assert texts(stored) == ["new", "too"]
+        assert chat.version() == Version(1, 7)
+        for n in range(3):  # and again: no place is left empty behind the last archived one
+            chat.replace([("user", "again")] * 5, archived=False)
+            assert (chat.version(), chat.count()) == (Version(2 + n, 10), 8)
+        assert chat.replace([], archived=False) == []
+        assert chat.messages() == kept
+        assert chat.version() == Version(5, 5)
+        chat.archive([4])
+        assert chat.messages(archived=True) == kept, "an empty place holds nothing to archive"
+        self.check_counts(chat)
+
+    def test_only_archived_messages_are_replaced(self, chat: Any) -> None:
+        chat.append([("user", str(n)) for n in range(1, 8)])
+        chat.archive([1, 2, 5, 7])
+        kept = chat.messages(archived=False)
+        stored = chat.replace([("user", "new"), ("assistant", "too")], archived=True)
+        assert chat.messages(archived=False) == kept
+        assert chat.messages(archived=True) == stored
+        assert seqs(chat.messages()) == [3, 4, 6, 7, 8]
+        assert chat.version() == Version(1, 8)
+        chat.append(("user", "active"))
+        assert texts(chat.messages(archived=False)) == ["3", "4", "6", "active"]
+        chat.replace([], archived=True)
+        assert chat.messages(archived=True) == []
+        assert seqs(chat.messages()) == [3, 4, 6, 9]
+        self.check_counts(chat)
+
+    @pytest.mark.parametrize("archived", [None, False, True])
+    def test_a_part_is_replaced_after_a_place(self, chat: Any, archived: bool | None) -> None:
+        chat.append([("user", str(n)) for n in range(1, 9)])
+        chat.archive([1, 4, 5, 8])
+        chat.replace(("assistant", "new"), after=4, archived=archived, expected=Version(0, 8))
+        stays = {None: [], False: ["5", "8"], True: ["6", "7"]}[archived]
+        assert texts(chat.messages()) == ["1", "2", "3", "4", *stays, "new"]
+        there = {None: ["1", "4"], False: ["1", "4", "5", "8"], True: ["1", "4", "new"]}[archived]
+        assert texts(chat.messages(archived=True)) == there
+        assert chat.version().epoch == 1
+        with pytest.raises(Cleared):
+            chat.replace(("user", "late"), archived=archived, expected=Version(0, 8))
+        self.check_counts(chat)
+
+    @pytest.mark.parametrize("archived", [False, True])
+    def test_ids_of_what_is_replaced_may_be_given_again(self, chat: Any, archived: bool) -> None:
+        """As after a clear; and an id that stays still stands for one message."""
+        chat.append(Message("user", "goes", id="g"), archived=archived)
+        chat.append(Message("user", "stays", id="s"), archived=not archived)
+        goes, stays = chat.messages()
+        again, kept = chat.replace([goes, stays], archived=archived)
+        assert (again.text, again.id, again.seq) == ("goes", "g", 3)
+        assert kept == stays, "what stays is returned as it is"
+        (other,) = chat.replace(Message("user", "other", id="g"), archived=archived)
+        assert chat.messages(archived=archived) == [other]
+        assert chat.messages(archived=not archived) == [stays]
+        with pytest.raises(IdReused):
+            chat.replace(Message("user", "not it", id="s"), archived=archived)
+        self.check_counts(chat)
+
+    def test_replacing_what_nobody_wrote(self, chat: Any) -> None:
+        assert texts(chat.replace(("user", "a"), archived=True)) == ["a"]
+        assert texts(chat.replace(("user", "b"), archived=False)) == ["b"]
+        assert texts(chat.messages(archived=True)) == ["a"]
+        assert seqs(chat.messages()) == [1, 2]
+
+    def test_what_was_replaced_does_not_come_back(self, chat: Any) -> None:
+        chat.append([("user", str(n)) for n in range(1, 5)])
+        chat.archive([3])
+        version, read = chat.version(), chat.messages()
+        chat.replace(("user", "new"), archived=False)
+        with pytest.raises(Cleared):
+            chat.append(read)
+        with pytest.raises(Cleared):
+            chat.append(("user", "late"), expected=Since(version))
+        assert chat.append(read, expected=version) == [read[2]]
+        assert texts(chat.messages()) == ["3", "new"]
+
+    def test_a_place_that_was_rewritten_is_not_mistaken(self, chat: Any) -> None:
+        """Who read a message, and deletes or archives it, means that one."""
+        chat.append([("user", str(n)) for n in range(1, 4)])
+        version = chat.version()
+        chat.append(("user", "somebody else's"))
+        assert texts(chat.archive([1], expected=Since(version))) == ["1"]
+        assert chat.delete(2, expected=Since(version)).text == "2"
+        with pytest.raises(Conflict) as caught:
+            chat.archive([3], expected=version)
+        assert not isinstance(caught.value, Cleared)
+        with pytest.raises(Conflict):
+            chat.delete(3, expected=version)
+        chat.replace([("user", "a"), ("user", "b"), ("user", "c")])
+        with pytest.raises(Cleared):
+            chat.archive([1], expected=Since(version))
+        with pytest.raises(Cleared):
+            chat.delete(1, expected=Since(version))
+        assert texts(chat.messages(archived=False)) == ["a", "b", "c"]
+        with pytest.raises(Misconfigured, match="expected"):
+            chat.archive([1], expected="1")
+        with pytest.raises(Misconfigured, match="expected"):
+            chat.delete(1, expected="1")
+
+    def test_only_some_are_replaced_by_one_while_another_archives(self, store: Store) -> None:
+        """Each message is archived, or replaced, and never both or neither."""
+        chat = store.session("chat")
+        given: list[str] = []
+
+        def archive() -> None:
+            while "last" not in given:
+                given.extend(texts(chat.archive(range(1, 200))))
+
+        chat.append(("user", "first"))
+        thread = threading.Thread(target=archive, daemon=True)
+        thread.start()
+        sets = [str(n) for n in range(20)]
+        try:
+            for text in sets:
+                chat.replace(("user", text), archived=False)
+        finally:
+            chat.append(("user", "last"))
+            thread.join()
+        assert texts(chat.messages(archived=True)) == given
+        assert chat.messages(archived=False) == []
+        assert given == [text for text in ("first", *sets, "last") if text in given]
+
+    @staticmethod
+    def check_counts(chat: Any) -> None:
+        """What a session says of itself is what it holds."""
+        info, messages = chat.info(), chat.messages()
+        assert info.messages == len(messages) == chat.count()
+        assert len(messages) == chat.count(archived=True) + chat.count(archived=False)
+        assert info.turns == sum(message.role == "user" for message in messages)
+        assert info.tokens == sum(message.tokens for message in messages)
+
     def test_an_unknown_session_has_nothing_archived(self, chat: Any) -> None:
-        assert chat.archive([1]) == []
+        assert chat.archive([1]) == chat.archive([1], expected=Version(0, 0)) == []
+        with pytest.raises(Conflict):
+            chat.archive([1], expected=Version(0, 1))
         chat.unarchive([1])
         assert chat.messages(archived=True) == chat.messages(archived=False) == []
         assert chat.count(archived=False) == 0

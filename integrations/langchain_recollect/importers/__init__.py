@@ -5,35 +5,34 @@
 
 The old history is only read, and left as it is. An import may be killed, repeated, and run while
 the old history or the new one is in use: it brings what is not there yet, and nothing twice.
-``core/recollect/bringing.py`` says how. The twins with an ``a`` read the source in a thread, for
+``core/recollect/bringing`` says how. The twins with an ``a`` read the source in a thread, for
 its drivers are sync.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Any, NamedTuple, TypedDict, Unpack
+import re
+from typing import Any, Final, TypedDict, Unpack
 
 from sqlalchemy import URL, Engine
 
-from langchain_recollect.importers.engines import opened, opened_postgres
-from langchain_recollect.importers.lists import Lists, connected
-from langchain_recollect.importers.tables import POSTGRES, Columns, Tables
+from langchain_recollect.importers.rows import row_of
 from recollect import Store
 from recollect.bringing import (
     Brought,
-    OnProgress,
+    How,
     Progress,
-    Scope,
-    SessionOf,
     Source,
+    Told,
     Unread,
     abring,
     bring,
-    only,
-    sessions_in,
+    told,
 )
+from recollect.bringing.engines import opened, opened_postgres
+from recollect.bringing.redis import Lists, connected
+from recollect.bringing.tables import Columns, Tables
 
 __all__ = [
     "Brought",
@@ -49,19 +48,7 @@ __all__ = [
 ]
 
 
-class How(TypedDict, total=False):
-    """What every import can be told besides."""
-
-    session_ids: Iterable[object] | None
-    """Only these conversations; otherwise all."""
-    tenant: str
-    user: str
-    agent: str
-    scope: Scope | None
-    """A function of the session id that returns a mapping with some of "tenant", "user" and
-    "agent", and "session_id" where it is to be another one."""
-    progress: OnProgress | None
-    """Called with a ``Progress`` after every 50 messages; what it raises ends the import."""
+_POSTGRES: Final = Columns("id", "session_id", "message", "created_at")
 
 
 class SqlTable(TypedDict, total=False):
@@ -141,18 +128,6 @@ async def aimport_redis(
     return await abring(*_redis(store, source, key_prefix, **how))
 
 
-class _Import(NamedTuple):
-    source: Source
-    into: SessionOf
-    progress: OnProgress | None
-
-
-class _Told(NamedTuple):
-    into: SessionOf
-    wanted: list[str] | None
-    progress: OnProgress | None
-
-
 def _sql(
     store: Store,
     source: object,
@@ -163,36 +138,33 @@ def _sql(
     id_column: str = "id",
     schema: str | None = None,
     **how: Unpack[How],
-) -> _Import:
-    told = _told(store, **how)
+) -> tuple[Source, Told]:
+    chosen = told(store, **how)
     columns = Columns(id_column, session_id_column, message_column)
-    tables = Tables(*opened(source), table, schema, columns, told.wanted)
-    return _Import(tables, told.into, told.progress)
+    return Tables(opened(source), table, schema, columns, chosen.wanted, row_of), chosen
 
 
 def _postgres(
     store: Store, source: object, table: str, schema: str | None, **how: Unpack[How]
-) -> _Import:
-    told = _told(store, **how)
-    tables = Tables(*opened_postgres(source), table, schema, POSTGRES, told.wanted)
-    return _Import(tables, told.into, told.progress)
+) -> tuple[Source, Told]:
+    chosen = told(store, **how)
+    engine = opened_postgres(source, "For SQLChatMessageHistory use import_sql.")
+    return Tables(engine, table, schema, _POSTGRES, chosen.wanted, row_of), chosen
 
 
-def _redis(store: Store, source: object, key_prefix: str, **how: Unpack[How]) -> _Import:
-    told = _told(store, **how)
-    return _Import(Lists(*connected(source), key_prefix, told.wanted), told.into, told.progress)
-
-
-def _told(
-    store: Store,
-    *,
-    session_ids: Iterable[object] | None = None,
-    tenant: str = "",
-    user: str = "",
-    agent: str = "",
-    scope: Scope | None = None,
-    progress: OnProgress | None = None,
-) -> _Told:
-    # Named one by one: what is misspelt is refused, since a scope that is not there is no wall.
-    into = sessions_in(store, tenant=tenant, user=user, agent=agent, scope=scope)
-    return _Told(into, only(session_ids), progress)
+def _redis(
+    store: Store, source: object, key_prefix: str, **how: Unpack[How]
+) -> tuple[Source, Told]:
+    chosen = told(store, **how)
+    escaped = re.sub(rb"([*?^\[\]\\-])", rb"\\\1", key_prefix.encode("utf-8", "surrogateescape"))
+    lists = Lists(
+        connected(source),
+        chosen.wanted,
+        row_of,
+        name=f"redis:{key_prefix}",
+        label=key_prefix.rstrip(":") or "redis",
+        match=escaped + b"*",
+        prefix=key_prefix,
+        newest_first=True,
+    )
+    return lists, chosen

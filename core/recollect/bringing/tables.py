@@ -1,31 +1,36 @@
-"""Histories in a table, each message a row: SQLChatMessageHistory, and langchain-postgres."""
+"""Conversations in a table where each message is a row."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import sqlalchemy
-from sqlalchemy import JSON, Connection, Engine, Text, Uuid, func, select
-from sqlalchemy import exc as faults
+from msgspec.structs import replace
+from sqlalchemy import JSON, Connection, Text, Uuid, func, select
 
-from langchain_recollect.importers.engines import explained, shown
-from langchain_recollect.importers.rows import as_bytes, said_in
-from recollect import Misconfigured
-from recollect.bringing import Conversation, Mark, Page, Row, Source, Unread, digest, printable
+from recollect.bringing.engines import Opened
+from recollect.bringing.report import Unread, printable
+from recollect.bringing.rows import as_bytes
+from recollect.bringing.source import Conversation, Mark, Page, Row, RowOf, digest
+from recollect.bringing.table import InTable, is_text
+from recollect.message import Message
 
 _AT_A_TIME: Final = 100
 """How many conversations are looked up together: without an index, each look-up is a scan."""
 
 
 class Columns(NamedTuple):
+    """What the columns are called."""
+
     id: str
     session: str
     message: str
     created: str | None = None
+    status: str | None = None
+    """Where "archived" stands for messages that are."""
 
 
 class _Found(NamedTuple):
@@ -35,34 +40,37 @@ class _Found(NamedTuple):
     session: Any
     message: Any
     created: Any
+    status: Any
 
 
-POSTGRES: Final = Columns("id", "session_id", "message", "created_at")
-
-
-class Tables(Source):
+class Tables(InTable):
     """Conversations in one table, where each message is a row."""
 
     def __init__(
         self,
-        engine: Engine,
-        owned: bool,
+        opened: Opened,
         table: str,
         schema: str | None,
         columns: Columns,
         wanted: list[str] | None,
+        row_of: RowOf,
+        *,
+        time_of: Callable[[Any], datetime | None] | None = None,
+        rewritten: bool = False,
     ) -> None:
-        self.label = table
-        self.name = f"sql:{table}" if schema is None else f"sql:{schema}.{table}"
-        self._engine = engine
-        self._owned = owned
-        self._schema = schema
+        """
+        time_of    reads the column of times where it holds numbers, in whose order the rows are
+        rewritten  whether whoever adds a message may write all rows again
+        """
+        super().__init__(opened, table, schema)
+        self.rewritten = rewritten
         self._columns = columns
         self._wanted = wanted
-        self._where = shown(engine.url)
-        self._lock = threading.Lock()
+        self._row_of = row_of
+        self._time_of = time_of
         self._begun = False
         self._t: _Found
+        self._order: list[Any]
         self._top: Any = None
         self._last: Any = None
 
@@ -71,7 +79,8 @@ class Tables(Source):
         with self._asking() as connection:
             found: list[Conversation | Unread] = []
             if not self._begun:
-                self._t = self._described(connection)
+                self._t = self._found(connection)
+                self._order = [self._t.created] * (self._time_of is not None) + [self._t.id]
                 self._top = connection.scalar(select(func.max(self._t.id)))
                 self._begun = True
                 if self._wanted is None and self._top is not None:
@@ -94,15 +103,12 @@ class Tables(Source):
             ).all()
         rows = {}
         for id_, message, at in found:
-            raw = as_bytes(message)
-            rows[id_] = Row(str(id_), raw, said_in(raw, at))
+            row = self._row_of(str(id_), as_bytes(message))
+            created = at if self._time_of is None else self._time_of(at)
+            if isinstance(row.said, Message) and created is not None:
+                row = row._replace(said=replace(row.said, created_at=created))
+            rows[id_] = row
         return rows
-
-    def close(self) -> None:
-        """Close the engine, if it is not the caller's."""
-        with self._lock:
-            if self._owned:
-                self._engine.dispose()
 
     def _next(self, connection: Connection) -> tuple[dict[str, Any], list[Unread]]:
         """Ids of the next conversations, as they are called and as the database has them."""
@@ -116,7 +122,7 @@ class Tables(Source):
         for id_, value in values:
             if value is None or self._top is None:
                 aside.append(self._not_there(id_))
-            elif isinstance(value, bytes) or not _is_text(id_):
+            elif isinstance(value, bytes) or not is_text(id_):
                 aside.append(Unread(printable(id_), None, "its id is not text."))
             else:
                 chosen[id_] = value
@@ -126,15 +132,18 @@ class Tables(Source):
         self, connection: Connection, chosen: Mapping[str, Any]
     ) -> list[Conversation | Unread]:
         t = self._t
-        asked = select(t.session, t.id).where(t.session.in_(list(chosen.values())))
+        asked = select(t.session, t.id, t.status).where(t.session.in_(list(chosen.values())))
         ids: dict[str, list[Any]] = {}
-        for whose, id_ in connection.execute(asked.order_by(t.id)):
+        archived: dict[str, set[Any]] = {}
+        for whose, id_, status in connection.execute(asked.order_by(*self._order)):
             ids.setdefault(str(whose), []).append(id_)
+            if status == "archived":
+                archived.setdefault(str(whose), set()).add(id_)
         missing = [id_ for id_, value in chosen.items() if str(value) not in ids]
-        by_age = sorted(ids.items(), key=lambda item: item[1][-1])
+        by_age = sorted(ids.items(), key=lambda item: max(item[1]))
         return [
             *(self._not_there(id_) for id_ in missing if self._wanted is not None),
-            *(_Rows(self, id_, found) for id_, found in by_age),
+            *(_Rows(self, id_, found, archived.get(id_, set())) for id_, found in by_age),
         ]
 
     def _listed(self, connection: Connection) -> list[Any]:
@@ -160,7 +169,7 @@ class Tables(Source):
         return Unread(printable(id_), None, f"{self.label} has no messages of it.")
 
     def _as_stored(self, id_: str) -> Any:
-        if "\x00" in id_ or not _is_text(id_):
+        if "\x00" in id_ or not is_text(id_):
             return None
         if isinstance(self._t.session.type, Uuid):
             try:
@@ -169,95 +178,56 @@ class Tables(Source):
                 return None
         return id_
 
-    def _described(self, connection: Connection) -> _Found:
-        """The table's columns, under the names they have here."""
-        inspector = sqlalchemy.inspect(connection)
-        try:
-            types = {c["name"]: c["type"] for c in inspector.get_columns(self.label, self._schema)}
-        except faults.NoSuchTableError:
-            there = ", ".join(sorted(inspector.get_table_names(self._schema))[:10]) or "none"
-            raise Misconfigured(
-                f"{self._where} has no table {self.label!r}. Its tables are: {there}. Pass the "
-                f"right one as table=, and schema= if it is in another schema."
-            ) from None
-        missing = [name for name in self._columns if name is not None and name not in types]
-        if missing:
-            raise Misconfigured(
-                f"{self.label!r} in {self._where} has no column {missing[0]!r}, so it is not a "
-                f"table of this kind of history, or its columns have other names. It has: "
-                f"{', '.join(types)}."
-            )
+    def _found(self, connection: Connection) -> _Found:
         names = [name for name in self._columns if name is not None]
-        columns: list[Any] = [sqlalchemy.column(name, types[name]) for name in names]
-        sqlalchemy.table(self.label, *columns, schema=self._schema)
-        id_, session, message, *at = columns
+        columns = dict(zip(names, self._described(connection, names), strict=True))
+        id_, session, message, created, status = (
+            sqlalchemy.null() if name is None else columns[name] for name in self._columns
+        )
         if isinstance(message.type, JSON):
             message = sqlalchemy.cast(message, Text)  # as it is written there, also if it is wrong
-        # Python knows no infinite times.
-        created = sqlalchemy.case((func.isfinite(at[0]), at[0])) if at else sqlalchemy.null()
-        return _Found(id_, session, message, created)
-
-    @contextmanager
-    def _asking(self) -> Iterator[Connection]:
-        """A connection that can only read, for one step."""
-        with self._lock:
-            try:
-                with self._engine.connect() as connection, _read_only(connection):
-                    yield connection
-            except (faults.DBAPIError, faults.TimeoutError) as fault:
-                raise explained(fault, self._where, self.label) from fault
+        if self._columns.created is not None and self._time_of is None:
+            # Python knows no infinite times.
+            created = sqlalchemy.case((func.isfinite(created), created))
+        return _Found(id_, session, message, created, status)
 
 
 class _Rows(Conversation):
     """One conversation in a table, as it was when it was looked up."""
 
-    def __init__(self, tables: Tables, id_: str, ids: list[Any]) -> None:
+    def __init__(self, tables: Tables, id_: str, ids: list[Any], archived: set[Any]) -> None:
         self.id = id_
         self._tables = tables
         self._ids = ids
+        self._archived = archived
 
     def after(self, mark: Mark, limit: int) -> Page:
         """The next rows, or the first ones where the last row is gone, changed or not the last."""
         ids, start, anew = self._ids, mark.read, False
-        if start and (start > len(ids) or str(ids[start - 1]) != mark.row):
+        looked = min(start, len(mark.last) if self._tables.rewritten else 1)
+        rows: dict[Any, Row] = {}
+        if start <= len(ids):
+            rows = self._tables.rows(ids[start - looked : start + limit])
+        if start and not self._goes_on(
+            mark, [rows.get(id_) for id_ in ids[start - looked : start]]
+        ):
             start, anew = 0, True
-        rows = self._tables.rows(ids[max(0, start - 1) : start + limit])
-        if start:
-            last = rows.get(ids[start - 1])
-            if last is None or (digest(last.raw),) != mark.last[-1:]:
-                start, anew = 0, True
-                rows = self._tables.rows(ids[:limit])
+            rows = self._tables.rows(ids[:limit])
         wanted = ids[start : start + limit]
         if len(found := [id_ for id_ in wanted if id_ in rows]) < len(wanted):
             ids[start : start + limit] = found  # deleted since
         read = start + len(found)
-        return Page([rows[id_] for id_ in found], read, read < len(ids), anew)
+        archived = len(self._archived.intersection(ids[:read])) if self._archived else 0
+        page = [rows[id_]._replace(archived=id_ in self._archived) for id_ in found]
+        return Page(page, read, read < len(ids), anew, archived=archived)
 
-
-def _is_text(id_: str) -> bool:
-    try:
-        id_.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@contextmanager
-def _read_only(connection: Connection) -> Iterator[None]:
-    """As far as the database has a way to say so; what is sent are SELECTs in any case."""
-    name = connection.dialect.name
-    if name == "postgresql":
-        connection.execution_options(postgresql_readonly=True)
-    if name != "sqlite":
-        yield
-        return
-    driver: Any = connection.connection.driver_connection
-    before, reads = connection.exec_driver_sql("PRAGMA query_only").scalar(), driver.text_factory
-    connection.exec_driver_sql("PRAGMA query_only = 1")
-    # Otherwise one text that is not UTF-8 makes all rows beside it unreadable.
-    driver.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
-    try:
-        yield
-    finally:
-        driver.text_factory = reads
-        connection.exec_driver_sql(f"PRAGMA query_only = {before}")
+    def _goes_on(self, mark: Mark, last: list[Row | None]) -> bool:
+        """Whether the last rows of the mark stand where they stood."""
+        if not last or (newest := last[-1]) is None:
+            return False
+        if newest.name == mark.row:
+            return (digest(newest.raw),) == mark.last[-1:]
+        # Written again, with the same content: those are the same messages.
+        return self._tables.rewritten and mark.last[-len(last) :] == tuple(
+            "" if row is None else digest(row.raw) for row in last
+        )

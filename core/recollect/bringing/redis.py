@@ -1,41 +1,73 @@
-"""Histories in Redis, each a list: RedisChatMessageHistory of langchain-community."""
+"""Conversations in Redis, each a list."""
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from langchain_recollect.importers.rows import as_bytes, said_in
-from recollect import Misconfigured, Unavailable
-from recollect.bringing import Conversation, Mark, Page, Row, Source, Unread, digest, printable
+from recollect.bringing.lists import Counted
+from recollect.bringing.report import Unread, printable
+from recollect.bringing.rows import as_bytes
+from recollect.bringing.source import Conversation, RowOf, Source
+from recollect.errors import Misconfigured, Unavailable
 
 _AT_A_TIME: Final = 100
 _WAIT: Final = 10
+_LOOKED_AT: Final = 8
+"""How many entries of a list say whether it is a conversation."""
+
+
+class Connected(NamedTuple):
+    """A client to read with."""
+
+    client: Any
+    owned: bool
+    """Whether it is ours to close."""
+    where: str
 
 
 class Lists(Source):
-    """Conversations in Redis, each a list with its newest message first."""
+    """Conversations in Redis, each a list."""
 
     def __init__(
-        self, client: Any, owned: bool, where: str, key_prefix: str, wanted: list[str] | None
+        self,
+        connected: Connected,
+        wanted: list[str] | None,
+        row_of: RowOf,
+        *,
+        name: str,
+        label: str,
+        match: bytes,
+        prefix: str = "",
+        newest_first: bool = False,
+        shared: bool = False,
+        **of_lists: Any,
     ) -> None:
-        self.label = key_prefix.rstrip(":") or "redis"
-        self.name = f"redis:{key_prefix}"
-        self._client = client
-        self._owned = owned
-        self._where = where
-        self._prefix = key_prefix.encode("utf-8", "surrogateescape")
+        """
+        match         which keys are conversations, as SCAN wants it said
+        prefix        what their keys begin with before the session id
+        newest_first  whether messages are put before those that are there
+        shared        whether there are lists of others' among them
+        of_lists      what ``Counted`` can be told besides
+        """
+        self.name = name
+        self.label = label
+        self._client, self._owned, self._where = connected
+        self._row_of = row_of
+        self._prefix = prefix.encode("utf-8", "surrogateescape")
+        self._newest_first = newest_first
+        self._shared = shared
+        self._of_lists = of_lists
         self._lock = threading.Lock()
         self._seen: set[bytes] = set()
         self._whole = False
-        pattern = re.sub(rb"([*?^\[\]\\-])", rb"\\\1", self._prefix) + b"*"
         self._wanted = None if wanted is None else iter(wanted)
         self._keys: Iterator[Any] = (
-            client.scan_iter(match=pattern, count=1_000, _type="list")
+            self._client.scan_iter(match=match, count=1_000, _type="list")
             if wanted is None
             else iter(())
         )
@@ -55,12 +87,6 @@ class Lists(Source):
             new = [key for key in dict.fromkeys(keys) if key not in self._seen]
         self._seen.update(new)  # SCAN may name a key more than once
         return [self._named(key) for key in new]
-
-    def oldest(self, key: bytes, start: int, end: int) -> list[bytes]:
-        """Messages of a list, counted from the oldest."""
-        with self._asking():
-            found = self._client.lrange(key, -end, -start - 1)
-        return [as_bytes(raw) for raw in reversed(found)]
 
     def close(self) -> None:
         """Close the client, if it is not the caller's."""
@@ -86,9 +112,21 @@ class Lists(Source):
 
     def _named(self, key: bytes) -> Conversation | Unread:
         try:
-            return _List(self, key, key[len(self._prefix) :].decode())
+            id_ = key[len(self._prefix) :].decode()
         except UnicodeDecodeError:
             return Unread(key.decode("utf-8", "backslashreplace"), None, "its id is not UTF-8.")
+        if self._shared:
+            first = [self._row_of("", raw).said for raw in self._oldest(key, 0, _LOOKED_AT)]
+            if first and all(isinstance(why, str) for why in first):
+                why = f"it is a list of something else, and was left alone: {first[0]}"
+                return Unread(printable(id_), None, why)
+        return Counted(id_, partial(self._oldest, key), self._row_of, **self._of_lists)
+
+    def _oldest(self, key: bytes, start: int, end: int) -> list[bytes]:
+        first, last = (-end, -start - 1) if self._newest_first else (start, end - 1)
+        with self._asking():
+            found = self._client.lrange(key, first, last)
+        return [as_bytes(raw) for raw in (reversed(found) if self._newest_first else found)]
 
     def _asked_for(self, id_: str) -> Conversation | Unread:
         key = self._prefix + id_.encode("utf-8", "surrogateescape")
@@ -123,50 +161,8 @@ class Lists(Source):
                 ) from fault
 
 
-class _List(Conversation):
-    """One conversation in Redis."""
-
-    def __init__(self, lists: Lists, key: bytes, id_: str) -> None:
-        self.id = id_
-        self._lists = lists
-        self._key = key
-
-    def after(self, mark: Mark, limit: int) -> Page:
-        """The next rows. Nothing names a row but its place, and a list may lose its beginning:
-        so the rows of the mark are looked for, and all that comes after them is new."""
-        last = mark.last[-mark.read :] if mark.read else ()
-        start, anew = mark.read, False
-        found = self._lists.oldest(self._key, start - len(last), start + limit + 1)
-        if tuple(map(digest, found[: len(last)])) == last:
-            found = found[len(last) :]
-        else:
-            again = self._found_again(mark)
-            start, anew = again or 0, again is None
-            found = self._lists.oldest(self._key, start, start + limit + 1)
-        # A list that began anew goes on counting: no number is used twice.
-        base = int(mark.row) - start if mark.row.isdecimal() else mark.base
-        numbers = range(base + start + 1, base + start + limit + 1)
-        rows = [Row(str(n), raw, said_in(raw)) for n, raw in zip(numbers, found, strict=False)]
-        return Page(rows, start + len(rows), len(found) > limit, anew, base)
-
-    def _found_again(self, mark: Mark) -> int | None:
-        """Where the rows of the mark end now, if any are left."""
-        digests: list[str] = []
-        while len(digests) < mark.read:
-            end = min(len(digests) + 1_000, mark.read)
-            some = self._lists.oldest(self._key, len(digests), end)
-            if not some:
-                break
-            digests += map(digest, some)
-        for end in range(len(digests), 0, -1):
-            size = min(len(mark.last), end)
-            if tuple(digests[end - size : end]) == mark.last[-size:]:
-                return end
-        return None
-
-
-def connected(source: Any) -> tuple[Any, bool, str]:
-    """A client, whether it is ours to close, and what it is called. Connects to nothing."""
+def connected(source: Any) -> Connected:
+    """A client for what somebody has. Connects to nothing."""
     try:
         import redis
         import redis.asyncio
@@ -176,7 +172,7 @@ def connected(source: Any) -> tuple[Any, bool, str]:
             'Reading Redis needs its driver: pip install "recollect[redis]"'
         ) from fault
     if isinstance(source, redis.Redis | RedisCluster):
-        return source, False, "the Redis of the client you passed"
+        return Connected(source, False, "the Redis of the client you passed")
     if not isinstance(source, str):
         what = "an asyncio client" if isinstance(source, redis.asyncio.Redis) else "this"
         raise Misconfigured(
@@ -193,4 +189,4 @@ def connected(source: Any) -> tuple[Any, bool, str]:
         ) from None
     place = client.get_connection_kwargs()
     shown = place.get("path") or f"{place.get('host')}:{place.get('port')}/{place.get('db', 0)}"
-    return client, True, f"Redis at {shown}"
+    return Connected(client, True, f"Redis at {shown}")

@@ -1,16 +1,16 @@
-"""Databases that an old history is read from: opened, and what went wrong with them in words."""
+"""Databases that are read from: opened, and what went wrong with them in words."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy
 from sqlalchemy import URL, Engine
 from sqlalchemy import exc as faults
 
-from recollect import Misconfigured, RecollectError, Unavailable
+from recollect.errors import Misconfigured, RecollectError, Unavailable
 
 WAIT: Final = 10
 """Seconds to wait for a server."""
@@ -29,10 +29,18 @@ _SYNC: Final[Mapping[str, str]] = {
 """Drivers that people have in their settings, and the sync one for the same database."""
 
 
-def opened(source: object) -> tuple[Engine, bool]:
-    """An engine, and whether it is ours to close. Connects to nothing."""
+class Opened(NamedTuple):
+    """An engine to read with."""
+
+    engine: Engine
+    owned: bool
+    """Whether it is ours to close."""
+
+
+def opened(source: object) -> Opened:
+    """An engine for what somebody has. Connects to nothing."""
     if isinstance(source, Engine):
-        return source, False
+        return Opened(source, False)
     if hasattr(source, "sync_engine"):
         raise Misconfigured(
             "An AsyncEngine belongs to one event loop, and an import reads in a thread. Pass its "
@@ -65,7 +73,7 @@ def opened(source: object) -> tuple[Engine, bool]:
     if url.get_backend_name() == "sqlite":
         _refuse_new_file(url.database or ":memory:")
     try:
-        return sqlalchemy.create_engine(url, **settings), True
+        return Opened(sqlalchemy.create_engine(url, **settings), True)
     except faults.NoSuchModuleError as fault:
         raise Misconfigured(f"SQLAlchemy knows no database {url.drivername!r}.") from fault
     except ImportError as fault:
@@ -88,28 +96,29 @@ def _refuse_new_file(file: str) -> None:
         )
 
 
-def opened_postgres(source: object) -> tuple[Engine, bool]:
+def opened_postgres(source: object, otherwise: str) -> Opened:
+    """Like ``opened``, for what only PostgreSQL holds; ``otherwise`` says what reads the rest."""
     if hasattr(source, "pgconn"):
         raise Misconfigured(
             "An import does not read through a connection of psycopg, for it would end a "
             "transaction that you have open on it. Pass the URL that you connected with."
         )
-    engine, owned = opened(source)
-    if engine.dialect.name != "postgresql":
+    found = opened(source)
+    if found.engine.dialect.name != "postgresql":
         raise Misconfigured(
-            f"import_postgres reads PostgreSQL, and {shown(engine.url)} is not. For "
-            f"SQLChatMessageHistory use import_sql."
+            f"import_postgres reads PostgreSQL, and {shown(found.engine.url)} is not. {otherwise}"
         )
-    return engine, owned
+    return found
 
 
 def shown(url: URL) -> str:
-    """Without the options: passwords may stand there, too."""
+    """What errors call a database. Without the options: passwords may stand there, too."""
     url = url.set(drivername=url.get_backend_name(), query={})
     return url.render_as_string(hide_password=True)
 
 
 def explained(fault: faults.SQLAlchemyError, where: str, table: str) -> RecollectError:
+    """What a driver raised, as one of our errors."""
     original = getattr(fault, "orig", None) or fault
     text = " ".join(str(original).split()).rstrip(". ")
     state = getattr(original, "sqlstate", None)

@@ -1,0 +1,73 @@
+"""What an import says of itself, while it runs and at its end."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec import Struct
+
+
+class Unread(NamedTuple):
+    """Something that could not be read, and why. A row of None stands for the whole session."""
+
+    session: str | None
+    row: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        row = "" if self.row is None else f"row {self.row} of "
+        whose = "no session" if self.session is None else f"session {self.session!r}"
+        return f"{row}{whose}: {self.reason}"
+
+
+class Brought(Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+    """What an import did."""
+
+    sessions: int
+    """How many conversations of the source were looked at."""
+    messages: int
+    """How many messages are new in the store."""
+    already_there: int
+    """How many messages of the source had been brought before."""
+    unread: tuple[Unread, ...]
+    """What could not be brought. All the rest was."""
+    behind: tuple[str, ...]
+    """Conversations in which somebody had spoken already, so that the new ones come after that."""
+    incomplete: tuple[Unread, ...] = ()
+    """Messages that their framework refuses to read. They were brought: what can be read of them
+    is there, and the rest is kept as it was, with words in its place."""
+
+
+class Progress(NamedTuple):
+    """Where an import stands, after a batch."""
+
+    session: str
+    sessions: int
+    messages: int
+
+
+class Tally:
+    """What was brought so far."""
+
+    def __init__(self) -> None:
+        self.sessions = self.messages = self.there = 0
+        self.unread: list[Unread] = []
+        self.behind: list[str] = []
+        self.incomplete: dict[Unread, None] = {}
+        """Each once: where a source is rewritten while it is read, rows are read again."""
+
+    def brought(self) -> Brought:
+        """The report."""
+        return Brought(
+            sessions=self.sessions,
+            messages=self.messages,
+            already_there=self.there,
+            unread=tuple(self.unread),
+            behind=tuple(self.behind),
+            incomplete=tuple(self.incomplete),
+        )
+
+
+def printable(text: str) -> str:
+    """Text that any terminal and log takes."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,290 @@
+"""Files of lines, written whole or not at all, and read line by line; compressed or not.
+
+Files are read and written in threads, and closed by whoever drives the flow: a lock keeps the
+two apart, so that what is cut off never closes a file under a thread that is using it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from os import PathLike
+from typing import Any, Final, Protocol, TypeAlias
+
+import zstandard
+
+from recollect.errors import Damaged, Misconfigured, Unavailable
+
+
+class Writes(Protocol):
+    """A file that is open for bytes to be written to it."""
+
+    def write(self, data: Any, /) -> Any: ...
+
+
+class Reads(Protocol):
+    """A file that is open for bytes to be read from it."""
+
+    def read(self, size: int, /) -> Any: ...
+
+
+Into: TypeAlias = str | PathLike[str] | Writes
+From: TypeAlias = str | PathLike[str] | Reads
+
+_BLOCK: Final = 2**20
+_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+_LEVEL: Final = 6
+
+
+class Target:
+    """A file to be written. A path holds all of it or what it held before, never a part."""
+
+    def __init__(self, given: Into) -> None:
+        self._path: str | None = None
+        self._file: Any = None
+        self._compressed = False
+        if isinstance(given, str | PathLike):
+            path = os.fspath(given)
+            self.name = repr(path)
+            self._compressed = path.endswith(".jsonl.zst")
+            if not self._compressed and not path.endswith(".jsonl"):
+                raise Misconfigured(
+                    f"{self.name} has to end in .jsonl, or in .jsonl.zst to be compressed."
+                )
+            self._path = os.path.realpath(path)
+        elif callable(getattr(given, "write", None)) and not isinstance(given, io.TextIOBase):
+            self._file = given
+            self.name = repr(getattr(given, "name", None) or type(given).__name__)
+        else:
+            raise Misconfigured(
+                f"A path is needed, or a file that is open for bytes (mode 'wb'), not "
+                f"{given!r:.100}."
+            )
+        self.bytes = 0
+        """How many were written, before they were compressed."""
+        self._lock = threading.Lock()
+        self._over = False
+        self._part: str | None = None
+        self._waiting = bytearray()
+        self._squeeze: Any = None
+
+    def open(self) -> None:
+        """Make the file, under another name beside the one it will have."""
+        with self._lock, _Explained(self.name, "written"):
+            if self._path is not None and not self._over:
+                folder = os.path.dirname(self._path)
+                part = os.path.join(folder, f".recollect-{secrets.token_hex(8)}.part")
+                self._file = open(part, "xb")  # noqa: SIM115 - closed by finish or discard
+                self._part = part
+            if self._compressed:
+                self._squeeze = zstandard.ZstdCompressor(
+                    level=_LEVEL, write_checksum=True, write_content_size=False
+                ).compressobj()
+
+    def write(self, data: bytes) -> None:
+        """Add to it."""
+        with self._lock, _Explained(self.name, "written"):
+            if self._over:
+                raise Unavailable(f"{self.name} is not written any more.")
+            self.bytes += len(data)
+            self._waiting += data
+            if len(self._waiting) >= _BLOCK:
+                # Blocks of one size, whoever writes how much at a time: what comes out of the
+                # compressor is the same for the same content then.
+                whole = len(self._waiting) - len(self._waiting) % _BLOCK
+                for start in range(0, whole, _BLOCK):
+                    self._put(bytes(self._waiting[start : start + _BLOCK]))
+                del self._waiting[:whole]
+
+    def finish(self) -> None:
+        """Give it its name, once all of it is on the disk."""
+        with self._lock, _Explained(self.name, "written"):
+            if self._over:
+                raise Unavailable(f"{self.name} is not written any more.")
+            self._put(bytes(self._waiting))
+            self._waiting.clear()
+            if self._squeeze is not None:
+                self._write(self._squeeze.flush())
+            if hasattr(self._file, "flush"):
+                self._file.flush()
+            if self._part is not None and self._path is not None:
+                os.fsync(self._file.fileno())
+                self._file.close()
+                os.replace(self._part, self._path)
+                self._part = None
+                _sync_folder(os.path.dirname(self._path))
+            self._over = True
+
+    def discard(self) -> None:
+        """Leave nothing behind, if it was not finished. A file that was lent stays open."""
+        with self._lock:
+            self._over = True
+            if self._part is not None:
+                with suppress(OSError):  # what it could not write, it may fail to close
+                    self._file.close()
+                with suppress(OSError):
+                    os.unlink(self._part)
+                self._part = None
+
+    def _put(self, data: bytes) -> None:
+        self._write(data if self._squeeze is None else self._squeeze.compress(data))
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:  # a file that is open without a buffer may take a part
+            taken = self._file.write(left)
+            left = left[len(left) if taken is None else taken :]
+
+
+class Source:
+    """A file to be read, from where it stands."""
+
+    def __init__(self, given: From, longest: int) -> None:
+        self._path: str | None = None
+        self._file: Any = None
+        if isinstance(given, str | PathLike):
+            self._path = os.fspath(given)
+            self.name = repr(self._path)
+        elif callable(getattr(given, "read", None)) and not isinstance(given, io.TextIOBase):
+            self._file = given
+            self.name = repr(getattr(given, "name", None) or type(given).__name__)
+        else:
+            raise Misconfigured(
+                f"A path is needed, or a file that is open for bytes (mode 'rb'), not "
+                f"{given!r:.100}."
+            )
+        self._longest = longest
+        self._lock = threading.Lock()
+        self._over = False
+        self._lines: Iterator[bytes] | None = None
+
+    def ends(self) -> tuple[bytes, bytes] | None:
+        """Its first line and its last one, from a first look at all of it; None where there would
+        be no way back to where it begins, as for a pipe."""
+        with self._lock, _Explained(self.name, "read"):
+            if self._path is not None:
+                if not os.path.isfile(self._path):
+                    return None
+                with open(self._path, "rb") as file:
+                    return self._ends(file)
+            if not (callable(can := getattr(self._file, "seekable", None)) and can()):
+                return None
+            start = self._file.tell()
+            ends = self._ends(self._file)
+            self._file.seek(start)
+            return ends
+
+    def _ends(self, file: Any) -> tuple[bytes, bytes]:
+        lines = self._split(_blocks(file))
+        first = last = next(lines, b"")
+        for line in lines:
+            if self._over:
+                break
+            last = line
+        return first, last
+
+    def line(self) -> bytes | None:
+        """The next line, without its end; None when there is none."""
+        with self._lock, _Explained(self.name, "read"):
+            if self._over:
+                raise Unavailable(f"{self.name} is not read any more.")
+            if self._lines is None:
+                if self._path is not None:
+                    self._file = open(self._path, "rb")  # noqa: SIM115 - closed by close
+                self._lines = self._split(_blocks(self._file))
+            return next(self._lines, None)
+
+    def close(self) -> None:
+        """Close what was opened here. A file that was lent stays open."""
+        self._over = True  # first: who is looking at all of it stops
+        with self._lock:
+            if self._path is not None and self._file is not None:
+                self._file.close()
+
+    def _split(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        begun: list[bytes] = []
+        length = 0
+        for block in blocks:
+            first, *more = block.split(b"\n")
+            begun.append(first)
+            length += len(first)
+            for following in more:
+                yield b"".join(begun)
+                begun, length = [following], len(following)
+            if length > self._longest:
+                raise Damaged(f"{self.name} has a line of more than {self._longest:,} bytes.")
+        if length:
+            yield b"".join(begun)
+
+
+class _Explained:
+    """What went wrong with a file, in our words."""
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name = name
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        match fault:
+            case FileNotFoundError() | PermissionError() | IsADirectoryError() | FileExistsError():
+                raise Misconfigured(
+                    f"{self._name} cannot be {self._what}: {fault.strerror}. Check its path, and "
+                    f"what this user may do there."
+                ) from fault
+            case zstandard.ZstdError():
+                raise Damaged(
+                    f"{self._name} is compressed and damaged: {fault}. Take another copy."
+                ) from fault
+            case OSError():
+                raise Unavailable(
+                    f"{self._name} could not be {self._what}: {fault.strerror or fault}. Check "
+                    f"the disk, and do it again."
+                ) from fault
+
+
+def _blocks(file: Any) -> Iterator[bytes]:
+    """What a file holds, decompressed where it has to be."""
+    head = b""
+    while len(head) < len(_MAGIC) and (more := file.read(len(_MAGIC) - len(head))):
+        head += more
+    if head != _MAGIC:
+        yield head
+        while block := file.read(_BLOCK):
+            yield block
+        return
+    source: Any = _After(head, file)
+    with zstandard.ZstdDecompressor().stream_reader(
+        source, read_across_frames=True, closefd=False
+    ) as reader:
+        while block := reader.read(_BLOCK):
+            yield block
+
+
+class _After:
+    """A file again, whose beginning was read already."""
+
+    def __init__(self, head: bytes, file: Any) -> None:
+        self._head = head
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        head, self._head = self._head, b""
+        found: bytes = head or self._file.read(size)
+        return found
+
+
+def _sync_folder(folder: str) -> None:
+    """So that the new name is on the disk as well."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,47 @@
+"""How room that is free inside the database is given back to the disk.
+
+Each statement here stands alone: none of them may run in a transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypeAlias
+
+from recollect.ledger.transaction import Transaction
+
+_BUSY: Final = (
+    "The write-ahead log could not be folded back into the file, because somebody is reading. "
+    "Do it again when it is quieter."
+)
+
+
+How: TypeAlias = Literal["free", "clean", "anew"]
+"""free: give back what is free. clean: leave no byte of what was removed in SQLite's file, which
+takes writing all of it. anew: write everything, also where nobody can use a table meanwhile."""
+
+
+def reclaim(txn: Transaction, how: How) -> str | None:
+    """Give room back to the disk; why that was not possible, if so."""
+    if txn.kind == "sqlite":
+        return _sqlite(txn.cursor, anew=how != "free")
+    return _postgres(txn, anew=how == "anew")
+
+
+def _sqlite(cursor: Any, anew: bool) -> str | None:
+    if not cursor.execute("PRAGMA database_list").fetchone()[2]:
+        return None  # in memory
+    if anew:
+        cursor.execute("VACUUM")
+    else:
+        cursor.executescript("PRAGMA incremental_vacuum")  # execute() would free one page
+    busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return _BUSY if busy else None
+
+
+def _postgres(txn: Transaction, anew: bool) -> str | None:
+    for table in ("tail", "segments", "sessions", "dictionaries"):
+        # FULL writes a table anew, and nobody else uses it meanwhile.
+        txn.run(f"VACUUM {'(FULL) ' if anew else ''}{{{table}}}")
+    # No REINDEX CONCURRENTLY: under anybody's long transaction it ends by a timeout and leaves an
+    # invalid index behind each time. Empty pages of an index are used again.
+    return None

@@ -1,0 +1,19 @@
+"""The steps from an empty database to the tables of today, one idea a file, in order.
+
+A step that was released is never changed; the next one is added below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from recollect.ledger.steps import checkpoints, segments, sessions
+from recollect.ledger.transaction import Transaction
+
+Step = Callable[[Transaction, str], None]
+STEPS: Final[tuple[tuple[str, Step], ...]] = (
+    ("0001 sessions and messages", sessions.create),
+    ("0002 segments", segments.create),
+    ("0003 checkpoints", checkpoints.create),
+)

@@ -1,0 +1,709 @@
+"""Erased is erased: from tables, segments, dictionaries, caches and the file, and for good (I7)."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any, Literal
+
+import psycopg
+import pytest
+import redis as redis_py
+
+from recollect import (
+    ANY,
+    Cleared,
+    Conflict,
+    Message,
+    Session,
+    Since,
+    Store,
+    Version,
+)
+from recollect.flow import Apart, Cold, Flow, Hot, Step
+from recollect.ledger import dictionaries, sessions
+from recollect.ledger.erasing import remove
+from recollect.testing import Log, check, load
+from tests.servers.redis import OwnRedis
+from tests.test_crash_points import Tripped, Tripwire
+from tests.test_segments import DICTIONARIES
+
+SEGMENT = 3
+TABLES = ("sessions", "tail", "segments", "dictionaries")
+WORDS = [f"word{n}" for n in range(120)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_segments() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recollect.ledger.sealing.SEGMENT", SEGMENT)
+        yield
+
+
+def talk(name: str, count: int) -> list[tuple[str, str]]:
+    """What somebody says, known by their name."""
+    random = Random(name)
+    return [("user", f"{name} {n}: {' '.join(random.choices(WORDS, k=12))}") for n in range(count)]
+
+
+def rows_in(store: Store) -> dict[str, int]:
+    """What the tables hold."""
+
+    def work(txn: Any) -> dict[str, int]:
+        return {
+            f"recollect_{table}": txn.first(f"SELECT count(*) FROM {{{table}}}", {})[0]
+            for table in TABLES
+        }
+
+    return store._ledger.read(work)
+
+
+def learn(store: Store, number: int, *sources: Session) -> None:
+    """A dictionary that was learned from some sessions, without what learning takes."""
+
+    def work(txn: Any) -> int | None:
+        found = [sessions.find(txn, session.name) for session in sources]
+        numbers = [session.number for session in found if session is not None]
+        return dictionaries.add(
+            txn, DICTIONARIES[number].content, sessions.born(txn, sorted(numbers))
+        )
+
+    assert store._ledger.write(work) is not None
+    store._ledger.read(lambda txn: txn.dictionaries.learn(txn))
+
+
+def is_silent(store: Store) -> None:
+    assert [str(problem) for problem in store.verify()] == []
+
+
+# -- scopes and receipts -------------------------------------------------------------------------
+
+
+def test_a_receipt_says_what_went_by_table(each_store: Callable[[], Store]) -> None:
+    store = each_store()
+    for tenant in ("", "acme"):
+        for user in ("ada", "bob"):
+            for key in ("one", "two"):
+                session = store.session(key, user=user, tenant=tenant)
+                session.append(talk(f"{tenant}/{user}/{key}", 8))
+                session.update(title="A title")
+    learn(store, 1, store.session("one", user="ada"))
+    learn(store, 2, store.session("one", user="bob"))
+    before = rows_in(store)
+    others = {
+        (tenant, user): store.session("two", user=user, tenant=tenant).messages()
+        for tenant, user in (("", "bob"), ("acme", "ada"), ("acme", "bob"))
+    }
+    receipt = store.erase(user="ada")
+    after = rows_in(store)
+    assert receipt.scope == "user='ada'"
+    assert receipt.removed == {table: before[table] - after[table] for table in sorted(before)}
+    assert receipt.removed["recollect_sessions"] == 2
+    assert receipt.removed["recollect_dictionaries"] == 1
+    assert receipt.left == 2  # of the same user, in another tenant
+    assert receipt.traces is None
+    assert store.sessions(user="ada") == []
+    for (tenant, user), messages in others.items():
+        assert store.session("two", user=user, tenant=tenant).messages() == messages
+    is_silent(store)
+
+    again = store.erase(user="ada")
+    assert (again.removed, again.left) == ({}, 2)
+
+    assert store.erase(tenant="acme", user=ANY).removed["recollect_sessions"] == 4
+    receipt = store.session("one", user="bob").erase()
+    assert receipt.removed["recollect_sessions"] == 1
+    assert receipt.removed["recollect_dictionaries"] == 1
+    assert store.session("one", user="bob").erase().removed == {}
+    assert rows_in(store)["recollect_sessions"] == 1
+    store.erase(user=ANY)
+    assert rows_in(store) == dict.fromkeys(before, 0)
+    is_silent(store)
+
+
+# -- who comes late ------------------------------------------------------------------------------
+
+
+def test_nothing_of_it_comes_back(each_store: Callable[[], Store]) -> None:
+    store, other = each_store(), each_store()
+    session, late = (s.session("chat", user="ada") for s in (store, other))
+    session.append(talk("ada", 8))
+    session.append(Message("user", "with an id", id="mine"))
+    session.update(title="A title", metadata={"a": 1})
+    session.archive([1, 2])
+    version, read = late.version(), late.messages()
+    assert late.tail(5) == read[-5:]  # its own process has it at hand now
+    store.erase(user="ada")
+
+    for handle in (session, late):
+        assert handle.messages() == handle.tail(5) == list(handle.window(turns=2)) == []
+        assert handle.messages(archived=True) == []
+        assert handle.info().title is None
+        assert handle.count() == handle.head() == 0
+        assert handle.version() == Version(version.epoch + 1, 0)
+    with pytest.raises(Cleared):
+        late.append(read)
+    with pytest.raises(Cleared):
+        late.append([*read[:-1], ("user", "and more")])
+    assert late.append(read[:-1], expected=version) == []
+    for expected in (version, Since(version)):
+        with pytest.raises(Cleared):
+            late.append([*read[:-1], ("user", "and more")], expected=expected)
+        with pytest.raises(Cleared):
+            late.append(("user", "late"), expected=expected)
+        with pytest.raises(Cleared):
+            late.append(read[-1], expected=expected)  # with its own id
+    with pytest.raises(Conflict):
+        late.append(("user", "late"), expected=version.head)
+    for change in (lambda: late.edit(8, ("user", "x")), lambda: late.delete(8),
+                   lambda: late.rewind(8)):  # fmt: skip
+        with pytest.raises(Conflict):
+            change()
+    assert late.archive([1, 2, 8]) == []
+    late.unarchive([1])
+    assert store.sessions(user="ada") == []
+    assert late.rewind(0) == Version(version.epoch + 1, 0)
+
+    # And under the same name somebody begins clean; what was handed out before stays gone.
+    (first,) = late.append(("user", "new"))
+    assert (first.seq, late.version()) == (1, Version(version.epoch + 1, 1))
+    assert first.id not in {message.id for message in read}
+    assert session.messages() == session.tail(5) == [first]
+    assert late.info().title is None
+    with pytest.raises(Cleared):
+        session.append(read[:1])
+    assert session.append(read[:2], expected=version) == []
+    late.append(talk("again", 8))
+    late.erase()
+    assert session.version() == Version(version.epoch + 2, 0)
+    assert late.tail(5) == []
+    is_silent(store)
+
+
+def test_many_who_write_while_it_is_erased(each_store: Callable[[], Store], tmp_path: Path) -> None:
+    """What was said before an erasure is never seen after it; nothing else is lost."""
+    writers, patience = 3, 60.0
+    key, rounds = "shared", 12
+
+    def write(name: str) -> None:
+        with Log(tmp_path / f"{name}.jsonl") as log:
+            session = each_store().session(key)
+            for number in range(rounds * 4):
+                texts = [f"{name}.{number}.{i}" for i in range(1 + number % 3)]
+                messages: list[Any] = [
+                    {"role": "user", "content": text, **({"id": text} if number % 2 else {})}
+                    for text in texts
+                ]
+                under_way = log.appending(texts)
+                stored = session.append(messages)
+                under_way.acknowledged([message.seq for message in stored])
+                began = time.monotonic_ns()
+                found = session.messages() if number % 3 else session.tail(4)
+                log.read(
+                    began,
+                    [(m.seq, m.text) for m in found],
+                    tail=None if number % 3 else 4,
+                )
+
+    def erase() -> None:
+        with Log(tmp_path / "eraser.jsonl") as log:
+            store = each_store()
+            for _ in range(rounds):
+                under_way = log.rewinding(0)
+                store.session(key).erase(thorough=False)
+                under_way.done()
+                store.compact(quiet_for=0)
+
+    threads = [threading.Thread(target=write, args=(f"w{n}",)) for n in range(writers)]
+    threads.append(threading.Thread(target=erase))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(patience)
+        assert not thread.is_alive()
+    assert [str(violation) for violation in check(load(tmp_path.glob("*.jsonl")))] == []
+    is_silent(each_store())
+
+
+# -- in pieces -----------------------------------------------------------------------------------
+
+
+def perform(store: Store, step: Step) -> Any:
+    match step:
+        case Hot(call):
+            return store._hot.exchange(call(store._hot))
+        case Cold(work, writes):
+            return store._ledger.write(work) if writes else store._ledger.read(work)
+        case Apart(work):
+            return store._ledger.apart(work)
+
+
+def drive(flow: Flow[Any], store: Store, count: int | None = None) -> int:
+    """Perform so many steps, then drop the flow as a kill would; how many there were."""
+    done = 0
+    try:
+        step = next(flow)
+        while count is None or done < count:
+            answer = perform(store, step)
+            done += 1
+            step = flow.send(answer)
+    except StopIteration:
+        pass
+    finally:
+        flow.close()
+    return done
+
+
+def furnished(store: Store, other: Store) -> tuple[Session, Session, list[Message]]:
+    """Ada's session, from which a dictionary was learned that bob's words need."""
+    ada = store.session("chat", user="ada")
+    ada.append(talk("ada", 8))
+    store.session("more", user="ada").append(talk("more", 2))
+    learn(store, 1, ada)
+    other._ledger.read(lambda txn: txn.dictionaries.learn(txn))
+    bob = store.session("chat", user="bob")
+    bob.append(talk("bob", 8))
+    store.compact(quiet_for=0)
+    other.session("chat", user="bob").append(talk("bob and more", 4))
+    store.session("last", user="bob").append(talk("last", 2))
+    assert needs_dictionary(store) >= {"tail", "segments"}
+    return ada, bob, bob.messages()
+
+
+def needs_dictionary(store: Store) -> set[str]:
+    """In which tables something is compressed with a dictionary."""
+
+    def work(txn: Any) -> set[str]:
+        found = set()
+        if txn.rows("SELECT 1 FROM {segments} WHERE dictionary IS NOT NULL LIMIT 1", {}):
+            found.add("segments")
+        frames = txn.rows("SELECT frame FROM {tail} WHERE frame IS NOT NULL", {})
+        if any(bytes(frame)[1] & 4 for (frame,) in frames):
+            found.add("tail")
+        return found
+
+    return store._ledger.read(work)
+
+
+ERASURES: dict[str, Callable[[Store], Flow[Any]]] = {
+    "a scope": lambda store: store._protocol.erase(_scope(store), True),
+    "a session": lambda store: store._protocol.erase_session(
+        store.session("chat", user="ada").name, True
+    ),
+}
+
+
+def _scope(store: Store) -> Any:
+    from recollect.scope import Scope
+
+    return Scope("", "ada", "")
+
+
+@pytest.mark.parametrize("what", ERASURES)
+def test_interrupted_between_any_two_steps(each_store: Callable[[], Store], what: str) -> None:
+    """Whoever does it again finishes it; nobody else ever sees a half of it."""
+    erasure = ERASURES[what]
+    store, other = each_store(), each_store()
+    furnished(store, other)
+    steps = drive(erasure(store), store)
+    assert steps >= 8
+    store.erase(user=ANY)
+    # The steps of a session are those of a scope: on PostgreSQL, where they take long, a few.
+    stride = 4 if what == "a session" and store._ledger.address.kind == "postgresql" else 1
+    for count in range(0, steps + 1, stride):
+        ada, bob, said = furnished(store, other)
+        before, version = ada.messages(), ada.version()
+        drive(erasure(store), store, count)
+        for handle in (ada, other.session("chat", user="ada")):
+            found = handle.messages()
+            assert found in ([], before)
+            assert handle.tail(50) == found
+            assert handle.version() in (version, Version(version.epoch + 1, 0))
+        assert bob.messages() == other.session("chat", user="bob").messages() == said
+        is_silent(other)
+        # Also after somebody wrote there again meanwhile, or maintenance came by.
+        if count % 3 == 1 and not ada.messages():
+            ada.append(("user", "in between"))
+        if count % 3 == 2:
+            other.compact(quiet_for=0)
+        drive(erasure(other), other)
+        assert ada.messages() == []
+        assert bob.messages() == other.session("chat", user="bob").messages() == said
+        assert rows_in(store)["recollect_dictionaries"] == 0
+        assert needs_dictionary(store) == set()
+        is_silent(store)
+        store.erase(user=ANY)
+        assert rows_in(store) == {f"recollect_{table}": 0 for table in TABLES}
+
+
+def test_a_removal_that_ends_after_any_of_its_statements(each_store: Callable[[], Store]) -> None:
+    store, other = each_store(), each_store()
+    session = store.session("chat", user="ada")
+    session.append(talk("ada", 8))
+    session.update(title="A title")
+    before = rows_in(store)
+    count = 0
+    while True:
+
+        def cut_off(txn: Any, left: int = count) -> Any:
+            return remove(Tripwire(txn, left), session.name)
+
+        try:
+            store._ledger.write(cut_off)
+        except Tripped:
+            assert rows_in(other) == before
+            assert other.session("chat", user="ada").info().title == "A title"
+            count += 1
+            continue
+        break
+    assert count >= 5
+    assert set(rows_in(other).values()) == {0}
+    assert session.version() == Version(1, 0)
+
+
+# -- what was learned from it --------------------------------------------------------------------
+
+
+def test_a_dictionary_learned_from_it_goes(each_store: Callable[[], Store]) -> None:
+    store, other = each_store(), each_store()
+    _, bob, said = furnished(store, other)
+    bobs = other.session("chat", user="bob")
+    assert bobs.messages() == said
+    receipt = store.erase(user="ada")
+    assert receipt.removed["recollect_dictionaries"] == 1
+    assert needs_dictionary(store) == set()
+    assert bob.messages() == bobs.messages() == each_store().session("chat", user="bob").messages()
+    # Another process still knows it; what that says now does not need it any more.
+    assert other._ledger._dictionaries.current is not None
+    new = bobs.append(talk("after", 5))
+    bobs.edit(1, ("user", " ".join(WORDS)))
+    other.compact(quiet_for=0)
+    assert needs_dictionary(store) == set()
+    assert [m.text for m in bob.messages()[-5:]] == [m.text for m in new]
+    assert bob.messages()[0].text == " ".join(WORDS)
+    assert each_store().session("chat", user="bob").messages() == bob.messages()
+    assert other._ledger._dictionaries.current is None
+    # The next one has a number of its own.
+    learn(store, 2, bob)
+    bobs.append(talk("by the next one", 3))
+    bob.append(talk("and here", 2))
+    fresh = each_store().session("chat", user="bob")
+    assert fresh.messages() == bob.messages() == bobs.messages()
+    is_silent(store)
+
+
+def test_a_number_is_never_given_twice(each_store: Callable[[], Store]) -> None:
+    """Somebody knows 1 as it was; the next dictionary is not called 1."""
+    store, other = each_store(), each_store()
+    furnished(store, other)
+    store.erase(user="ada")
+    eve = store.session("chat", user="eve")
+    eve.append(talk("eve", 4))
+    learn(store, 2, eve)
+    late = other.session("late", user="bob")
+    late.append([("user", f"{' '.join(WORDS[:30])} {n}") for n in range(8)])
+    said = late.messages()
+    fresh = each_store()
+    assert fresh.session("late", user="bob").messages() == said
+    is_silent(fresh)
+
+
+def test_other_dictionaries_stay(each_store: Callable[[], Store]) -> None:
+    store, other = each_store(), each_store()
+    _, bob, said = furnished(store, other)
+    learn(store, 2, bob)
+    store.session("third", user="bob").append(talk("third", 9))
+    third = store.session("third", user="bob").messages()
+    assert store.erase(user="ada").removed["recollect_dictionaries"] == 1
+    assert store.stats().dictionaries == 1
+    for one in (store, other, each_store()):
+        assert one.session("chat", user="bob").messages() == said
+        assert one.session("third", user="bob").messages() == third
+    is_silent(store)
+
+
+def test_training_does_not_keep_what_is_erased_meanwhile(
+    each_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whatever step of a training the erasure comes."""
+    monkeypatch.setattr("recollect.ledger.learning._FEWEST", 10)
+    store, other = each_store(), each_store()
+    trained = 0
+    for count in range(12):
+        for n in range(24):
+            store.session(f"s{n}", user="ada" if n % 2 else "bob").append(talk(f"{n}", 5))
+        flow = store._protocol.train(None)
+        done = 0
+        try:
+            step = next(flow)
+            while True:
+                if done == count:
+                    other.erase(user="ada", thorough=False)
+                answer = perform(store, step)
+                done += 1
+                step = flow.send(answer)
+        except StopIteration as end:
+            trained += end.value.dictionary is not None
+        if done <= count:
+            break
+        bobs = {info.key for info in store.sessions(user="bob", limit=100)}
+        assert len(bobs) == 12
+
+        def sources(txn: Any) -> list[set[int]]:
+            return [
+                set(dictionaries._sources(packed) or ())
+                for (packed,) in txn.rows("SELECT sources FROM {dictionaries}", {})
+            ]
+
+        alive = {
+            number for (number,) in store._ledger.read(
+                lambda txn: txn.rows("SELECT id FROM {sessions}", {})
+            )
+        }  # fmt: skip
+        assert all(found <= alive for found in store._ledger.read(sources))
+        is_silent(store)
+        store.erase(user=ANY, thorough=False)
+        assert store.stats().dictionaries == 0
+    assert trained >= 2
+
+
+# -- caches --------------------------------------------------------------------------------------
+
+
+def in_redis(url: str) -> bytes:
+    """Everything there is in a Redis."""
+    client: Any
+    found: list[Any] = []
+    with closing(redis_py.Redis.from_url(url)) as client:
+        for key in client.scan_iter("*"):
+            kind = client.type(key)
+            if kind == b"hash":
+                found += [part for pair in client.hgetall(key).items() for part in pair]
+            elif kind == b"string":
+                found.append(client.get(key))
+            elif kind == b"list":
+                found += client.lrange(key, 0, -1)
+            else:
+                found.append(client.dump(key))
+            found.append(key)
+        return b"\n".join(map(bytes, found))
+
+
+@pytest.fixture
+def redis_url(own_redis: OwnRedis) -> str:
+    return own_redis.url
+
+
+def test_nothing_of_it_is_left_in_redis(
+    own_redis: OwnRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
+    url = f"sqlite:///{tmp_path}/x.db"
+    with Store(url, cache=own_redis.url) as store, Store(url, cache=own_redis.url) as other:
+        session = store.session("chat", user="ada")
+        needle = secrets.token_hex(20)
+        session.append([("user", f"{needle} {n}") for n in range(4)])
+        for _ in range(200):
+            session.tail(3)
+            other.session("chat", user="ada").tail(3)
+            if needle.encode() in in_redis(own_redis.url):
+                break
+        assert needle.encode() in in_redis(own_redis.url)
+        store.erase(user="ada")
+        assert needle.encode() not in in_redis(own_redis.url)
+        for one in (store, other):
+            assert one.session("chat", user="ada").tail(3) == []
+        assert needle.encode() not in in_redis(own_redis.url)
+
+
+@pytest.mark.parametrize("consistency", ["cached", "strict"])
+def test_a_redis_that_was_down_when_it_was_erased(
+    own_redis: OwnRedis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    consistency: Literal["cached", "strict"],
+) -> None:
+    """It comes back with what it had: nobody is shown it after ``revalidate`` at the latest."""
+    monkeypatch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
+    revalidate = 0.05
+    url = f"sqlite:///{tmp_path}/x.db"
+
+    def open_store() -> Store:
+        return Store(
+            url, cache=own_redis.url, consistency=consistency, revalidate=revalidate,
+            durability="normal",
+        )  # fmt: skip
+
+    with open_store() as store, open_store() as other:
+        session, late = (s.session("chat", user="ada") for s in (store, other))
+        needle = secrets.token_hex(20)
+        read = session.append([("user", f"{needle} {n}") for n in range(4)])
+        for _ in range(500):
+            late.tail(3)
+            if needle.encode() in in_redis(own_redis.url):
+                break
+        held = in_redis(own_redis.url)
+        assert needle.encode() in held
+        own_redis.pause()
+        try:
+            erased = time.monotonic()
+            store.erase(user="ada")
+            assert session.tail(3) == []
+        finally:
+            own_redis.resume()
+        if consistency == "strict":
+            assert late.tail(3) == []
+        while late.tail(3):
+            assert time.monotonic() - erased < 30
+        assert late.messages() == []
+        assert session.tail(3) == []
+        (new,) = session.append(("user", "new"))
+        while late.tail(3) != [new]:
+            assert time.monotonic() - erased < 30
+        with pytest.raises(Cleared):
+            late.append(read)
+        while needle.encode() in in_redis(own_redis.url):
+            session.tail(3)
+            late.tail(3)
+            assert time.monotonic() - erased < 30
+
+
+# -- bytes in the file ---------------------------------------------------------------------------
+
+SIZES = (30, 300, 1_000, 1_100, 3_000, 20_000, 300_000)
+
+
+def files_of(path: Path) -> bytes:
+    """The database file, its WAL, its shared memory and its journal."""
+    return b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
+
+
+def slices(body: bytes, most: int = 60) -> list[bytes]:
+    """Pieces that would be found if any page of it were left."""
+    step = max(len(body) // most, 24)
+    return [body[n : n + 24] for n in range(8, len(body) - 24, step)] or [body[-20:]]
+
+
+def stored_pieces(path: Path) -> list[bytes]:
+    """Pieces of every dictionary, and of every frame and segment of ada's, as they are now."""
+    hers = "place >> 32 IN (SELECT id FROM recollect_sessions WHERE \"user\" = 'ada')"
+    chosen = (
+        f"SELECT frame FROM recollect_tail WHERE frame IS NOT NULL AND {hers}",
+        f"SELECT body FROM recollect_segments WHERE {hers}",
+        "SELECT body FROM recollect_dictionaries",
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        bodies = [bytes(body) for statement in chosen for (body,) in connection.execute(statement)]
+    return [piece for body in bodies if len(body) > 28 for piece in slices(body)]
+
+
+def incompressible(random: Random, size: int) -> str:
+    return "".join(random.choices("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789",
+                                  k=size))  # fmt: skip
+
+
+def left_of(path: Path, pieces: Sequence[bytes]) -> list[bytes]:
+    content = files_of(path)
+    return [piece for piece in pieces if piece in content]
+
+
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+@pytest.mark.parametrize("thorough", [True, False])
+def test_the_bytes_are_gone_from_the_file(
+    tmp_path: Path, compression: Literal["zstd", "none"], thorough: bool
+) -> None:
+    """Of everything that was ever said there: also what was edited, deleted, sealed, cleared."""
+    path = tmp_path / "x.db"
+    random = Random(5)
+    texts: list[str] = []
+
+    def say(session: Session, size: int) -> None:
+        texts.append(incompressible(random, size))
+        session.append(("user", texts[-1]))
+
+    with Store(f"sqlite:///{path}", compression=compression, durability="normal") as store:
+        ada, more = (store.session(key, user="ada") for key in ("chat", "more"))
+        bob = store.session("chat", user="bob")
+        bob.append(talk("bob", 4))
+        for size in SIZES:
+            say(ada, size)
+        ada.update(title=f"title {incompressible(random, 40)}")
+        title = ada.info().title or ""
+        if compression == "zstd":
+            learn(store, 1, ada)
+        pieces = stored_pieces(path)
+        for size in (50, 2_000, 50, 5_000):
+            say(more, size)
+        bob.append(talk("bob again", 5))
+        pieces += stored_pieces(path)
+        for seq in (1, 4, 7):
+            texts.append(incompressible(random, SIZES[seq - 1]))
+            ada.edit(seq, ("user", texts[-1]))
+            pieces += stored_pieces(path)
+        ada.delete(2)
+        more.rewind(2)
+        store.compact(quiet_for=0)
+        pieces += stored_pieces(path)
+        say(more, 700)
+        more.clear()
+        say(more, 800)
+        store.compact(quiet_for=0, again=True)
+        pieces += stored_pieces(path)
+        said = bob.messages()
+        assert left_of(path, pieces), "otherwise nothing is shown here"
+        receipt = store.erase(user="ada", thorough=thorough)
+        assert (receipt.traces is None) == thorough
+        if not thorough:
+            store.erase(user="ada", thorough=True)
+        needles = [piece for text in texts for piece in slices(text.encode())]
+        needles += [*pieces, title.encode(), b"ada"]
+        assert left_of(path, needles) == []
+        assert bob.messages() == said
+        is_silent(store)
+        # And it was no accident of an open file: closing writes nothing of it either.
+    assert left_of(path, needles) == []
+
+
+def test_a_reader_that_holds_the_old_file_is_named(tmp_path: Path) -> None:
+    """The write-ahead log cannot go while somebody reads: the receipt says so, and what to do."""
+    path = tmp_path / "x.db"
+    with Store(f"sqlite:///{path}", durability="normal", timeout=0.2) as store:
+        store.session("chat", user="ada").append(talk("ada", 8))
+        pieces = stored_pieces(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM recollect_tail").fetchone()
+            receipt = store.erase(user="ada")
+            assert receipt.removed["recollect_sessions"] == 1
+            assert receipt.traces is not None
+            assert "again" in receipt.traces
+            reader.execute("ROLLBACK")
+        assert store.erase(user="ada").traces is None
+        assert left_of(path, pieces) == []
+
+
+def test_nothing_is_left_in_the_tables_of_postgres(postgres_url: str) -> None:
+    name = "ada, countess of Lovelace"
+    with Store(postgres_url) as store:
+        furnished(store, store)
+        session = store.session(f"a chat of {name}", user=name, tenant=f"of {name}")
+        session.append([("user", f"{name} {n}") for n in range(8)])
+        session.update(title=name)
+        store.erase(user=ANY, tenant=f"of {name}")
+    with psycopg.connect(postgres_url) as connection:
+        tables = [
+            name
+            for (name,) in connection.execute(
+                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'recollect_%'"
+            )
+        ]
+        assert len(tables) >= 6
+        for table in tables:
+            found = connection.execute(f"SELECT t::text FROM {table} t").fetchall()
+            assert not [row for (row,) in found if name in row or name.encode().hex() in row]

@@ -1,0 +1,1065 @@
+"""Sessions leave a store as a file, and come into another one the same, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import itertools
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import textwrap
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import psycopg
+import pytest
+import zstandard
+
+from recollect import (
+    ANY,
+    Conflict,
+    Damaged,
+    Export,
+    Import,
+    InvalidMessage,
+    InvalidName,
+    Message,
+    Misconfigured,
+    Progress,
+    Session,
+    Store,
+    Text,
+    ToolCall,
+    ToolResult,
+    Unavailable,
+)
+from recollect.codec import lines
+from recollect.codec.lines import End, Place
+from recollect.flow import Cold, Flow, Step, run
+from recollect.ledger.transaction import Transaction
+from recollect.message import Image
+from recollect.protocol import reader
+from recollect.scope import SessionName
+from tests.test_codec import exactly
+from tests.test_crash_points import Tripped, Tripwire
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+
+
+class Pair(NamedTuple):
+    """Two stores on databases of their own."""
+
+    here: Store
+    there: Store
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that 30 messages are a long session, which is brought in several pieces."""
+    monkeypatch.setattr("recollect.ledger.sealing.SEGMENT", 4)
+    monkeypatch.setattr(reader, "_MOST", 10)
+
+
+@pytest.fixture
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Store]]:
+    with ExitStack() as stores:
+
+        def open_store(kind: str, name: str = "store", **settings: Any) -> Store:
+            if kind == "sqlite":
+                store = Store(f"sqlite:///{tmp_path / name}.db", durability="normal", **settings)
+            else:
+                cache = request.getfixturevalue("redis_server").url
+                store = Store(request.getfixturevalue("postgres_url"), cache=cache, **settings)
+            return stores.enter_context(store)
+
+        yield open_store
+
+
+@pytest.fixture
+def store(open_store: Callable[..., Store]) -> Store:
+    return open_store("sqlite", "here")
+
+
+@pytest.fixture
+def other(open_store: Callable[..., Store]) -> Store:
+    return open_store("sqlite", "there")
+
+
+@pytest.fixture(params=["sqlite to sqlite", "sqlite to postgresql", "postgresql to sqlite"])
+def pair(request: pytest.FixtureRequest, open_store: Callable[..., Store]) -> Pair:
+    here, there = request.param.split(" to ")
+    return Pair(open_store(here, "here"), open_store(there, "there"))
+
+
+RICH: list[Any] = [
+    ("system", "Be kind.\n\x00\u2028 Ünïcödé 👩‍👩‍👧 \ud83d"),
+    {"role": "user", "content": "one", "id": "first", "created_at": AT},
+    Message(
+        "assistant",
+        (
+            Text("Look:", {"cache": {"ttl": 5}}),
+            Image(data=b"\x89PNG\xff", media_type="image/png"),
+            ToolCall("add", {"a": 1, "b": [2**70, 0.1, -0.0]}, "call-1"),
+            ToolResult("call-1", "3", extra={"$set": 1}),
+        ),
+        name="Ada",
+        usage={"input": 3, "cost": Decimal("0.10")},
+        metadata={"when": AT, "pair": (1, {"b", "a"})},
+        native={"langchain": {"nested": {1: "one", (2, 3): b"two"}}},
+    ),
+    Message("tool", "3", tool_call_id="call-1", metadata={"nan": float("nan"), "u": UUID(int=5)}),
+]
+ODD = [
+    "a:b",
+    "'; DROP TABLE recollect_tail; --",
+    "%",
+    "_",
+    '"',
+    "\\",
+    "\n",
+    "\u202eevil",
+    "👩‍👩‍👧",
+    " ",
+]
+
+
+def long(session: Session, count: int = 30) -> Session:
+    """A session with something of everything, most of it sealed."""
+    session.append(RICH)
+    for n in range(5, count + 1, 2):
+        session.append([("user", f"{n} Guten Tag"), ("assistant", f"{n} zu dienen")])
+    session.edit(6, ("assistant", "edited"))
+    for gone in (2, 9, count - 1):
+        session.delete(gone)
+    session.archive([1, 2, 3, 11, count])
+    session.update(title="Ein Gespräch", metadata={"tags": {"x", "y"}, "since": AT.date()})
+    return session
+
+
+def fill(store: Store) -> None:
+    """Sessions of several scopes, long and short, none of them made in the order of its name."""
+    long(store.session("long", user="ada"))
+    for n, name in enumerate(ODD):
+        scope = {"tenant": name, "user": ODD[n - 1], "agent": name}
+        store.session(name, **scope).append(("user", name))
+    store.session("titled", tenant="acme").update(
+        title="nothing said", expires_in=timedelta(days=3)
+    )
+    cleared = store.session("cleared", user="ada")
+    cleared.append(("user", "x"))
+    cleared.clear()
+    cleared.append([("user", "y"), ("assistant", "z")])
+
+
+def exported(store: Store | Session) -> bytes:
+    file = io.BytesIO()
+    store.export(file)
+    return file.getvalue()
+
+
+def brought(store: Store, content: bytes) -> Import:
+    return store.import_(io.BytesIO(content))
+
+
+def objects(content: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def said(session: Session) -> list[tuple[int | None, datetime | None, str]]:
+    """All that is the same in every store: not the ids that a store made up, nor its counter's."""
+    return [
+        (m.seq, m.created_at, exactly(Message(m.role, m.content, m.name, m.tool_call_id, m.usage)))
+        for m in session.messages()
+    ]
+
+
+# -- there and back ------------------------------------------------------------------------------
+
+
+def test_export_import_export_is_the_same_bytes(pair: Pair, tmp_path: Path) -> None:
+    fill(pair.here)
+    file, again = tmp_path / "all.jsonl.zst", tmp_path / "again.jsonl.zst"
+    told: list[Progress] = []
+    done = pair.here.export(file, progress=told.append)
+    sessions = 3 + len(ODD)
+    assert done == Export(sessions=sessions, messages=39, deleted=3, damaged=0, bytes=done.bytes)
+    assert told == [Progress(n, sessions) for n in range(sessions + 1)]
+    told.clear()
+    assert pair.there.import_(file, progress=told.append) == Import(
+        sessions=sessions, written=sessions, messages=39
+    )
+    assert told == [Progress(n, sessions) for n in range(sessions + 1)]
+    pair.there.export(again)
+    assert file.read_bytes() == again.read_bytes()
+    assert zstandard.ZstdDecompressor().decompressobj().decompress(file.read_bytes()) == exported(
+        pair.there
+    )
+    assert pair.there.verify() == []
+    for info in pair.here.sessions(tenant=ANY, user=ANY, agent=ANY, limit=100):
+        scope = {"tenant": info.tenant, "user": info.user, "agent": info.agent}
+        one, copy = (store.session(info.key, **scope) for store in pair)
+        assert said(copy) == said(one)
+        assert exactly(copy.info().metadata) == exactly(info.metadata) or info.key == "long"
+        for field in ("messages", "turns", "tokens", "title", "last_active", "expires_in"):
+            assert getattr(copy.info(), field) == getattr(info, field)
+        assert copy.info().created_at == info.created_at
+        seqs = [m.seq for m in one.messages(archived=True)]
+        assert [m.seq for m in copy.messages(archived=True)] == seqs
+
+
+def test_importing_twice_changes_nothing(pair: Pair) -> None:
+    fill(pair.here)
+    content = exported(pair.here)
+    brought(pair.there, content)
+    session = pair.there.session("long", user="ada")
+    before = session.version(), exported(pair.there), repr(session.tail(5))
+    count = 3 + len(ODD)
+    for store in (pair.there, pair.here):  # also where it came from
+        assert brought(store, content) == Import(sessions=count, written=0, messages=0)
+    assert (session.version(), exported(pair.there), repr(session.tail(5))) == before
+    assert exported(pair.here) == content
+    assert session.version().epoch == 0
+
+
+def test_the_sessions_stand_in_the_order_of_their_names(pair: Pair) -> None:
+    names = ["é", "z", "Z", "a", "ab", "a b", "🙂", "\uffff", "Ä", "_", "-"]
+    for name in random.Random(5).sample(names, len(names)):
+        pair.here.session(name).append(("user", "x"))
+        pair.here.session("k", tenant=name).append(("user", "x"))
+    found = [
+        (line["tenant"], line["key"])
+        for line in objects(exported(pair.here))
+        if line["type"] == "session"
+    ]
+    assert found == sorted(found)
+    assert len(found) == 2 * len(names)
+
+
+def test_a_scope_or_a_session_alone(store: Store, other: Store, tmp_path: Path) -> None:
+    fill(store)
+    store.export(tmp_path / "ada.jsonl", tenant="", user="ada", agent="")
+    found = objects((tmp_path / "ada.jsonl").read_bytes())
+    assert [line["key"] for line in found if line["type"] == "session"] == ["cleared", "long"]
+    session = store.session("long", user="ada")
+    assert session.export(tmp_path / "long.jsonl").messages == 27
+    assert other.import_(tmp_path / "long.jsonl").sessions == 1
+    assert exported(other) == (tmp_path / "long.jsonl").read_bytes() == exported(session)
+    assert store.session("nobody").export(tmp_path / "none.jsonl").sessions == 0
+    assert other.import_(tmp_path / "none.jsonl").sessions == 0
+
+
+def test_only_what_was_given_an_id_has_one(store: Store) -> None:
+    session = store.session("s")
+    session.append([("user", "a"), {"role": "user", "content": "b", "id": "mine"}])
+    session.append(("user", "c"))
+    session.delete(3)
+    lines_ = objects(exported(store))
+    assert [line.get("id") for line in lines_ if "seq" in line] == [None, "mine", None]
+    text = exported(store).decode()
+    for message in session.messages():
+        assert message.id is not None
+        assert (message.id in text) == (message.id == "mine")
+
+
+def test_ids_that_stand_twice(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they are far apart, an id may be given again (I5): a file has both."""
+    monkeypatch.setattr("recollect.ledger.sealing.SEGMENT", 128)
+    monkeypatch.setattr(reader, "_MOST", 1_000)  # so that the end of it becomes rows
+    session = pair.here.session("s")
+    named: list[Any] = [{"role": "user", "content": f"{n}", "id": f"id {n}"} for n in range(9)]
+    session.append(named)
+    brought(pair.there, exported(pair.here))
+    session.append([("user", "and on")] * 190)
+    pair.here.compact(quiet_for=0)
+    for again in named:
+        session.append({**again, "content": "other"})
+    for _ in range(2):
+        content = exported(pair.here)
+        brought(pair.there, content)
+        assert exported(pair.there) == content
+        assert pair.there.verify() == []
+        pair.there.session("s").erase()
+
+
+def test_ids_that_stand_twice_side_by_side(store: Store) -> None:
+    """No store writes that; a file that somebody made is brought as it is all the same."""
+    ids = ["a", "b", "a", "a", "c", "b", None, "c", "d", "d"]
+    places = [Place(n, Message("tool", str(n)), name, 0) for n, name in enumerate(ids, 1)]
+    content = b"".join(
+        (
+            lines.header(),
+            lines.line_of(lines.Session(SessionName(key="k"), len(ids), 0, 0)),
+            *map(lines.line_of, places),
+            lines.line_of(End(1, len(ids), 0)),
+        )
+    )
+    brought(store, content)
+    assert exported(store) == content
+    assert store.verify() == []
+
+
+def test_what_counted_the_tokens_is_kept(open_store: Callable[..., Store]) -> None:
+    here = open_store("sqlite", "here", token_counter=("letters", lambda m: len(m.text)))
+    there = open_store("sqlite", "there")
+    here.session("s").append([("user", "four"), ("assistant", "seven..")])
+    there.session("t").append(("user", "x"))
+    brought(there, exported(here))
+    assert exported(there.session("s")) == exported(here)
+    assert b'"tokens":7,"counter":"letters"' in exported(there)
+    assert there.session("s").info().tokens == 11
+    assert [m.tokens for m in there.session("s").messages()] == [None, None]
+    same = open_store("sqlite", "there", token_counter=("letters", lambda m: len(m.text)))
+    assert [m.tokens for m in same.session("s").messages()] == [4, 7]
+
+
+def test_what_is_compressed_in_other_ways_is_the_same_file(
+    open_store: Callable[..., Store],
+) -> None:
+    here, plain_ = open_store("sqlite", "here"), open_store("sqlite", "plain", compression="none")
+    for n in range(60):
+        here.session(f"{n}").append([("user", f"What is the weather like in {n}?" * 9)] * 3)
+    content = exported(here)
+    assert here.train().dictionary
+    here.compact(quiet_for=0, again=True)
+    assert exported(here) == content
+    brought(plain_, content)
+    assert exported(plain_) == content
+
+
+# -- messages that can no longer be read ---------------------------------------------------------
+
+
+def test_damaged_messages_travel_with_their_bytes(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    long(store.session("s"))
+    with sqlite3.connect(tmp_path / "here.db") as db:
+        (segment, body) = db.execute(
+            "SELECT place, body FROM recollect_segments ORDER BY place LIMIT 1 OFFSET 1"
+        ).fetchone()
+        broken = body[:-3] + bytes(3)
+        db.execute("UPDATE recollect_segments SET body = ? WHERE place = ?", (broken, segment))
+        (row,) = db.execute("SELECT max(place) FROM recollect_tail").fetchone()
+        db.execute("UPDATE recollect_tail SET frame = x'010509' WHERE place = ?", (row,))
+        db.execute("DELETE FROM recollect_tail WHERE place = ?", (row - 2,))
+    db.close()
+    done = store.session("s").export(tmp_path / "s.jsonl")
+    assert done.damaged == 4 + 1 + 1  # a segment, a row, and a gap
+    found = {line.get("seq"): line for line in objects((tmp_path / "s.jsonl").read_bytes())}
+    (raw,) = [b for b in found[30]["content"] if b["type"] == "opaque"]
+    assert raw["data"]["frame"] == {"$bytes": "AQUJ"}
+    assert "nothing is in its place" in found[28]["content"][0]["text"]
+    assert other.import_(tmp_path / "s.jsonl").messages == done.messages
+    assert exported(other) == (tmp_path / "s.jsonl").read_bytes()
+    assert other.verify() == []  # it is what was written there
+    here = {m.seq: m for m in store.session("s").messages()}
+    there = {m.seq: m for m in other.session("s").messages()}
+    assert there.keys() - here.keys() == {28}
+    for seq in (5, 6, 7, 8, 30):
+        assert there[seq].role == "damaged"
+        assert there[seq].content == here[seq].content
+    # And where it came from, it is still what is there.
+    assert store.import_(tmp_path / "s.jsonl").written == 0
+
+
+def test_a_damaged_title_does_not_hide_the_session(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    store.session("s").append(("user", "x"))
+    with sqlite3.connect(tmp_path / "here.db") as db:
+        db.execute("UPDATE recollect_sessions SET about = x'00c1', archived = x'00c1'")
+    db.close()
+    content = exported(store)
+    brought(other, content)
+    assert exported(other) == content
+    assert "can no longer be read" in (other.session("s").info().title or "")
+
+
+# -- interrupted, and again ----------------------------------------------------------------------
+
+
+def steps_of(flow: Flow[Any], store: Store, count: int | None = None) -> list[Step]:
+    """Perform so many steps, or all, then drop the flow."""
+    steps: list[Step] = []
+    try:
+        step = next(flow)
+        while count is None or len(steps) < count:
+            steps.append(step)
+            step = flow.send(store._perform(step))
+    except StopIteration:
+        pass
+    finally:
+        flow.close()
+    return steps
+
+
+def importing(store: Store, content: bytes) -> Flow[Import]:
+    return store._protocol.import_(io.BytesIO(content), None)
+
+
+def agrees_with_itself(store: Store, content: bytes) -> None:
+    """What is there is a beginning of what comes, for those who read it meanwhile as well."""
+    assert store.verify() == []
+    whole = objects(content)
+    for line in objects(exported(store)):
+        if line["type"] in ("message", "deleted"):
+            assert line in whole
+
+
+def test_an_import_that_ends_between_two_steps(pair: Pair) -> None:
+    long(pair.here.session("long"), 40)
+    pair.here.session("short", user="ada").append(("user", "x"))
+    content = exported(pair.here)
+    steps = steps_of(importing(pair.there, content), pair.there)
+    for count in range(len(steps) + 1):
+        pair.there.erase(tenant=ANY, user=ANY, agent=ANY, thorough=False)
+        session = pair.there.session("long")
+        session.tail(3)  # a cache has it
+        steps_of(importing(pair.there, content), pair.there, count)
+        agrees_with_itself(pair.there, content)
+        assert [m.seq for m in session.tail(50)] == [m.seq for m in session.messages()]
+        brought(pair.there, content)
+        assert exported(pair.there) == content
+        assert [m.seq for m in session.tail(50)] == [m.seq for m in session.messages()]
+
+
+def test_an_import_that_ends_after_any_of_its_statements(pair: Pair) -> None:
+    long(pair.here.session("long"), 26)
+    content = exported(pair.here)
+    for left in itertools.count():
+        wire: list[int] = [left]
+
+        def cut_off(step: Step, wire: list[int] = wire) -> Any:
+            if not (isinstance(step, Cold) and step.writes):
+                return pair.there._perform(step)
+            work = step.work
+
+            def until_then(txn: Transaction) -> Any:
+                tripped = Tripwire(txn, wire[0])
+                try:
+                    return work(tripped)
+                finally:
+                    wire[0] = tripped.left
+
+            return pair.there._ledger.write(until_then)
+
+        try:
+            run(importing(pair.there, content), cut_off)
+        except Tripped:
+            agrees_with_itself(pair.there, content)
+        else:
+            break
+        if left % 5 == 4:
+            pair.there.erase(tenant=ANY, user=ANY, agent=ANY, thorough=False)
+    assert left > 10
+    brought(pair.there, content)
+    assert exported(pair.there) == content
+
+
+def test_an_import_that_is_killed(store: Store, other: Store, tmp_path: Path) -> None:
+    long(store.session("long"), 60)
+    store.export(tmp_path / "all.jsonl.zst")
+    content = exported(store)
+    program = textwrap.dedent(
+        """
+        import os, signal, sys
+        from recollect import Store
+        from recollect.ledger import sealing
+        from recollect.protocol import reader
+
+        sealing.SEGMENT, reader._MOST = 4, 10
+        pieces, given = int(sys.argv[3]), reader.Reader.next
+
+        def next_or_never(self):
+            global pieces
+            pieces -= 1
+            if pieces == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return given(self)
+
+        reader.Reader.next = next_or_never
+        Store(sys.argv[1]).import_(sys.argv[2])
+        """
+    )
+    for pieces in (3, 5):
+        done = subprocess.run(
+            [sys.executable, "-c", program, f"sqlite:///{tmp_path / 'there.db'}",
+             str(tmp_path / "all.jsonl.zst"), str(pieces)],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == -9, done.stderr
+        assert other.session("long").head() == 10 * (pieces - 1)
+        agrees_with_itself(other, content)
+    assert other.import_(tmp_path / "all.jsonl.zst").messages == 19  # one is deleted
+    assert exported(other) == content
+
+
+def test_an_import_whose_answer_is_lost(pair: Pair) -> None:
+    long(pair.here.session("long"), 26)
+    content = exported(pair.here)
+    for performed in (True, False):
+
+        def lost(step: Step, performed: bool = performed) -> Any:
+            if isinstance(step, Cold) and step.writes:
+                if performed:
+                    pair.there._perform(step)
+                raise Unavailable("lost", outcome_unknown=True)
+            return pair.there._perform(step)
+
+        with pytest.raises(Unavailable, match="lost"):
+            run(importing(pair.there, content), lost)
+        agrees_with_itself(pair.there, content)
+        brought(pair.there, content)
+        assert exported(pair.there) == content
+        pair.there.erase(tenant=ANY, user=ANY, agent=ANY, thorough=False)
+
+
+def test_two_imports_at_once(pair: Pair) -> None:
+    fill(pair.here)
+    content = exported(pair.here)
+    for seed in range(4):
+        dice = random.Random(seed)
+        flows = [importing(pair.there, content) for _ in range(2)]
+        waiting: list[tuple[Flow[Import], Any]] = [(flow, None) for flow in flows]
+        while waiting:
+            flow, answer = waiting.pop(dice.randrange(len(waiting)))
+            try:
+                step = flow.send(answer)
+            except StopIteration:
+                continue
+            waiting.append((flow, pair.there._perform(step)))
+        assert exported(pair.there) == content
+        assert pair.there.verify() == []
+        pair.there.erase(tenant=ANY, user=ANY, agent=ANY, thorough=False)
+
+
+@pytest.mark.parametrize("how", ["erase", "clear", "rewind"])
+def test_a_session_that_is_taken_away_while_it_is_imported_stays_so(pair: Pair, how: str) -> None:
+    long(pair.here.session("long"), 40)
+    content = exported(pair.here)
+    session = pair.there.session("long")
+
+    def meddled(step: Step) -> Any:
+        answer = pair.there._perform(step)
+        if session.head() == 20:
+            session.rewind(5) if how == "rewind" else getattr(session, how)()
+        return answer
+
+    with pytest.raises(Conflict, match="'long' was rewritten here while it was imported"):
+        run(importing(pair.there, content), meddled)
+    assert session.head() == (5 if how == "rewind" else 0)  # nothing was brought back (I7)
+    assert brought(pair.there, content).written == 1
+    assert said(session) == said(pair.here.session("long"))
+
+
+def warm(session: Session) -> None:
+    """Have its tail in the cache: an entry that is new would wait for what its marks stand for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.0)
+        for _ in range(3):
+            session.tail(5)
+
+
+def test_a_cache_is_told(pair: Pair) -> None:
+    session = long(pair.here.session("long"), 40)
+    copy = pair.there.session("long")
+    for seq in (12, 40):
+        copy.update(title="It is there")
+        warm(copy)
+        cut = session.fork(f"fork {seq}", seq)
+        content = exported(cut).replace(f'"key":"fork {seq}"'.encode(), b'"key":"long"')
+        brought(pair.there, content)
+        assert copy.tail(1)[0].seq == seq
+
+
+def test_who_reads_meanwhile_never_sees_less(pair: Pair) -> None:
+    """Through the caches of both stores, after each step (I3)."""
+    long(pair.here.session("long"), 40)
+    content = exported(pair.here)
+    session = pair.there.session("long")
+    acknowledged = 0
+
+    def watched(step: Step) -> Any:
+        nonlocal acknowledged
+        answer = pair.there._perform(step)
+        if isinstance(step, Cold) and step.writes:
+            acknowledged = session.head()
+        assert (session.tail(1) or [Message("none", seq=0)])[-1].seq == acknowledged
+        return answer
+
+    run(importing(pair.there, content), watched)
+    assert acknowledged == 40
+
+
+# -- what is there already -----------------------------------------------------------------------
+
+
+def test_a_session_that_has_grown_goes_on(pair: Pair) -> None:
+    session = pair.here.session("s")
+    copy = pair.there.session("s")
+    for n in (3, 1, 0, 20, 2, 45):
+        session.append([("user", f"{n}")] * n if n else ("user", "zero"))
+        session.archive([session.head()])
+        brought(pair.there, exported(pair.here))
+        assert exported(pair.there) == exported(pair.here)
+        assert copy.tail(3) == copy.messages()[-3:]
+    assert pair.there.verify() == []
+    assert copy.version().epoch == 0
+
+
+def test_a_session_that_is_further_is_left_alone(store: Store, other: Store) -> None:
+    long(store.session("s"))
+    content = exported(store)
+    brought(other, content)
+    other.session("s").append(("user", "and on"))
+    other.session("s").update(title="Renamed")
+    before = exported(other)
+    assert brought(other, content).written == 0
+    assert exported(other) == before
+
+
+CHANGES: dict[str, tuple[int, str, Callable[[Session], object]]] = {
+    "edited": (5, "says something else", lambda s: s.edit(5, ("user", "changed"))),
+    "edited early": (1, "says something else", lambda s: s.edit(1, ("system", "changed"))),
+    "deleted": (12, "it was deleted here", lambda s: s.delete(12)),
+    "another end": (
+        29,
+        "it is a deleted one in the file",
+        lambda s: (s.rewind(28), s.append([("user", "other"), ("user", "others")])),
+    ),
+    "another id": (
+        30,
+        "its id is 'new' here, and None in the file",
+        lambda s: (
+            s.rewind(28),
+            s.append(
+                [("user", "x"), {"role": "assistant", "content": "29 zu dienen", "id": "new"}]
+            ),
+            s.delete(29),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_session_that_differs_is_refused(pair: Pair, what: str) -> None:
+    seq, why, change = CHANGES[what]
+    pair.here.session("a first one").append(("user", "x"))
+    long(pair.here.session("s", user="ada"))
+    pair.here.session("z last", user="zoe").append(("user", "x"))
+    content = exported(pair.here)
+    session = pair.there.session("s", user="ada")
+    brought(pair.there, exported(pair.here.session("s", user="ada")))
+    change(session)
+    if what == "another id":
+        seq, why = 29, "another time"
+    before = exported(session), session.version(), repr(session.tail(50))
+    with pytest.raises(Conflict) as caught:
+        brought(pair.there, content)
+    assert f"'s', user='ada' differs from 'BytesIO' at message {seq}: " in str(caught.value)
+    assert why in str(caught.value)
+    assert caught.value.version == session.version()
+    assert (exported(session), session.version(), repr(session.tail(50))) == before
+    assert pair.there.session("a first one").count() == 1  # it came before, and stays
+    assert pair.there.session("z last", user="zoe").count() == 0
+
+
+def test_another_id_or_time_is_a_difference(store: Store) -> None:
+    store.session("s").append([{"role": "user", "content": "x", "id": "a", "created_at": AT}])
+    content = exported(store)
+    for old, new, why in (
+        (b'"id":"a",', b"", "its id is 'a' here, and None in the file"),
+        (b"05.678901Z", b"05.678902Z", "it is of another time"),
+        (b'"x"', b'"y"', "it says something else"),
+    ):
+        with pytest.raises(Conflict, match=why):
+            brought(store, content.replace(old, new))
+    # Written in another way, it says the same.
+    spaced = b"".join(json.dumps(line).encode() + b"\n" for line in objects(content))
+    assert spaced != content
+    assert brought(store, spaced).written == 0
+
+
+def test_a_session_with_a_title_and_no_messages_is_filled(store: Store, other: Store) -> None:
+    long(store.session("s"))
+    other.session("s").update(title="Mine")
+    brought(other, exported(store))
+    assert other.session("s").info().title == "Mine"
+    assert said(other.session("s")) == said(store.session("s"))
+
+
+def test_what_was_erased_can_be_brought_back_on_purpose(pair: Pair) -> None:
+    session = pair.here.session("s")
+    session.append([("user", "x"), ("assistant", "y")])
+    given = {m.id for m in session.messages()}
+    content = exported(pair.here)
+    session.erase()
+    assert brought(pair.here, content).messages == 2
+    assert exported(pair.here) == content
+    # They are new messages: no id that was handed out stands for one of them.
+    assert given.isdisjoint({m.id for m in session.messages()})
+
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+def test_every_cut_is_noticed_and_changes_nothing(store: Store, other: Store) -> None:
+    store.session("a").append([("user", "x"), ("assistant", "y")])
+    store.session("b").append(("user", "x"))
+    content = exported(store)
+    for end in range(len(content) - 1):
+        with pytest.raises((Damaged, Misconfigured), match="'BytesIO'"):
+            brought(other, content[:end])
+    squeezed = zstandard.ZstdCompressor(write_checksum=True).compress(content)
+    for end in range(len(squeezed) - 4):  # without its last four, the checksum, all is there
+        with pytest.raises((Damaged, Misconfigured), match="'BytesIO'"):
+            brought(other, squeezed[:end])
+    assert other.sessions() == []
+    assert brought(other, content[:-1]).sessions == 2  # an editor took the last newline
+    assert exported(other) == content
+
+
+class Pipe(io.RawIOBase):
+    """A file without a way back, that gives and takes little at a time."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.content = content
+        self.threads: set[int] = set()
+
+    def read(self, size: int = -1) -> bytes:
+        self.threads.add(threading.get_ident())
+        found, self.content = self.content[: min(size, 7)], self.content[min(size, 7) :]
+        return found
+
+    def write(self, data: Any) -> int:
+        self.threads.add(threading.get_ident())
+        self.content += bytes(data[:1000])
+        return len(data[:1000])
+
+
+def test_a_pipe_that_is_cut_off_is_noticed_at_its_end(store: Store, other: Store) -> None:
+    store.session("a").append([("user", "x"), ("assistant", "y")])
+    long(store.session("b"))
+    content = exported(store)
+    cuts = 0
+    for end in range(len(lines.header()), len(content) - 1, 211):
+        with pytest.raises((Damaged, Misconfigured), match="'Pipe'"):
+            other.import_(Pipe(content[:end]))
+        cuts += 1
+        agrees_with_itself(other, content)
+    assert cuts > 10
+    assert other.session("b").head() > 0  # what came whole is there
+    assert other.import_(Pipe(content)).messages > 0  # and it goes on from there
+    assert exported(other) == content
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_files_that_are_open(store: Store, other: Store, tmp_path: Path, compressed: bool) -> None:
+    fill(store)
+    content = exported(store)
+    if compressed:
+        content = zstandard.ZstdCompressor().compress(content)
+    file = io.BytesIO(b"before" + content)
+    file.seek(6)
+    assert other.import_(file).sessions == 3 + len(ODD)
+    assert not file.closed
+    assert other.import_(Pipe(content)).written == 0
+    (tmp_path / "named anything").write_bytes(content)
+    with open(tmp_path / "named anything", "rb", buffering=0) as raw:
+        assert other.import_(raw).written == 0
+        assert not raw.closed
+    assert other.import_(str(tmp_path / "named anything")).written == 0
+    pipe = Pipe()
+    store.export(pipe)
+    assert pipe.content == exported(store)
+    assert not pipe.closed
+
+
+NOT_EXPORTS: dict[str, bytes] = {
+    "empty": b"",
+    "text": b"Dear diary,\n",
+    "json": b'{"messages": []}\n',
+    "json lines": b'{"role": "user"}\n{"role": "assistant"}\n',
+    "a list": b"[]\n",
+    "binary": bytes(range(256)) * 50,
+    "brackets": b"[" * 100_000,
+    "a database": b"SQLite format 3\x00" + bytes(4000),
+    "compressed text": zstandard.ZstdCompressor().compress(b"Dear diary,\n"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_EXPORTS)
+def test_what_is_no_export_is_refused_by_name(store: Store, tmp_path: Path, what: str) -> None:
+    (tmp_path / "notes.txt").write_bytes(NOT_EXPORTS[what])
+    with pytest.raises(Misconfigured, match=r"notes\.txt' is no file of export\(\)"):
+        store.import_(tmp_path / "notes.txt")
+    with pytest.raises(Misconfigured, match="is no file of export"):
+        store.import_(Pipe(NOT_EXPORTS[what]))
+
+
+def test_a_compressed_file_that_is_damaged(store: Store, tmp_path: Path) -> None:
+    long(store.session("s"))
+    path = tmp_path / "s.jsonl.zst"
+    store.export(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    store.session("s").erase(thorough=False)
+    with pytest.raises(Damaged, match=r"s\.jsonl\.zst'"):
+        store.import_(path)
+    assert store.sessions() == []
+
+
+def refused(store: Store, content: bytes, kind: type[Exception], match: str) -> None:
+    with pytest.raises(kind, match=match):
+        brought(store, content)
+
+
+def test_a_file_that_does_not_add_up_is_refused_where(store: Store, other: Store) -> None:
+    store.session("s").append([("user", "x"), ("assistant", "y"), ("user", "z")])
+    head, session, one, two, three, end = exported(store).splitlines(keepends=True)
+    newer = head.replace(b'"version":1', b'"version":2')
+    refused(other, newer + end, Misconfigured, "of version 2, .* Upgrade recollect")
+    for parts, match in (
+        ((head, session, one, three, two, end), "line 4: message 2 of 's' should stand here"),
+        ((head, session, one, two, end), "line 5: message 3 of 's' should stand here"),
+        ((head, session, one, two, three, three, end), "line 6: it is message 3, and a session"),
+        ((head, one, end), "line 2: it is message 1, and a session was to begin"),
+        ((head, end), r"line 2: it counts \(1, 3, 0\), and there were \(0, 0, 0\)"),
+        ((head, session, one, two, three, end, end), "line 6: something comes after it"),
+        ((head, session, b"{}\n", end), "line 3: it has no 'type'"),
+        ((head, session, b"\n", end), "line 3: it cannot be read"),
+        ((head, head, end), "line 2: it cannot be read: 'header' is no type of line"),
+        ((head, session.replace(b'"head":3', b'"head":3,"archived":[[2,9]]'), end), "archived"),
+        ((head, session.replace(b'"head":3,', b""), end), "line 2: it has no 'head'"),
+    ):
+        refused(other, b"".join(parts), Damaged, match)
+    bad = session.replace(b'"key":"s"', b'"key":""')
+    refused(other, head + bad + end, InvalidName, "line 2: key is empty")
+    bad = one.replace(b'"role":"user"', b'"role":5')
+    refused(other, head + session + bad + end, InvalidMessage, "line 3: role")
+    bad = one.replace(b'"seq":1', b'"seq":1,"id":"\\u0000"')
+    refused(other, head + session + bad + end, InvalidName, "line 3: id")
+
+
+@pytest.mark.parametrize("given", [None, 5, b"bytes.jsonl", io.StringIO(), ["a.jsonl"]])
+def test_what_is_no_file_is_refused(store: Store, given: Any) -> None:
+    with pytest.raises(Misconfigured, match="open for bytes"):
+        store.export(given)
+    with pytest.raises(Misconfigured, match="open for bytes"):
+        store.import_(given)
+    assert store._ledger.facts is None  # before anything was opened
+
+
+def test_paths_that_cannot_be(store: Store, tmp_path: Path) -> None:
+    for name in ("a.json", "a.zst", "a.jsonl.gz", "a"):
+        with pytest.raises(Misconfigured, match=r"has to end in \.jsonl"):
+            store.export(tmp_path / name)
+    with pytest.raises(Misconfigured, match="No such file"):
+        store.export(tmp_path / "nowhere" / "a.jsonl")
+    with pytest.raises(Misconfigured, match=r"absent\.jsonl' cannot be read: No such file"):
+        store.import_(tmp_path / "absent.jsonl")
+    with pytest.raises(Misconfigured, match="Is a directory"):
+        store.import_(tmp_path)
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(Misconfigured, match="cannot be written"):
+        store.export(tmp_path / "folder.jsonl")
+    assert {p.name for p in tmp_path.iterdir() if "db" not in p.name} == {"folder.jsonl"}
+
+
+class Full(io.RawIOBase):
+    def write(self, data: Any) -> int:
+        raise OSError(28, os.strerror(28))
+
+
+def test_a_disk_that_is_full(store: Store) -> None:
+    with pytest.raises(Unavailable, match="'Full' could not be written: No space left"):
+        store.export(Full())
+
+
+def test_a_path_never_holds_half_an_export(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    target = tmp_path / "all.jsonl"
+    target.write_text("what was there")
+    sizes: list[int] = []
+
+    def interrupted(told: Progress) -> None:
+        parts = list(tmp_path.glob(".recollect-*.part"))
+        sizes.append(len(parts))
+        if told.done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.export(target, progress=interrupted)
+    assert 1 in sizes
+    assert target.read_text() == "what was there"
+    assert list(tmp_path.glob(".recollect-*")) == []
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(target)
+    store.export(link)
+    assert link.is_symlink()
+    assert target.read_bytes() == exported(store)
+    assert list(tmp_path.glob(".recollect-*")) == []
+
+
+def test_who_writes_meanwhile_is_in_it_or_is_not(pair: Pair) -> None:
+    """Each session is as it was at one moment, though it is read piece by piece."""
+    session = long(pair.here.session("s"), 40)
+    found = exported(session)
+
+    class Meddling(io.BytesIO):
+        meddled = False
+
+        def write(self, data: Any) -> int:
+            if not self.meddled:
+                self.meddled = True
+                session.append(("user", "late"))
+                session.rewind(4)
+                session.append([("user", "other")] * 9)
+            return super().write(data)
+
+    file = Meddling()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recollect.files._BLOCK", 64)
+        session.export(file)
+    assert file.meddled
+    assert file.getvalue() == found
+
+
+def test_a_connection_that_is_lost_in_the_middle(postgres_url: str) -> None:
+    """What was written of the session cannot be taken back out of a stream."""
+
+    class Cutting(io.BytesIO):
+        def write(self, data: Any) -> int:
+            with psycopg.connect(postgres_url) as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                )
+            return super().write(data)
+
+    with Store(postgres_url) as store:
+        long(store.session("s"), 60)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("recollect.files._BLOCK", 512)
+            with pytest.raises(Unavailable, match="export again"):
+                store.export(Cutting())
+        assert store.export(io.BytesIO()).sessions == 1
+
+
+# -- async ---------------------------------------------------------------------------------------
+
+
+def test_the_async_twins_leave_the_loop_alone(pair: Pair, tmp_path: Path) -> None:
+    fill(pair.here)
+
+    async def main() -> None:
+        target = Pipe()
+        done = await pair.here.aexport(target)
+        source = Pipe(target.content)
+        assert (await pair.there.aimport_(source)).messages == done.messages
+        assert threading.get_ident() not in target.threads | source.threads
+        assert target.threads
+        assert source.threads
+        session = pair.here.session("long", user="ada")
+        await session.aexport(tmp_path / "long.jsonl")
+        assert (tmp_path / "long.jsonl").read_bytes() == exported(session)
+
+    asyncio.run(main())
+    assert exported(pair.there) == exported(pair.here)
+
+
+def test_an_async_export_that_is_cancelled_leaves_nothing(store: Store, tmp_path: Path) -> None:
+    fill(store)
+
+    async def main() -> None:
+        began = asyncio.Event()
+        task = asyncio.create_task(
+            store.aexport(tmp_path / "all.jsonl", progress=lambda told: began.set())
+        )
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert list(tmp_path.glob("*.jsonl")) == []
+    assert list(tmp_path.glob(".recollect-*")) == []
+
+
+def test_an_async_import_that_is_cancelled_can_be_done_again(store: Store, other: Store) -> None:
+    fill(store)
+    content = exported(store)
+
+    async def main() -> None:
+        for sessions in (0, 1, 4):
+            tasks: list[asyncio.Task[Import]] = []
+
+            def stop(told: Progress, sessions: int = sessions, tasks: list[Any] = tasks) -> None:
+                if told.done == sessions:
+                    tasks[0].cancel()
+
+            tasks.append(asyncio.create_task(other.aimport_(io.BytesIO(content), progress=stop)))
+            with pytest.raises(asyncio.CancelledError):
+                await tasks[0]
+        await other.aimport_(io.BytesIO(content))
+
+    asyncio.run(main())
+    assert exported(other) == content
+
+
+# -- memory --------------------------------------------------------------------------------------
+
+
+def conversation(count: int) -> Iterator[bytes]:
+    yield lines.header()
+    yield lines.line_of(lines.Session(SessionName(key="k"), count, 0, 0))
+    for n in range(1, count + 1):
+        message = Message("user", f"{n} " + "what was said " * 20)
+        yield lines.line_of(Place(n, message, None, n, 70, "letters", True))
+    yield lines.line_of(End(1, count, 0))
+
+
+def peak(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_a_session(
+    open_store: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recollect.files._BLOCK", 2**14)
+    peaks: list[dict[str, int]] = []
+    for count in (300, 300, 3_000):  # the first one also loads what is loaded once
+        store = open_store("sqlite", f"memory {len(peaks)}")
+        path = tmp_path / f"{count}.jsonl"
+        with open(path, "wb") as file:
+            file.writelines(conversation(count))
+        peaks.append(
+            {
+                "import": peak(partial(store.import_, path)),
+                "again": peak(partial(store.import_, path)),
+                "export": peak(partial(store.export, tmp_path / "again.jsonl")),
+                "fork": peak(partial(store.session("k").fork, "fork")),
+            }
+        )
+        assert (tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
+    for what, small_one in peaks[1].items():
+        # How much garbage there is when it is looked at differs by that much.
+        assert peaks[2][what] < small_one + 300_000 < path.stat().st_size / 2, (what, peaks)

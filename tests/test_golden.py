@@ -1,0 +1,59 @@
+"""Databases that earlier versions wrote are read as they were, and gone on with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from recollect import Store
+from tests.golden.make import told
+
+GOLDEN = Path(__file__).parent / "golden"
+SQLITE = sorted(GOLDEN.glob("*.sqlite"))
+POSTGRES = sorted(GOLDEN.glob("*.postgresql.sql"))
+
+
+def as_json(found: object) -> Any:
+    return json.loads(json.dumps(found))
+
+
+def go_on_with(url: str, kept: Path) -> None:
+    expected = json.loads(kept.read_text())
+    with Store(url) as store:
+        assert as_json(told(store)) == expected
+        session = store.session("edited", user="ana")
+        head = session.head()
+        session.append(("user", "and on"))
+        session.edit(2, ("user", "edited today"))
+        session.delete(4)
+        session.unarchive([1])
+        assert session.head() == head + 1
+        assert session.messages(limit=2)[1].text == "edited today"
+        again = session.messages(after=head - 1, limit=1)[0]
+        assert session.append(again) == [again]
+    with Store(url) as store:
+        rest = [found for found in as_json(told(store)) if found["name"][3] != "edited"]
+        assert rest == [found for found in expected if found["name"][3] != "edited"]
+
+
+def test_there_is_one_of_each() -> None:
+    assert SQLITE
+    assert len(SQLITE) == len(POSTGRES)
+
+
+@pytest.mark.parametrize("file", SQLITE, ids=lambda file: file.stem)
+def test_an_earlier_sqlite_file(file: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(file, tmp_path / "golden.sqlite")
+    go_on_with(f"sqlite:///{copy}", file.with_suffix(".sqlite.json"))
+
+
+@pytest.mark.parametrize("file", POSTGRES, ids=lambda file: file.stem)
+def test_an_earlier_postgresql_database(file: Path, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(file.read_text().encode())
+    go_on_with(postgres_url, file.with_suffix(".json"))
