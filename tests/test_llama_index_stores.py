@@ -56,6 +56,7 @@ from recollect import (
     StoreClosed,
 )
 from recollect.store import _stores
+from tests.children import together
 
 # LlamaIndex's workflows look at all that an agent has, also at what pydantic wants to be rid of.
 pytestmark = pytest.mark.filterwarnings(
@@ -81,6 +82,8 @@ HOSTILE = [
     "k" * 512,
 ]
 PATIENCE = 60.0
+TRIES = int(10 * float(os.environ.get("RECOLLECT_SEEDS", "1")))
+"""How often two processes are let loose on a session."""
 
 
 def user(text: str) -> ChatMessage:
@@ -986,6 +989,110 @@ def test_what_was_never_read_is_not_archived(each_store: OpenStore) -> None:
     run(told())
 
 
+def test_what_is_archived_while_a_queue_is_set_stays(each_store: OpenStore) -> None:
+    """Another worker archives in that very moment: each message is in one place or replaced."""
+    mine, other = (RecollectMemoryStore(store=each_store()) for _ in range(2))
+    archived: list[str | None] = []
+
+    async def archive() -> None:
+        while "last" not in archived:
+            archived.extend(texts(await other.archive_oldest_messages("ada", 2)))
+
+    run(mine.add_message("ada", user("first")))
+    thread = threading.Thread(target=lambda: run(archive()))
+    thread.start()
+    sets = [[f"{n}.{m}" for m in range(3)] for n in range(30)]
+    try:
+        for said in sets:
+            run(mine.set_messages("ada", list(map(user, said))))
+    finally:
+        run(mine.add_message("ada", user("last")))
+        thread.join(PATIENCE)
+    assert texts(run(mine.get_messages("ada", ARCHIVED))) == archived
+    assert len(set(archived)) == len(archived)
+    assert run(mine.get_messages("ada")) == []
+    assert set(sets[-1]) <= set(archived), "what nobody replaced is archived"
+
+
+def test_setting_one_status_leaves_the_other_where_it_is(memories: RecollectMemoryStore) -> None:
+    async def told() -> None:
+        session = memories.session("ada")
+        await memories.add_messages("ada", list(map(user, "abcd")))
+        await memories.archive_oldest_messages("ada", 2)
+        await memories.add_message("ada", user("e"), ARCHIVED)
+        kept = session.messages(archived=True)
+        await memories.set_messages("ada", list(map(user, "xy")))
+        assert session.messages(archived=True) == kept, "ids, times and places"
+        assert texts(await memories.get_messages("ada", None)) == list("abexy")
+        kept = session.messages(archived=False)
+        await memories.set_messages("ada", list(map(user, "pq")), ARCHIVED)
+        assert session.messages(archived=False) == kept
+        assert texts(await memories.get_messages("ada", ARCHIVED)) == list("pq")
+
+    run(told())
+
+
+class Disturbed(Base):  # type: ignore[misc]
+    """Somebody else does something just before this writes."""
+
+    _meanwhile: list[Callable[[], object]] = PrivateAttr(default_factory=list)
+
+    def session(self, key: str) -> Any:
+        found, meanwhile = super().session(key), self._meanwhile
+
+        class Watched:
+            def __getattr__(self, name: str) -> Any:
+                if name in ("aarchive", "adelete") and meanwhile:
+                    meanwhile.pop()()
+                return getattr(found, name)
+
+        return Watched()
+
+
+@pytest.mark.parametrize("what", ["archive", "delete", "delete one"])
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_queue_that_is_set_before_the_last_step(
+    each_store: OpenStore, what: str, looks: bool
+) -> None:
+    """Others stand in the places that were read: they were not meant, or are the oldest now."""
+    mine, other = Disturbed(store=each_store()), RecollectMemoryStore(store=each_store())
+
+    def set_them() -> None:
+        thread = threading.Thread(
+            target=waited(other.set_messages), args=("ada", list(map(user, "xyz")))
+        )
+        thread.start()
+        thread.join(PATIENCE)
+
+    async def told() -> None:
+        await other.add_messages("ada", list(map(user, "abcdef")))
+        await other.archive_oldest_messages("ada", 1)
+        await other.add_message("ada", user("g"), ARCHIVED)
+        if looks:
+            assert texts(await mine.get_messages("ada")) == list("bcdef")
+        mine._meanwhile.append(set_them)
+        match what:
+            case "archive":
+                done = await mine.archive_oldest_messages("ada", 2)
+                assert texts(done) == ([] if looks else ["x", "y"])
+                left = ["x", "y", "z"] if looks else ["z"]
+            case "delete":
+                assert texts(await mine.delete_oldest_messages("ada", 2)) == ["x", "y"]
+                left = ["z"]
+            case _:
+                assert await mine.delete_message("ada", 1) == user("y")
+                left = ["x", "z"]
+        assert mine._meanwhile == []
+        assert texts(await mine.get_messages("ada")) == left
+        assert texts(await mine.get_messages("ada", ARCHIVED)) == [
+            "a",
+            "g",
+            *(["x", "y"] if what == "archive" and not looks else []),
+        ]
+
+    run(told())
+
+
 # -- Memory's own flow ---------------------------------------------------------------------------
 
 
@@ -1058,9 +1165,11 @@ class Keeps(BaseMemoryBlock[str]):
         self.kept += [str(message.content) for message in messages]
 
 
-def queue(chat_store: AsyncDBChatStore, limit: int = 20, flush: int = 4, **more: Any) -> Memory:
+def queue(
+    chat_store: AsyncDBChatStore, limit: int = 20, flush: int = 4, session: str = "ada", **more: Any
+) -> Memory:
     return Memory.from_defaults(
-        session_id="ada",
+        session_id=session,
         chat_store=chat_store,
         token_limit=limit,
         token_flush_size=flush,
@@ -1148,30 +1257,62 @@ def test_what_memory_changes_does_not_reach_the_store(memories: RecollectMemoryS
 
 
 class Told(Base):  # type: ignore[misc]
-    """Notes what was archived by whom."""
+    """Notes what its worker has archived, which has to be of what it read before."""
 
+    _read: list[str | None] = PrivateAttr(default_factory=list)
     _archived: list[str | None] = PrivateAttr(default_factory=list)
+
+    async def get_messages(self, *given: Any, **named: Any) -> list[ChatMessage]:
+        found: list[ChatMessage] = await super().get_messages(*given, **named)
+        self._read = texts(found)
+        return found
 
     async def archive_oldest_messages(self, key: str, n: int) -> list[ChatMessage]:
         await asyncio.sleep(random.random() / 100)
         found: list[ChatMessage] = await super().archive_oldest_messages(key, n)
+        assert set(texts(found)) <= set(self._read), "archived though nobody has seen it"
         self._archived += texts(found)
         return found
 
 
+WHAT = ("question", "answer")
+TURNS = 8
+FLUSHES = (4, 18)
+"""How many of 20 tokens go at once. Where it is 18, a second "oldest n" is all there is."""
+
+
+async def converse(name: str, store: Told, session: str, flush: int) -> int:
+    """What a worker does. How few messages its queue ever held."""
+    memory, counts = queue(store, flush=flush, session=session), list[int]()
+    for n in range(TURNS):
+        await memory.aput(user(f"{name} question {n}"))
+        await memory.aput_messages([bot(f"{name} answer {n}")])
+        counts.append(await store.count_messages(session))
+    return min(counts)
+
+
+def check_two(
+    reader: RecollectMemoryStore, session: str, least: Sequence[int], told: Sequence[list[Any]]
+) -> None:
+    """Two workers: never an emptied queue, nothing archived twice, and nothing lost."""
+    active = texts(run(reader.get_messages(session)))
+    archived = texts(run(reader.get_messages(session, ARCHIVED)))
+    said = [f"{name} {what} {n}" for name in "ab" for n in range(TURNS) for what in WHAT]
+    assert sorted(map(str, active + archived)) == sorted(said)
+    assert sorted(map(str, archived)) == sorted(map(str, told[0] + told[1]))
+    assert min(least) > 0
+    assert active
+
+
 @pytest.mark.parametrize("attempt", range(10))
 def test_two_memories_on_one_session(each_store: OpenStore, attempt: int) -> None:
-    """Two workers: never an emptied queue, nothing archived twice, and nothing lost."""
     stores = [Told(store=each_store()) for _ in range(2)]
     run(stores[0].session("ada").acount())
+    flush = FLUSHES[attempt // 2 % 2]
     least: list[int] = []
 
     async def work(name: str, store: Told) -> None:
-        memory = queue(store)
-        for n in range(8):
-            await memory.aput(user(f"{name} question {n}"))
-            await memory.aput_messages([bot(f"{name} answer {n}")])
-            least.append(await store.count_messages("ada"))
+        least.append(await converse(name, store, "ada", flush))
 
     if attempt % 2:
 
@@ -1188,18 +1329,33 @@ def test_two_memories_on_one_session(each_store: OpenStore, attempt: int) -> Non
             thread.start()
         for thread in threads:
             thread.join(PATIENCE)
-    said = [f"{name} {what} {n}" for name in "ab" for n in range(8) for what in WHAT]
-    reader = stores[0]
-    active = texts(run(reader.get_messages("ada")))
-    archived = texts(run(reader.get_messages("ada", ARCHIVED)))
-    assert sorted(map(str, active + archived)) == sorted(said)
-    assert sorted(map(str, archived)) == sorted(map(str, stores[0]._archived + stores[1]._archived))
-    assert len(least) == 16
-    assert min(least) > 0
-    assert active
+    assert len(least) == 2
+    check_two(stores[0], "ada", least, [store._archived for store in stores])
 
 
-WHAT = ("question", "answer")
+def test_two_processes(each_store: OpenStore) -> None:
+    """Ten sessions, two workers on each; a hundred, with a hundred of RecollectMemory's:
+
+    RECOLLECT_SEEDS=10 python -m pytest -k two_processes tests/test_llama_index_*.py
+    """
+
+    def work(who: int, meet: Callable[[], object]) -> list[tuple[int, list[str | None]]]:
+        random.seed(who)
+        done: list[tuple[int, list[str | None]]] = []
+        with each_store() as opened:
+            for n in range(TRIES):
+                store = Told(store=opened)
+                meet()
+                least = run(converse("ab"[who], store, f"try {n}", FLUSHES[n % 2]))
+                done.append((least, store._archived))
+        return done
+
+    reader = RecollectMemoryStore(store=each_store())
+    run(reader.count_messages("makes the tables"))
+    told = together(work, patience=PATIENCE * (1 + TRIES / 10))
+    assert [len(done) for done in told] == [TRIES, TRIES]
+    for n in range(TRIES):
+        check_two(reader, f"try {n}", *zip(*(done[n] for done in told), strict=True))
 
 
 def test_upstream_two_memories_tell_their_blocks_twice(each_store: OpenStore) -> None:

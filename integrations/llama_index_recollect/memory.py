@@ -7,10 +7,10 @@ goes to the memory blocks, if there are any, and stays in the transcript in any 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from llama_index.core.base.llms.types import ChatMessage, ContentBlock, MessageRole, TextBlock
@@ -21,8 +21,9 @@ from pydantic import Field, PrivateAttr, field_serializer, field_validator
 
 from llama_index_recollect.feeding import Feeder, waited
 from llama_index_recollect.messages import from_llama_index, to_llama_index
+from llama_index_recollect.shown import LastShown
 from recollect import Conflict, Message, Misconfigured, Session, Store, Window
-from recollect.adapting import Talk, atalk, call, talk
+from recollect.adapting import Talk, atalk, talk
 from recollect.reference import StoreReference
 from recollect.tokens import estimate
 
@@ -34,7 +35,8 @@ class RecollectMemory(BaseMemory):
     """One conversation in a Recollect store, as ``memory=`` of an agent or a chat engine.
 
     Dumps and pickles name the store and the conversation and hold no message. ``memory_blocks``
-    and ``token_counter`` are not dumped: give them again,
+    and ``token_counter`` are not dumped. In the process that dumped it they are found again, as
+    between two runs on one ``Context``; elsewhere give them again,
     ``RecollectMemory.from_dict(dump, memory_blocks=[...])``. Without them it shows a window of
     everything.
 
@@ -83,6 +85,7 @@ class RecollectMemory(BaseMemory):
         description="Counts a recollect.Message; otherwise the store's own counts hold.",
     )
     _reference: StoreReference = PrivateAttr()
+    _last: LastShown = PrivateAttr(default_factory=LastShown)
 
     def __init__(self, store: Store | str, **fields: Any) -> None:
         """
@@ -90,10 +93,20 @@ class RecollectMemory(BaseMemory):
                  the store is found by it when it is first needed
         fields   see ``from_defaults``
         """
+        unknown = fields.keys() - type(self).model_fields.keys() - {"class_name"}
+        if unknown:
+            raise Misconfigured(
+                f"RecollectMemory has no setting {', '.join(sorted(unknown))}. A misspelt tenant= "
+                f"or user= would let strangers read each other."
+            )
         reference = StoreReference(store)
         fields["store"] = reference.name
+        if isinstance(store, str):
+            fields = {**_given.get(_conversation(fields), {}), **fields}
         super().__init__(**fields)
         self._reference = reference
+        if self.memory_blocks or self.token_counter:
+            _remember(_conversation(fields), self)
         names = [block.name for block in self.memory_blocks]
         if len(names) != len(set(names)):
             raise Misconfigured(f"Memory blocks need names of their own: {', '.join(names)}.")
@@ -128,7 +141,7 @@ class RecollectMemory(BaseMemory):
         feed_timeout: float = 300.0,
         chat_history: Sequence[ChatMessage] | None = None,
         llm: Any = None,
-        **ignored: Any,
+        **others: Any,
     ) -> RecollectMemory:
         """The memory of a conversation, a new one where no ``session_id`` is given.
 
@@ -137,9 +150,10 @@ class RecollectMemory(BaseMemory):
         """
         if store is None:
             raise Misconfigured("RecollectMemory needs store=, a recollect.Store.")
+        others = {name: value for name, value in others.items() if name not in _OF_OTHERS}
         memory = cls(
             store=store,
-            session_id=session_id or str(uuid4()),
+            session_id=str(uuid4()) if session_id is None else session_id,
             token_limit=token_limit,
             memory_blocks=list(memory_blocks or ()),
             tenant=tenant,
@@ -151,6 +165,7 @@ class RecollectMemory(BaseMemory):
             memory_blocks_template=memory_blocks_template,
             token_counter=token_counter,
             feed_timeout=feed_timeout,
+            **others,
         )
         if chat_history:
             with suppress(Conflict):  # a program that is started again says again how it begins
@@ -190,14 +205,18 @@ class RecollectMemory(BaseMemory):
         if self._feeding():
             waited(self.aput_messages(messages))
         else:
-            self.session.append(list(map(from_llama_index, messages)))
+            self._last.forget()
+            since = self._last.since(messages)
+            self.session.append(list(map(from_llama_index, messages)), expected=since)
 
     def set(self, messages: Sequence[ChatMessage]) -> None:
         """Put messages in the place of all there are, at once. To the blocks they are new."""
+        self._last.end_turn()
         self.session.replace(list(map(from_llama_index, messages)))
 
     def reset(self) -> None:
         """Take all messages away for good. The blocks keep what they have."""
+        self._last.end_turn()
         self.session.clear()
 
     # -- async -------------------------------------------------------------------------------
@@ -225,7 +244,9 @@ class RecollectMemory(BaseMemory):
     async def aput_messages(self, messages: Sequence[ChatMessage]) -> None:
         """Like ``put_messages``."""
         session = self.session
-        await session.aappend(list(map(from_llama_index, messages)))
+        self._last.forget()
+        since = self._last.since(messages)
+        await session.aappend(list(map(from_llama_index, messages)), expected=since)
         if blocks := self._feeding():
             flush = self.token_flush_size or self.token_limit // 10
             feeder = Feeder(
@@ -240,10 +261,12 @@ class RecollectMemory(BaseMemory):
 
     async def aset(self, messages: Sequence[ChatMessage]) -> None:
         """Like ``set``."""
+        self._last.end_turn()
         await self.session.areplace(list(map(from_llama_index, messages)))
 
     async def areset(self) -> None:
         """Like ``reset``."""
+        self._last.end_turn()
         await self.session.aclear()
 
     # -- what a model is to see --------------------------------------------------------------
@@ -254,15 +277,14 @@ class RecollectMemory(BaseMemory):
         return max(1, int(self.token_limit * share) - taken)
 
     def _shown(self, tokens: int) -> Talk[list[ChatMessage]]:
-        window: Window = yield from call(
-            self.session, "window", tokens=tokens, repair=True, token_counter=self.token_counter
-        )
+        window = yield from self._last.window(self.session, tokens, self.token_counter)
         return list(map(to_llama_index, window))
 
     async def _active(self, tokens: int) -> Window:
         """The window without what has fallen out: for that the blocks speak."""
         session = self.session
         window = await session.awindow(tokens=tokens, token_counter=self.token_counter)
+        self._last.note(window)
         left = list(window)
         if self._feeding() and left:
             seqs = [message.seq or 0 for message in left]
@@ -370,6 +392,14 @@ class RecollectMemory(BaseMemory):
         result.insert(end, ChatMessage(role=role, blocks=words))
         return result
 
+    def __repr__(self) -> str:
+        return f"RecollectMemory({self.session.name} in {self.store!r})"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return self.session._repr_html_()
+
     # -- dumps -------------------------------------------------------------------------------
 
     @field_validator("memory_blocks_template", mode="before")
@@ -387,3 +417,40 @@ class RecollectMemory(BaseMemory):
     @field_serializer("insert_method")
     def _method_dumped(self, method: InsertMethod) -> str:
         return method.value
+
+
+_OF_OTHERS: Final = frozenset(
+    {
+        "chat_store",
+        "chat_store_key",
+        "tokenizer_fn",
+        "sql_store",
+        "table_name",
+        "async_database_uri",
+        "async_engine",
+        "db_schema",
+    }
+)
+"""What only LlamaIndex's own memories understand."""
+
+_given: dict[tuple[object, ...], dict[str, Any]] = {}
+"""The blocks and counters that conversations were last given in this process."""
+_MOST_GIVEN: Final = 1_024
+
+
+def _conversation(fields: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(
+        fields.get(name, "") for name in ("store", "tenant", "user", "agent", "session_id")
+    )
+
+
+def _remember(conversation: tuple[object, ...], memory: RecollectMemory) -> None:
+    """A Context dumps its memory after a run and restores it for the next, and neither blocks nor
+    counters can be dumped: from the second run on a model would see what no block had told it."""
+    _given.pop(conversation, None)
+    while len(_given) >= _MOST_GIVEN:
+        _given.pop(next(iter(_given)))
+    _given[conversation] = {
+        "memory_blocks": memory.memory_blocks,
+        "token_counter": memory.token_counter,
+    }

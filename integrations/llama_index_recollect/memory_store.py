@@ -19,7 +19,7 @@ from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, Messag
 
 from llama_index_recollect.messages import from_llama_index, to_llama_index
 from llama_index_recollect.scope import InScope
-from recollect import Conflict, Message, Session, Store
+from recollect import Cleared, Conflict, Message, Since, Store
 from recollect.adapting import Talk, atalk, call
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
@@ -82,7 +82,11 @@ class RecollectMemoryStore(InScope, AsyncDBChatStore):
     async def set_messages(
         self, key: str, messages: list[ChatMessage], status: MessageStatus = ACTIVE
     ) -> None:
-        """Put messages in the place of all those of a status; the others stay."""
+        """Put messages in the place of all those of a status, at once.
+
+        The others stay as they are, in front of the new ones; also those that another worker
+        archives in this very moment.
+        """
         await atalk(self._set(key, messages, status))
 
     async def delete_message(self, key: str, idx: int) -> ChatMessage | None:
@@ -112,47 +116,29 @@ class RecollectMemoryStore(InScope, AsyncDBChatStore):
     ) -> Talk[list[ChatMessage]]:
         session, archived = self.session(key), _archived(status)
         most = None if limit is None else limit + offset
-        found: list[Message] = yield from call(session, "messages", archived=archived, limit=most)
+        queue: list[tuple[int, str]] = []
+
+        def noted(message: Message) -> ChatMessage:
+            queue.append((message.seq or 0, message.id or ""))
+            return to_llama_index(message)
+
+        found: list[ChatMessage] = yield from call(
+            session, "messages", archived=archived, limit=most, into=noted
+        )
         if archived is False and most is None:
-            queue = [(message.seq or 0, message.id or "") for message in found]
             _read.set(_Queue(weakref.ref(session.store), session.name, queue))
-        return [to_llama_index(message) for message in found[offset:]]
+        return found[offset:]
 
     def _add(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus) -> Talk[None]:
-        session, archived = self.session(key), _archived(status)
         new = list(map(from_llama_index, messages))
         _read.set(None)
-        stored = yield from call(session, "append", new)
-        if archived and stored:
-            yield from call(session, "archive", [message.seq for message in stored])
+        yield from call(self.session(key), "append", new, archived=_archived(status))
 
     def _set(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus) -> Talk[None]:
-        session, archived = self.session(key), _archived(status)
         new = list(map(from_llama_index, messages))
         _read.set(None)
-        while True:
-            version = yield from call(session, "version")
-            kept = yield from call(session, "messages", archived=not archived)
-            first = yield from call(session, "messages", archived=False, limit=1)
-            try:
-                if not archived and not (kept and first and first[0].seq < kept[-1].seq):
-                    # The archive comes first, as it does when Memory archives: it stays as it is.
-                    after = kept[-1].seq if kept else 0
-                    yield from call(session, "replace", new, after=after, expected=version)
-                else:
-                    front, back = (new, kept) if archived else (kept, new)
-                    yield from self._set_all(session, front, back, version)
-            except Conflict:
-                continue  # somebody wrote meanwhile
-            return
-
-    def _set_all(
-        self, session: Session, archived: list[Message], active: list[Message], version: Any
-    ) -> Talk[None]:
-        """Archived and active are mixed: all are written again, the archived ones in front."""
-        stored = yield from call(session, "replace", [*archived, *active], expected=version)
-        if archived:
-            yield from call(session, "archive", [m.seq for m in stored[: len(archived)]])
+        # At once, because what another worker archives in this moment has to be kept.
+        yield from call(self.session(key), "replace", new, archived=_archived(status))
 
     def _clear(self, key: str) -> Talk[None]:
         _read.set(None)
@@ -164,43 +150,51 @@ class RecollectMemoryStore(InScope, AsyncDBChatStore):
         session = self.session(key)
         _read.set(None)
         while True:
+            version = yield from call(session, "version")
             found = yield from call(session, "messages", archived=False, limit=idx + 1)
             if len(found) <= idx:
                 return None
-            try:
-                return to_llama_index((yield from call(session, "delete", found[idx].seq)))
-            except Conflict:
-                continue  # deleted meanwhile: another stands there now
+            with suppress(Conflict):  # gone meanwhile: another stands there now
+                seq, since = found[idx].seq, Since(version)
+                return to_llama_index((yield from call(session, "delete", seq, expected=since)))
 
     def _delete_oldest(self, key: str, n: int) -> Talk[list[ChatMessage]]:
         session = self.session(key)
         _read.set(None)
-        gone: list[ChatMessage] = []
+        gone: list[Message] = []
         while len(gone) < n:
+            version = yield from call(session, "version")
             left = n - len(gone)
             found = yield from call(session, "messages", archived=False, limit=left)
+            if not found:
+                break
             for message in found:
                 with suppress(Conflict):  # somebody else has deleted it, and has it
-                    gone.append(to_llama_index((yield from call(session, "delete", message.seq))))
-            if len(found) < left:
-                break
-        return gone
+                    since = Since(version)
+                    gone.append((yield from call(session, "delete", message.seq, expected=since)))
+        return list(map(to_llama_index, gone))
 
     def _archive_oldest(self, key: str, n: int) -> Talk[list[ChatMessage]]:
         if n <= 0:
             return []
         session, queue = self.session(key), _read.get()
-        if queue is None or queue.store() is not session.store or queue.name != session.name:
-            found = yield from call(session, "messages", archived=False, limit=n)
-            archived = yield from call(session, "archive", [message.seq for message in found])
-            return list(map(to_llama_index, archived))
-        oldest = dict(queue.messages[:n])
-        _read.set(queue._replace(messages=queue.messages[n:]))  # Memory may go on from there
-        archived = yield from call(session, "archive", oldest)
-        if others := [m.seq for m in archived if m.id != oldest[m.seq]]:
-            # The session was cleared meanwhile: these were never read, and stay.
-            yield from call(session, "unarchive", others)
-        return [to_llama_index(m) for m in archived if m.id == oldest[m.seq]]
+        part: dict[str, Any] = {"limit": n}
+        read: set[str] | None = None
+        if queue and queue.store() is session.store and queue.name == session.name:
+            oldest = queue.messages[:n]
+            if not oldest:
+                return []
+            _read.set(queue._replace(messages=queue.messages[n:]))  # Memory may go on from there
+            part = {"after": oldest[0][0] - 1, "before": oldest[-1][0] + 1}
+            read = {id_ for _, id_ in oldest}
+        while True:
+            version = yield from call(session, "version")
+            found = yield from call(session, "messages", archived=False, **part)
+            seqs = [m.seq for m in found if read is None or m.id in read]
+            with suppress(Cleared):  # others stand in these places now: never read, so they stay
+                since = Since(version)
+                archived = yield from call(session, "archive", seqs, expected=since)
+                return list(map(to_llama_index, archived))
 
 
 def _archived(status: MessageStatus | None) -> bool | None:
