@@ -30,6 +30,12 @@ PROSE_ONLY = {
     "notebooks/README.md",
 }
 
+# LlamaIndex's workflows look at all that an agent has, also at what pydantic wants to be rid of.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The `__fields:pydantic.PydanticDeprecatedSince20",
+    "ignore:Accessing the 'model_:pydantic.warnings.PydanticDeprecatedSince211",
+)
+
 
 class Block(NamedTuple):
     """A fenced block, and the line it begins on."""

@@ -1,0 +1,300 @@
+"""What a checkpointer costs as a thread grows: LangGraph's own savers beside RecollectSaver.
+
+    .venv/bin/python bench/langgraph.py
+
+One graph of two messages a turn, 400 turns, on each saver in turn. Disk: the database's file, or
+its tables with their indexes. Written: what a turn adds to the write-ahead log, the mean of the 32
+turns before (every 32nd, ours also merges items into one row). Time: the median of the 20 turns
+before; the garbage collector stays on, and every commit waits for the disk as it does by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import random
+import sqlite3
+import statistics
+import struct
+import sys
+import tempfile
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+# Not this folder: files in it are called like the packages they measure.
+sys.path[0] = str(Path(__file__).parents[1])
+
+import psycopg  # noqa: E402
+from langchain_core.messages import AIMessage, HumanMessage  # noqa: E402
+from langgraph.checkpoint.postgres import PostgresSaver  # noqa: E402
+from langgraph.checkpoint.sqlite import SqliteSaver  # noqa: E402
+from langgraph.graph import START, MessagesState, StateGraph  # noqa: E402
+from psycopg.rows import dict_row  # noqa: E402
+from sqlalchemy import create_engine, event  # noqa: E402
+
+from langgraph_recollect import RecollectSaver  # noqa: E402
+from recollect import Store  # noqa: E402
+from tests.servers.postgres import OwnPostgres, find_postgres_binaries  # noqa: E402
+
+MARKS = (50, 100, 200, 400)
+WINDOW = 32
+TIMED = 20
+LETTERS = "abcdefghijklmnopqrstuvwxyz     "
+
+random.seed(7)
+
+
+def text() -> str:
+    """220 bytes that hardly repeat themselves."""
+    return "".join(random.choices(LETTERS, k=220))
+
+
+def answer(state: MessagesState) -> dict[str, Any]:
+    return {"messages": [AIMessage(text(), id=str(uuid.uuid4()))]}
+
+
+class Contestant(ABC):
+    """A saver with a graph on it, and what it has cost so far."""
+
+    def __init__(self, name: str, saver: Any) -> None:
+        self.name = name
+        builder = StateGraph(MessagesState)
+        builder.add_node("bot", answer)
+        builder.add_edge(START, "bot")
+        self.graph = builder.compile(checkpointer=saver)
+        self.config: Any = {"configurable": {"thread_id": "support-42"}}
+        self.statements = 0
+        self.turns: list[tuple[float, int, int]] = []
+        self.disk: dict[int, int] = {}
+
+    def turn(self) -> None:
+        said = HumanMessage(text(), id=str(uuid.uuid4()))
+        statements, written = self.statements, self.written()
+        start = time.perf_counter()
+        self.graph.invoke({"messages": [said]}, self.config)
+        took = time.perf_counter() - start
+        self.turns.append((took, self.statements - statements, self.written() - written))
+
+    @abstractmethod
+    def written(self) -> int:
+        """Bytes in the write-ahead log since it began."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes on disk."""
+
+    def time_at(self, turn: int) -> float:
+        return statistics.median(took for took, *_ in self.turns[max(0, turn - TIMED) : turn])
+
+    def mean_at(self, turn: int, what: int) -> float:
+        return statistics.mean(one[what] for one in self.turns[max(0, turn - WINDOW) : turn])
+
+    def _count(self, *_: object) -> None:
+        self.statements += 1
+
+
+class Sqlite(Contestant):
+    """Measured by its file, and the pages that went into the log beside it."""
+
+    def __init__(self, name: str, saver: Any, file: Path) -> None:
+        super().__init__(name, saver)
+        self.file = file
+        self._bytes = self._frames = 0
+
+    def written(self) -> int:
+        """By the count of pages that SQLite keeps beside its log, which it begins anew at times."""
+        index = self.file.with_name(self.file.name + "-shm")
+        if index.exists():
+            with index.open("rb") as opened:
+                _, page, frames = struct.unpack("14sHI", opened.read(20))
+            self._bytes += (frames - self._frames if frames >= self._frames else frames) * page
+            self._frames = frames
+        return self._bytes
+
+    def size(self) -> int:
+        """The pages that the file has once the log is folded back into it."""
+        with contextlib.closing(sqlite3.connect(self.file)) as connection:
+            [pages] = connection.execute("PRAGMA page_count").fetchone()
+            [size] = connection.execute("PRAGMA page_size").fetchone()
+        return int(pages) * int(size)
+
+
+class Postgres(Contestant):
+    """Measured by its tables, and by the server's log: nobody else writes there meanwhile."""
+
+    def __init__(self, name: str, saver: Any, url: str, tables: str) -> None:
+        super().__init__(name, saver)
+        self.tables = tables
+        self.asking = psycopg.connect(url, autocommit=True)
+
+    def written(self) -> int:
+        row = self.asking.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def size(self) -> int:
+        row = self.asking.execute(
+            "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c "
+            "WHERE c.relkind = 'r' AND c.relname LIKE %s",
+            (self.tables,),
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def counted(connection: Any, contestant: Contestant) -> None:
+    """Count the statements of one connection of psycopg."""
+
+    class Counted(psycopg.Cursor[Any]):
+        def execute(self, *given: Any, **how: Any) -> Any:
+            contestant._count()
+            return super().execute(*given, **how)
+
+        def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:
+            values = list(params_seq)
+            contestant.statements += len(values)
+            super().executemany(query, values, returning=returning)
+
+    connection.cursor_factory = Counted
+
+
+@contextlib.contextmanager
+def contestants(folder: Path) -> Iterator[list[Contestant]]:
+    with contextlib.ExitStack() as stack:
+        made: list[Contestant] = []
+
+        file = folder / "theirs.db"
+        connection = stack.enter_context(
+            contextlib.closing(sqlite3.connect(file, check_same_thread=False))
+        )
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        theirs = Sqlite("SqliteSaver", SqliteSaver(connection), file)
+        connection.set_trace_callback(theirs._count)
+        made.append(theirs)
+
+        file = folder / "ours.db"
+        engine = create_engine(f"sqlite:///{file}", connect_args={"check_same_thread": False})
+        ours: list[Sqlite] = []
+
+        def prepare(connection: Any, _: object) -> None:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            connection.set_trace_callback(lambda _: ours[0]._count() if ours else None)
+
+        event.listen(engine, "connect", prepare)
+        store = stack.enter_context(Store(engine=engine))
+        ours.append(Sqlite("RecollectSaver, SQLite", RecollectSaver(store), file))
+        made.extend(ours)
+
+        binaries = find_postgres_binaries()
+        if hasattr(binaries, "reason"):
+            print(f"No PostgreSQL: {binaries.reason}")
+        else:
+            server = OwnPostgres(binaries)
+            stack.callback(server.close)
+            url = server.create_database("theirs")
+            held: Any = stack.enter_context(
+                psycopg.connect(url, autocommit=True, row_factory=dict_row)
+            )
+            saver = PostgresSaver(held)
+            saver.setup()
+            made.append(Postgres("PostgresSaver", saver, url, "checkpoint%"))
+            counted(held, made[-1])
+            url = server.create_database("ours")
+            store = stack.enter_context(Store(url))
+            made.append(
+                Postgres("RecollectSaver, PostgreSQL", RecollectSaver(store), url, "recollect_%")
+            )
+            contestant = made[-1]
+            from recollect.ledger.transaction import Transaction
+
+            for method in ("first", "rows", "run"):
+                _counting(Transaction, method, contestant)
+            for one in made:
+                if isinstance(one, Postgres):
+                    stack.callback(one.asking.close)
+        yield made
+
+
+def _counting(cls: Any, method: str, contestant: Contestant) -> None:
+    real = getattr(cls, method)
+
+    def call(self: Any, *given: Any) -> Any:
+        if self.kind == "postgresql":
+            contestant._count()
+        return real(self, *given)
+
+    setattr(cls, method, call)
+
+
+def shown(size: float) -> str:
+    return f"{size / 1e6:,.2f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+def table(title: str, rows: dict[str, list[str]], marks: list[int]) -> None:
+    print(f"\n{title:34}" + "".join(f"{f'turn {mark}':>14}" for mark in marks))
+    for name, cells in rows.items():
+        print(f"{name:34}" + "".join(f"{cell:>14}" for cell in cells))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=400)
+    turns = parser.parse_args().turns
+    marks = [10, *(mark for mark in MARKS if mark <= turns)]
+    with tempfile.TemporaryDirectory() as folder, contestants(Path(folder)) as all_of_them:
+        order = list(all_of_them)
+        for n in range(1, turns + 1):
+            random.shuffle(order)
+            for one in order:
+                one.turn()
+                if n in marks:
+                    one.disk[n] = one.size()
+        names = {one.name: one for one in all_of_them}
+        table(
+            "on disk",
+            {name: [shown(one.disk[m]) for m in marks] for name, one in names.items()},
+            marks,
+        )
+        table(
+            "written a turn",
+            {name: [shown(one.mean_at(m, 2)) for m in marks] for name, one in names.items()},
+            marks,
+        )
+        table(
+            "statements a turn",
+            {name: [f"{one.mean_at(m, 1):.1f}" for m in marks] for name, one in names.items()},
+            marks,
+        )
+        table(
+            "time a turn",
+            {
+                name: [f"{one.time_at(m) * 1e3:.1f} ms" for m in marks]
+                for name, one in names.items()
+            },
+            marks,
+        )
+        last = marks[-1]
+        print()
+        for theirs, ours in (
+            ("SqliteSaver", "RecollectSaver, SQLite"),
+            ("PostgresSaver", "RecollectSaver, PostgreSQL"),
+        ):
+            if ours not in names:
+                continue
+            a, b = names[theirs], names[ours]
+            grown = b.mean_at(last, 2) / b.mean_at(marks[1], 2)
+            print(
+                f"{ours}, turn {last}: {a.disk[last] / b.disk[last]:.0f} x smaller than {theirs}, "
+                f"{a.mean_at(last, 2) / b.mean_at(last, 2):.1f} x fewer bytes written, "
+                f"{a.time_at(last) / b.time_at(last):.2f} x the speed "
+                f"({a.time_at(10) / b.time_at(10):.2f} x at turn 10); "
+                f"it writes {grown:.2f} x what it wrote at turn {marks[1]}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,731 @@
+"""The checkpointer under real graphs, and what LangGraph's kit leaves out."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import operator
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.channels.delta import DeltaChannel
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.base import CipherProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
+from langgraph.types import Command, Send, interrupt
+
+from langgraph_recollect import RecollectSaver
+from recollect import CheckpointLog, Cleared, Conflict, Damaged, Misconfigured, Store, Unavailable
+from recollect.clock import now
+
+Opener = Callable[[], Store]
+DURABILITIES = ["sync", "async", "exit"]
+
+
+def thread(name: str = "t", **more: Any) -> RunnableConfig:
+    return {"configurable": {"thread_id": name, **more}}
+
+
+def say(text: str, id: str | None = None) -> dict[str, Any]:
+    return {"messages": [HumanMessage(text, id=id)]}
+
+
+def texts(state: Any) -> list[Any]:
+    return [message.content for message in state.values["messages"]]
+
+
+def answer(state: MessagesState) -> dict[str, Any]:
+    return {"messages": [AIMessage(f"re: {state['messages'][-1].content}")]}
+
+
+def chat(saver: BaseCheckpointSaver[Any], bot: Any = answer) -> Any:
+    builder = StateGraph(MessagesState)
+    builder.add_node("bot", bot)
+    builder.add_edge(START, "bot")
+    return builder.compile(checkpointer=saver)
+
+
+def items_stored(saver: RecollectSaver) -> int:
+    from recollect.ledger import strands
+
+    def work(txn: Any) -> int:
+        scope = {"tenant": "", "user": "", "agent": ""}
+        return strands.count_in_scope(txn, **scope)["items"].rows
+
+    count: int = saver.log.store._ledger.read(work)
+    return count
+
+
+# -- conversations -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_conversation_goes_on_in_another_process(each_store: Opener, durability: Any) -> None:
+    for n in range(3):
+        graph = chat(RecollectSaver(each_store()))
+        graph.invoke(say(f"q{n}"), thread(), durability=durability)
+    state = chat(RecollectSaver(each_store())).get_state(thread())
+    assert texts(state) == ["q0", "re: q0", "q1", "re: q1", "q2", "re: q2"]
+
+
+async def _conversation(open_store: Opener, durability: Any) -> list[Any]:
+    saver = RecollectSaver(open_store())
+    graph = chat(saver)
+    for n in range(3):
+        await graph.ainvoke(say(f"q{n}"), thread(), durability=durability)
+    history = [state async for state in graph.aget_state_history(thread())]
+    return [texts(await graph.aget_state(thread())), len(history)]
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_the_same_object_serves_async(each_store: Opener, durability: Any) -> None:
+    said, steps = asyncio.run(_conversation(each_store, durability))
+    assert said == ["q0", "re: q0", "q1", "re: q1", "q2", "re: q2"]
+    assert steps == (3 if durability == "exit" else 9)
+
+
+def test_each_message_is_an_item_once(each_store: Opener) -> None:
+    for n in range(6):  # a new process each time
+        saver = RecollectSaver(each_store())
+        chat(saver).invoke(say(f"q{n}"), thread())
+    assert items_stored(saver) == 12
+
+
+def as_memory_has_it(states: Sequence[Any]) -> list[Any]:
+    return [
+        (
+            s.values,
+            s.next,
+            s.metadata["source"],
+            s.metadata["step"],
+            [(t.name, t.result, t.error, t.interrupts) for t in s.tasks],
+        )
+        for s in states
+    ]
+
+
+class Everything(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+    log: Annotated[list[str], operator.add]
+    count: int
+    notes: dict[str, Any]
+
+
+def play(saver: BaseCheckpointSaver[Any], durability: Any) -> list[Any]:
+    """A bit of everything, with ids that are the same each time."""
+
+    def think(state: Everything) -> Any:
+        n = state.get("count", 0) + 1
+        if n % 2:
+            return {
+                "messages": [AIMessage(f"thought {n}", id=f"a{n}")],
+                "log": [f"{n}"],
+                "count": n,
+            }
+        return {"messages": [AIMessage(f"again {n}", id="a1")], "count": n, "notes": {"n": n}}
+
+    def fan(state: Everything) -> list[Send]:
+        return [Send("work", {"count": i}) for i in range(3)]
+
+    def work(state: Everything) -> Any:
+        return {"log": [f"worked {state['count']}"]}
+
+    def trim(state: Everything) -> Any:
+        if state["count"] % 3:
+            return {}
+        return {"messages": [RemoveMessage(id=state["messages"][0].id or "")]}
+
+    builder = StateGraph(Everything)
+    for node in (think, work, trim):
+        builder.add_node(node.__name__, node)
+    builder.add_edge(START, "think")
+    builder.add_conditional_edges("think", fan, ["work"])
+    builder.add_edge("work", "trim")
+    graph: Any = builder.compile(checkpointer=saver)
+    for n in range(7):
+        graph.invoke(say(f"q{n}", f"h{n}"), thread(), durability=durability)
+    everything = {"messages": [RemoveMessage(REMOVE_ALL_MESSAGES), AIMessage("sum", id="s")]}
+    graph.update_state(thread(), everything, as_node="think")
+    graph.invoke(None, thread(), durability=durability)
+    return as_memory_has_it(list(graph.get_state_history(thread())))
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_history_is_what_it_is_in_memory(each_store: Opener, durability: Any) -> None:
+    ours = RecollectSaver(each_store())
+    expected = play(InMemorySaver(), durability)
+    assert play(ours, durability) == expected
+    # And another process finds the same.
+    other = RecollectSaver(each_store())
+    found = [t.checkpoint["channel_values"] for t in other.list(thread())]
+    assert found == [t.checkpoint["channel_values"] for t in ours.list(thread())]
+
+
+def test_time_travel_and_forks(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    graph = chat(saver)
+    for n in range(3):
+        graph.invoke(say(f"q{n}"), thread())
+    early = next(s for s in graph.get_state_history(thread()) if texts(s)[-1:] == ["re: q0"])
+    graph.invoke(say("other"), early.config)
+    assert texts(graph.get_state(thread())) == ["q0", "re: q0", "other", "re: other"]
+    graph.invoke(say("third"), early.config)  # a second fork from the same place
+    assert texts(graph.get_state(thread())) == ["q0", "re: q0", "third", "re: third"]
+    config = graph.update_state(early.config, {"messages": [AIMessage("said so")]}, as_node="bot")
+    assert texts(graph.get_state(config)) == ["q0", "re: q0", "said so"]
+    assert items_stored(saver) == 6 + 2 + 2 + 1
+    # A config of the newest checkpoint names it, so what follows is meant to.
+    newest = graph.get_state(thread())
+    graph.invoke(say("on"), newest.config)
+    graph.invoke(say("on, otherwise"), newest.config)
+    assert texts(graph.get_state(thread()))[-2] == "on, otherwise"
+
+
+def test_interrupts_are_resumed_in_another_process(each_store: Opener) -> None:
+    def ask(state: MessagesState) -> Any:
+        said = interrupt("May I?")
+        return {"messages": [AIMessage(f"you said {said}")]}
+
+    graph = chat(RecollectSaver(each_store()), ask)
+    graph.invoke(say("go"), thread())
+    state = graph.get_state(thread())
+    assert state.tasks[0].interrupts[0].value == "May I?"
+    graph = chat(RecollectSaver(each_store()), ask)
+    graph.invoke(Command(resume="yes"), thread())
+    assert texts(graph.get_state(thread())) == ["go", "you said yes"]
+
+
+def test_subgraphs_have_namespaces_of_their_own(each_store: Opener) -> None:
+    def ask(state: MessagesState) -> Any:
+        return {"messages": [AIMessage(f"you said {interrupt('?')}")]}
+
+    inner = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
+    graph = chat(RecollectSaver(each_store()), inner)
+    graph.invoke(say("go"), thread())
+    within = graph.get_state(thread(), subgraphs=True).tasks[0].state
+    assert texts(within) == ["go"]
+    saver = RecollectSaver(each_store())
+    graph = chat(saver, inner)
+    graph.invoke(Command(resume="yes"), thread())
+    assert texts(graph.get_state(thread())) == ["go", "you said yes"]
+    assert len(saver.log.namespaces("t")) == 2
+    graph.invoke(say("again"), thread())
+    graph.invoke(Command(resume="no"), thread())
+    assert len(saver.log.namespaces("t")) == 3
+    saver.prune(["t"])
+    # Calls go with the checkpoints they were made from; the conversation stays.
+    assert saver.log.namespaces("t") == [""]
+    assert texts(graph.get_state(thread()))[-1] == "you said no"
+
+
+# -- channels of deltas --------------------------------------------------------------------------
+
+
+def add_many(state: Any, writes: Sequence[Any]) -> Any:
+    for written in writes:
+        state = add_messages(state, written)
+    return state
+
+
+class Deltas(TypedDict):
+    messages: Annotated[list[AnyMessage], DeltaChannel(add_many, snapshot_frequency=4)]
+
+
+def delta_graph(saver: BaseCheckpointSaver[Any]) -> Any:
+    def bot(state: Deltas) -> Any:
+        return {"messages": [AIMessage(f"re: {state['messages'][-1].content}")]}
+
+    builder = StateGraph(Deltas)
+    builder.add_node("bot", bot)
+    builder.add_edge(START, "bot")
+    return builder.compile(checkpointer=saver)
+
+
+@pytest.mark.filterwarnings("ignore")  # of LangGraph: DeltaChannel is a beta
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_threads_of_deltas(each_store: Opener, durability: Any) -> None:
+    for n in range(7):
+        graph = delta_graph(RecollectSaver(each_store()))
+        graph.invoke(say(f"q{n}"), thread(), durability=durability)
+    expected = [text for n in range(7) for text in (f"q{n}", f"re: q{n}")]
+    saver = RecollectSaver(each_store())
+    graph = delta_graph(saver)
+    assert texts(graph.get_state(thread())) == expected
+    assert [m.text for m in saver.transcript("t")] == expected
+    saver.copy_thread("t", "copy")
+    saver.prune(["t"])
+    kept = len(list(saver.list(thread())))
+    for name in ("t", "copy"):
+        for one in (saver, RecollectSaver(each_store())):
+            assert texts(delta_graph(one).get_state(thread(name))) == expected
+    assert kept < len(list(saver.list(thread("copy")))) or durability == "exit"
+    delta_graph(saver).invoke(say("on"), thread(), durability=durability)
+    assert texts(graph.get_state(thread())) == [*expected, "on", "re: on"]
+
+
+# -- what changes in place -----------------------------------------------------------------------
+
+
+def test_what_a_node_changed_in_place_is_stored_as_changed(each_store: Opener) -> None:
+    def edit(state: MessagesState) -> Any:
+        first = state["messages"][0]
+        first.content = f"{first.content}!"
+        first.additional_kwargs["deep"] = {"er": [len(state["messages"])]}
+        return {"messages": [AIMessage("done")]}
+
+    def quiet(state: MessagesState) -> Any:
+        second = state["messages"][1]
+        second.content = f"{second.content}?"
+        return {}
+
+    saver = RecollectSaver(each_store())
+    for n in range(2):
+        # "sync", or the step before is being stored while the node changes what it is made of.
+        chat(saver, edit).invoke(say(f"q{n}"), thread(), durability="sync")
+    state = chat(RecollectSaver(each_store())).get_state(thread())
+    assert texts(state) == ["q0!!", "done", "q1", "done"]
+    assert state.values["messages"][0].additional_kwargs == {"deep": {"er": [3]}}
+    history = [texts(s) for s in chat(saver).get_state_history(thread())]
+    assert history[-2:] == [["q0"], []], "what was stored before stays as it was"
+    # Also where the node says that it has done nothing.
+    chat(saver, quiet).invoke(say("q2"), thread(), durability="sync")
+    assert texts(chat(RecollectSaver(each_store())).get_state(thread()))[1] == "done?"
+
+
+def test_returned_objects_belong_to_the_caller(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    chat(saver).invoke(say("q"), thread())
+    found = saver.get_tuple(thread())
+    assert found is not None
+    found.checkpoint["channel_values"]["messages"][0].content = "changed"
+    found.checkpoint["channel_values"]["messages"].clear()
+    again = saver.get_tuple(thread())
+    assert again is not None
+    assert [m.content for m in again.checkpoint["channel_values"]["messages"]] == ["q", "re: q"]
+
+
+# -- serializers ---------------------------------------------------------------------------------
+
+
+class Nonce(CipherProtocol):
+    """Makes another text of the same bytes each time, as encryption with a nonce does."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def encrypt(self, plaintext: bytes) -> tuple[str, bytes]:
+        self.count += 1
+        key = self.count % 255 + 1
+        return "xor", bytes([key, *(byte ^ key for byte in plaintext)])
+
+    def decrypt(self, ciphername: str, ciphertext: bytes) -> bytes:
+        return bytes(byte ^ ciphertext[0] for byte in ciphertext[1:])
+
+
+class Words(JsonPlusSerializer):
+    """A serializer of the user's own, with kinds of its own."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        kind, content = super().dumps_typed(obj)
+        return f"mine {kind}", content[::-1]
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        return super().loads_typed((data[0].removeprefix("mine "), data[1][::-1]))
+
+
+@pytest.mark.parametrize("serde", [EncryptedSerializer(Nonce()), Words()], ids=["nonce", "own"])
+def test_serializers_of_the_users_choice(each_store: Opener, serde: Any) -> None:
+    expected = []
+    for n in range(5):  # a new process each time: nothing is known but what is stored
+        saver = RecollectSaver(each_store(), serde=serde)
+        chat(saver).invoke(say(f"secret {n}"), thread())
+        expected += [f"secret {n}", f"re: secret {n}"]
+    assert texts(chat(saver).get_state(thread())) == expected
+    assert items_stored(saver) == 10, "also where the same value is never the same text"
+    assert [m.text for m in saver.transcript("t")] == expected
+    restricted: Any = saver.with_allowlist([("some", "type")])
+    assert restricted.get_tuple(thread()) is not None
+
+
+def test_an_encrypted_message_is_nowhere_in_clear(
+    each_store: Opener, request: pytest.FixtureRequest, tmp_path: Any
+) -> None:
+    saver = RecollectSaver(each_store(), serde=EncryptedSerializer(Nonce()))
+    chat(saver).invoke(say("the secret word is xyzzy"), thread())
+    for file in tmp_path.glob("store.db*"):
+        assert b"xyzzy" not in file.read_bytes()
+
+
+# -- two turns at once ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durability", ["sync", "exit"])
+@pytest.mark.parametrize("begun", [False, True], ids=["new thread", "old thread"])
+def test_the_second_of_two_turns_is_refused(
+    each_store: Opener, durability: Any, begun: bool
+) -> None:
+    savers = [RecollectSaver(each_store()), RecollectSaver(each_store())]
+    if begun:
+        chat(savers[0]).invoke(say("before"), thread())
+    read = threading.Barrier(2, timeout=20)
+    both: list[Any] = []
+
+    def turn(n: int) -> None:
+        saver = savers[n]
+        real = saver.get_tuple
+
+        def get_tuple(config: RunnableConfig) -> CheckpointTuple | None:
+            found = real(config)
+            read.wait()  # neither writes before both have read
+            return found
+
+        saver.get_tuple = get_tuple  # type: ignore[method-assign]
+        try:
+            both.append(chat(saver).invoke(say(f"q{n}"), thread(), durability=durability))
+        except Conflict as fault:
+            both.append(fault)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(turn, range(2)))
+    assert sum(isinstance(one, Conflict) for one in both) == 1
+    [refused] = [one for one in both if isinstance(one, Conflict)]
+    assert "Run it again" in str(refused)
+    said = texts(chat(RecollectSaver(each_store())).get_state(thread()))
+    assert said[-2:] in (["q0", "re: q0"], ["q1", "re: q1"])
+    assert len(said) == (4 if begun else 2)
+
+
+def test_an_update_beside_a_turn_is_refused_too(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    graph = chat(saver)
+    graph.invoke(say("q"), thread())
+    other = RecollectSaver(each_store())
+    stale = other.get_tuple(thread())
+    assert stale is not None
+    other.get_tuple = lambda config: stale  # type: ignore[method-assign]
+    graph.invoke(say("meanwhile"), thread())
+    with pytest.raises(Conflict):
+        chat(other).update_state(thread(), say("lost?"), as_node="bot")
+
+
+def test_a_second_turn_may_become_a_fork_by_choice(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store(), second_turn="fork")
+    chat(saver).invoke(say("q"), thread())
+    stale = saver.get_tuple(thread())
+    assert stale is not None
+    chat(saver).invoke(say("meanwhile"), thread())
+    other = RecollectSaver(each_store(), second_turn="fork")
+    other.get_tuple = lambda config: stale  # type: ignore[method-assign]
+    chat(other).invoke(say("also"), thread())
+    assert texts(chat(saver).get_state(thread())) == ["q", "re: q", "also", "re: also"]
+    with pytest.raises(Misconfigured, match="second_turn"):
+        RecollectSaver(each_store(), second_turn="wait")  # type: ignore[arg-type]
+
+
+def test_turns_wait_for_each_other(each_store: Opener) -> None:
+    savers = [RecollectSaver(each_store()), RecollectSaver(each_store())]
+
+    def turn(n: int) -> None:
+        saver = savers[n % 2]
+        if n % 3:
+            with saver.turn("t"):
+                chat(saver).invoke(say(f"q{n}"), thread())
+        else:
+            asyncio.run(aturn(saver, n))
+
+    async def aturn(saver: RecollectSaver, n: int) -> None:
+        async with saver.aturn("t"):
+            await chat(saver).ainvoke(say(f"q{n}"), thread())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(turn, range(8)))
+    said = texts(chat(savers[0]).get_state(thread()))
+    assert sorted(said[::2]) == [f"q{n}" for n in range(8)]
+    assert said[1::2] == [f"re: {text}" for text in said[::2]]
+
+
+def test_a_crash_is_no_second_turn(each_store: Opener) -> None:
+    def fails(state: MessagesState) -> Any:
+        raise RuntimeError("out of order")
+
+    saver = RecollectSaver(each_store())
+    with pytest.raises(RuntimeError):
+        chat(saver, fails).invoke(say("q"), thread())
+    graph = chat(RecollectSaver(each_store()))
+    graph.invoke(None, thread())
+    assert texts(graph.get_state(thread())) == ["q", "re: q"]
+    graph.invoke(say("on"), thread())
+
+
+# -- deletion, pruning, copies -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_run_whose_thread_is_deleted_brings_nothing_back(
+    each_store: Opener, durability: Any
+) -> None:
+    saver, other = RecollectSaver(each_store()), RecollectSaver(each_store())
+    chat(saver).invoke(say("before"), thread())
+
+    def deleting(state: MessagesState) -> Any:
+        other.delete_thread("t")
+        return {"messages": [AIMessage("late")]}
+
+    with pytest.raises(Cleared):
+        chat(saver, deleting).invoke(say("q"), thread(), durability=durability)
+    assert other.get_tuple(thread()) is None
+    assert list(other.list(None)) == []
+    chat(saver).invoke(say("anew"), thread())
+    assert texts(chat(other).get_state(thread())) == ["anew", "re: anew"]
+
+
+def test_runs_are_deleted_wherever_they_were(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    graph = chat(saver)
+    for name in ("a", "b"):
+        for run in ("one", "two"):
+            graph.invoke(say(f"{run} in {name}"), thread(name, run_id=f"run {run}"))
+    RecollectSaver(each_store(), user="eve").delete_for_runs(["run two"])
+    assert texts(graph.get_state(thread("a")))[-1] == "re: two in a"
+    saver.delete_for_runs(["run two", "run none"])
+    for name in ("a", "b"):
+        assert texts(graph.get_state(thread(name))) == [f"one in {name}", f"re: one in {name}"]
+        graph.invoke(say("and on"), thread(name))
+        assert len(texts(graph.get_state(thread(name)))) == 4
+
+
+def test_a_pruned_thread_is_small_and_goes_on(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    graph = chat(saver)
+    for n in range(4):
+        graph.invoke(say(f"q{n}"), thread())
+    old = list(graph.get_state_history(thread()))
+    graph.invoke(say("fork"), old[3].config)  # shares what came before
+    before = texts(graph.get_state(thread()))
+    saver.prune(["t", "unknown"])
+    assert len(list(saver.list(thread()))) == 1
+    assert texts(graph.get_state(thread())) == before
+    assert items_stored(saver) == len(before)
+    graph.invoke(say("on"), thread())
+    other = chat(RecollectSaver(each_store()))
+    assert texts(other.get_state(thread())) == [*before, "on", "re: on"]
+    with pytest.raises(Misconfigured, match="strategy"):
+        saver.prune(["t"], strategy="keep_some")
+    saver.prune(["t"], strategy="delete")
+    assert saver.get_tuple(thread()) is None
+
+
+def test_a_copy_is_a_thread_of_its_own(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    graph = chat(saver)
+    graph.invoke(say("q"), thread())
+    saver.copy_thread("t", "copy")
+    graph.invoke(say("in the copy"), thread("copy"))
+    saver.delete_thread("t")
+    assert len(texts(graph.get_state(thread("copy")))) == 4
+    saver.copy_thread("copy", "copy of it")
+    with pytest.raises(Conflict, match="has checkpoints already"):
+        saver.copy_thread("copy of it", "copy")
+
+
+def test_threads_expire_when_they_are_quiet(
+    each_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import recollect.protocol.threads
+
+    store = each_store()
+    saver = RecollectSaver(store, expires_in=timedelta(days=1))
+    chat(saver).invoke(say("q"), thread())
+    chat(RecollectSaver(store)).invoke(say("q"), thread("kept"))
+    assert saver.prune_expired() == []
+    two_days = 2 * 86_400 * 1_000_000
+    monkeypatch.setattr(recollect.protocol.threads, "now", lambda: now() + two_days)
+    assert asyncio.run(saver.aprune_expired()) == ["t"]
+    assert [info.key for info in saver.threads()] == ["kept"]
+
+
+# -- listing -------------------------------------------------------------------------------------
+
+
+def test_conversations_are_listed_for_their_users(each_store: Opener) -> None:
+    store = each_store()
+    for user in ("ada", "eve"):
+        saver = RecollectSaver(store, user=user)
+        for topic in ("tea", "cake"):
+            config: RunnableConfig = {
+                "configurable": {"thread_id": topic},
+                "metadata": {"topic": topic, "long": topic == "cake"},
+            }
+            chat(saver).invoke(say(f"{user} on {topic}"), config)
+    saver = RecollectSaver(store, user="ada")
+    assert {info.key for info in saver.threads()} == {"tea", "cake"}
+    [info] = saver.threads(metadata={"topic": "cake"})
+    assert info.metadata["long"] is True
+    assert asyncio.run(saver.athreads(metadata={"topic": "soup"})) == []
+    [said, *_] = saver.transcript("cake")
+    assert (said.role, said.text) == ("user", "ada on cake")
+    assert asyncio.run(saver.atranscript("tea"))[0].text == "ada on tea"
+    assert saver.transcript("unknown") == []
+    with pytest.raises(Misconfigured, match="no list of messages"):
+        saver.transcript("tea", channel="branch:to:bot")
+    # Sync and async see the same checkpoints, newest first, across threads.
+    listed = list(saver.list(None, limit=4))
+
+    async def alisted() -> list[CheckpointTuple]:
+        return [one async for one in saver.alist(None, limit=4)]
+
+    assert asyncio.run(alisted()) == listed
+    assert len(list(saver.list(None))) == 6
+    assert len(list(saver.list(None, filter={"topic": "tea", "source": "loop"}))) == 2
+    ids = [t.checkpoint["id"] for t in saver.list(thread("tea"))]
+    before = {"configurable": {"thread_id": "tea", "checkpoint_id": ids[0]}}
+    assert [t.checkpoint["id"] for t in saver.list(thread("tea"), before=before)] == ids[1:]  # type: ignore[arg-type]
+    unknown = {"configurable": {"checkpoint_id": ids[1] + "0"}}
+    assert len(list(saver.list(thread("tea"), before=unknown, limit=9))) == 2  # type: ignore[arg-type]
+
+
+def test_the_newest_is_what_was_put_last_whatever_the_clocks_say(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    graph = chat(saver)
+    graph.invoke(say("q"), thread())
+    newest = saver.get_tuple(thread())
+    assert newest is not None
+    behind = {**newest.checkpoint, "id": "00000000-0000-6000-8000-000000000000"}
+    saver.put(newest.config, behind, {"source": "loop", "step": 9}, {})  # type: ignore[arg-type]
+    found = saver.get_tuple(thread())
+    assert found is not None
+    assert found.checkpoint["id"] == behind["id"]
+    assert next(iter(saver.list(thread()))).checkpoint["id"] == behind["id"]
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+def test_an_outage_never_looks_like_a_new_conversation(own_postgres: Any) -> None:
+    saver = RecollectSaver(Store(own_postgres.create_database("outage"), timeout=2))
+    graph = chat(saver)
+    graph.invoke(say("q"), thread())
+    own_postgres.stop()
+    for read in (
+        lambda: saver.get_tuple(thread()),
+        lambda: list(saver.list(thread())),
+        lambda: graph.invoke(say("again"), thread()),
+        lambda: asyncio.run(saver.aget_tuple(thread())),
+    ):
+        with pytest.raises(Unavailable):
+            read()
+    own_postgres.start()
+    assert texts(graph.get_state(thread())) == ["q", "re: q"]
+    saver.log.store.close()
+
+
+def test_damage_is_said_and_harms_no_other_checkpoint(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    graph = chat(saver)
+    graph.invoke(say("q"), thread())
+    newest = saver.get_tuple(thread())
+    assert newest is not None
+    graph.invoke(say("on"), thread())
+
+    def spoil(txn: Any) -> None:
+        txn.run(
+            "UPDATE {checkpoint_items} SET body = :junk WHERE place & 4294967295 = 3",
+            {"junk": b"\x01\x00junk"},
+        )
+
+    saver.log.store._ledger.write(spoil)
+    fresh = RecollectSaver(each_store())
+    with pytest.raises(Damaged, match="thread 't'"):
+        fresh.get_tuple(thread())
+    early = fresh.get_tuple(newest.config)
+    assert early is not None
+    assert len(early.checkpoint["channel_values"]["messages"]) == 2
+
+
+def test_a_config_without_a_thread_is_explained() -> None:
+    saver = RecollectSaver(Store("sqlite://"))
+    with pytest.raises(Misconfigured, match="thread_id"):
+        saver.get_tuple({"configurable": {}})
+    saver.log.store.close()
+
+
+def test_versions_of_another_saver_go_on_in_their_order() -> None:
+    saver = RecollectSaver(Store("sqlite://"))
+    assert saver.get_next_version(None, None) == 1
+    assert saver.get_next_version(4, None) == 5
+    theirs = InMemorySaver().get_next_version(None, None)
+    assert (
+        theirs
+        < saver.get_next_version(theirs, None)
+        < saver.get_next_version(saver.get_next_version(theirs, None), None)
+    )
+    saver.log.store.close()
+
+
+def test_many_tasks_write_at_once(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    config = saver.put(thread(checkpoint_ns=""), _empty("1"), {}, {})
+
+    async def all_at_once() -> None:
+        writes = [("a", n) for n in range(3)]
+        await asyncio.gather(
+            *[saver.aput_writes(config, writes, f"task {n:02}", "path") for n in range(40)]
+        )
+
+    asyncio.run(all_at_once())
+    found = RecollectSaver(each_store()).get_tuple(config)
+    assert found is not None
+    assert found.pending_writes == [(f"task {n:02}", "a", i) for n in range(40) for i in range(3)]
+
+
+def _empty(id: str) -> Any:
+    return {
+        "v": 4,
+        "id": id or str(uuid6()),
+        "ts": "",
+        "channel_values": {},
+        "channel_versions": {},
+        "versions_seen": {},
+        "updated_channels": None,
+    }
+
+
+@pytest.mark.parametrize("cls", [CheckpointLog, RecollectSaver])
+def test_sync_and_async_are_the_same(cls: type) -> None:
+    own = {name: m for name, m in vars(cls).items() if callable(m) and not name.startswith("_")}
+    twins = {name for name in own if name.startswith("a") and name[1:] in own}
+    without_io = {"name", "get_next_version"}
+    for name in own.keys() - twins - without_io:
+        ours, theirs = inspect.signature(own[name]), inspect.signature(own[f"a{name}"])
+        assert list(ours.parameters.values()) == list(theirs.parameters.values()), name
+        assert f"``{name}``" in (own[f"a{name}"].__doc__ or ""), name
+
+
+def test_nothing_of_the_interface_is_left_to_the_base_class() -> None:
+    optional = {"get", "aget", "with_allowlist", "config_specs", "serde"}
+    for name in vars(BaseCheckpointSaver):
+        if not name.startswith("_") and name not in optional:
+            assert name in vars(RecollectSaver), name
+
+
+def test_importing_the_package_loads_no_framework() -> None:
+    program = (
+        "import sys, langgraph_recollect\n"
+        "print([name for name in ('langgraph', 'langchain_core', 'sqlalchemy') "
+        "if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
