@@ -30,6 +30,7 @@ from langgraph.types import Command, Send, interrupt
 from langgraph_recollect import RecollectSaver
 from recollect import CheckpointLog, Cleared, Conflict, Damaged, Misconfigured, Store, Unavailable
 from recollect.clock import now
+from tests.children import together
 
 Opener = Callable[[], Store]
 DURABILITIES = ["sync", "async", "exit"]
@@ -41,6 +42,10 @@ def thread(name: str = "t", **more: Any) -> RunnableConfig:
 
 def say(text: str, id: str | None = None) -> dict[str, Any]:
     return {"messages": [HumanMessage(text, id=id)]}
+
+
+class Gathered(TypedDict):
+    said: Annotated[list[str], operator.add]
 
 
 def texts(state: Any) -> list[Any]:
@@ -406,6 +411,117 @@ def test_the_second_of_two_turns_is_refused(
     said = texts(chat(RecollectSaver(each_store())).get_state(thread()))
     assert said[-2:] in (["q0", "re: q0"], ["q1", "re: q1"])
     assert len(said) == (4 if begun else 2)
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+@pytest.mark.parametrize("begun", [False, True], ids=["new thread", "old thread"])
+def test_a_turn_that_another_began_within_is_refused(
+    each_store: Opener, durability: Any, begun: bool
+) -> None:
+    """The other went on from this one's question, so what this one adds would be beside it."""
+    savers = [RecollectSaver(each_store()), RecollectSaver(each_store())]
+    if begun:
+        chat(savers[0]).invoke(say("before"), thread())
+
+    refused = []
+
+    def meanwhile(state: MessagesState) -> dict[str, Any]:
+        try:
+            chat(savers[1]).invoke(say("q1"), thread())
+        except Conflict:  # the question was stored between its reading and its writing
+            refused.append("q1")
+        return answer(state)
+
+    builder = StateGraph(MessagesState)
+    builder.add_node("bot", meanwhile)
+    builder.add_node("more", lambda state: {"messages": [AIMessage("more")]})
+    builder.add_edge(START, "bot")
+    builder.add_edge("bot", "more")
+    graph: Any = builder.compile(checkpointer=savers[0])
+    try:
+        graph.invoke(say("q0"), thread(), durability=durability)
+    except Conflict:
+        refused.append("q0")
+    assert len(refused) == 1
+    graph = chat(RecollectSaver(each_store()))
+    said = texts(graph.get_state(thread()))
+    before = ["before", "re: before"] if begun else []
+    # Whether the question was stored before the other looked is told apart by durability.
+    assert said in (
+        [[*before, "q1", "re: q1"], [*before, "q0", "q1", "re: q1"]]
+        if refused == ["q0"]
+        else [[*before, "q0", "re: q0", "more"]]
+    )
+    graph.invoke(say("again"), thread())
+    assert texts(graph.get_state(thread()))[len(said) :] == ["again", "re: again"]
+    # One line: nobody is beside anybody.
+    parents = [found.parent_config for found in RecollectSaver(each_store()).list(thread())]
+    ids = [parent["configurable"]["checkpoint_id"] for parent in parents if parent is not None]
+    assert len(set(ids)) == len(ids) == len(parents) - 1
+
+
+def test_no_step_is_stored_after_one_that_was_refused(each_store: Opener) -> None:
+    """LangGraph hands over the steps that follow, also when it was told of the first."""
+    saver = RecollectSaver(each_store())
+    chat(saver).invoke(say("q"), thread())
+    stale = saver.get_tuple(thread())
+    assert stale is not None
+    chat(saver).invoke(say("meanwhile"), thread())
+    before = len(list(saver.list(thread())))
+    configurable = stale.config["configurable"]
+    for id, parent in [("a", configurable["checkpoint_id"]), ("b", "a")]:
+        config: RunnableConfig = {"configurable": {**configurable, "checkpoint_id": parent}}
+        with pytest.raises(Conflict, match="continued by" if id == "a" else "has no checkpoint a"):
+            saver.put(config, {**stale.checkpoint, "id": id}, {}, {})
+    assert len(list(saver.list(thread()))) == before
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_what_two_workers_were_told_is_stored_is_there(each_store: Opener, durability: Any) -> None:
+    """Two processes, twenty turns each on one thread: every answered turn is in its history."""
+
+    def work(who: int, meet: Callable[[], object]) -> list[str]:
+        kept = []
+        with each_store() as store:
+            graph = chat(RecollectSaver(store))
+            meet()
+            for n in range(20):
+                try:
+                    graph.invoke(say(f"{who}.{n}"), thread(), durability=durability)
+                except Conflict:
+                    continue
+                kept.append(f"{who}.{n}")
+        return kept
+
+    kept = [text for told in together(work) for text in told]
+    said = texts(chat(RecollectSaver(each_store())).get_state(thread()))
+    for text in kept:
+        assert said[said.index(text) + 1] == f"re: {text}"
+
+
+def test_tasks_of_one_step_may_share_a_subgraph_that_remembers(each_store: Opener) -> None:
+    """They are siblings in its namespace, and of one turn."""
+    child = StateGraph(Gathered)
+    child.add_node("a", lambda state: {"said": ["a"]})
+    child.add_edge(START, "a")
+    parent = StateGraph(Gathered)
+    parent.add_node("sub", child.compile(checkpointer=True))
+    parent.add_conditional_edges(
+        START, lambda state: [Send("sub", {"said": [name]}) for name in "xyz"]
+    )
+    graph = parent.compile(checkpointer=RecollectSaver(each_store()))
+    for n in range(3):
+        said = graph.invoke({"said": ["go"]}, thread())["said"]
+        assert said.count("go") == n + 1
+        assert {"x", "y", "z"} <= set(said)
+
+
+def test_a_checkpoint_that_is_not_there_is_not_continued(each_store: Opener) -> None:
+    graph = chat(RecollectSaver(each_store()))
+    graph.invoke(say("q"), thread())
+    with pytest.raises(Conflict, match="never there"):
+        graph.invoke(say("misspelt"), thread(checkpoint_id="1f0"))
+    assert texts(graph.get_state(thread())) == ["q", "re: q"]
 
 
 def test_an_update_beside_a_turn_is_refused_too(each_store: Opener) -> None:

@@ -578,6 +578,25 @@ def test_as_many_ids_are_known_as_was_promised(each_store: Callable[[], Store]) 
     assert session.count() == 69
 
 
+def test_an_append_that_is_said_again_is_found_whole(each_store: Callable[[], Store]) -> None:
+    """However long it was, and however much of it has been sealed since."""
+    store = each_store()
+    session = store.session("chat")
+    session.append(("user", "before"))
+    said = [Message("user", str(n), id=f"id {n}") for n in range(300)]
+    stored = session.append(said)
+    session.append([("user", "after")] * 40)
+    for _ in range(2):
+        assert session.append(said) == stored
+        changed = [Message("user", "another", id="id 0"), *said[1:]]
+        with pytest.raises(IdReused):
+            session.append(changed)
+        store.compact(quiet_for=0)
+    more = session.append([*said, Message("user", "300", id="id 300")])
+    assert more[:-1] == stored
+    assert session.count() == 342
+
+
 def test_ids_that_were_handed_out_are_known_for_good(each_store: Callable[[], Store]) -> None:
     session = each_store().session("chat")
     for n in range(0, 90, 5):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -26,19 +27,15 @@ from langgraph.checkpoint.base import (
 
 from langgraph_recollect.deltas import delta_history, messages_of
 from langgraph_recollect.pruning import superseded
+from langgraph_recollect.turns import is_of_a_turn, note_begun
 from langgraph_recollect.values import Known, Lists, Memory, Remembered, Values, list_in
-from recollect import CheckpointLog, Message, Misconfigured, ThreadInfo
+from recollect import CheckpointLog, Conflict, Message, Misconfigured, ThreadInfo
 from recollect.adapting import Call, Talk, call
 from recollect.checkpoints import PAGE, Entry, Item, Listing, New, Same, State, Value
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import DeltaChannelHistory
 
-LATEST: Final = "__recollect_latest"
-"""In a config: the checkpoint it was given as the newest of its thread. LangGraph hands it back
-with all that a run writes; a name that begins so is left out of metadata."""
-_RUNNING: Final = "__pregel_"
-"""Begins the keys that only the config of a running graph has."""
 _NOT_ABOUT_THREADS: Final = frozenset(
     {"source", "step", "run_id", "writes", "counters_since_delta_snapshot"}
 )
@@ -66,11 +63,7 @@ class Steps(BaseCheckpointSaver[Any]):
         if state is None:
             return None
         found = self._tuple(thread, state, remember=True)
-        if id is None:
-            found.config["configurable"][LATEST] = state.entry.id
-        elif config["configurable"].get(LATEST) is not None:
-            # It was named, so whoever continues it means to.
-            found.config["configurable"][LATEST] = None
+        note_begun(found.config["configurable"], config["configurable"])
         return found
 
     def _listed(
@@ -192,7 +185,8 @@ class Steps(BaseCheckpointSaver[Any]):
             rest["recollect_snapshots"] = snapshots
         about = get_checkpoint_metadata(config, metadata)
         run = about.get("run_id")
-        put = yield from call(
+        putting = partial(
+            call,
             self.log,
             "put",
             thread,
@@ -205,10 +199,16 @@ class Steps(BaseCheckpointSaver[Any]):
                 run if isinstance(run, str) else None,
                 tuple((metadata.get("parents") or {}).values()),
             ),
-            alone=self.second_turn == "refuse" and _is_next_turn(configurable, metadata),
             metadata=None if namespace else _labels(about),
             expires_in=self.expires_in,
         )
+        alone = self.second_turn == "refuse" and is_of_a_turn(configurable, metadata)
+        try:
+            put = yield from putting(alone=alone)
+        except Conflict:
+            if not (yield from self._is_of_one_step(thread, namespace, parent, metadata)):
+                raise
+            put = yield from putting(alone=False)
         # What is not among the values, as a channel of deltas, is as it was.
         stored: Lists = {ch: old for ch, old in known.items() if old.epoch == put.epoch}
         for channel, prints in lists.items():
@@ -216,6 +216,20 @@ class Steps(BaseCheckpointSaver[Any]):
         found = Remembered(versions, stored)
         self._memory.learn(identity, namespace, checkpoint["id"], found, instead_of=parent)
         return _config(thread, namespace, checkpoint["id"])
+
+    def _is_of_one_step(
+        self, thread: str, namespace: str, parent: str | None, metadata: CheckpointMetadata
+    ) -> Talk[bool]:
+        """Whether a subgraph's checkpoint is beside another that the same step of the parent
+        graph has called for: Send("sub", …) twice, and a subgraph that keeps its state."""
+        if not namespace:
+            return False
+        page: Sequence[Entry] = yield from call(self.log, "page", thread, namespace)
+        return any(
+            self._values.load(entry.body[1]).get("parents") == metadata.get("parents")
+            for entry in page
+            if entry.parent == parent
+        )
 
     def _before(self, thread: str, namespace: str, parent: str | None) -> Talk[Remembered]:
         """What is known of the checkpoint that is continued."""
@@ -374,19 +388,6 @@ def _namespace(config: RunnableConfig) -> str:
 
 def _config(thread: str, namespace: str, id: str) -> RunnableConfig:
     return {"configurable": {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": id}}
-
-
-def _is_next_turn(configurable: Mapping[str, Any], metadata: CheckpointMetadata) -> bool:
-    """Whether a checkpoint is the first of a turn that began with the newest of its thread."""
-    parent = configurable.get("checkpoint_id")
-    if parent is not None:
-        return bool(configurable.get(LATEST) == parent)
-    if configurable.get("checkpoint_ns"):
-        return False
-    # A turn that found nothing has no checkpoint to name, so it is known by the company it keeps.
-    return metadata.get("source") == "update" or any(
-        key.startswith(_RUNNING) for key in configurable
-    )
 
 
 def _labels(about: Mapping[str, Any]) -> dict[str, Any]:

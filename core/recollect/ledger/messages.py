@@ -79,18 +79,24 @@ def finder(txn: Transaction, session: SessionRow) -> Callable[[int], Row | None]
 
 
 def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[str, Row]:
-    """The messages the caller gave these ids to, also deleted ones; of those that are in
-    segments the newest."""
+    """The messages the caller gave these ids to, also deleted ones.
+
+    Looked for among the newest, and from there back for as long as any are found: so an append
+    that is said again is found whole, also one of 441 messages, most of them sealed by itself.
+    """
     rows = tail.with_ids(txn, session, ids)
+    wanted = set(ids) - rows.keys()
+    found = len(rows)
     upto = session.sealed
-    while upto and session.head - upto < RETRIED and any(name not in rows for name in ids):
+    while upto and wanted and (found or session.head - upto < RETRIED):
         stored = segments.holding(txn, session.number, upto)
         if stored is None:
             break
-        wanted = set(ids) - rows.keys()
-        for row in segments.read(txn, stored, session.epoch).rows:
-            if row.id in wanted:
-                rows[row.id] = row
+        here = segments.read(txn, stored, session.epoch).rows
+        older = {row.id: row for row in here if row.id in wanted}
+        rows.update(older)
+        wanted -= older.keys()
+        found = len(older)
         upto = stored.first - 1
     return rows
 

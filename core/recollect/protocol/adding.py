@@ -165,13 +165,20 @@ class Adding(NamedTuple):
         if number is None:
             if thread.gone is not None:
                 raise _late(self.name)
+            if self.alone:
+                # LangGraph stores the steps after one that was refused, if it is let.
+                raise Conflict(
+                    f"Thread {self.name} has no checkpoint {id_of(self.parent)}: it was refused, "
+                    f"pruned or never there. What continues it was not stored. Run the turn "
+                    f"again on what is there now."
+                )
             return  # it was pruned, or comes from elsewhere
         if self.alone and (child := rows_of.child_of(txn, line, number, self.parent)) is not None:
             raise Conflict(
                 f"Thread {self.name} was continued by somebody else: {id_of(self.parent)} is "
-                f"followed by {id_of(child) if child else 'another'} already. This turn was not "
-                f"stored. Run it again on what is there now, or let turns wait for each other "
-                f"with turn()."
+                f"followed by {id_of(child) if child else 'another'} already. This turn is not "
+                f"stored, or not to its end. Run it again on what is there now, or let turns "
+                f"wait for each other with turn()."
             )
 
     def _tell(self, txn: Transaction, thread: Thread) -> None:
