@@ -1,13 +1,15 @@
 #!/bin/sh
 # Sets up the project's own .venv, and does nothing when it is up to date.
 #
-#     scripts/venv.sh core    Recollect alone
-#     scripts/venv.sh dev     Recollect and what the tests need
+#     scripts/venv.sh core     Recollect alone
+#     scripts/venv.sh dev      Recollect and what the tests need
+#     scripts/venv.sh bench    Recollect and who is measured beside it, in .venv-bench
 #
 # Uses uv where it is on PATH, else python3 -m venv and pip. PYTHON=… names an interpreter.
 set -eu
 
 want=$1
+venv=.venv
 CDPATH='' cd -- "$(dirname -- "$0")/.."
 here=$(pwd -P)
 
@@ -15,6 +17,13 @@ complain() {
     echo "$1" >&2
     exit 1
 }
+
+case $want in
+core) requirement=. extras= ;;
+dev) requirement=.[dev] extras=' and what the tests need' ;;
+bench) requirement=.[bench] extras=' and who is measured beside it' venv=.venv-bench ;;
+*) complain "usage: scripts/venv.sh core|dev|bench" ;;
+esac
 
 # Two makes at once would build one .venv from both ends. (macOS has no flock.)
 if command -v flock >/dev/null 2>&1; then
@@ -36,7 +45,7 @@ has_uv() {
 
 # A stamp holds the path of its checkout: in a copy of the folder, .venv still points at the original.
 is_fresh() {
-    stamp=.venv/.$1
+    stamp=$venv/.$1
     [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$here" ] &&
         [ -z "$(find pyproject.toml -newer "$stamp")" ]
 }
@@ -44,8 +53,8 @@ is_fresh() {
 # A .venv made by uv has no pip in it, which matters once uv is gone. One without pyvenv.cfg (its
 # making was cut off) is no environment: pip would install into the Python it was made from.
 is_usable() {
-    is_new_enough .venv/bin/python && [ -f .venv/pyvenv.cfg ] &&
-        { has_uv || .venv/bin/python -c 'import pip' >/dev/null 2>&1; }
+    is_new_enough $venv/bin/python && [ -f $venv/pyvenv.cfg ] &&
+        { has_uv || $venv/bin/python -c 'import pip' >/dev/null 2>&1; }
 }
 
 find_python() {
@@ -63,10 +72,10 @@ find_python() {
 make_venv() {
     find_python
     if has_uv; then
-        rm -rf .venv
-        uv venv --quiet --python "${python:->=3.11}" .venv
+        rm -rf $venv
+        uv venv --quiet --python "${python:->=3.11}" $venv
     elif [ -n "$python" ]; then
-        "$python" -m venv --clear .venv
+        "$python" -m venv --clear $venv
     elif [ -n "$too_bare" ]; then
         complain "$too_bare cannot make a virtual environment: install its venv module (Debian, Ubuntu: apt install python3-venv) or uv, then try again."
     else
@@ -76,27 +85,21 @@ make_venv() {
 
 install() {
     if has_uv; then
-        uv pip install --quiet --python .venv/bin/python "$@"
+        uv pip install --quiet --python $venv/bin/python "$@"
     else
-        PIP_ROOT_USER_ACTION=ignore .venv/bin/python -m pip install \
+        PIP_ROOT_USER_ACTION=ignore $venv/bin/python -m pip install \
             --quiet --quiet --no-input --disable-pip-version-check "$@"
     fi
 }
 
-case $want in
-core) requirement=. extras= ;;
-dev) requirement=.[dev] extras=' and what the tests need' ;;
-*) complain "usage: scripts/venv.sh core|dev" ;;
-esac
-
-if is_new_enough .venv/bin/python && [ -f .venv/pyvenv.cfg ]; then
+if is_new_enough $venv/bin/python && [ -f $venv/pyvenv.cfg ]; then
     is_fresh "$want" && exit 0
     # What the tests need includes the core.
     [ "$want" = core ] && is_fresh dev && exit 0
 fi
 
 is_usable || make_venv
-echo "Installing Recollect$extras into .venv (a minute or so)"
-rm -f ".venv/.$want"
+echo "Installing Recollect$extras into $venv (a minute or so)"
+rm -f "$venv/.$want"
 install --editable "$requirement"
-echo "$here" >".venv/.$want"
+echo "$here" >"$venv/.$want"

@@ -5,6 +5,7 @@ import os
 import platform
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import redis
 
 from recollect import Store
+from tests.scratch import choose_folder
 from tests.servers.binaries import Binaries, External, Missing
 from tests.servers.postgres import (
     OwnPostgres,
@@ -24,6 +26,8 @@ from tests.servers.postgres import (
     find_postgres_binaries,
 )
 from tests.servers.redis import OwnRedis, RedisServer, find_redis, find_redis_binaries
+
+choose_folder()
 
 # Machines are shared and noisy: no example may fail for being slow.
 hypothesis.settings.register_profile(
@@ -51,6 +55,7 @@ def pytest_report_header() -> list[str]:
         f"PostgreSQL: {_describe_postgres()}",
         f"Redis: {_describe_redis()}",
         f"SQLite: {sqlite3.sqlite_version}, Python's own; SQLAlchemy {version('sqlalchemy')}",
+        f"Files: under {tempfile.gettempdir()}",
     ]
 
 

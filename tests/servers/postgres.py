@@ -103,9 +103,12 @@ class PostgresServer:
 
 
 class OwnPostgres(PostgresServer):
-    """A server of our own, which a test may stop, kill and start again."""
+    """A server of our own, which a test may stop, kill and start again.
 
-    def __init__(self, binaries: Binaries) -> None:
+    It waits for no disk, since nobody pulls the plug; with ``fsync`` it does, for who measures.
+    """
+
+    def __init__(self, binaries: Binaries, *, fsync: bool = False) -> None:
         user = server_user()
         folder = new_folder(user)
         try:
@@ -130,7 +133,12 @@ class OwnPostgres(PostgresServer):
                 cwd=folder,
             )
             port = free_port()
-            command = [str(programs / "postgres"), "-D", str(folder / "data"), *_settings(port)]
+            command = [
+                str(programs / "postgres"),
+                "-D",
+                str(folder / "data"),
+                *_settings(port, fsync),
+            ]
             self._process = ServerProcess(command, folder, user)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
@@ -182,7 +190,8 @@ class OwnPostgres(PostgresServer):
         self._process.close()
 
 
-def _settings(port: int) -> list[str]:
+def _settings(port: int, fsync: bool) -> list[str]:
+    waits = "on" if fsync else "off"
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
@@ -190,8 +199,8 @@ def _settings(port: int) -> list[str]:
         "max_connections": 200,
         # What was acknowledged has to survive a kill of the server, though not of the machine:
         # so synchronous_commit stays on.
-        "fsync": "off",
-        "full_page_writes": "off",
+        "fsync": waits,
+        "full_page_writes": waits,
         "autovacuum": "off",
         "log_min_messages": "fatal",
     }
