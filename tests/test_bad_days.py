@@ -2,12 +2,14 @@
 and by itself again once the cause is gone."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
 import resource
 import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import sys
@@ -15,7 +17,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -220,7 +221,7 @@ def test_a_postgres_newer_than_the_code(postgres_url: str) -> None:
 LARGE = random.Random(1).randbytes(200_000).hex()
 
 
-@contextmanager
+@contextlib.contextmanager
 def no_more_pages(store: Store) -> Iterator[None]:
     """As a full disk looks to the connection that writes."""
     held: Any = store._ledger._writing  # type: ignore[attr-defined]
@@ -533,7 +534,7 @@ def family(pid: int) -> list[int]:
     return found
 
 
-@contextmanager
+@contextlib.contextmanager
 def frozen(server: OwnPostgres) -> Iterator[None]:
     members = family(server.pid)
     try:
@@ -624,8 +625,14 @@ def test_nothing_is_left_idle_in_a_transaction(postgres_url: str) -> None:
         assert_no_transaction_is_left(postgres_url)
 
 
-def test_no_statement_is_prepared_on_the_server(postgres_url: str) -> None:
-    with Store(postgres_url, pool_size=1) as store:
+@pytest.mark.parametrize("how", ["direct", "behind a pooler"])
+def test_statements_are_prepared_where_one_server_answers(postgres_url: str, how: str) -> None:
+    """Behind a pooler in transaction mode the next statement may meet another server."""
+    with contextlib.ExitStack() as stack:
+        url = postgres_url
+        if how == "behind a pooler":
+            url = stack.enter_context(as_a_pooler_does(postgres_url))
+        store = stack.enter_context(Store(url, pool_size=1))
         session = store.session("s")
         for i in range(12):
             session.append([("user", f"{i}"), ("assistant", f"{i}")])
@@ -634,9 +641,44 @@ def test_no_statement_is_prepared_on_the_server(postgres_url: str) -> None:
             session.tail()
             session.info()
         prepared = store._ledger.read(
-            lambda txn: txn.rows("SELECT * FROM pg_prepared_statements", {})
+            lambda txn: txn.rows("SELECT statement FROM pg_prepared_statements", {})
         )
-        assert prepared == []
+        assert any("INSERT" in statement for (statement,) in prepared) == (how == "direct")
+        assert bool(prepared) == (how == "direct")
+        assert session.count() == 36
+
+
+@contextlib.contextmanager
+def as_a_pooler_does(url: str) -> Iterator[str]:
+    """A way to the server on which clients are told another number than that of its process: what
+    they would cancel it by, which a pooler has to translate."""
+    real = make_url(url)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_relay, args=(listening, real.port), daemon=True).start()
+        port = listening.getsockname()[1]
+        yield real.set(port=port).render_as_string(hide_password=False)
+
+
+def _relay(listening: socket.socket, port: int) -> None:
+    with contextlib.suppress(OSError):  # until the test ends
+        while True:
+            client, _ = listening.accept()
+            server = socket.create_connection(("127.0.0.1", port))
+            for source, target in ((client, server), (server, client)):
+                one_way = (source, target, source is server)
+                threading.Thread(target=_pass_on, args=one_way, daemon=True).start()
+
+
+def _pass_on(source: socket.socket, target: socket.socket, changed: bool) -> None:
+    with contextlib.suppress(OSError), source, target:
+        while data := source.recv(65_536):
+            # BackendKeyData: its type, its length of 12, the process, the secret.
+            place = data.find(b"K\0\0\0\x0c") if changed else -1
+            if place >= 0:
+                data = data[: place + 5] + b"\x60\0\0\0" + data[place + 9 :]
+                changed = False
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 # -- after close ---------------------------------------------------------------------------------

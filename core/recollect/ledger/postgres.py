@@ -31,6 +31,9 @@ T = TypeVar("T")
 _GRACE: Final = 1.0
 """How long after its own timeout a server may stay silent before we hang up."""
 
+_PREPARED_AFTER: Final = 3
+"""So often is a statement sent before the server is asked to remember it."""
+
 
 class PostgresLedger(Ledger):
     """One PostgreSQL database."""
@@ -161,7 +164,7 @@ def _connect(address: Address, timeout: float) -> Any:
     try:
         connection = _PatientConnection.connect(
             autocommit=True,
-            prepare_threshold=None,  # server-side statements break transaction-mode poolers
+            prepare_threshold=None,  # until it is known who answers
             **arguments,
         )
     except psycopg.ProgrammingError:
@@ -175,7 +178,13 @@ def _connect(address: Address, timeout: float) -> Any:
             f"Create the database with ENCODING 'UTF8'."
         )
     connection.patience = timeout + _GRACE
-    connection.execute(_session_settings(timeout))
+    answer = connection.execute(f"{_session_settings(timeout)}; SELECT pg_backend_pid()")
+    while answer.nextset():
+        pass
+    # Prepared on the server an append takes 362 instead of 510 µs. Behind a pooler that changes
+    # servers between transactions it fails; but a pooler hands out a number of its own here.
+    if answer.fetchone() == (connection.info.backend_pid,):
+        connection.prepare_threshold = _PREPARED_AFTER
     return connection
 
 
