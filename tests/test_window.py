@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from recollect import Message, Misconfigured, Store, Text, ToolCall, ToolResult, Version, Window
+from recollect import (
+    Conflict,
+    Message,
+    Misconfigured,
+    Store,
+    Text,
+    ToolCall,
+    ToolResult,
+    Version,
+    Window,
+)
 from recollect import window as windows
 from recollect.tokens import ESTIMATE
 from recollect.window import Cutter, Limits, pair
@@ -211,6 +222,44 @@ def test_what_is_at_hand_makes_no_difference(
     assert pieces.fits == whole.fits
 
 
+@given(st.data())
+def test_a_window_goes_on_from_the_last_as_if_there_were_none(data: st.DataObject) -> None:
+    """However the session was changed since, and whatever the last window's limits were."""
+    amounts = {"messages": limit, "turns": limit, "tokens": st.none() | st.integers(1, 200)}
+    with Store("sqlite://", tail=data.draw(st.integers(1, 30), "tail")) as store:
+        chat = store.session("k")
+        last: Window | None = None
+        for _ in range(data.draw(st.integers(1, 8), "steps")):
+            said = conversation(data.draw(letters, "said"))
+            chat.append([replace(m, seq=None, tokens=None) for m in said])
+            head = chat.info().version.head
+            change = data.draw(st.sampled_from(["edit", "delete", "rewind", "clear", "", "", ""]))
+            with contextlib.suppress(Conflict):  # it was deleted before
+                if change == "edit" and head:
+                    chat.edit(data.draw(st.integers(1, head)), ("user", "edited"))
+                elif change == "delete" and head:
+                    chat.delete(data.draw(st.integers(1, head)))
+                elif change == "rewind":
+                    chat.rewind(data.draw(st.integers(0, head)))
+                elif change == "clear":
+                    chat.clear()
+            limits: Any = {what: data.draw(amount, what) for what, amount in amounts.items()}
+            anew = chat.window(**limits, repair=True)
+            on = chat.window(**limits, repair=True, last=last)
+            assert on.messages == anew.messages
+            assert (on.version, on.tokens, on.fits) == (anew.version, anew.tokens, anew.fits)
+            assert (on.dangling, on.orphans) == (anew.dangling, anew.orphans)
+            last = on
+
+
+def test_a_window_of_another_session_is_no_help() -> None:
+    with Store("sqlite://") as store:
+        for key in ("a", "b"):
+            store.session(key).append([("user", f"{key}{n}") for n in range(200)])
+        other = store.session("a").window()
+        assert store.session("b").window(last=other)[0].text == "b0"
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "3"])
 def test_limits_are_whole_numbers_from_one(bad: Any) -> None:
     with pytest.raises(Misconfigured, match="turns"):
@@ -238,6 +287,31 @@ def test_a_long_session_is_read_from_its_end_only(tmp_path: Any) -> None:
         assert len(window) == 7
         assert window.version == Version(0, 12_001)
         assert read <= 60
+
+
+@pytest.mark.parametrize("tokens", [1_000_000, 3_000])
+def test_what_the_last_window_held_is_not_read_again(tmp_path: Any, tokens: int) -> None:
+    with Store(f"sqlite:///{tmp_path}/x.db", durability="normal", tail=20) as store:
+        chat = store.session("k")
+        chat.append([("system", "Be brief."), *[("user", "q"), ("assistant", "a")] * 500])
+        window = chat.window(tokens=tokens)
+        assert (len(window) == 1_001) == (tokens == 1_000_000)
+        original, read = store._ledger.read, 0
+
+        def count(work: Any) -> Any:
+            nonlocal read
+            answer = original(work)
+            read += len(answer.rows)
+            return answer
+
+        for n in range(30):
+            chat.append(("user", f"{n}"))
+            read = 0
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(store._ledger, "read", count)
+                window = chat.window(tokens=tokens, last=window)
+            assert window.messages == chat.window(tokens=tokens).messages
+            assert read <= 22
 
 
 def test_a_window_trusts_counts_under_its_own_counters_name_only(tmp_path: Any) -> None:

@@ -148,16 +148,19 @@ class Session:
         tokens: int | None = None,
         repair: bool = False,
         token_counter: CountTokens | None = None,
+        last: Window | None = None,
     ) -> Window:
         """The newest messages within the limits, fit to show a model.
 
         It begins where a turn begins, keeps a leading system message, and never separates a
         tool call from its results. Calls whose result never came are reported as ``dangling``;
         ``repair=True`` answers them in what is returned, never in what is stored, and puts each
-        result behind its call. ``token_counter`` counts instead of the store's own.
+        result behind its call. ``token_counter`` counts instead of the store's own. ``last`` is
+        a window of this session that was shown before: what still stands of it is not read
+        again, and the two share their messages.
         """
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
-        return self._run(self._protocol.window(self.name, limits, repair, token_counter))
+        return self._run(self._protocol.window(self.name, limits, repair, token_counter, last))
 
     async def awindow(
         self,
@@ -167,10 +170,13 @@ class Session:
         tokens: int | None = None,
         repair: bool = False,
         token_counter: CountTokens | None = None,
+        last: Window | None = None,
     ) -> Window:
         """Like ``window``."""
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
-        return await self._arun(self._protocol.window(self.name, limits, repair, token_counter))
+        return await self._arun(
+            self._protocol.window(self.name, limits, repair, token_counter, last)
+        )
 
     def scan(self, *, after: int = 0) -> Iterator[Message]:
         """All messages up to the present head, oldest first, holding only a page in memory.

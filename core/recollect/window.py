@@ -44,6 +44,29 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
                 raise Misconfigured(f"{what} has to be a whole number from 1 up, not {limit!r}.")
 
 
+class Reading(NamedTuple):
+    """What was read to find a window, so that the next one need not read it again."""
+
+    epoch: int
+    messages: Sequence[Message]
+    complete: bool
+    """Whether there is nothing before it."""
+
+    def before(self, version: Version, newest: Sequence[Message]) -> Sequence[Message]:
+        """What of it stands just before some newest messages; nothing where they do not meet."""
+        if self.epoch != version.epoch or not self.messages or not newest:
+            return ()
+        last = self.messages[-1]
+        # A session that was made anew may stand where the old one stood: other ids, other times.
+        if not any(message.seq == last.seq and message == last for message in newest):
+            return ()
+        first = newest[0].seq or 0
+        return [message for message in self.messages if (message.seq or 0) < first]
+
+
+NOTHING_READ: Final = Reading(0, (), False)
+
+
 class Window(Sequence[Message]):
     """Messages to show a model, and what was noticed about them. Reads like a list.
 
@@ -78,6 +101,7 @@ class Window(Sequence[Message]):
         fits: bool,
         dangling: Sequence[ToolCall],
         orphans: Sequence[Message],
+        reading: Reading,
     ) -> None:
         self.messages = tuple(messages)
         self.version = version
@@ -89,6 +113,8 @@ class Window(Sequence[Message]):
         """Tool calls whose result never came. Providers refuse these: see ``repair``."""
         self.orphans = tuple(orphans)
         """Tool results whose call is not in the session."""
+        self.reading = reading
+        """For ``last=`` of the next window."""
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
@@ -225,8 +251,9 @@ class Cutter:
             return page
         return 0
 
-    def window(self, repair: bool) -> Window:
-        """The messages from the cut on; with ``repair``, what a provider would refuse mended."""
+    def window(self, repair: bool, keep: bool = False) -> Window:
+        """The messages from the cut on; with ``repair``, what a provider would refuse mended, and
+        with ``keep`` what the next window can begin with."""
         chosen, fits = self._choose()
         messages = [*self._opening, *chosen]
         pairs = pair(messages)
@@ -241,7 +268,18 @@ class Cutter:
             fits=fits,
             dangling=dangling,
             orphans=orphans,
+            reading=self._reading() if keep else NOTHING_READ,
         )
+
+    def _reading(self) -> Reading:
+        """What the next window can begin with: all that may be in it, and one that was too much,
+        so that it is known at once that nothing before it fits."""
+        kept, complete = self._brought, self._complete
+        if self._reach:
+            first = min(message.seq or 0 for message in self._body[self._reach - 1 :])
+            kept = [message for message in kept if (message.seq or 0) >= first]
+            complete = False
+        return Reading(self._version.epoch, kept, complete)
 
     def _settle(self) -> None:
         """What is known about the messages so far: pairs, and how far back the limits reach."""

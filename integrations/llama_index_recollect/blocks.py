@@ -129,12 +129,19 @@ def made(cls: type[M], fields: dict[str, Any], given: set[str]) -> M:
     That one goes over the class's fields each time: of 10 µs that a message took, it took 7.
     """
     new = cls.__new__(cls)
-    put = object.__setattr__  # the model's own would look at each field again
-    put(new, "__dict__", fields)
-    put(new, "__pydantic_fields_set__", given)
-    put(new, "__pydantic_extra__", None)
-    put(new, "__pydantic_private__", None)
+    _put_fields(new, fields)
+    _put_given(new, given)
+    _put_extra(new, None)
+    _put_private(new, None)
     return new
+
+
+# The slots of a model by themselves: its own __setattr__ would look at each field again, and
+# object's looks up the name, which is half of what is left.
+_put_fields: Final = BaseModel.__dict__["__dict__"].__set__
+_put_given: Final = BaseModel.__dict__["__pydantic_fields_set__"].__set__
+_put_extra: Final = BaseModel.__dict__["__pydantic_extra__"].__set__
+_put_private: Final = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
 def ours(extra: Any) -> Mapping[Any, Any]:

@@ -205,7 +205,7 @@ class RecollectMemory(BaseMemory):
         if self._feeding():
             waited(self.aput_messages(messages))
         else:
-            self._last.forget()
+            self._last.outdate()
             since = self._last.since(messages)
             self.session.append(list(map(from_llama_index, messages)), expected=since)
 
@@ -244,7 +244,7 @@ class RecollectMemory(BaseMemory):
     async def aput_messages(self, messages: Sequence[ChatMessage]) -> None:
         """Like ``put_messages``."""
         session = self.session
-        self._last.forget()
+        self._last.outdate()
         since = self._last.since(messages)
         await session.aappend(list(map(from_llama_index, messages)), expected=since)
         if blocks := self._feeding():

@@ -1,4 +1,5 @@
-"""The window that was shown last, shown again for as long as nothing was said.
+"""The window that was shown last, shown again for as long as nothing was said, and then gone on
+from.
 
 Agents ask for the whole history before each call of the model, though between two calls of a
 turn nothing is put: of four times that a FunctionAgent with two rounds of tools asks, twice it
@@ -28,14 +29,15 @@ class LastShown:
 
     def __init__(self) -> None:
         self._shown: _Shown | None = None
+        self._stands = False
         self._since: Since | None = None
 
-    def forget(self) -> None:
-        """Something is being put or taken away: it will be another window."""
-        self._shown = None
+    def outdate(self) -> None:
+        """Something is being put: it will be another window."""
+        self._stands = False
 
     def end_turn(self) -> None:
-        """What comes next answers nothing that was shown."""
+        """All is taken away. What comes next answers nothing that was shown."""
         self._shown = self._since = None
 
     def note(self, window: Window) -> None:
@@ -59,15 +61,17 @@ class LastShown:
         """What to show a model. Whoever makes something of it shares nothing with it that can
         be changed."""
         asked = (session.store, session.name, tokens, counter)
-        last = self._shown
-        if last is not None and last.asked == asked:
+        shown = self._shown
+        last = None if shown is None or shown.asked != asked else shown.window
+        if last is not None and self._stands:
             # The smallest window tells where the session stands, out of the cache if there is one.
             newest: Window = yield from call(session, "window", messages=1)
             # A session that was made anew may stand where the old one stood: other ids, times.
-            if newest.version == last.window.version and newest[-1:] == last.window[-1:]:
-                return last.window
+            if newest.version == last.version and newest[-1:] == last[-1:]:
+                return last
+        self._stands = True  # before it is read: what is put meanwhile outdates it
         window: Window = yield from call(
-            session, "window", tokens=tokens, repair=True, token_counter=counter
+            session, "window", tokens=tokens, repair=True, token_counter=counter, last=last
         )
         self._shown = _Shown(asked, window)
         self.note(window)

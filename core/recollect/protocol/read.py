@@ -24,7 +24,7 @@ from recollect.protocol.base import whole_number
 from recollect.rows import LAST_SEQ, Row, Seen
 from recollect.scope import AnyName, SessionName
 from recollect.version import SessionInfo, Version
-from recollect.window import Cutter, Limits, Window
+from recollect.window import NOTHING_READ, Cutter, Limits, Window
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
@@ -89,9 +89,15 @@ class Reading(Archiving):
         return version or seen.version, self._built.messages(seen, seen.rows)
 
     def window(
-        self, name: SessionName, limits: Limits, repair: bool, given: CountTokens | None = None
+        self,
+        name: SessionName,
+        limits: Limits,
+        repair: bool,
+        given: CountTokens | None = None,
+        last: Window | None = None,
     ) -> Flow[Window]:
         """The newest messages that fit, cut where nothing that belongs together is torn."""
+        known = NOTHING_READ if last is None else last.reading
         cutter = Cutter(limits, self._counter, given)
         near = yield from self._near(name)
         for attempt in range(_MOST_RESTARTS):
@@ -100,11 +106,13 @@ class Reading(Archiving):
             first = near if near.complete else (yield from self._opening(name, near.version.epoch))
             if first.version.epoch != near.version.epoch:
                 continue
+            newest = self._built.messages(near, near.rows)
+            before = known.before(near.version, newest)
             cutter.start(
                 near.version,
-                self._built.messages(near, near.rows),
+                [*before, *newest],
                 self._built.messages(first, first.rows[:1]),
-                near.complete,
+                near.complete or (known.complete and bool(before)),
             )
             while wanted := cutter.wanted():
                 older = yield from self._cold(
@@ -114,7 +122,7 @@ class Reading(Archiving):
                     break  # rewritten between two reads: the pieces do not belong together
                 cutter.add_older(self._built.messages(older, older.rows), len(older.rows) < wanted)
             else:
-                return cutter.window(repair)
+                return cutter.window(repair, keep=True)
         raise Conflict(
             f"Session {name} was rewritten {_MOST_RESTARTS} times while a window of it was read.",
             near.version,
