@@ -16,7 +16,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from recollect.assembly import OnlyContent
 from recollect.flow import arun, run
+
+__all__ = ["Call", "OnlyContent", "Talk", "atalk", "call", "talk"]
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index_recollect.messages import from_llama_index, to_llama_index
 from llama_index_recollect.scope import InScope
 from recollect import Conflict, Store
-from recollect.adapting import Talk, atalk, call, talk
+from recollect.adapting import OnlyContent, Talk, atalk, call, talk
 
 
 class RecollectChatStore(InScope, BaseChatStore):
@@ -97,7 +97,7 @@ class RecollectChatStore(InScope, BaseChatStore):
         yield from call(self.session(key), "replace", list(map(from_llama_index, messages)))
 
     def _get(self, key: str, limits: dict[str, Any]) -> Talk[list[ChatMessage]]:
-        into = {"into": to_llama_index}
+        into = {"into": OnlyContent(to_llama_index)}
         found: list[ChatMessage] = yield from call(self.session(key), "messages", **limits, **into)
         return found
 

@@ -23,7 +23,7 @@ from llama_index_recollect.feeding import Feeder, waited
 from llama_index_recollect.messages import from_llama_index, to_llama_index
 from llama_index_recollect.shown import LastShown
 from recollect import Conflict, Message, Misconfigured, Session, Store, Window
-from recollect.adapting import Talk, atalk, talk
+from recollect.adapting import OnlyContent, Talk, atalk, talk
 from recollect.reference import StoreReference
 from recollect.tokens import estimate
 
@@ -194,7 +194,7 @@ class RecollectMemory(BaseMemory):
 
     def get_all(self) -> list[ChatMessage]:
         """Everything that was ever said, oldest first."""
-        return self.session.messages(into=to_llama_index)
+        return self.session.messages(into=OnlyContent(to_llama_index))
 
     def put(self, message: ChatMessage) -> None:
         """Append a message."""
@@ -235,7 +235,7 @@ class RecollectMemory(BaseMemory):
 
     async def aget_all(self) -> list[ChatMessage]:
         """Like ``get_all``."""
-        return await self.session.amessages(into=to_llama_index)
+        return await self.session.amessages(into=OnlyContent(to_llama_index))
 
     async def aput(self, message: ChatMessage) -> None:
         """Like ``put``."""
