@@ -15,7 +15,7 @@ def test_only_content_is_all_there_is() -> None:
         only = chat.messages(into=OnlyContent(lambda message: message))
         assert only == asyncio.run(chat.amessages(into=OnlyContent(lambda message: message)))
         for bare, whole in zip(only, chat.messages(), strict=True):
-            assert bare.id is bare.seq is bare.created_at is bare.tokens is None
+            assert (bare.id, bare.seq, bare.created_at, bare.tokens) == (None, None, None, None)
             assert whole.id is not None
             assert (bare.role, bare.content, bare.name, bare.metadata) == (
                 whole.role,

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from recollect.assembly import unpacked
 from recollect.chain import Entry, Listing, New, Put, Same, State, Value, Written
 from recollect.clock import microseconds, moment
 from recollect.codec.items import Item
@@ -27,7 +28,7 @@ from recollect.errors import Misconfigured
 from recollect.flow import Flow
 from recollect.protocol import UNSET
 from recollect.protocol.states import PAGE
-from recollect.protocol.threads import Threading, pauses, unpack_about
+from recollect.protocol.threads import Threading, pauses
 from recollect.scope import SessionName
 
 if TYPE_CHECKING:
@@ -370,7 +371,7 @@ def _flows_of(store: Store) -> Threading:
 
 
 def _info(found: Described) -> ThreadInfo:
-    about = unpack_about(None if found.about is None else bytes(found.about))
+    about = unpacked(None if found.about is None else bytes(found.about))
     return ThreadInfo(
         tenant=found.tenant,
         user=found.user,

@@ -168,16 +168,18 @@ class Store(Upkeep):
         tenant: AnyName = "",
         user: AnyName = "",
         agent: AnyName = "",
+        metadata: Mapping[str, Any] | None = None,
         limit: int = 50,
         after: SessionInfo | None = None,
     ) -> list[SessionInfo]:
         """Sessions in a scope, the one last active first.
 
-        What is left out means the empty name; ``recollect.ANY`` means every one. For the next
-        page pass the last one of this page as ``after``.
+        What is left out means the empty name; ``recollect.ANY`` means every one. ``metadata``
+        leaves those that have all of it: sessions are looked at, from the newest on, until enough
+        are found. For the next page pass the last one of this page as ``after``.
         """
         _check_page(tenant, user, agent, after)
-        return self._run(self._protocol.listed(tenant, user, agent, limit, after))
+        return self._run(self._protocol.listed(tenant, user, agent, limit, after, metadata))
 
     async def asessions(
         self,
@@ -185,12 +187,13 @@ class Store(Upkeep):
         tenant: AnyName = "",
         user: AnyName = "",
         agent: AnyName = "",
+        metadata: Mapping[str, Any] | None = None,
         limit: int = 50,
         after: SessionInfo | None = None,
     ) -> list[SessionInfo]:
         """Like ``sessions``."""
         _check_page(tenant, user, agent, after)
-        return await self._arun(self._protocol.listed(tenant, user, agent, limit, after))
+        return await self._arun(self._protocol.listed(tenant, user, agent, limit, after, metadata))
 
     def health(self) -> Health:
         """Ask both tiers how they are; never raises for an answer that did not come."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from recollect.clock import MICROSECONDS, microseconds
 from recollect.clock import now as _now
+from recollect.ledger.labels import holding
 from recollect.ledger.transaction import Transaction
 from recollect.rows import Entry, SessionRow
 from recollect.scope import ANY, AnyName, Scope, SessionName, owner_number
@@ -270,10 +271,16 @@ def listed(
     agent: AnyName,
     limit: int,
     after: SessionInfo | None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> list[Described]:
-    """Sessions in a scope, the one last active first, beginning after the one given."""
+    """Sessions in a scope, the one last active first, beginning after the one given.
+
+    Some that lack ``metadata`` are left out already: see labels.py.
+    """
     conditions, values = within(Scope(tenant, user, agent))
-    values["limit"] = limit
+    having, sought = holding(txn.kind, metadata or {})
+    conditions += having
+    values.update(sought, limit=limit)
     if after is not None:
         conditions.append(
             "active_second <= :second AND (active_second, last_active, id) < "

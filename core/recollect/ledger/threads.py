@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from recollect.clock import MICROSECONDS
+from recollect.ledger.labels import holding
 from recollect.ledger.transaction import Transaction
 from recollect.scope import ANY, AnyName, SessionName, owner_number
 from recollect.strands import Thread, mark_of
@@ -199,10 +200,15 @@ def listed(
     limit: int,
     after: tuple[int, int] | None = None,
     expired_at: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> list[Described]:
-    """Threads in a scope, the one last active first, beginning after (last active, number)."""
-    conditions = ["live = 1"]
-    values: dict[str, object] = {"limit": limit}
+    """Threads in a scope, the one last active first, beginning after (last active, number).
+
+    Some that lack ``metadata`` are left out already: see labels.py.
+    """
+    conditions, values = holding(txn.kind, metadata or {})
+    conditions.append("live = 1")
+    values["limit"] = limit
     for part, given in (("tenant", tenant), ("user", user), ("agent", agent)):
         if given is not ANY:
             conditions.append(f'"{part}" = :{part}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,7 @@ from recollect.ledger import sessions
 from recollect.message import Message
 from recollect.protocol.archive import Archiving
 from recollect.protocol.base import whole_number
+from recollect.protocol.listing import listed
 from recollect.rows import LAST_SEQ, Row, Seen
 from recollect.scope import AnyName, SessionName
 from recollect.version import SessionInfo, Version
@@ -174,21 +175,25 @@ class Reading(Archiving):
         agent: AnyName,
         limit: int,
         after: SessionInfo | None,
+        metadata: Mapping[str, Any] | None,
     ) -> Flow[list[SessionInfo]]:
         """Sessions in a scope, the one last active first."""
-        found = yield from do(
-            Cold(
-                partial(
-                    sessions.listed,
-                    tenant=tenant,
-                    user=user,
-                    agent=agent,
-                    limit=whole_number("limit", limit),
-                    after=after,
-                )
+
+        def read(
+            txn: Transaction, limit: int, after: SessionInfo | None
+        ) -> list[sessions.Described]:
+            return sessions.listed(
+                txn,
+                tenant=tenant,
+                user=user,
+                agent=agent,
+                limit=limit,
+                after=after,
+                metadata=metadata,
             )
-        )
-        return [info(row) for row in found]
+
+        found = yield from listed(read, info, metadata, limit, after)
+        return list(map(info, found))
 
     def _near(self, name: SessionName, n: int | None = None) -> Flow[Seen]:
         """The session's tail, out of the cache where that is known to be all there is (I3).

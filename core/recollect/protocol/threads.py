@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from recollect import codec
+from recollect.assembly import unpacked
 from recollect.chain import New, Put, unpack_writes
 from recollect.clock import MICROSECONDS, now
 from recollect.codec.items import unpack
@@ -16,9 +17,10 @@ from recollect.errors import Conflict, Damaged, Misconfigured
 from recollect.flow import Cold, Flow, do
 from recollect.ledger import strands, threads
 from recollect.ledger.threads import Described
-from recollect.protocol.base import UNSET, whole_number
+from recollect.protocol.base import UNSET
 from recollect.protocol.checkpoints import Checkpointing
 from recollect.protocol.kept import MOST_LINES, Few
+from recollect.protocol.listing import listed
 from recollect.scope import AnyName, SessionName
 from recollect.strands import Line, Thread, id_of, is_listing, numbers_of, unpack_refs
 
@@ -91,7 +93,7 @@ class Threading(Checkpointing):
             if thread is None or not thread.live:
                 return
             if given:
-                about = {**unpack_about(thread.about), **codec.unpack_value(packed)}
+                about = {**unpacked(thread.about), **codec.unpack_value(packed)}
                 threads.set_about(txn, thread, codec.pack_value(about, "thread"))
             if expires_in is not UNSET:
                 threads.set_expiry(txn, thread, expires_in)
@@ -109,25 +111,19 @@ class Threading(Checkpointing):
         after: tuple[int, int] | None,
     ) -> Flow[list[Described]]:
         """Threads in a scope whose metadata has all that is asked for."""
-        limit = whole_number("limit", limit)
-        found: list[Described] = []
-        while len(found) < limit:
-            place = after
-            size = _PAGE if metadata else limit
 
-            def work(
-                txn: Transaction, place: tuple[int, int] | None = place, size: int = size
-            ) -> list[Described]:
-                return threads.listed(
-                    txn, tenant=tenant, user=user, agent=agent, limit=size, after=place
-                )
+        def read(txn: Transaction, limit: int, after: tuple[int, int] | None) -> list[Described]:
+            return threads.listed(
+                txn,
+                tenant=tenant,
+                user=user,
+                agent=agent,
+                limit=limit,
+                after=after,
+                metadata=metadata,
+            )
 
-            page = yield from do(Cold(work))
-            found += [thread for thread in page if _has(thread, metadata)]
-            if len(page) < size:
-                break
-            after = (page[-1].last_active, page[-1].number)
-        return found[:limit]
+        return (yield from listed(read, _place, metadata, limit, after))
 
     def prune_expired(self, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[list[str]]:
         """Delete the threads of a scope that have been quiet for longer than they were to be
@@ -209,23 +205,8 @@ class Threading(Checkpointing):
         yield from do(Cold(lambda txn: threads.let_go(txn, name, holder), writes=True))
 
 
-def unpack_about(packed: bytes | None) -> dict[str, Any]:
-    """Title and metadata of a thread; nothing where they cannot be read any more."""
-    if packed is None:
-        return {}
-    try:
-        found = codec.unpack_value(packed)
-    except Damaged:
-        return {}  # the conversation is there, without its title
-    return found if isinstance(found, dict) else {}
-
-
-def _has(thread: Described, metadata: Mapping[str, Any]) -> bool:
-    if not metadata:
-        return True
-    about = None if thread.about is None else bytes(thread.about)
-    known = unpack_about(about).get("metadata", {})
-    return all(key in known and known[key] == value for key, value in metadata.items())
+def _place(thread: Described) -> tuple[int, int]:
+    return thread.last_active, thread.number
 
 
 def _problems(txn: Transaction, thread: Thread) -> list[str]:
