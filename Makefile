@@ -1,13 +1,13 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo test torture scale check lint format types clean venv-core venv-dev
+.PHONY: help demo test torture scale bench bench-quick check lint format types clean venv-core venv-dev venv-bench
 # Much of a test run is waiting for disks and servers: two processes take 140 s, one 215 s.
 JOBS ?= 2
 # Lint, types and tests would only get in each other's way.
 .NOTPARALLEL:
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: venv-core  ## a support conversation over three days, in one SQLite file
 	@.venv/bin/python examples/three_days.py
@@ -20,6 +20,12 @@ torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 
 
 scale: venv-dev  ## a million messages, and 100,000 sessions: some minutes (ARGS="--small")
 	@.venv/bin/python bench/scale.py $(ARGS)
+
+bench: venv-bench  ## beside the peers, with plots: 20 minutes (ARGS="--only append")
+	@.venv-bench/bin/python -m bench --into docs/benchmarks $(ARGS)
+
+bench-quick: venv-bench  ## the same in two minutes, rougher
+	@.venv-bench/bin/python -m bench --quick $(ARGS)
 
 check: lint types test  ## what has to pass before a change is taken
 
@@ -35,7 +41,7 @@ types: venv-dev  ## mypy, strict
 	@.venv/bin/python -m mypy
 
 clean:  ## remove .venv and everything that was built or cached
-	rm -rf .venv build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv-core:
@@ -43,3 +49,6 @@ venv-core:
 
 venv-dev:
 	@scripts/venv.sh dev
+
+venv-bench:
+	@scripts/venv.sh bench

@@ -19,18 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from recollect import Session, Store
+from recollect import Message, Session, Store
 from recollect.flow import Cold, Hot
 from recollect.hot.redis import RedisCache
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.data import TEXT
 from tests.servers.binaries import Missing
 from tests.servers.redis import OwnRedis, find_redis_binaries
-
-TEXT = (
-    "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
-    "I was at home all day. Could you look into it, please?"
-)
 
 
 class Counted:
@@ -89,6 +85,31 @@ def warm(chat: Session, store: Store) -> None:
     raise SystemExit("the cache did not become warm")
 
 
+def as_new(store: Store, chat: Session) -> list[Message]:
+    """A tail of 20 as a process reads it that has read nothing before."""
+    store._hot.empty()
+    return chat.tail(20)
+
+
+def entry_of(store: Store, chat: Session) -> tuple[Any, str]:
+    """The client that asks for a session's entry, and the entry's key."""
+    hot = store._hot
+    assert isinstance(hot, RedisCache)
+    return hot._clients.sync(), hot._key(hot.look(chat.name.identity))
+
+
+@contextlib.contextmanager
+def bare(store: Store, chat: Session) -> Iterator[Callable[[], list[bytes]]]:
+    """The least that Redis could do: 20 rows out of a list that has nothing else in it."""
+    client, entry = entry_of(store, chat)
+    copy = f"{entry}:bare"
+    client.rpush(copy, *client.lrange(entry, 1, 20))
+    try:
+        yield lambda: client.lrange(copy, 0, 19)
+    finally:
+        client.delete(copy)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--quick", action="store_true", help="fewer repetitions")
@@ -105,20 +126,14 @@ def main() -> None:
             counted = Counted(store)
             cached = store.session(key)
             print("Tail of 20, hot:", counted.during(lambda: cached.tail(20)))
-            client = store._hot._clients.sync()  # type: ignore[attr-defined]
-            hot = store._hot
-            assert isinstance(hot, RedisCache)
-            entry = hot._key(hot.look(chat.name.identity))
-            client.rpush(f"{entry}:bare", *client.lrange(entry, 1, 20))
-            try:
+            client, entry = entry_of(store, chat)
+            with bare(store, chat) as lrange:
                 found = medians(
                     rounds,
                     tail=lambda: chat.tail(20),
-                    lrange=lambda: client.lrange(f"{entry}:bare", 0, 19),
-                    fresh=lambda: _as_new(store, chat),
+                    lrange=lrange,
+                    fresh=lambda: as_new(store, chat),
                 )
-            finally:
-                client.delete(f"{entry}:bare")
             ratio = found["tail"] / found["lrange"]
             print(f"  a reader that read before {micro(found['tail'])}", end="")
             print(f"   bare LRANGE of the same bytes {micro(found['lrange'])}   {ratio:.2f} times")
@@ -140,11 +155,6 @@ def main() -> None:
             for name in (key, f"{key}-plain"):  # in a database that was named, leave nothing
                 store.session(name).clear()
             client.delete(entry)
-
-
-def _as_new(store: Store, chat: Session) -> None:
-    store._hot._tails.forget()  # type: ignore[attr-defined]
-    chat.tail(20)
 
 
 def micro(value: float) -> str:

@@ -10,17 +10,24 @@ from __future__ import annotations
 import argparse
 import gc
 import statistics
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+if __name__ == "__main__":
+    # Not the folder of this file, which has the names of packages that it needs.
+    sys.path[0] = str(Path(__file__).parents[1])
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 
+from bench.data import TEXT
 from langchain_recollect import RecollectChatMessageHistory, histories
-from recollect import Message, Store
+from langchain_recollect.messages import from_langchain
+from recollect import Store
 from recollect.codec import decode, encode
 
 with warnings.catch_warnings():
@@ -29,14 +36,28 @@ with warnings.catch_warnings():
     from langchain_core.runnables.history import RunnableWithMessageHistory
 
 MANY = 10_000
-TEXT = "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
 
 
 def said(n: int) -> list[BaseMessage]:
     """A conversation of questions and answers, each text its own."""
     return [
-        HumanMessage(f"{TEXT}{i}") if i % 2 == 0 else AIMessage(f"{i}: {TEXT}", id=f"run-{i}")
+        HumanMessage(f"{TEXT} {i}") if i % 2 == 0 else AIMessage(f"{i}: {TEXT}", id=f"run-{i}")
         for i in range(n)
+    ]
+
+
+def frames(messages: Sequence[BaseMessage]) -> list[bytes]:
+    """What is stored of them."""
+    return [encode(from_langchain(message))[0] for message in messages]
+
+
+def least(stored: Sequence[bytes]) -> list[BaseMessage]:
+    """Decode each, and construct a message from each: questions and answers, as in ``said``."""
+    return [
+        HumanMessage(content=m.text, id=str(i))
+        if i % 2 == 0
+        else AIMessage(content=m.text, id=str(i))
+        for i, m in enumerate(map(decode, stored))
     ]
 
 
@@ -86,23 +107,12 @@ def main() -> None:
         window = RecollectChatMessageHistory("many", store=store, window=20)
         peer = SQLChatMessageHistory("many", connection=f"sqlite:///{Path(folder)}/peer.db")
         peer.add_messages(said(MANY))
-        frames = [encode(Message("user", f"{TEXT}{i}"))[0] for i in range(MANY)]
-
-        def least() -> list[BaseMessage]:
-            """Decode each frame, and construct a message from each."""
-            decoded = [decode(frame) for frame in frames]
-            return [
-                HumanMessage(content=m.text, id=str(i))
-                if i % 2 == 0
-                else AIMessage(content=m.text, id=str(i))
-                for i, m in enumerate(decoded)
-            ]
-
+        stored = frames(said(MANY))
         assert len(history.messages) == len(peer.messages) == MANY
         found = medians(
             rounds,
             ours=lambda: history.messages,
-            least=least,
+            least=lambda: least(stored),
             peer=lambda: peer.messages,
         )
         windows = medians(rounds * 40, quick=True, ours=lambda: window.messages)

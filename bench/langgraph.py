@@ -21,7 +21,7 @@ import tempfile
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ from sqlalchemy import create_engine, event  # noqa: E402
 
 from langgraph_recollect import RecollectSaver  # noqa: E402
 from recollect import Store  # noqa: E402
+from recollect.ledger.transaction import Transaction  # noqa: E402
+from tests.servers.binaries import Missing  # noqa: E402
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries  # noqa: E402
 
 MARKS = (50, 100, 200, 400)
@@ -45,12 +47,12 @@ WINDOW = 32
 TIMED = 20
 LETTERS = "abcdefghijklmnopqrstuvwxyz     "
 
-random.seed(7)
+chance = random.Random(7)
 
 
 def text() -> str:
     """220 bytes that hardly repeat themselves."""
-    return "".join(random.choices(LETTERS, k=220))
+    return "".join(chance.choices(LETTERS, k=220))
 
 
 def answer(state: MessagesState) -> dict[str, Any]:
@@ -67,17 +69,25 @@ class Contestant(ABC):
         builder.add_edge(START, "bot")
         self.graph = builder.compile(checkpointer=saver)
         self.config: Any = {"configurable": {"thread_id": "support-42"}}
+        self.said: list[str] = []
         self.statements = 0
         self.turns: list[tuple[float, int, int]] = []
         self.disk: dict[int, int] = {}
 
     def turn(self) -> None:
         said = HumanMessage(text(), id=str(uuid.uuid4()))
+        self.said.append(str(said.content))
         statements, written = self.statements, self.written()
         start = time.perf_counter()
         self.graph.invoke({"messages": [said]}, self.config)
         took = time.perf_counter() - start
         self.turns.append((took, self.statements - statements, self.written() - written))
+
+    def check(self) -> None:
+        """That everything is there which was said."""
+        messages = self.graph.get_state(self.config).values["messages"]
+        assert len(messages) == 2 * len(self.said), self.name
+        assert [message.content for message in messages[::2]] == self.said, self.name
 
     @abstractmethod
     def written(self) -> int:
@@ -163,63 +173,77 @@ def counted(connection: Any, contestant: Contestant) -> None:
 
 
 @contextlib.contextmanager
-def contestants(folder: Path) -> Iterator[list[Contestant]]:
+def contestants(
+    folder: Path, server: OwnPostgres | None, *, watched: bool = True
+) -> Iterator[list[Contestant]]:
+    """Each with a database of its own. ``watched`` counts statements and all that is written,
+    which takes time, and keeps SQLite from folding its log back into the file."""
     with contextlib.ExitStack() as stack:
-        made: list[Contestant] = []
-
-        file = folder / "theirs.db"
-        connection = stack.enter_context(
-            contextlib.closing(sqlite3.connect(file, check_same_thread=False))
-        )
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        theirs = Sqlite("SqliteSaver", SqliteSaver(connection), file)
-        connection.set_trace_callback(theirs._count)
-        made.append(theirs)
-
-        file = folder / "ours.db"
-        engine = create_engine(f"sqlite:///{file}", connect_args={"check_same_thread": False})
-        ours: list[Sqlite] = []
-
-        def prepare(connection: Any, _: object) -> None:
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-            connection.set_trace_callback(lambda _: ours[0]._count() if ours else None)
-
-        event.listen(engine, "connect", prepare)
-        store = stack.enter_context(Store(engine=engine))
-        ours.append(Sqlite("RecollectSaver, SQLite", RecollectSaver(store), file))
-        made.extend(ours)
-
-        binaries = find_postgres_binaries()
-        if hasattr(binaries, "reason"):
-            print(f"No PostgreSQL: {binaries.reason}")
-        else:
-            server = OwnPostgres(binaries)
-            stack.callback(server.close)
-            url = server.create_database("theirs")
-            held: Any = stack.enter_context(
-                psycopg.connect(url, autocommit=True, row_factory=dict_row)
-            )
-            saver = PostgresSaver(held)
-            saver.setup()
-            made.append(Postgres("PostgresSaver", saver, url, "checkpoint%"))
-            counted(held, made[-1])
-            url = server.create_database("ours")
-            store = stack.enter_context(Store(url))
-            made.append(
-                Postgres("RecollectSaver, PostgreSQL", RecollectSaver(store), url, "recollect_%")
-            )
-            contestant = made[-1]
-            from recollect.ledger.transaction import Transaction
-
-            for method in ("first", "rows", "run"):
-                _counting(Transaction, method, contestant)
-            for one in made:
-                if isinstance(one, Postgres):
-                    stack.callback(one.asking.close)
+        made: list[Contestant] = [
+            _sqlite_saver(stack, folder / "theirs.db", watched),
+            _recollect_on_sqlite(stack, folder / "ours.db", watched),
+        ]
+        if server is not None:
+            made.append(_postgres_saver(stack, server, watched))
+            made.append(_recollect_on_postgres(stack, server, watched))
         yield made
 
 
-def _counting(cls: Any, method: str, contestant: Contestant) -> None:
+def _sqlite_saver(stack: contextlib.ExitStack, file: Path, watched: bool) -> Contestant:
+    connection = stack.enter_context(
+        contextlib.closing(sqlite3.connect(file, check_same_thread=False))
+    )
+    made = Sqlite("SqliteSaver", SqliteSaver(connection), file)
+    if watched:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.set_trace_callback(made._count)
+    return made
+
+
+def _recollect_on_sqlite(stack: contextlib.ExitStack, file: Path, watched: bool) -> Contestant:
+    engine = create_engine(f"sqlite:///{file}", connect_args={"check_same_thread": False})
+    made: list[Sqlite] = []
+
+    def prepare(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.set_trace_callback(lambda _: made[0]._count() if made else None)
+
+    if watched:
+        event.listen(engine, "connect", prepare)
+    store = stack.enter_context(Store(engine=engine))
+    made.append(Sqlite("RecollectSaver, SQLite", RecollectSaver(store), file))
+    return made[0]
+
+
+def _postgres_saver(stack: contextlib.ExitStack, server: OwnPostgres, watched: bool) -> Contestant:
+    url = server.create_database("theirs")
+    stack.callback(server.drop_database, "theirs")
+    held: Any = stack.enter_context(psycopg.connect(url, autocommit=True, row_factory=dict_row))
+    saver = PostgresSaver(held)
+    saver.setup()
+    made = Postgres("PostgresSaver", saver, url, "checkpoint%")
+    stack.callback(made.asking.close)
+    if watched:
+        counted(held, made)
+    return made
+
+
+def _recollect_on_postgres(
+    stack: contextlib.ExitStack, server: OwnPostgres, watched: bool
+) -> Contestant:
+    url = server.create_database("ours")
+    stack.callback(server.drop_database, "ours")
+    store = stack.enter_context(Store(url))
+    made = Postgres("RecollectSaver, PostgreSQL", RecollectSaver(store), url, "recollect_%")
+    stack.callback(made.asking.close)
+    if watched:
+        for method in ("first", "rows", "run"):
+            _counting(stack, Transaction, method, made)
+    return made
+
+
+def _counting(stack: contextlib.ExitStack, cls: Any, method: str, contestant: Contestant) -> None:
+    """Count the statements of ours, until the stack is closed."""
     real = getattr(cls, method)
 
     def call(self: Any, *given: Any) -> Any:
@@ -228,6 +252,32 @@ def _counting(cls: Any, method: str, contestant: Contestant) -> None:
         return real(self, *given)
 
     setattr(cls, method, call)
+    stack.callback(setattr, cls, method, real)
+
+
+def played(all_of_them: list[Contestant], turns: int, marks: Sequence[int]) -> None:
+    """All turns, in which everybody has one in an order that changes."""
+    order = list(all_of_them)
+    for n in range(1, turns + 1):
+        chance.shuffle(order)
+        for one in order:
+            one.turn()
+            if n in marks:
+                one.disk[n] = one.size()
+    for one in all_of_them:
+        one.check()
+
+
+@contextlib.contextmanager
+def server_of_its_own() -> Iterator[OwnPostgres | None]:
+    """A PostgreSQL, where there is one."""
+    binaries = find_postgres_binaries()
+    if isinstance(binaries, Missing):
+        print(f"No PostgreSQL: {binaries.reason}")
+        yield None
+        return
+    with contextlib.closing(OwnPostgres(binaries)) as server:
+        yield server
 
 
 def shown(size: float) -> str:
@@ -245,14 +295,12 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=400)
     turns = parser.parse_args().turns
     marks = [10, *(mark for mark in MARKS if mark <= turns)]
-    with tempfile.TemporaryDirectory() as folder, contestants(Path(folder)) as all_of_them:
-        order = list(all_of_them)
-        for n in range(1, turns + 1):
-            random.shuffle(order)
-            for one in order:
-                one.turn()
-                if n in marks:
-                    one.disk[n] = one.size()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        server_of_its_own() as server,
+        contestants(Path(folder), server) as all_of_them,
+    ):
+        played(all_of_them, turns, marks)
         names = {one.name: one for one in all_of_them}
         table(
             "on disk",

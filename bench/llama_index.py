@@ -27,8 +27,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.pop(0)  # the folder of this file, which has the name of a package that it needs
-sys.path.insert(0, str(Path(__file__).parents[1]))
+if __name__ == "__main__":
+    # Not the folder of this file, which has the name of a package that it needs.
+    sys.path[0] = str(Path(__file__).parents[1])
 
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
@@ -43,6 +44,7 @@ from llama_index.storage.chat_store.redis import RedisChatStore  # type: ignore[
 from pydantic import PrivateAttr
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from bench.data import TEXT
 from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
 from llama_index_recollect.messages import from_llama_index, to_llama_index
 from recollect import Message, Store
@@ -51,16 +53,13 @@ from tests.servers.binaries import Missing
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries
 from tests.servers.redis import OwnRedis, find_redis_binaries
 
-TEXT = (
-    "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
-    "I was at home all day. Could you look into it, please?"
-)
 FEW, MANY = 100, 5_000
 ACTIVE = 1_000
 LIMIT = 200_000
 """Tokens. Memory keeps 0.7 of it for messages, and all that are put here are fewer."""
 ROUNDS = 15
 PEER = "Memory over SQLAlchemyChatStore"
+LEAST = "decoding and constructing alone"
 
 Work = Callable[[], Any]
 
@@ -168,25 +167,33 @@ async def sqlite_file(folder: Path) -> AsyncIterator[Place]:
 
 
 @contextlib.asynccontextmanager
+async def postgres(url: str, redis: str | None = None) -> AsyncIterator[Place]:
+    engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
+    with contextlib.ExitStack() as stack:
+        stores = {"": stack.enter_context(Store(url))}
+        if redis is not None:
+            stores[" with Redis"] = stack.enter_context(Store(url, cache=redis))
+        yield Place("PostgreSQL", engine, stores, url, redis)
+    await engine.dispose()
+
+
+@contextlib.asynccontextmanager
 async def postgres_and_redis() -> AsyncIterator[Place]:
     with own_servers() as (url, redis):
-        engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
-        with Store(url) as plain, Store(url, cache=redis) as cached:
-            stores = {"": plain, " with Redis": cached}
-            yield Place("PostgreSQL", engine, stores, url, redis)
-        await engine.dispose()
+        async with postgres(url, redis) as place:
+            yield place
 
 
 @contextlib.contextmanager
 def own_servers() -> Iterator[tuple[str, str]]:
     """Addresses of a PostgreSQL and a Redis that nobody else uses."""
-    postgres, redis = find_postgres_binaries(), find_redis_binaries()
-    if isinstance(postgres, Missing):
-        raise SystemExit(f"There is no PostgreSQL: {postgres.reason}.")
+    sql, redis = find_postgres_binaries(), find_redis_binaries()
+    if isinstance(sql, Missing):
+        raise SystemExit(f"There is no PostgreSQL: {sql.reason}.")
     if isinstance(redis, Missing):
         raise SystemExit(f"There is no Redis: {redis.reason}.")
     with (
-        contextlib.closing(OwnPostgres(postgres)) as database,
+        contextlib.closing(OwnPostgres(sql)) as database,
         contextlib.closing(OwnRedis(redis)) as cache,
     ):
         print(f"PostgreSQL {database.version}, fsync off for all; Redis {cache.version}, ", end="")
@@ -224,22 +231,25 @@ async def appends(place: Place, rounds: int) -> None:
             print(f"  {name:<42}{shown(few):>12}{shown(many):>12}   {many / few:.2f} times")
 
 
-async def reads(place: Place, rounds: int) -> None:
-    """All messages of a session, as LlamaIndex's."""
-    print(f"All of {MANY:,} messages read: {place.name}")
-    messages = said(MANY)
-    frames = [encode(from_llama_index(message))[0] for message in messages]
-    kinds = {**place.chat_stores(), **place.memory_stores()}
+async def readers(place: Place, messages: list[ChatMessage]) -> dict[str, Work]:
+    """How each reads all of them, and the least that could do it."""
     works: dict[str, Work] = {}
-    for name, kept in kinds.items():
+    for name, kept in {**place.memory_stores(), **place.chat_stores()}.items():
         await filled(kept, f"read-{name}", messages)
         works[name] = partial(kept.get_messages, f"read-{name}")
+    frames = [encode(from_llama_index(message))[0] for message in messages]
+    works[LEAST] = lambda: [to_llama_index(decode(frame)) for frame in frames]
     for name, work in works.items():
         found = work()
         found = await found if inspect.isawaitable(found) else found
         assert found == messages, name
-    works["decoding and constructing alone"] = lambda: [to_llama_index(decode(f)) for f in frames]
-    table(await medians(rounds, works), "decoding and constructing alone")
+    return works
+
+
+async def reads(place: Place, rounds: int) -> None:
+    """All messages of a session, as LlamaIndex's."""
+    print(f"All of {MANY:,} messages read: {place.name}")
+    table(await medians(rounds, await readers(place, said(MANY))), LEAST)
 
 
 # -- memories ------------------------------------------------------------------------------------
@@ -347,10 +357,8 @@ def look_up(order: str) -> str:
     return f"Order {order} is on its way."
 
 
-async def turns(place: Place, rounds: int, text: str) -> None:
-    """A turn of an agent that calls a tool twice."""
-    print(f"A turn of FunctionAgent with two tool rounds, at {ACTIVE:,} messages ", end="")
-    print(f"of {len(text)} bytes, all of them shown: {place.name}")
+async def turn_times(place: Place, rounds: int, text: str) -> dict[str, list[float]]:
+    """What a turn takes with each, of an agent that calls a tool twice; all show it the same."""
     model, memories = Model(), place.memories(f"turn-{len(text)}")
     memories[LISTED] = Listed()
     for memory in memories.values():
@@ -367,7 +375,15 @@ async def turns(place: Place, rounds: int, text: str) -> None:
         for step in range(3):
             same_for_all({name: lists[step] for name, lists in shown_by.items()})
             assert len(shown_by[PEER][step]) == ACTIVE + 6 * i + 1 + 2 * step
-    found = {name: statistics.median(each[1:]) for name, each in times.items()}
+    return {name: each[1:] for name, each in times.items()}
+
+
+async def turns(place: Place, rounds: int, text: str) -> None:
+    """A turn of an agent that calls a tool twice."""
+    print(f"A turn of FunctionAgent with two tool rounds, at {ACTIVE:,} messages ", end="")
+    print(f"of {len(text)} bytes, all of them shown: {place.name}")
+    times = await turn_times(place, rounds, text)
+    found = {name: statistics.median(each) for name, each in times.items()}
     table(found, PEER)
     for how in place.stores:
         own, least = found[f"RecollectMemory{how}"], found[LISTED]

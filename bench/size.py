@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 import tempfile
 import warnings
@@ -33,6 +32,7 @@ from sqlalchemy import Engine, create_engine, text
 from recollect import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.data import Conversation, conversations
 from tests.servers.binaries import Missing
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries
 
@@ -40,41 +40,15 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from langchain_community.chat_message_histories import SQLChatMessageHistory
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "conversations.jsonl"
-Conversation = Sequence[Mapping[str, Any]]
-_KEYS = {"role", "content", "name", "tool_calls", "tool_call_id"}
-
-
 # The others are empty or hold settings: some 300 KB of pages, however much is said.
 HOLDING_MESSAGES = tuple(
     f"recollect_{table}" for table in ("sessions", "tail", "segments", "dictionaries")
 )
 
 
-def conversations() -> tuple[str, list[Conversation]]:
-    """Where they come from, and what was said in them."""
-    if DATA.exists():
-        with DATA.open(encoding="utf-8") as lines:
-            found = [json.loads(line)["messages"] for line in lines]
-        return "real ones", [
-            [{key: said[key] for key in said if key in _KEYS} for said in messages]
-            for messages in found
-        ]
-    return "generated ones", [generated(n) for n in range(870)]
-
-
-def generated(n: int) -> Conversation:
-    """As long as real ones are: most are short, a few are very long."""
-    chance = random.Random(n)
-    words = [f"{a}{b}" for a in ("deli", "ord", "track", "re", "pay") for b in ("ver", "ing", "ed")]
-    length = min(1_200, max(2, int(chance.paretovariate(0.9) * 2)))
-    return [
-        {
-            "role": "assistant" if i % 2 else "user",
-            "content": " ".join(chance.choices(words, k=chance.randint(4, 40))),
-        }
-        for i in range(length)
-    ]
+def holds_nul(said: Conversation) -> bool:
+    """Whether PostgreSQL would refuse it as text."""
+    return "\\u0000" in json.dumps(said)
 
 
 def as_langchain(said: Mapping[str, Any]) -> BaseMessage:
@@ -95,6 +69,8 @@ def peer(engine: Engine, chosen: Sequence[Conversation]) -> None:
         history = SQLChatMessageHistory(f"conversation-{n}", connection=engine)
         # PostgreSQL keeps no NUL in text: what it cannot keep is left out for both.
         history.add_messages([as_langchain(said) for said in messages])
+        found = [message.content for message in history.messages]
+        assert found == [said["content"] for said in messages], "not what was said"
 
 
 def ours(url: str, chosen: Sequence[Conversation], sample: Sequence[Conversation]) -> None:
@@ -120,15 +96,17 @@ def postgres() -> Iterator[OwnPostgres | None]:
         server.close()
 
 
-def relations(url: str, *names: str) -> int:
+def relations(url: str, *names: str, schema: str = "%") -> int:
+    """Bytes of tables with their indexes, by patterns of their names."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
         size = connection.execute(
             text(
                 "SELECT sum(pg_total_relation_size(oid)) FROM pg_class "
-                "WHERE relkind = 'r' AND relname LIKE ANY (:names)"
+                "WHERE relkind = 'r' AND relname LIKE ANY (:names) "
+                "AND relnamespace::regnamespace::text LIKE :schema"
             ),
-            {"names": list(names)},
+            {"names": list(names), "schema": schema},
         ).scalar()
     engine.dispose()
     return int(size or 0)
@@ -139,7 +117,7 @@ def main() -> None:
     options.add_argument("--sqlite", action="store_true", help="without PostgreSQL")
     only_sqlite = options.parse_args().sqlite
     origin, everything = conversations()
-    kept = [m for m in everything if "\0" not in json.dumps(m).replace("\\u0000", "\0")]
+    kept = [said for said in everything if not holds_nul(said)]
     messages = sum(map(len, everything))
     print(f"{len(everything):,} conversations, {messages:,} messages, {origin}")
     cases = (

@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from langchain_core.messages import HumanMessage
@@ -24,6 +25,7 @@ from langchain_core.messages import HumanMessage
 from recollect import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from bench.cache import as_new
 from bench.foundation import TEXT, Bare, micro
 
 with warnings.catch_warnings():
@@ -77,11 +79,10 @@ def reads(folder: Path, rounds: int) -> None:
         print(f"  ours {ours * 1e3:,.1f} ms   SQLChatMessageHistory {theirs * 1e3:,.1f} ms", end="")
         print(f"   ratio {ours / theirs:.2f}")
         tails: dict[str, list[float]] = {"many": [], "few": []}
-        for n in range(rounds * 20):
+        for _ in range(rounds * 20):
             for key in tails:
-                # Another write before each: nothing is read out of the process' own memory.
-                store.session("other").append(("user", str(n)))
-                tails[key].append(timed(lambda key=key: store.session(key).tail(20)))  # type: ignore[misc]
+                # Nothing is read out of the process' own memory.
+                tails[key].append(timed(partial(as_new, store, store.session(key))))
         long, short = statistics.median(tails["many"]), statistics.median(tails["few"])
         print(f"A tail of 20, of a session of {MANY:,} and of one of 100, all of it sealed")
         print(f"  {micro(long)}   {micro(short)}   ratio {long / short:.2f}")

@@ -42,13 +42,14 @@ def listed(
         raise Misconfigured(f"metadata has to be a mapping, not {metadata!r:.50}.")
     limit = whole_number("limit", limit)
     found: list[D] = []
+    size = limit  # mostly the database has told them all apart, and this is all
     while len(found) < limit:
-        size = max(limit - len(found), _PAGE) if metadata else limit
         page = yield from do(Cold(partial(_page, read=read, size=size, after=after)))
         found += [row for row in page if not metadata or _has(row, metadata)]
         if len(page) < size:
             break
         after = place(page[-1])
+        size = max(limit, _PAGE)
     return found[:limit]
 
 
