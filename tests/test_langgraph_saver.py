@@ -27,7 +27,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 from langgraph.types import Command, Send, interrupt
 
-from langgraph_recollect import RecollectSaver
+from langgraph_recollect import RecollectSaver, import_threads
 from recollect import CheckpointLog, Cleared, Conflict, Damaged, Misconfigured, Store, Unavailable
 from recollect.clock import now
 from tests.children import together
@@ -769,6 +769,21 @@ def test_damage_is_said_and_harms_no_other_checkpoint(each_store: Opener) -> Non
     early = fresh.get_tuple(newest.config)
     assert early is not None
     assert len(early.checkpoint["channel_values"]["messages"]) == 2
+
+
+def test_what_cannot_be_meant_is_refused_at_once() -> None:
+    with pytest.raises(Misconfigured, match=r"recollect\.Store is needed"):
+        RecollectSaver("sqlite:///file.db")  # type: ignore[arg-type]
+    with Store("sqlite://") as store:
+        with pytest.raises(Misconfigured, match="timedelta"):
+            RecollectSaver(store, expires_in=90)  # type: ignore[arg-type]
+        saver = RecollectSaver(store)
+        with pytest.raises(Misconfigured, match=r"prune\(\['t2'\]\)"):
+            saver.prune("t2")
+        with pytest.raises(Misconfigured, match="RecollectSaver first"):
+            import_threads(store, "sqlite://")  # type: ignore[arg-type]
+        with pytest.raises(Misconfigured, match=r"threads=\['t'\]"):
+            import_threads(saver, "sqlite://", threads="t")
 
 
 def test_a_config_without_a_thread_is_explained() -> None:

@@ -78,6 +78,8 @@ class CheckpointLog:
     """
 
     def __init__(self, store: Store, *, tenant: str = "", user: str = "", agent: str = "") -> None:
+        if not hasattr(store, "_run"):  # a Store, or what stands in for one
+            raise Misconfigured(f"A recollect.Store is needed, not {store!r:.50}.")
         SessionName(key="any", tenant=tenant, user=user, agent=agent)  # checked once, and here
         self.store = store
         self.tenant, self.user, self.agent = tenant, user, agent

@@ -64,6 +64,10 @@ def import_threads(
     ``source`` is a URL, or an SQLAlchemy Engine, which is lent and not closed. ``serde`` is what
     they were written with, if not LangGraph's own; ``threads`` are all there are, if not given.
     """
+    if not isinstance(saver, RecollectSaver):
+        raise Misconfigured(f"import_threads takes a RecollectSaver first, not {saver!r:.50}.")
+    if isinstance(threads, str):
+        raise Misconfigured(f"threads is a list: threads=[{threads!r}].")
     engine, owned = opened(source)
     theirs = BaseCheckpointSaver(serde=serde).serde
     ours = copy.copy(saver)

@@ -56,6 +56,10 @@ class RecollectSaver(Steps):
         super().__init__(serde=serde)
         if second_turn not in ("refuse", "fork"):
             raise Misconfigured(f"second_turn has to be 'refuse' or 'fork', not {second_turn!r}.")
+        if expires_in is not None and not (
+            isinstance(expires_in, timedelta) and expires_in > timedelta(0)
+        ):
+            raise Misconfigured(f"expires_in has to be a timedelta above zero, not {expires_in!r}.")
         self.log = CheckpointLog(store, tenant=tenant, user=user, agent=agent)
         self.second_turn = second_turn
         self.expires_in = expires_in

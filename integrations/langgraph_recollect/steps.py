@@ -310,6 +310,8 @@ class Steps(BaseCheckpointSaver[Any]):
     def _pruned(self, thread_ids: Sequence[str], strategy: str) -> Talk[None]:
         if strategy not in ("keep_latest", "delete"):
             raise Misconfigured(f"strategy has to be 'keep_latest' or 'delete', not {strategy!r}.")
+        if isinstance(thread_ids, str):
+            raise Misconfigured(f"prune takes a list of threads: prune([{thread_ids!r}]).")
         for thread in map(str, thread_ids):
             if strategy == "delete":
                 yield from call(self.log, "delete", thread)
