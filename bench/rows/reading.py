@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +28,8 @@ LANGCHAIN: Final = "SQLChatMessageHistory"
 LANGCHAIN_POSTGRES: Final = "langchain-postgres"
 OPENAI: Final = "OpenAI SQLiteSession"
 OPENAI_SQL: Final = "OpenAI SQLAlchemySession"
+TEXTS: Final = f"texts of {len(TEXT)} bytes and a number"
+COLLECTED: Final = "what was imported is frozen, see gc.freeze"
 
 
 class Database(NamedTuple):
@@ -123,21 +124,6 @@ async def openais(
     for session in sessions.values():
         await session.add_items(peers.items(texts(count)))
     return {name: session.get_items for name, session in sessions.items()}
-
-
-@contextlib.contextmanager
-def as_if_alone() -> Iterator[None]:
-    """Garbage is collected as in a process that has imported nothing but what it needs.
-
-    With all the frameworks here each full collection looks through 350,000 objects: a read of
-    10,000 messages by LangChain's history takes 340 ms, in a process of its own 215, so 150.
-    """
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 async def assert_read(works: Mapping[str, Work], wanted: Sequence[str]) -> None:
@@ -278,21 +264,20 @@ async def _row(
     at_least: float,
 ) -> Row:
     await assert_read({**ours, **theirs, LEAST: least}, texts(long(place)))
-    with as_if_alone():
-        found = await atimed(
-            place.rounds(15, 3),
-            [
-                *[Contender(who, Kind.OURS, work) for who, work in ours.items()],
-                *[Contender(who, Kind.PEER, work) for who, work in theirs.items()],
-                Contender(LEAST, Kind.LIMIT, least),
-            ],
-            settled=True,
-        )
+    found = await atimed(
+        place.rounds(15, 3),
+        [
+            *[Contender(who, Kind.OURS, work) for who, work in ours.items()],
+            *[Contender(who, Kind.PEER, work) for who, work in theirs.items()],
+            Contender(LEAST, Kind.LIMIT, least),
+        ],
+        settled=True,
+    )
     first = next(iter(ours))
     return Row(
         name=name,
         title=title,
-        settings=f"{where}; texts of {len(TEXT)} bytes and a number, one reader, nothing cached",
+        settings=f"{where}; {TEXTS}; nothing cached; {COLLECTED}",
         unit="seconds",
         found=found,
         wanted=(

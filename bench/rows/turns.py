@@ -22,7 +22,16 @@ from bench.data import TEXT
 from bench.llama_index import ACTIVE, LISTED, NOTHING, PEER
 from bench.measuring import Contender, Found, Kind, Row, Wanted
 from bench.place import Place
-from bench.rows.reading import LANGCHAIN, OURS, as_if_alone, filled, for_how_many, long, texts
+from bench.rows.reading import (
+    COLLECTED,
+    LANGCHAIN,
+    OURS,
+    TEXTS,
+    filled,
+    for_how_many,
+    long,
+    texts,
+)
 from bench.rows.tails import in_turns
 from langchain_recollect import histories
 from recollect import Store
@@ -70,8 +79,8 @@ async def _of_a_chain(place: Place) -> Row:
     return Row(
         name="chain-turn",
         title=f"A turn through RunnableWithMessageHistory at {count:,} messages, {WINDOW} shown",
-        settings=f"SQLite, synchronous FULL; texts of {len(TEXT)} bytes and a number; with "
-        f"history_messages_key, where a turn reads once; the peer is trimmed by the chain",
+        settings=f"SQLite, synchronous FULL; {TEXTS}; with history_messages_key, where a turn "
+        f"reads once; the peer is trimmed by the chain; {COLLECTED}",
         unit="seconds",
         found=found,
         wanted=(
@@ -128,14 +137,12 @@ def of_an_agent(place: Place) -> Row:
         async with llama_index.sqlite_file(folder) as database:
             return await llama_index.turn_times(database, place.rounds(15, 3), TEXT)
 
-    with as_if_alone():
-        times = asyncio.run(measured())
+    times = asyncio.run(measured())
     kinds = {PEER: Kind.PEER, LISTED: Kind.LIMIT, NOTHING: Kind.SHOWN}
     return Row(
         name="agent-turn",
         title=f"A turn of FunctionAgent with two rounds of tools, at {ACTIVE:,} messages",
-        settings=f"SQLite, synchronous FULL; texts of {len(TEXT)} bytes; all see the same, and all "
-        f"of it",
+        settings=f"SQLite, synchronous FULL; {TEXTS}; all see the same, and all of it; {COLLECTED}",
         unit="seconds",
         found=tuple(
             Found(name=name, kind=kinds.get(name, Kind.OURS), values=tuple(each))
