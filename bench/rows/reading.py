@@ -29,7 +29,6 @@ LANGCHAIN_POSTGRES: Final = "langchain-postgres"
 OPENAI: Final = "OpenAI SQLiteSession"
 OPENAI_SQL: Final = "OpenAI SQLAlchemySession"
 TEXTS: Final = f"texts of {len(TEXT)} bytes and a number"
-COLLECTED: Final = "what was imported is frozen, see gc.freeze"
 
 
 class Database(NamedTuple):
@@ -277,7 +276,7 @@ async def _row(
     return Row(
         name=name,
         title=title,
-        settings=f"{where}; {TEXTS}; nothing cached; {COLLECTED}",
+        settings=f"{where}; {TEXTS}; nothing cached",
         unit="seconds",
         found=found,
         wanted=(

@@ -20,7 +20,6 @@ from bench.foundation import Bare
 from bench.measuring import Contender, Found, Kind, Row, Wanted, Work, atimed
 from bench.place import Place
 from bench.rows.reading import (
-    COLLECTED,
     LANGCHAIN,
     OPENAI,
     OURS,
@@ -280,7 +279,7 @@ def _row(
     return Row(
         name=name,
         title=f"A tail of {NEWEST} of {long(place):,} messages, {how}",
-        settings=f"{where}; {TEXTS}; LangChain's read all of it; {COLLECTED}",
+        settings=f"{where}; {TEXTS}; LangChain's read all of it",
         unit="seconds",
         found=found,
         wanted=(

@@ -23,7 +23,6 @@ from bench.llama_index import ACTIVE, LISTED, NOTHING, PEER
 from bench.measuring import Contender, Found, Kind, Row, Wanted
 from bench.place import Place
 from bench.rows.reading import (
-    COLLECTED,
     LANGCHAIN,
     OURS,
     TEXTS,
@@ -80,7 +79,7 @@ async def _of_a_chain(place: Place) -> Row:
         name="chain-turn",
         title=f"A turn through RunnableWithMessageHistory at {count:,} messages, {WINDOW} shown",
         settings=f"SQLite, synchronous FULL; {TEXTS}; with history_messages_key, where a turn "
-        f"reads once; the peer is trimmed by the chain; {COLLECTED}",
+        f"reads once; the peer is trimmed by the chain",
         unit="seconds",
         found=found,
         wanted=(
@@ -142,7 +141,7 @@ def of_an_agent(place: Place) -> Row:
     return Row(
         name="agent-turn",
         title=f"A turn of FunctionAgent with two rounds of tools, at {ACTIVE:,} messages",
-        settings=f"SQLite, synchronous FULL; {TEXTS}; all see the same, and all of it; {COLLECTED}",
+        settings=f"SQLite, synchronous FULL; {TEXTS}; all see the same, and all of it",
         unit="seconds",
         found=tuple(
             Found(name=name, kind=kinds.get(name, Kind.OURS), values=tuple(each))
