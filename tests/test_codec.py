@@ -234,6 +234,20 @@ def test_subclasses_of_plain_types_come_back_plain_and_equal(value: Any, plain_v
     assert exactly(back) == exactly(plain_value)
 
 
+def test_text_of_another_class_is_kept_as_text() -> None:
+    """LangChain's ``message.text`` is a class of its own, which stands for a string."""
+
+    class Accessor(str):
+        def __str__(self) -> str:
+            return "another"
+
+    for said in (Text(Accessor("hello")), Text(Accessor("é\ud800"))):
+        [read] = decode(encode(Message("user", [said]))[0]).content
+        assert isinstance(read, Text)
+        assert type(read.text) is str
+        assert read.text == said.text
+
+
 def test_numbers_too_long_to_print_survive() -> None:
     for number in (10**5000, -(10**5000), 2**64, -(2**63) - 1):
         assert unpack_value(pack_value(number, "v")) == number

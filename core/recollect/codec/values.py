@@ -42,7 +42,15 @@ DEEPEST: Final = 100
 PLAIN: Final = b"\x00"
 ESCAPED: Final = b"\x01"  # some string holds half of a surrogate pair
 
-_encoder = msgspec.msgpack.Encoder()
+
+def _exact(value: object) -> str:
+    # LangChain's message.text is one: what it says is kept, and not what else it can do.
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_exact)
 
 
 class NotStorable(Exception):
