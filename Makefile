@@ -21,7 +21,7 @@ torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 
 scale: venv-dev  ## a million messages, and 100,000 sessions: some minutes (ARGS="--small")
 	@.venv/bin/python bench/scale.py $(ARGS)
 
-bench: venv-bench  ## beside the peers, with plots: 20 minutes (ARGS="--only append")
+bench: venv-bench  ## beside the peers, with plots: ten to twenty minutes (ARGS="--only append")
 	@.venv-bench/bin/python -m bench --into docs/benchmarks $(ARGS)
 
 bench-quick: venv-bench  ## the same in two minutes, rougher

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 Work = Callable[[], Any]
 
@@ -36,6 +37,8 @@ class Contender(NamedTuple):
     name: str
     kind: Kind
     work: Work
+    beside: str = ""
+    """Which of ours it is compared with; the first, if it does not say."""
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +48,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     values: tuple[float, ...]
     """One for each round: seconds, bytes, or whatever the row's unit says."""
+    beside: str = ""
+    """Which of ours it is compared with; the first, if it does not say."""
 
     @property
     def median(self) -> float:
@@ -88,6 +93,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     def of(self, name: str) -> Found:
         """What somebody took, by name."""
         return next(found for found in self.found if found.name == name)
+
+    def compared_with(self, found: Found) -> str:
+        """Which of ours somebody is compared with."""
+        first = next(one.name for one in self.found if one.kind is Kind.OURS)
+        return found.beside or first
 
     def ratio(self, name: str, beside: str) -> tuple[float, float, float]:
         """How many times what another takes one takes: the median over rounds, and the quarter
@@ -155,10 +165,7 @@ async def atimed(
 
 def per_second(found: Sequence[Found], done: int) -> tuple[Found, ...]:
     """What each did in a second, where a call did so much."""
-    return tuple(
-        Found(name=one.name, kind=one.kind, values=tuple(done / s for s in one.values))
-        for one in found
-    )
+    return tuple(replace(one, values=tuple(done / s for s in one.values)) for one in found)
 
 
 def sizes(kinds: Mapping[str, Kind], values: Mapping[str, float]) -> tuple[Found, ...]:
@@ -168,7 +175,7 @@ def sizes(kinds: Mapping[str, Kind], values: Mapping[str, float]) -> tuple[Found
 
 def _found(contenders: Sequence[Contender], times: Sequence[Sequence[float]]) -> tuple[Found, ...]:
     return tuple(
-        Found(name=one.name, kind=one.kind, values=tuple(taken))
+        Found(name=one.name, kind=one.kind, values=tuple(taken), beside=one.beside)
         for one, taken in zip(contenders, times, strict=True)
     )
 

@@ -56,7 +56,8 @@ def _parts(run: Run) -> Iterator[str]:
 
 
 def _row(row: Row) -> Iterator[str]:
-    yield f"## {row.title}\n"
+    is_other = row.name.endswith("-postgres") and "PostgreSQL" not in row.title
+    yield f"## {row.title}{', PostgreSQL' if is_other else ''}\n"
     yield f"`{row.name}`: {row.settings}.\n"
     yield "| | median | |"
     yield "| --- | ---: | --- |"

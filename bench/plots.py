@@ -21,6 +21,11 @@ _LIMIT: Final = "#5c6670"
 _THEIRS: Final = ("#9a6fb0", "#b08a3e", "#7a8450", "#8c5a4a")
 _FORMATS: Final = ("png", "svg")
 _FAR: Final = 20_000.0
+_GROWN: Final = {
+    "graph-size": "A LangGraph thread on disk",
+    "graph-written": "What a turn of a LangGraph thread writes to the log",
+    "graph-time": "The time of a turn of a LangGraph thread",
+}
 
 
 def draw(run: Run, folder: Path) -> Iterator[Path]:
@@ -58,7 +63,7 @@ def _ratios(rows: Sequence[Row], kind: Kind) -> Any:
     if kind is Kind.PEER:
         title = "How many times better Recollect is than each peer"
     else:
-        title = "How many times what the least that could be correct takes Recollect takes"
+        title = "How many times what the least that could be correct takes, Recollect takes"
     axes.set_title(title, fontsize=10, loc="left")
     return figure
 
@@ -67,15 +72,13 @@ def _bars(
     rows: Sequence[Row], kind: Kind
 ) -> Iterator[tuple[str, tuple[float, float, float], bool]]:
     for row in rows:
-        ours = next(found.name for found in row.found if found.kind is Kind.OURS)
         for found in row.found:
             if found.kind is not kind:
                 continue
-            middle, low, high = row.ratio(ours, found.name)
-            worse = row.more_is_better == (kind is Kind.PEER)
-            if not worse:  # of what is better when there is less of it: theirs by ours
-                middle, low, high = 1 / middle, 1 / high, 1 / low
-            if kind is Kind.LIMIT:
+            middle, low, high = row.ratio(row.compared_with(found), found.name)
+            # Of ours by theirs: for a peer the inverse says how much better ours is, unless more
+            # is better; for a limit it is the other way round.
+            if row.more_is_better == (kind is Kind.LIMIT):
                 middle, low, high = 1 / middle, 1 / high, 1 / low
             good = middle >= 1 if kind is Kind.PEER else middle <= 1.5
             yield f"{row.name}: {found.name}", (low, middle, high), good
@@ -97,9 +100,13 @@ def _grown(row: Row) -> Any:
     ticks = sorted({int(x) for points in row.series.values() for x, _ in points})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
+    low, high = axes.get_ylim()
+    steps = [n * 10.0**power for power in range(-3, 6) for n in (1, 2, 5)]
+    axes.set_yticks([step for step in steps if low <= step <= high])
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("turns")
     axes.set_ylabel("milliseconds" if row.unit == "seconds" else "MB")
-    axes.set_title(row.title, fontsize=10, loc="left")
+    axes.set_title(_GROWN[row.name], fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False)
     return figure

@@ -102,15 +102,16 @@ def lines(row: Row) -> Iterator[str]:
 
 def ratios(row: Row, found: Found) -> str:
     """How somebody stands to the first of ours."""
-    ours = next(one for one in row.found if one.kind is Kind.OURS)
-    if found is ours:
+    ours = row.compared_with(found)
+    if found.name == ours:
         return ""
-    middle, low, high = row.ratio(ours.name, found.name)
+    middle, low, high = row.ratio(ours, found.name)
+    called = "ours" if ours == row.compared_with(row.found[0]) else ours
     if found.kind is Kind.LIMIT:
         spread = "" if low == high else f" ({_times(low)} to {_times(high)})"
-        return f"ours is {_times(middle)} of it{spread}"
+        return f"{called} is {_times(middle)} of it{spread}"
     spread = "" if low == high else f" ({_times(1 / high)} to {_times(1 / low)})"
-    return f"{_times(1 / middle)} ours{spread}"
+    return f"{_times(1 / middle)} {called}{spread}"
 
 
 def named(found: Found) -> str:
@@ -121,7 +122,12 @@ def named(found: Found) -> str:
 def told(row: Row, wanted: Wanted) -> str:
     """What came of a wish."""
     value, met = row.outcome(wanted)
-    shown = _times(value) if wanted.beside else written(value, row.unit)
+    if not wanted.beside:
+        shown = written(value, row.unit)
+    elif (wanted.at_most or wanted.at_least or 1) < 1:
+        shown = f"{value:.1%}"  # as it was asked for
+    else:
+        shown = _times(value)
     return f"{'Met' if met else 'NOT met'}: {shown}"
 
 

@@ -786,6 +786,25 @@ def test_what_cannot_be_meant_is_refused_at_once() -> None:
             import_threads(saver, "sqlite://", threads="t")
 
 
+def test_a_thread_is_named_by_its_id(each_store: Opener) -> None:
+    """A config would be a thread that nobody has: empty, and a lock that keeps nobody out."""
+    saver = RecollectSaver(each_store())
+    saver.setup()
+    asyncio.run(saver.asetup())
+    chat(saver).invoke(say("q"), thread("7"))
+    [info] = saver.threads()
+    assert len(saver.transcript(info)) == len(saver.transcript("7")) == 2  # type: ignore[arg-type]
+    for take in (saver.transcript, saver.delete_thread, saver.turn):
+        with pytest.raises(Misconfigured, match="thread_id"):
+            take(thread("7"))  # type: ignore[arg-type]
+    with pytest.raises(Misconfigured, match=r"no channel 'msgs'\. It has: messages"):
+        saver.transcript("7", channel="msgs")
+    with pytest.raises(Misconfigured, match="takes a list"):
+        saver.delete_for_runs("run")
+    saver.prune([7], strategy="delete")  # type: ignore[list-item]
+    assert saver.transcript("7") == []
+
+
 def test_a_config_without_a_thread_is_explained() -> None:
     saver = RecollectSaver(Store("sqlite://"))
     with pytest.raises(Misconfigured, match="thread_id"):

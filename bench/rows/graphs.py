@@ -73,7 +73,12 @@ def log(place: Place) -> Row:
         found=(
             *(_last(series, name) for name in _names()),
             *(
-                Found(name=early[name], kind=Kind.OURS, values=(dict(series[name])[FIRST],))
+                Found(
+                    name=early[name],
+                    kind=Kind.OURS,
+                    values=(dict(series[name])[FIRST],),
+                    beside=name,
+                )
                 for name, _ in _BESIDE
             ),
         ),
@@ -105,6 +110,7 @@ def time(place: Place) -> Row:
             Found(
                 name=name,
                 kind=_kind(name),
+                beside=_OURS_OF[name],
                 values=tuple(seconds for seconds, *_ in by_name[name].turns[-TIMED:]),
             )
             for name in _names()
@@ -164,12 +170,16 @@ def _names() -> tuple[str, ...]:
     return tuple(name for pair in _BESIDE for name in pair)
 
 
+_OURS_OF: Final = {name: ours for ours, theirs in _BESIDE for name in (ours, theirs)}
+
+
 def _kind(name: str) -> Kind:
     return Kind.OURS if name in dict(_BESIDE) else Kind.PEER
 
 
 def _last(series: Series, name: str) -> Found:
-    return Found(name=name, kind=_kind(name), values=(series[name][-1][1],))
+    values = (series[name][-1][1],)
+    return Found(name=name, kind=_kind(name), values=values, beside=_OURS_OF[name])
 
 
 def _if_long(place: Place, *wanted: Wanted) -> tuple[Wanted, ...]:

@@ -133,6 +133,7 @@ def _found(case: Case, sizes: Mapping[str, int]) -> list[Found]:
                 name=name + suffix,
                 kind=Kind.OURS if own else Kind.PEER,
                 values=(1_000 * size / case.messages,),
+                beside=OURS + (TRAINED if case.sample else ""),
             )
         )
     return found

@@ -79,9 +79,12 @@ async def _on_sqlite(place: Place) -> Row:
                     Kind.PEER,
                     threads(each, lambda n: sql[n].add_messages([HumanMessage(TEXT)])),
                 ),
-                Contender(LLAMA, Kind.PEER, tasks(each, lambda n: _said(llama, n))),
+                Contender(LLAMA, Kind.PEER, tasks(each, lambda n: _said(llama, n)), TASKS),
                 Contender(
-                    OPENAI, Kind.PEER, tasks(each, lambda n: sessions[n].add_items([peers.ITEM]))
+                    OPENAI,
+                    Kind.PEER,
+                    tasks(each, lambda n: sessions[n].add_items([peers.ITEM])),
+                    TASKS,
                 ),
                 Contender(
                     OPENAI_THREADS,

@@ -75,7 +75,10 @@ def import_threads(
     try:
         with engine.connect() as connection:
             tables = _tables(connection, theirs, schema)
-            wanted = tables.threads() if threads is None else list(threads)
+            there = tables.threads()
+            wanted = there if threads is None else list(threads)
+            if missing := sorted(set(wanted) - set(there)):
+                raise Misconfigured(f"The source has no thread {', '.join(map(repr, missing))}.")
             brought = [_bring(ours, tables, thread) for thread in wanted]
     finally:
         if owned:

@@ -17,6 +17,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_recollect.steps import Messages, Names, Steps, next_step
+from langgraph_recollect.turns import thread_key
 from langgraph_recollect.values import Memory
 from recollect import CheckpointLog, Misconfigured, Store, ThreadInfo
 from recollect.adapting import Call, atalk, talk
@@ -164,11 +165,11 @@ class RecollectSaver(Steps):
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread for good. A run that still writes to it gets Cleared."""
-        self.log.delete(str(thread_id))
+        self.log.delete(thread_key(thread_id))
 
     async def adelete_thread(self, thread_id: str) -> None:
         """Like ``delete_thread``."""
-        await self.log.adelete(str(thread_id))
+        await self.log.adelete(thread_key(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         """Delete the checkpoints that some runs have made, in every thread of the scope."""
@@ -180,11 +181,11 @@ class RecollectSaver(Steps):
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread with its whole history to one that has no checkpoints."""
-        self.log.copy(str(source_thread_id), str(target_thread_id))
+        self.log.copy(thread_key(source_thread_id), thread_key(target_thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Like ``copy_thread``."""
-        await self.log.acopy(str(source_thread_id), str(target_thread_id))
+        await self.log.acopy(thread_key(source_thread_id), thread_key(target_thread_id))
 
     def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         """Delete all but the newest checkpoint of each namespace, or with ``"delete"`` all.
@@ -231,22 +232,30 @@ class RecollectSaver(Steps):
 
     def transcript(self, thread_id: str, *, channel: str = "messages") -> Messages:
         """The messages of a thread as it stands, as ``recollect.Message``."""
-        return talk(self._transcript(str(thread_id), channel))
+        return talk(self._transcript(thread_key(thread_id), channel))
 
     async def atranscript(self, thread_id: str, *, channel: str = "messages") -> Messages:
         """Like ``transcript``."""
-        return await atalk(self._transcript(str(thread_id), channel))
+        return await atalk(self._transcript(thread_key(thread_id), channel))
 
     def turn(self, thread_id: str, *, patience: float = 60.0) -> AbstractContextManager[None]:
         """Let turns on one thread wait for each other: ``with saver.turn(id): graph.invoke(…)``.
 
         Across threads and processes. Conflict is raised after ``patience`` seconds.
         """
-        return self.log.turn(str(thread_id), patience=patience)
+        return self.log.turn(thread_key(thread_id), patience=patience)
 
     def aturn(self, thread_id: str, *, patience: float = 60.0) -> AbstractAsyncContextManager[None]:
         """Like ``turn``."""
-        return self.log.aturn(str(thread_id), patience=patience)
+        return self.log.aturn(thread_key(thread_id), patience=patience)
+
+    def setup(self) -> None:
+        """Make the tables, as other savers want it. Without it they are made at first use."""
+        self.log.store.migrate()
+
+    async def asetup(self) -> None:
+        """Like ``setup``."""
+        await self.log.store.amigrate()
 
     # -- LangGraph's own -------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from langgraph.checkpoint.base import (
 
 from langgraph_recollect.deltas import delta_history, messages_of
 from langgraph_recollect.pruning import superseded
-from langgraph_recollect.turns import is_of_a_turn, note_begun
+from langgraph_recollect.turns import is_of_a_turn, note_begun, thread_key
 from langgraph_recollect.values import Known, Lists, Memory, Remembered, Values, list_in
 from recollect import CheckpointLog, Conflict, Message, Misconfigured, ThreadInfo
 from recollect.adapting import Call, Talk, call
@@ -300,6 +300,8 @@ class Steps(BaseCheckpointSaver[Any]):
     # -- taking away -----------------------------------------------------------------------------
 
     def _deleted_for_runs(self, run_ids: Sequence[str]) -> Talk[None]:
+        if isinstance(run_ids, str):
+            raise Misconfigured(f"delete_for_runs takes a list: delete_for_runs([{run_ids!r}]).")
         found = yield from call(self.log, "of_runs", [str(run) for run in run_ids])
         of_threads: dict[str, dict[str, Names]] = {}
         for thread, namespace, id in found:
@@ -312,7 +314,7 @@ class Steps(BaseCheckpointSaver[Any]):
             raise Misconfigured(f"strategy has to be 'keep_latest' or 'delete', not {strategy!r}.")
         if isinstance(thread_ids, str):
             raise Misconfigured(f"prune takes a list of threads: prune([{thread_ids!r}]).")
-        for thread in map(str, thread_ids):
+        for thread in map(thread_key, thread_ids):
             if strategy == "delete":
                 yield from call(self.log, "delete", thread)
                 continue
@@ -328,6 +330,11 @@ class Steps(BaseCheckpointSaver[Any]):
         if channel in state.values:
             found = self._tuple(thread, state).checkpoint["channel_values"][channel]
             return messages_of(found, None)
+        known = self._values.load(state.entry.body[0])["channel_versions"]
+        if state.values and channel not in known:
+            raise Misconfigured(
+                f"Thread {thread!r} has no channel {channel!r}. It has: {', '.join(state.values)}."
+            )
         config = _config(thread, "", state.entry.id)
         history = yield from self._history(config, [channel])
         return messages_of(None, history[channel])

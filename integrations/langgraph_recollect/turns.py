@@ -1,4 +1,5 @@
-"""Which checkpoints belong to one turn, so that two turns at once cannot go on side by side.
+"""What thread is meant, and which checkpoints belong to one turn, so that two turns at once
+cannot go on side by side.
 
 LangGraph says nowhere what a run continues: it asks for the newest checkpoint and names it as the
 parent of its first, as does a fork on purpose. So what it is given carries a note.
@@ -8,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from uuid import UUID
 
 from langgraph.checkpoint.base import CheckpointMetadata
+
+from recollect import Misconfigured, ThreadInfo
 
 _LATEST: Final = "__recollect_latest"
 """In a config: the checkpoint it was given as the newest of its thread, or None where the config
@@ -17,6 +21,17 @@ named one. LangGraph hands it back with all that a run writes; a name that begin
 of metadata."""
 _RUNNING: Final = "__pregel_"
 """Begins the keys that only the config of a running graph has."""
+
+
+def thread_key(given: object) -> str:
+    """A thread's id, as people have it. A config instead of its id would be a thread that nobody
+    has: empty to read, and nothing to wait for."""
+    if isinstance(given, ThreadInfo):
+        return given.key
+    if isinstance(given, str | int | UUID):
+        return str(given)
+    hint = ": config['configurable']['thread_id']" if isinstance(given, dict) else ""
+    raise Misconfigured(f"A thread's id is needed, not a {type(given).__name__}{hint}.")
 
 
 def note_begun(found: dict[str, Any], asked: Mapping[str, Any]) -> None:

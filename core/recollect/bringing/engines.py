@@ -57,9 +57,9 @@ def opened(source: object) -> Opened:
         url = sqlalchemy.make_url(source)
     except (faults.ArgumentError, ValueError):  # what it quotes may hold a password
         raise Misconfigured(
-            "The source's URL cannot be read. Write it as sqlite:///chat.db or "
-            "postgresql://user:password@host/database; special characters in a password have to "
-            "be percent-encoded."
+            "The source's URL cannot be read. For a SQLite file write sqlite:///chat.db, or hand "
+            "over a Path; else postgresql://user:password@host/database, special characters in a "
+            "password percent-encoded."
         ) from None
     query = dict(url.query)
     if url.drivername == "postgresql+asyncpg" and "ssl" in query:
