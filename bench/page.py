@@ -15,7 +15,7 @@ _HEAD: Final = """\
 
 Recollect beside LangChain's, LangGraph's, LlamaIndex's and OpenAI's stores, and beside the least that could be correct, on one machine in one run. This page is written by the command that measures:
 
-```
+```sh
 make bench          # everything; writes this page, its pictures and benchmarks/benchmarks.json
 make bench-quick    # fewer rounds, a rough answer in two minutes; writes nothing
 ```

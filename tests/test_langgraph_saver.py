@@ -516,6 +516,31 @@ def test_tasks_of_one_step_may_share_a_subgraph_that_remembers(each_store: Opene
         assert {"x", "y", "z"} <= set(said)
 
 
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_subgraph_that_remembers_can_be_replayed(each_store: Opener, durability: Any) -> None:
+    """LangGraph asks for no newest checkpoint then, but takes an old one: a fork that is meant."""
+
+    def ask(state: Gathered) -> dict[str, list[str]]:
+        return {"said": [f"answered {interrupt('?')}"]}
+
+    def said(saver: BaseCheckpointSaver[Any]) -> Any:
+        child = StateGraph(Gathered)
+        child.add_node("ask", ask)
+        child.add_edge(START, "ask")
+        parent = StateGraph(Gathered)
+        parent.add_node("sub", child.compile(checkpointer=True))
+        parent.add_edge(START, "sub")
+        graph = parent.compile(checkpointer=saver)
+        for turn in "12":
+            graph.invoke({"said": [turn]}, thread(), durability=durability)
+            graph.invoke(Command(resume=f"y{turn}"), thread(), durability=durability)
+        old = next(s for s in graph.get_state_history(thread()) if s.next == ("sub",))
+        graph.invoke(None, old.config, durability=durability)
+        return graph.invoke(Command(resume="NEW"), thread(), durability=durability)["said"]
+
+    assert said(RecollectSaver(each_store())) == said(InMemorySaver())
+
+
 def test_a_checkpoint_that_is_not_there_is_not_continued(each_store: Opener) -> None:
     graph = chat(RecollectSaver(each_store()))
     graph.invoke(say("q"), thread())

@@ -231,7 +231,14 @@ def test_a_window_goes_on_from_the_last_as_if_there_were_none(data: st.DataObjec
         last: Window | None = None
         for _ in range(data.draw(st.integers(1, 8), "steps")):
             said = conversation(data.draw(letters, "said"))
-            chat.append([replace(m, seq=None, tokens=None) for m in said])
+            turns = data.draw(st.lists(st.none() | st.integers(0, 9), max_size=5), "turns")
+            notes = [{} if n is None else {"turn": f"{n}"} for n in turns] + [{}] * len(said)
+            chat.append(
+                [
+                    replace(m, seq=None, tokens=None, metadata=note)
+                    for m, note in zip(said, notes, strict=False)
+                ]
+            )
             head = chat.info().version.head
             change = data.draw(st.sampled_from(["edit", "delete", "rewind", "clear", "", "", ""]))
             with contextlib.suppress(Conflict):  # it was deleted before
@@ -250,6 +257,22 @@ def test_a_window_goes_on_from_the_last_as_if_there_were_none(data: st.DataObjec
             assert (on.version, on.tokens, on.fits) == (anew.version, anew.tokens, anew.fits)
             assert (on.dangling, on.orphans) == (anew.dangling, anew.orphans)
             last = on
+
+
+def test_what_is_at_hand_does_not_change_what_is_shown() -> None:
+    """A late answer to a turn that is known from the last window, and would not be read."""
+    with Store("sqlite://") as store:
+        chat = store.session("k")
+        for n in range(75):
+            chat.append([Message("user", f"u{n}", id=f"u{n}"), Message("assistant", f"a{n}")])
+        wide, last = chat.window(), chat.window(messages=60)
+        for n in range(75, 80):
+            chat.append([Message("user", f"u{n}", id=f"u{n}"), Message("assistant", f"a{n}")])
+        chat.append(Message("assistant", "late", metadata={"turn": "u30"}))
+        for given in (last, wide):
+            for messages in (5, 60):
+                anew = chat.window(messages=messages)
+                assert chat.window(messages=messages, last=given).messages == anew.messages
 
 
 def test_a_window_of_another_session_is_no_help() -> None:

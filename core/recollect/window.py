@@ -49,19 +49,21 @@ class Reading(NamedTuple):
 
     epoch: int
     messages: Sequence[Message]
+    """Without a gap, oldest first."""
     complete: bool
     """Whether there is nothing before it."""
 
-    def before(self, version: Version, newest: Sequence[Message]) -> Sequence[Message]:
-        """What of it stands just before some newest messages; nothing where they do not meet."""
-        if self.epoch != version.epoch or not self.messages or not newest:
-            return ()
+    def goes_on_in(self, version: Version, newest: Sequence[Message]) -> bool:
+        """Whether this and a session's newest messages are parts of the same."""
+        if self.epoch != version.epoch or not self.messages:
+            return False
         last = self.messages[-1]
         # A session that was made anew may stand where the old one stood: other ids, other times.
-        if not any(message.seq == last.seq and message == last for message in newest):
-            return ()
-        first = newest[0].seq or 0
-        return [message for message in self.messages if (message.seq or 0) < first]
+        return any(message.seq == last.seq and message == last for message in newest)
+
+    def before(self, seq: int, limit: int) -> Sequence[Message]:
+        """The messages just before a place, as many as there are and are wanted."""
+        return [message for message in self.messages if (message.seq or 0) < seq][-limit:]
 
 
 NOTHING_READ: Final = Reading(0, (), False)
@@ -254,6 +256,9 @@ class Cutter:
     def window(self, repair: bool, keep: bool = False) -> Window:
         """The messages from the cut on; with ``repair``, what a provider would refuse mended, and
         with ``keep`` what the next window can begin with."""
+        reading = NOTHING_READ
+        if keep:
+            reading = Reading(self._version.epoch, self._brought, self._complete)
         chosen, fits = self._choose()
         messages = [*self._opening, *chosen]
         pairs = pair(messages)
@@ -268,18 +273,8 @@ class Cutter:
             fits=fits,
             dangling=dangling,
             orphans=orphans,
-            reading=self._reading() if keep else NOTHING_READ,
+            reading=reading,
         )
-
-    def _reading(self) -> Reading:
-        """What the next window can begin with: all that may be in it, and one that was too much,
-        so that it is known at once that nothing before it fits."""
-        kept, complete = self._brought, self._complete
-        if self._reach:
-            first = min(message.seq or 0 for message in self._body[self._reach - 1 :])
-            kept = [message for message in kept if (message.seq or 0) >= first]
-            complete = False
-        return Reading(self._version.epoch, kept, complete)
 
     def _settle(self) -> None:
         """What is known about the messages so far: pairs, and how far back the limits reach."""

@@ -51,10 +51,12 @@ def is_of_a_turn(configurable: Mapping[str, Any], metadata: CheckpointMetadata) 
     if _LATEST in configurable:
         # None where the config names a checkpoint, so that going on from it is meant.
         return configurable[_LATEST] is not None
+    if configurable.get("checkpoint_ns"):
+        # Of a subgraph that remembered nothing; or one that is replayed, since then LangGraph
+        # asks for no newest checkpoint, and going on from an old one is meant.
+        return False
     if configurable.get("checkpoint_id") is not None:
         return _is_running(configurable)  # a later step of a turn that found nothing
-    if configurable.get("checkpoint_ns"):
-        return False
     # A turn that found nothing has no checkpoint to name, so it is known by the company it keeps.
     return metadata.get("source") == "update" or _is_running(configurable)
 

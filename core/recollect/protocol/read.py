@@ -98,7 +98,6 @@ class Reading(Archiving):
         last: Window | None = None,
     ) -> Flow[Window]:
         """The newest messages that fit, cut where nothing that belongs together is torn."""
-        known = NOTHING_READ if last is None else last.reading
         cutter = Cutter(limits, self._counter, given)
         near = yield from self._near(name)
         for attempt in range(_MOST_RESTARTS):
@@ -108,20 +107,22 @@ class Reading(Archiving):
             if first.version.epoch != near.version.epoch:
                 continue
             newest = self._built.messages(near, near.rows)
-            before = known.before(near.version, newest)
-            cutter.start(
-                near.version,
-                [*before, *newest],
-                self._built.messages(first, first.rows[:1]),
-                near.complete or (known.complete and bool(before)),
-            )
+            known = NOTHING_READ
+            if last is not None and last.reading.goes_on_in(near.version, newest):
+                known = last.reading
+            opening = self._built.messages(first, first.rows[:1])
+            cutter.start(near.version, newest, opening, near.complete)
             while wanted := cutter.wanted():
-                older = yield from self._cold(
-                    name, before=cutter.first_seq, limit=wanted, newest=True
-                )
-                if older.version.epoch != near.version.epoch:
-                    break  # rewritten between two reads: the pieces do not belong together
-                cutter.add_older(self._built.messages(older, older.rows), len(older.rows) < wanted)
+                # Piece by piece as without: what is chosen depends on what is at hand.
+                pieces = known.before(cutter.first_seq, wanted)
+                before = (pieces[0].seq or 0) if pieces else cutter.first_seq
+                missing = 0 if known.complete else wanted - len(pieces)
+                if missing:
+                    older = yield from self._cold(name, before=before, limit=missing, newest=True)
+                    if older.version.epoch != near.version.epoch:
+                        break  # rewritten between two reads: the pieces do not belong together
+                    pieces = [*self._built.messages(older, older.rows), *pieces]
+                cutter.add_older(pieces, len(pieces) < wanted)
             else:
                 return cutter.window(repair, keep=True)
         raise Conflict(
