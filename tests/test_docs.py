@@ -24,6 +24,7 @@ PAGES = sorted(
 PROSE_ONLY = {
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "docs/benchmarks.md",
     "docs/how-an-append-travels.md",
     "docs/promises.md",
     "integrations/README.md",
