@@ -57,7 +57,8 @@ def machine() -> str:
         memory = f", {kib / 2**20:.0f} GiB"
     except OSError:
         memory = ""
-    return f"{os.cpu_count()} cores of {name}{memory}, {platform.system()} {platform.release()}"
+    release = platform.release().partition("-")[0]  # what follows is a builder's own
+    return f"{os.cpu_count()} cores of {name}{memory}, {platform.system()} {release}"
 
 
 def versions() -> dict[str, str]:
