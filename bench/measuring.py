@@ -11,7 +11,7 @@ import gc
 import inspect
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -166,11 +166,6 @@ async def atimed(
 def per_second(found: Sequence[Found], done: int) -> tuple[Found, ...]:
     """What each did in a second, where a call did so much."""
     return tuple(replace(one, values=tuple(done / s for s in one.values)) for one in found)
-
-
-def sizes(kinds: Mapping[str, Kind], values: Mapping[str, float]) -> tuple[Found, ...]:
-    """What was measured once, since it comes out the same each time."""
-    return tuple(Found(name=n, kind=kinds[n], values=(float(v),)) for n, v in values.items())
 
 
 def _found(contenders: Sequence[Contender], times: Sequence[Sequence[float]]) -> tuple[Found, ...]:

@@ -20,7 +20,7 @@ make bench          # everything; writes this page, its pictures and benchmarks/
 make bench-quick    # fewer rounds, a rough answer in two minutes; writes nothing
 ```
 
-Both set up an environment of their own with all peers installed, and start their own PostgreSQL and Redis. In each row all take turns, round by round, and what is compared is the ratio within a round: so a slow minute of the machine meets everybody. In brackets stands what half of the rounds lie between. The garbage collector stays on; what the imports have left is put out of its way, since no program imports all of these at once. Whoever promises durability waits for the disk (`synchronous=FULL`, `fsync=on`); who does not is marked. Sizes are whole files, or whole tables with their indexes. Rows where a peer is ahead are printed like the others.
+Both set up an environment of their own with all peers installed, and start their own PostgreSQL and Redis. In each row all take turns, round by round, and what is compared is the ratio within a round: so a slow minute of the machine meets everybody. In brackets stands what half of the rounds lie between. The garbage collector stays on; what the imports have left is put out of its way, since no program imports all of these at once. Whoever promises durability waits for the disk (`synchronous=FULL`, `fsync=on`); who does not is marked. Sizes are whole files, or whole tables with their indexes. Rows where a peer is ahead are printed like the others. What is said under *Why* is from profiles of that row; its numbers are rounded, and no command prints them.
 """
 
 _PICTURES: Final = (

@@ -6,7 +6,6 @@ import os
 import platform
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -166,4 +165,4 @@ def commit() -> str:
         text=True,
         check=False,
     )
-    return done.stdout.strip() or sys.version.split()[0]
+    return done.stdout.strip() or "unknown"

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from recollect.assembly import OnlyContent
 from recollect.flow import arun, run
+from recollect.protocol.base import lifetime
 
-__all__ = ["Call", "OnlyContent", "Talk", "atalk", "call", "talk"]
+__all__ = ["Call", "OnlyContent", "Talk", "atalk", "call", "lifetime", "talk"]
 
 T = TypeVar("T")
 

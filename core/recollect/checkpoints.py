@@ -27,6 +27,7 @@ from recollect.codec.items import Item
 from recollect.errors import Misconfigured
 from recollect.flow import Flow
 from recollect.protocol import UNSET
+from recollect.protocol.base import lifetime
 from recollect.protocol.states import PAGE
 from recollect.protocol.threads import Threading, pauses
 from recollect.scope import SessionName
@@ -389,8 +390,4 @@ def _info(found: Described) -> ThreadInfo:
 
 
 def _micros(given: timedelta | None) -> Any:
-    if given is None or given is UNSET:
-        return given
-    if not isinstance(given, timedelta) or given <= timedelta(0):
-        raise Misconfigured(f"expires_in has to be a timedelta above zero, not {given!r:.50}.")
-    return given // timedelta(microseconds=1)
+    return given if given is UNSET else lifetime("expires_in", given)

@@ -20,7 +20,7 @@ from langgraph_recollect.steps import Messages, Names, Steps, next_step
 from langgraph_recollect.turns import thread_key
 from langgraph_recollect.values import Memory
 from recollect import CheckpointLog, Misconfigured, Store, ThreadInfo
-from recollect.adapting import Call, atalk, talk
+from recollect.adapting import Call, atalk, lifetime, talk
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import DeltaChannelHistory
@@ -57,10 +57,7 @@ class RecollectSaver(Steps):
         super().__init__(serde=serde)
         if second_turn not in ("refuse", "fork"):
             raise Misconfigured(f"second_turn has to be 'refuse' or 'fork', not {second_turn!r}.")
-        if expires_in is not None and not (
-            isinstance(expires_in, timedelta) and expires_in > timedelta(0)
-        ):
-            raise Misconfigured(f"expires_in has to be a timedelta above zero, not {expires_in!r}.")
+        lifetime("expires_in", expires_in)  # here, and not at the first put
         self.log = CheckpointLog(store, tenant=tenant, user=user, agent=agent)
         self.second_turn = second_turn
         self.expires_in = expires_in

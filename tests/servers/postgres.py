@@ -140,7 +140,7 @@ class OwnPostgres(PostgresServer):
                 *_settings(port, fsync),
             ]
             self._process = ServerProcess(command, folder, user)
-        except BaseException:
+        except BaseException:  # also an interrupt: nobody else knows of the folder
             shutil.rmtree(folder, ignore_errors=True)
             raise
         super().__init__(f"postgresql://recollect:{password}@127.0.0.1:{port}/postgres")
