@@ -20,13 +20,6 @@ def database(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop_database("cached")
 
 
-@pytest.fixture(autouse=True)
-def _marks_that_soon_die(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Otherwise a session is cold for the ten seconds after its first mark, and every read
-    # here would come from SQL.
-    monkeypatch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
-
-
 class TestSqliteCached(StoreContract):
     @pytest.fixture
     def store(self, tmp_path: Path, redis_server: RedisServer) -> Iterator[Store]:

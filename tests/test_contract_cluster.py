@@ -22,12 +22,6 @@ from tests.servers.binaries import Binaries
 from tests.servers.redis import OwnCluster, OwnRedis, OwnSentinel
 
 
-@pytest.fixture(autouse=True)
-def _marks_that_soon_die(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Otherwise a session is cold for the ten seconds after its first mark.
-    monkeypatch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
-
-
 @pytest.fixture(scope="session")
 def cluster(redis_binaries: Binaries) -> Iterator[OwnCluster]:
     with contextlib.closing(OwnCluster(redis_binaries)) as cluster:

@@ -503,7 +503,6 @@ def redis_url(own_redis: OwnRedis) -> str:
 def test_nothing_of_it_is_left_in_redis(
     own_redis: OwnRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
     url = f"sqlite:///{tmp_path}/x.db"
     with Store(url, cache=own_redis.url) as store, Store(url, cache=own_redis.url) as other:
         session = store.session("chat", user="ada")
@@ -530,7 +529,6 @@ def test_a_redis_that_was_down_when_it_was_erased(
     consistency: Literal["cached", "strict"],
 ) -> None:
     """It comes back with what it had: nobody is shown it after ``revalidate`` at the latest."""
-    monkeypatch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
     revalidate = 0.05
     url = f"sqlite:///{tmp_path}/x.db"
 

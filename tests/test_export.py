@@ -565,11 +565,9 @@ def test_a_session_that_is_taken_away_while_it_is_imported_stays_so(pair: Pair, 
 
 
 def warm(session: Session) -> None:
-    """Have its tail in the cache: an entry that is new would wait for what its marks stand for."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.0)
-        for _ in range(3):
-            session.tail(5)
+    """Have its tail in the cache: an entry that is new is filled by its second reader."""
+    for _ in range(3):
+        session.tail(5)
 
 
 def test_a_cache_is_told(pair: Pair) -> None:

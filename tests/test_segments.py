@@ -55,8 +55,6 @@ any_text = st.text(st.characters(codec=None, exclude_categories=()))
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recollect.ledger.sealing.SEGMENT", SEGMENT)
-        # Otherwise a session is cold for the ten seconds after its first mark.
-        patch.setattr("recollect.hot.redis.MARK_LIFETIME", 0.002)
         yield
 
 

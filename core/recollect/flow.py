@@ -13,7 +13,7 @@ that safe.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
@@ -25,12 +25,10 @@ S = TypeVar("S")
 class Hot(Generic[T]):
     """One round trip to the cache; the same call suits every kind of cache client."""
 
-    __slots__ = __match_args__ = ("call", "after_commit")
+    __slots__ = __match_args__ = ("call",)
 
-    def __init__(self, call: Callable[[Any], Any], after_commit: bool = False) -> None:
+    def __init__(self, call: Callable[[Any], Any]) -> None:
         self.call = call
-        self.after_commit = after_commit
-        """The write it tells of has happened: the database is not asked for anything first."""
 
 
 class Cold(Generic[T]):
@@ -61,13 +59,26 @@ class Aside(Generic[T]):
         self.work = work
 
 
-Step: TypeAlias = "Hot[Any] | Cold[Any] | Apart[Any] | Aside[Any]"
+class Pause:
+    """A while in which nothing is done."""
+
+    __slots__ = __match_args__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+Step: TypeAlias = "Hot[Any] | Cold[Any] | Apart[Any] | Aside[Any] | Pause"
 Flow: TypeAlias = Generator[Step, Any, T]
 
 
-def do(step: Hot[T] | Cold[T] | Apart[T] | Aside[T]) -> Flow[T]:
+@overload
+def do(step: Pause) -> Flow[None]: ...
+@overload
+def do(step: Hot[T] | Cold[T] | Apart[T] | Aside[T]) -> Flow[T]: ...
+def do(step: Any) -> Flow[Any]:
     """Yield one step and return its answer, typed."""
-    answer: T = yield step
+    answer = yield step
     return answer
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from msgspec import Struct
@@ -25,6 +27,8 @@ class SessionRow(NamedTuple):
     """When it was last written to."""
     sealed: int = 0
     """The last of its messages that is in a segment; those after it are rows."""
+    fence: int = 0
+    """What a commit's mark has to have been told; 0 for a session that is not there."""
 
     @property
     def version(self) -> Version:
@@ -50,6 +54,8 @@ class Row(Struct, frozen=True, array_like=True, gc=False):
     tokens: int
     counter: int
     """Which token counter gave that count."""
+    token: int = 0
+    """Random, the same for all that one call of append wrote; 0 where it is not known any more."""
 
 
 class Entry(NamedTuple):
@@ -71,12 +77,50 @@ class Seen(NamedTuple):
     rows: tuple[Row, ...]
     complete: bool = False
     """Whether these are known to be all the messages up to the head."""
+    lineage: int = 0
+    """What the newest write left in the session: two pasts with one version differ in it."""
+    fence: int = 0
+    at_held: int = 0
+    """The lineage that was found at the place that a reader held; 0 where none was."""
+    past: int = 0
+    """Which of the pasts that this process has met these belong to; 0 where it is not known.
+    What was read before, of the same past and epoch, goes on in these."""
+
+    def joins(self, held: Seen) -> bool:
+        """Whether what was read after the head of ``held`` goes on from it, in the same past."""
+        return (
+            self.number == held.number
+            and self.version.epoch == held.version.epoch
+            and self.version.head >= held.version.head
+            and held.lineage == self.at_held != 0
+        )
 
     def with_newer(self, newer: Seen, most: int) -> Seen:
         """These and what came after them, at most so many."""
         rows = self.rows + newer.rows
         kept = rows[-most:]
-        return Seen(newer.number, newer.version, kept, self.complete and len(kept) == len(rows))
+        complete = self.complete and len(kept) == len(rows)
+        return newer._replace(rows=kept, complete=complete, past=self.past)
+
+
+class Publication(NamedTuple):
+    """What a commit tells the cache."""
+
+    version: Version
+    lineage: int
+    """What it left in the session; 0 where that is not known."""
+    rows: Sequence[Row] = ()
+    """What it appended; none for a rewrite."""
+    session: int | None = None
+    """The session's number, where it is known."""
+
+
+_pasts: Final = itertools.count(1)
+
+
+def new_past() -> int:
+    """The number of a past that begins for this process: nothing it holds is known to go on."""
+    return next(_pasts)
 
 
 NOTHING_SEEN: Final = Seen(None, NOTHING, (), True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import weakref
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 import msgspec
 
 from recollect.errors import InvalidName, Misconfigured
-from recollect.flow import Apart, Aside, Cold, Flow, Hot, Step, arun, run
+from recollect.flow import Apart, Aside, Cold, Flow, Hot, Pause, Step, arun, run
 from recollect.health import Health, TierHealth
 from recollect.hot import Cache, LocalCache
 from recollect.ledger import Options, ledger_for
-from recollect.protocol import Protocol
+from recollect.protocol import Belief, Protocol
 from recollect.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
 from recollect.session import Session
 from recollect.tokens import CountTokens, TokenCounter, named_counter
@@ -117,8 +118,8 @@ class Store(Upkeep):
                 "durability= is SQLite's. On PostgreSQL the server's own settings rule: see its "
                 "synchronous_commit."
             )
-        self._notice = max(1.0, revalidate)
-        self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate, timeout)
+        self._belief = Belief()
+        self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate)
         self._protocol = Protocol(
             lambda: self._ledger.facts,
             compression,
@@ -126,6 +127,7 @@ class Store(Upkeep):
             hot_messages=tail,
             marks=self._hot.marks,
             compare=compare,
+            belief=self._belief,
             expires_in=expires_in,
         )
         _stores.add(self)
@@ -215,8 +217,8 @@ class Store(Upkeep):
         return await self._ledger.amigrate()
 
     def invalidate(self) -> None:
-        """Make every cached entry unfindable. Run it after restoring a backup. Other processes
-        of the store notice within ``revalidate``."""
+        """Make every cached entry worthless. Run it after restoring a backup. Other processes
+        of the store notice within two seconds."""
         self._ledger.invalidate()
         self._emptied()
 
@@ -256,19 +258,12 @@ class Store(Upkeep):
 
         return store_html(self)
 
-    def _cache(
-        self, given: Any, tail: int, ttl: float, strict: bool, revalidate: float, timeout: float
-    ) -> Cache:
+    def _cache(self, given: Any, tail: int, ttl: float, strict: bool, revalidate: float) -> Cache:
         if given is None:
             return LocalCache(self._ledger.pulse, messages=tail)
         from recollect.hot.clients import Clients  # only here is redis-py needed
-        from recollect.hot.redis import CALL_TIMEOUT, LONGEST_COMMIT, RedisCache
+        from recollect.hot.redis import CALL_TIMEOUT, RedisCache
 
-        if timeout > LONGEST_COMMIT:
-            raise Misconfigured(
-                f"With a cache, timeout can be {LONGEST_COMMIT:g} s at the most, because a commit "
-                f"has to end before its mark in the cache does."
-            )
         return RedisCache(
             Clients(given, CALL_TIMEOUT),
             self._ledger.cache_id,
@@ -295,9 +290,7 @@ class Store(Upkeep):
 
     def _perform(self, step: Step) -> Any:
         match step:
-            case Hot(call, after_commit):
-                if self._hot.marks and not after_commit:
-                    self._ledger.keep_up(self._notice)  # whose keys they are stands there
+            case Hot(call):
                 return self._hot.exchange(call(self._hot))
             case Cold(work, writes):
                 return self._ledger.write(work) if writes else self._ledger.read(work)
@@ -305,14 +298,14 @@ class Store(Upkeep):
                 return self._ledger.apart(work)
             case Aside(work):
                 return work()
+            case Pause(seconds):
+                return time.sleep(seconds)
             case _:
                 assert_never(step)
 
     async def _aperform(self, step: Step) -> Any:
         match step:
-            case Hot(call, after_commit):
-                if self._hot.marks and not after_commit:
-                    await self._ledger.akeep_up(self._notice)
+            case Hot(call):
                 return await self._hot.aexchange(call(self._hot))
             case Cold(work, writes):
                 perform = self._ledger.awrite if writes else self._ledger.aread
@@ -321,6 +314,8 @@ class Store(Upkeep):
                 return await self._ledger.aapart(work)
             case Aside(work):
                 return await asyncio.to_thread(work)
+            case Pause(seconds):
+                return await asyncio.sleep(seconds)
             case _:
                 assert_never(step)
 
@@ -332,6 +327,7 @@ class Store(Upkeep):
     def _forget(self) -> None:
         self._ledger.forget()
         self._hot.forget()
+        self._protocol.forget()
 
 
 _FROM_ENVIRONMENT = {

@@ -1,4 +1,4 @@
-"""A breaker: after a failure nobody waits for Redis again until one try has succeeded."""
+"""A breaker: after several failures nobody waits for Redis until one try has succeeded."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ log = logging.getLogger("recollect")
 class Breaker:
     """Closed while all is well. Open, it lets one caller try every so often."""
 
-    def __init__(self, pause: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, pause: float, most: int = 3, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._pause = pause
+        self._most = most
+        self._failures = 0
         self._clock = clock
         self._lock = threading.Lock()
         self._next_try: float | None = None
@@ -36,8 +40,11 @@ class Breaker:
             return True
 
     def failed(self, why: object) -> None:
-        """A call failed. One log line when it opens, none after."""
+        """A call failed; one alone may be a stall of anybody's. One log line when it opens."""
         with self._lock:
+            self._failures += 1
+            if self._failures < self._most:
+                return
             opens = self._next_try is None
             self._next_try = self._clock() + self._pause
         if opens:
@@ -45,9 +52,10 @@ class Breaker:
 
     def succeeded(self) -> bool:
         """A call succeeded. Whether that closes the breaker."""
-        if self._next_try is None:
+        if self._next_try is None and not self._failures:
             return False
         with self._lock:
+            self._failures = 0
             closes = self._next_try is not None
             self._next_try = None
         if closes:

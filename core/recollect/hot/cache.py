@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, Final, NamedTuple
 
 from recollect.health import Counters
-from recollect.rows import Row, Seen
-from recollect.version import Version
+from recollect.rows import Publication, Seen
 
 
 class CacheUnavailable(Exception):
     """The cache could not be asked. The protocol goes on without it; nobody else sees this."""
+
+    def __init__(self, why: str, took: float = 0.0) -> None:
+        super().__init__(why)
+        self.took = took
+        """For how many seconds it was waited for, this process' own delays not counted."""
+
+
+class Settle(Enum):
+    """What has to happen before an entry may be filled."""
+
+    NOT_NEEDED = 0
+    DUE = 1
+    """The session's fence has to be moved: marks are in the entry, or it knows no fence."""
+    LATER = 2
+    """So it has, but its writers are given some more time, or somebody else does it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +40,23 @@ class Glance:
     """Whether they are known to be all that was acknowledged."""
     lease: object | None
     """What to bring along when filling; None where filling would be wrong."""
+    settle: Settle = Settle.NOT_NEEDED
+    damaged: bool = False
+    """Whether what it holds is not what was written."""
+
+
+NOTHING_FOUND: Final = Glance(None, False, None)
+
+
+class Marked(NamedTuple):
+    """What a writer was told when it marked."""
+
+    fence: int | None
+    """The session's fence, as the entry knows it; None where it knows none."""
+    lease: bytes
+    """What to bring along when publishing the whole of a session."""
+    believed: bytes | None
+    """The generation that the writer believed in; None where it believed in none."""
 
 
 class Cache(ABC):
@@ -44,8 +75,8 @@ class Cache(ABC):
     """Whether writers have to mark a session before they commit, and publish after."""
 
     @abstractmethod
-    def look(self, identity: bytes) -> Any:
-        """A Glance at a session."""
+    def look(self, identity: bytes, on: bytes | None) -> Any:
+        """A Glance at a session, by somebody who believes in a generation."""
 
     @abstractmethod
     def fill(self, identity: bytes, seen: Seen, lease: object) -> Any:
@@ -56,12 +87,22 @@ class Cache(ABC):
         """Note what SQL said to a reader that was given no lease."""
 
     @abstractmethod
-    def mark(self, identity: bytes, token: str) -> Any:
-        """A writer is about to commit."""
+    def mark(
+        self, identity: bytes, token: str, believed: bytes | None, *, attempt: int, whatever: bool
+    ) -> Any:
+        """A writer is about to commit; ``Marked``. ``whatever``: also while it is left alone."""
 
     @abstractmethod
-    def publish(self, identity: bytes, token: str, version: Version, rows: Sequence[Row]) -> Any:
-        """A writer has committed these rows; none for a rewrite."""
+    def publish(
+        self,
+        identity: bytes,
+        token: str,
+        publication: Publication,
+        marked: Marked,
+        whole: int | None,
+    ) -> Any:
+        """A writer has committed. ``whole`` is the session's fence, where what was published is
+        all that the session has."""
 
     @abstractmethod
     def lift(self, identity: bytes, token: str) -> Any:
@@ -76,8 +117,8 @@ class Cache(ABC):
         """Whether it is there."""
 
     @abstractmethod
-    def missed(self, identity: bytes) -> None:
-        """A commit happened that the cache could not be told of."""
+    def discard(self, identity: bytes) -> Any:
+        """Throw an entry away that is not what was written."""
 
     @abstractmethod
     def drop(self, identity: bytes) -> None:

@@ -108,6 +108,11 @@ class Clients:
             kept = self._loops[loop] = (client, ending)
         return kept[0]
 
+    @property
+    def ours(self) -> bool:
+        """Whether clients are made here, with timeouts of ours."""
+        return self._url is not None
+
     def answered(self, fault: Exception) -> bool:
         """Whether Redis did answer, and only refused."""
         return isinstance(fault, ResponseError | Misconfigured)
@@ -149,9 +154,11 @@ class Clients:
     def _made(self, *, asynchronous: bool) -> Any:
         assert self._url is not None
         scheme, _, rest = self._url.partition("://")
+        # On a loop a timer may fire because the loop was busy: see within.py.
+        timeout = None if asynchronous else self._timeout
         settings: dict[str, Any] = {
-            "socket_timeout": self._timeout,
-            "socket_connect_timeout": self._timeout,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": timeout,
             # One try: the breaker and the database are the answer to a failure.
             "retry": (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0),
         }

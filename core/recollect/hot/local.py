@@ -9,13 +9,12 @@ newer. Writers need tell it nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from recollect.health import Counters
-from recollect.hot.cache import Cache, Glance
+from recollect.hot.cache import Cache, Glance, Marked
 from recollect.hot.tails import Tails
-from recollect.rows import Row, Seen
-from recollect.version import Version
+from recollect.rows import Publication, Seen
 
 
 class LocalCache(Cache):
@@ -34,7 +33,7 @@ class LocalCache(Cache):
         """Drop everything."""
         self._tails.forget()
 
-    def look(self, identity: bytes) -> Glance:
+    def look(self, identity: bytes, on: bytes | None) -> Glance:
         """What is known about a session now."""
         pulse = self._pulse()
         if pulse is None:
@@ -56,10 +55,19 @@ class LocalCache(Cache):
     def remember(self, identity: bytes, seen: Seen) -> None:
         """Nothing to do: without a lease nothing can be trusted."""
 
-    def mark(self, identity: bytes, token: str) -> None:
+    def mark(
+        self, identity: bytes, token: str, believed: bytes | None, *, attempt: int, whatever: bool
+    ) -> None:
         """Nothing to do: the pulse moves with the commit itself."""
 
-    def publish(self, identity: bytes, token: str, version: Version, rows: Sequence[Row]) -> None:
+    def publish(
+        self,
+        identity: bytes,
+        token: str,
+        publication: Publication,
+        marked: Marked,
+        whole: int | None,
+    ) -> None:
         """Nothing to do."""
 
     def lift(self, identity: bytes, token: str) -> None:
@@ -68,8 +76,9 @@ class LocalCache(Cache):
     def ping(self) -> None:
         """It is here."""
 
-    def missed(self, identity: bytes) -> None:
-        """Nothing to do: the pulse has moved."""
+    def discard(self, identity: bytes) -> None:
+        """Forget what is held of a session."""
+        self._tails.drop(identity)
 
     def drop(self, identity: bytes) -> None:
         """Forget what is held of a session."""

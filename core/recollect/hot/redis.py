@@ -1,55 +1,43 @@
 """The cache in Redis: one key a session, every operation one script, never believed blindly.
 
 What the scripts keep true is in ``scripts/common.lua``; in which order they are used is the
-protocol's. Here is the rest: keys, rows as bytes, what to do when Redis does not answer.
+protocol's. Here is the rest: keys, answers, what to do when Redis does not answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any, Final, NamedTuple
 
-import msgspec
-from msgspec.structs import replace
-
-from recollect import codec
 from recollect.errors import Misconfigured
 from recollect.health import Counters
 from recollect.hot.breaker import Breaker
-from recollect.hot.cache import Cache, CacheUnavailable, Glance
+from recollect.hot.cache import Cache, CacheUnavailable, Glance, Marked, Settle
 from recollect.hot.clients import Clients, NoScriptError
+from recollect.hot.packing import Garbled, packed, unpacked
 from recollect.hot.scripts import Script, script
 from recollect.hot.tails import LARGEST_TAIL, Tails
-from recollect.rows import Row, Seen
+from recollect.hot.within import Within
+from recollect.rows import Publication, Seen, new_past
 from recollect.version import Version
 
-MARK_LIFETIME: Final = 10.0
-"""T: how long a mark lives. It outlasts a commit with its timeouts and a margin."""
-LONGEST_COMMIT: Final = 8.0
-"""The longest a commit may take with its timeouts, so that it ends before its mark."""
 CALL_TIMEOUT: Final = 0.25
-LARGEST_ROW: Final = 32 * 1024
-"""A longer message is left out of the entry, a stub in its place: Redis is not for megabytes."""
-MOST_MISSED: Final = 10_000
-_MOST_OWED: Final = 64
 SLOWEST: Final = 1.0
-"""A timeout is for each wait for bytes. A call that takes longer than this in all, byte by byte,
-is as good as none: a mark would be too old by then for its commit to begin."""
+"""An answer that took longer counts as a failure, though it is one: byte by byte it may come
+without any timeout being met. Clients of the caller's own are given so long on a loop."""
+_PATIENCE: Final = 1.0
+"""For how many seconds a mark is left to its writer, before a reader may settle it."""
+_LONGEST_PATIENCE: Final = 60.0
 _JITTER: Final = 0.1
 _LONGEST_WHY: Final = 300
 _MOST_WARNED: Final = 16
+_NONE: Final = "-"
 
 log = logging.getLogger("recollect")
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Row).decode
 
 
 class Request(NamedTuple):
@@ -59,15 +47,21 @@ class Request(NamedTuple):
     identity: bytes
     arguments: tuple[Any, ...]
     understand: Callable[[Any], Any]
+    whatever: bool = False
+    """Whether it is made also while Redis is left alone."""
 
 
 class Lease(NamedTuple):
     """What a reader was given before it asked SQL."""
 
-    generation: bytes
+    nonce: bytes
     time: int
+    generation: str
     holds: Version | None
     """What the entry held then: only what came after it has to be sent."""
+    lineage: str
+    past: int
+    """The past of what the entry held, for this process."""
 
 
 class RedisCache(Cache):
@@ -94,8 +88,8 @@ class RedisCache(Cache):
         self._ttl = ttl
         self._revalidate = int(revalidate * 1000)
         self._strict = strict
+        self._blind = False
         self._tails = Tails(messages)
-        self._missed: OrderedDict[bytes, object] = OrderedDict()
         self._warned: set[str] = set()
         self._clock = time.monotonic
 
@@ -107,55 +101,62 @@ class RedisCache(Cache):
 
     # -- requests ----------------------------------------------------------------------------
 
-    def look(self, identity: bytes) -> Request:
+    def look(self, identity: bytes, on: bytes | None) -> Request:
         """What is known about a session now; only what this process has not seen is sent."""
         kept = self._tails.get(identity)
         held = None if kept is None else kept[0]
         epoch, head = (-1, -1) if held is None else held.version
+        lineage = _number(held.lineage) if held is not None and held.lineage else _NONE
+        generation = _NONE if on is None else _generation(on)
         return Request(
             script("look"),
             identity,
             (
                 secrets.token_hex(8),
-                int(MARK_LIFETIME * 1000),
+                generation,
                 self._revalidate,
                 self._ttl_now(),
                 epoch,
                 head,
+                lineage,
                 self.messages,
             ),
-            lambda answer: self._glance(identity, held, answer),
+            lambda answer: self._glance(identity, held, generation, answer),
         )
 
     def fill(self, identity: bytes, seen: Seen, lease: object) -> Request:
         """Bring what SQL said; only what the entry did not hold when the lease was given."""
         assert isinstance(lease, Lease)
-        base = -1
+        base, base_lineage = -1, _NONE
         rows = seen.rows[-self.messages :] if self.messages else ()
         holds = lease.holds
-        if holds is not None and holds.epoch == seen.version.epoch:
+        if holds is not None and lease.past == seen.past:  # it goes on from what the entry held
             newer = tuple(row for row in rows if row.seq > holds.head)
             if len(newer) == seen.version.head - holds.head:
-                base, rows = holds.head, newer
+                base, base_lineage, rows = holds.head, lease.lineage, newer
         self._tails.keep(identity, seen, None)
-        packed, whole = _packed(rows)
-        if not whole:
-            base = -1  # the oldest of what is new were too much: what was there does not join on
+        data, whole = packed(rows)
+        if not whole:  # the oldest of what is new were too much: what was there does not join on
+            base, base_lineage = -1, _NONE
         complete = seen.complete and whole and len(rows) == len(seen.rows)
         return Request(
             script("fill"),
             identity,
             (
-                lease.generation,
+                lease.nonce,
                 lease.time,
                 self._ttl_now(),
                 self.messages,
                 LARGEST_TAIL,
+                lease.generation,
+                _number(seen.fence),
                 -1 if seen.number is None else seen.number,
                 *seen.version,
+                _number(seen.lineage),
                 int(complete),
                 base,
-                *packed,
+                base_lineage,
+                *data,
             ),
             self._filled,
         )
@@ -164,33 +165,51 @@ class RedisCache(Cache):
         """Keep in this process what SQL said: the next look says how far it has seen."""
         self._tails.keep(identity, seen, None)
 
-    def mark(self, identity: bytes, token: str) -> Request:
-        """A writer is about to commit."""
-        lifetime = int(MARK_LIFETIME * 1000)
-        return Request(script("mark"), identity, (token, lifetime, self._ttl_now()), int)
+    def mark(
+        self, identity: bytes, token: str, believed: bytes | None, *, attempt: int, whatever: bool
+    ) -> Request:
+        """A writer is about to commit. The more often it was refused, the longer it is let be."""
+        patience = min(_PATIENCE * 2**attempt, _LONGEST_PATIENCE)
+
+        def understand(answer: Any) -> Marked:
+            _, fence, nonce = answer
+            return Marked(None if fence == b"-" else int(fence, 16), nonce, believed)
+
+        arguments = (token, int(patience * 1000), self._ttl_now())
+        return Request(script("mark"), identity, arguments, understand, whatever)
 
     def publish(
-        self, identity: bytes, token: str, version: Version, rows: Sequence[Row]
+        self,
+        identity: bytes,
+        token: str,
+        publication: Publication,
+        marked: Marked,
+        whole: int | None,
     ) -> Request:
         """A writer has committed."""
-        packed, whole = _packed(rows)
-        if not whole:
-            packed = []  # more than an entry takes: it is dropped, and the next reader fills it
-        first = rows[0].seq if rows else version.head + 1
+        version, rows = publication.version, publication.rows
+        data, fits = packed(rows)
+        if not fits:
+            data = []  # more than an entry takes: it is dropped, and the next reader fills it
+        brings_all = whole is not None and fits and marked.believed is not None
         return Request(
             script("publish"),
             identity,
             (
                 token,
                 secrets.token_hex(8),
-                int(MARK_LIFETIME * 1000),
                 self._ttl_now(),
                 self.messages,
                 LARGEST_TAIL,
                 version.epoch,
-                first,
+                rows[0].seq if rows else version.head + 1,
                 version.head,
-                *packed,
+                _number(publication.lineage) if publication.lineage else _NONE,
+                marked.lease,
+                _NONE if marked.believed is None else _generation(marked.believed),
+                _number(whole) if brings_all and whole is not None else _NONE,
+                -1 if publication.session is None else publication.session,
+                *data,
             ),
             int,
         )
@@ -201,20 +220,19 @@ class RedisCache(Cache):
 
     def ping(self) -> Request:
         """Ask whether Redis is there, whatever the breaker says."""
-        return Request(script("ping"), secrets.token_bytes(20), (), lambda run: run)
+        return Request(script("ping"), secrets.token_bytes(20), (), self._run_seen, True)
 
-    def missed(self, identity: bytes) -> None:
-        """A commit that Redis was not told of: its entry goes before anything else is asked."""
-        self._missed[identity] = object()
-        while len(self._missed) > MOST_MISSED:
-            self._missed.popitem(last=False)  # revalidation ends what is left out here
+    def discard(self, identity: bytes) -> Request:
+        """Throw an entry away that is not what was written."""
+        self._tails.drop(identity)
+        return Request(script("drop"), identity, (), int)
 
     def drop(self, identity: bytes) -> None:
         """Forget what this process holds; what Redis held went when the erasure was published."""
         self._tails.drop(identity)
 
     def empty(self) -> None:
-        """Forget every session here; those in Redis are not found any more under another id."""
+        """Forget every session here; those in Redis are of a generation that is over."""
         self._tails.forget()
 
     # -- round trips -------------------------------------------------------------------------
@@ -226,16 +244,11 @@ class RedisCache(Cache):
         self._may_try(answer)
         began = self._clock()
         try:
-            client = self._clients.sync()
-            for identity, note in self._owed(answer.identity):
-                drop = _drop(identity)
-                _say(client, drop, self._key(drop))
-                self._paid(identity, note)
-            said = _say(client, answer, self._key(answer))
+            said = _say(self._clients.sync(), answer, self._key(answer))
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
-            raise self._failed(fault, answer) from fault
+            raise self._failed(fault, answer, self._clock() - began) from fault
         return self._understood(answer, said, self._clock() - began)
 
     async def aexchange(self, answer: Any) -> Any:
@@ -244,24 +257,27 @@ class RedisCache(Cache):
             return answer
         self._may_try(answer)
         began = self._clock()
+        within = Within(CALL_TIMEOUT if self._clients.ours else SLOWEST)
         try:
-            client = await self._clients.asynchronous()
-            async with asyncio.timeout(SLOWEST):
-                for identity, note in self._owed(answer.identity):
-                    drop = _drop(identity)
-                    await _asay(client, drop, self._key(drop))
-                    self._paid(identity, note)
+            async with within:
+                client = await self._clients.asynchronous()
                 said = await _asay(client, answer, self._key(answer))
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
-            raise self._failed(fault, answer) from fault
-        return self._understood(answer, said, self._clock() - began)
+            took = self._clock() - began - within.delayed
+            raise self._failed(fault, answer, took) from fault
+        return self._understood(answer, said, self._clock() - began - within.delayed)
 
     @property
     def left_alone(self) -> bool:
         """Whether the breaker is open."""
         return self.breaker.open
+
+    @property
+    def blind(self) -> bool:
+        """Whether Redis hides which run of it answers: then nothing in it is believed."""
+        return self._blind
 
     def close(self) -> None:
         """Close the clients that are ours."""
@@ -272,42 +288,30 @@ class RedisCache(Cache):
         await self._clients.aclose()
 
     def _may_try(self, request: Request) -> None:
-        if request.script.name != "ping" and not self.breaker.allows():
+        if not request.whatever and not self.breaker.allows():
             self.counters.degraded_reads += request.script.name == "look"
             raise CacheUnavailable("It failed a moment ago.")
 
-    def _owed(self, identity: bytes) -> list[tuple[bytes, object]]:
-        """What has to be said first: drop the entries of sessions written while cut off.
-
-        The one that is asked for, and some more: 10,000 of them took 1.9 s.
-        """
-        if not self._missed:
-            return []
-        missed = self._missed.copy()
-        own = missed.pop(identity, None)
-        return [*([(identity, own)] if own else []), *islice(missed.items(), _MOST_OWED)]
-
-    def _paid(self, identity: bytes, note: object) -> None:
-        # Only now: whoever asks meanwhile drops it first, and a task that is cancelled in
-        # between leaves it owed. Another note is a later write.
-        if self._missed.get(identity) is note:
-            self._missed.pop(identity, None)
-
-    def _failed(self, fault: Exception, request: Request) -> CacheUnavailable:
+    def _failed(self, fault: Exception, request: Request, took: float) -> CacheUnavailable:
         self.counters.degraded_reads += request.script.name == "look"
         why = f"{type(fault).__name__}: {fault}"[:_LONGEST_WHY]
+        # A process that was stopped, or waited for its own threads, says nothing of Redis.
+        waited = min(took, CALL_TIMEOUT) if self._clients.ours else took
         if self._clients.answered(fault):
             self._warn_once(why)
-            return CacheUnavailable(f"It refuses ({why}).")
+            return CacheUnavailable(f"It refuses ({why}).", waited)
         self.breaker.failed(why)
-        return CacheUnavailable(f"It does not answer ({why}).")
+        return CacheUnavailable(f"It does not answer ({why}).", waited)
 
     def _understood(self, request: Request, said: Any, took: float) -> Any:
         """The answer in our words; what is no answer of our scripts is as good as none."""
         try:
             understood = request.understand(said)
-        except Exception as fault:  # whatever it said, the database goes on
-            raise self._failed(fault, request) from fault
+        except Exception as fault:  # whatever it said: the entry's fault, and no sign of an outage
+            self.counters.degraded_reads += request.script.name == "look"
+            why = f"{request.script.name}: {type(fault).__name__}: {fault}"[:_LONGEST_WHY]
+            self._warn_once(why)
+            raise CacheUnavailable(f"Its answer cannot be read ({why}).") from fault
         if took > SLOWEST:
             self.breaker.failed(f"a call took {took:.1f} s")
         else:
@@ -329,26 +333,60 @@ class RedisCache(Cache):
 
     # -- answers -----------------------------------------------------------------------------
 
-    def _glance(self, identity: bytes, held: Seen | None, answer: Any) -> Glance:
-        hit, generation, time, session, epoch, head, complete, packed = answer
+    def _glance(self, identity: bytes, held: Seen | None, generation: str, answer: Any) -> Glance:
+        hit, nonce, settle, now, run, fence, number, epoch, head, lineage, complete, joins, rows = (
+            answer
+        )
+        self._run_seen(run)
         there = None if epoch < 0 else Version(epoch, head)
-        seen = held
+        seen = None
         if there is not None:
-            rows = tuple(_decode(row) for row in reversed(packed))
-            seen = Seen(session if session >= 0 else None, there, rows, complete == b"1")
-            follows = held is not None and held.version.epoch == epoch
-            if held is not None and follows and len(rows) == head - held.version.head:
-                seen = held.with_newer(seen, self.messages)
-        if hit:
+            try:
+                seen = self._seen(held if joins else None, there, rows)
+            except Garbled as fault:
+                log.warning("an entry of the cache is not what was written: %s", fault)
+                self.counters.misses += 1
+                return Glance(None, False, None, damaged=True)
+            seen = seen._replace(
+                number=number if number >= 0 else None,
+                lineage=int(lineage, 16),
+                fence=0 if fence == b"-" else int(fence, 16),
+            )
+            if not joins:
+                seen = seen._replace(complete=complete == b"1")
+        if hit and seen is not None:
             self.counters.hits += 1
-            assert seen is not None
             self._tails.keep(identity, seen, None)
         else:
             self.counters.misses += 1
             # Known, and nobody is writing: it only was too long ago.
-            self.counters.validations += there is not None and bool(generation)
-        lease = Lease(generation, time, there) if generation else None
-        return Glance(seen, bool(hit) and not self._strict, lease)
+            self.counters.validations += there is not None and settle == 0
+        past = 0 if seen is None else seen.past
+        lease = Lease(nonce, now, generation, there, lineage.decode(), past)
+        fresh = bool(hit) and not self._strict and not self._blind
+        return Glance(seen or held, fresh, lease, Settle(settle))
+
+    def _seen(self, held: Seen | None, there: Version, rows: Sequence[bytes]) -> Seen:
+        """What an entry holds, together with what this process held where it goes on from that."""
+        found = tuple([unpacked(row) for row in reversed(rows)])
+        places = [row.seq for row in found]
+        if places != sorted(set(places)) or (places and places[-1] > there.head):
+            raise Garbled("its messages are not in order")
+        newer = Seen(None, there, found)
+        if held is None:
+            return newer._replace(past=new_past())
+        return held.with_newer(newer, self.messages)
+
+    def _run_seen(self, run: Any) -> Any:
+        """Note whether Redis says which run of it answers."""
+        blind = run == b"-"
+        if blind and not self._blind:
+            log.warning(
+                "the cache hides which run of its server answers, so nobody could tell a failover: "
+                "every read asks the database, as with consistency='strict'. Allow INFO."
+            )
+        self._blind = blind
+        return run
 
     def _filled(self, answer: Any) -> None:
         if answer:
@@ -357,25 +395,14 @@ class RedisCache(Cache):
             self.counters.refused_fills += 1
 
 
-def _packed(rows: Sequence[Row]) -> tuple[list[bytes], bool]:
-    """Rows as bytes, the newest that fit, and whether these are all."""
-    packed: list[bytes] = []
-    weight = 0
-    for row in reversed(rows):
-        if row.frame is not None and len(row.frame) > LARGEST_ROW:
-            row = replace(row, frame=None)  # a stub: who needs it fetches it from SQL
-        elif row.frame is not None and row.frame[:1] == codec.CHECKED:
-            row = replace(row, frame=codec.whole(row.frame))
-        data = _encode(row)
-        weight += len(data)
-        if weight > LARGEST_TAIL:
-            return packed[::-1], False
-        packed.append(data)
-    return packed[::-1], True
+def _number(number: int) -> str:
+    """A fence or a lineage as the scripts compare it."""
+    return f"{number:x}"
 
 
-def _drop(identity: bytes) -> Request:
-    return Request(script("drop"), identity, (), int)
+def _generation(state: bytes) -> str:
+    """The name of a generation: a header's fields are parted by spaces."""
+    return state.rpartition(b" ")[2].decode()
 
 
 def _say(client: Any, request: Request, key: str) -> Any:

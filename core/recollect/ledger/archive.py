@@ -13,8 +13,8 @@ from recollect.ranges import Ranges, cut_after, with_added
 from recollect.rows import SessionRow
 from recollect.scope import SessionName
 
-_WITH_ARCHIVED: Final = FIND.replace("sealed\n", "sealed, archived\n")
-_LOCK_WITH_ARCHIVED: Final = LOCK.replace("sealed\n", "sealed, archived\n")
+_WITH_ARCHIVED: Final = FIND.replace("fence\n", "fence, archived\n")
+_LOCK_WITH_ARCHIVED: Final = LOCK.replace("fence\n", "fence, archived\n")
 _ARCHIVED: Final = "SELECT archived FROM {sessions} WHERE id = :session AND archived IS NOT NULL"
 _SET: Final = "UPDATE {sessions} SET archived = :archived WHERE id = :session"
 

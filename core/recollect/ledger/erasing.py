@@ -9,7 +9,7 @@ from recollect import codec
 from recollect.clock import MICROSECONDS, now
 from recollect.codec.squeeze import THOROUGH
 from recollect.errors import Damaged
-from recollect.ledger import dictionaries, segments, sessions, tail
+from recollect.ledger import dictionaries, fences, segments, sessions, tail
 from recollect.ledger.transaction import Transaction
 from recollect.rows import SessionRow
 from recollect.scope import SessionName
@@ -47,6 +47,7 @@ def remove(
     session = sessions.lock(txn, name)
     if session is None or (only_at is not None and session.version != only_at):
         return None
+    fences.refuse_fenced(txn, session.fence)  # now: afterwards there is no row to look at
     values = {"session": session.number, **_span(session.number)}
     for table, statement in _REMOVE.items():
         chosen = {key: value for key, value in values.items() if f":{key}" in statement}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from recollect.clock import now
 from recollect.codec import Compression
 from recollect.errors import StoreClosed, Unavailable
 from recollect.health import Pool as PoolStatus
-from recollect.ledger import migrations
+from recollect.ledger import generation, migrations
 from recollect.ledger.address import Address
 from recollect.ledger.dialect import Dialect
 from recollect.ledger.dictionaries import Dictionaries
@@ -60,10 +60,8 @@ class Ledger(ABC):
         self._engine: Any = self._given_engine
         self._lock = threading.Lock()
         self._threads_lock = threading.Lock()
-        self._cache_id_lock = threading.Lock()
         self._facts: Facts | None = None
         self._dictionaries = Dictionaries(self.options.compression)
-        self._asked = 0.0
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Pool | None = None
 
@@ -120,11 +118,14 @@ class Ledger(ABC):
                         self._migrate()
                     else:
                         migrations.require(self._applied())
-                    self._asked = time.monotonic()
                     self._facts = self._in_transaction(self._learn)
 
-    def _transaction(self, cursor: Any, begin: str | None = None) -> Transaction:
-        return Transaction(cursor, self.dialect, self._facts, self._dictionaries, begin)
+    def _transaction(
+        self, cursor: Any, begin: str | None = None, connected_at: float = -math.inf
+    ) -> Transaction:
+        return Transaction(
+            cursor, self.dialect, self._facts, self._dictionaries, begin, connected_at
+        )
 
     def _learn(self, txn: Transaction) -> Facts:
         self._dictionaries.learn(txn)
@@ -135,37 +136,9 @@ class Ledger(ABC):
         if self._facts is None or self._closed:
             await self._hop(lambda _: self.open(), None)
 
-    def keep_up(self, within: float) -> None:
-        """Open; and learn the cache's id again where that was longer ago than ``within``:
-        another process may have changed it by ``invalidate``."""
-        self.open()
-        if self._knows_since() <= within:
-            return
-        self._asked = time.monotonic()  # first: the others go on with what is known
-        if self._cache_id_lock.acquire(blocking=False):
-            try:
-                with suppress(Unavailable):  # who needs the database more is told so by it
-                    self._learn_cache_id(self._read(migrations.cache_id))
-            finally:
-                self._cache_id_lock.release()
-
-    async def akeep_up(self, within: float) -> None:
-        """Like ``keep_up``, in a thread of our own."""
-        if self._facts is None or self._closed or self._knows_since() > within:
-            await self._hop(self.keep_up, within)
-
-    def _learn_cache_id(self, found: str) -> None:
-        if self._facts is not None:
-            self._facts = replace(self._facts, cache_id=found)
-
-    def _knows_since(self) -> float:
-        return time.monotonic() - self._asked
-
     def invalidate(self) -> None:
-        """Give the store's cache entries another name, so that none of the old is ever found."""
-        self.open()
-        with self._cache_id_lock:  # what keep_up has read meanwhile is not put back
-            self._learn_cache_id(self.write(migrations.change_cache_id))
+        """Begin a new generation of the store's cache, in which no entry of an earlier counts."""
+        self.write(generation.renew)
         self.write(lambda txn: next_epoch_of_all(txn, now()))
 
     async def ainvalidate(self) -> None:

@@ -46,7 +46,7 @@ def seen(
             rows = whole
         if txn.dictionaries.missed != missed and txn.kind == "postgresql":
             break  # a dictionary that was taken away between two statements, or it is damaged
-        return Seen(found.session, found.version, tuple(rows))
+        return _seen(found, rows)
     return _in_one_moment(txn, name, after, before, limit, newest)
 
 
@@ -234,7 +234,18 @@ def _in_one_moment(
         return Seen(None, sessions.absent(txn, name).version, (), True)
     rows = _across(txn, name, found, after, before, limit, newest)
     assert rows is not None, "one moment has one epoch"
-    return Seen(found.session, found.version, tuple(rows))
+    return _seen(found, rows)
+
+
+def _seen(found: tail.Found, rows: Sequence[Row]) -> Seen:
+    return Seen(
+        found.session,
+        found.version,
+        tuple(rows),
+        lineage=found.lineage,
+        fence=found.fence,
+        at_held=found.at_low,
+    )
 
 
 def _place_in(segment: Segment, seq: int) -> tuple[Row | None, bool]:

@@ -7,7 +7,6 @@ start at once on an empty database.
 from __future__ import annotations
 
 import logging
-import secrets
 
 from recollect.errors import Misconfigured, SchemaTooNew
 from recollect.ledger.dialect import quoted
@@ -98,21 +97,6 @@ def register(txn: Transaction, counter: str) -> int:
             {"name": counter},
         )
     return int(known[0])
-
-
-def cache_id(txn: Transaction) -> str:
-    """What this store's keys in a cache begin with."""
-    found = txn.first("SELECT value FROM {meta} WHERE name = 'cache_id'", {})
-    if found is None:
-        raise Misconfigured("recollect_meta has lost the store's ids: restore it from a backup.")
-    return bytes(found[0]).hex()
-
-
-def change_cache_id(txn: Transaction) -> str:
-    """From now on every cache entry of this store is another's."""
-    new = secrets.token_bytes(16)
-    txn.run("UPDATE {meta} SET value = :id WHERE name = 'cache_id'", {"id": new})
-    return new.hex()
 
 
 def _schema_exists(txn: Transaction, schema: str) -> bool:

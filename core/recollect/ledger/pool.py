@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Engine, PoolProxiedConnection
@@ -28,6 +29,8 @@ class Held:
     cursor: Any
     generation: int
     broken: bool = False
+    since: float = field(default_factory=time.monotonic)
+    """When it was made, by the monotonic clock."""
 
     def usable(self) -> bool:
         """Whether it is worth trying, as far as can be told without a round trip."""

@@ -127,7 +127,9 @@ class PostgresLedger(Ledger):
         committing = False
         try:
             with self._pool.lend() as held:
-                txn = self._transaction(held.cursor, _BEGIN)
+                # What a caller's engine lends may have been made at any time.
+                since = -math.inf if self.borrowed else held.since
+                txn = self._transaction(held.cursor, _BEGIN, since)
                 try:
                     answer = work(txn)
                     if txn.begun:

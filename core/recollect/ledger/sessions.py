@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from recollect.clock import MICROSECONDS, microseconds
 from recollect.clock import now as _now
+from recollect.ledger import fences
 from recollect.ledger.labels import holding
 from recollect.ledger.transaction import Transaction
 from recollect.rows import Entry, SessionRow
@@ -14,24 +15,25 @@ from recollect.scope import ANY, AnyName, Scope, SessionName, owner_number
 from recollect.version import SessionInfo, Version
 
 FIND: Final = """
-    SELECT id, epoch, cut_epoch, head, active_second, sealed
+    SELECT id, epoch, cut_epoch, head, active_second, sealed, fence
     FROM {sessions} WHERE identity = :identity"""
 LOCK: Final = FIND + " {for_update}"
 
 _CREATE: Final = """
     INSERT INTO {sessions} (
         identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
-        created, last_active, active_second, tenant, "user", agent, key
+        created, last_active, active_second, tenant, "user", agent, key, fence
     ) VALUES (
-        :identity, :owner, 0, 0, 0, 0, 0, 0, :now, :now, :second, :tenant, :user, :agent, :key
+        :identity, :owner, 0, 0, 0, 0, 0, 0, :now, :now, :second, :tenant, :user, :agent, :key,
+        :fence
     ) ON CONFLICT (identity) DO NOTHING"""
 _CREATE_AGAIN: Final = """
     INSERT INTO {sessions} (
         id, identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
-        created, last_active, active_second, tenant, "user", agent, key
+        created, last_active, active_second, tenant, "user", agent, key, fence
     ) {with_that_id} VALUES (
         :id, :identity, :owner, :epoch, :epoch, 0, 0, 0, 0,
-        :now, :now, :second, :tenant, :user, :agent, :key
+        :now, :now, :second, :tenant, :user, :agent, :key, :fence
     ) ON CONFLICT DO NOTHING"""
 _UNMAKE: Final = """
     DELETE FROM {sessions} WHERE id = :session AND created = :made_at AND head = 0
@@ -42,7 +44,7 @@ _ERASED: Final = "SELECT session, epoch FROM {erased} WHERE identity = :identity
 _ADVANCE: Final = """
     UPDATE {sessions} SET
         head = head + :count, messages = messages + :count,
-        turns = turns + :turns, tokens = tokens + :tokens,
+        turns = turns + :turns, tokens = tokens + :tokens, lineage = :lineage,
         last_active = {greatest}(last_active, :now)"""
 _ADVANCE_WITHIN_SECOND: Final = _ADVANCE + " WHERE id = :session"
 _ADVANCE_LATER: Final = _ADVANCE + ", active_second = :second WHERE id = :session"
@@ -71,7 +73,7 @@ _DUE: Final = """last_active < :before
 
 _MOST_AT_ONCE: Final = 400  # SQLite took at most 999 parameters until 3.32
 
-_FENCE: Final = "UPDATE {sessions} SET fenced = :token WHERE id = :session"
+_REFUSE: Final = "UPDATE {sessions} SET refused = :token WHERE id = :session"
 
 _ABOUT: Final = "SELECT about FROM {sessions} WHERE id = :session"
 _SET_ABOUT: Final = "UPDATE {sessions} SET about = :about WHERE id = :session"
@@ -131,6 +133,7 @@ def lock_or_create(txn: Transaction, name: SessionName, now: int) -> SessionRow:
             "user": name.user,
             "agent": name.agent,
             "key": name.key,
+            "fence": fences.random() if txn.stamp is None else txn.stamp.first,
             **_moment(now),
         }
         before = absent(txn, name)
@@ -166,10 +169,12 @@ def lock_number(txn: Transaction, number: int) -> SessionRow | None:
     return None if row is None else SessionRow(*row)
 
 
-def advance(txn: Transaction, session: SessionRow, entries: Sequence[Entry], now: int) -> None:
+def advance(
+    txn: Transaction, session: SessionRow, entries: Sequence[Entry], now: int, lineage: int
+) -> None:
     """Move a locked session's head over new messages."""
     values = growth(entries, now)
-    values["session"] = session.number
+    values.update(session=session.number, lineage=lineage)
     later = values["second"] > session.active_second
     txn.run(_ADVANCE_LATER if later else _ADVANCE_WITHIN_SECOND, values)
 
@@ -210,9 +215,9 @@ def sealed_since(txn: Transaction, session: SessionRow, at: int) -> bool:
     return txn.first(_SEALED_SINCE, values) is not None
 
 
-def fence(txn: Transaction, session: SessionRow, token: int) -> None:
+def refuse(txn: Transaction, session: SessionRow, token: int) -> None:
     """Refuse an earlier attempt of an append, should it still arrive."""
-    txn.run(_FENCE, {"session": session.number, "token": token})
+    txn.run(_REFUSE, {"session": session.number, "token": token})
 
 
 def about(txn: Transaction, session: SessionRow) -> bytes | None:

@@ -32,14 +32,15 @@ _ADVANCE_AT_ONCE: Final = """
     WITH moved AS (
         UPDATE {sessions} SET
             head = head + :count, messages = messages + :count,
-            turns = turns + :turns, tokens = tokens + :tokens,
+            turns = turns + :turns, tokens = tokens + :tokens, lineage = :token,
             last_active = GREATEST(last_active, :now),
             active_second = GREATEST(active_second, :second)
         WHERE identity = :identity
+            AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)
             AND (CAST(:expected_epoch AS BIGINT) IS NULL OR epoch = :expected_epoch)
             AND (CAST(:expected_head AS BIGINT) IS NULL OR head = :expected_head)
             AND (CAST(:not_cut_since AS BIGINT) IS NULL OR cut_epoch <= :not_cut_since)
-            AND (fenced IS NULL OR fenced <> :token)
+            AND (refused IS NULL OR refused <> :token)
             AND (CAST(:rows_wanted AS BIGINT) IS NULL
                 OR sealed = 0 OR head - sealed >= :rows_wanted)
             AND (CAST(:dictionary AS INTEGER) IS NULL OR EXISTS (
@@ -64,7 +65,13 @@ _MANY_AT_ONCE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
     ) WITH ORDINALITY AS entry (created, tokens, opens_turn, frame, id, nr)
     RETURNING place, born, (SELECT sealed FROM moved)"""
 
-_COLUMNS: Final = "t.place & 4294967295, t.born, t.frame, t.id, t.created, t.tokens, t.counter"
+_COLUMNS: Final = (
+    "t.place & 4294967295, t.born, t.frame, t.id, t.created, t.tokens, t.counter, t.token"
+)
+# The lineage at the head that a reader holds: of the row there, which is of the write that left it.
+_SESSION: Final = """s.id, s.epoch, s.head, s.sealed, s.lineage, s.fence,
+    CASE WHEN s.head = :low THEN s.lineage
+        ELSE (SELECT h.token FROM {tail} h WHERE h.place = (s.id << 32) + :low) END"""
 _BOUNDS: Final = """t.place > (s.id << 32) + :low AND t.place < (s.id << 32) + :high
         AND t.frame IS NOT NULL AND (:far = 1 OR s.sealed <= :low)"""
 
@@ -72,11 +79,11 @@ _BOUNDS: Final = """t.place > (s.id << 32) + :low AND t.place < (s.id << 32) + :
 # would sort a whole session without LATERAL; SQLite has no LATERAL and needs none.
 _RANGE_TEXTS: Final[dict[Kind, str]] = {
     "sqlite": f"""
-        SELECT s.id, s.epoch, s.head, s.sealed, {_COLUMNS}
+        SELECT {_SESSION}, {_COLUMNS}
         FROM {{sessions}} s LEFT JOIN {{tail}} t ON {_BOUNDS}
         WHERE s.identity = :identity ORDER BY t.place DIRECTION LIMIT :limit""",
     "postgresql": f"""
-        SELECT s.id, s.epoch, s.head, s.sealed, t.*
+        SELECT {_SESSION}, t.*
         FROM {{sessions}} s LEFT JOIN LATERAL (
             SELECT {_COLUMNS} FROM {{tail}} t WHERE {_BOUNDS}
             ORDER BY t.place DIRECTION LIMIT :limit
@@ -131,6 +138,10 @@ class Found(NamedTuple):
     version: Version
     sealed: int
     rows: list[Row]
+    lineage: int = 0
+    fence: int = 0
+    at_low: int = 0
+    """The lineage at the place after which was read; 0 where there is none."""
 
 
 def insert(
@@ -139,7 +150,7 @@ def insert(
     """Write messages after the head of a locked session."""
     counter = txn.facts.counter
     rows = [
-        Row(session.head + n, session.epoch, e.frame, e.id, e.created, e.tokens, counter)
+        Row(session.head + n, session.epoch, e.frame, e.id, e.created, e.tokens, counter, token)
         for n, e in enumerate(entries, 1)
     ]
     put(txn, session, Segment(tuple(rows), tuple([e.opens_turn for e in entries])), token)
@@ -188,6 +199,7 @@ def append_at_once(
     values: dict[str, object] = {
         "identity": name.identity,
         "token": token,
+        "fence": None if txn.stamp is None else txn.stamp.fence,
         "counter": txn.facts.counter,
         "expected_epoch": None,
         "expected_head": None,
@@ -226,7 +238,7 @@ def append_at_once(
         return None
     counter = txn.facts.counter
     rows = [
-        Row(place & LAST_SEQ, born, e.frame, e.id, e.created, e.tokens, counter)
+        Row(place & LAST_SEQ, born, e.frame, e.id, e.created, e.tokens, counter, token)
         for (place, born, _), e in zip(answer, entries, strict=True)
     ]
     last_place, epoch, sealed = answer[-1]
@@ -258,11 +270,11 @@ def found(
     )
     if not answer:
         return None
-    number, epoch, head, sealed = answer[0][:4]
-    rows = [_row(txn, columns[4:]) for columns in answer if columns[4] is not None]
+    number, epoch, head, sealed, lineage, fence, at_low = answer[0][:7]
+    rows = [_row(txn, columns[7:]) for columns in answer if columns[7] is not None]
     if newest:
         rows.reverse()
-    return Found(number, Version(epoch, head), sealed, rows)
+    return Found(number, Version(epoch, head), sealed, rows, lineage, fence, at_low or 0)
 
 
 def at(txn: Transaction, session: SessionRow, seq: int) -> Row | None:

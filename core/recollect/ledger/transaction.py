@@ -7,6 +7,7 @@ transaction this way, 2.1 to 2.4 times through SQLAlchemy's own execution.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ from recollect.ledger.dialect import Dialect
 
 if TYPE_CHECKING:
     from recollect.ledger.dictionaries import Dictionaries
+    from recollect.ledger.fences import Stamp
 
 T = TypeVar("T")
 Work = Callable[["Transaction"], T]
@@ -27,7 +29,7 @@ class Facts:
 
     store_id: bytes
     cache_id: str
-    """What this store's keys in a cache begin with; changed by ``invalidate``."""
+    """What this store's keys in a cache begin with."""
     counter: int
     """The number under which this store's token counter is known there."""
 
@@ -39,7 +41,16 @@ class Transaction:
     several calls ``begin`` first; on SQLite that is done already.
     """
 
-    __slots__ = ("_begin", "_cursor", "_dialect", "_facts", "begun", "dictionaries")
+    __slots__ = (
+        "_begin",
+        "_cursor",
+        "_dialect",
+        "_facts",
+        "begun",
+        "connected_at",
+        "dictionaries",
+        "stamp",
+    )
 
     def __init__(
         self,
@@ -48,6 +59,7 @@ class Transaction:
         facts: Facts | None,
         dictionaries: Dictionaries,
         begin: str | None = None,
+        connected_at: float = -math.inf,
     ) -> None:
         self._cursor = cursor
         self._dialect = dialect
@@ -55,6 +67,10 @@ class Transaction:
         self.dictionaries = dictionaries
         self._begin = begin
         self.begun = False
+        self.connected_at = connected_at
+        """When the connection was made, by the monotonic clock."""
+        self.stamp: Stamp | None = None
+        """What the commit under way leaves in its session's row."""
 
     @property
     def facts(self) -> Facts:

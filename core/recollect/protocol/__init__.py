@@ -5,6 +5,7 @@ threads, loops or drivers. What has to hold is I1-I12 of the design; the comment
 """
 
 from recollect.protocol.base import UNSET
+from recollect.protocol.belief import Belief
 from recollect.protocol.check import Checking
 from recollect.protocol.erase import Erasing
 from recollect.protocol.fork import Forking
@@ -16,4 +17,4 @@ class Protocol(Replacing, Reading, Erasing, Forking, Checking):
     """The flows of one store."""
 
 
-__all__ = ["UNSET", "Protocol"]
+__all__ = ["UNSET", "Belief", "Protocol"]

@@ -15,7 +15,7 @@ from recollect.message import Message
 from recollect.protocol.batch import Batch, Stored, new_token
 from recollect.protocol.expected import checked
 from recollect.protocol.mark import Marking
-from recollect.rows import Row
+from recollect.rows import Publication
 from recollect.scope import SessionName
 from recollect.version import Expected, Since, Version
 
@@ -34,7 +34,7 @@ class Appending(Marking):
         entries, contents = self._encoded(messages_from(given), at)
         if not entries:
             return []
-        known_epoch = self._epochs.get(name.identity, 0)
+        known_epoch = self._sessions.get(name.identity).epoch
         match expected:
             case Version(epoch, _) | Since(Version(epoch, _)):
                 known_epoch = max(known_epoch, epoch)
@@ -42,13 +42,14 @@ class Appending(Marking):
                 pass
         batch = Batch(name, entries, new_token(), expected, known_epoch, at, archived)
         try:
-            stored = yield from self._committed(name, batch.commit, _told)
+            stored = yield from self._committed(name, batch.commit, published, appends=True)
         except Unavailable as lost:
             if not lost.outcome_unknown:
                 raise
             stored = yield from self._append_again(batch, lost)
-        if stored.rows:
-            self._epochs.learn(name.identity, max(row.born for _, row, _ in stored.rows))
+        if stored.rows and not self._marks:
+            newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
+            self._sessions.wrote(name.identity, Version(newest.born, newest.seq), None)
         if sealing.outgrown(stored.in_tail):
             yield from self._sealed(name)
         return self._as_stored(stored, contents)
@@ -64,10 +65,11 @@ class Appending(Marking):
         """The answer to a commit was lost: look whether it happened, and only then repeat it."""
         log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
         try:
-            return (yield from self._committed(batch.name, batch.commit_unless_done, _told_again))
-        except Unavailable as again:
+            again = batch.commit_unless_done
+            return (yield from self._committed(batch.name, again, _published_again, appends=True))
+        except Unavailable as fault:
             # Even where this attempt wrote nothing, the first may have.
-            raise Unavailable(str(lost), outcome_unknown=True) from again
+            raise Unavailable(str(lost), outcome_unknown=True) from fault
 
     def _as_stored(self, stored: Stored, contents: Sequence[Message]) -> list[Message]:
         """What is in the database now, for each message that was brought."""
@@ -81,15 +83,18 @@ class Appending(Marking):
         ]
 
 
-def _told(stored: Stored) -> tuple[Version, list[Row]] | None:
+def published(stored: Stored) -> Publication | None:
     """What an append tells the cache: the rows it wrote, if it wrote any."""
     rows = [row for _, row, fresh in stored.rows if fresh]
-    return (Version(rows[-1].born, rows[-1].seq), rows) if rows else None
+    if not rows:
+        return None
+    newest = rows[-1]
+    return Publication(Version(newest.born, newest.seq), newest.token, rows, stored.session)
 
 
-def _told_again(stored: Stored) -> tuple[Version, list[Row]] | None:
-    """What a second attempt tells: where the session stands, and nothing to extend it by."""
+def _published_again(stored: Stored) -> Publication | None:
+    """What a second attempt tells: where the session stood, and nothing to extend it by."""
     if not stored.rows:
         return None
     newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
-    return Version(newest.born, newest.seq), []
+    return Publication(Version(newest.born, newest.seq), 0)

@@ -12,37 +12,17 @@ from recollect.clock import microseconds
 from recollect.errors import InvalidMessage, Misconfigured
 from recollect.hot.tails import Tails
 from recollect.message import Message
+from recollect.protocol.known import Sessions
 from recollect.rows import LAST_SEQ, Entry
 
 if TYPE_CHECKING:
     from recollect.codec import Compression
     from recollect.ledger.transaction import Facts
+    from recollect.protocol.belief import Belief
     from recollect.tokens import TokenCounter
 
 UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
 """Stands for "leave it as it is" where None means "take it away"."""
-
-
-class Epochs:
-    """The epochs in which this process wrote last, of the sessions it wrote to last.
-
-    After a lost answer they tell whether the session can have been cleared meanwhile.
-    """
-
-    MOST: Final = 4096
-
-    def __init__(self) -> None:
-        self._epochs: dict[bytes, int] = {}
-
-    def get(self, identity: bytes, default: int) -> int:
-        """The last one known."""
-        return self._epochs.get(identity, default)
-
-    def learn(self, identity: bytes, epoch: int) -> None:
-        """Remember one. A session that is forgotten costs a retry, never a message."""
-        if len(self._epochs) >= self.MOST:
-            self._epochs.clear()
-        self._epochs[identity] = epoch
 
 
 class Flows:
@@ -56,6 +36,7 @@ class Flows:
         hot_messages: int,
         marks: bool,
         compare: float,
+        belief: Belief,
         expires_in: timedelta | None = None,
     ) -> None:
         self._compression = compression
@@ -65,12 +46,15 @@ class Flows:
         self._compare = compare
         self._expires_in = lifetime("expires_in", expires_in)
         self._built = Assembler(facts)
-        self._epochs = Epochs()
+        self._sessions = Sessions()
+        self._belief = belief
         self._openings = Tails(messages=1)
 
     def forget(self) -> None:
         """Forget what is remembered of sessions."""
         self._openings.forget()
+        self._sessions.forget()
+        self._belief.forget()
 
     def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
         entries: list[Entry] = []

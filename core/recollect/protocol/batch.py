@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from recollect import codec, ids
 from recollect.errors import Cleared, IdReused, Unavailable
-from recollect.ledger import archive, sessions
+from recollect.ledger import archive, fences, sessions
 from recollect.ledger import messages as rows_of
 from recollect.ledger.faults import id_is_taken
 from recollect.protocol.expected import refuse_unexpected
@@ -112,11 +112,12 @@ class Batch(NamedTuple):
             return Stored(session.number, [(i, row, False) for i, row in found.there.items()])
         if session.cut_epoch > self.known_epoch:
             raise Unavailable("The session was cleared meanwhile.", outcome_unknown=True)
-        sessions.fence(txn, session, self.token)
+        sessions.refuse(txn, session, self.token)
         return self._replace(token=new_token()).commit_locked(txn, session)
 
     def commit_locked(self, txn: Transaction, session: SessionRow) -> Stored:
         """The rules of I5 and of ``expected``, under the session's lock."""
+        fences.refuse_fenced(txn, session.fence)
         if not any([entry.id for entry in self.entries]):
             found = _SortedOut(fresh=list(range(len(self.entries))))
         else:
@@ -134,7 +135,7 @@ class Batch(NamedTuple):
         refuse_unexpected(self.name, session, self.expected)
         entries = [self.entries[i] for i in found.fresh]
         rows = rows_of.insert(txn, session, entries, self.token)
-        sessions.advance(txn, session, entries, self.at)
+        sessions.advance(txn, session, entries, self.at, self.token)
         if self.archived:
             archive.add(txn, session, [row.seq for row in rows])
         return found.stored(session, rows)

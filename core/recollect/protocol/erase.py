@@ -15,10 +15,11 @@ from recollect.flow import Apart, Cold, Flow, Hot, do
 from recollect.ledger import erasing, sessions, strands
 from recollect.ledger.reclaim import reclaim
 from recollect.protocol.maintain import Maintaining
+from recollect.protocol.rewrite import rewritten
 from recollect.protocol.threads import Threading
 from recollect.protocol.transfer import Transferring
 from recollect.reports import Pruning, Receipt
-from recollect.rows import Row
+from recollect.rows import Publication
 from recollect.scope import ANY, Scope, SessionName
 from recollect.version import SessionInfo, Version
 
@@ -107,11 +108,12 @@ class Erasing(Transferring, Maintaining):
         """Erase a session, and say how much that was; None where it has gone already, or somebody
         has come back to it."""
         work = partial(erasing.remove, name=name, only_at=only_at)
-        removed = yield from self._committed(name, work, _told)
+        removed = yield from self._committed(name, work, _published)
         if removed is None:
             return None
         self._openings.drop(name.identity)
-        yield from do(Hot(lambda hot: hot.drop(name.identity), after_commit=True))
+        self._sessions.drop(name.identity)
+        yield from do(Hot(lambda hot: hot.drop(name.identity)))
         return removed[1]
 
     def _receipt(self, scope: str, gone: Counter[str], left: int, thorough: bool) -> Flow[Receipt]:
@@ -131,10 +133,8 @@ class Erasing(Transferring, Maintaining):
         )
 
 
-def _told(
-    removed: tuple[Version, Counter[str]] | None,
-) -> tuple[Version, Sequence[Row]] | None:
-    return None if removed is None else (removed[0], ())
+def _published(removed: tuple[Version, Counter[str]] | None) -> Publication | None:
+    return None if removed is None else rewritten(removed[0])
 
 
 def _before(older_than: object, at: int) -> int | None:

@@ -14,6 +14,7 @@ from recollect.ledger import archive, forking, sessions
 from recollect.ledger import messages as rows_of
 from recollect.protocol.base import whole_number
 from recollect.protocol.mark import Marking
+from recollect.protocol.rewrite import rewritten
 from recollect.ranges import cut_after
 from recollect.rows import SessionRow
 from recollect.scope import SessionName
@@ -31,7 +32,7 @@ class Forking(Marking):
         fork = replace(name, key=key)
         upto = None if at is None else whole_number("at", at)
         work = partial(_fork, name=name, fork=fork, at=upto, when=now())
-        yield from self._committed(fork, work, lambda version: (version, ()))
+        yield from self._committed(fork, work, rewritten)
         return fork
 
 

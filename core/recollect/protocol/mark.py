@@ -1,114 +1,136 @@
 """Mark, commit, publish: how a write keeps the cache from ever being wrong (I3, I9).
 
 The mark says, before anything is committed, that what is cached may be outdated. It goes when
-the commit is published, or rolled back and known to be. A writer that dies leaves its mark
-behind, and readers ask SQL; after an outcome that is not known it stays as well.
+the commit is published, or rolled back and known to be; a writer that dies leaves it behind,
+and so does an outcome that is not known. The commit goes through only under the fence that the
+mark was told: whoever has settled the entry since has moved it. Where nobody can be reached to
+mark, the cache is switched off first (``suspend.py``).
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from recollect.errors import Unavailable
 from recollect.flow import Cold, Flow, Hot, do
-from recollect.hot import CacheUnavailable
-from recollect.protocol.base import Flows
-from recollect.rows import Row
+from recollect.hot.cache import Marked
+from recollect.ledger import fences
+from recollect.ledger.fences import ABSENT, Fenced, MarkedBefore, Stamp
+from recollect.ledger.generation import Resumed
+from recollect.protocol.suspend import Suspending
+from recollect.rows import Publication
 from recollect.scope import SessionName
-from recollect.version import Version
 
 if TYPE_CHECKING:
-    from recollect.ledger.transaction import Transaction, Work
+    from recollect.ledger.transaction import Work
 
 T = TypeVar("T")
 
-MUST_BEGIN_WITHIN: Final = 1.0
-"""Seconds from the mark in which the commit has to begin. With the timeouts of a commit (5 s)
-it then ends well before the mark does (10 s)."""
-_MOST_MARKS: Final = 10
+log = logging.getLogger("recollect")
+
+_MOST_ATTEMPTS: Final = 20
+"""A commit that waited long for its session may be refused, because it was settled meanwhile;
+each time its mark asks for twice the patience."""
 
 
-class TooLate(Exception):
-    """The commit would begin too long after its mark; nothing was done."""
-
-
-class Marking(Flows):
+class Marking(Suspending):
     """The flow around every commit."""
 
     def _committed(
         self,
         name: SessionName,
         work: Work[T],
-        told: Callable[[T], tuple[Version, Sequence[Row]] | None],
+        published: Callable[[T], Publication | None],
+        *,
+        appends: bool = False,
     ) -> Flow[T]:
-        """Do the work between a mark and what ``told`` says of it; None: nothing was changed."""
+        """Do the work between a mark and what ``published`` says of it; None: nothing changed.
+
+        Work that ``appends`` leaves its lineage in the session by itself.
+        """
+        if not appends:
+            work = fences.rewriting(work, name)
         if not self._marks:
-            return (yield from do(Cold(work, writes=True)))
-        for _ in range(_MOST_MARKS):
-            since = time.monotonic()
-            token = yield from self._marked(name)
+            stamp = Stamp(fences.random(), fences.random())
+            return (yield from do(Cold(fences.stamped(work, stamp), writes=True)))
+        identity, token = name.identity, secrets.token_hex(8)
+        said: int | None = None
+        for attempt in range(_MOST_ATTEMPTS):
+            # Before the mark: a fence that is learned after it says nothing of who settled since.
+            known, since = self._sessions.get(identity).fence, time.monotonic()
+            marked = yield from self._marked(identity, token, attempt)
+            stamp = _stamp(marked, said, known, since)
             try:
-                answer = yield from do(Cold(_timely(work, since), writes=True))
-            except TooLate:
-                yield from self._told_cache(name, token, None)
+                answer = yield from do(Cold(fences.stamped(work, stamp), writes=True))
+            except Fenced as refused:
+                said = refused.fence  # read before the next mark: it is right for that one
+                continue
+            except MarkedBefore:
+                continue
+            except Resumed:
+                self._belief.doubt()
                 continue
             except Unavailable as fault:
                 if not fault.outcome_unknown:
-                    yield from self._told_cache(name, token, None)
-                elif token is None:  # no mark stands for what may have been committed
-                    yield from do(Hot(lambda hot: hot.missed(name.identity), after_commit=True))
+                    yield from self._told_cache(name, token, marked, stamp, None)
                 raise
             except Exception:  # the work refused: it was rolled back, and that is known
-                yield from self._told_cache(name, token, None)
+                yield from self._told_cache(name, token, marked, stamp, None)
                 raise
-            yield from self._told_cache(name, token, told(answer))
+            yield from self._told_cache(name, token, marked, stamp, published(answer))
             return answer
+        yield from self._told_cache(name, token, marked, stamp, None)
         raise Unavailable(
-            f"Writing to {name} did not begin within {MUST_BEGIN_WITHIN:g} s, {_MOST_MARKS} times. "
-            f"Nothing was written. The database or this process is overloaded."
+            f"Writing to {name} was forestalled {_MOST_ATTEMPTS} times by readers who waited for "
+            f"it. Nothing was written. The database or this process is overloaded."
         )
-
-    def _marked(self, name: SessionName) -> Flow[str | None]:
-        """The token of a mark, or None where the cache cannot be reached."""
-        token = secrets.token_hex(8)
-        try:
-            yield from do(Hot(lambda hot: hot.mark(name.identity, token)))
-        except CacheUnavailable:
-            return None
-        return token
 
     def _told_cache(
         self,
         name: SessionName,
-        token: str | None,
-        change: tuple[Version, Sequence[Row]] | None,
+        token: str,
+        marked: Marked | bytes,
+        stamp: Stamp,
+        publication: Publication | None,
     ) -> Flow[None]:
-        """Publish what was committed, or lift the mark. Nothing here ever fails a write."""
+        """Publish what was committed, or lift the mark; None: nothing was changed.
+
+        Nothing here ever fails a write.
+        """
         identity = name.identity
-        if token is None:
-            if change is not None:
-                yield from do(Hot(lambda hot: hot.missed(identity), after_commit=True))
-            return
+        made = publication is not None and stamp.fence == ABSENT
+        if publication is not None:
+            fence = stamp.first if made else stamp.fence
+            self._sessions.wrote(identity, publication.version, fence)
+        if isinstance(marked, bytes):
+            return  # nobody believes in the cache: there is nobody to tell
 
         def tell(hot: Any) -> Any:
-            if change is None:
+            if publication is None:
                 return hot.lift(identity, token)
-            return hot.publish(identity, token, *change)
+            # What is the beginning of a session that this commit made is all of it.
+            whole = made and bool(publication.rows) and publication.rows[0].seq == 1
+            return hot.publish(identity, token, publication, marked, stamp.first if whole else None)
 
         try:
-            yield from do(Hot(tell, after_commit=True))
-        except Exception:  # whatever ails the cache: the write has happened
-            if change is not None:
-                yield from do(Hot(lambda hot: hot.missed(identity), after_commit=True))
+            yield from do(Hot(tell))
+        except Exception as fault:  # whatever ails the cache: the write is done, its mark stands
+            log.debug("the cache was not told how a write ended: %s", fault)
 
 
-def _timely(work: Work[T], since: float) -> Work[T]:
-    def timely(txn: Transaction) -> T:
-        if time.monotonic() - since > MUST_BEGIN_WITHIN:
-            raise TooLate
-        return work(txn)
+def _stamp(marked: Marked | bytes, said: int | None, known: int | None, since: float) -> Stamp:
+    """Under what a commit may go through: a fence that was told by its mark, or known before it.
 
-    return timely
+    Where there is none, the session is taken to be new; if it is not, the commit is refused.
+    """
+    lineage, first = fences.random(), fences.random()
+    if isinstance(marked, bytes):
+        return Stamp(lineage, first, suspension=marked)
+    for fence in (said, marked.fence, known):
+        if fence is not None:
+            return Stamp(lineage, first, fence, since)
+    return Stamp(lineage, first, ABSENT, since)

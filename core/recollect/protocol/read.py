@@ -13,16 +13,18 @@ from msgspec.structs import replace
 
 from recollect import codec
 from recollect.assembly import info
-from recollect.errors import Conflict
+from recollect.errors import Conflict, RecollectError
 from recollect.flow import Cold, Flow, Hot, do
 from recollect.hot import CacheUnavailable, Glance
+from recollect.hot.cache import NOTHING_FOUND, Settle
+from recollect.ledger import fences, sessions
 from recollect.ledger import messages as rows_of
-from recollect.ledger import sessions
 from recollect.message import Message
 from recollect.protocol.archive import Archiving
 from recollect.protocol.base import whole_number
 from recollect.protocol.listing import listed
-from recollect.rows import LAST_SEQ, Row, Seen
+from recollect.protocol.suspend import Suspending
+from recollect.rows import LAST_SEQ, Row, Seen, new_past
 from recollect.scope import AnyName, SessionName
 from recollect.version import SessionInfo, Version
 from recollect.window import NOTHING_READ, Cutter, Limits, Window
@@ -36,7 +38,7 @@ log = logging.getLogger("recollect")
 _MOST_RESTARTS: Final = 10
 
 
-class Reading(Archiving):
+class Reading(Archiving, Suspending):
     """The flows that change nothing."""
 
     def tail(self, name: SessionName, n: int) -> Flow[list[Message]]:
@@ -102,8 +104,8 @@ class Reading(Archiving):
         near = yield from self._near(name)
         for attempt in range(_MOST_RESTARTS):
             if attempt:  # not out of the cache again: it may lag behind for a while
-                near = yield from do(Cold(partial(self._newer, name=name, held=None)))
-            first = near if near.complete else (yield from self._opening(name, near.version.epoch))
+                near = yield from self._sought(name, partial(self._newer, name=name, held=None))
+            first = near if near.complete else (yield from self._opening(name, near))
             if first.version.epoch != near.version.epoch:
                 continue
             newest = self._built.messages(near, near.rows)
@@ -130,18 +132,25 @@ class Reading(Archiving):
             near.version,
         )
 
-    def _opening(self, name: SessionName, epoch: int) -> Flow[Seen]:
-        """The session's first message. It never changes within an epoch: it is asked for once."""
+    def _opening(self, name: SessionName, near: Seen) -> Flow[Seen]:
+        """The session's first message. It never changes within an epoch of one past: it is asked
+        for once."""
         kept = self._openings.get(name.identity)
-        if kept is not None and kept[0].version.epoch == epoch:
-            return kept[0]
+        if kept is not None and kept[1] == near.past:
+            seen = kept[0]
+            if seen.version.epoch == near.version.epoch:
+                return seen
         seen = yield from self._cold(name, limit=1)
-        self._openings.keep(name.identity, seen, None)
+        if near.past:
+            self._openings.keep(name.identity, seen, near.past)
         return seen
 
     def version(self, name: SessionName) -> Flow[Version]:
         """Where the session stands."""
-        return (yield from do(Cold(partial(sessions.version, name=name))))
+        began = self._sessions.begin()
+        version = yield from do(Cold(partial(sessions.version, name=name)))
+        self._sessions.read(name.identity, version, None, began)
+        return version
 
     def count(self, name: SessionName, archived: bool | None) -> Flow[int]:
         """How many messages there are."""
@@ -151,7 +160,10 @@ class Reading(Archiving):
 
     def info(self, name: SessionName) -> Flow[SessionInfo]:
         """What is known about the session without reading its messages."""
+        began = self._sessions.begin()
         found = yield from do(Cold(partial(_described, name=name)))
+        at = found if isinstance(found, Version) else Version(found.epoch, found.head)
+        self._sessions.read(name.identity, at, None, began)
         if isinstance(found, Version):
             return SessionInfo(
                 tenant=name.tenant,
@@ -202,26 +214,60 @@ class Reading(Archiving):
         The newest n of its rows are whole; others may be stubs of messages too large to cache.
         """
         identity = name.identity
-        glance = Glance(None, False, None)
-        with suppress(CacheUnavailable):  # SQL knows as well
-            glance = yield from do(Hot(lambda hot: hot.look(identity)))
-        if glance.fresh and glance.seen is not None:
+        on: bytes | None = None
+        glance = NOTHING_FOUND
+        if self._marks:
+            on = yield from self._generation()
+        if self._belief.known or not self._marks:
+            with suppress(CacheUnavailable):  # SQL knows as well
+                glance = yield from do(Hot(lambda hot: hot.look(identity, on)))
+        if glance.fresh and glance.seen is not None and self._believes(identity, on, glance.seen):
             if self._compare and random.random() < self._compare:
                 yield from self._compared(name, glance.seen)
             return (yield from self._whole(name, glance.seen, n))
+        lease = yield from self._lease(name, on, glance)
         # SQL is asked after the cache has answered, and by a read of one's own: joining one that
         # has begun already can miss what was acknowledged meanwhile.
-        seen = yield from do(Cold(partial(self._newer, name=name, held=glance.seen)))
+        held = glance.seen
+        seen = yield from self._sought(name, partial(self._newer, name=name, held=held))
         with suppress(CacheUnavailable):
-            if glance.lease is None:
+            if lease is None or seen.number is None:
                 yield from do(Hot(lambda hot: hot.remember(identity, seen)))
             else:
-                yield from do(Hot(lambda hot: hot.fill(identity, seen, glance.lease)))
+                yield from do(Hot(lambda hot: hot.fill(identity, seen, lease)))
         return (yield from self._whole(name, seen, n))
+
+    def _believes(self, identity: bytes, on: bytes | None, seen: Seen) -> bool:
+        """Whether a hit may be used, now that the cache has answered."""
+        if not self._marks:
+            return True
+        # Still the generation that was looked with; and no less than this process has read.
+        known = on is not None and on == self._belief.on
+        return known and seen.version >= self._sessions.get(identity).floor
+
+    def _lease(self, name: SessionName, on: bytes | None, glance: Glance) -> Flow[object | None]:
+        """Under what an entry may be filled; settled first, where that has to be."""
+        identity = name.identity
+        if glance.damaged:
+            with suppress(CacheUnavailable):
+                yield from do(Hot(lambda hot: hot.discard(identity)))
+            return None
+        if not self._marks:
+            return glance.lease
+        if on is None or glance.settle is Settle.LATER:
+            return None
+        if glance.settle is Settle.DUE:
+            try:
+                done = yield from do(Cold(partial(fences.settle, name=name), writes=True))
+            except RecollectError as fault:  # busy, or only to be read: it is read all the same
+                log.debug("the entry of %s could not be settled: %s", name, fault)
+                return None
+            return glance.lease if done else None
+        return glance.lease
 
     def _compared(self, name: SessionName, hit: Seen) -> Flow[None]:
         """Hold a hit against SQL, as a sample, and count whether they agree."""
-        truth = yield from do(Cold(partial(self._newer, name=name, held=None)))
+        truth = yield from self._sought(name, partial(self._newer, name=name, held=None))
         if truth.version.epoch > hit.version.epoch:
             return  # rewritten since: nothing can be said
         said = {row.seq: row for row in truth.rows}
@@ -240,7 +286,7 @@ class Reading(Archiving):
             return seen
         rows = yield from do(Cold(partial(self._fetched, name=name, seen=seen, first=first)))
         if rows is None:  # rewritten meanwhile
-            return (yield from do(Cold(partial(self._newer, name=name, held=None))))
+            return (yield from self._sought(name, partial(self._newer, name=name, held=None)))
         return seen._replace(rows=rows)
 
     def _fetched(
@@ -255,23 +301,34 @@ class Reading(Archiving):
         session = sessions.find(txn, name)
         if session is None or session.epoch != seen.version.epoch:
             return None
-        return tuple(whole.get(row.seq, row) for row in seen.rows)
+        rows = tuple(whole.get(row.seq, row) for row in seen.rows)
+        # Of another write, where the database has fallen back: what was sealed does not say.
+        same = all(
+            found.token in (0, stub.token) for found, stub in zip(rows, seen.rows, strict=True)
+        )
+        return rows if same else None
 
     def _newer(self, txn: Transaction, name: SessionName, held: Seen | None) -> Seen:
         """The tail as it is now, reading only what came after what is held."""
         most = self._hot_messages
         if held is not None:
             newer = rows_of.seen(txn, name, after=held.version.head, limit=most, newest=True)
-            same = newer.version.epoch == held.version.epoch and newer.number == held.number
-            # A head that went back is a database that was restored under us. And as many rows as
-            # were asked for may be the end of more.
-            if same and newer.version >= held.version and len(newer.rows) < most:
+            # As many rows as were asked for may be the end of more.
+            if newer.joins(held) and len(newer.rows) < most:
                 return held.with_newer(newer, most)
         seen = rows_of.seen(txn, name, limit=most, newest=True)
-        return seen._replace(complete=len(seen.rows) < most)
+        return seen._replace(complete=len(seen.rows) < most, past=new_past())
 
     def _cold(self, name: SessionName, **bounds: Any) -> Flow[Seen]:
-        return (yield from do(Cold(partial(rows_of.seen, name=name, **bounds))))
+        return (yield from self._sought(name, partial(rows_of.seen, name=name, **bounds)))
+
+    def _sought(self, name: SessionName, work: Callable[[Transaction], Seen]) -> Flow[Seen]:
+        """What a read of the database says: the least that later reads of this process show."""
+        began = self._sessions.begin()
+        seen = yield from do(Cold(work))
+        if self._marks:
+            self._sessions.read(name.identity, seen.version, seen.fence, began)
+        return seen
 
 
 def _described(txn: Transaction, name: SessionName) -> sessions.Described | Version:
@@ -280,6 +337,6 @@ def _described(txn: Transaction, name: SessionName) -> sessions.Described | Vers
 
 def _same(a: Row, b: Row) -> bool:
     """Whether two rows say the same: a frame has other bytes once it was in a segment."""
-    return replace(a, frame=b.frame) == b and (
+    return replace(a, frame=b.frame, token=b.token) == b and (
         a.frame == b.frame or codec.same_content(a.frame or b"", b.frame or b"")
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recollect import ids
@@ -16,8 +15,8 @@ from recollect.protocol.append import Appending
 from recollect.protocol.base import whole_number
 from recollect.protocol.batch import Batch, Stored, new_token
 from recollect.protocol.expected import checked, refuse_unexpected
-from recollect.protocol.rewrite import Rewriting, cut_at
-from recollect.rows import Entry, Row
+from recollect.protocol.rewrite import Rewriting, cut_at, rewritten
+from recollect.rows import Entry
 from recollect.scope import SessionName
 from recollect.version import Expected, Version
 
@@ -59,10 +58,7 @@ class Replacing(Appending, Rewriting):
             fresh = sum(fresh for _, _, fresh in stored.rows)
             return Version(epoch, session.head + fresh), stored
 
-        def told(done: tuple[Version, Stored]) -> tuple[Version, Sequence[Row]]:
-            return done[0], ()
-
-        _, stored = yield from self._committed(name, work, told)
+        _, stored = yield from self._committed(name, work, lambda done: rewritten(done[0]))
         return self._as_stored(stored, contents)
 
 

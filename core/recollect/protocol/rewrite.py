@@ -20,7 +20,7 @@ from recollect.protocol.base import UNSET, lifetime, whole_number
 from recollect.protocol.expected import checked, refuse_unexpected
 from recollect.protocol.mark import Marking
 from recollect.ranges import spans
-from recollect.rows import Entry, Row, SessionRow
+from recollect.rows import Entry, Publication, Row, SessionRow
 from recollect.scope import SessionName
 from recollect.version import Expected, SessionInfo, Version
 
@@ -44,7 +44,7 @@ class Rewriting(Marking):
             row = replace(row, frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
             return session, row
 
-        session, row = yield from self._committed(name, work, _rewritten)
+        session, row = yield from self._committed(name, work, _changed)
         return self._built.completed(content, row, session.number)
 
     def delete(self, name: SessionName, seq: int, expected: Expected = None) -> Flow[Message]:
@@ -57,7 +57,7 @@ class Rewriting(Marking):
             session, row = _locked_with(txn, name, seq, expected)
             return _put(txn, session, row, None, at), row
 
-        session, row = yield from self._committed(name, work, _rewritten)
+        session, row = yield from self._committed(name, work, _changed)
         return self._built.message(row, session.number)
 
     def rewind(self, name: SessionName, seq: int) -> Flow[Version]:
@@ -78,7 +78,7 @@ class Rewriting(Marking):
                 return session.version
             return cut_at(txn, session, seq, at).version
 
-        return (yield from self._committed(name, work, lambda version: (version, ())))
+        return (yield from self._committed(name, work, rewritten))
 
     def update(
         self, name: SessionName, title: Any, metadata: Any, expires_in: Any = UNSET
@@ -128,9 +128,13 @@ def cut_at(
     return sessions.cut(txn, sessions.rewrite(txn, session, change, at), head)
 
 
-def _rewritten(done: tuple[SessionRow, Row]) -> tuple[Version, Sequence[Row]]:
+def _changed(done: tuple[SessionRow, Row]) -> Publication:
+    return rewritten(done[0].version)
+
+
+def rewritten(version: Version) -> Publication:
     """What a rewrite tells the cache: where the session stands, and nothing to extend it by."""
-    return done[0].version, ()
+    return Publication(version, 0)
 
 
 def _locked_with(

@@ -26,9 +26,10 @@ from recollect.ledger import sessions, transfer
 from recollect.protocol.maintain import tell
 from recollect.protocol.mark import Marking
 from recollect.protocol.reader import Brought, Piece, Reader
+from recollect.protocol.rewrite import rewritten
 from recollect.ranges import cut_after
 from recollect.reports import Export, Import, OnProgress
-from recollect.rows import Row
+from recollect.rows import Publication, Row
 from recollect.scope import Scope, SessionName
 from recollect.version import Version
 
@@ -86,7 +87,9 @@ class Transferring(Marking):
         epoch = at.epoch
         new: int | None = None
         if not there and not piece.places:
-            yield from self._committed(name, partial(_add, piece=piece, places=(), at=at), _told)
+            yield from self._committed(
+                name, partial(_add, piece=piece, places=(), at=at), _published
+            )
             new = 0
         while True:
             left = piece.places
@@ -104,7 +107,7 @@ class Transferring(Marking):
                     left = [brought for brought in left if brought.place.seq > at.head]
                     continue
                 add = partial(_add, piece=piece, places=left, at=at)
-                version = yield from self._committed(name, add, _told)
+                version = yield from self._committed(name, add, _published)
                 if version is None:  # somebody else writes to it too: look what that is
                     at = yield from do(Cold(partial(sessions.version, name=name)))
                     continue
@@ -290,8 +293,8 @@ def _add(txn: Transaction, piece: Piece, places: Sequence[Brought], at: Version)
     return transfer.add(txn, session, run, said.archived, active, piece.more).version
 
 
-def _told(version: Version | None) -> tuple[Version, Sequence[Row]] | None:
-    return None if version is None else (version, ())
+def _published(version: Version | None) -> Publication | None:
+    return None if version is None else rewritten(version)
 
 
 def _parts(name: SessionName) -> tuple[str, str, str, str]:

@@ -1,17 +1,24 @@
 -- Begun by every script. One key a session: a LIST of a header and the newest messages,
 -- newest first, so that eviction, expiry and flush take all of it or nothing.
 --
--- header  "run session epoch head checked generation complete bytes marks"
+-- header  "run gen fence session epoch head lineage checked complete bytes nonce asked marks sum"
 --   run         the server run that wrote it: found by another run (a restart from disk, a
 --               failover to an older replica) the entry is thrown away
---   session     the session's number in SQL, -1 where it has none
+--   gen         the generation of the cache that its filler knew, - where nobody has filled it
+--   fence       the session's fence, as its filler read it, - where nobody has
+--   session     the session's number in SQL, -1 where it is not known
 --   epoch head  what the messages reach to; -1 -1 where there are none
+--   lineage     what the write left that made the head; - where there are no messages
 --   checked     Redis' milliseconds at which the messages were known to equal SQL
---   generation  random, new with every mark: a lease is worth nothing once it has moved
 --   complete    1 where these are all the messages of the session
 --   bytes       how much the messages weigh together
---   marks       "token=deadline;...": writers under way; token "?" stands for writers whose
---               marks were lost with an earlier entry
+--   nonce       new with every mark: a lease is worth nothing once it has moved
+--   asked       until when nobody else is asked to settle, by Redis' clock
+--   marks       "token=set,due;...": writers under way; token "?" stands for several of them.
+--               due is for manners alone: from then on a reader may settle. No mark ever dies
+--   sum         of all before it: a header that is not what was written is no header
+--
+-- A message is "token sum frame...", the token of the write that brought it first.
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -32,78 +39,80 @@ end
 
 local function int(number) return string.format('%.0f', number) end
 
+local function sum_of(text) return string.sub(redis.sha1hex(text), 1, 8) end
+
 local function load()
   local header = redis.pcall('LINDEX', key, 0)
   if not header then return nil end
   if type(header) == 'table' then header = '' end -- not a list: nothing of ours
-  local by, session, epoch, head, checked, generation, complete, bytes, marks =
-    string.match(header, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
+  local text, sum = string.match(header, '^(.*) (%x+)$')
+  local by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce, asked, marks
+  if text and sum == sum_of(text) then
+    by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce, asked, marks =
+      string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
+  end
   if by ~= run then
     redis.call('UNLINK', key)
     return nil
   end
   return {
-    session = tonumber(session), epoch = tonumber(epoch), head = tonumber(head), checked = tonumber(checked),
-    generation = generation, complete = complete, bytes = tonumber(bytes), marks = marks,
+    gen = gen, fence = fence, session = tonumber(session), epoch = tonumber(epoch),
+    head = tonumber(head), lineage = lineage, checked = tonumber(checked), complete = complete,
+    bytes = tonumber(bytes), nonce = nonce, asked = tonumber(asked), marks = marks,
   }
 end
 
 local function header_of(entry)
-  return table.concat({
-    run, int(entry.session), int(entry.epoch), int(entry.head), int(entry.checked), entry.generation,
-    entry.complete, int(entry.bytes), entry.marks,
+  local text = table.concat({
+    run, entry.gen, entry.fence, int(entry.session), int(entry.epoch), int(entry.head),
+    entry.lineage, int(entry.checked), entry.complete, int(entry.bytes), entry.nonce,
+    int(entry.asked), entry.marks,
   }, ' ')
+  return text .. ' ' .. sum_of(text)
 end
 
 local function save(entry) write('LSET', key, 0, header_of(entry)) end
 
--- An entry without messages, marked for the writers that nobody remembers.
-local function unknown(generation, lifetime)
+-- An entry without messages, of which nothing is known.
+local function empty(nonce)
   return {
-    session = -1, epoch = -1, head = -1, checked = 0, generation = generation,
-    complete = '0', bytes = 0,
-    marks = '?=' .. int(now + lifetime) .. ';',
+    gen = '-', fence = '-', session = -1, epoch = -1, head = -1, lineage = '-', checked = 0,
+    complete = '0', bytes = 0, nonce = nonce, asked = 0, marks = '',
   }
 end
 
 local function forget(entry) -- the messages; the marks stay
   entry.epoch = -1
   entry.head = -1
+  entry.lineage = '-'
   entry.complete = '0'
   entry.bytes = 0
   write('LTRIM', key, 0, 0)
 end
 
--- Take a mark away. Its deadline, or nil where it is not there.
+-- Take a mark away. When it was set, or nil where it is not there.
 local function take(entry, token)
-  local deadline
-  entry.marks = string.gsub(entry.marks, '([^=;]+)=(%d+);', function(holder, at)
+  local since
+  entry.marks = string.gsub(entry.marks, '([^=;]+)=(%d+),%d+;', function(holder, at)
     if holder == token then
-      deadline = tonumber(at)
+      since = tonumber(at)
       return ''
     end
   end)
-  return deadline
-end
-
-local function any_alive(entry)
-  for at in string.gmatch(entry.marks, '=(%d+);') do
-    if tonumber(at) > now then return true end
-  end
-  return false
+  return since
 end
 
 -- Put messages on top, oldest first, and drop from the other end what is too much.
-local function push(entry, messages, most, most_bytes)
-  for i = 1, #messages do
-    entry.bytes = entry.bytes + #messages[i]
-    if i == 1 then
-      write('LSET', key, 0, messages[1]) -- in the header's place
+local function push(entry, arguments, first, most, most_bytes)
+  for i = first, #arguments do
+    entry.bytes = entry.bytes + #arguments[i]
+    if i == first then
+      write('LSET', key, 0, arguments[i]) -- in the header's place
     else
-      write('LPUSH', key, messages[i])
+      write('LPUSH', key, arguments[i])
     end
   end
-  if #messages > 0 then write('LPUSH', key, '') end
+  if #arguments >= first then write('LPUSH', key, '') end
   local length = redis.call('LLEN', key) - 1
   while length > 0 and (length > most or entry.bytes > most_bytes) do
     entry.bytes = entry.bytes - #write('RPOP', key)

@@ -1,37 +1,29 @@
--- FILL. A reader with a lease brings what SQL said.
+-- FILL. A reader with a lease brings what SQL said, in the place of what is there.
 --
 -- KEYS[1]  the session's entry
--- ARGV     generation (the lease), time of the lease, ttl (ms), most messages, most bytes,
---          session, epoch, head, complete,
---          base (the head the messages follow on, -1: they are the tail), messages oldest first
+-- ARGV     lease, time of the lease, ttl (ms), most messages, most bytes,
+--          generation, fence, session, epoch, head, lineage, complete,
+--          base head and lineage (-1 -: the messages are the tail; else they follow on these),
+--          messages oldest first
 -- answer   1 filled in, 0 refused: somebody has marked the entry since, or it is gone
 --
--- It counts as checked when the lease was given, not now; dead marks are settled by it.
-local generation, checked, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+-- It counts as checked when the lease was given, not now. Marks in it are settled: its writers
+-- are refused by SQL, since the fence was moved before it was read.
+local lease, checked, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local most, most_bytes = tonumber(ARGV[4]), tonumber(ARGV[5])
-local session, epoch, head = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local complete, base = ARGV[9], tonumber(ARGV[10])
+local epoch, head = tonumber(ARGV[9]), tonumber(ARGV[10])
+local base, base_lineage = tonumber(ARGV[13]), ARGV[14]
 local entry = load()
-if not entry or entry.generation ~= generation then return 0 end
+if not entry or entry.nonce ~= lease then return 0 end
 redis.call('PEXPIRE', key, ttl)
-if entry.epoch < epoch or (entry.epoch == epoch and entry.head < head) then
-  if base >= 0 then
-    if entry.epoch ~= epoch or entry.head ~= base then return 0 end
-  else
-    forget(entry)
-    entry.complete = complete
-  end
-  local messages = {}
-  for i = 11, #ARGV do messages[#messages + 1] = ARGV[i] end
-  entry.session = session
-  entry.epoch = epoch
-  entry.head = head
-  entry.checked = checked
-  entry.marks = ''
-  push(entry, messages, most, most_bytes)
+if base >= 0 then
+  if entry.epoch ~= epoch or entry.head ~= base or entry.lineage ~= base_lineage then return 0 end
 else
-  entry.checked = checked
-  entry.marks = ''
-  save(entry)
+  forget(entry)
+  entry.complete = ARGV[12]
 end
+entry.gen, entry.fence, entry.session = ARGV[6], ARGV[7], tonumber(ARGV[8])
+entry.epoch, entry.head, entry.lineage = epoch, head, ARGV[11]
+entry.checked, entry.marks, entry.asked = checked, '', 0
+push(entry, ARGV, 15, most, most_bytes)
 return 1

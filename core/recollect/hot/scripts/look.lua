@@ -1,38 +1,62 @@
--- READ. What is cached of a session, and whether it may be used.
+-- LOOK. What is cached of a session, and whether it may be used.
 --
 -- KEYS[1]  the session's entry
--- ARGV     nonce, lifetime of a mark (ms), revalidate (ms), ttl (ms),
---          epoch and head that the reader knows (-1 -1: none), most messages to send
--- answer   { hit, generation or '', now, session, epoch, head, complete, messages newest first }
---          With the epoch the reader knows, only the messages after its head are sent.
+-- ARGV     nonce, generation ('-': the cache is not known to be on), revalidate (ms), ttl (ms),
+--          epoch, head and lineage that the reader holds (-1 -1 -: none), most messages to send
+-- answer   { hit, nonce, settle, now, run, fence, session, epoch, head, lineage, complete,
+--            joins, messages newest first }
+--          settle: 0 may be filled, 1 the session's fence has to be moved first, 2 so it has, but
+--          not now. joins: 1 where only the messages after the held head are sent.
 --
--- A hit needs messages, no mark at all (alive or dead: a dead one is a writer of whom nobody
--- knows how it ended), and a recent check. A lease is given only when no mark is alive.
-local nonce, lifetime, revalidate, ttl = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local epoch, head, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+-- A hit needs messages, no mark at all, a fence, the generation that the reader believes in, and
+-- a recent check.
+local nonce, generation, revalidate, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local epoch, head, lineage, most = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local entry = load()
 if not entry then
-  entry = unknown(nonce, lifetime)
+  entry = empty(nonce)
   write('RPUSH', key, header_of(entry))
   redis.call('PEXPIRE', key, ttl)
-  return { 0, '', now, -1, -1, -1, '0', {} }
+  return { 0, nonce, 2, now, run, '-', -1, -1, -1, '-', '0', 0, {} }
 end
 redis.call('PEXPIRE', key, ttl)
-if entry.epoch >= 0 and (entry.epoch < epoch or (entry.epoch == epoch and entry.head < head)) then
-  forget(entry) -- the reader has seen later ones
-  save(entry)
+local age = now - entry.checked -- below nothing after the clock was set back
+local later = entry.epoch > epoch or (entry.epoch == epoch and entry.head >= head)
+local hit = entry.epoch >= 0 and entry.marks == '' and entry.fence ~= '-' and later
+  and generation ~= '-' and entry.gen == generation and age >= 0 and age < revalidate
+
+local settle = 0
+if not hit and (entry.marks ~= '' or entry.fence == '-') then
+  local due = entry.marks == ''
+  for since, at in string.gmatch(entry.marks, '=(%d+),(%d+);') do
+    if tonumber(at) <= now or tonumber(since) > now then due = true end
+  end
+  settle = 2
+  if due and generation ~= '-' and (entry.asked <= now or entry.asked > now + 1000) then
+    settle = 1
+    entry.asked = now + 1000
+    save(entry)
+  end
 end
-local messages = {}
+
+local messages, joins = {}, 0
 if entry.epoch >= 0 then
-  if entry.epoch == epoch and entry.head - head < most then most = entry.head - head end
+  if entry.epoch == epoch and head >= 0 and head <= entry.head then
+    local there = entry.lineage -- the lineage at the head that is held
+    if head < entry.head then
+      local message = head > 0 and redis.call('LINDEX', key, 1 + entry.head - head)
+      there = message and string.match(message, '^(%S+) ') or ''
+    end
+    if there == lineage then
+      joins = 1
+      if entry.head - head < most then most = entry.head - head end
+    end
+  end
   if most > 0 then messages = redis.call('LRANGE', key, 1, most) end
 end
 -- A reader with a shorter tail is sent less than there is.
 local all = #messages == redis.call('LLEN', key) - 1
-local age = now - entry.checked -- below nothing after the clock was set back
-local hit = entry.epoch >= 0 and entry.marks == '' and age >= 0 and age < revalidate
-local lease = not hit and not any_alive(entry)
 return {
-  hit and 1 or 0, lease and entry.generation or '', now, entry.session, entry.epoch,
-  entry.head, all and entry.complete or '0', messages,
+  hit and 1 or 0, entry.nonce, settle, now, run, entry.fence, entry.session, entry.epoch,
+  entry.head, entry.lineage, all and entry.complete or '0', joins, messages,
 }

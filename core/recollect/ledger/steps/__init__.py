@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from recollect.ledger.steps import checkpoints, segments, sessions
+from recollect.ledger.steps import checkpoints, fences, segments, sessions
 from recollect.ledger.transaction import Transaction
 
 Step = Callable[[Transaction, str], None]
@@ -16,4 +16,5 @@ STEPS: Final[tuple[tuple[str, Step], ...]] = (
     ("0001 sessions and messages", sessions.create),
     ("0002 segments", segments.create),
     ("0003 checkpoints", checkpoints.create),
+    ("0004 fences", fences.create),
 )

@@ -1,0 +1,99 @@
+"""Whether the cache may be used, and what a writer does who cannot reach it.
+
+A process uses the cache only while it knows that it is on, from a read of the database that it
+asked for less than ``believed_for`` ago. So a writer who cannot mark switches the cache off for
+everybody, and waits until nobody can believe the contrary; then it commits without a mark.
+Rules 13 to 18 of docs/cache-protocol.md.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain, repeat
+from typing import Any, Final
+
+from recollect.errors import Unavailable
+from recollect.flow import Cold, Flow, Hot, Pause, do
+from recollect.hot import CacheUnavailable
+from recollect.hot.cache import Marked
+from recollect.ledger import generation
+from recollect.protocol.base import Flows
+
+_PAUSES: Final = (0.0, 0.02, 0.05, 0.1, 0.1)
+"""Before each further attempt to mark. The first is tried again at once, on a new connection."""
+
+
+class Suspending(Flows):
+    """The flows that know whether the cache is on."""
+
+    def _generation(self) -> Flow[bytes | None]:
+        """The generation of the cache; None while it is switched off, or that is not known."""
+        belief = self._belief
+        if belief.asks():
+            asked = belief.clock()
+            try:
+                belief.learn((yield from do(Cold(generation.read))), asked)
+                if belief.may_resume and (yield from self._reachable()):
+                    yield from self._resumed()
+            except Unavailable:
+                return None  # who needs the database more is told so by it
+        return belief.on
+
+    def _reachable(self) -> Flow[bool]:
+        """Whether the cache answers at this moment."""
+        try:
+            return bool((yield from do(Hot[Any](lambda hot: not hot.left_alone and hot.ping()))))
+        except CacheUnavailable:
+            return False
+
+    def _resumed(self) -> Flow[None]:
+        suspension, asked = self._belief.off, self._belief.clock()
+        assert suspension is not None, "it was off a moment ago"
+        work = partial(generation.resume, suspension=suspension)
+        self._belief.learn((yield from do(Cold(work, writes=True))), asked)
+
+    def _marked(self, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
+        """Mark a session; where that cannot be done, the suspension under which to commit."""
+        belief = self._belief
+        if belief.known:
+            yield from self._generation()
+        else:
+            asked = belief.clock()
+            belief.learn((yield from do(Cold(generation.read, writes=True))), asked)
+        spent = 0.0
+        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
+        while True:
+            suspended = belief.off is not None
+            try:
+                return (yield from self._mark(identity, token, attempt, whatever=not suspended))
+            except CacheUnavailable as fault:
+                spent += fault.took
+            if suspended or spent >= belief.patience.marking:
+                return (yield from self._suspended(identity, token, attempt))
+            pause = next(pauses)
+            yield from do(Pause(pause))
+            spent += pause
+
+    def _suspended(self, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
+        """Switch the cache off, and wait until nobody believes in it; or until it is marked."""
+        belief = self._belief
+        if belief.off is None:
+            asked = belief.clock()
+            belief.learn((yield from do(Cold(generation.suspend, writes=True))), asked)
+        suspension = belief.off
+        assert suspension is not None, "it was just switched off"
+        while (left := belief.waiting) > 0:
+            yield from do(Pause(min(left, 0.25)))
+            try:
+                return (yield from self._mark(identity, token, attempt, whatever=False))
+            except CacheUnavailable:
+                pass
+        return suspension
+
+    def _mark(self, identity: bytes, token: str, attempt: int, whatever: bool) -> Flow[Marked]:
+        believed = self._belief.on
+
+        def ask(hot: Any) -> Any:
+            return hot.mark(identity, token, believed, attempt=attempt, whatever=whatever)
+
+        return (yield from do(Hot(ask)))
