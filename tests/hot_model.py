@@ -2,12 +2,12 @@
 
 ``FakeRedis`` is the scripts of ``recollect/hot/scripts``, one method a script and one comment a
 rule, over a clock that only a test moves. ``Process`` is what one process of a store has: its
-own ``RedisCache`` (keys, rows as bytes, what it remembers, what it owes), driven step by step.
-Requests are built and answers understood by the real code; only the server is not real, and
+own cache and flows (what they remember, what they believe), driven step by step. Requests are
+built and answers understood by the real code; only the server is not real, and
 ``test_hot_scripts.py`` holds it against one that is.
 
-Each rule of the design (4.1) can be switched off by name, so that a test can show that it is
-needed, and that the test would notice.
+Each rule of docs/cache-protocol.md can be switched off by name, so that a test can show that it
+is needed, and that the test would notice.
 """
 
 from __future__ import annotations
@@ -18,51 +18,61 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from recollect import Store
-from recollect.flow import Cold, Flow, Hot, Step, run
+from recollect.flow import Cold, Flow, Hot, Pause, Step, run
 from recollect.hot import CacheUnavailable
 from recollect.hot.breaker import Breaker
 from recollect.hot.cache import Cache
 from recollect.hot.clients import Clients
 from recollect.hot.redis import RedisCache, Request
 from recollect.hot.scripts import script
-from recollect.protocol import Protocol
+from recollect.hot.tails import Tails
+from recollect.ledger import generation
+from recollect.protocol import Belief, Protocol
+from recollect.protocol.known import Sessions
 from recollect.scope import SessionName
 
 RULES: Final = {
-    "mark: phantom": "a mark that creates the entry adds a phantom for writers that nobody knows",
-    "look: phantom": "a look that creates the entry adds a phantom and gives no lease",
-    "mark: new generation": "every mark ends every lease",
-    "mark: keeps dead marks": "a mark leaves the dead marks of others where they are",
-    "mark: folds": "marks that are too many become one phantom that lives as long as the last",
-    "publish: not where nothing is": "an entry that is gone is not made by a publish",
-    "publish: only its own mark": "a publish leaves the dead marks of others where they are",
+    "mark: new nonce": "every mark ends every lease",
     "publish: exactly before": "data are extended only where they end exactly before",
     "publish: drops": "data that cannot be extended are dropped",
+    "publish: the whole under its lease": "nobody has marked since, who brings all of a session",
     "publish: a rewrite creates nothing": "not even an empty tail after a clear",
-    "look: no lease under a live mark": "a writer under way may commit after SQL was asked",
-    "look: no hit under a dead mark": "nobody knows how a dead writer ended: SQL has to be asked",
-    "fill: its own generation": "a fill whose lease has ended fills in nothing",
+    "look: no hit under a mark": "nobody knows how that writer ended: SQL has to be asked",
+    "look: settle by marks": "marks are filled over only once the fence was moved",
+    "look: settle an absent key": "who marked before may still be committing",
+    "fill: its own lease": "a fill whose lease has ended fills in nothing",
     "fill: not where nothing is": "an entry that is gone is not made by a fill",
     "one key": "marks and data are lost together or not at all",
     "run": "an entry written by another run of the server is thrown away",
 }
 """The rules that have a counterexample while every writer reaches Redis."""
 
+OF_SUSPENSIONS: Final = {
+    "look: generation": "an entry of a generation that is over is no hit",
+}
+"""Those that need a writer who does not."""
+
+OF_FALLS: Final = {
+    "publish: exact": "found done only where the entry has exactly this write",
+    "fill: replaces": "what SQL says takes the place of what is there, also by less",
+    "look: joins by lineage": "what is newer is joined on only to the same past",
+}
+"""Those that need a database that falls back."""
+
 BOUNDS: Final = {
     "look: revalidate": "a hit was compared with SQL less than ``revalidate`` ago",
     "fill: as of its lease": "an entry is as old as its lease, not as its fill",
     "publish: as of its mark": "an extended entry is no younger than its mark",
 }
-"""The rules that bound the exceptions of 4.3."""
+"""The rules that bound for how long what SQL lost is shown."""
 
 SECOND_LINES: Final = {
-    "fill: keeps the later": "of what is there and what is brought",
-    "publish: new generation without its mark": "a dead mark did not protect it to the end",
+    "publish: under its mark": "data are extended only while the writer's mark stands",
+    "publish: new nonce without its mark": "a settled mark did not protect it to the end",
 }
-"""No counterexample is known without these two: each stands behind another rule."""
+"""No counterexample is known without these: each stands behind another rule."""
 
-T: Final = 10_000
-"""A mark's lifetime in milliseconds, as ``recollect.hot.redis`` has it."""
+EVERY_RULE: Final = {*RULES, *OF_SUSPENSIONS, *OF_FALLS, *BOUNDS, *SECOND_LINES}
 
 
 def text(value: object) -> str:
@@ -75,14 +85,19 @@ class Entry:
     """One key, decoded."""
 
     run: str
-    generation: str
-    marks: dict[str, int]
+    nonce: str
+    marks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By token: when it was set, and from when on it may be settled."""
+    gen: str = "-"
+    fence: str = "-"
     session: int = -1
     epoch: int = -1
     head: int = -1
+    lineage: str = "-"
     checked: int = 0
     complete: bool = False
     weight: int = 0
+    asked: int = 0
     messages: list[bytes] = field(default_factory=list)
     """Newest first."""
     expires: int = 0
@@ -93,6 +108,7 @@ class Entry:
     def forget(self) -> None:
         """The messages; the marks stay."""
         self.epoch = self.head = -1
+        self.lineage = "-"
         self.complete = False
         self.weight = 0
         self.messages.clear()
@@ -108,22 +124,26 @@ class Entry:
 
     def shown(self, now: int) -> str:
         """For people who read a trace."""
-        data = "no data" if self.epoch < 0 else f"({self.epoch},{self.head})"
+        data = "no data" if self.epoch < 0 else f"({self.epoch},{self.head}) {self.lineage[:4]}"
         marks = " ".join(
-            f"{token[:4]}{'' if at > now else ' dead'}" for token, at in self.marks.items()
+            f"{token[:4]}{'' if due > now else ' due'}" for token, (_, due) in self.marks.items()
         )
-        return f"{data} gen {self.generation[:4]} marks [{marks}]"
+        return (
+            f"{data} gen {self.gen[:4]} fence {self.fence[:4]} nonce {self.nonce[:4]} "
+            f"marks [{marks}]"
+        )
 
 
 class FakeRedis:
     """The keys of one server and the scripts that use them, each of them one atomic step."""
 
     def __init__(self, off: Collection[str] = (), most_marks: int = 8) -> None:
-        unknown = set(off) - {*RULES, *BOUNDS, *SECOND_LINES}
+        unknown = set(off) - EVERY_RULE
         assert not unknown, unknown
         self.off = frozenset(off)
         self.most_marks = most_marks
         self.now = 1_000_000
+        self.nonces = 0
         self.run = "run00000"
         self.entries: dict[str, Entry] = {}
 
@@ -134,79 +154,89 @@ class FakeRedis:
 
     # -- the scripts -------------------------------------------------------------------------
 
-    def mark(self, key: str, token: str, lifetime: int, ttl: int) -> int:
+    def mark(self, key: str, token: str, patience: int, ttl: int) -> list[Any]:
         entry = self._load(key)
         if entry is None:
-            # Absent: writers whose marks were lost with the old entry may still be committing.
-            entry = self._unknown(token, lifetime, "mark: phantom")
-            self.entries[key] = entry
-        if len(entry.marks) >= self.most_marks:
-            # Too many to keep apart: one for all, as long as the last of them.
-            latest = max(entry.marks.values())
-            entry.forget()
-            entry.marks = {"?": latest} if self._on("mark: folds") else {}
-        if not self._on("mark: keeps dead marks"):
-            entry.marks = {t: at for t, at in entry.marks.items() if at > self.now}
+            entry = self.entries[key] = Entry(self.run, "-")
         entry.marks.pop(token, None)
-        if self._on("mark: new generation"):
-            entry.generation = token
-        entry.marks[token] = self.now + lifetime
-        entry.expires = self.now + max(ttl, lifetime)
-        return 1
+        if len(entry.marks) >= self.most_marks:
+            # Too many to keep apart: one for all, and nobody can take it away.
+            entry.forget()
+            entry.marks = {"?": (self.now, self.now + patience)}
+        if self._on("mark: new nonce"):
+            # Made here, because a request may arrive twice.
+            entry.nonce = self.new_nonce(token)
+        entry.marks[token] = (self.now, self.now + patience)
+        entry.expires = self.now + ttl
+        return [1, entry.fence.encode(), entry.nonce.encode()]
+
+    def new_nonce(self, token: str) -> str:
+        self.nonces += 1
+        return f"{token}.{self.nonces}"
 
     def publish(
         self,
         key: str,
         token: str,
         nonce: str,
-        lifetime: int,
         ttl: int,
         most: int,
         most_bytes: int,
         epoch: int,
         first: int,
-        last: int,
+        head: int,
+        lineage: str,
+        lease: object,
+        generation: str,
+        fence: str,
+        session: int,
         *messages: bytes,
     ) -> int:
         entry = self._load(key)
         if entry is None:
-            if self._on("publish: not where nothing is") or not messages:
-                return 0  # Absent: nothing.
-            entry = self.entries[key] = Entry(self.run, nonce, {}, 1, epoch, last, self.now)
-            entry.expires = self.now + ttl
+            return 0  # Absent: nothing.
+        since, _ = entry.marks.pop(token, (None, None))  # Only one's own.
+        there = (entry.epoch, entry.head, entry.lineage)
+        if there == (epoch, head, lineage) or (
+            not self._on("publish: exact") and there[:2] >= (epoch, head)
+        ):
+            return 1  # A reader was quicker.
+        first_write = fence != "-" and since is not None
+        if first_write and (
+            entry.nonce == text(lease) or not self._on("publish: the whole under its lease")
+        ):
+            assert since is not None
+            entry.forget()
+            entry.gen, entry.fence, entry.session = generation, fence, session
+            entry.epoch, entry.head, entry.lineage = epoch, head, lineage
+            entry.checked, entry.complete, entry.marks, entry.nonce = since, True, {}, nonce
             entry.push(messages, most, most_bytes)
+            entry.expires = self.now + ttl
             return 1
-        deadline = entry.marks.pop(token, None)  # Only one's own.
-        if not self._on("publish: only its own mark"):
-            entry.marks = {t: at for t, at in entry.marks.items() if at > self.now}
-        alive = deadline is not None and deadline > self.now
-        if (entry.epoch, entry.head) >= (epoch, last):
-            return 1  # The data reach it already: a reader was quicker.
-        # Without a session's number its messages would be nobody's.
-        follows = (
-            entry.session >= 0
-            and entry.epoch == epoch
-            and (entry.head == first - 1 or not self._on("publish: exactly before"))
+        marked = since is not None or not self._on("publish: under its mark")
+        follows = entry.epoch == epoch and (
+            entry.head == first - 1 or (entry.head >= 0 and not self._on("publish: exactly before"))
         )
-        if deadline is not None and alive and messages and follows:
+        if marked and messages and follows:
             # Still protected and exactly before: extend. No later than when the mark was set.
-            entry.head = last
-            since = deadline - lifetime
+            entry.head, entry.lineage = head, lineage
+            mark_set = since or 0
             entry.checked = max(
-                entry.checked, since if self._on("publish: as of its mark") else self.now
+                entry.checked, mark_set if self._on("publish: as of its mark") else self.now
             )
             entry.push(messages, most, most_bytes)
             entry.expires = self.now + ttl
             return 1
-        if not messages and last == 0 and not self._on("publish: a rewrite creates nothing"):
+        if not messages and head == 0 and not self._on("publish: a rewrite creates nothing"):
             entry.forget()
-            entry.epoch, entry.head, entry.complete, entry.checked = epoch, 0, True, self.now
+            entry.epoch, entry.head, entry.lineage = epoch, 0, "c1ea7"
+            entry.complete, entry.checked = True, self.now
             return 1
         if not self._on("publish: drops"):
             return 0
         entry.forget()
-        if not alive and self._on("publish: new generation without its mark"):
-            entry.generation = nonce
+        if since is None and self._on("publish: new nonce without its mark"):
+            entry.nonce = nonce
         return 0
 
     def lift(self, key: str, token: str) -> int:
@@ -219,87 +249,118 @@ class FakeRedis:
         # Always allowed, and the strongest mark there is.
         return int(self.entries.pop(key, None) is not None)
 
+    def ping(self, key: str) -> bytes:
+        return self.run.encode()
+
     def look(
         self,
         key: str,
         nonce: str,
-        lifetime: int,
+        generation: str,
         revalidate: int,
         ttl: int,
         epoch: int,
         head: int,
+        lineage: str,
         most: int,
     ) -> list[Any]:
         entry = self._load(key)
         if entry is None:
-            # Absent: create it with a phantom, and a miss without a lease.
-            entry = self.entries[key] = self._unknown(nonce, lifetime, "look: phantom")
-            entry.expires = self.now + ttl
-            lease = b"" if entry.marks else nonce.encode()
-            return [0, lease, self.now, -1, -1, -1, b"0", []]
+            # Absent: create it, and a miss that nobody settles yet.
+            entry = self.entries[key] = Entry(self.run, nonce, expires=self.now + ttl)
+            settle = 2 if self._on("look: settle an absent key") else 0
+            nothing: tuple[Any, ...] = (b"-", -1, -1, -1, b"-", b"0", 0, [])
+            return [0, nonce.encode(), settle, self.now, self.run.encode(), *nothing]
         entry.expires = self.now + ttl
-        if entry.epoch >= 0 and (entry.epoch, entry.head) < (epoch, head):
-            entry.forget()  # The reader knows a later version.
-        if 0 <= entry.epoch == epoch:
-            most = min(most, entry.head - head)
-        messages = entry.messages[: max(0, most)] if entry.epoch >= 0 else []
-        any_alive = any(at > self.now for at in entry.marks.values())
-        # A hit needs data, no mark at all, dead or alive, and a recent check.
-        marked = any_alive if not self._on("look: no hit under a dead mark") else entry.marks
+        # A hit needs data, no mark at all, a fence, one's own generation, and a recent check.
+        marked = bool(entry.marks) and self._on("look: no hit under a mark")
         recent = 0 <= self.now - entry.checked < revalidate or not self._on("look: revalidate")
-        hit = entry.epoch >= 0 and not marked and recent
-        # A lease is given only if no mark is alive.
-        free = not any_alive or not self._on("look: no lease under a live mark")
-        lease = b"" if hit or not free else entry.generation.encode()
+        later = (entry.epoch, entry.head) >= (epoch, head)
+        current = generation != "-" and (
+            entry.gen == generation or not self._on("look: generation")
+        )
+        unknown = entry.fence == "-" and self._on("look: settle an absent key")
+        hit = entry.epoch >= 0 and not marked and recent and later and current
+        hit = hit and (entry.fence != "-" or not self._on("look: settle an absent key"))
+        settle = 0
+        by_marks = bool(entry.marks) and self._on("look: settle by marks")
+        if not hit and (by_marks or unknown):
+            settle = 2
+            due = not entry.marks or any(at <= self.now for _, at in entry.marks.values())
+            if due and generation != "-" and entry.asked <= self.now:
+                settle = 1
+                entry.asked = self.now + 1000
+        joins = 0
+        if entry.epoch >= 0 and entry.epoch == epoch and 0 <= head <= entry.head:
+            there = entry.lineage
+            if head < entry.head:
+                place = entry.head - head
+                row = entry.messages[place] if head and place < len(entry.messages) else b""
+                there = row.partition(b" ")[0].decode() if b" " in row else ""
+            if there == lineage or not self._on("look: joins by lineage"):
+                joins = 1
+                most = min(most, entry.head - head)
+        messages = entry.messages[: max(0, most)] if entry.epoch >= 0 else []
         return [
             int(hit),
-            lease,
+            entry.nonce.encode(),
+            settle,
             self.now,
+            self.run.encode(),
+            entry.fence.encode(),
             entry.session,
             entry.epoch,
             entry.head,
+            entry.lineage.encode(),
             # Of all there is, and all of it was sent.
             b"1" if entry.complete and len(messages) == len(entry.messages) else b"0",
+            joins,
             list(messages),
         ]
 
     def fill(
         self,
         key: str,
-        generation: object,
+        lease: object,
         checked: int,
         ttl: int,
         most: int,
         most_bytes: int,
+        generation: str,
+        fence: str,
         session: int,
         epoch: int,
         head: int,
+        lineage: str,
         complete: int,
         base: int,
+        base_lineage: str,
         *messages: bytes,
     ) -> int:
         entry = self._load(key)
         if entry is None:
             if self._on("fill: not where nothing is") or base >= 0:
                 return 0  # Absent: nothing.
-            entry = self.entries[key] = Entry(self.run, text(generation), {})
-        if entry.generation != text(generation) and self._on("fill: its own generation"):
+            entry = self.entries[key] = Entry(self.run, text(lease))
+        if entry.nonce != text(lease) and self._on("fill: its own lease"):
             return 0  # Marked since.
         entry.expires = self.now + ttl
-        if not self._on("fill: as of its lease"):
-            checked = self.now
-        if (entry.epoch, entry.head) < (epoch, head) or not self._on("fill: keeps the later"):
-            if base >= 0:
-                if (entry.epoch, entry.head) != (epoch, base):
-                    return 0
-            else:
-                entry.forget()
-                entry.complete = bool(int(complete))
-            entry.session, entry.epoch, entry.head = session, epoch, head
-            entry.push(messages, most, most_bytes)
-        # The later is kept; dead marks are settled; as old as the lease.
-        entry.checked = checked
-        entry.marks = {}
+        if not self._on("fill: replaces") and (entry.epoch, entry.head) >= (epoch, head):
+            entry.marks, entry.checked = {}, checked
+            entry.gen, entry.fence = generation, fence
+            return 1
+        if base >= 0:
+            if (entry.epoch, entry.head, entry.lineage) != (epoch, base, base_lineage):
+                return 0
+        else:
+            entry.forget()
+            entry.complete = bool(int(complete))
+        entry.gen, entry.fence, entry.session = generation, fence, session
+        entry.epoch, entry.head, entry.lineage = epoch, head, lineage
+        # As old as the lease, and its marks are settled.
+        entry.checked = checked if self._on("fill: as of its lease") else self.now
+        entry.marks, entry.asked = {}, 0
+        entry.push(messages, most, most_bytes)
         return 1
 
     # -- what may happen to a server ---------------------------------------------------------
@@ -312,9 +373,10 @@ class FakeRedis:
         else:
             self.entries.pop(key, None)
 
-    def fail_over(self, key: str, then: Entry | None) -> None:
+    def fail_over(self, key: str, then: Entry | None, noticed: bool = True) -> None:
         """To an older replica, or a restart from disk: another run, an older state."""
-        self.run = f"run{int(self.run[3:]) + 1:05}"
+        if noticed:
+            self.run = f"run{int(self.run[3:]) + 1:05}"
         self.entries.pop(key, None)
         if then is not None:
             self.entries[key] = then.copy()
@@ -334,19 +396,14 @@ class FakeRedis:
             return None
         return entry
 
-    def _unknown(self, generation: str, lifetime: int, rule: str) -> Entry:
-        marks = {"?": self.now + lifetime} if self._on(rule) else {}
-        return Entry(self.run, generation, marks)
-
 
 class FakeClient:
     """What redis-py is to a ``RedisCache``."""
 
     def __init__(self, server: FakeRedis) -> None:
         self._server = server
-        self._names = {
-            script(name).sha: name for name in ("look", "fill", "mark", "publish", "lift", "drop")
-        }
+        names = ("look", "fill", "mark", "publish", "lift", "drop", "ping")
+        self._names = {script(name).sha: name for name in names}
 
     def evalsha(self, sha: str, keys: int, key: str, *arguments: Any) -> Any:
         assert keys == 1
@@ -358,6 +415,7 @@ class FakeClients(Clients):
 
     def __init__(self, server: FakeRedis) -> None:
         self.shown = "a model"
+        self._url = None
         self._client = FakeClient(server)
 
     def sync(self) -> Any:
@@ -392,6 +450,7 @@ class Process:
 
     def __init__(self, world: World, strict: bool = False) -> None:
         self.world = world
+        self.cut_off = False
         self.cache = FakeCache(
             world.redis,
             messages=world.messages,
@@ -399,24 +458,42 @@ class Process:
             strict=strict,
             ttl=world.ttl,
         )
+        self.protocol = copy(world.store._protocol)
+        self.protocol.__class__ = world.protocol
+        self.protocol._hot_messages = world.messages
+        self.protocol._sessions = Sessions()
+        self.protocol._openings = Tails(messages=1)
+        self.protocol._belief = Belief(clock=lambda: world.redis.now / 1000)
+        assert self.protocol._marks, "make the store with a cache: it is never asked"
 
     def requested(self, step: Step) -> tuple[str, Request | None]:
         """What a step is called, and what it asks of Redis if it asks anything."""
-        if isinstance(step, Cold):
-            return ("commit" if step.writes else "SQL"), None
-        assert isinstance(step, Hot), "maintenance and files are not modelled"
-        request = step.call(self.cache)
-        if isinstance(request, Request):
-            return request.script.name, request
-        return "missed", None  # noted in this process, no round trip
+        match step:
+            case Cold(_, writes):
+                return ("commit" if writes else "SQL"), None
+            case Pause():
+                return "pause", None
+            case Hot(call):
+                request = call(self.cache)
+                if isinstance(request, Request):
+                    return request.script.name, request
+                return "noted", None  # in this process, no round trip
+            case _:
+                raise AssertionError("maintenance and files are not modelled")
 
     def done(self, step: Step, request: Request | None) -> Any:
         """Let a step happen."""
-        if isinstance(step, Hot):
-            return self.cache.exchange(request)
-        assert isinstance(step, Cold), "maintenance and files are not modelled"
-        ledger = self.world.store._ledger
-        return ledger.write(step.work) if step.writes else ledger.read(step.work)
+        match step:
+            case Cold(work, writes):
+                ledger = self.world.store._ledger
+                return ledger.write(work) if writes else ledger.read(work)
+            case Pause(seconds):
+                self.world.redis.now += int(seconds * 1000)
+                return None
+            case _:
+                if self.cut_off and request is not None:
+                    raise CacheUnavailable("cut off", 0.25)
+                return self.cache.exchange(request)
 
     def perform(self, step: Step) -> Any:
         """Ask for a step and let it happen, as a store does."""
@@ -450,11 +527,11 @@ class World:
         self.revalidate = revalidate
         self.ttl = ttl
         self.redis = FakeRedis(off, most_marks)
-        store._ledger.open()
-        self.protocol = copy(store._protocol)
-        self.protocol.__class__ = protocol
-        self.protocol._hot_messages = messages
-        assert self.protocol._marks, "make the store with a cache: it is never asked"
+        self.protocol = protocol
+        # What another world of this store has left: the cache may be off.
+        state = store._ledger.write(generation.read)
+        if not generation.is_on(state):
+            store._ledger.write(lambda txn: generation.resume(txn, state))
 
     @property
     def entry(self) -> Entry | None:
@@ -468,24 +545,22 @@ class World:
         other = "" if entry.run == self.redis.run else "of another run, "
         return other + entry.shown(self.redis.now)
 
-    def monotonic(self) -> float:
-        """The writers' clock: the same as Redis', in seconds."""
-        return self.redis.now / 1000
+
+def snapshot(store: Store) -> bytes:
+    """All that a database in memory holds."""
+    held: bytes = store._ledger._writing.connection.serialize()  # type: ignore[attr-defined]
+    return held
 
 
-class VirtualTime:
-    """Stands for the module ``time`` in ``recollect.protocol.mark``; ``world`` has the clock."""
-
-    def __init__(self) -> None:
-        self.world: World | None = None
-
-    def monotonic(self) -> float:
-        assert self.world is not None
-        return self.world.monotonic()
+def fall_back(store: Store, then: bytes) -> None:
+    """Make a database in memory what it was."""
+    store._ledger._writing.connection.deserialize(then)  # type: ignore[attr-defined]
 
 
 __all__ = [
     "BOUNDS",
+    "OF_FALLS",
+    "OF_SUSPENSIONS",
     "RULES",
     "SECOND_LINES",
     "CacheUnavailable",
@@ -493,7 +568,7 @@ __all__ = [
     "FakeCache",
     "FakeRedis",
     "Process",
-    "T",
-    "VirtualTime",
     "World",
+    "fall_back",
+    "snapshot",
 ]

@@ -63,7 +63,7 @@ class Marking(Suspending):
             # Before the mark: a fence that is learned after it says nothing of who settled since.
             known, since = self._sessions.get(identity).fence, time.monotonic()
             marked = yield from self._marked(identity, token, attempt)
-            stamp = _stamp(marked, said, known, since)
+            stamp = self._stamp(marked, said, known, since)
             try:
                 answer = yield from do(Cold(fences.stamped(work, stamp), writes=True))
             except Fenced as refused:
@@ -88,6 +88,21 @@ class Marking(Suspending):
             f"Writing to {name} was forestalled {_MOST_ATTEMPTS} times by readers who waited for "
             f"it. Nothing was written. The database or this process is overloaded."
         )
+
+    def _stamp(
+        self, marked: Marked | bytes, said: int | None, known: int | None, since: float
+    ) -> Stamp:
+        """Under what a commit may go through: a fence that its mark was told, or known before it.
+
+        Where there is none, the session is taken to be new; if it is not, the commit is refused.
+        """
+        lineage, first = fences.random(), fences.random()
+        if isinstance(marked, bytes):
+            return Stamp(lineage, first, suspension=marked)
+        for fence in (said, marked.fence, known):
+            if fence is not None:
+                return Stamp(lineage, first, fence, since)
+        return Stamp(lineage, first, ABSENT, since)
 
     def _told_cache(
         self,
@@ -120,17 +135,3 @@ class Marking(Suspending):
             yield from do(Hot(tell))
         except Exception as fault:  # whatever ails the cache: the write is done, its mark stands
             log.debug("the cache was not told how a write ended: %s", fault)
-
-
-def _stamp(marked: Marked | bytes, said: int | None, known: int | None, since: float) -> Stamp:
-    """Under what a commit may go through: a fence that was told by its mark, or known before it.
-
-    Where there is none, the session is taken to be new; if it is not, the commit is refused.
-    """
-    lineage, first = fences.random(), fences.random()
-    if isinstance(marked, bytes):
-        return Stamp(lineage, first, suspension=marked)
-    for fence in (said, marked.fence, known):
-        if fence is not None:
-            return Stamp(lineage, first, fence, since)
-    return Stamp(lineage, first, ABSENT, since)

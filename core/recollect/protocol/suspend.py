@@ -8,9 +8,10 @@ Rules 13 to 18 of docs/cache-protocol.md.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import chain, repeat
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from recollect.errors import Unavailable
 from recollect.flow import Cold, Flow, Hot, Pause, do
@@ -18,6 +19,9 @@ from recollect.hot import CacheUnavailable
 from recollect.hot.cache import Marked
 from recollect.ledger import generation
 from recollect.protocol.base import Flows
+
+if TYPE_CHECKING:
+    from recollect.ledger.transaction import Transaction
 
 _PAUSES: Final = (0.0, 0.02, 0.05, 0.1, 0.1)
 """Before each further attempt to mark. The first is tried again at once, on a new connection."""
@@ -34,7 +38,8 @@ class Suspending(Flows):
             try:
                 belief.learn((yield from do(Cold(generation.read))), asked)
                 if belief.may_resume and (yield from self._reachable()):
-                    yield from self._resumed()
+                    assert belief.off is not None, "it may be resumed"
+                    yield from self._learned(partial(generation.resume, suspension=belief.off))
             except Unavailable:
                 return None  # who needs the database more is told so by it
         return belief.on
@@ -46,11 +51,16 @@ class Suspending(Flows):
         except CacheUnavailable:
             return False
 
-    def _resumed(self) -> Flow[None]:
-        suspension, asked = self._belief.off, self._belief.clock()
-        assert suspension is not None, "it was off a moment ago"
-        work = partial(generation.resume, suspension=suspension)
-        self._belief.learn((yield from do(Cold(work, writes=True))), asked)
+    def _learned(self, work: Callable[[Transaction], bytes]) -> Flow[None]:
+        """Learn the state from somebody who may change it."""
+        asked = self._belief.clock()
+        try:
+            self._belief.learn((yield from do(Cold(work, writes=True))), asked)
+        except Unavailable as fault:
+            if not fault.outcome_unknown:
+                raise
+            # Whether it is on is not known now; of what the caller wanted nothing has begun.
+            raise Unavailable(f"{fault} Nothing else was written.") from fault
 
     def _marked(self, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
         """Mark a session; where that cannot be done, the suspension under which to commit."""
@@ -58,8 +68,7 @@ class Suspending(Flows):
         if belief.known:
             yield from self._generation()
         else:
-            asked = belief.clock()
-            belief.learn((yield from do(Cold(generation.read, writes=True))), asked)
+            yield from self._learned(generation.read)
         spent = 0.0
         pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
         while True:
@@ -78,8 +87,7 @@ class Suspending(Flows):
         """Switch the cache off, and wait until nobody believes in it; or until it is marked."""
         belief = self._belief
         if belief.off is None:
-            asked = belief.clock()
-            belief.learn((yield from do(Cold(generation.suspend, writes=True))), asked)
+            yield from self._learned(generation.suspend)
         suspension = belief.off
         assert suspension is not None, "it was just switched off"
         while (left := belief.waiting) > 0:
