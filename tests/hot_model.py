@@ -144,6 +144,8 @@ class FakeRedis:
         self.most_marks = most_marks
         self.now = 1_000_000
         self.nonces = 0
+        self.made = ""
+        """What a nonce ends in, where a real server is to make the same."""
         self.run = "run00000"
         self.entries: dict[str, Entry] = {}
 
@@ -172,7 +174,7 @@ class FakeRedis:
 
     def new_nonce(self, token: str) -> str:
         self.nonces += 1
-        return f"{token}.{self.nonces}"
+        return f"{token}.{self.made or self.nonces}"
 
     def publish(
         self,

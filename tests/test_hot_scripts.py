@@ -1,9 +1,9 @@
 """The scripts in a real Redis against the model of ``hot_model.py``, and what only Redis can do.
 
 Time: the scripts ask Redis' own clock, which no test can turn. For the comparison with the model
-that one call is replaced by an argument, so that marks die, leases age and checks lapse in the
-same millisecond on both sides and states can be compared exactly. Everything else in the scripts
-runs as it is, and the other tests here run them untouched, with lifetimes of nothing or of ever.
+that one call is replaced by an argument, so that marks become due and checks lapse in the same
+millisecond on both sides and states can be compared exactly. Everything else in the scripts runs
+as it is, and the other tests here run them untouched.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import random
 import secrets
 from collections.abc import Callable, Iterator
+from hashlib import sha1
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -22,7 +23,7 @@ import redis as redis_py
 from recollect import Message, Store, Unavailable
 from recollect.flow import Flow, Step, run
 from recollect.hot import redis as hot_redis
-from recollect.hot.cache import CacheUnavailable
+from recollect.hot.cache import CacheUnavailable, Marked
 from recollect.hot.redis import RedisCache
 from recollect.hot.scripts import script
 from recollect.hot.tails import LARGEST_TAIL
@@ -33,8 +34,6 @@ R = TypeVar("R")
 
 STEPS: Final = int(4_000 * float(os.environ.get("RECOLLECT_SEEDS", "1")))
 TTL: Final = 10**9
-EVER: Final = 10**6
-"""Seconds that no test lives to see the end of."""
 
 
 @pytest.fixture
@@ -75,22 +74,24 @@ def decoded(client: Any, key: str) -> Entry | None:
     if not found:
         return None
     header, *messages = found
-    run, session, epoch, head, checked, generation, complete, size, *marks = header.decode().split(
-        " "
-    )
-    assert len(marks) == 1
-    pairs = [mark.split("=") for mark in marks[0].split(";") if mark]
-    assert marks[0] == "".join(f"{token}={at};" for token, at in pairs)
+    names = "run gen fence session epoch head lineage checked complete size nonce asked marks sum"
+    told = dict(zip(names.split(), header.decode().split(" "), strict=True))
+    pairs = [mark.split("=") for mark in told["marks"].split(";") if mark]
+    assert told["marks"] == "".join(f"{token}={at};" for token, at in pairs)
     return Entry(
-        run,
-        generation,
-        {token: int(at) for token, at in pairs},
-        int(session),
-        int(epoch),
-        int(head),
-        int(checked),
-        {"0": False, "1": True}[complete],
-        int(size),
+        told["run"],
+        told["nonce"],
+        {token: (int(at.split(",")[0]), int(at.split(",")[1])) for token, at in pairs},
+        told["gen"],
+        told["fence"],
+        int(told["session"]),
+        int(told["epoch"]),
+        int(told["head"]),
+        told["lineage"],
+        int(told["checked"]),
+        {"0": False, "1": True}[told["complete"]],
+        int(told["size"]),
+        int(told["asked"]),
         messages,
     )
 
@@ -99,47 +100,66 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
     """A script and arguments as they might come, sensible more often than not."""
     tokens = [f"t{n}" for n in range(12)]
     entry = model.entries.get(key)
-    epoch, head = (entry.epoch, entry.head) if entry is not None else (-1, -1)
+    epoch, head, lineage = (
+        (entry.epoch, entry.head, entry.lineage) if entry is not None else (-1, -1, "-")
+    )
     if epoch < 0 or dice.random() < 0.1:
-        epoch, head = dice.randrange(3), dice.randrange(6)
-    lifetime = dice.choice((0, 10, 1000, TTL))
+        epoch, head, lineage = dice.randrange(3), dice.randrange(6), f"{dice.randrange(1, 4):x}"
     most, most_bytes = dice.choice(((5, 10**6), (5, 10**6), (3, 60), (0, 10**6), (50, 40)))
 
     def messages(n: int) -> list[bytes]:
-        return [dice.randbytes(dice.choice((1, 7, 20, 45))) for _ in range(n)]
+        sizes = (1, 7, 20, 45)
+        return [
+            b"%x " % dice.randrange(1, 4) + dice.randbytes(dice.choice(sizes)) for _ in range(n)
+        ]
 
     nonce = f"n{dice.randrange(10**9)}"
     live = list(entry.marks) if entry is not None else []
     token = dice.choice(live) if live and dice.random() < 0.7 else dice.choice(tokens)
+    generation, fence = dice.choice(("g", "g", "h", "-")), dice.choice(("f1", "f2"))
     match dice.choice(("mark", "mark", "publish", "publish", "lift", "look", "look", "fill")):
         case "mark":
-            return "mark", (dice.choice(tokens), lifetime, TTL)
+            return "mark", (dice.choice(tokens), dice.choice((0, 10, 1000)), TTL)
         case "publish":
             n = dice.choice((0, 1, 1, 2, 7))
             first = head + dice.choice((0, 1, 1, 1, 1, 2))
             last = first + n - 1
             if n == 0:
-                epoch, last = epoch + 1, dice.randrange(head + 1)
+                epoch, last = epoch + 1, dice.randrange(max(head, 0) + 1)
                 first = last + 1
+            if dice.random() < 0.2:
+                epoch, last = (entry.epoch, entry.head) if entry is not None else (epoch, last)
+            lease = entry.nonce if entry is not None and dice.random() < 0.7 else nonce
+            whole = fence if dice.random() < 0.3 else "-"
             return "publish", (
-                *(token, nonce, lifetime, TTL, most, most_bytes, epoch, first, last),
+                *(token, nonce, TTL, most, most_bytes, epoch, first, last),
+                *(dice.choice((lineage, "7", "-")), lease, generation, whole, 7),
                 *messages(n),
             )
         case "lift":
             return "lift", (token,)
         case "look":
-            known = dice.choice(((-1, -1), (epoch, head), (epoch, max(0, head - 2)), (9, 9)))
+            known = dice.choice(
+                (
+                    (-1, -1, "-"),
+                    (epoch, head, lineage),
+                    (epoch, max(0, head - 2), f"{dice.randrange(1, 4):x}"),
+                    (epoch, max(0, head - 1), f"{dice.randrange(1, 4):x}"),
+                    (9, 9, "1"),
+                )
+            )
             revalidate = dice.choice((0, 10, 1000, TTL))
-            return "look", (nonce, lifetime, revalidate, TTL, *known, dice.choice((0, 2, 50)))
+            return "look", (nonce, generation, revalidate, TTL, *known, dice.choice((0, 2, 50)))
         case _:
-            generation = nonce if entry is None or dice.random() < 0.2 else entry.generation
+            lease = nonce if entry is None or dice.random() < 0.2 else entry.nonce
             checked = model.now - dice.choice((0, 5, 500))
             n = dice.choice((0, 1, 2, 7))
             base = dice.choice((-1, -1, head, head - 1))
             to = max(0, base) + n if base >= 0 else head + dice.choice((-1, 0, 1, 2))
             return "fill", (
-                *(generation, checked, TTL, most, most_bytes, dice.choice((-1, 7)), epoch),
-                *(max(0, to), dice.choice((0, 1)), base),
+                *(lease, checked, TTL, most, most_bytes, generation, fence),
+                *(dice.choice((-1, 7)), epoch, max(0, to), dice.choice((lineage, "8"))),
+                *(dice.choice((0, 1)), base, lineage if base >= 0 else "-"),
                 *messages(n),
             )
 
@@ -160,10 +180,9 @@ def test_the_scripts_do_what_the_model_does(redis: Any, seed: int) -> None:
                 name, arguments = random_call(dice, model, key)
             model.now += dice.choice((0, 0, 1, 9, 10, 999, 5_000))
             trace.append(f"{model.now} {key[-1]} {name} {arguments}")
-            told, expected = (
-                real.call(model.now, name, key, arguments),
-                model.call(name, key, arguments),
-            )
+            told = real.call(model.now, name, key, arguments)
+            model.made = f"{model.now // 1000}.{model.now % 1000 * 1000}"
+            expected = model.call(name, key, arguments)
             story = "\n".join(trace[-6:])
             assert told == expected, story
             found, there = real.entry(key), model.entries.get(key)
@@ -199,15 +218,10 @@ def opened(redis_server: RedisServer, url: str) -> Iterator[Callable[..., Store]
         store.close()
 
 
-@pytest.fixture
-def lifetime(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets how long marks live from now on: 0 is dead at once."""
-
-    def set_to(seconds: float) -> None:
-        monkeypatch.setattr(hot_redis, "MARK_LIFETIME", seconds)
-
-    set_to(0)
-    return set_to
+@pytest.fixture(autouse=True)
+def _marks_are_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    # For manners only: a reader settles without waiting for the writer first.
+    monkeypatch.setattr(hot_redis, "_PATIENCE", 0.0)
 
 
 def key_of(store: Store, key: str) -> str:
@@ -234,12 +248,9 @@ def is_hit(store: Store, key: str, expected: list[Message], n: int = 50) -> None
 
 
 Opened = Callable[..., Store]
-Lifetime = Callable[[float], None]
 
 
-def test_an_entry_of_another_run_is_thrown_away(
-    opened: Opened, lifetime: Lifetime, redis: Any
-) -> None:
+def test_an_entry_of_another_run_is_thrown_away(opened: Opened, redis: Any) -> None:
     store = opened()
     chat = store.session("k")
     chat.append(("user", "one"))
@@ -247,7 +258,8 @@ def test_an_entry_of_another_run_is_thrown_away(
     key = key_of(store, "k")
     header = redis.lindex(key, 0)
     assert header.startswith(redis.info("server")["run_id"][:8].encode())
-    redis.lset(key, 0, b"00000000" + header[8:])
+    text = b"00000000" + header[8:].rpartition(b" ")[0]
+    redis.lset(key, 0, text + b" " + sha1(text).hexdigest()[:8].encode())
     newcomer = opened()
     assert len(newcomer.session("k").tail(5)) == 1
     assert counters(newcomer).hits == 0
@@ -255,9 +267,7 @@ def test_an_entry_of_another_run_is_thrown_away(
 
 
 @pytest.mark.parametrize("kind", ["string", "hash", "list", "empty header"])
-def test_a_key_of_another_kind_is_replaced(
-    opened: Opened, lifetime: Lifetime, redis: Any, kind: str
-) -> None:
+def test_a_key_of_another_kind_is_replaced(opened: Opened, redis: Any, kind: str) -> None:
     store = opened()
     chat = store.session("k")
     expected = chat.append(("user", "one"))
@@ -279,7 +289,7 @@ def test_a_key_of_another_kind_is_replaced(
     filled(opened(), "k")
 
 
-def test_after_script_flush_all_goes_on(opened: Opened, lifetime: Lifetime, own_redis: Any) -> None:
+def test_after_script_flush_all_goes_on(opened: Opened, own_redis: Any) -> None:
     store = opened(cache=own_redis.url)
     chat = store.session("k")
     with redis_py.Redis.from_url(own_redis.url) as client:
@@ -294,9 +304,7 @@ def test_after_script_flush_all_goes_on(opened: Opened, lifetime: Lifetime, own_
         assert not store._hot.left_alone
 
 
-def test_two_stores_on_one_redis_never_meet(
-    opened: Opened, lifetime: Lifetime, tmp_path: Path
-) -> None:
+def test_two_stores_on_one_redis_never_meet(opened: Opened, tmp_path: Path) -> None:
     one, other = opened(), opened(url=f"sqlite:///{tmp_path}/other.db")
     one.session("k").append(("user", "mine"))
     filled(one, "k")
@@ -307,51 +315,58 @@ def test_two_stores_on_one_redis_never_meet(
     assert key_of(one, "k") != key_of(other, "k")
 
 
-def test_invalidate_leaves_the_old_entries_behind(opened: Opened, lifetime: Lifetime) -> None:
+def test_invalidate_leaves_the_old_entries_behind(opened: Opened) -> None:
     store = opened()
     store.session("k").append(("user", "one"))
     filled(store, "k")
-    before = key_of(store, "k")
+    hits = counters(store).hits
     store.invalidate()
-    assert key_of(store, "k") != before
+    store.session("k").tail(5)
+    assert counters(store).hits == hits, "it is of a generation that is over"
     filled(store, "k")
 
 
 @pytest.mark.parametrize("face", ["sync", "async"])
-def test_another_process_notices_an_invalidate_in_time(
-    opened: Opened, lifetime: Lifetime, face: str
-) -> None:
+def test_another_process_notices_an_invalidate_in_time(opened: Opened, face: str) -> None:
     one, other = opened(), opened()
+    clock = [1000.0]
+    other._belief.clock = lambda: clock[0]
+    other._belief.forget()
     for store in (one, other):
         store.session("k").append(("user", "hello"))
+    filled(other, "k")
+    hits = counters(other).hits
     one.invalidate()
-    assert key_of(other, "k") != key_of(one, "k"), "it asks now and then, not each time"
-    other._ledger._asked -= other._notice
+    clock[0] += other._belief.patience.believed_for / 2
     if face == "sync":
         other.session("k").tail()
     else:
         asyncio.run(other.session("k").atail())
-    assert key_of(other, "k") == key_of(one, "k")
+    assert counters(other).hits == hits
 
 
-def test_a_database_that_cannot_say_its_cache_id_is_believed_to_have_kept_it(
-    opened: Opened, lifetime: Lifetime, monkeypatch: pytest.MonkeyPatch
+def test_a_hit_needs_a_database_that_said_so_lately(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = opened()
+    clock = [1000.0]
+    store._belief.clock = lambda: clock[0]
+    store._belief.forget()
     store.session("k").append(("user", "hello"))
     filled(store, "k")
-    store._ledger._asked -= store._notice
 
     def gone(work: Any) -> Any:
         raise Unavailable("gone")
 
     monkeypatch.setattr(store._ledger, "_read", gone)
+    clock[0] += store._belief.patience.believed_for * 0.9
     assert len(store.session("k").tail()) == 1, "a hit needs no database"
+    clock[0] += store._belief.patience.believed_for
+    with pytest.raises(Unavailable, match="gone"):
+        store.session("k").tail()
 
 
-def test_what_a_restored_backup_does_not_have_is_not_read(
-    opened: Opened, lifetime: Lifetime
-) -> None:
+def test_what_a_restored_backup_does_not_have_is_not_read(opened: Opened) -> None:
     store = opened()
     chat = store.session("k")
     chat.append([("user", str(n)) for n in range(5)])
@@ -376,9 +391,7 @@ def resumed(flow: Flow[R], step: Step) -> Flow[R]:
         return result
 
 
-def test_a_huge_message_becomes_a_stub_and_is_read_whole(
-    opened: Opened, lifetime: Lifetime, redis: Any
-) -> None:
+def test_a_huge_message_becomes_a_stub_and_is_read_whole(opened: Opened, redis: Any) -> None:
     store = opened()
     chat = store.session("k")
     expected = chat.append([("user", "small"), ("user", "x" * 200_000), ("user", "after")])
@@ -391,7 +404,6 @@ def test_a_huge_message_becomes_a_stub_and_is_read_whole(
     is_hit(opened(), "k", expected)
     is_hit(opened(), "k", expected[-1:], n=1)
     assert len(opened().session("k").window(messages=50)) == 3
-    lifetime(EVER)  # the mark protects it to the end: extended by a stub
     expected += chat.append(("user", "y" * 100_000))
     is_hit(opened(), "k", expected)
     # Rewritten between the look and the fetch of what the stub stands for.
@@ -408,7 +420,7 @@ def test_a_huge_message_becomes_a_stub_and_is_read_whole(
     assert [m.seq for m in run(the_rest(), reader._perform)] == [1, 3, 4]
 
 
-def test_a_tail_above_the_byte_cap(opened: Opened, lifetime: Lifetime, redis: Any) -> None:
+def test_a_tail_above_the_byte_cap(opened: Opened, redis: Any) -> None:
     store = opened()
     chat = store.session("k")
     expected = chat.append([("user", f"{n}" * 15_000) for n in range(10, 40)])
@@ -424,7 +436,6 @@ def test_a_tail_above_the_byte_cap(opened: Opened, lifetime: Lifetime, redis: An
     newest = opened()
     assert newest.session("k").tail(3) == expected[-3:]
     assert counters(newest).hits == 1
-    lifetime(EVER)
     expected += chat.append(("user", "z" * 30_000))  # extended, trimmed
     entry = decoded(redis, key_of(store, "k"))
     assert entry is not None
@@ -433,9 +444,7 @@ def test_a_tail_above_the_byte_cap(opened: Opened, lifetime: Lifetime, redis: An
     assert opened().session("k").tail(50) == expected
 
 
-def test_a_fill_that_brings_more_than_fits_leaves_no_hole(
-    opened: Opened, lifetime: Lifetime
-) -> None:
+def test_a_fill_that_brings_more_than_fits_leaves_no_hole(opened: Opened) -> None:
     store = opened()
     chat = store.session("k")
     expected = chat.append([("user", str(n)) for n in range(5)])
@@ -449,18 +458,18 @@ def test_a_fill_that_brings_more_than_fits_leaves_no_hole(
     assert opened().session("k").tail(50) == expected
 
 
-def test_the_first_append_to_a_session_that_was_read_before(
-    opened: Opened, lifetime: Lifetime
-) -> None:
+def test_the_first_append_to_a_session_that_was_read_before(opened: Opened) -> None:
     store = opened()
     chat = store.session("k")
-    filled(store, "k")
-    lifetime(EVER)
+    for _ in range(3):
+        assert chat.tail(5) == []
+    assert counters(store).fills == 0, "of a session that is not there nothing is cached"
     expected = chat.append(("user", "one"))
+    is_hit(opened(), "k", expected)
     assert opened().session("k").tail(50) == expected
 
 
-def test_stores_with_tails_of_different_length(opened: Opened, lifetime: Lifetime) -> None:
+def test_stores_with_tails_of_different_length(opened: Opened) -> None:
     long, short = opened(tail=50), opened(tail=4)
     chat = long.session("k")
     chat.append([("user", str(n)) for n in range(10)])
@@ -469,9 +478,7 @@ def test_stores_with_tails_of_different_length(opened: Opened, lifetime: Lifetim
 
 
 @pytest.mark.parametrize("tails", [(50, 4), (4, 50)])
-def test_tails_of_different_length_are_right(
-    opened: Opened, lifetime: Lifetime, tails: tuple[int, int]
-) -> None:
+def test_tails_of_different_length_are_right(opened: Opened, tails: tuple[int, int]) -> None:
     one, other = (opened(tail=n) for n in tails)
     for n in range(12):
         one.session("k").append([("user", f"{n}a"), ("user", f"{n}b")])
@@ -481,9 +488,7 @@ def test_tails_of_different_length_are_right(
                 assert store.session("k").tail(k) == everything[-k:]
 
 
-def test_the_ttl_slides_and_survives_every_kind_of_write(
-    opened: Opened, lifetime: Lifetime, redis: Any
-) -> None:
+def test_the_ttl_slides_and_survives_every_kind_of_write(opened: Opened, redis: Any) -> None:
     store = opened(ttl=1000)
     chat = store.session("k")
     key = key_of(store, "k")
@@ -514,7 +519,7 @@ def test_the_ttl_slides_and_survives_every_kind_of_write(
     assert least < redis.pttl(key) <= most, "also where a look makes it"
 
 
-def test_expiry_loses_nothing(opened: Opened, lifetime: Lifetime, redis: Any) -> None:
+def test_expiry_loses_nothing(opened: Opened, redis: Any) -> None:
     store = opened()
     expected = store.session("k").append(("user", "one"))
     filled(store, "k")
@@ -522,9 +527,7 @@ def test_expiry_loses_nothing(opened: Opened, lifetime: Lifetime, redis: Any) ->
     assert store.session("k").tail(5) == expected
 
 
-def test_a_full_redis_never_keeps_half_an_entry(
-    opened: Opened, lifetime: Lifetime, own_redis: OwnRedis
-) -> None:
+def test_a_full_redis_never_keeps_half_an_entry(opened: Opened, own_redis: OwnRedis) -> None:
     dice = random.Random(7)
     store = opened(cache=own_redis.url)
     with redis_py.Redis.from_url(own_redis.url) as client:
@@ -535,7 +538,6 @@ def test_a_full_redis_never_keeps_half_an_entry(
             if dice.random() < 0.15:
                 full = not full
                 client.config_set("maxmemory", 1 if full else 0)
-            lifetime(dice.choice((0, EVER)))
             match dice.randrange(6):
                 case 0 | 1:
                     chat.append([("user", "x" * dice.choice((1, 500)))] * dice.randrange(1, 4))
@@ -556,15 +558,11 @@ def test_a_full_redis_never_keeps_half_an_entry(
                 assert store.session(key).tail(50) == everything[-50:], step
         client.config_set("maxmemory", 0)
         assert not store._hot.left_alone, "it answers: it is only full"
-        client.flushall()  # marks that were to live for ever
-        lifetime(0)
         for key in map(str, range(3)):
             filled(store, key)
 
 
-def test_a_full_redis_deletes_instead_of_marking(
-    opened: Opened, lifetime: Lifetime, own_redis: OwnRedis
-) -> None:
+def test_a_full_redis_deletes_instead_of_marking(opened: Opened, own_redis: OwnRedis) -> None:
     store = opened(cache=own_redis.url)
     store.session("k").append(("user", "one"))
     filled(store, "k")
@@ -573,15 +571,16 @@ def test_a_full_redis_deletes_instead_of_marking(
     identity = store.session("k").name.identity
     with redis_py.Redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory", 1)
-        assert cache.exchange(cache.mark(identity, "token")) == 2
+        marked = cache.mark(identity, "token", None, attempt=0, whatever=True)
+        assert isinstance(cache.exchange(marked), Marked)
         assert client.exists(key_of(store, "k")) == 0
         with pytest.raises(CacheUnavailable):
-            cache.exchange(cache.look(identity))
+            cache.exchange(cache.look(identity, None))
         assert client.exists(key_of(store, "k")) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_child_after_fork_has_connections_of_its_own(opened: Opened, lifetime: Lifetime) -> None:
+def test_a_child_after_fork_has_connections_of_its_own(opened: Opened) -> None:
     store = opened()
     chat = store.session("k")
     expected = chat.append(("user", "one"))

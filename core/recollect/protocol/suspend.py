@@ -8,6 +8,7 @@ Rules 13 to 18 of docs/cache-protocol.md.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, repeat
@@ -22,6 +23,8 @@ from recollect.protocol.base import Flows
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
+
+log = logging.getLogger("recollect")
 
 _PAUSES: Final = (0.0, 0.02, 0.05, 0.1, 0.1)
 """Before each further attempt to mark. The first is tried again at once, on a new connection."""
@@ -40,8 +43,8 @@ class Suspending(Flows):
                 if belief.may_resume and (yield from self._reachable()):
                     assert belief.off is not None, "it may be resumed"
                     yield from self._learned(partial(generation.resume, suspension=belief.off))
-            except Unavailable:
-                return None  # who needs the database more is told so by it
+            except Unavailable as fault:  # who needs the database more is told so by it
+                log.debug("whether the cache is on could not be asked: %s", fault)
         return belief.on
 
     def _reachable(self) -> Flow[bool]:
