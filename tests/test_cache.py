@@ -169,35 +169,35 @@ def row(seq: int, size: int = 10) -> Row:
 def test_an_entry_is_as_old_as_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
     pulses = iter([1, 2, 2])
     cache = LocalCache(lambda: next(pulses), messages=5)
-    lease = cache.look(b"a").lease
+    lease = cache.look(b"a", None).lease
     # A commit happens between the look and the fill: the pulse has moved to 2.
     cache.fill(b"a", Seen(1, Version(0, 1), (row(1),), True), lease)
-    glance = cache.look(b"a")
+    glance = cache.look(b"a", None)
     assert not glance.fresh
     assert glance.seen is not None
     cache.fill(b"a", glance.seen, glance.lease)
-    assert cache.look(b"a").fresh
+    assert cache.look(b"a", None).fresh
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = LocalCache(lambda: 1, messages=3)
     cache.fill(b"a", Seen(1, Version(0, 9), tuple(map(row, range(1, 10))), True), 1)
-    seen = cache.look(b"a").seen
+    seen = cache.look(b"a", None).seen
     assert seen is not None
     assert [r.seq for r in seen.rows] == [7, 8, 9]
     assert not seen.complete, "what was cut off is no longer known to be all"
     cache.fill(b"a", Seen(1, Version(0, 9), (row(9, tails.LARGEST_TAIL),), False), 1)
-    assert cache.look(b"a").seen is None, "one huge message is not worth the others"
+    assert cache.look(b"a", None).seen is None, "one huge message is not worth the others"
     monkeypatch.setattr(tails, "LARGEST_TOTAL", 10_000)
     for n in range(100):
         cache.fill(str(n).encode(), Seen(1, Version(0, 1), (row(1, 700),), True), 1)
-    assert sum(cache.look(str(n).encode()).seen is not None for n in range(100)) <= 10
-    assert cache.look(b"99").seen is not None
+    assert sum(cache.look(str(n).encode(), None).seen is not None for n in range(100)) <= 10
+    assert cache.look(b"99", None).seen is not None
 
 
 def test_where_nothing_can_be_asked_nothing_is_trusted() -> None:
     cache = LocalCache(lambda: None, messages=3)
-    glance = cache.look(b"a")
+    glance = cache.look(b"a", None)
     assert (glance.seen, glance.fresh, glance.lease) == (None, False, None)
 
 

@@ -145,7 +145,7 @@ def test_a_password_is_used_and_never_shown(
             assert not health.ok
             shown += [repr(health), str(health.cache)]
             with contextlib.suppress(Exception):
-                store._hot.exchange(store._hot.look(bytes(20)))
+                store._hot.exchange(store._hot.look(bytes(20), None))
             server.start()
         wrong = server.url.replace(password, f"{password}x")
         with Store(url, cache=wrong) as store:

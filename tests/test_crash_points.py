@@ -232,6 +232,12 @@ class Tripwire(Transaction):
         self.txn = txn
         self.left = left
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("txn", "left"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.txn, name, value)
+
     def __getattribute__(self, name: str) -> Any:
         if name in ("txn", "left"):
             return object.__getattribute__(self, name)
