@@ -64,21 +64,32 @@ def delta_history(
 
 def messages_of(value: Any, history: DeltaChannelHistory | None) -> list[Message]:
     """A channel of messages as it stands: from its value, or from what it was given."""
+    fault: Exception | None = None
     if history is not None:
-        from langgraph.channels.delta import DeltaChannel  # LangGraph 1.0 has none, and no history
-
-        channel: DeltaChannel[Any] = DeltaChannel(_added, list).from_checkpoint(
-            history.get("seed", [])
-        )
-        channel.replay_writes(history["writes"])
-        value = channel.get()
+        try:
+            value = _replayed(history)
+        except (NotImplementedError, TypeError, ValueError) as refused:  # written: no messages
+            fault = refused
     if isinstance(value, _DeltaSnapshot):
         value = value.value
     if not isinstance(value, list) or not all(isinstance(m, BaseMessage) for m in value):
         raise Misconfigured(
             "This channel is no list of messages. Name the one that is: transcript(…, channel=…)."
-        )
+        ) from fault
     return [from_langchain(message) for message in value]
+
+
+def _replayed(history: DeltaChannelHistory) -> Any:
+    """The value of a channel of deltas. One that was given nothing, or began as something else
+    than a list, is none: a channel that only says which node is next, for one."""
+    from langgraph.channels.delta import DeltaChannel  # LangGraph 1.0 has none, and no history
+
+    seed = history.get("seed", [])
+    if not isinstance(seed, list | _DeltaSnapshot) or not ("seed" in history or history["writes"]):
+        return None
+    channel: DeltaChannel[Any] = DeltaChannel(_added, list).from_checkpoint(seed)
+    channel.replay_writes(history["writes"])
+    return channel.get()
 
 
 def _added(messages: Any, writes: Sequence[Any]) -> Any:

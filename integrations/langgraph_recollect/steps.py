@@ -331,9 +331,9 @@ class Steps(BaseCheckpointSaver[Any]):
             found = self._tuple(thread, state).checkpoint["channel_values"][channel]
             return messages_of(found, None)
         known = self._values.load(state.entry.body[0])["channel_versions"]
-        if state.values and channel not in known:
+        if known and channel not in known:
             raise Misconfigured(
-                f"Thread {thread!r} has no channel {channel!r}. It has: {', '.join(state.values)}."
+                f"Thread {thread!r} has no channel {channel!r}. It has: {', '.join(state.values or known)}."
             )
         config = _config(thread, "", state.entry.id)
         history = yield from self._history(config, [channel])
