@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import json
 import operator
+import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Annotated, Any, TypedDict
@@ -468,7 +471,7 @@ def test_no_step_is_stored_after_one_that_was_refused(each_store: Opener) -> Non
     assert stale is not None
     chat(saver).invoke(say("meanwhile"), thread())
     before = len(list(saver.list(thread())))
-    configurable = stale.config["configurable"]
+    configurable = {**stale.config["configurable"], "__pregel_runtime": None}  # of a running graph
     for id, parent in [("a", configurable["checkpoint_id"]), ("b", "a")]:
         config: RunnableConfig = {"configurable": {**configurable, "checkpoint_id": parent}}
         with pytest.raises(Conflict, match="continued by" if id == "a" else "has no checkpoint a"):
@@ -539,6 +542,91 @@ def test_a_subgraph_that_remembers_can_be_replayed(each_store: Opener, durabilit
         return graph.invoke(Command(resume="NEW"), thread(), durability=durability)["said"]
 
     assert said(RecollectSaver(each_store())) == said(InMemorySaver())
+
+
+def test_who_goes_on_from_a_fork_is_no_more_lost_than_others(each_store: Opener) -> None:
+    """A fork is meant; what it has stored is the newest by then, and others continue that."""
+    saver = RecollectSaver(each_store())
+    chat(saver).invoke(say("q"), thread())
+    old = list(chat(saver).get_state_history(thread()))[-1]
+
+    def meanwhile(state: MessagesState) -> dict[str, Any]:
+        chat(RecollectSaver(each_store())).invoke(say("told"), thread())
+        return answer(state)
+
+    with pytest.raises(Conflict, match="continued by"):
+        chat(saver, meanwhile).invoke(say("fork"), old.config, durability="sync")
+    assert texts(chat(saver).get_state(thread())) == ["fork", "told", "re: told"]
+
+
+def configs_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Every ``configurable`` in what LangGraph has given."""
+    if isinstance(value, dict):
+        if isinstance(value.get("configurable"), dict):
+            yield value["configurable"]
+        for inner in value.values():
+            yield from configs_in(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from configs_in(inner)
+
+
+def test_a_state_is_the_same_state_out_of_the_history(each_store: Opener) -> None:
+    """What tells a turn from a fork travels with what LangGraph hands on, and nobody sees it."""
+    child = StateGraph(Gathered)
+    child.add_node("ask", lambda state: {"said": [str(interrupt("?"))]})
+    child.add_edge(START, "ask")
+    parent = StateGraph(Gathered)
+    parent.add_node("sub", child.compile(checkpointer=True))
+    parent.add_edge(START, "sub")
+    saver = RecollectSaver(each_store())
+    graph = parent.compile(checkpointer=saver)
+
+    def streamed(input: Any) -> list[Any]:
+        return list(graph.stream(input, thread(), stream_mode=["checkpoints", "debug"]))
+
+    seen = [*streamed({"said": ["q"]}), graph.get_state(thread(), subgraphs=True)]
+    updated = graph.update_state(thread(), {"said": ["more"]}, as_node="sub")
+    seen += [updated, *streamed({"said": ["again"]}), *streamed(Command(resume="yes"))]
+    state = graph.get_state(thread())
+    history = list(graph.get_state_history(thread()))
+    assert state == history[0]
+    assert asyncio.run(graph.aget_state(thread())) == history[0]
+    for one in history:
+        assert graph.get_state(one.config) == one
+    seen += [state, saver.get_tuple(thread()), saver.get_tuple(updated), history]
+    found = [config for one in seen for config in configs_in(one) if "checkpoint_id" in config]
+    assert len(found) > 20
+    serde = JsonPlusSerializer()
+    for config in found:
+        assert config.keys() <= {"thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map"}
+        id = config["checkpoint_id"]
+        assert id == str(id) == f"{id}" == json.loads(json.dumps(id))
+        assert hash(id) == hash(str(id))
+        assert repr(id) == repr(str(id))
+        assert copy.deepcopy(config) == config
+        for elsewhere in (
+            pickle.loads(pickle.dumps(config)),
+            serde.loads_typed(serde.dumps_typed(config)),
+        ):
+            assert elsewhere == config
+            assert type(elsewhere["checkpoint_id"]) is str
+
+
+def test_a_checkpoint_is_continued_by_its_id_from_another_process(each_store: Opener) -> None:
+    """An id that was written down names a place to go on from: a fork, as with other savers."""
+    saver = RecollectSaver(each_store())
+    chat(saver).invoke(say("q"), thread())
+    config = pickle.loads(pickle.dumps(chat(saver).get_state(thread()).config))
+    chat(saver).invoke(say("meanwhile"), thread())
+    chat(RecollectSaver(each_store())).invoke(say("fork"), config)
+    assert texts(chat(saver).get_state(thread())) == ["q", "re: q", "fork", "re: fork"]
+    found = saver.get_tuple(config)
+    assert found is not None
+    saver.put(config, {**found.checkpoint, "id": "beside"}, {}, {})
+    newest = saver.get_tuple(thread())
+    assert newest is not None
+    assert newest.checkpoint["id"] == "beside"
 
 
 def test_a_checkpoint_that_is_not_there_is_not_continued(each_store: Opener) -> None:

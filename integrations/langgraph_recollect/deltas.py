@@ -84,7 +84,7 @@ def _replayed(history: DeltaChannelHistory) -> Any:
     than a list, is none: a channel that only says which node is next, for one."""
     from langgraph.channels.delta import DeltaChannel  # LangGraph 1.0 has none, and no history
 
-    seed = history.get("seed", [])
+    seed: Any = history.get("seed", [])
     if not isinstance(seed, list | _DeltaSnapshot) or not ("seed" in history or history["writes"]):
         return None
     channel: DeltaChannel[Any] = DeltaChannel(_added, list).from_checkpoint(seed)

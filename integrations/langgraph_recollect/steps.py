@@ -27,7 +27,7 @@ from langgraph.checkpoint.base import (
 
 from langgraph_recollect.deltas import delta_history, messages_of
 from langgraph_recollect.pruning import superseded
-from langgraph_recollect.turns import is_of_a_turn, note_begun, thread_key
+from langgraph_recollect.turns import HandedOut, Newest, is_of_a_turn, thread_key
 from langgraph_recollect.values import Known, Lists, Memory, Remembered, Values, list_in
 from recollect import CheckpointLog, Conflict, Message, Misconfigured, ThreadInfo
 from recollect.adapting import Call, Talk, call
@@ -63,7 +63,8 @@ class Steps(BaseCheckpointSaver[Any]):
         if state is None:
             return None
         found = self._tuple(thread, state, remember=True)
-        note_begun(found.config["configurable"], config["configurable"])
+        if id is None:
+            found.config["configurable"]["checkpoint_id"] = Newest(state.entry.id)
         return found
 
     def _listed(
@@ -332,9 +333,8 @@ class Steps(BaseCheckpointSaver[Any]):
             return messages_of(found, None)
         known = self._values.load(state.entry.body[0])["channel_versions"]
         if known and channel not in known:
-            raise Misconfigured(
-                f"Thread {thread!r} has no channel {channel!r}. It has: {', '.join(state.values or known)}."
-            )
+            there = ", ".join(state.values or known)
+            raise Misconfigured(f"Thread {thread!r} has no channel {channel!r}. It has: {there}.")
         config = _config(thread, "", state.entry.id)
         history = yield from self._history(config, [channel])
         return messages_of(None, history[channel])
@@ -396,7 +396,10 @@ def _namespace(config: RunnableConfig) -> str:
 
 
 def _config(thread: str, namespace: str, id: str) -> RunnableConfig:
-    return {"configurable": {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": id}}
+    named = HandedOut(id)
+    return {
+        "configurable": {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": named}
+    }
 
 
 def _labels(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 cannot go on side by side.
 
 LangGraph says nowhere what a run continues: it asks for the newest checkpoint and names it as the
-parent of its first, as does a fork on purpose. So what it is given carries a note.
+parent of its first, as does a fork on purpose. So the id that it is given says how it was asked
+for, by its class: it travels where the id does, and is a str to all who look at it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,30 @@ from langgraph.checkpoint.base import CheckpointMetadata
 
 from recollect import Misconfigured, ThreadInfo
 
-_LATEST: Final = "__recollect_latest"
-"""In a config: the checkpoint it was given as the newest of its thread, or None where the config
-named one. LangGraph hands it back with all that a run writes; a name that begins so is left out
-of metadata."""
 _RUNNING: Final = "__pregel_"
 """Begins the keys that only the config of a running graph has."""
+
+
+class HandedOut(str):
+    """The id of a checkpoint in a config of ours. Pickled or written down it is the plain id:
+    whoever names it elsewhere means to go on from there."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+    def __copy__(self) -> HandedOut:
+        return self
+
+    def __deepcopy__(self, memo: object) -> HandedOut:
+        return self
+
+
+class Newest(HandedOut):
+    """The id of a checkpoint that was asked for as the newest of its thread."""
+
+    __slots__ = ()
 
 
 def thread_key(given: object) -> str:
@@ -34,29 +53,23 @@ def thread_key(given: object) -> str:
     raise Misconfigured(f"A thread's id is needed, not a {type(given).__name__}{hint}.")
 
 
-def note_begun(found: dict[str, Any], asked: Mapping[str, Any]) -> None:
-    """Note in the config of a checkpoint that was found whether it was asked for by its id."""
-    if asked.get("checkpoint_id") is None:
-        found[_LATEST] = found["checkpoint_id"]
-    elif asked.get(_LATEST) is not None or _is_running(asked):
-        found[_LATEST] = None
-
-
 def is_of_a_turn(configurable: Mapping[str, Any], metadata: CheckpointMetadata) -> bool:
     """Whether a checkpoint belongs to a turn that continues the newest of its thread.
 
     That holds for each of its steps, not for the first alone: a turn that began while this one
     was at work continues one of its steps, and then this one has nothing left to continue.
     """
-    if _LATEST in configurable:
-        # None where the config names a checkpoint, so that going on from it is meant.
-        return configurable[_LATEST] is not None
+    parent = configurable.get("checkpoint_id")
+    if isinstance(parent, HandedOut):
+        return isinstance(parent, Newest)
+    if parent is not None:
+        # A run names so what it has stored the step before, after a fork as well. Elsewhere it
+        # is an id that somebody has written down, and going on from it is meant.
+        return _is_running(configurable)
     if configurable.get("checkpoint_ns"):
         # Of a subgraph that remembered nothing; or one that is replayed, since then LangGraph
         # asks for no newest checkpoint, and going on from an old one is meant.
         return False
-    if configurable.get("checkpoint_id") is not None:
-        return _is_running(configurable)  # a later step of a turn that found nothing
     # A turn that found nothing has no checkpoint to name, so it is known by the company it keeps.
     return metadata.get("source") == "update" or _is_running(configurable)
 
