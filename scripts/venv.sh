@@ -4,6 +4,7 @@
 #     scripts/venv.sh core     Recollect alone
 #     scripts/venv.sh dev      Recollect and what the tests need
 #     scripts/venv.sh bench    Recollect and who is measured beside it, in .venv-bench
+#     scripts/venv.sh upstream Recollect and what the frameworks' own suites need, in .venv-upstream
 #
 # Uses uv where it is on PATH, else python3 -m venv and pip. PYTHON=… names an interpreter.
 set -eu
@@ -22,7 +23,10 @@ case $want in
 core) requirement=. extras= ;;
 dev) requirement=.[dev] extras=' and what the tests need' ;;
 bench) requirement=.[bench] extras=' and who is measured beside it' venv=.venv-bench ;;
-*) complain "usage: scripts/venv.sh core|dev|bench" ;;
+upstream)
+    requirement=.[upstream] extras=" and what the frameworks' own suites need" venv=.venv-upstream
+    ;;
+*) complain "usage: scripts/venv.sh core|dev|bench|upstream" ;;
 esac
 
 # Two makes at once would build one .venv from both ends. (macOS has no flock.)

@@ -36,6 +36,7 @@ from langchain_core.messages import (
     AIMessage,
     AnyMessage,
     BaseMessage,
+    ChatMessage,
     HumanMessage,
     RemoveMessage,
     SystemMessage,
@@ -1101,6 +1102,57 @@ def test_arguments_that_nobody_can_read(store: Store, invoke: Invoke) -> None:
         invoke(agent_of(model, store, [add]), f"q{n}")
     assert stored(store)[0] == "user: q1"
     assert stored(store)[-1] == "assistant: a3"
+
+
+def test_a_call_without_an_id_is_shown_no_result(store: Store, invoke: Invoke) -> None:
+    """No result could name it, and providers refuse one for the id ''. LangChain shows none."""
+    broken = {"name": "add", "args": '{"a": 1', "id": None, "error": None}
+    whole = {"name": "add", "args": {"a": 1, "b": 2}, "id": None}
+    said = [
+        HumanMessage("q1"),
+        AIMessage("one", invalid_tool_calls=[broken]),
+        HumanMessage("q2"),
+        AIMessage("two", tool_calls=[whole]),
+        HumanMessage("q3"),
+        calls("c1"),
+        HumanMessage("q4"),
+    ]
+    alone = Scripted(script=["fine"])
+    create_agent(alone, [add]).invoke({"messages": deepcopy(said)})
+    assert not any(isinstance(m, ToolMessage) for m in alone.shown[0])
+    model = Scripted(script=["fine", "still"])
+    invoke(agent_of(model, store, [add]), deepcopy(said))
+    invoke(agent_of(model, store, [add]), "q5")
+    for seen in model.shown:
+        results = [m for m in seen if isinstance(m, ToolMessage)]
+        assert [m.tool_call_id for m in results] == ["c1"], "one that has an id is answered"
+        assert [type(m) for m in seen[:4]] == [HumanMessage, AIMessage] * 2
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_an_input_without_a_users_message_reaches_the_model(
+    store: Store, invoke: Invoke, checkpointed: bool
+) -> None:
+    """As it does without the middleware; also where the conversation ends with an answer."""
+    model = Scripted()
+    saver = {"checkpointer": InMemorySaver()} if checkpointed else {}
+    agent = agent_of(model, store, [add], **saver)
+    for n, message in enumerate(
+        [
+            AIMessage("As I said."),
+            SystemMessage("Be short."),
+            AIMessage("Where were we?"),
+            ChatMessage("Hm.", role="narrator"),
+            AIMessage("Hello?"),
+        ]
+    ):
+        invoke(agent, [message], on(thread_id="t"))
+        assert len(model.shown) == n + 1
+        assert message.content in texts(model.shown[-1])[-1]
+    invoke(agent, "q", on(thread_id="t"))
+    invoke(agent, [AIMessage("And one more thing.")], on(thread_id="t"))
+    assert texts(model.shown[-1])[-3:] == ["q", "…", "And one more thing."]
+    assert len(stored(store)) == 14
 
 
 def test_a_state_whose_messages_are_kept_as_deltas(store: Store, invoke: Invoke) -> None:

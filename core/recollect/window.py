@@ -401,7 +401,8 @@ def _repaired(messages: Sequence[Message], pairs: _Pairs) -> list[Message]:
         results[call].append(result)
     missing: defaultdict[int, list[ToolCall]] = defaultdict(list)
     for i, call_without in pairs.dangling:
-        missing[i].append(call_without)
+        if call_without.id:  # no result could name one that has none: providers refuse it
+            missing[i].append(call_without)
     repaired: list[Message] = []
     answers = {*called_by, *pairs.orphans}
     todo: list[int | Message] = [i for i in reversed(range(len(messages))) if i not in answers]

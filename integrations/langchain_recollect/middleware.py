@@ -221,7 +221,10 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         if now != messages:
             # A plain list would be streamed to the caller as if it was said only now.
             update["messages"] = Overwrite(now)
-        if question_in(fresh) is None and is_answered(now) and not handed_on:
+        # What the caller says without asking is for the model. An answer that only was not stored
+        # yet is none of that: it ends a turn that was open.
+        told = bool(fresh) and (question is None or is_answered(start.shown))
+        if question_in(fresh) is None and is_answered(now) and not handed_on and not told:
             update["jump_to"] = "end"
         return update
 
