@@ -47,6 +47,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.tools import tool
 from langgraph.channels.delta import DeltaChannel
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphRecursionError
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import _messages_delta_reducer
 from langgraph.types import Command, interrupt
@@ -1104,6 +1105,81 @@ def test_arguments_that_nobody_can_read(store: Store, invoke: Invoke) -> None:
     assert stored(store)[-1] == "assistant: a3"
 
 
+class Offering(AgentMiddleware[Any, Any]):
+    """Offers the model a tool that the agent was not given."""
+
+    def wrap_model_call(self, request: Any, handler: Any) -> Any:
+        return handler(request.override(tools=[*request.tools, multiply]))
+
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request.override(tools=[*request.tools, multiply]))
+
+
+class Executing(AgentMiddleware[Any, Any]):
+    """Executes it."""
+
+    def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+        known = request.tool is not None or request.tool_call["name"] != "multiply"
+        return handler(request if known else request.override(tool=multiply))
+
+    async def awrap_tool_call(self, request: Any, handler: Any) -> Any:
+        known = request.tool is not None or request.tool_call["name"] != "multiply"
+        return await handler(request if known else request.override(tool=multiply))
+
+
+@tool
+def multiply(a: int, b: int) -> int:
+    """Multiply two numbers."""
+    return a * b
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["offered before", "offered behind"])
+@pytest.mark.parametrize("tools", [[], [add]], ids=["no tools", "a tool"])
+def test_a_tool_that_nobody_executes_is_refused_as_without_memory(
+    store: Store, invoke: Invoke, tools: Any, first: bool
+) -> None:
+    others: dict[str, Any] = {"after" if first else "before": [Offering()]}
+    said = "Middleware added tools.*Unknown tools: .*multiply"
+
+    def model() -> Scripted:
+        return Scripted(script=[calls("c1", name="multiply"), "done"])
+
+    with pytest.raises(ValueError, match=f"(?s){said}"):
+        invoke(create_agent(model(), tools, middleware=[Offering()]), "q")
+    agent = agent_of(model(), store, tools, **others)
+    with pytest.raises(ValueError, match=said):
+        invoke(agent, "q")
+    # Where somebody executes it, and where the model has made the tool up, nothing is refused.
+    others = {name: [*several, Executing()] for name, several in others.items()}
+    agent = agent_of(model(), store, tools, **others)
+    assert texts(invoke(agent, "q", on("executed")))[-2:] == ["2", "done"]
+    made_up = Scripted(script=[calls("c1", name="divide"), "sorry"])
+    agent = agent_of(made_up, store, [add], **others)
+    [*_, refused, answer] = invoke(agent, "q", on("made up"))
+    assert "divide is not a valid tool" in refused.text
+    assert answer.text == "sorry"
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3])
+def test_a_turn_takes_few_steps_of_the_recursion_limit(
+    memory: Store, invoke: Invoke, rounds: int
+) -> None:
+    """For n calls of the model 2n - 1 alone, and one for each call and two more with it. LangGraph
+    wants to be left one."""
+    script = [*(calls(f"c{n}") for n in range(1, rounds)), "done"]
+    steps = 3 * rounds + 2
+    for limit in (steps, steps - 1):
+        agent = agent_of(Scripted(script=list(script)), memory, [add])
+        config = {**on(f"of {limit}"), "recursion_limit": limit}
+        if limit == steps:
+            assert texts(invoke(agent, "q", config))[-1] == "done"
+            continue
+        with pytest.raises(GraphRecursionError):
+            invoke(agent, "q", config)
+    alone = create_agent(Scripted(script=list(script)), [add])
+    invoke(alone, "q", {"recursion_limit": 2 * rounds})
+
+
 def test_a_call_without_an_id_is_shown_no_result(store: Store, invoke: Invoke) -> None:
     """No result could name it, and providers refuse one for the id ''. LangChain shows none."""
     broken = {"name": "add", "args": '{"a": 1', "id": None, "error": None}
@@ -1118,7 +1194,7 @@ def test_a_call_without_an_id_is_shown_no_result(store: Store, invoke: Invoke) -
         HumanMessage("q4"),
     ]
     alone = Scripted(script=["fine"])
-    create_agent(alone, [add]).invoke({"messages": deepcopy(said)})
+    invoke(create_agent(alone, [add]), deepcopy(said))
     assert not any(isinstance(m, ToolMessage) for m in alone.shown[0])
     model = Scripted(script=["fine", "still"])
     invoke(agent_of(model, store, [add]), deepcopy(said))
@@ -1135,20 +1211,20 @@ def test_an_input_without_a_users_message_reaches_the_model(
 ) -> None:
     """As it does without the middleware; also where the conversation ends with an answer."""
     model = Scripted()
-    saver = {"checkpointer": InMemorySaver()} if checkpointed else {}
+    saver: dict[str, Any] = {"checkpointer": InMemorySaver()} if checkpointed else {}
     agent = agent_of(model, store, [add], **saver)
     for n, message in enumerate(
         [
             AIMessage("As I said."),
             SystemMessage("Be short."),
             AIMessage("Where were we?"),
-            ChatMessage("Hm.", role="narrator"),
+            ChatMessage(content="Hm.", role="narrator"),
             AIMessage("Hello?"),
         ]
     ):
         invoke(agent, [message], on(thread_id="t"))
         assert len(model.shown) == n + 1
-        assert message.content in texts(model.shown[-1])[-1]
+        assert texts(model.shown[-1])[-1] == message.text
     invoke(agent, "q", on(thread_id="t"))
     invoke(agent, [AIMessage("And one more thing.")], on(thread_id="t"))
     assert texts(model.shown[-1])[-3:] == ["q", "…", "And one more thing."]

@@ -21,6 +21,7 @@ from langgraph.config import get_config
 from langgraph.types import Command, Overwrite
 
 from langchain_recollect.messages import SAID, TURN, from_langchain, to_langchain
+from langchain_recollect.offered import Watched, is_refused
 from langchain_recollect.progress import (
     Progress,
     as_new,
@@ -122,6 +123,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         self._session_id = session_id
         self._scope: Mapping[str, Named] = {"tenant": tenant, "user": user, "agent": agent}
         self._window = window_settings(window, token_counter)
+        self._offered: set[str] = set()  # names of tools, whoever has offered them to the model
 
     # -- what LangChain calls ----------------------------------------------------------------
 
@@ -134,14 +136,6 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
     async def abefore_agent(self, state: RecollectState, runtime: Any) -> Update:
         """Like ``before_agent``."""
         return await atalk(self._begun(state, self._session(runtime)))
-
-    def before_model(self, state: RecollectState, runtime: Any) -> Update:
-        """Store what came since the last answer."""
-        return talk(self._caught_up(state))
-
-    async def abefore_model(self, state: RecollectState, runtime: Any) -> Update:
-        """Like ``before_model``."""
-        return await atalk(self._caught_up(state))
 
     def after_model(self, state: RecollectState, runtime: Any) -> Update:
         """Store what the model answered."""
@@ -164,8 +158,13 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
     ) -> ModelResponse[Any]:
-        """Show the model a window that is torn nowhere. The state stays as it is."""
-        return as_new(handler(self._fitting(request)), request)
+        """Store what came since the last answer, and show the model a window that is torn
+        nowhere. The state stays as it is."""
+        talk(self._told(request.state))
+        watched = Watched.of(self._fitting(request))
+        response = handler(watched)
+        self._offered.update(watched.offered())
+        return as_new(response, request)
 
     async def awrap_model_call(
         self,
@@ -173,7 +172,11 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
         """Like ``wrap_model_call``."""
-        return as_new(await handler(self._fitting(request)), request)
+        await atalk(self._told(request.state))
+        watched = Watched.of(self._fitting(request))
+        response = await handler(watched)
+        self._offered.update(watched.offered())
+        return as_new(response, request)
 
     def wrap_tool_call(
         self,
@@ -311,6 +314,20 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         ids = [*progress["known"], *map(id_of, new)]
         return {"recollect": {**progress, "known": ids, "turn": turn}}
 
+    def _told(self, state: Any) -> Talk[None]:
+        """Make durable what a tool has told besides its result, before the model is called. A hook
+        of its own would be a step, and steps count; the next one that is there notes it, and what
+        is appended again is there already."""
+        progress = state.get("recollect")
+        if progress is not None:
+            known = set(progress["known"])
+            new = [m for m in state["messages"] if m.id not in known]
+            new = [m for m in new if not id_of(m).startswith(progress["run"])]
+            # An answer that has passed no hook is stored with what follows it, by the next.
+            yield from self._said(
+                progress, list(takewhile(lambda m: not isinstance(m, AIMessage), new))
+            )
+
     def _said_now(self, progress: Progress, said: Sequence[BaseMessage]) -> Talk[str | None]:
         """Append what was said in a run, also under an id that was used long ago: a cache of
         answers repeats their ids."""
@@ -357,6 +374,13 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
 
     def _answered(self, request: ToolCallRequest, result: Any) -> Talk[None]:
         """Make a tool's result durable. What else a Command brings is stored with the state."""
+        name = request.tool_call["name"]
+        if name in self._offered and is_refused(request, result):
+            raise ValueError(
+                f"Middleware added tools that the agent doesn't know how to execute. "
+                f"Unknown tools: [{name!r}]. Give them to create_agent(tools=…), or execute them "
+                f"in a wrap_tool_call of the middleware that adds them."
+            )
         progress = request.state.get("recollect") if isinstance(request.state, dict) else None
         if progress is not None:
             asked = request.tool_call["id"]
