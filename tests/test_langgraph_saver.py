@@ -600,17 +600,30 @@ def test_a_state_is_the_same_state_out_of_the_history(each_store: Opener) -> Non
     serde = JsonPlusSerializer()
     for config in found:
         assert config.keys() <= {"thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map"}
-        id = config["checkpoint_id"]
-        assert id == str(id) == f"{id}" == json.loads(json.dumps(id))
-        assert hash(id) == hash(str(id))
-        assert repr(id) == repr(str(id))
-        assert copy.deepcopy(config) == config
         for elsewhere in (
+            copy.deepcopy(config),
+            json.loads(json.dumps(config)),
             pickle.loads(pickle.dumps(config)),
             serde.loads_typed(serde.dumps_typed(config)),
         ):
             assert elsewhere == config
-            assert type(elsewhere["checkpoint_id"]) is str
+        assert type(config["checkpoint_id"]) is str, "also to those who look closely"
+
+
+def test_a_turn_is_protected_when_its_note_was_forgotten(
+    each_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langgraph_recollect.turns.MOST_NOTES", 0)
+    saver = RecollectSaver(each_store())
+    chat(saver).invoke(say("q"), thread())
+
+    def meanwhile(state: MessagesState) -> dict[str, Any]:
+        chat(RecollectSaver(each_store())).invoke(say("told"), thread())
+        return answer(state)
+
+    with pytest.raises(Conflict, match="continued by"):
+        chat(saver, meanwhile).invoke(say("lost?"), thread(), durability="exit")
+    assert texts(chat(saver).get_state(thread())) == ["q", "re: q", "told", "re: told"]
 
 
 def test_a_checkpoint_is_continued_by_its_id_from_another_process(each_store: Opener) -> None:

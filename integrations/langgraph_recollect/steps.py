@@ -27,7 +27,7 @@ from langgraph.checkpoint.base import (
 
 from langgraph_recollect.deltas import delta_history, messages_of
 from langgraph_recollect.pruning import superseded
-from langgraph_recollect.turns import HandedOut, Newest, is_of_a_turn, thread_key
+from langgraph_recollect.turns import asked, is_of_a_turn, is_running, thread_key
 from langgraph_recollect.values import Known, Lists, Memory, Remembered, Values, list_in
 from recollect import CheckpointLog, Conflict, Message, Misconfigured, ThreadInfo
 from recollect.adapting import Call, Talk, call
@@ -63,8 +63,7 @@ class Steps(BaseCheckpointSaver[Any]):
         if state is None:
             return None
         found = self._tuple(thread, state, remember=True)
-        if id is None:
-            found.config["configurable"]["checkpoint_id"] = Newest(state.entry.id)
+        found.config["configurable"]["checkpoint_id"] = asked.note(state.entry.id, id is None)
         return found
 
     def _listed(
@@ -126,7 +125,12 @@ class Steps(BaseCheckpointSaver[Any]):
                     few = few if left < 0 else few[:left]
                     states = yield from call(self.log, "filled", thread, few)
                     for state in states:
-                        yield self._tuple(thread, state)
+                        listed = self._tuple(thread, state)
+                        if config is not None and is_running(config["configurable"]):
+                            # A subgraph that is replayed goes on from one of a list.
+                            named = listed.config["configurable"]
+                            named["checkpoint_id"] = asked.note(named["checkpoint_id"], False)
+                        yield listed
                         left -= 1
                     if not left:
                         return 0
@@ -396,10 +400,7 @@ def _namespace(config: RunnableConfig) -> str:
 
 
 def _config(thread: str, namespace: str, id: str) -> RunnableConfig:
-    named = HandedOut(id)
-    return {
-        "configurable": {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": named}
-    }
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": id}}
 
 
 def _labels(about: Mapping[str, Any]) -> dict[str, Any]:

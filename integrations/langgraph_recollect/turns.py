@@ -2,12 +2,15 @@
 cannot go on side by side.
 
 LangGraph says nowhere what a run continues: it asks for the newest checkpoint and names it as the
-parent of its first, as does a fork on purpose. So the id that it is given says how it was asked
-for, by its class: it travels where the id does, and is a str to all who look at it.
+parent of its first, as does a fork on purpose. So it is remembered how an id was asked for that it
+was given: by the very object, which LangGraph hands on. An equal one was written down by somebody.
 """
 
 from __future__ import annotations
 
+import os
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
@@ -16,30 +19,44 @@ from langgraph.checkpoint.base import CheckpointMetadata
 
 from recollect import Misconfigured, ThreadInfo
 
+MOST_NOTES: Final = 10_000
+"""How many ids it is remembered of, some 2 MB: those that the process has handed out last. It is
+asked at the first step that a run stores."""
 _RUNNING: Final = "__pregel_"
 """Begins the keys that only the config of a running graph has."""
 
 
-class HandedOut(str):
-    """The id of a checkpoint in a config of ours. Pickled or written down it is the plain id:
-    whoever names it elsewhere means to go on from there."""
+class _Asked:
+    """How checkpoints were asked for whose ids were handed out."""
 
-    __slots__ = ()
+    def __init__(self) -> None:
+        self._start()
+        if hasattr(os, "register_at_fork"):
+            # Another thread of the parent may have held the lock, and is not here to let it go.
+            os.register_at_fork(after_in_child=self._start)
 
-    def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return str, (str(self),)
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._notes: OrderedDict[int, tuple[str, bool]] = OrderedDict()
 
-    def __copy__(self) -> HandedOut:
-        return self
+    def note(self, given: str, newest: bool) -> str:
+        """An id to hand out, and whether it was asked for as the newest of its thread."""
+        own = given[:1] + given[1:]  # an object of its own, but for an id of one letter
+        if len(own) > 1:
+            with self._lock:
+                self._notes[id(own)] = own, newest
+                while len(self._notes) > MOST_NOTES:
+                    self._notes.popitem(last=False)
+        return own
 
-    def __deepcopy__(self, memo: object) -> HandedOut:
-        return self
+    def newest(self, given: object) -> bool | None:
+        """Whether an id was asked for as the newest; None where that is not known."""
+        with self._lock:
+            own, newest = self._notes.get(id(given), (None, None))
+        return newest if own is given else None
 
 
-class Newest(HandedOut):
-    """The id of a checkpoint that was asked for as the newest of its thread."""
-
-    __slots__ = ()
+asked: Final = _Asked()
 
 
 def thread_key(given: object) -> str:
@@ -60,20 +77,21 @@ def is_of_a_turn(configurable: Mapping[str, Any], metadata: CheckpointMetadata) 
     was at work continues one of its steps, and then this one has nothing left to continue.
     """
     parent = configurable.get("checkpoint_id")
-    if isinstance(parent, HandedOut):
-        return isinstance(parent, Newest)
+    if (newest := asked.newest(parent)) is not None:
+        return newest
     if parent is not None:
         # A run names so what it has stored the step before, after a fork as well. Elsewhere it
-        # is an id that somebody has written down, and going on from it is meant.
-        return _is_running(configurable)
+        # is an id that somebody has written down, and going on from it is meant. A run whose
+        # note was forgotten is taken for a turn: a fork may be refused then, no turn is lost.
+        return is_running(configurable)
     if configurable.get("checkpoint_ns"):
         # Of a subgraph that remembered nothing; or one that is replayed, since then LangGraph
         # asks for no newest checkpoint, and going on from an old one is meant.
         return False
     # A turn that found nothing has no checkpoint to name, so it is known by the company it keeps.
-    return metadata.get("source") == "update" or _is_running(configurable)
+    return metadata.get("source") == "update" or is_running(configurable)
 
 
-def _is_running(configurable: Mapping[str, Any]) -> bool:
+def is_running(configurable: Mapping[str, Any]) -> bool:
     """Whether a config is that of a running graph."""
     return any(key.startswith(_RUNNING) for key in configurable)
