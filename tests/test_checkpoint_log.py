@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
+import math
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,6 +28,7 @@ from recollect.clock import now
 from recollect.ledger import strands as strands_of_ledger
 from recollect.ledger.threads import span
 from recollect.protocol.checkpoints import RUN
+from tests.children import PATIENCE, Child
 from tests.servers.postgres import PostgresServer
 
 _numbers = itertools.count()
@@ -568,12 +575,72 @@ def test_a_turn_is_held_by_one(place: Place) -> None:
     name = new_name()
     with log.turn(name):
         assert log.info(name) is None, "holding it does not begin it"
-        with pytest.raises(Conflict, match="held by another turn"), other.turn(name, patience=0):
+        here = rf"held by another turn: by process {os.getpid()} on \S+, until 20\d\d-\d\d-\d\d"
+        with pytest.raises(Conflict, match=here), other.turn(name, patience=0):
             pass
     with other.turn(name, patience=0):
         pass
-    with log.turn(name, lease=0.0), other.turn(name, patience=5):
-        pass  # who holds it for longer than its lease has lost it
+    for wrong in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(Misconfigured, match="lease has to be"):
+            log.turn(name, lease=wrong)
+    with pytest.raises(Misconfigured, match="patience has to be"):
+        log.aturn(name, patience=-1)
+
+
+def test_a_turn_whose_holder_was_killed_is_free_when_its_lease_is_over(place: Place) -> None:
+    log, other = place.logs
+    name = new_name()
+
+    def dies() -> None:
+        with log.turn(name, lease=1.0):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    child = Child(dies)
+    os.waitpid(child.pid, 0)
+    os.close(child._answer)
+    with other.turn(name, patience=60):
+        pass
+
+
+def _until(log: CheckpointLog, name: str) -> str:
+    """Until when a thread is held, as those are told who wait for it."""
+    with pytest.raises(Conflict) as refused, log.turn(name, patience=0):
+        pass
+    return str(refused.value).partition("until ")[2][:19]
+
+
+def test_a_lease_is_renewed_while_its_holder_lives(place: Place) -> None:
+    """By a thread, or a task of its loop, which ends with the turn."""
+    log, other = place.logs
+    name = new_name()
+    deadline = time.monotonic() + PATIENCE
+    with log.turn(name, lease=3.0):
+        first = _until(other, name)
+        while _until(other, name) == first:
+            assert time.monotonic() < deadline, "nobody renews it"
+    for thread in threading.enumerate():
+        if thread.name == "recollect-turn":
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+    async def held() -> None:
+        async with log.aturn(name, lease=3.0):
+            first = await asyncio.to_thread(_until, other, name)
+            while await asyncio.to_thread(_until, other, name) == first:
+                assert time.monotonic() < deadline + PATIENCE, "nobody renews it"
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(held())
+
+
+def test_the_child_of_a_fork_holds_nothing_and_lets_nothing_go(place: Place) -> None:
+    log, other = place.logs
+    name = new_name()
+    turn = log.turn(name)
+    with turn:
+        Child(lambda: turn.__exit__(None, None, None)).result()
+        with pytest.raises(Conflict, match="held by another turn"), other.turn(name, patience=0):
+            pass
 
 
 def test_nothing_of_a_store_is_kept_alive_by_its_log() -> None:

@@ -24,7 +24,17 @@ LAYERS = [
     {"ledger", "hot"},
     {"assembly", "window"},
     {"protocol"},
-    {"session", "store", "checkpoints", "display", "adapting", "bringing", "reference", "upkeep"},
+    {
+        "session",
+        "store",
+        "checkpoints",
+        "display",
+        "adapting",
+        "bringing",
+        "reference",
+        "upkeep",
+        "turns",
+    },
     {"testing"},
 ]
 

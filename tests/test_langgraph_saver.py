@@ -699,6 +699,21 @@ def test_turns_wait_for_each_other(each_store: Opener) -> None:
     assert said[1::2] == [f"re: {text}" for text in said[::2]]
 
 
+def test_a_lease_reaches_the_saver(each_store: Opener) -> None:
+    saver = RecollectSaver(each_store())
+    with pytest.raises(Misconfigured, match="lease"):
+        saver.turn("t", lease=0)
+    with saver.turn("t", lease=5), pytest.raises(Conflict, match=r"by process \d+ on"):
+        RecollectSaver(each_store()).turn("t", patience=0).__enter__()
+
+    async def held() -> None:
+        async with saver.aturn("t", lease=5):
+            with pytest.raises(Conflict, match=r"by process \d+ on"):
+                await saver.aturn("t", patience=0, lease=5).__aenter__()
+
+    asyncio.run(held())
+
+
 def test_a_crash_is_no_second_turn(each_store: Opener) -> None:
     def fails(state: MessagesState) -> Any:
         raise RuntimeError("out of order")

@@ -11,9 +11,8 @@ before. The log knows no framework: what it takes and gives are bytes of the cal
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -29,8 +28,9 @@ from recollect.flow import Flow
 from recollect.protocol import UNSET
 from recollect.protocol.base import lifetime
 from recollect.protocol.states import PAGE
-from recollect.protocol.threads import Threading, pauses
+from recollect.protocol.threads import Threading
 from recollect.scope import SessionName
+from recollect.turns import LEASE, Turn
 
 if TYPE_CHECKING:
     from recollect.ledger.threads import Described
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 __all__ = [
+    "LEASE",
     "PAGE",
     "CheckpointLog",
     "Entry",
@@ -323,34 +324,19 @@ class CheckpointLog:
         """Like ``prune_expired``."""
         return await self._arun(self._flows.prune_expired(self.tenant, self.user, self.agent))
 
-    @contextmanager
-    def turn(self, thread: str, *, patience: float = 60.0, lease: float = 600.0) -> Iterator[None]:
+    def turn(
+        self, thread: str, *, patience: float = 60.0, lease: float = LEASE
+    ) -> AbstractContextManager[None]:
         """Hold a thread while a turn runs on it: whoever else asks for it waits, at most
-        ``patience`` seconds. Who dies while holding it holds it no longer than ``lease``."""
-        name, holder = self.name(thread), secrets.token_bytes(16)
-        for pause in pauses(name, patience):
-            if self._run(self._flows.hold(name, holder, lease)):
-                break
-            pause.sleep()
-        try:
-            yield
-        finally:
-            self._run(self._flows.let_go(name, holder))
+        ``patience`` seconds. The lease is renewed meanwhile; who dies holds it no longer than
+        that."""
+        return Turn(self._flows, self.name(thread), patience, lease).held(self._run)
 
-    @asynccontextmanager
-    async def aturn(
-        self, thread: str, *, patience: float = 60.0, lease: float = 600.0
-    ) -> AsyncIterator[None]:
+    def aturn(
+        self, thread: str, *, patience: float = 60.0, lease: float = LEASE
+    ) -> AbstractAsyncContextManager[None]:
         """Like ``turn``."""
-        name, holder = self.name(thread), secrets.token_bytes(16)
-        for pause in pauses(name, patience):
-            if await self._arun(self._flows.hold(name, holder, lease)):
-                break
-            await pause.asleep()
-        try:
-            yield
-        finally:
-            await self._arun(self._flows.let_go(name, holder))
+        return Turn(self._flows, self.name(thread), patience, lease).aheld(self._arun)
 
     def __repr__(self) -> str:
         scope = "".join(

@@ -21,6 +21,7 @@ from langgraph_recollect.turns import thread_key
 from langgraph_recollect.values import Memory
 from recollect import CheckpointLog, Misconfigured, Store, ThreadInfo
 from recollect.adapting import Call, atalk, lifetime, talk
+from recollect.checkpoints import LEASE
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import DeltaChannelHistory
@@ -235,16 +236,22 @@ class RecollectSaver(Steps):
         """Like ``transcript``."""
         return await atalk(self._transcript(thread_key(thread_id), channel))
 
-    def turn(self, thread_id: str, *, patience: float = 60.0) -> AbstractContextManager[None]:
+    def turn(
+        self, thread_id: str, *, patience: float = 60.0, lease: float = LEASE
+    ) -> AbstractContextManager[None]:
         """Let turns on one thread wait for each other: ``with saver.turn(id): graph.invoke(…)``.
 
-        Across threads and processes. Conflict is raised after ``patience`` seconds.
+        Across threads and processes. Conflict is raised after ``patience`` seconds, and says who
+        holds the thread. A holder that dies holds it no longer than ``lease``; one that lives
+        renews it.
         """
-        return self.log.turn(thread_key(thread_id), patience=patience)
+        return self.log.turn(thread_key(thread_id), patience=patience, lease=lease)
 
-    def aturn(self, thread_id: str, *, patience: float = 60.0) -> AbstractAsyncContextManager[None]:
+    def aturn(
+        self, thread_id: str, *, patience: float = 60.0, lease: float = LEASE
+    ) -> AbstractAsyncContextManager[None]:
         """Like ``turn``."""
-        return self.log.aturn(thread_key(thread_id), patience=patience)
+        return self.log.aturn(thread_key(thread_id), patience=patience, lease=lease)
 
     def setup(self) -> None:
         """Make the tables, as other savers want it. Without it they are made at first use."""

@@ -33,6 +33,7 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
         "key": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "packed": "",
         "with_that_id": "",
+        "clock": ":now",
         "greatest": "max",
         "least": "min",
         "for_update": "",
@@ -46,6 +47,7 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
         # Room on each page, so that moving a head stays on its page and touches no index.
         "packed": "WITH (fillfactor = 80)",
         "with_that_id": "OVERRIDING SYSTEM VALUE",
+        "clock": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
         "greatest": "GREATEST",
         "least": "LEAST",
         "for_update": "FOR UPDATE",

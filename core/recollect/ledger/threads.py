@@ -75,9 +75,15 @@ _DESCRIBED: Final = """
     SELECT id, tenant, "user", agent, key, about, created, last_active, expires_in
     FROM {checkpoint_threads}"""
 
+# By the clock of the database, where there is one for all: leases are short, and the clocks of
+# machines are minutes apart at times.
 _HOLD: Final = """
-    UPDATE {checkpoint_threads} SET holder = :holder, held_until = :until
-    WHERE id = :thread AND (holder IS NULL OR holder = :holder OR held_until < :now)"""
+    UPDATE {checkpoint_threads} SET holder = :holder, held_until = {clock} + :lease
+    WHERE id = :thread AND (holder IS NULL OR holder = :holder OR held_until < {clock})"""
+_HELD: Final = "SELECT holder, held_until FROM {checkpoint_threads} WHERE id = :thread"
+_RENEW: Final = """
+    UPDATE {checkpoint_threads} SET held_until = {clock} + :lease
+    WHERE identity = :identity AND holder = :holder"""
 _LET_GO: Final = """
     UPDATE {checkpoint_threads} SET holder = NULL, held_until = NULL
     WHERE identity = :identity AND holder = :holder"""
@@ -239,10 +245,27 @@ def describe(txn: Transaction, name: SessionName) -> Described | None:
     return None if row is None else Described(*row)
 
 
-def hold(txn: Transaction, thread: Thread, holder: bytes, now: int, until: int) -> bool:
-    """Whether the thread is now held by this holder and nobody else."""
-    values = {"thread": thread.number, "holder": holder, "now": now, "until": until}
-    return txn.run(_HOLD, values) == 1
+class Held(NamedTuple):
+    """That somebody holds a thread."""
+
+    who: str
+    until: int
+
+
+def hold(txn: Transaction, thread: Thread, holder: bytes, now: int, lease: int) -> Held | None:
+    """Have a locked thread held by this holder, unless another does."""
+    values = {"thread": thread.number, "holder": holder, "now": now, "lease": lease}
+    if txn.run(_HOLD, values) == 1:
+        return None
+    row = txn.first(_HELD, {"thread": thread.number})
+    assert row is not None, "the thread is locked"
+    return Held(bytes(row[0])[16:].decode(errors="replace") or "a process", row[1])
+
+
+def renew(txn: Transaction, name: SessionName, holder: bytes, now: int, lease: int) -> bool:
+    """Hold it on, and say whether it was held."""
+    values = {"identity": name.identity, "holder": holder, "now": now, "lease": lease}
+    return txn.run(_RENEW, values) == 1
 
 
 def let_go(txn: Transaction, name: SessionName, holder: bytes) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from recollect import codec
@@ -13,10 +10,10 @@ from recollect.assembly import unpacked
 from recollect.chain import New, Put, unpack_writes
 from recollect.clock import MICROSECONDS, now
 from recollect.codec.items import unpack
-from recollect.errors import Conflict, Damaged, Misconfigured
+from recollect.errors import Damaged, Misconfigured
 from recollect.flow import Cold, Flow, do
 from recollect.ledger import strands, threads
-from recollect.ledger.threads import Described
+from recollect.ledger.threads import Described, Held
 from recollect.protocol.base import UNSET
 from recollect.protocol.checkpoints import Checkpointing
 from recollect.protocol.kept import MOST_LINES, Few
@@ -190,13 +187,21 @@ class Threading(Checkpointing):
 
         return (yield from do(Cold(work, writes=True)))
 
-    def hold(self, name: SessionName, holder: bytes, lease: float) -> Flow[bool]:
-        """Take hold of a thread, if nobody else has it."""
+    def hold(self, name: SessionName, holder: bytes, lease: float) -> Flow[Held | None]:
+        """Take hold of a thread for some seconds; if somebody else has it, who that is."""
 
-        def work(txn: Transaction) -> bool:
+        def work(txn: Transaction) -> Held | None:
             at = now()
             thread = threads.lock_or_create(txn, name, at, live=False)
-            return threads.hold(txn, thread, holder, at, at + int(lease * MICROSECONDS))
+            return threads.hold(txn, thread, holder, at, int(lease * MICROSECONDS))
+
+        return (yield from do(Cold(work, writes=True)))
+
+    def renew(self, name: SessionName, holder: bytes, lease: float) -> Flow[bool]:
+        """Hold it for as long again, and say whether it was still held."""
+
+        def work(txn: Transaction) -> bool:
+            return threads.renew(txn, name, holder, now(), int(lease * MICROSECONDS))
 
         return (yield from do(Cold(work, writes=True)))
 
@@ -262,30 +267,3 @@ def _problems(txn: Transaction, thread: Thread) -> list[str]:
 def _forget(txn: Transaction, before: int) -> None:
     txn.begin()
     threads.forget_deleted(txn, before)
-
-
-class Pause:
-    """A moment to wait until somebody else may have finished."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def sleep(self) -> None:
-        time.sleep(self.seconds)
-
-    async def asleep(self) -> None:
-        await asyncio.sleep(self.seconds)
-
-
-def pauses(name: SessionName, patience: float) -> Iterator[Pause]:
-    """Pauses between attempts, until the patience is over."""
-    deadline = time.monotonic() + patience
-    seconds = 0.005
-    while True:
-        yield Pause(seconds * random.uniform(0.5, 1.0))
-        if time.monotonic() >= deadline:
-            raise Conflict(
-                f"Thread {name} is held by another turn for longer than {patience:g} s. Wait "
-                f"longer with patience=, or look for a turn that does not end."
-            )
-        seconds = min(0.25, seconds * 1.6)
