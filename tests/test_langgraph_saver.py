@@ -31,6 +31,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 from langgraph.types import Command, Send, interrupt
 
 from langgraph_recollect import RecollectSaver, import_threads
+from langgraph_recollect.underway import _under_way
 from recollect import CheckpointLog, Cleared, Conflict, Damaged, Misconfigured, Store, Unavailable
 from recollect.clock import now
 from tests.children import together
@@ -697,6 +698,64 @@ def test_turns_wait_for_each_other(each_store: Opener) -> None:
     said = texts(chat(savers[0]).get_state(thread()))
     assert sorted(said[::2]) == [f"q{n}" for n in range(8)]
     assert said[1::2] == [f"re: {text}" for text in said[::2]]
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_thread_whose_run_was_cancelled_is_of_use_at_once(
+    each_store: Opener, durability: Any
+) -> None:
+    """What the run has left is still being stored, and whoever comes next waits for it."""
+    saver = RecollectSaver(each_store())
+    real = saver.log.aput
+
+    async def main() -> None:
+        graph = chat(saver)
+        await graph.ainvoke(say("before"), thread())
+        storing, on = asyncio.Event(), asyncio.Event()
+
+        async def slow(*given: Any, **settings: Any) -> Any:
+            storing.set()
+            await on.wait()
+            return await real(*given, **settings)
+
+        saver.log.aput = slow  # type: ignore[method-assign]
+        run = asyncio.create_task(graph.ainvoke(say("q1"), thread(), durability=durability))
+        await storing.wait()
+        while not run.done():  # LangGraph waits for what it stores, unless it is cancelled again
+            run.cancel()
+            await asyncio.sleep(0)
+        after = asyncio.create_task(graph.ainvoke(say("q2"), thread(), durability=durability))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        on.set()
+        said = [message.content for message in (await after)["messages"]]
+        assert said[:2] == ["before", "re: before"]
+        assert said[-2:] == ["q2", "re: q2"]
+        assert run.cancelled()
+        assert not _under_way.get(asyncio.get_running_loop())
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("durability", DURABILITIES)
+def test_a_thread_is_of_use_wherever_its_run_was_cancelled(
+    each_store: Opener, durability: Any
+) -> None:
+    saver = RecollectSaver(each_store())
+    graph = chat(saver)
+
+    async def main() -> None:
+        for ticks in range(0, 90, 2):
+            config = thread(f"after {ticks}")
+            run = asyncio.create_task(graph.ainvoke(say("q1"), config, durability=durability))
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+            run.cancel()
+            await asyncio.wait([run])
+            said = (await graph.ainvoke(say("q2"), config, durability=durability))["messages"]
+            assert [message.content for message in said[-2:]] == ["q2", "re: q2"]
+
+    asyncio.run(main())
 
 
 def test_a_lease_reaches_the_saver(each_store: Opener) -> None:

@@ -13,11 +13,13 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
+    get_checkpoint_id,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from langgraph_recollect.steps import Messages, Names, Steps, next_step
 from langgraph_recollect.turns import thread_key
+from langgraph_recollect.underway import settled, stored
 from langgraph_recollect.values import Memory
 from recollect import CheckpointLog, Misconfigured, Store, ThreadInfo
 from recollect.adapting import Call, atalk, lifetime, talk
@@ -75,6 +77,8 @@ class RecollectSaver(Steps):
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Like ``get_tuple``."""
+        if get_checkpoint_id(config) is None:
+            await settled(self._line(config))
         return await atalk(self._got(config))
 
     def list(
@@ -136,8 +140,9 @@ class RecollectSaver(Steps):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        """Like ``put``."""
-        return await atalk(self._put(config, checkpoint, metadata, new_versions))
+        """Like ``put``. A cancellation leaves it to its end."""
+        line = self._line(config)
+        return await stored(line, atalk(self._put(config, checkpoint, metadata, new_versions)))
 
     def put_writes(
         self,

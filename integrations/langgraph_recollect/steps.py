@@ -28,6 +28,7 @@ from langgraph.checkpoint.base import (
 from langgraph_recollect.deltas import delta_history, messages_of
 from langgraph_recollect.pruning import superseded
 from langgraph_recollect.turns import asked, is_of_a_turn, is_running, thread_key
+from langgraph_recollect.underway import Line
 from langgraph_recollect.values import Known, Lists, Memory, Remembered, Values, list_in
 from recollect import CheckpointLog, Conflict, Message, Misconfigured, ThreadInfo
 from recollect.adapting import Call, Talk, call
@@ -65,6 +66,11 @@ class Steps(BaseCheckpointSaver[Any]):
         found = self._tuple(thread, state, remember=True)
         found.config["configurable"]["checkpoint_id"] = asked.note(state.entry.id, id is None)
         return found
+
+    def _line(self, config: RunnableConfig) -> Line:
+        """What is stored one after the other."""
+        identity = self.log.name(_thread(config)).identity
+        return id(self.log.store), identity, _namespace(config)
 
     def _listed(
         self,
