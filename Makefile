@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo test torture scale bench bench-quick check lint format types clean venv-core venv-dev venv-bench
+.PHONY: help demo test torture scale bench bench-quick check lint format types clean venv-core venv-dev venv-bench venv-upstream upstream
 # Much of a test run is waiting for disks and servers: two processes take 140 s, one 215 s.
 JOBS ?= 2
 # Lint, types and tests would only get in each other's way.
@@ -27,6 +27,9 @@ bench: venv-bench  ## beside the peers, with plots: ten to twenty minutes (ARGS=
 bench-quick: venv-bench  ## the same in two minutes, rougher
 	@.venv-bench/bin/python -m bench --quick $(ARGS)
 
+upstream: venv-upstream  ## the frameworks' own suites, with our classes in them (FROM=folder, ARGS="--only pregel")
+	@.venv-upstream/bin/python -m scripts.upstream $(FROM) $(ARGS)
+
 check: lint types test  ## what has to pass before a change is taken
 
 lint: venv-dev  ## ruff: rules and formatting
@@ -41,7 +44,7 @@ types: venv-dev  ## mypy, strict
 	@.venv/bin/python -m mypy
 
 clean:  ## remove .venv and everything that was built or cached
-	rm -rf .venv .venv-bench build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-upstream build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv-core:
@@ -49,6 +52,9 @@ venv-core:
 
 venv-dev:
 	@scripts/venv.sh dev
+
+venv-upstream:
+	@scripts/venv.sh upstream
 
 venv-bench:
 	@scripts/venv.sh bench

@@ -74,11 +74,11 @@ _SAVERS: dict[str, Callable[[], Any]] = {
 def pytest_plugin_registered(plugin: object) -> None:
     """Put ours in where a conftest names theirs."""
     for name, ours in _SAVERS.items():
-        if OURS and SUITE in ("pregel", "agents with savers") and hasattr(plugin, name):
+        if OURS and SUITE == "pregel" and hasattr(plugin, name):
             setattr(plugin, name, ours)
 
 
-# -- LangChain's agents --------------------------------------------------------------------------
+# -- LangChain's agents, and LlamaIndex's stores -------------------------------------------------
 
 
 def _remembering(create_agent: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,8 +101,24 @@ def _remembering(create_agent: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
+def _put_in_for_simple_chat_store() -> None:
+    """``SimpleChatStore`` without an argument, over a store of ours."""
+    import llama_index.core.storage.chat_store as stores
+
+    from llama_index_recollect import RecollectChatStore
+    from recollect import Store
+
+    class Simple(RecollectChatStore):
+        def __init__(self, **data: Any) -> None:
+            super().__init__(data.pop("store", None) or Store("sqlite://"), **data)
+
+    stores.SimpleChatStore = Simple  # type: ignore[misc,assignment]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test imports it."""
+    if OURS and SUITE == "llama-index":
+        _put_in_for_simple_chat_store()
     if OURS and SUITE == "agents":
         import langchain.agents
         import langchain.agents.factory
@@ -117,7 +133,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests that are about a class of which there is one of ours."""
-    kept = [item for item in items if SUITE == "agents" or _is_about_sqlite(item)]
+    kept = [item for item in items if SUITE != "pregel" or _is_about_sqlite(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 
