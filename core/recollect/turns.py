@@ -65,8 +65,8 @@ class Turn:
                 if not held:
                     return
 
-        threading.Thread(target=renew, name="recollect-turn", daemon=True).start()
         try:
+            threading.Thread(target=renew, name="recollect-turn", daemon=True).start()
             yield
         finally:
             done.set()

@@ -17,20 +17,24 @@ from langchain_core.tools import BaseTool
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ToolCallRequest
 
+    Request = ModelRequest[Any]
+else:
+    Request = ModelRequest  # LangChain 1.0 has no parameter for it
 
-class Watched(ModelRequest[Any]):
+
+class Watched(Request):
     """A model's request that knows what other middleware makes of it."""
 
-    made: list[ModelRequest[Any]]
+    made: list[Request]
 
     @classmethod
-    def of(cls, request: ModelRequest[Any]) -> Watched:
+    def of(cls, request: Request) -> Watched:
         """The same request."""
         return cls(**{field.name: getattr(request, field.name) for field in fields(request)})._in(
             []
         )
 
-    def override(self, **overrides: Any) -> ModelRequest[Any]:
+    def override(self, **overrides: Any) -> Request:
         """Like ``ModelRequest.override``."""
         changed: Any = super().override(**overrides)
         return changed._in(self.made)  # type: ignore[no-any-return]
@@ -42,7 +46,7 @@ class Watched(ModelRequest[Any]):
                 if isinstance(tool, BaseTool):
                     yield tool.name
 
-    def _in(self, made: list[ModelRequest[Any]]) -> Watched:
+    def _in(self, made: list[Request]) -> Watched:
         object.__setattr__(self, "made", made)  # LangChain warns of any other way
         made.append(self)
         return self

@@ -82,10 +82,12 @@ def messages_of(value: Any, history: DeltaChannelHistory | None) -> list[Message
 def _replayed(history: DeltaChannelHistory) -> Any:
     """The value of a channel of deltas. One that was given nothing, or began as something else
     than a list, is none: a channel that only says which node is next, for one."""
-    from langgraph.channels.delta import DeltaChannel  # LangGraph 1.0 has none, and no history
-
     seed: Any = history.get("seed", [])
     if not isinstance(seed, list | _DeltaSnapshot) or not ("seed" in history or history["writes"]):
+        return None
+    try:
+        from langgraph.channels.delta import DeltaChannel
+    except ImportError:  # of LangGraph 1.0, which has no channels of deltas
         return None
     channel: DeltaChannel[Any] = DeltaChannel(_added, list).from_checkpoint(seed)
     channel.replay_writes(history["writes"])
