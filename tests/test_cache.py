@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -166,9 +168,26 @@ def row(seq: int, size: int = 10) -> Row:
     return Row(seq, 0, b"x" * size, None, 0, 1, 1)
 
 
+class Beating:
+    """A ledger whose pulse is what a test says."""
+
+    has_pulse = False
+
+    def __init__(self, *pulses: object) -> None:
+        self._pulses = itertools.chain(pulses, itertools.repeat(pulses[-1]))
+
+    def pulse_at_hand(self) -> object | None:
+        return next(self._pulses)
+
+    def pulse(self) -> object | None:
+        return next(self._pulses)
+
+    async def apulse(self) -> object | None:
+        return next(self._pulses)
+
+
 def test_an_entry_is_as_old_as_its_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    pulses = iter([1, 2, 2])
-    cache = LocalCache(lambda: next(pulses), messages=5)
+    cache: Any = LocalCache(Beating(1, 2), messages=5)
     lease = cache.look(b"a", None).lease
     # A commit happens between the look and the fill: the pulse has moved to 2.
     cache.fill(b"a", Seen(1, Version(0, 1), (row(1),), True), lease)
@@ -180,7 +199,7 @@ def test_an_entry_is_as_old_as_its_lease(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = LocalCache(lambda: 1, messages=3)
+    cache: Any = LocalCache(Beating(1), messages=3)
     cache.fill(b"a", Seen(1, Version(0, 9), tuple(map(row, range(1, 10))), True), 1)
     seen = cache.look(b"a", None).seen
     assert seen is not None
@@ -196,9 +215,21 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_where_nothing_can_be_asked_nothing_is_trusted() -> None:
-    cache = LocalCache(lambda: None, messages=3)
+    cache: Any = LocalCache(Beating(None), messages=3)
     glance = cache.look(b"a", None)
     assert (glance.seen, glance.fresh, glance.lease) == (None, False, None)
+
+
+def test_a_pulse_that_is_not_at_hand_is_waited_for() -> None:
+    class Slow(Beating):
+        has_pulse = True
+
+    for exchange in (LocalCache.exchange, lambda *given: asyncio.run(LocalCache.aexchange(*given))):
+        cache = LocalCache(Slow(None, 1, None, 1), messages=3)
+        lease = exchange(cache, cache.look(b"a", None)).lease
+        assert lease == 1
+        cache.fill(b"a", Seen(1, Version(0, 1), (row(1),), True), lease)
+        assert exchange(cache, cache.look(b"a", None)).fresh
 
 
 def test_a_restored_backup_is_read_after_invalidate(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ two apart, so that what is cut off never closes a file under a thread that is us
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from os import PathLike
 from typing import Any, Final, Protocol, TypeAlias
@@ -55,7 +56,7 @@ class Target:
                 raise Misconfigured(
                     f"{self.name} has to end in .jsonl, or in .jsonl.zst to be compressed."
                 )
-            self._path = os.path.realpath(path)
+            self._path = path
         elif callable(getattr(given, "write", None)) and not isinstance(given, io.TextIOBase):
             self._file = given
             self.name = repr(getattr(given, "name", None) or type(given).__name__)
@@ -76,6 +77,7 @@ class Target:
         """Make the file, under another name beside the one it will have."""
         with self._lock, _Explained(self.name, "written"):
             if self._path is not None and not self._over:
+                self._path = os.path.realpath(self._path)  # whatever folder is current later
                 folder = os.path.dirname(self._path)
                 part = os.path.join(folder, f".recollect-{secrets.token_hex(8)}.part")
                 self._file = open(part, "xb")  # noqa: SIM115 - closed by finish or discard
@@ -121,8 +123,11 @@ class Target:
 
     def discard(self) -> None:
         """Leave nothing behind, if it was not finished. A file that was lent stays open."""
+        self._over = True  # first: who is about to write stops
+        _off_the_loop(self._discard)
+
+    def _discard(self) -> None:
         with self._lock:
-            self._over = True
             if self._part is not None:
                 with suppress(OSError):  # what it could not write, it may fail to close
                     self._file.close()
@@ -200,10 +205,16 @@ class Source:
 
     def close(self) -> None:
         """Close what was opened here. A file that was lent stays open."""
+        closed = self._over and self._file is None
         self._over = True  # first: who is looking at all of it stops
+        if not closed:
+            _off_the_loop(self._close)
+
+    def _close(self) -> None:
         with self._lock:
             if self._path is not None and self._file is not None:
                 self._file.close()
+                self._file = None
 
     def _split(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
         begun: list[bytes] = []
@@ -219,6 +230,17 @@ class Source:
                 raise Damaged(f"{self.name} has a line of more than {self._longest:,} bytes.")
         if length:
             yield b"".join(begun)
+
+
+def _off_the_loop(work: Callable[[], None]) -> None:
+    """Do it now; or, where an event loop runs in this thread, in another one: the file's lock is
+    held by whoever still writes to it, and a flow that was cancelled cannot wait for anything."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        work()
+    else:
+        threading.Thread(target=work, name="recollect file").start()
 
 
 class _Explained:

@@ -260,7 +260,7 @@ class Store(Upkeep):
 
     def _cache(self, given: Any, tail: int, ttl: float, strict: bool, revalidate: float) -> Cache:
         if given is None:
-            return LocalCache(self._ledger.pulse, messages=tail)
+            return LocalCache(self._ledger, messages=tail)
         from recollect.hot.clients import Clients  # only here is redis-py needed
         from recollect.hot.redis import CALL_TIMEOUT, RedisCache
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from os import PathLike, fspath
@@ -205,7 +206,7 @@ class Upkeep:
     ) -> Pruning:
         """Like ``prune``."""
         scope = _scope(tenant, user, agent)
-        _check_archive(archive_to)
+        await asyncio.to_thread(_check_archive, archive_to)
         return await self._arun(self._protocol.prune(scope, older_than, archive_to, dry_run))
 
 

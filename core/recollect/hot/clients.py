@@ -36,6 +36,11 @@ _SCHEMES: Final = {
     "unix": "unix",
 }
 
+# redis-py 7 and later look into their own package's files for its version whenever they make a
+# connection, which is on an event loop.
+_DriverInfo: Final = getattr(redis, "DriverInfo", None)
+_KNOWN_DRIVER: Final = None if _DriverInfo is None else _DriverInfo(lib_version=redis.__version__)
+
 
 class Clients:
     """Makes and keeps clients. What the caller lent is never closed."""
@@ -162,6 +167,8 @@ class Clients:
             # One try: the breaker and the database are the answer to a failure.
             "retry": (AsyncRetry if asynchronous else Retry)(NoBackoff(), 0),
         }
+        if _KNOWN_DRIVER is not None:
+            settings["driver_info"] = _KNOWN_DRIVER
         space = redis.asyncio if asynchronous else redis
         match scheme.split("+"):
             case [plain] if plain in _SCHEMES:

@@ -42,7 +42,7 @@ class Address:
 def address_of(url: str | os.PathLike[str]) -> Address:
     """Read a URL, put in the driver Recollect uses, and refuse what it cannot use."""
     if isinstance(url, os.PathLike):
-        return Address("sqlite", URL.create("sqlite+pysqlite", database=os.path.abspath(url)))
+        return Address("sqlite", URL.create("sqlite+pysqlite", database=_absolute(url)))
     text = str(url)
     if "://" not in text and "=" in text:  # libpq's own form, perhaps with a password
         raise Misconfigured(
@@ -97,7 +97,14 @@ def address_of(url: str | os.PathLike[str]) -> Address:
     if kind == "postgresql" or address.in_memory or file is None or file.startswith("file:"):
         return address
     # Absolute, so that a later chdir cannot make the next connection open another file.
-    return Address(kind, parsed.set(database=os.path.abspath(file)))
+    return Address(kind, parsed.set(database=_absolute(file)))
+
+
+def _absolute(file: str | os.PathLike[str]) -> str:
+    """Like ``os.path.abspath``, without a look at the disk where it is absolute already: stores
+    are made on event loops, too."""
+    path = os.fspath(file)
+    return os.path.normpath(path) if os.path.isabs(path) else os.path.abspath(path)
 
 
 def address_of_engine(engine: Any) -> Address:

@@ -102,9 +102,22 @@ class Ledger(ABC):
         """Like ``apart``, in a thread of our own."""
         return await self._hop(self.apart, work)
 
-    def pulse(self) -> object | None:
-        """A value that moves with every commit by anybody; None where there is no such thing."""
+    @property
+    def has_pulse(self) -> bool:
+        """Whether there is a value that moves with every commit by anybody."""
+        return False
+
+    def pulse_at_hand(self) -> object | None:
+        """The pulse where it can be had at once, without a lock or a file; else None."""
         return None
+
+    def pulse(self) -> object | None:
+        """The pulse, in a thread that may wait; None where it cannot be had."""
+        return None
+
+    async def apulse(self) -> object | None:
+        """Like ``pulse``, in a thread of our own."""
+        return await self._hop(lambda _: self.pulse(), None)
 
     def open(self) -> None:
         """Connect, migrate where that is wanted, and learn what the database says of itself."""

@@ -11,14 +11,14 @@ import time
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-import sqlalchemy.exc
 from sqlalchemy import NullPool, PoolProxiedConnection, StaticPool, create_engine
 
-from recollect.errors import Misconfigured, RecollectError, StoreClosed
+from recollect.errors import Misconfigured, StoreClosed
 from recollect.ledger.address import Address
 from recollect.ledger.gate import Gate
 from recollect.ledger.ledger import Ledger, Options
 from recollect.ledger.pool import Held, Pool
+from recollect.ledger.pulse import Pulse, let_go
 from recollect.ledger.transaction import Work
 from recollect.ledger.writer import LoopJob, Writer
 
@@ -50,9 +50,7 @@ class SqliteLedger(Ledger):
         self._gate = Gate(2 * self.options.timeout + 1)
         self._writer: Writer | None = None
         self._writing: Held | None = None
-        self._asking: Held | None = None
-        self._asking_lock = threading.Lock()
-        self._times_asking = 0
+        self._pulse = Pulse(lambda: self._hold(self._engine.raw_connection()), self._gate)
 
     def _connect(self) -> None:
         if self._writer is not None:
@@ -138,15 +136,15 @@ class SqliteLedger(Ledger):
         self._gate.open(for_good=True)
 
     def _close_connections(self) -> None:
-        with self._asking_lock:
-            for held in (self._asking, self._writing):
-                if held is not None:
-                    held.give_back()
-            self._asking = self._writing = None
+        self._pulse.close()
+        if self._writing is not None:
+            self._writing.give_back()
+            self._writing = None
         if self._pool is not None:
             self._pool.close()
         if self._engine is not None and not self.borrowed:
             self._engine.dispose()
+        let_go()
 
     def before_fork(self) -> None:
         """Close every connection, with nobody inside: see ``Gate``."""
@@ -234,26 +232,18 @@ class SqliteLedger(Ledger):
         except (RuntimeError, StoreClosed):  # closed in this moment: others may still wait
             threading.Thread(target=self._writer.lead, args=(job,), daemon=True).start()
 
-    def pulse(self) -> object | None:
-        """Moves with every commit to the file, by any process. 4 µs; None if it cannot be asked.
+    @property
+    def has_pulse(self) -> bool:
+        """A file's, once it was opened by connections of our own."""
+        return self._facts is not None and not self.address.in_memory and not self.borrowed
 
-        The number belongs to the connection that asks, so one is kept for asking and never
-        writes; its identity is part of the answer.
-        """
-        if self.address.in_memory or self._facts is None or self.borrowed:
-            return None
-        try:
-            with self._gate, self._asking_lock:
-                if self._asking is None:
-                    self._asking = self._hold(self._engine.raw_connection())
-                    self._times_asking += 1
-                    # It is asked on event loops too, where nobody may wait for a lock.
-                    self._asking.cursor.execute("PRAGMA busy_timeout = 0")
-                version = self._asking.cursor.execute("PRAGMA data_version").fetchone()[0]
-                return (self._times_asking, version)
-        except (sqlite3.Error, sqlalchemy.exc.DBAPIError, RecollectError):
-            # Not knowing is an answer: the caller reads the database, and hears why there.
-            return None
+    def pulse_at_hand(self) -> object | None:
+        """See ``Pulse``."""
+        return self._pulse.at_hand()
+
+    def pulse(self) -> object | None:
+        """See ``Pulse``."""
+        return self._pulse.take()
 
 
 class _HeldSqlite(Held):

@@ -76,6 +76,7 @@ class Transferring(Marking):
                 written += new is not None
                 messages += new or 0
                 tell(progress, seen, max(of, seen))
+            yield from do(Aside(source.close))
         finally:
             source.close()
         return Import(sessions=seen, written=written, messages=messages)
@@ -137,8 +138,12 @@ def _written(numbers: Sequence[int], target: Target, progress: OnProgress | None
                 )
                 damaged += counts["damaged"]
         yield from do(Aside(partial(_finish, target, so_far)))
-    except BaseException:  # also a cancellation: nothing is left of what is not whole
-        target.discard()
+    except BaseException as fault:  # also a cancellation: nothing is left of what is not whole
+        try:
+            if isinstance(fault, Exception):  # else there are no steps any more
+                yield from do(Aside(target.discard))
+        finally:
+            target.discard()
         raise
     tell(progress, len(numbers), len(numbers))
     return Export(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha1
 from importlib.resources import files
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +17,24 @@ class Script:
     sha: str
 
 
-@cache
 def script(name: str) -> Script:
     """A script by the name of its file."""
-    here = files(__name__)
-    text = (here / "common.lua").read_text() + (here / f"{name}.lua").read_text()
+    return _SCRIPTS[name]
+
+
+def _read() -> dict[str, Script]:
+    lua = {
+        file.name.removesuffix(".lua"): file.read_text()
+        for file in files(__name__).iterdir()
+        if file.name.endswith(".lua")
+    }
+    common = lua.pop("common")
+    return {name: _script(name, common + text) for name, text in lua.items()}
+
+
+def _script(name: str, text: str) -> Script:
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+# With the module, and not at their first use: that is on an event loop.
+_SCRIPTS: Final = _read()

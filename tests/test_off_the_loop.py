@@ -1,0 +1,437 @@
+"""No async method holds up its event loop: every one of them, its first call and its second."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+import itertools
+import sqlite3
+import threading
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, nullcontext, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import pytest
+from blockbuster import BlockingError
+from langchain.agents import create_agent
+from langchain_core._api.deprecation import LangChainDeprecationWarning
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableLambda, RunnableWithMessageHistory
+from langgraph.checkpoint.base import empty_checkpoint
+from llama_index.core.base.llms.types import ChatMessage
+from llama_index.core.memory import ChatMemoryBuffer, Memory
+
+from langchain_recollect import RecollectChatMessageHistory, RecollectMiddleware, histories
+from langgraph_recollect import RecollectSaver
+from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
+from recollect import CheckpointLog, Cleared, RecollectError, Session, Store
+from recollect.checkpoints import Listing, New
+from tests.blocking import noted
+
+Does: TypeAlias = Callable[[Any, "At"], Awaitable[Any]]
+
+
+class At(NamedTuple):
+    """What a call works on: the conversation and the thread of this name, files in a folder."""
+
+    name: str
+    folder: Path
+
+
+WRITES = [(0, "channel", ("json", b"1"))]
+SAID = [("user", "Hello."), ("assistant", "Hello Ada."), ("user", "Who am I?")]
+BIG = ("user", "x" * 40_000)
+"""Larger than what a cache in Redis takes."""
+
+
+async def all_of(items: Any) -> list[Any]:
+    return [item async for item in items]
+
+
+def config(at: At) -> Any:
+    thread = f"{at.name} of a graph"
+    return {"configurable": {"thread_id": thread, "session_id": at.name, "checkpoint_ns": ""}}
+
+
+def new(id: str) -> New:
+    return New(id, None, [("json", b"{}")], {"messages": Listing([("json", b"1")])})
+
+
+STORE: dict[str, Does] = {
+    "acompact": lambda store, at: store.acompact(quiet_for=0),
+    "aerase": lambda store, at: store.aerase(user="bo"),
+    "aexport": lambda store, at: store.aexport(at.folder / "all.jsonl.zst"),
+    "ahealth": lambda store, at: store.ahealth(),
+    "aimport_": lambda store, at: store.aimport_(at.folder / "exported.jsonl"),
+    "ainvalidate": lambda store, at: store.ainvalidate(),
+    "amigrate": lambda store, at: store.amigrate(),
+    "aprune": lambda store, at: store.aprune(archive_to=at.folder / "pruned.jsonl"),
+    "asessions": lambda store, at: store.asessions(),
+    "astats": lambda store, at: store.astats(),
+    "atrain": lambda store, at: store.atrain(
+        [("user", f"Where is order {n}?") for n in range(200)]
+    ),
+    "averify": lambda store, at: store.averify(),
+    "aclose": lambda store, at: store.aclose(),
+}
+
+SESSION: dict[str, Does] = {
+    "aappend": lambda s, at: s.aappend([("user", "More."), BIG]),
+    "aarchive": lambda s, at: s.aarchive([1]),
+    "acount": lambda s, at: s.acount(archived=True),
+    "aedit": lambda s, at: s.aedit(2, ("assistant", "Hello.")),
+    "aexport": lambda s, at: s.aexport(at.folder / "one.jsonl"),
+    "afork": lambda s, at: s.afork(at.name + " fork"),
+    "ahead": lambda s, at: s.ahead(),
+    "ainfo": lambda s, at: s.ainfo(),
+    "amessages": lambda s, at: s.amessages(limit=2),
+    "areplace": lambda s, at: s.areplace(SAID),
+    "ascan": lambda s, at: all_of(s.ascan()),
+    "atail": lambda s, at: s.atail(),
+    "aunarchive": lambda s, at: s.aunarchive([1]),
+    "aupdate": lambda s, at: s.aupdate(title="Orders"),
+    "aversion": lambda s, at: s.aversion(),
+    "awindow": lambda s, at: s.awindow(tokens=1_000),
+    "adelete": lambda s, at: s.adelete(1),
+    "arewind": lambda s, at: s.arewind(1),
+    "aclear": lambda s, at: s.aclear(),
+    "aerase": lambda s, at: s.aerase(),
+}
+
+
+async def turn(log: CheckpointLog, at: At) -> None:
+    async with log.aturn(at.name):
+        pass
+
+
+LOG: dict[str, Does] = {
+    "acopy": lambda log, at: log.acopy(at.name, at.name + " copy"),
+    "adelete": lambda log, at: log.adelete(at.name),
+    "adrop": lambda log, at: log.adrop(at.name, {"": ["1"]}),
+    "aentry": lambda log, at: log.aentry(at.name),
+    "afilled": lambda log, at: log.afilled(at.name, []),
+    "ainfo": lambda log, at: log.ainfo(at.name),
+    "anamespaces": lambda log, at: log.anamespaces(at.name),
+    "aof_runs": lambda log, at: log.aof_runs(["run"]),
+    "apage": lambda log, at: log.apage(at.name),
+    "aprune_expired": lambda log, at: log.aprune_expired(),
+    "aput": lambda log, at: log.aput(at.name + " new", "", new("2")),
+    "aput_writes": lambda log, at: log.aput_writes(
+        at.name, "", "1", "task", "", [(0, "c", ("j", b"1"))]
+    ),
+    "astate": lambda log, at: log.astate(at.name),
+    "athreads": lambda log, at: log.athreads(),
+    "aturn": lambda log, at: turn(log, at),
+    "aupdate": lambda log, at: log.aupdate(at.name, title="Orders"),
+}
+
+HISTORY: dict[str, Does] = {
+    "aadd_messages": lambda h, at: h.aadd_messages([HumanMessage("More.")]),
+    "aget_messages": lambda h, at: h.aget_messages(),
+    "atranscript": lambda h, at: h.atranscript(),
+    "aclear": lambda h, at: h.aclear(),
+}
+
+
+STEP: Any = {"source": "input", "step": 1}
+
+
+async def write(saver: RecollectSaver, at: At) -> None:
+    stored = await saver.aput(config(at), empty_checkpoint(), STEP, {})
+    await saver.aput_writes(stored, [("c", 1)], "task")
+
+
+async def saver_turn(saver: RecollectSaver, at: At) -> None:
+    async with saver.aturn(at.name):
+        pass
+
+
+SAVER: dict[str, Does] = {
+    "aget": lambda s, at: s.aget(config(at)),
+    "aget_tuple": lambda s, at: s.aget_tuple(config(at)),
+    "aget_delta_channel_history": lambda s, at: s.aget_delta_channel_history(
+        config=config(at), channels=["messages"]
+    ),
+    "alist": lambda s, at: all_of(s.alist(config(at))),
+    "aput": lambda s, at: s.aput(config(at), empty_checkpoint(), STEP, {}),
+    "aput_writes": lambda s, at: write(s, at),
+    "acopy_thread": lambda s, at: s.acopy_thread(f"{at.name} of a graph", f"{at.name} copied"),
+    "aprune": lambda s, at: s.aprune([f"{at.name} of a graph"]),
+    "aprune_expired": lambda s, at: s.aprune_expired(),
+    "asetup": lambda s, at: s.asetup(),
+    "athreads": lambda s, at: s.athreads(),
+    "atranscript": lambda s, at: s.atranscript("empty"),
+    "aturn": lambda s, at: saver_turn(s, at),
+    "adelete_for_runs": lambda s, at: s.adelete_for_runs(["run"]),
+    "adelete_thread": lambda s, at: s.adelete_thread(f"{at.name} of a graph"),
+}
+
+HI = ChatMessage(role="user", content="Hi.")
+
+CHAT_STORE: dict[str, Does] = {
+    "aget_messages": lambda s, at: s.aget_messages(at.name),
+    "async_add_message": lambda s, at: s.async_add_message(at.name, HI),
+    "aget_keys": lambda s, at: s.aget_keys(),
+    "adelete_last_message": lambda s, at: s.adelete_last_message(at.name),
+    "adelete_message": lambda s, at: s.adelete_message(at.name, 0),
+    "adelete_messages": lambda s, at: s.adelete_messages(at.name),
+    "aset_messages": lambda s, at: s.aset_messages(at.name, [HI]),
+}
+
+MEMORY_STORE: dict[str, Does] = {
+    "get_messages": lambda s, at: s.get_messages(at.name),
+    "count_messages": lambda s, at: s.count_messages(at.name),
+    "add_message": lambda s, at: s.add_message(at.name, HI),
+    "add_messages": lambda s, at: s.add_messages(at.name, [HI, HI]),
+    "get_keys": lambda s, at: s.get_keys(),
+    "archive_oldest_messages": lambda s, at: s.archive_oldest_messages(at.name, 1),
+    "delete_oldest_messages": lambda s, at: s.delete_oldest_messages(at.name, 1),
+    "delete_message": lambda s, at: s.delete_message(at.name, 0),
+    "delete_messages": lambda s, at: s.delete_messages(at.name),
+    "set_messages": lambda s, at: s.set_messages(at.name, [HI]),
+}
+
+MEMORY: dict[str, Does] = {
+    "aget": lambda m, at: m.aget(),
+    "aget_all": lambda m, at: m.aget_all(),
+    "aput": lambda m, at: m.aput(HI),
+    "aput_messages": lambda m, at: m.aput_messages([HI, HI]),
+    "aset": lambda m, at: m.aset([HI]),
+    "areset": lambda m, at: m.areset(),
+}
+
+
+class Model(GenericFakeChatModel):
+    def bind_tools(self, tools: Any, **settings: Any) -> Any:
+        return self
+
+
+def model() -> Model:
+    call = {"name": "weather", "args": {}, "id": "call"}
+    return Model(
+        messages=itertools.cycle([AIMessage("", tool_calls=[call]), AIMessage("It rains.")])
+    )
+
+
+async def weather() -> str:
+    """What it is like outside."""
+    return "rain"
+
+
+async def ask(agent: Any, at: At) -> None:
+    await agent.ainvoke({"messages": [HumanMessage("Well?")]}, config(at))
+
+
+def chain(store: Store, at: At) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LangChainDeprecationWarning)
+        return RunnableWithMessageHistory(RunnableLambda(model().ainvoke), histories(store))
+
+
+async def call(chain: Any, at: At) -> None:
+    await chain.ainvoke("Well?", config(at))
+
+
+async def put_and_get(memory: Any) -> None:
+    await memory.aput(HI)
+    await memory.aget()
+
+
+# What is called, on what, made of a store; and whose async methods have to stand there.
+TABLE: dict[str, tuple[Callable[[Store, At], Any], dict[str, Does], type | None]] = {
+    "store": (lambda store, at: store, STORE, Store),
+    "session": (lambda store, at: store.session(at.name), SESSION, Session),
+    "log": (lambda store, at: CheckpointLog(store), LOG, CheckpointLog),
+    "history": (
+        lambda store, at: RecollectChatMessageHistory(at.name, store=store, window=5),
+        HISTORY,
+        RecollectChatMessageHistory,
+    ),
+    "saver": (lambda store, at: RecollectSaver(store), SAVER, RecollectSaver),
+    "chat store": (lambda store, at: RecollectChatStore(store), CHAT_STORE, RecollectChatStore),
+    "memory store": (
+        lambda store, at: RecollectMemoryStore(store),
+        MEMORY_STORE,
+        RecollectMemoryStore,
+    ),
+    "memory": (
+        lambda store, at: RecollectMemory.from_defaults(at.name, store),
+        MEMORY,
+        RecollectMemory,
+    ),
+    # Whose methods are called by their frameworks.
+    "agent": (
+        lambda store, at: create_agent(model(), [weather], middleware=[RecollectMiddleware(store)]),
+        {"ainvoke": lambda agent, at: ask(agent, at)},
+        None,
+    ),
+    "agent and saver": (
+        lambda store, at: create_agent(model(), [weather], checkpointer=RecollectSaver(store)),
+        {"ainvoke": lambda agent, at: ask(agent, at)},
+        None,
+    ),
+    "chain": (chain, {"ainvoke": lambda given, at: call(given, at)}, None),
+    "llama_index's memories": (
+        lambda store, at: [
+            ChatMemoryBuffer.from_defaults(
+                chat_store=RecollectChatStore(store), chat_store_key=at.name, tokenizer_fn=str.split
+            ),
+            Memory.from_defaults(
+                session_id=at.name,
+                chat_store=RecollectMemoryStore(store),
+                tokenizer_fn=str.split,
+            ),
+        ],
+        {
+            "ChatMemoryBuffer": lambda memories, at: put_and_get(memories[0]),
+            "Memory": lambda memories, at: put_and_get(memories[1]),
+        },
+        None,
+    ),
+}
+
+CASES = [(of, method) for of, (_, does, _) in TABLE.items() for method in does]
+
+
+def async_methods(cls: type) -> set[str]:
+    """The async methods that a class has of us; what it only inherits calls those."""
+    return {
+        name
+        for base in cls.__mro__
+        if "recollect" in base.__module__
+        for name, found in vars(base).items()
+        if not name.startswith("_")
+        and (
+            inspect.iscoroutinefunction(inspect.unwrap(found))
+            or inspect.isasyncgenfunction(inspect.unwrap(found))
+        )
+    }
+
+
+@pytest.mark.parametrize("of", [of for of, row in TABLE.items() if row[2] is not None])
+def test_every_async_method_is_in_the_table(of: str) -> None:
+    _, does, cls = TABLE[of]
+    assert cls is not None
+    assert async_methods(cls) <= does.keys()
+
+
+@pytest.fixture(scope="module", params=["sqlite file", "sqlite memory", "postgresql and redis"])
+def opened(request: Any, tmp_path_factory: Any) -> Iterator[Callable[[], Store]]:
+    """Opens a store as a new process does, each time on the same database."""
+    folder, cache = tmp_path_factory.mktemp("loop"), None
+    with ExitStack() as later:
+        match request.param:
+            case "sqlite file":
+                url = f"sqlite:///{folder}/x.db"
+            case "sqlite memory":
+                url = "sqlite://"
+            case _:
+                server = request.getfixturevalue("postgres")
+                url = server.create_database("off_the_loop")
+                later.callback(server.drop_database, "off_the_loop")
+                cache = request.getfixturevalue("redis_server").url
+
+        def open_store() -> Store:
+            return Store(url, cache=cache, durability="normal" if cache is None else "full")
+
+        yield open_store
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def at(opened: Callable[[], Store], tmp_path: Path) -> At:
+    """A conversation and a thread with something in them, and a file of them."""
+    at = At(f"number {next(_numbers)}", tmp_path)
+    with opened() as store:
+        fill(store, at)
+        store.session(at.name).export(tmp_path / "exported.jsonl")
+    return at
+
+
+def fill(store: Store, at: At) -> None:
+    store.session(at.name).replace(SAID)
+    CheckpointLog(store).put(at.name, "", new("1"))
+    RecollectSaver(store).put(config(at), empty_checkpoint(), STEP, {})
+
+
+@pytest.mark.parametrize(("of", "method"), CASES)
+def test_no_call_blocks(of: str, method: str, opened: Callable[[], Store], at: At) -> None:
+    make, does, _ = TABLE[of]
+
+    async def called() -> None:
+        async with opened() as store:
+            in_memory = store.address == "sqlite://"
+            # In memory nothing is there for the first call.
+            with suppress(RecollectError) if in_memory else nullcontext():
+                await does[method](make(store, at), at)
+            if in_memory and method != "aclose":
+                with suppress(Cleared):  # a thread that was deleted does not come back
+                    await asyncio.to_thread(fill, store, at)
+            for _ in range(2):
+                with suppress(RecollectError):  # what was taken away is not there
+                    await does[method](make(store, at), at)
+
+    with noted() as blocked:
+        asyncio.run(called())
+    assert not blocked, blocked[0]
+
+
+class Stuck(io.RawIOBase):
+    """A file on a disk that does not answer until it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.told = threading.Event(), threading.Event()
+
+    def _wait(self) -> None:
+        self.asked.set()
+        self.told.wait()
+
+    def write(self, data: Any) -> int:
+        self._wait()
+        return len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        self._wait()
+        return b""
+
+
+@pytest.mark.parametrize("method", ["aexport", "aimport_"])
+def test_a_cancelled_call_does_not_wait_for_its_file(tmp_path: Path, method: str) -> None:
+    file = Stuck()
+
+    async def cancelled() -> None:
+        async with Store(f"sqlite:///{tmp_path}/x.db") as store:
+            await store.session("k").aappend(SAID)
+            task = asyncio.ensure_future(getattr(store, method)(file))
+            await asyncio.to_thread(file.asked.wait)
+            task.cancel()
+            with suppress(asyncio.CancelledError, BlockingError):
+                await task
+            file.told.set()
+
+    with noted(locks=True) as blocked:
+        asyncio.run(cancelled())
+    assert not blocked, blocked[0]
+
+
+def test_what_blocks_is_noted() -> None:
+    """The guard itself, also where the error is caught."""
+    lock = threading.Lock()
+
+    async def ask() -> None:
+        with suppress(BlockingError):
+            sqlite3.connect(":memory:")
+        with lock, suppress(BlockingError), lock:
+            pass
+
+    with noted(locks=True) as blocked:
+        asyncio.run(ask())
+    assert [line.partition("\n")[0] for line in blocked] == ["sqlite3.connect", "Lock.__enter__"]
+    with lock:
+        pass
