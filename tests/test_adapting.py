@@ -3,9 +3,51 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
 
-from recollect import Message, Store
+import pytest
+
+from langchain_recollect import RecollectChatMessageHistory, RecollectMiddleware, histories
+from langchain_recollect.importers import import_sql
+from langgraph_recollect import RecollectSaver
+from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
+from llama_index_recollect.importers import import_json
+from recollect import CheckpointLog, Message, Misconfigured, Store
 from recollect.adapting import OnlyContent
+
+MADE_OF_A_STORE: dict[str, Callable[[Any], object]] = {
+    "log": CheckpointLog,
+    "saver": RecollectSaver,
+    "middleware": RecollectMiddleware,
+    "history": lambda store: RecollectChatMessageHistory("k", store=store),
+    "histories": histories,
+    "chat store": RecollectChatStore,
+    "memory store": RecollectMemoryStore,
+    "memory": lambda store: RecollectMemory(store=store),
+    "memory by default": lambda store: RecollectMemory.from_defaults("k", store),
+    "importer of tables": lambda store: import_sql(store, "sqlite://"),
+    "importer of files": lambda store: import_json(store, "chat.json"),
+}
+
+
+@pytest.mark.parametrize("what", MADE_OF_A_STORE)
+def test_what_is_no_store_is_refused_at_once(what: str) -> None:
+    make = MADE_OF_A_STORE[what]
+    session = Store("sqlite://").session("k")
+    for given, name in (
+        ("sqlite:///chat.db", "a str"),
+        ("postgresql://ada:geheim@host/chats", "a str"),
+        (session, "a Session"),
+        (None, "a NoneType"),
+        (Store, "a type"),
+    ):
+        with pytest.raises(Misconfigured, match=r"has to be a recollect\.Store, not a ") as refused:
+            make(given)
+        assert re.search(rf"not {name}\b", str(refused.value))
+        assert "geheim" not in str(refused.value)
+        assert "geheim" not in str(refused.value.__cause__ or refused.value.__context__)
 
 
 def test_only_content_is_all_there_is() -> None:

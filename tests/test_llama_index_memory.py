@@ -467,7 +467,7 @@ def test_messages_that_were_taken_away_are_not_fed(in_memory: Store) -> None:
 
 def test_after_a_clear_the_new_messages_are_fed(in_memory: Store) -> None:
     keeper = Keeper(faults=[OSError("down")])
-    memory = small(in_memory, keeper)
+    memory = small(in_memory, keeper, on_reset="clear")
     with pytest.raises(OSError, match="down"):
         memory.put_messages(list(turns(0, 8)))
     memory.reset()
@@ -483,7 +483,7 @@ def test_a_batch_that_was_not_archived_yet_archives_nothing_new(
 ) -> None:
     """Its worker died between the two, and then the conversation was cleared."""
     keeper = Keeper()
-    memory = small(in_memory, keeper)
+    memory = small(in_memory, keeper, on_reset="clear")
 
     async def dies(self: Any, batch: Any) -> None:
         raise KeyboardInterrupt

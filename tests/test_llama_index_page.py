@@ -335,7 +335,100 @@ def test_a_misspelt_scope_is_refused(store: Store) -> None:
         RecollectMemory(store=store, session_id="chat", tennant="acme")
     with pytest.raises(Misconfigured, match="no setting tennant"):
         RecollectMemory.from_defaults("chat", store, tennant="acme")
-    assert RecollectMemory.from_defaults("chat", store, table_name="of another memory's")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("chat_store", "chat_store_key", "tokenizer_fn", "sql_store", "table_name"),
+        *("async_database_uri", "async_engine", "db_schema"),
+    ],
+)
+def test_what_only_other_memories_understand_is_refused(store: Store, name: str) -> None:
+    """It would be ignored: the conversation would be somewhere else than it was asked for."""
+    other: dict[str, Any] = {name: "sqlite+aiosqlite:///chat.db"}
+    with pytest.raises(Misconfigured, match=f"no setting {name}.*(store|session_id|token_counter)"):
+        RecollectMemory.from_defaults("chat", store, **other)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_reset_begins_a_new_conversation(store: Store, is_async: bool) -> None:
+    memory = RecollectMemory.from_defaults("chat", store, user="ada")
+    memory.put_messages([user("q"), ChatMessage("a", role="assistant")])
+    memory.get()
+    run(memory.areset()) if is_async else memory.reset()
+    assert memory.session_id != "chat"
+    assert memory.get() == memory.get_all() == []
+    memory.put(ChatMessage("b", role="assistant"))
+    assert [message.content for message in memory.get()] == ["b"]
+    assert told(store.session("chat", user="ada")) == ["user: q", "assistant: a"]
+    assert told(store.session(memory.session_id, user="ada")) == ["assistant: b"]
+    again = RecollectMemory.from_dict(memory.to_dict())
+    assert again.get() == memory.get()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_reset_that_clears(store: Store, is_async: bool) -> None:
+    memory = RecollectMemory.from_defaults("chat", store, on_reset="clear")
+    memory.put(user("q"))
+    memory = RecollectMemory.from_dict(memory.to_dict())
+    run(memory.areset()) if is_async else memory.reset()
+    assert (memory.session_id, memory.get_all()) == ("chat", [])
+    assert told(store.session("chat")) == []
+    with pytest.raises(Misconfigured, match="on_reset"):
+        RecollectMemory.from_defaults("chat", store, on_reset="forget")  # type: ignore[arg-type]
+
+
+def test_blocks_are_found_again_after_a_reset(store: Store) -> None:
+    class Block(BaseMemoryBlock[str]):
+        async def _aput(self, messages: list[ChatMessage]) -> None: ...
+
+        async def _aget(self, messages: Any = None, **settings: Any) -> str:
+            return "noted"
+
+    memory = RecollectMemory.from_defaults("chat", store, memory_blocks=[Block(name="notes")])
+    memory.reset()
+    assert RecollectMemory.from_dict(memory.to_dict()).memory_blocks == memory.memory_blocks
+
+
+def test_a_repl_destroys_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = store.session("chat")
+    chat.append([("user", "What was said"), ("assistant", "before.")])
+    says = iter(["Hello.", "exit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(says))
+    memory = RecollectMemory.from_defaults("chat", store)
+    SimpleChatEngine.from_defaults(llm=MockLLM(), memory=memory).chat_repl()
+    assert told(chat) == ["user: What was said", "assistant: before."]
+    assert told(store.session(memory.session_id))[0] == "user: Hello."
+
+
+def test_upstream_a_repl_deletes_what_a_store_holds(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LlamaIndex's own memories ask a store to delete, and say nothing of why."""
+    chat = store.session("chat")
+    for memory in (
+        ChatMemoryBuffer.from_defaults(chat_store=RecollectChatStore(store), chat_store_key="chat"),
+        Memory.from_defaults(session_id="chat", chat_store=RecollectMemoryStore(store)),
+    ):
+        chat.append(("user", "What was said before."))
+        monkeypatch.setattr("builtins.input", lambda prompt: "exit")
+        SimpleChatEngine.from_defaults(llm=MockLLM(), memory=memory).chat_repl()
+        assert chat.count() == 0
+
+
+def test_without_its_extra_it_says_what_to_install() -> None:
+    program = """
+import sys
+sys.modules["llama_index"] = sys.modules["llama_index.core"] = None
+import llama_index_recollect
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    last = ran.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError")
+    assert 'pip install "recollect[llama-index]"' in last
 
 
 def test_a_greeting_after_a_clear_by_somebody_else_is_said(store: Store) -> None:

@@ -42,6 +42,7 @@ from llama_index.core.memory import (
 from llama_index.core.memory.memory import InsertMethod
 from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.storage.chat_store import SimpleChatStore
 from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 from llama_index.core.storage.chat_store.loading import load_chat_store
@@ -246,11 +247,19 @@ def test_keys(either: Any) -> None:
             either.get_messages(bad)
 
 
+def test_keys_are_in_the_order_in_which_they_began(either: Any) -> None:
+    """As in LlamaIndex's own store, also where the first was active last."""
+    theirs = SimpleChatStore()
+    for key in ("b", "a", "c", "a", "b"):
+        either.add_message(key, user("hi"))
+        theirs.add_message(key, user("hi"))
+    assert either.get_keys() == theirs.get_keys() == ["b", "a", "c"]
+
+
 def test_more_keys_than_a_page(chats: RecollectChatStore) -> None:
     for n in range(1_003):
         chats.add_message(str(n), user("a"))
-    assert len(chats.get_keys()) == 1_003
-    assert set(chats.get_keys()) == {str(n) for n in range(1_003)}
+    assert chats.get_keys() == [str(n) for n in range(1_003)]
 
 
 def test_scopes_are_walls(each_store: OpenStore) -> None:

@@ -28,7 +28,7 @@ from llama_index.core.memory import ChatMemoryBuffer, Memory
 from langchain_recollect import RecollectChatMessageHistory, RecollectMiddleware, histories
 from langgraph_recollect import RecollectSaver
 from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
-from recollect import CheckpointLog, Cleared, RecollectError, Session, Store
+from recollect import CheckpointLog, Cleared, RecollectError, Session, Store, reference
 from recollect.checkpoints import Listing, New
 from tests.blocking import noted
 
@@ -379,6 +379,28 @@ def test_no_call_blocks(of: str, method: str, opened: Callable[[], Store], at: A
 
     with noted() as blocked:
         asyncio.run(called())
+    assert not blocked, blocked[0]
+
+
+def test_a_restored_memory_opens_its_file_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "_opened", {})
+    with Store(f"sqlite:///{tmp_path}/x.db") as store:
+        memory = RecollectMemory.from_defaults("k", store)
+        memory.put(HI)
+        dump = memory.to_dict()
+    del store, memory
+
+    async def restored() -> str | None:
+        memory = RecollectMemory.from_dict(dump)
+        try:
+            return (await memory.aget())[0].content
+        finally:
+            await memory.session.store.aclose()
+
+    with noted() as blocked:
+        assert asyncio.run(restored()) == "Hi."
     assert not blocked, blocked[0]
 
 

@@ -29,6 +29,7 @@ from recollect.protocol import UNSET
 from recollect.protocol.base import lifetime
 from recollect.protocol.states import PAGE
 from recollect.protocol.threads import Threading
+from recollect.reference import check_store
 from recollect.scope import SessionName
 from recollect.turns import LEASE, Turn
 
@@ -80,8 +81,7 @@ class CheckpointLog:
     """
 
     def __init__(self, store: Store, *, tenant: str = "", user: str = "", agent: str = "") -> None:
-        if not hasattr(store, "_run"):  # a Store, or what stands in for one
-            raise Misconfigured(f"A recollect.Store is needed, not {store!r:.50}.")
+        check_store(store)
         SessionName(key="any", tenant=tenant, user=user, agent=agent)  # checked once, and here
         self.store = store
         self.tenant, self.user, self.agent = tenant, user, agent

@@ -7,6 +7,7 @@ SQLite file is simply opened.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import weakref
@@ -16,9 +17,19 @@ from recollect.errors import Misconfigured
 from recollect.store import Store
 
 _PASSWORD: Final = re.compile(r"://[^/:@]*:(?!\*{3}@)[^@]*@|(^|[?&\s])password=")
+_NAME: Final = re.compile(r"#[0-9a-f]+\Z")
 _lock = threading.Lock()
 _alive: weakref.WeakValueDictionary[str, Store] = weakref.WeakValueDictionary()
 _opened: dict[str, Store] = {}
+
+
+def check_store(given: object) -> None:
+    """Refuse at once what is no store. It is not shown: an address may hold a password."""
+    if not isinstance(given, Store):
+        raise Misconfigured(
+            f"store= has to be a recollect.Store, not a {type(given).__name__}. Make one for the "
+            f"process, Store(url), and pass that; a session has it as session.store."
+        )
 
 
 class StoreReference:
@@ -30,15 +41,11 @@ class StoreReference:
             self.name = f"{given.address}#{id(given):x}"
             with _lock:
                 _alive[self.name] = given
-        elif isinstance(given, str) and given:
-            if _PASSWORD.search(given):
-                # Not shown, and not kept: what is held here stands in every dump.
-                raise Misconfigured(
-                    "store= is an address with a password in it. Pass a recollect.Store made of it."
-                )
+        elif isinstance(given, str) and _NAME.search(given) and not _PASSWORD.search(given):
             self.name = given
         else:
-            raise Misconfigured(f"store= has to be a recollect.Store, not {given!r:.50}.")
+            # Also an address with a password: what is held here stands in every dump.
+            check_store(given)
 
     @property
     def store(self) -> Store:
@@ -76,9 +83,14 @@ def _found(name: str) -> Store:
                 return store
         if address in _opened:
             return _opened[address]
-        store = Store.from_env()
+        is_file = address.startswith("sqlite:///")
+        # Without a URL there the environment's settings are for the file that is asked for.
+        settings: dict[str, Any] = {}
+        if is_file and not os.environ.get("RECOLLECT_URL"):
+            settings["url"] = address
+        store = Store.from_env(**settings)
         if store.address != address:
-            if not address.startswith("sqlite:///"):
+            if not is_file:
                 raise Misconfigured(
                     f"The store {address} is not open in this process. Open it before you restore "
                     f"what refers to it, or name it in RECOLLECT_URL."

@@ -23,6 +23,7 @@ from langchain_recollect.window import (
 )
 from recollect import Cleared, Misconfigured, Since, Version
 from recollect.adapting import Talk, atalk, call, talk
+from recollect.reference import check_store
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -68,6 +69,7 @@ class RecollectChatMessageHistory(BaseChatMessageHistory):
         super().__init__()
         if not (on_error is None or callable(on_error)) or inspect.iscoroutinefunction(on_error):
             raise Misconfigured("on_error= is a function of an exception, and not an async one.")
+        check_store(store)
         self.session: Session = store.session(
             _text(session_id), tenant=_text(tenant), user=_text(user), agent=_text(agent)
         )

@@ -43,6 +43,7 @@ from langchain_recollect.progress import (
 from langchain_recollect.window import CountsTokens, WindowLimits, in_langchain, window_settings
 from recollect import Cleared, IdReused, Message, Misconfigured, Since, Version, Window
 from recollect.adapting import Talk, atalk, call, talk
+from recollect.reference import check_store
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
@@ -115,6 +116,7 @@ class RecollectMiddleware(AgentMiddleware[RecollectState, Any]):
         token_counter  counts LangChain messages; otherwise the store's own counts hold
         """
         super().__init__()
+        check_store(store)
         for given in (tenant, user, agent, session_id or ""):
             if not isinstance(given, str) and not callable(given):
                 raise Misconfigured(f"{given!r} is neither a name nor a function that gives one.")

@@ -11,7 +11,12 @@ Importing this registers the chat store with LlamaIndex, so that a restored ``Co
 
 from __future__ import annotations
 
-from llama_index.core.storage.chat_store.loading import RECOGNIZED_CHAT_STORES
+try:
+    from llama_index.core.storage.chat_store.loading import RECOGNIZED_CHAT_STORES
+except ModuleNotFoundError as fault:
+    raise ImportError(
+        f'{fault}. llama_index_recollect needs it: pip install "recollect[llama-index]"'
+    ) from fault
 
 from llama_index_recollect.chat_store import RecollectChatStore
 from llama_index_recollect.memory import RecollectMemory

@@ -56,7 +56,7 @@ class RecollectChatStore(InScope, BaseChatStore):
         return talk(self._delete_last(key))
 
     def get_keys(self) -> list[str]:
-        """The keys of all sessions in scope that hold messages, the one last active first."""
+        """The keys of all sessions in scope that hold messages, in the order of their beginning."""
         return talk(self._keys())
 
     # -- async, under LlamaIndex's names -----------------------------------------------------

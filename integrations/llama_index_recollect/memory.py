@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
 from llama_index.core.base.llms.types import ChatMessage, ContentBlock, MessageRole, TextBlock
@@ -23,7 +23,7 @@ from llama_index_recollect.feeding import Feeder, waited
 from llama_index_recollect.messages import from_llama_index, to_llama_index
 from llama_index_recollect.shown import LastShown
 from recollect import Conflict, Message, Misconfigured, Session, Store, Window
-from recollect.adapting import OnlyContent, Talk, atalk, talk
+from recollect.adapting import OnlyContent, Talk, atalk, call, talk
 from recollect.reference import StoreReference
 from recollect.tokens import estimate
 
@@ -76,6 +76,10 @@ class RecollectMemory(BaseMemory):
     memory_blocks_template: RichPromptTemplate = Field(
         default=DEFAULT_MEMORY_BLOCKS_TEMPLATE, description="How blocks are put into words."
     )
+    on_reset: Literal["new", "clear"] = Field(
+        default="new",
+        description="Whether a reset begins a new conversation, or takes all messages away.",
+    )
     memory_blocks: list[BaseMemoryBlock] = Field(  # type: ignore[type-arg]
         default_factory=list, exclude=True, description="What is given what falls out."
     )
@@ -93,11 +97,18 @@ class RecollectMemory(BaseMemory):
                  the store is found by it when it is first needed
         fields   see ``from_defaults``
         """
-        unknown = fields.keys() - type(self).model_fields.keys() - {"class_name"}
+        unknown = sorted(fields.keys() - type(self).model_fields.keys() - {"class_name"})
         if unknown:
+            ours = _OURS.get(unknown[0])
+            why = (
+                f"That is of LlamaIndex's own memories; here it is {ours}."
+                if ours
+                else "A misspelt tenant= or user= would let strangers read each other."
+            )
+            raise Misconfigured(f"RecollectMemory has no setting {', '.join(unknown)}. {why}")
+        if fields.get("on_reset", "new") not in ("new", "clear"):
             raise Misconfigured(
-                f"RecollectMemory has no setting {', '.join(sorted(unknown))}. A misspelt tenant= "
-                f"or user= would let strangers read each other."
+                f"on_reset has to be 'new' or 'clear', not {fields['on_reset']!r:.50}."
             )
         reference = StoreReference(store)
         fields["store"] = reference.name
@@ -139,6 +150,7 @@ class RecollectMemory(BaseMemory):
         memory_blocks_template: RichPromptTemplate | str = DEFAULT_MEMORY_BLOCKS_TEMPLATE,
         token_counter: Callable[[Message], int] | None = None,
         feed_timeout: float = 300.0,
+        on_reset: Literal["new", "clear"] = "new",
         chat_history: Sequence[ChatMessage] | None = None,
         llm: Any = None,
         **others: Any,
@@ -146,13 +158,10 @@ class RecollectMemory(BaseMemory):
         """The memory of a conversation, a new one where no ``session_id`` is given.
 
         ``chat_history`` is how the conversation begins; where something was said already it
-        changes nothing. What only other memories understand is ignored.
+        changes nothing. ``llm`` is what chat engines pass to every memory; it is not used.
         """
-        if store is None:
-            raise Misconfigured("RecollectMemory needs store=, a recollect.Store.")
-        others = {name: value for name, value in others.items() if name not in _OF_OTHERS}
         memory = cls(
-            store=store,
+            store=store,  # type: ignore[arg-type]  # None is refused there
             session_id=str(uuid4()) if session_id is None else session_id,
             token_limit=token_limit,
             memory_blocks=list(memory_blocks or ()),
@@ -165,6 +174,7 @@ class RecollectMemory(BaseMemory):
             memory_blocks_template=memory_blocks_template,
             token_counter=token_counter,
             feed_timeout=feed_timeout,
+            on_reset=on_reset,
             **others,
         )
         if chat_history:
@@ -215,9 +225,12 @@ class RecollectMemory(BaseMemory):
         self.session.replace(list(map(from_llama_index, messages)))
 
     def reset(self) -> None:
-        """Take all messages away for good. The blocks keep what they have."""
-        self._last.end_turn()
-        self.session.clear()
+        """Begin a new conversation, with a ``session_id`` of its own. The old one stays stored.
+
+        LlamaIndex resets a memory before the first word of ``chat_repl()``. ``on_reset="clear"``
+        takes all messages away for good instead. The blocks keep what they have.
+        """
+        talk(self._reset())
 
     # -- async -------------------------------------------------------------------------------
 
@@ -266,8 +279,16 @@ class RecollectMemory(BaseMemory):
 
     async def areset(self) -> None:
         """Like ``reset``."""
+        await atalk(self._reset())
+
+    def _reset(self) -> Talk[None]:
         self._last.end_turn()
-        await self.session.aclear()
+        if self.on_reset == "clear":
+            yield from call(self.session, "clear")
+            return
+        self.session_id = str(uuid4())
+        if self.memory_blocks or self.token_counter:
+            _remember(_conversation(dict(self)), self)
 
     # -- what a model is to see --------------------------------------------------------------
 
@@ -419,19 +440,17 @@ class RecollectMemory(BaseMemory):
         return method.value
 
 
-_OF_OTHERS: Final = frozenset(
-    {
-        "chat_store",
-        "chat_store_key",
-        "tokenizer_fn",
-        "sql_store",
-        "table_name",
-        "async_database_uri",
-        "async_engine",
-        "db_schema",
-    }
-)
-"""What only LlamaIndex's own memories understand."""
+_OURS: Final = {
+    "chat_store": "store=, a recollect.Store",
+    "sql_store": "store=, a recollect.Store",
+    "async_engine": "store=, made by Store(engine=…)",
+    "async_database_uri": "store=, made by Store(url)",
+    "table_name": "store=, which names its tables",
+    "db_schema": "store=, made by Store(url, schema=…)",
+    "chat_store_key": "session_id=",
+    "tokenizer_fn": "token_counter=, a function of a recollect.Message",
+}
+"""What LlamaIndex's own memories are told, and how this one is told it."""
 
 _given: dict[tuple[object, ...], dict[str, Any]] = {}
 """The blocks and counters that conversations were last given in this process."""

@@ -106,7 +106,7 @@ class RecollectMemoryStore(InScope, AsyncDBChatStore):
         return await atalk(self._archive_oldest(key, n))
 
     async def get_keys(self) -> list[str]:
-        """The keys of all sessions in scope that hold messages, the one last active first."""
+        """The keys of all sessions in scope that hold messages, in the order of their beginning."""
         return await atalk(self._keys())
 
     # -- what happens then -------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from pydantic import BaseModel, Field, PrivateAttr
@@ -46,15 +48,16 @@ class InScope(BaseModel):
         return {"tenant": self.tenant, "user": self.user, "agent": self.agent}
 
     def _keys(self) -> Talk[list[str]]:
-        """The keys of all sessions in scope that hold messages, the one last active first."""
-        keys: list[str] = []
+        """The keys of all sessions in scope that hold messages, in the order of their beginning:
+        so LlamaIndex's own store has them."""
+        keys: list[tuple[datetime, str]] = []
         last = None
         while True:
             found = call(
                 self._reference.store, "sessions", **self._scope(), limit=_PAGE, after=last
             )
             page = yield from found
-            keys.extend(info.key for info in page if info.messages)
+            keys += [(info.created_at, info.key) for info in page if info.messages]
             if len(page) < _PAGE:
-                return keys
+                return [key for _, key in sorted(reversed(keys), key=itemgetter(0))]
             last = page[-1]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
 from recollect.bringing.report import Progress
 from recollect.errors import Misconfigured
+from recollect.reference import check_store
 
 if TYPE_CHECKING:
     from recollect.session import Session
@@ -55,6 +56,7 @@ def told(
     progress: OnProgress | None = None,
 ) -> Told:
     """``How``, checked before anything is read."""
+    check_store(store)
     # Named one by one: what is misspelt is refused, since a scope that is not there is no wall.
     into = _sessions_in(store, {"tenant": tenant, "user": user, "agent": agent}, scope)
     return Told(into, _only(session_ids), progress)
