@@ -256,10 +256,11 @@ def test_keys_are_in_the_order_in_which_they_began(either: Any) -> None:
     assert either.get_keys() == theirs.get_keys() == ["b", "a", "c"]
 
 
-def test_more_keys_than_a_page(chats: RecollectChatStore) -> None:
-    for n in range(1_003):
+def test_more_keys_than_a_page(chats: RecollectChatStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llama_index_recollect.scope._PAGE", 5)
+    for n in range(13):
         chats.add_message(str(n), user("a"))
-    assert chats.get_keys() == [str(n) for n in range(1_003)]
+        assert chats.get_keys() == [str(n) for n in range(n + 1)]
 
 
 def test_scopes_are_walls(each_store: OpenStore) -> None:

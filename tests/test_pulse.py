@@ -211,6 +211,31 @@ def test_a_header_that_is_half_written_is_not_believed(open_store: Callable[[], 
     assert [m.text for m in chat.tail(5)] == ["one", "two"]
 
 
+def test_a_header_that_is_being_written_is_looked_at_again(
+    open_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store()
+    chat = store.session("k")
+    chat.append(("user", "one"))
+    with monkeypatch.context() as patch:
+        patch.setattr(pulses, "_whole", lambda both: None)
+        assert [m.text for m in chat.tail(5)] == ["one"]
+        assert at_hand(store) is None
+    assert [m.text for m in chat.tail(5)] == ["one"]
+    assert at_hand(store) is not None
+
+
+@pytest.mark.parametrize("vfs", ["unix", "unix-excl"])
+def test_a_file_with_options_is_asked_through_sqlite(file: Path, vfs: str) -> None:
+    """What is in the file beside it may be of another time: this process may keep its own."""
+    with Store(f"sqlite:///file:{file}?uri=true&vfs={vfs}") as store:
+        for n in range(3):
+            store.session("k").append(("user", str(n)))
+            assert [m.text for m in store.session("k").tail(5)] == list("012"[: n + 1])
+        assert store._ledger.pulse() is not None
+        assert at_hand(store) is None
+
+
 def test_a_hit_asks_sqlite_nothing(open_store: Callable[[], Store]) -> None:
     store = open_store()
     chat = warmed(store)

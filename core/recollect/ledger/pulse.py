@@ -26,6 +26,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import sqlalchemy.exc
@@ -44,9 +45,13 @@ _VERSION: Final = 3_007_000
 class Pulse:
     """Asks one SQLite file whether anybody has committed since."""
 
-    def __init__(self, connect: Callable[[], Held], gate: Gate) -> None:
+    def __init__(self, connect: Callable[[], Held], gate: Gate, *, by_name: bool) -> None:
+        """
+        by_name    the file was named without options: with some, SQLite keeps the header to itself
+        """
         self._connect = connect
         self._gate = gate
+        self._by_name = by_name
         self._lock = threading.Lock()
         self._asking: Held | None = None
         self._times = 0
@@ -77,6 +82,8 @@ class Pulse:
             with self._gate, self._lock:
                 cursor = (self._asking or self._begun()).cursor
                 version = cursor.execute("PRAGMA data_version").fetchone()[0]
+                if self._kept is not None and self._mapped is None:
+                    self._map(self._kept)
                 return self.at_hand() or (self._times, version)
         except (sqlite3.Error, sqlalchemy.exc.DBAPIError, RecollectError):
             # Not knowing is an answer: the caller reads the database, and hears why there.
@@ -86,9 +93,7 @@ class Pulse:
         """Close the connection. The next ``take`` makes another one."""
         with self._lock:
             self._mapped = None
-            if self._kept is not None:
-                self._kept.users.discard(self)
-                self._kept = None
+            self._let_kept_go()
             if self._asking is not None:
                 self._asking.give_back()
                 self._asking = None
@@ -98,16 +103,31 @@ class Pulse:
         try:
             # Whoever reads has no use for an answer that comes late.
             asking.cursor.execute("PRAGMA busy_timeout = 0")
-            kept = _kept_for(asking.cursor)
+            self._kept = _kept_for(asking.cursor) if self._by_name else None
         except BaseException:  # also an interrupt must not leave it open
             asking.give_back()
             raise
+        if self._kept is not None:
+            self._kept.users.add(self)
         self._asking = asking
         self._times += 1
-        if kept is not None:
-            kept.users.add(self)
-            self._kept, self._mapped = kept, (self._times, kept.view)
         return asking
+
+    def _map(self, kept: _Kept) -> None:
+        """Trust a mapping, once there is a header in it that is understood."""
+        assert kept.view is not None, "else it is not used"
+        header = _whole(kept.view[: 2 * _HEADER])
+        if header is None:
+            return  # it is being written: at the next time
+        if _is_understood(header):
+            self._mapped = (self._times, kept.view)
+        else:
+            self._let_kept_go()
+
+    def _let_kept_go(self) -> None:
+        if self._kept is not None:
+            self._kept.users.discard(self)
+            self._kept = None
 
 
 def _whole(both: bytes) -> bytes | None:
@@ -117,7 +137,7 @@ def _whole(both: bytes) -> bytes | None:
 
 
 def _kept_for(cursor: Any) -> _Kept | None:
-    """The mapping of the header that a connection uses; None where there is none to be had."""
+    """A mapping of the file that a connection has its header in; None where there is none."""
     if os.name != "posix":
         return None
     cursor.execute("PRAGMA data_version").fetchone()  # the first transaction opens the file
@@ -128,10 +148,7 @@ def _kept_for(cursor: Any) -> _Kept | None:
         return None
     file = next(row[2] for row in cursor.execute("PRAGMA database_list") if row[1] == "main")
     kept = _kept_at(f"{file}-shm")
-    if kept is None or kept.view is None:
-        return None
-    header = _whole(kept.view[: 2 * _HEADER])
-    return kept if header is not None and _is_understood(header) else None
+    return None if kept is None or kept.view is None else kept
 
 
 def _is_understood(header: bytes) -> bool:
@@ -195,9 +212,7 @@ def _kept_at(path: str) -> _Kept | None:
 def let_go() -> None:
     """Close what belongs to files that SQLite has removed with their last connection."""
     for kept in list(_kept):
-        if kept.is_over():
-            try:
+        with suppress(ValueError, OSError):  # another thread was quicker
+            if kept.is_over():
                 _kept.remove(kept)
-            except ValueError:  # another thread was quicker
-                continue
-            kept.close()
+                kept.close()

@@ -50,7 +50,11 @@ class SqliteLedger(Ledger):
         self._gate = Gate(2 * self.options.timeout + 1)
         self._writer: Writer | None = None
         self._writing: Held | None = None
-        self._pulse = Pulse(lambda: self._hold(self._engine.raw_connection()), self._gate)
+        self._pulse = Pulse(
+            lambda: self._hold(self._engine.raw_connection()),
+            self._gate,
+            by_name=not (self.address.url.database or "").startswith("file:"),
+        )
 
     def _connect(self) -> None:
         if self._writer is not None:
