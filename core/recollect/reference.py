@@ -83,18 +83,25 @@ def _found(name: str) -> Store:
                 return store
         if address in _opened:
             return _opened[address]
-        is_file = address.startswith("sqlite:///")
-        # Without a URL there the environment's settings are for the file that is asked for.
-        settings: dict[str, Any] = {}
-        if is_file and not os.environ.get("RECOLLECT_URL"):
-            settings["url"] = address
-        store = Store.from_env(**settings)
-        if store.address != address:
-            if not is_file:
-                raise Misconfigured(
-                    f"The store {address} is not open in this process. Open it before you restore "
-                    f"what refers to it, or name it in RECOLLECT_URL."
-                )
-            store = Store(address)
-        # Nobody else holds it: for good.
+    store = _made(address)
+    with _lock:
+        # Nobody else holds it: for good. Of two that were made at once one is never used.
         return _opened.setdefault(address, store)
+
+
+def _made(address: str) -> Store:
+    """Not under the lock: the first store of a kind loads its driver."""
+    is_file = address.startswith("sqlite:///")
+    # Without a URL there the environment's settings are for the file that is asked for.
+    settings: dict[str, Any] = {}
+    if is_file and not os.environ.get("RECOLLECT_URL"):
+        settings["url"] = address
+    store = Store.from_env(**settings)
+    if store.address == address:
+        return store
+    if not is_file:
+        raise Misconfigured(
+            f"The store {address} is not open in this process. Open it before you restore "
+            f"what refers to it, or name it in RECOLLECT_URL."
+        )
+    return Store(address)
