@@ -26,9 +26,19 @@ from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer, Memory
 
 from langchain_recollect import RecollectChatMessageHistory, RecollectMiddleware, histories
+from langchain_recollect import importers as langchain_importers
 from langgraph_recollect import RecollectSaver
 from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
-from recollect import CheckpointLog, Cleared, RecollectError, Session, Store, reference
+from llama_index_recollect import importers as llama_index_importers
+from recollect import (
+    CheckpointLog,
+    Cleared,
+    Misconfigured,
+    RecollectError,
+    Session,
+    Store,
+    reference,
+)
 from recollect.checkpoints import Listing, New
 from tests.blocking import noted
 
@@ -401,6 +411,18 @@ def test_a_restored_memory_opens_its_file_elsewhere(
 
     with noted() as blocked:
         assert asyncio.run(restored()) == "Hi."
+    assert not blocked, blocked[0]
+
+
+@pytest.mark.parametrize("module", [langchain_importers, llama_index_importers])
+def test_an_import_looks_for_its_file_in_a_thread(tmp_path: Path, module: Any) -> None:
+    async def imported() -> None:
+        async with Store(f"sqlite:///{tmp_path}/x.db") as store:
+            with pytest.raises(Misconfigured, match=r"old\.db"):
+                await module.aimport_sql(store, f"sqlite:///{tmp_path}/old.db")
+
+    with noted() as blocked:
+        asyncio.run(imported())
     assert not blocked, blocked[0]
 
 

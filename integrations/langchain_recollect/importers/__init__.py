@@ -11,6 +11,7 @@ its drivers are sync.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from typing import Any, Final, TypedDict, Unpack
@@ -80,7 +81,8 @@ async def aimport_sql(
     store: Store, source: str | os.PathLike[str] | URL | Engine, **how: Unpack[SqlHow]
 ) -> Brought:
     """Like ``import_sql``."""
-    return await abring(*_sql(store, source, **how))
+    made = await asyncio.to_thread(lambda: _sql(store, source, **how))  # it looks for the file
+    return await abring(*made)
 
 
 def import_postgres(

@@ -11,6 +11,7 @@ its drivers are sync.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Unpack
@@ -81,7 +82,9 @@ async def aimport_sql(
     **how: Unpack[How],
 ) -> Brought:
     """Like ``import_sql``."""
-    return await abring(*_sql(store, source, table, schema, **how))
+    # In a thread, because it looks for the file.
+    made = await asyncio.to_thread(lambda: _sql(store, source, table, schema, **how))
+    return await abring(*made)
 
 
 def import_postgres(
