@@ -23,7 +23,7 @@ from recollect.assembly import unpacked
 from recollect.chain import Entry, Listing, New, Put, Same, State, Value, Written
 from recollect.clock import microseconds, moment
 from recollect.codec.items import Item
-from recollect.errors import Misconfigured
+from recollect.errors import Misconfigured, shown
 from recollect.flow import Flow
 from recollect.protocol import UNSET
 from recollect.protocol.base import lifetime
@@ -309,7 +309,7 @@ class CheckpointLog:
     ) -> Flow[list[Described]]:
         if after is not None and not isinstance(after, ThreadInfo):
             raise Misconfigured(
-                f"after has to be the last ThreadInfo of the page before, not {after!r:.50}."
+                f"after has to be the last ThreadInfo of the page before, not {shown(after)}."
             )
         place = None if after is None else (microseconds(after.last_active), after.number)
         return self._flows.listed(

@@ -10,6 +10,10 @@ MICROSECONDS: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
+LONGEST_LIFE: Final = 10_000 * 365 * 86_400 * MICROSECONDS
+"""The longest time after which something may expire: with a time of today it still is a number
+that every database keeps."""
+
 
 def now() -> int:
     """This machine's idea of the present."""

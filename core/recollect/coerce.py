@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from recollect.errors import InvalidMessage, InvalidName
+from recollect.errors import InvalidMessage, InvalidName, shown
 from recollect.message import Audio, Block, File, Image, Message, Opaque, Refusal, Text, ToolCall
 from recollect.scope import check_name
 
@@ -95,7 +95,7 @@ def _message_from(given: object, which: str) -> Message:
     when: object = message.created_at
     if when is not None and (not isinstance(when, datetime) or when.utcoffset() is None):
         raise InvalidMessage(
-            f"{which}: created_at has to be a datetime with a time zone, and this is {when!r}. "
+            f"{which}: created_at has to be a datetime with a time zone, and this is {shown(when)}. "
             f"Use datetime.now(timezone.utc)."
         )
     if when is not None:
@@ -209,7 +209,7 @@ def _tool_call(call: object, which: str) -> ToolCall:
         if isinstance(name, str):
             return ToolCall(name, rest.pop("args", {}), rest.pop("id", None), rest)
     raise InvalidMessage(
-        f"{which}: tool_calls takes {{id, name, args}} or OpenAI's shape, not {call!r:.100}"
+        f"{which}: tool_calls takes {{id, name, args}} or OpenAI's shape, not {shown(call, 100)}"
     )
 
 

@@ -81,3 +81,11 @@ class StoreClosed(RecollectError):
 
     def __init__(self, message: str = "This store was closed. Open a new Store.") -> None:
         super().__init__(message)
+
+
+def shown(value: object, most: int = 50) -> str:
+    """A value as an error may show it: its beginning, or its type where it cannot be printed."""
+    try:
+        return f"{value!r:.{most}}"
+    except Exception:  # whatever its own code raises; what is nested too deep, or a long integer
+        return f"a {type(value).__name__} that cannot be printed"

@@ -7,6 +7,7 @@ two apart, so that what is cut off never closes a file under a thread that is us
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import secrets
@@ -18,7 +19,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import zstandard
 
-from recollect.errors import Damaged, Misconfigured, Unavailable
+from recollect.errors import Damaged, Misconfigured, Unavailable, shown
 
 
 class Writes(Protocol):
@@ -41,6 +42,30 @@ _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _LEVEL: Final = 6
 
 
+def path_of(given: object) -> str:
+    """A path as text, refused where no file can have it."""
+    if not isinstance(given, str | PathLike):
+        raise Misconfigured(f"A path is needed, not {shown(given)}.")
+    path = os.fsdecode(given)
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise Misconfigured(f"{path!r:.100} holds a character that no path can have.")
+    return path
+
+
+def is_there(path: str) -> bool:
+    """Whether there is a file; Misconfigured where none can have that name."""
+    with _Explained(repr(path), "used"):
+        try:
+            os.stat(path)
+        except FileNotFoundError:
+            return False
+    return True
+
+
 class Target:
     """A file to be written. A path holds all of it or what it held before, never a part."""
 
@@ -49,7 +74,7 @@ class Target:
         self._file: Any = None
         self._compressed = False
         if isinstance(given, str | PathLike):
-            path = os.fspath(given)
+            path = path_of(given)
             self.name = repr(path)
             self._compressed = path.endswith(".jsonl.zst")
             if not self._compressed and not path.endswith(".jsonl"):
@@ -63,7 +88,7 @@ class Target:
         else:
             raise Misconfigured(
                 f"A path is needed, or a file that is open for bytes (mode 'wb'), not "
-                f"{given!r:.100}."
+                f"{shown(given)}."
             )
         self.bytes = 0
         """How many were written, before they were compressed."""
@@ -78,6 +103,7 @@ class Target:
         with self._lock, _Explained(self.name, "written"):
             if self._path is not None and not self._over:
                 self._path = os.path.realpath(self._path)  # whatever folder is current later
+                is_there(self._path)  # whether it can have this name, before all is written
                 folder = os.path.dirname(self._path)
                 part = os.path.join(folder, f".recollect-{secrets.token_hex(8)}.part")
                 self._file = open(part, "xb")  # noqa: SIM115 - closed by finish or discard
@@ -152,7 +178,7 @@ class Source:
         self._path: str | None = None
         self._file: Any = None
         if isinstance(given, str | PathLike):
-            self._path = os.fspath(given)
+            self._path = path_of(given)
             self.name = repr(self._path)
         elif callable(getattr(given, "read", None)) and not isinstance(given, io.TextIOBase):
             self._file = given
@@ -160,7 +186,7 @@ class Source:
         else:
             raise Misconfigured(
                 f"A path is needed, or a file that is open for bytes (mode 'rb'), not "
-                f"{given!r:.100}."
+                f"{shown(given)}."
             )
         self._longest = longest
         self._lock = threading.Lock()
@@ -259,6 +285,11 @@ class _Explained:
                 raise Misconfigured(
                     f"{self._name} cannot be {self._what}: {fault.strerror}. Check its path, and "
                     f"what this user may do there."
+                ) from fault
+            case OSError(errno=errno.ENAMETOOLONG | errno.ELOOP | errno.ENOTDIR | errno.EINVAL):
+                raise Misconfigured(
+                    f"{self._name:.100} cannot be {self._what}: {fault.strerror}. Choose another "
+                    f"path."
                 ) from fault
             case zstandard.ZstdError():
                 raise Damaged(

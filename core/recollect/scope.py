@@ -13,7 +13,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from recollect.errors import InvalidName
+from recollect.errors import InvalidName, shown
 
 LONGEST_NAME: Final = 512
 
@@ -100,7 +100,7 @@ def check_name(part: str, name: object) -> None:
     """Refuse a name outside the rules, saying which rule, before any I/O."""
     if not isinstance(name, str):
         raise InvalidName(
-            f"{part} has to be a str, and this is {name!r:.50}. ANY is only for what concerns many "
+            f"{part} has to be a str, and this is {shown(name)}. ANY is only for what concerns many "
             f"sessions; for none of a scope's parts leave it out."
         )
     if not name:

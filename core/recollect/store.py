@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
 import msgspec
 
-from recollect.errors import InvalidName, Misconfigured
+from recollect.errors import InvalidName, Misconfigured, shown
 from recollect.flow import Apart, Aside, Cold, Flow, Hot, Pause, Step, arun, run
 from recollect.health import Health, TierHealth
 from recollect.hot import Cache, LocalCache
@@ -377,14 +377,14 @@ if hasattr(os, "register_at_fork"):
 
 def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
     if given not in choices:
-        raise Misconfigured(f"{what} has to be {' or '.join(map(repr, choices))}, not {given!r}.")
+        raise Misconfigured(f"{what} has to be {' or '.join(map(repr, choices))}, not {shown(given)}.")
 
 
 def _check_page(tenant: object, user: object, agent: object, after: object) -> None:
     check_owner(tenant, user, agent)
     if after is not None and not isinstance(after, SessionInfo):
         raise Misconfigured(
-            f"after has to be the last SessionInfo of the page before, not {after!r:.50}."
+            f"after has to be the last SessionInfo of the page before, not {shown(after)}."
         )
 
 
@@ -400,10 +400,10 @@ def _check_text(what: str, given: object, longest: int) -> None:
 def _check_number(what: str, given: object, least: int, most: int) -> None:
     if not isinstance(given, int) or isinstance(given, bool) or not least <= given <= most:
         raise Misconfigured(
-            f"{what} has to be a whole number from {least} to {most:,}, not {given!r}."
+            f"{what} has to be a whole number from {least} to {most:,}, not {shown(given)}."
         )
 
 
 def _check_range(what: str, given: object, unit: str, least: float, most: float) -> None:
     if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given <= most:
-        raise Misconfigured(f"{what} has to be {unit} from {least:g} to {most:,}, not {given!r}.")
+        raise Misconfigured(f"{what} has to be {unit} from {least:g} to {most:,}, not {shown(given)}.")

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from recollect.errors import InvalidMessage, Misconfigured
+from recollect.errors import InvalidMessage, Misconfigured, shown
 from recollect.message import (
     Audio,
     Citation,
@@ -51,7 +51,7 @@ class TokenCounter(msgspec.Struct, frozen=True):
             ) from fault
         if not isinstance(count, int) or not 0 <= count < 2**31:
             raise InvalidMessage(
-                f"The token counter {self.name!r} gave {count!r}; it has to give an int from 0 up."
+                f"The token counter {self.name!r} gave {shown(count)}; it has to give an int from 0 up."
             )
         return int(count)
 

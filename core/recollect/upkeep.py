@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recollect.errors import Misconfigured
+from recollect.clock import LONGEST_LIFE, MICROSECONDS
+from recollect.errors import Misconfigured, shown
+from recollect.files import is_there, path_of
 from recollect.scope import ANY, AnyName, Scope, check_owner
 
 if TYPE_CHECKING:
@@ -212,9 +213,9 @@ class Upkeep:
 
 def _check_archive(archive_to: str | PathLike[str] | None) -> None:
     """An archive is the only copy of what was pruned into it: it is not written over."""
-    if archive_to is not None and Path(archive_to).exists():
+    if archive_to is not None and is_there(path_of(archive_to)):
         raise Misconfigured(
-            f"{fspath(archive_to)!r} is there already. Give each archive a name of its own, with "
+            f"{path_of(archive_to)!r} is there already. Give each archive a name of its own, with "
             f"the date in it for example. Nothing was pruned."
         )
 
@@ -225,6 +226,7 @@ def _scope(tenant: Any, user: Any, agent: Any) -> Scope:
 
 
 def _seconds(quiet_for: object) -> float:
-    if isinstance(quiet_for, bool) or not isinstance(quiet_for, int | float) or quiet_for < 0:
-        raise Misconfigured(f"quiet_for has to be seconds, from 0 up, not {quiet_for!r}.")
+    number = isinstance(quiet_for, int | float) and not isinstance(quiet_for, bool)
+    if not number or not 0 <= quiet_for <= LONGEST_LIFE // MICROSECONDS:  # NaN is neither
+        raise Misconfigured(f"quiet_for has to be seconds, from 0 up, not {shown(quiet_for)}.")
     return quiet_for

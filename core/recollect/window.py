@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, overload
 
 import msgspec
 
-from recollect.errors import Misconfigured
+from recollect.errors import Misconfigured, shown
 from recollect.message import Message, Text, ToolCall, ToolResult
 from recollect.tokens import ESTIMATE, CountTokens, TokenCounter
 from recollect.version import NOTHING, Version
@@ -41,7 +41,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         for what in ("messages", "turns", "tokens"):
             limit = getattr(self, what)
             if limit is not None and (not isinstance(limit, int) or limit < 1):
-                raise Misconfigured(f"{what} has to be a whole number from 1 up, not {limit!r}.")
+                raise Misconfigured(f"{what} has to be a whole number from 1 up, not {shown(limit)}.")
 
 
 class Reading(NamedTuple):

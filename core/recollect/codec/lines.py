@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
-from recollect.clock import microseconds, moment
+from recollect.clock import LONGEST_LIFE, microseconds, moment
 from recollect.codec.readable import Spell, encoded, readable, value_of
 from recollect.errors import Damaged, InvalidName
 from recollect.message import Block, Message
@@ -291,8 +291,10 @@ def _microseconds(text: Any) -> int:
 def _span(found: Any) -> int | None:
     if found is None:
         return None
-    span: timedelta = _kind(value_of(found), timedelta)
-    return span // timedelta(microseconds=1)
+    span = _kind(value_of(found), timedelta) // timedelta(microseconds=1)
+    if not 0 < span <= LONGEST_LIFE:
+        raise ValueError("its expires_in is not above zero, or longer than 10,000 years")
+    return int(span)
 
 
 def _whole(found: Any) -> int:

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec.msgpack import Ext
 
-from recollect.errors import Damaged, InvalidMessage
+from recollect.errors import Damaged, InvalidMessage, shown
 
 # A tag is written into every database there is: never reuse one, never change what it means.
 TUPLE: Final = 1
@@ -112,7 +112,7 @@ def _tag_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
     if all(type(key) is str for key in value):
         return {key: tag(item, f"{path}[{key!r}]", depth + 1) for key, item in value.items()}
     pairs = [
-        [tag(key, f"{path} key {key!r}", depth + 1), tag(item, f"{path}[{key!r}]", depth + 1)]
+        [tag(key, f"{path} key {shown(key)}", depth + 1), tag(item, f"{path}[{shown(key)}]", depth + 1)]
         for key, item in value.items()
     ]
     return Ext(PAIRS, encode_tagged(pairs))

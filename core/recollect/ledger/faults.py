@@ -39,7 +39,7 @@ def lost_connection(fault: BaseException) -> bool:
         names = {cls.__name__ for cls in type(original).__mro__}
         return not names.isdisjoint({"OperationalError", "InterfaceError"})
     # 08: connection exceptions; 57P01-57P03: the server is shutting down or starting.
-    return str(state).startswith("08") or state in ("57P01", "57P02", "57P03")
+    return str(state).startswith("08") or state in {"57P01", "57P02", "57P03", *_HUNG_UP}
 
 
 def id_is_taken(fault: BaseException) -> bool:
@@ -106,6 +106,12 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectErr
                 f"{address} gave this up in favour of another writer ({text}). Nothing was "
                 f"written. Append again."
             )
+        case _ if state in _HUNG_UP:
+            return Unavailable(
+                f"{address} ended the connection, because the program held a transaction open, or "
+                f"was silent, for longer than the server allows ({text}). Nothing was written. "
+                f"Append again; and look for what stops this program for so long."
+            )
         case "57014" | "55P03":
             return Unavailable(
                 f"{address} did not finish in time: a row was locked by someone else, or the "
@@ -148,6 +154,10 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectErr
         )
     return None
 
+
+_HUNG_UP: Final = frozenset({"25P03", "25P04", "57P05"})
+"""Timeouts by which the server ends a connection: what was open on it is rolled back, and what
+was sent too late is never read."""
 
 # The server's messages at connecting carry no code that psycopg passes on.
 _REFUSED: Final = re.compile(

@@ -116,7 +116,9 @@ def add(
     """
     head, last = session.head, run.rows[-1].seq if run.rows else session.head
     most = 0 if more else 2 * sealing.SEGMENT - 1
-    if head > session.sealed and (last - session.sealed > most or _knows_one(txn, session, run)):
+    if head > session.sealed and (
+        last - session.sealed > most or _has_an_id_twice(run) or _knows_one(txn, session, run)
+    ):
         session = sealing.seal_all(txn, session)
     left = run
     while session.head == session.sealed and (len(left.rows) > most or _has_an_id_twice(left)):

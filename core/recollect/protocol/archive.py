@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
 
-from recollect.errors import Misconfigured
+from recollect.errors import Misconfigured, shown
 from recollect.flow import Cold, Flow, do
 from recollect.ledger import archive, sessions
 from recollect.ledger import messages as rows_of
 from recollect.message import Message
 from recollect.protocol.base import Flows, whole_number
 from recollect.protocol.expected import checked, refuse_unexpected
-from recollect.ranges import spans, with_added, without
+from recollect.ranges import Ranges, spans, with_added, without
 from recollect.rows import LAST_SEQ, Row, Seen
 from recollect.scope import SessionName
 from recollect.version import Expected, Version
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
+
+
+MOST_AT_ONCE: Final = 1_000_000
+"""The most sequences one call may name: they are held in memory, 100 bytes each."""
 
 
 class Archiving(Flows):
@@ -32,7 +37,7 @@ class Archiving(Flows):
         self, name: SessionName, seqs: Iterable[int], expected: Expected
     ) -> Flow[list[Message]]:
         """Archive messages, and return those that were not yet: each is returned to one caller."""
-        wanted = _checked(seqs)
+        wanted = _checked("archive", seqs)
         expected = checked(expected)
 
         def work(txn: Transaction) -> Seen:
@@ -42,7 +47,7 @@ class Archiving(Flows):
             if found is None:
                 return Seen(None, session.version, (), True)
             rows: list[Row] = []
-            for first, last in with_added((), wanted):
+            for first, last in wanted:
                 for low, high in spans(archived, first, last, inside=False):
                     rows += rows_of.seen(txn, name, after=low - 1, before=high + 1).rows
             if rows:
@@ -54,7 +59,7 @@ class Archiving(Flows):
 
     def unarchive(self, name: SessionName, seqs: Iterable[int]) -> Flow[None]:
         """Make archived messages active again."""
-        wanted = _checked(seqs)
+        wanted = _checked("unarchive", seqs)
 
         def work(txn: Transaction) -> None:
             found = archive.find(txn, name, lock=True)
@@ -138,7 +143,16 @@ def _read(
     return Seen(session.number, version, tuple(row for run in rows for row in run))
 
 
-def _checked(seqs: Iterable[int]) -> list[int]:
-    if isinstance(seqs, int):
-        raise Misconfigured("archive() takes the sequences of several messages: archive([1, 2]).")
-    return [whole_number("seq", seq) for seq in seqs]
+def _checked(method: str, seqs: Iterable[int]) -> Ranges:
+    if not isinstance(seqs, Iterable):
+        raise Misconfigured(
+            f"{method}() takes the sequences of several messages, {method}([1, 2]), and not "
+            f"{shown(seqs)}."
+        )
+    given = list(islice(seqs, MOST_AT_ONCE + 1))  # it may have no end
+    if len(given) > MOST_AT_ONCE:
+        raise Misconfigured(
+            f"One {method}() takes at most {MOST_AT_ONCE:,} sequences and this has more. Do it in "
+            f"several steps."
+        )
+    return with_added((), [whole_number("seq", seq) for seq in given])

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recollect import codec
 from recollect.assembly import Assembler
-from recollect.clock import microseconds
-from recollect.errors import InvalidMessage, Misconfigured
+from recollect.clock import LONGEST_LIFE, microseconds
+from recollect.errors import InvalidMessage, Misconfigured, shown
 from recollect.hot.tails import Tails
 from recollect.message import Message
 from recollect.protocol.known import Sessions
@@ -78,11 +78,17 @@ def lifetime(what: str, given: object) -> int | None:
     if given is None:
         return None
     if not isinstance(given, timedelta) or given <= timedelta(0):
-        raise Misconfigured(f"{what} has to be a timedelta above zero or None, not {given!r:.50}.")
-    return given // timedelta(microseconds=1)
+        raise Misconfigured(f"{what} has to be a timedelta above zero or None, not {shown(given)}.")
+    span = given // timedelta(microseconds=1)
+    if span > LONGEST_LIFE:
+        raise Misconfigured(
+            f"{what} can be 10,000 years at the most, and this is {shown(given)}. For what never "
+            f"expires pass None."
+        )
+    return span
 
 
 def whole_number(what: str, n: object) -> int:
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise Misconfigured(f"{what} has to be a whole number from 0 up, not {n!r}.")
+        raise Misconfigured(f"{what} has to be a whole number from 0 up, not {shown(n)}.")
     return min(n, LAST_SEQ)

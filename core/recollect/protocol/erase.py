@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recollect.assembly import info
 from recollect.clock import microseconds, moment, now
-from recollect.errors import Misconfigured, RecollectError
+from recollect.errors import Misconfigured, RecollectError, shown
 from recollect.flow import Apart, Cold, Flow, Hot, do
 from recollect.ledger import erasing, sessions, strands
 from recollect.ledger.reclaim import reclaim
@@ -142,12 +142,12 @@ def _before(older_than: object, at: int) -> int | None:
         case None:
             return None
         case timedelta() if older_than > timedelta(0):
-            return at - older_than // timedelta(microseconds=1)
-        case datetime() if older_than.tzinfo is not None:
+            return max(0, at - older_than // timedelta(microseconds=1))
+        case datetime() if older_than.utcoffset() is not None:
             return microseconds(older_than)
     raise Misconfigured(
         f"older_than has to be a timedelta above zero, or a datetime with a time zone, not "
-        f"{older_than!r:.50}."
+        f"{shown(older_than)}."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recollect.errors import Cleared, Conflict, Misconfigured
+from recollect.errors import Cleared, Conflict, Misconfigured, shown
 from recollect.protocol.base import whole_number
 from recollect.rows import SessionRow
 from recollect.scope import SessionName
@@ -20,7 +20,7 @@ def checked(expected: object) -> Expected:
             return whole_number("expected", expected)
         case _:
             raise Misconfigured(
-                f"expected has to be a Version, Since(a version) or a head, not {expected!r}."
+                f"expected has to be a Version, Since(a version) or a head, not {shown(expected)}."
             )
 
 

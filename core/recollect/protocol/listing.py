@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from recollect.assembly import unpacked
-from recollect.errors import Misconfigured
+from recollect.errors import Misconfigured, shown
 from recollect.flow import Cold, Flow, do
 from recollect.protocol.base import whole_number
 
@@ -39,7 +39,7 @@ def listed(
     """The first rows that have all of some metadata, read by pages: ``read`` leaves out what it
     can tell to lack it, and ``place`` is what the next page begins behind."""
     if metadata is not None and not isinstance(metadata, Mapping):
-        raise Misconfigured(f"metadata has to be a mapping, not {metadata!r:.50}.")
+        raise Misconfigured(f"metadata has to be a mapping, not {shown(metadata)}.")
     limit = whole_number("limit", limit)
     found: list[D] = []
     size = limit  # mostly the database has told them all apart, and this is all

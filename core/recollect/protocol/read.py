@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from recollect import codec
 from recollect.assembly import info
-from recollect.errors import Conflict, RecollectError
+from recollect.errors import Conflict, Misconfigured, RecollectError, shown
 from recollect.flow import Cold, Flow, Hot, do
 from recollect.hot import CacheUnavailable, Glance
 from recollect.hot.cache import NOTHING_FOUND, Settle
@@ -100,6 +100,10 @@ class Reading(Archiving, Suspending):
         last: Window | None = None,
     ) -> Flow[Window]:
         """The newest messages that fit, cut where nothing that belongs together is torn."""
+        if last is not None and not isinstance(last, Window):
+            raise Misconfigured(
+                f"last has to be a Window of this session, or None, not {shown(last)}."
+            )
         cutter = Cutter(limits, self._counter, given)
         near = yield from self._near(name)
         for attempt in range(_MOST_RESTARTS):

@@ -10,7 +10,7 @@ from recollect.assembly import unpacked
 from recollect.chain import New, Put, unpack_writes
 from recollect.clock import MICROSECONDS, now
 from recollect.codec.items import unpack
-from recollect.errors import Damaged, Misconfigured
+from recollect.errors import Damaged, Misconfigured, shown
 from recollect.flow import Cold, Flow, do
 from recollect.ledger import strands, threads
 from recollect.ledger.threads import Described, Held
@@ -77,7 +77,7 @@ class Threading(Checkpointing):
     ) -> Flow[None]:
         """Replace what is given."""
         if title is not UNSET and title is not None and not isinstance(title, str):
-            raise Misconfigured(f"title has to be a str or None, not {title!r:.50}.")
+            raise Misconfigured(f"title has to be a str or None, not {shown(title)}.")
         given: dict[str, Any] = {}
         if title is not UNSET:
             given["title"] = title

@@ -1,0 +1,203 @@
+"""What cannot be is refused by an error that names it, before anything is written."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from recollect import (
+    CheckpointLog,
+    InvalidMessage,
+    Message,
+    Misconfigured,
+    RecollectError,
+    Store,
+    Unavailable,
+)
+from recollect.codec import lines
+from recollect.codec.lines import End, Place
+from recollect.ledger.transaction import Transaction
+from recollect.scope import SessionName
+from tests.children import PATIENCE
+
+TIMEOUTS_OF_THE_SERVER = ["25P03", "25P04", "57P05"]
+
+
+def cyclic() -> Any:
+    value: list[Any] = []
+    for _ in range(100_000):  # deeper than anything that prints it
+        value = [value]
+    return value
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+# -- the server's own timeouts ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", TIMEOUTS_OF_THE_SERVER)
+def test_a_timeout_of_the_server_is_named(postgres_url: str, state: str) -> None:
+    def work(txn: Transaction) -> None:
+        txn.run(f"DO $$ BEGIN RAISE EXCEPTION 'too slow' USING ERRCODE = '{state}'; END $$")
+
+    with Store(postgres_url) as store:
+        store.migrate()
+        with pytest.raises(Unavailable, match="too slow") as caught:
+            store._ledger.write(work)
+        assert not caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize("times", [1, 99], ids=["once", "each time"])
+def test_a_program_that_stands_still_in_a_transaction(
+    postgres_url: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends the connection: what was open is rolled back, and done again."""
+    with Store(postgres_url, timeout=0.3, pool_size=1) as store:
+        session = store.session("s")
+        session.append([("user", "one"), ("assistant", "two")])
+        begin, stalls = Transaction.begin, iter(range(times))
+
+        def slowly(txn: Transaction) -> None:
+            begin(txn)
+            if next(stalls, None) is not None:
+                wait_until_gone(postgres_url, txn.cursor.connection.info.backend_pid)
+
+        monkeypatch.setattr(Transaction, "begin", slowly)
+        new = [("user", "three"), ("assistant", "four")]
+        if times == 1:
+            session.append(new, archived=True)
+        else:
+            with pytest.raises(Unavailable, match="Nothing was written") as caught:
+                session.append(new, archived=True)
+            assert not caught.value.outcome_unknown
+        monkeypatch.undo()
+        assert next(stalls, None) != 0, "nothing was held up"
+        said = ["one", "two", *(text for _, text in new if times == 1)]
+        assert [message.text for message in session.messages()] == said
+
+
+def wait_until_gone(url: str, backend: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    with psycopg.connect(url, autocommit=True) as connection:
+        asked = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+        while connection.execute(asked, (backend,)).fetchone() and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+
+
+# -- arguments -------------------------------------------------------------------------------
+
+
+def of_session(**said: Any) -> bytes:
+    """A file with one session, of which something strange is said."""
+    line = lines.line_of(lines.Session(SessionName(key="k"), 0, 0, 0)).decode()
+    for name, value in said.items():
+        line = line.replace('"head":0', f'"head":0,"{name}":{value}')
+    return b"".join((lines.header(), line.encode(), lines.line_of(End(1, 0, 0))))
+
+
+REFUSED: dict[str, Callable[[Store, Path], object]] = {
+    "a session's expiry without end": lambda store, _: store.session("s").update(
+        expires_in=timedelta.max
+    ),
+    "a thread's expiry without end": lambda store, _: CheckpointLog(store).update(
+        "t", expires_in=timedelta.max
+    ),
+    "a store's expiry without end": lambda store, _: Store("sqlite://", expires_in=timedelta.max),
+    "a negative expiry in a file": lambda store, _: store.import_(
+        io.BytesIO(of_session(expires_in='{"$timedelta":[-1,0,0]}'))
+    ),
+    "an endless expiry in a file": lambda store, _: store.import_(
+        io.BytesIO(of_session(expires_in='{"$timedelta":[999999999,0,0]}'))
+    ),
+    "too many to archive": lambda store, _: store.session("s").archive(range(10**9)),
+    "too many to unarchive": lambda store, _: store.session("s").unarchive(range(10**9)),
+    "nothing to archive": lambda store, _: store.session("s").archive(None),  # type: ignore
+    "a window that is none": lambda store, _: store.session("s").window(
+        last="yesterday",  # type: ignore
+    ),
+    "an archive with a long name": lambda store, folder: store.prune(
+        older_than=timedelta(microseconds=1), archive_to=folder / f"{'x' * 300}.jsonl"
+    ),
+    "an archive with a NUL in its name": lambda store, _: store.prune(archive_to="a\0.jsonl"),
+    "an archive that is a number": lambda store, _: store.prune(archive_to=5),  # type: ignore
+    "an export with a long name": lambda store, folder: store.export(folder / f"{'x' * 300}.jsonl"),
+    "an import with a long name": lambda store, folder: store.import_(folder / ("x" * 300)),
+    "seconds that are no number": lambda store, _: store.compact(quiet_for=float("nan")),
+    "seconds without end": lambda store, _: store.compact(quiet_for=float("inf")),
+    "metadata that cannot be printed": lambda store, _: store.sessions(
+        metadata=cyclic()
+    ),
+    "a limit that cannot be printed": lambda store, _: store.session("s").tail(cyclic()),
+    "a limit that prints itself badly": lambda store, _: store.session("s").tail(
+        Unprintable(),  # type: ignore
+    ),
+    "an expectation that cannot be printed": lambda store, _: store.session("s").append(
+        ("user", "x"), expected=cyclic()
+    ),
+    "a call that cannot be printed": lambda store, _: store.session("s").append(
+        {"role": "user", "tool_calls": [cyclic()]}
+    ),
+    "a key that cannot be printed": lambda store, _: store.session("s").append(
+        {"role": "user", "content": "x", "metadata": {10**5000: 1}}
+    ),
+    "a file that cannot be printed": lambda store, _: store.export(cyclic()),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_is_refused_by_name(what: str, tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
+        store.session("s").append(("user", "hello"))
+        before = content(store)
+        with pytest.raises((Misconfigured, InvalidMessage, RecollectError)) as caught:
+            REFUSED[what](store, tmp_path)
+        assert str(caught.value)
+        assert content(store) == before
+
+
+def content(store: Store) -> list[tuple[Any, ...]]:
+    """Every row of every table."""
+
+    def work(txn: Transaction) -> list[tuple[Any, ...]]:
+        return [
+            (name, *row)
+            for (name,) in txn.rows(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'recollect%'", {}
+            )
+            for row in txn.rows(f"SELECT * FROM {name}", {})
+        ]
+
+    return store._ledger.read(work)
+
+
+def test_who_has_been_quiet_for_longer_than_there_is_time() -> None:
+    with Store("sqlite://") as store:
+        store.session("s").append(("user", "hello"))
+        assert store.prune(older_than=timedelta.max).sessions == ()
+
+
+def test_an_id_that_stands_twice_after_what_is_there() -> None:
+    """The first message is a row already when the others come."""
+
+    def file(*ids: str) -> io.BytesIO:
+        places = [Place(n, Message("tool", str(n)), id, 0) for n, id in enumerate(ids, 1)]
+        session = lines.Session(SessionName(key="k"), len(ids), 0, 0)
+        said = [lines.line_of(line) for line in (session, *places, End(1, len(ids), 0))]
+        return io.BytesIO(lines.header() + b"".join(said))
+
+    with Store("sqlite://") as store:
+        store.import_(file("x"))
+        store.import_(file("x", "a", "a"))
+        assert [message.id for message in store.session("k").messages()] == ["x", "a", "a"]
+        assert store.verify() == []
