@@ -72,6 +72,8 @@ def test_a_client_that_decodes_is_refused(opened: Opened, redis_server: RedisSer
         (f"rediss://127.0.0.1:1/?ssl_password={SECRET}", "rediss://127.0.0.1:1/"),
         (f"redis+sentinel://a:{SECRET}%40@127.0.0.1:1,[::1]:2/chats", "a:***@127.0.0.1:1,[::1]:2"),
         (f"redis+cluster://:{SECRET}@127.0.0.1:1", "redis+cluster://:***@127.0.0.1:1"),
+        (f"redis://{SECRET}@127.0.0.1:1", "redis://***@127.0.0.1:1"),
+        (f"redis://{SECRET}:@127.0.0.1:1", "redis://***@127.0.0.1:1"),
     ],
 )
 def test_a_password_in_any_place_is_kept_secret(
@@ -83,7 +85,7 @@ def test_a_password_in_any_place_is_kept_secret(
     assert health.cache is not None
     assert shown in health.cache.where
     assert not health.cache.ok
-    assert SECRET not in f"{health}{caplog.text}"
+    assert SECRET not in f"{health}{store!r}{caplog.text}"
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,10 @@ def test_a_password_in_any_place_is_kept_secret(
         f"redis://:{SECRET}?x@h:1",
         f"redis+sentinel://:1{SECRET}/x@h:1/chats",
         f"redis:{SECRET}@h",
+        f"redis://h/{SECRET}",
+        f"redis://h?db={SECRET}",
+        f"redis+cluster://h/{SECRET}",
+        f"redis+sentinel://h/chats/{SECRET}",
         f"h:{SECRET}",
         f"http://:{SECRET}@h",
         "redis+sentinel://h:1",

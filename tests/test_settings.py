@@ -48,6 +48,11 @@ def test_asyncpgs_name_for_sslmode_is_understood() -> None:
         ("postgresql+madeup://u:secret@h/d", "Leave it out"),
         ("postgresql://u:secret@h:port/d", "percent-encoded"),
         ("host=localhost password=secret", "as a URL"),
+        ("postgresql:///user:secret@h/d", "two slashes"),
+        ("postgresql://u@h/password=secret", "two slashes"),
+        ("sqlite://memory.db", "sqlite:///memory.db for a file"),
+        ("sqlite://user:secret@memory.db", "three are needed"),
+        ("sqlite://folder/secret.db", "three are needed"),
     ],
 )
 def test_urls_that_cannot_be_are_refused_with_advice(given: str, advice: str) -> None:
@@ -55,6 +60,25 @@ def test_urls_that_cannot_be_are_refused_with_advice(given: str, advice: str) ->
         Store(given)
     assert "secret" not in repr(caught.value)
     assert caught.value.__cause__ is None or "secret" not in repr(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("given", ["postgresql://", "postgresql:///", "postgresql://u:secret@/"])
+def test_a_url_that_names_no_database_is_refused(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libpq would look for a server by itself, and find one that is perhaps somebody else's."""
+    names = ("PGHOST", "PGHOSTADDR", "PGDATABASE", "PGSERVICE")
+    for variable in names:
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(Misconfigured, match="neither a host nor a database") as caught:
+        Store(given)
+    assert "secret" not in str(caught.value)
+    for named in ("postgresql:///d", "postgresql://h", "postgresql://?service=s"):
+        Store(named).close()
+    for variable in names:
+        with monkeypatch.context() as environment:
+            environment.setenv(variable, "somebody said so")
+            Store(given).close()
 
 
 def test_a_relative_file_stays_where_it_was(

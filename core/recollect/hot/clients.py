@@ -28,6 +28,8 @@ except ImportError as fault:
 __all__ = ["Clients", "NoScriptError"]
 
 _PLACE: Final = re.compile(r"([\w.\-%]*|\[[\da-fA-F:.%]+\])(?::(\d{1,5}))?")
+_DATABASE_AT: Final = {"sentinel": "/+[^/]+"}
+"""What stands before the database's number in the path."""
 _SCHEMES: Final = {
     "redis": "redis",
     "rediss": "rediss",
@@ -242,14 +244,19 @@ def _checked(url: str) -> str:
         raise Misconfigured(
             f"cache={scheme}://… does not name a service: redis+sentinel://host:26379/name."
         )
-    if way == "" and kind != "unix" and not re.fullmatch(r"/?\d*", parts.path):
+    database = _DATABASE_AT.get(way, "")
+    if kind != "unix" and not re.fullmatch(rf"{database}/?\d*", parts.path):
         # redis-py would take database 0, which is perhaps somebody else's.
         raise Misconfigured(f"cache={scheme}://… has a path that is not a database's number.")
-    for name, _ in parse_qsl(parts.query):
+    for name, value in parse_qsl(parts.query):
+        if name == "db" and not value.isdecimal():
+            raise Misconfigured(f"cache={scheme}://… has a db that is not a number.")
         if name in ("socket_timeout", "socket_connect_timeout", "decode_responses"):
             raise Misconfigured(f"cache= sets {name} in its address, which is Recollect's to set.")
-    user = f"{who.partition(':')[0]}:***@" if at else ""
-    return f"{scheme}://{user}{places}{parts.path}"
+    user, _, password = who.partition(":")
+    # A lone name may be a password in the wrong place: the right one is redis://:password@host.
+    known = f"{user}:***@" if password else "***@"
+    return f"{scheme}://{known if at else ''}{places}{parts.path}"
 
 
 _of_our_parents: list[dict[str, Any]] = []

@@ -84,6 +84,10 @@ def address_of(url: str | os.PathLike[str]) -> Address:
             f"The driver {driver!r} is not known. Leave it out: {kind}:// uses {_DRIVERS[kind]}."
         )
     query = dict(parsed.query)
+    if kind == "sqlite":
+        _check_slashes(parsed)
+    else:
+        _check_whole(parsed)
     if kind == "sqlite" and query and not (parsed.database or "").startswith("file:"):
         raise Misconfigured(
             "A SQLite URL takes no options after ?. In the name of a file write ? as %3F and "
@@ -105,6 +109,46 @@ def _absolute(file: str | os.PathLike[str]) -> str:
     are made on event loops, too."""
     path = os.fspath(file)
     return os.path.normpath(path) if os.path.isabs(path) else os.path.abspath(path)
+
+
+def _check_slashes(url: URL) -> None:
+    """Two slashes and a name are a host, which SQLite has not: it would be a database in memory."""
+    if url.host is None and url.username is None:
+        return
+    # Without what may be a password.
+    given = url.host if url.username is None and url.database is None else None
+    raise Misconfigured(
+        f"sqlite://{given or '…'} has two slashes where three are needed. Write "
+        f"sqlite:///{given or 'file.db'} for a file in this folder, sqlite:////… with four for a "
+        f"whole path, and sqlite:// alone for a database in memory."
+    )
+
+
+def _check_whole(url: URL) -> None:
+    """Refuse an address that names no database anywhere, or that has a password in the name."""
+    if any(sign in (url.database or "") for sign in ("@", "=", "://")):
+        # Not shown: it is user:password@host behind three slashes, or libpq's own form.
+        raise Misconfigured(
+            "The name of the database holds @, = or ://, as if something else stood there. Write "
+            "postgresql://user:password@host/database, with two slashes at the beginning."
+        )
+    if url.host or url.database or _NAMING.keys() & url.query.keys():
+        return
+    if not any(os.environ.get(variable) for variable in _NAMING.values()):
+        raise Misconfigured(
+            "postgresql:// names neither a host nor a database, and nothing in the environment "
+            f"does ({', '.join(_NAMING.values())}). Write "
+            "postgresql://user:password@host/database."
+        )
+
+
+_NAMING: Final = {
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "dbname": "PGDATABASE",
+    "service": "PGSERVICE",
+}
+"""What names a database besides a URL: its options, and libpq's variables."""
 
 
 def address_of_engine(engine: Any) -> Address:
