@@ -135,9 +135,7 @@ REFUSED: dict[str, Callable[[Store, Path], object]] = {
     "an import with a long name": lambda store, folder: store.import_(folder / ("x" * 300)),
     "seconds that are no number": lambda store, _: store.compact(quiet_for=float("nan")),
     "seconds without end": lambda store, _: store.compact(quiet_for=float("inf")),
-    "metadata that cannot be printed": lambda store, _: store.sessions(
-        metadata=cyclic()
-    ),
+    "metadata that cannot be printed": lambda store, _: store.sessions(metadata=cyclic()),
     "a limit that cannot be printed": lambda store, _: store.session("s").tail(cyclic()),
     "a limit that prints itself badly": lambda store, _: store.session("s").tail(
         Unprintable(),  # type: ignore

@@ -16,7 +16,7 @@ import msgspec
 from recollect.errors import InvalidName, Misconfigured, shown
 from recollect.flow import Apart, Aside, Cold, Flow, Hot, Pause, Step, arun, run
 from recollect.health import Health, TierHealth
-from recollect.hot import Cache, LocalCache
+from recollect.hot import Cache, CacheUnavailable, LocalCache
 from recollect.ledger import Options, ledger_for
 from recollect.protocol import Belief, Protocol
 from recollect.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
@@ -266,12 +266,18 @@ class Store(Upkeep):
 
         return RedisCache(
             Clients(given, CALL_TIMEOUT),
-            self._ledger.cache_id,
+            self._cache_id,
             messages=tail,
             ttl=ttl,
             revalidate=revalidate,
             strict=strict,
         )
+
+    def _cache_id(self) -> str:
+        """What keys in the cache begin with. Nothing is cached of a database without tables."""
+        if self._ledger.facts is None:
+            raise CacheUnavailable("The database has no tables yet.")
+        return self._ledger.cache_id()
 
     def _health(self, database: TierHealth, cache: TierHealth | None) -> Health:
         return Health(
@@ -377,7 +383,9 @@ if hasattr(os, "register_at_fork"):
 
 def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
     if given not in choices:
-        raise Misconfigured(f"{what} has to be {' or '.join(map(repr, choices))}, not {shown(given)}.")
+        raise Misconfigured(
+            f"{what} has to be {' or '.join(map(repr, choices))}, not {shown(given)}."
+        )
 
 
 def _check_page(tenant: object, user: object, agent: object, after: object) -> None:
@@ -406,4 +414,6 @@ def _check_number(what: str, given: object, least: int, most: int) -> None:
 
 def _check_range(what: str, given: object, unit: str, least: float, most: float) -> None:
     if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given <= most:
-        raise Misconfigured(f"{what} has to be {unit} from {least:g} to {most:,}, not {shown(given)}.")
+        raise Misconfigured(
+            f"{what} has to be {unit} from {least:g} to {most:,}, not {shown(given)}."
+        )

@@ -41,7 +41,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         for what in ("messages", "turns", "tokens"):
             limit = getattr(self, what)
             if limit is not None and (not isinstance(limit, int) or limit < 1):
-                raise Misconfigured(f"{what} has to be a whole number from 1 up, not {shown(limit)}.")
+                raise Misconfigured(
+                    f"{what} has to be a whole number from 1 up, not {shown(limit)}."
+                )
 
 
 class Reading(NamedTuple):

@@ -112,7 +112,10 @@ def _tag_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
     if all(type(key) is str for key in value):
         return {key: tag(item, f"{path}[{key!r}]", depth + 1) for key, item in value.items()}
     pairs = [
-        [tag(key, f"{path} key {shown(key)}", depth + 1), tag(item, f"{path}[{shown(key)}]", depth + 1)]
+        [
+            tag(key, f"{path} key {shown(key)}", depth + 1),
+            tag(item, f"{path}[{shown(key)}]", depth + 1),
+        ]
         for key, item in value.items()
     ]
     return Ext(PAIRS, encode_tagged(pairs))

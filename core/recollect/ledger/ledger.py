@@ -21,6 +21,7 @@ from recollect.ledger.address import Address
 from recollect.ledger.dialect import Dialect
 from recollect.ledger.dictionaries import Dictionaries
 from recollect.ledger.faults import explain
+from recollect.ledger.nothing import read_nothing
 from recollect.ledger.pool import Pool
 from recollect.ledger.threads import next_epoch_of_all
 from recollect.ledger.transaction import Facts, Transaction, Work
@@ -67,7 +68,7 @@ class Ledger(ABC):
 
     @property
     def facts(self) -> Facts | None:
-        """What the database says about itself; None until it is opened."""
+        """What the database says about itself; None until it is opened and has tables."""
         return self._facts
 
     def cache_id(self) -> str:
@@ -78,11 +79,13 @@ class Ledger(ABC):
     def read(self, work: Work[T]) -> T:
         """Do work that changes nothing, in this thread."""
         self.open()
+        if self._facts is None:
+            return read_nothing(work, self.options.counter)
         return self._read(work)
 
     def write(self, work: Work[T]) -> T:
         """Do work that changes something, in this thread."""
-        self.open()
+        self.open(writes=True)
         return self._write(work)
 
     async def aread(self, work: Work[T]) -> T:
@@ -96,6 +99,8 @@ class Ledger(ABC):
     def apart(self, work: Work[T]) -> T:
         """Run statements that each stand alone, in no transaction and without a time limit."""
         self.open()
+        if self._facts is None:
+            return read_nothing(work, self.options.counter)
         return self._apart(work)
 
     async def aapart(self, work: Work[T]) -> T:
@@ -119,18 +124,26 @@ class Ledger(ABC):
         """Like ``pulse``, in a thread of our own."""
         return await self._hop(lambda _: self.pulse(), None)
 
-    def open(self) -> None:
-        """Connect, migrate where that is wanted, and learn what the database says of itself."""
+    def open(self, *, writes: bool = False) -> None:
+        """Connect, migrate where that is wanted, and learn what the database says of itself.
+
+        Tables are made for those who write. Where there are none, who reads finds nothing, and
+        looks again the next time: the ledger has no facts until then.
+        """
         if self._facts is not None and not self._closed:
             return
         with self._opening():
             if self._facts is None:
                 with self._explained():
                     self._connect()
-                    if self.options.migrate:
-                        self._migrate()
-                    else:
-                        migrations.require(self._applied())
+                    done = self._applied()
+                    if not self.options.migrate:
+                        migrations.require(done)
+                    elif migrations.pending(done):
+                        if not done and not writes:
+                            return
+                        self._migrate(done)
+                    self._make_ready()
                     self._facts = self._in_transaction(self._learn)
 
     def _transaction(
@@ -144,10 +157,10 @@ class Ledger(ABC):
         self._dictionaries.learn(txn)
         return migrations.learn(txn, self.options.counter)
 
-    async def aopen(self) -> None:
+    async def aopen(self, *, writes: bool = False) -> None:
         """Like ``open``, in a thread of our own."""
         if self._facts is None or self._closed:
-            await self._hop(lambda _: self.open(), None)
+            await self._hop(lambda _: self.open(writes=writes), None)
 
     def invalidate(self) -> None:
         """Begin a new generation of the store's cache, in which no entry of an earlier counts."""
@@ -162,7 +175,7 @@ class Ledger(ABC):
         """Bring the tables up to date, and say which steps that took."""
         with self._opening(), self._explained():
             self._connect()
-            return self._migrate()
+            return self._migrate(self._applied())
 
     async def amigrate(self) -> list[str]:
         """Like ``migrate``, in a thread of our own."""
@@ -213,19 +226,26 @@ class Ledger(ABC):
         return None
 
     def _applied(self) -> set[str]:
-        return self._in_transaction(
+        """The steps that this database has been through; none where there is no database."""
+        return self._read(
             lambda txn: migrations.applied(txn, self.address.kind, self.options.schema),
         )
 
-    def _migrate(self) -> list[str]:
-        done: list[str] = []
-        if not migrations.pending(self._applied()):
-            return done  # the usual case takes no lock
-        while name := self._in_transaction(
-            lambda txn: migrations.walk(txn, self.address.kind, self.options.schema)
+    def _migrate(self, done: set[str]) -> list[str]:
+        names: list[str] = []
+        missing = migrations.pending(done)
+        if missing:  # mostly there is none, and nobody takes the lock
+            self._make_ready()
+        while len(names) < len(missing) and (
+            walked := self._in_transaction(
+                lambda txn: migrations.walk(txn, self.address.kind, self.options.schema)
+            )
         ):
-            done.append(name)
-        return done
+            names += walked
+        return names
+
+    def _make_ready(self) -> None:
+        """Get the database ready to be written to."""
 
     async def _hop(self, do: Callable[[A], T], given: A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.threads(), do, given)

@@ -1,7 +1,7 @@
 """The tables, as an ordered list of steps that every database walks through once.
 
-Steps are recorded by name, each in a transaction of its own, under a lock: ten processes may
-start at once on an empty database.
+Steps are recorded by name, under a lock: ten processes may start at once on an empty database.
+There all steps are one transaction, and on PostgreSQL one script; later each is its own.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def pending(applied: set[str]) -> list[tuple[str, Step]]:
     return [(name, step) for name, step in STEPS if name not in applied]
 
 
-def walk(txn: Transaction, kind: str, schema: str | None) -> str | None:
-    """Do the next step, under the lock, and say which; None when there is none."""
+def walk(txn: Transaction, kind: str, schema: str | None) -> list[str]:
+    """Do the next step, under the lock, or all of them where none was done; and say which."""
     txn.begin()
     if kind == "postgresql":
         # One lock for everybody who migrates this schema, released with the transaction.
@@ -40,12 +40,15 @@ def walk(txn: Transaction, kind: str, schema: str | None) -> str | None:
             txn.run("CREATE SCHEMA {schema}")
     txn.run("CREATE TABLE IF NOT EXISTS {migrations} (name TEXT PRIMARY KEY)")
     applied = {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
-    for name, step in pending(applied):
-        step(txn, kind)
-        txn.run("INSERT INTO {migrations} (name) VALUES (:name)", {"name": name})
+    # Of tables that hold something each step is a transaction of its own: one may take long.
+    steps = pending(applied)[: 1 if applied else None]
+    with txn.together():
+        for name, step in steps:
+            step(txn, kind)
+            txn.run("INSERT INTO {migrations} (name) VALUES (:name)", {"name": name})
+    for name, _ in steps:
         log.info("database migrated: %s", name)
-        return name
-    return None
+    return [name for name, _ in steps]
 
 
 def applied(txn: Transaction, kind: str, schema: str | None) -> set[str]:

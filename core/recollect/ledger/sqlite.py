@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -65,7 +66,6 @@ class SqliteLedger(Ledger):
                 poolclass=NullPool,
                 connect_args={"check_same_thread": False, "timeout": self.options.timeout},
             )
-        self._writing_cursor(set_up=True)
         self._pool = Pool(
             self._engine,
             self._hold,
@@ -79,6 +79,28 @@ class SqliteLedger(Ledger):
             self._gate,
             self.options.timeout,
         )
+
+    def open(self, *, writes: bool = False) -> None:
+        """Like everywhere; but a database in memory is nobody else's, and is made at once."""
+        super().open(writes=writes or self.address.in_memory)
+
+    def _applied(self) -> set[str]:
+        return set() if self._has_no_file() else super()._applied()
+
+    def _has_no_file(self) -> bool:
+        """Whether nobody has written to the file yet. To ask SQLite would make an empty one."""
+        file = self.address.url.database
+        if self.address.in_memory or self.borrowed or not file or file.startswith("file:"):
+            return False
+        try:
+            return os.stat(file).st_size == 0
+        except FileNotFoundError:  # where it cannot be made either, SQLite says so
+            return os.access(os.path.dirname(file), os.W_OK | os.X_OK)
+        except OSError:
+            return False
+
+    def _make_ready(self) -> None:
+        self._writing_cursor(set_up=True)
 
     def _writing_cursor(self, *, set_up: bool = False) -> Any:
         """The writer's own, made anew after a fork."""
@@ -209,7 +231,7 @@ class SqliteLedger(Ledger):
 
     async def awrite(self, work: Work[T]) -> T:
         """Put the work into the writer's queue: 64 waiting tasks share a hop and a commit."""
-        await self.aopen()
+        await self.aopen(writes=True)
         writer = self._writer
         if self._closed or writer is None:
             raise StoreClosed

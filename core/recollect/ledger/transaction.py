@@ -8,7 +8,8 @@ transaction this way, 2.1 to 2.4 times through SQLAlchemy's own execution.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,6 +47,7 @@ class Transaction:
         "_cursor",
         "_dialect",
         "_facts",
+        "_script",
         "begun",
         "connected_at",
         "dictionaries",
@@ -71,6 +73,7 @@ class Transaction:
         """When the connection was made, by the monotonic clock."""
         self.stamp: Stamp | None = None
         """What the commit under way leaves in its session's row."""
+        self._script: list[tuple[str, Mapping[str, object]]] | None = None
 
     @property
     def facts(self) -> Facts:
@@ -119,9 +122,31 @@ class Transaction:
 
     def run(self, statement: str, values: Mapping[str, object] | None = None) -> int:
         """How many rows the statement changed."""
+        if self._script is not None:
+            self._script.append((self._dialect.render(statement), values or {}))
+            return 0
         self._cursor.execute(self._dialect.render(statement), values or {})
         count: int = self._cursor.rowcount
         return count
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what is run inside as one script, where each statement is a round trip. What is
+        run must not depend on an answer."""
+        if self.kind == "sqlite":
+            yield
+            return
+        from psycopg import ClientCursor  # a script takes no parameters: they are written into it
+
+        connection = self._cursor.connection
+        self._script = []
+        try:
+            yield
+            text = [ClientCursor(connection).mogrify(*said) for said in self._script]
+        finally:
+            self._script = None
+        with connection.cursor() as cursor:
+            cursor.execute(";\n".join(text).encode())
 
     def many(self, statement: str, values: Iterable[Mapping[str, object]]) -> None:
         """The same statement for many sets of values."""

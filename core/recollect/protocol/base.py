@@ -39,6 +39,7 @@ class Flows:
         belief: Belief,
         expires_in: timedelta | None = None,
     ) -> None:
+        self._facts = facts
         self._compression = compression
         self._counter = counter
         self._hot_messages = hot_messages

@@ -39,7 +39,10 @@ class Suspending(Flows):
         if belief.asks():
             asked = belief.clock()
             try:
-                belief.learn((yield from do(Cold(generation.read))), asked)
+                state = yield from do(Cold(generation.read))
+                if self._facts() is None:
+                    return None  # there are no tables yet: nothing says whose entries are whose
+                belief.learn(state, asked)
                 if belief.may_resume and (yield from self._reachable()):
                     assert belief.off is not None, "it may be resumed"
                     yield from self._learned(partial(generation.resume, suspension=belief.off))

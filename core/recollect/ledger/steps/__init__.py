@@ -1,6 +1,7 @@
 """The steps from an empty database to the tables of today, one idea a file, in order.
 
-A step that was released is never changed; the next one is added below it.
+A step that was released is never changed; the next one is added below it. A step only runs
+statements and asks nothing: on an empty PostgreSQL all of them are sent as one script.
 """
 
 from __future__ import annotations
