@@ -1,4 +1,4 @@
-"""A read of a database without tables finds nothing and makes nothing; the first write makes them."""
+"""A read of a database without tables finds nothing and makes nothing; a write makes them."""
 
 from __future__ import annotations
 
@@ -116,9 +116,11 @@ def test_tables_of_others_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_store_that_must_not_migrate_says_so_on_a_read(tmp_path: Path) -> None:
-    with Store(f"sqlite:///{tmp_path / 'never.db'}", migrate=False) as store:
-        with pytest.raises(Misconfigured, match="has not been migrated"):
-            store.session("s").messages()
+    with (
+        Store(f"sqlite:///{tmp_path / 'never.db'}", migrate=False) as store,
+        pytest.raises(Misconfigured, match="has not been migrated"),
+    ):
+        store.session("s").messages()
     assert list(tmp_path.iterdir()) == []
 
 

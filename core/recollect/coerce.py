@@ -95,8 +95,8 @@ def _message_from(given: object, which: str) -> Message:
     when: object = message.created_at
     if when is not None and (not isinstance(when, datetime) or when.utcoffset() is None):
         raise InvalidMessage(
-            f"{which}: created_at has to be a datetime with a time zone, and this is {shown(when)}. "
-            f"Use datetime.now(timezone.utc)."
+            f"{which}: created_at has to be a datetime with a time zone, and this is "
+            f"{shown(when)}. Use datetime.now(timezone.utc)."
         )
     if when is not None:
         try:

@@ -100,8 +100,8 @@ def check_name(part: str, name: object) -> None:
     """Refuse a name outside the rules, saying which rule, before any I/O."""
     if not isinstance(name, str):
         raise InvalidName(
-            f"{part} has to be a str, and this is {shown(name)}. ANY is only for what concerns many "
-            f"sessions; for none of a scope's parts leave it out."
+            f"{part} has to be a str, and this is {shown(name)}. ANY is only for what concerns "
+            f"many sessions; for none of a scope's parts leave it out."
         )
     if not name:
         raise InvalidName(f"{part} is empty. Give it a name, or leave it out if it may be.")

@@ -51,7 +51,8 @@ class TokenCounter(msgspec.Struct, frozen=True):
             ) from fault
         if not isinstance(count, int) or not 0 <= count < 2**31:
             raise InvalidMessage(
-                f"The token counter {self.name!r} gave {shown(count)}; it has to give an int from 0 up."
+                f"The token counter {self.name!r} gave {shown(count)}; it has to give an int from "
+                f"0 up."
             )
         return int(count)
 

@@ -244,7 +244,7 @@ class Ledger(ABC):
             names += walked
         return names
 
-    def _make_ready(self) -> None:
+    def _make_ready(self) -> None:  # noqa: B027 - most have nothing to do
         """Get the database ready to be written to."""
 
     async def _hop(self, do: Callable[[A], T], given: A) -> T:
