@@ -199,3 +199,52 @@ def test_an_id_that_stands_twice_after_what_is_there() -> None:
         store.import_(file("x", "a", "a"))
         assert [message.id for message in store.session("k").messages()] == ["x", "a", "a"]
         assert store.verify() == []
+
+
+# -- what is appended ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [("hello there", "user"), ("x" * 65, "user"), ("hello\nthere", "user")],
+)
+def test_a_pair_the_wrong_way_round_is_refused(pair: tuple[str, str]) -> None:
+    with Store("sqlite://") as store:
+        for given in (pair, [("user", "x"), pair]):
+            with pytest.raises(InvalidMessage, match="The role comes first"):
+                store.session("s").append(given)
+        assert store.session("s").count() == 0
+        store.session("s").append([("tool_output", "x"), Message("two words", "x")])
+
+
+def test_a_frameworks_message_names_its_converter() -> None:
+    langchain = pytest.importorskip("langchain_core.messages")
+    llama_index = pytest.importorskip("llama_index.core.llms")
+    with Store("sqlite://") as store:
+        for message, converter in (
+            (langchain.HumanMessage("hello"), "langchain_recollect.from_langchain"),
+            (llama_index.ChatMessage("hello"), "llama_index_recollect.from_llama_index"),
+        ):
+            for given in (message, [message]):
+                with pytest.raises(InvalidMessage, match=converter):
+                    store.session("s").append(given)
+        assert store.sessions() == []
+
+
+def test_a_thread_that_is_not_there_is_not_updated() -> None:
+    with Store("sqlite://") as store:
+        log = CheckpointLog(store)
+        with pytest.raises(Misconfigured, match="no thread 't'"):
+            log.update("t", title="lost")
+        assert log.threads() == []
+
+
+def test_a_str_is_no_message_of_llama_index() -> None:
+    memories = pytest.importorskip("llama_index_recollect")
+    with Store("sqlite://") as store:
+        memory = memories.RecollectMemory.from_defaults(session_id="s", store=store)
+        with pytest.raises(InvalidMessage, match="not a ChatMessage"):
+            memory.put("hello")
+        with pytest.raises(InvalidMessage, match="not a ChatMessage"):
+            memory.put_messages("hello")
+        assert store.sessions() == []

@@ -30,6 +30,15 @@ Appendable: TypeAlias = (
 MOST_AT_ONCE: Final = 10_000
 """The most messages one append may bring: it holds the session's lock while it writes them."""
 
+LONGEST_ROLE: Final = 64
+"""Of a pair: what is longer, or has a space in it, is what was said."""
+
+_CONVERTERS: Final = {
+    "langchain_core": "langchain_recollect.from_langchain",
+    "llama_index": "llama_index_recollect.from_llama_index",
+}
+"""What makes a Message of a framework's own."""
+
 _KEYS: Final = frozenset(
     [
         "role",
@@ -50,6 +59,7 @@ def messages_from(given: Appendable) -> list[Message]:
     """The messages in what the caller gave, in order, with ids and times checked."""
     if isinstance(given, Message | Mapping) or _is_pair(given):
         return [_message_from(given, "the message")]
+    _refuse_anothers(given, "this")
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise InvalidMessage(
             f"append() takes a Message, a mapping, a (role, text) pair or a list of these, and "
@@ -69,6 +79,18 @@ def _is_pair(given: object) -> bool:
     return isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str)
 
 
+def _refuse_anothers(given: object, which: str) -> None:
+    """Name the converter for a framework's message, told by its class alone."""
+    for cls in type(given).__mro__:
+        converter = _CONVERTERS.get(cls.__module__.partition(".")[0])
+        if converter is not None:
+            name = converter.rpartition(".")[2]
+            raise InvalidMessage(
+                f"{which} is a {cls.__module__.partition('.')[0]} {type(given).__name__}. Convert "
+                f"it: append({name}(message)), with {converter}."
+            )
+
+
 def _message_from(given: object, which: str) -> Message:
     match given:
         case Message():
@@ -76,6 +98,11 @@ def _message_from(given: object, which: str) -> Message:
         case Mapping():
             message = _from_mapping(given, which)
         case (str(role), str(text)) if isinstance(given, tuple):
+            if len(role) > LONGEST_ROLE or any(map(str.isspace, role)):
+                raise InvalidMessage(
+                    f"{which}: the role of a (role, text) pair is {role!r:.50}. The role comes "
+                    f'first: ("user", "hello"). For such a role write Message(role, text).'
+                )
             message = Message(role, text)
         case (str(), other) if isinstance(given, tuple):
             raise InvalidMessage(
@@ -83,6 +110,7 @@ def _message_from(given: object, which: str) -> Message:
                 f"or Message(role, [...]) for content in blocks."
             )
         case _:
+            _refuse_anothers(given, which)
             raise InvalidMessage(
                 f"{which} is a {type(given).__name__}, which is not a Message, a mapping or a "
                 f'(role, text) pair. One message is a tuple of two: append(("user", "hello")).'

@@ -14,6 +14,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from os import PathLike
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -40,6 +41,8 @@ From: TypeAlias = str | PathLike[str] | Reads
 _BLOCK: Final = 2**20
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _LEVEL: Final = 6
+_LARGEST_WINDOW: Final = 128 * 2**20
+"""The memory that a file may ask for to be decompressed: what zstd itself makes at its strongest."""
 
 
 def path_of(given: object) -> str:
@@ -171,6 +174,47 @@ class Target:
             left = left[len(left) if taken is None else taken :]
 
 
+class Copy:
+    """A new file that somebody else writes: under a name beside its own until it is whole."""
+
+    def __init__(self, given: object) -> None:
+        self._path = os.path.realpath(path_of(given))
+        self.name = repr(self._path)
+        self._refuse_another()
+        folder = os.path.dirname(self._path)
+        if not os.path.isdir(folder):
+            raise Misconfigured(f"{self.name} cannot be written: its folder is not there.")
+        self.part = os.path.join(folder, f".recollect-{secrets.token_hex(8)}.part")
+
+    def finish(self) -> None:
+        """Give it its name, once all of it is on the disk. Nothing is written over."""
+        with _Explained(self.name, "written"):
+            handle = os.open(self.part, os.O_RDWR)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            try:
+                os.link(self.part, self._path)  # unlike a rename it never takes another's place
+            except FileExistsError:
+                self._refuse_another()
+                raise
+            os.unlink(self.part)
+            _sync_folder(os.path.dirname(self._path))
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        with suppress(OSError):
+            os.unlink(self.part)
+
+    def _refuse_another(self) -> None:
+        if is_there(self._path):
+            raise Misconfigured(
+                f"{self.name} is there already, and is not written over. Give each backup a name "
+                f"of its own, with the date in it for example."
+            )
+
+
 class Source:
     """A file to be read, from where it stands."""
 
@@ -189,34 +233,52 @@ class Source:
                 f"{shown(given)}."
             )
         self._longest = longest
+        self.compressed = False
+        """Known once its beginning was read."""
         self._lock = threading.Lock()
         self._over = False
         self._lines: Iterator[bytes] | None = None
 
-    def ends(self) -> tuple[bytes, bytes] | None:
-        """Its first line and its last one, from a first look at all of it; None where there would
-        be no way back to where it begins, as for a pipe."""
+    def ends(self, begins: Callable[[bytes], object]) -> bytes | None:
+        """Its last line, from a first look at all of it; None where there would be no way back to
+        where it begins, as for a pipe. ``begins`` is given the first line, and may refuse it."""
         with self._lock, _Explained(self.name, "read"):
             if self._path is not None:
                 if not os.path.isfile(self._path):
                     return None
                 with open(self._path, "rb") as file:
-                    return self._ends(file)
+                    return self._last(file, begins)
             if not (callable(can := getattr(self._file, "seekable", None)) and can()):
                 return None
             start = self._file.tell()
-            ends = self._ends(self._file)
+            last = self._last(self._file, begins)
             self._file.seek(start)
-            return ends
+            return last
 
-    def _ends(self, file: Any) -> tuple[bytes, bytes]:
-        lines = self._split(_blocks(file))
-        first = last = next(lines, b"")
-        for line in lines:
+    def _last(self, file: Any, begins: Callable[[bytes], object]) -> bytes:
+        # Without looking at each line: 64 KB can be made that hold a thousand million of them.
+        blocks = self._blocks(file)
+        begun = b""
+        while b"\n" not in begun and (block := next(blocks, b"")):
+            begun += block
+            self._check_length(len(begun))
+        first, _, rest = begun.partition(b"\n")
+        begins(first)
+        last, length = [first], 0
+        for block in chain((rest,), blocks):
             if self._over:
                 break
-            last = line
-        return first, last
+            if not block:
+                continue
+            if last and last[-1].endswith(b"\n"):
+                last, length = [], 0
+            at = block.rfind(b"\n", 0, len(block) - 1) + 1  # one at its end may end the last line
+            if at or block is rest:
+                last, length = [], 0
+            last.append(block[at:])
+            length += len(block) - at
+            self._check_length(length)
+        return b"".join(last).removesuffix(b"\n")
 
     def line(self) -> bytes | None:
         """The next line, without its end; None when there is none."""
@@ -226,7 +288,7 @@ class Source:
             if self._lines is None:
                 if self._path is not None:
                     self._file = open(self._path, "rb")  # noqa: SIM115 - closed by close
-                self._lines = self._split(_blocks(self._file))
+                self._lines = self._split(self._blocks(self._file))
             return next(self._lines, None)
 
     def close(self) -> None:
@@ -252,10 +314,31 @@ class Source:
             for following in more:
                 yield b"".join(begun)
                 begun, length = [following], len(following)
-            if length > self._longest:
-                raise Damaged(f"{self.name} has a line of more than {self._longest:,} bytes.")
+            self._check_length(length)
         if length:
             yield b"".join(begun)
+
+    def _check_length(self, length: int) -> None:
+        if length > self._longest:
+            raise Damaged(f"{self.name} has a line of more than {self._longest:,} bytes.")
+
+    def _blocks(self, file: Any) -> Iterator[bytes]:
+        """What a file holds, decompressed where it has to be."""
+        head = b""
+        while len(head) < len(_MAGIC) and (more := file.read(len(_MAGIC) - len(head))):
+            head += more
+        self.compressed = head == _MAGIC
+        if not self.compressed:
+            yield head
+            while block := file.read(_BLOCK):
+                yield block
+            return
+        source: Any = _After(head, file)
+        with zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW).stream_reader(
+            source, read_across_frames=True, closefd=False
+        ) as reader:
+            while block := reader.read(_BLOCK):
+                yield block
 
 
 def _off_the_loop(work: Callable[[], None]) -> None:
@@ -300,24 +383,6 @@ class _Explained:
                     f"{self._name} could not be {self._what}: {fault.strerror or fault}. Check "
                     f"the disk, and do it again."
                 ) from fault
-
-
-def _blocks(file: Any) -> Iterator[bytes]:
-    """What a file holds, decompressed where it has to be."""
-    head = b""
-    while len(head) < len(_MAGIC) and (more := file.read(len(_MAGIC) - len(head))):
-        head += more
-    if head != _MAGIC:
-        yield head
-        while block := file.read(_BLOCK):
-            yield block
-        return
-    source: Any = _After(head, file)
-    with zstandard.ZstdDecompressor().stream_reader(
-        source, read_across_frames=True, closefd=False
-    ) as reader:
-        while block := reader.read(_BLOCK):
-            yield block
 
 
 class _After:

@@ -13,7 +13,7 @@ import threading
 import weakref
 from typing import Any, Final
 
-from recollect.errors import Misconfigured, shown
+from recollect.errors import Misconfigured
 from recollect.store import Store
 
 _PASSWORD: Final = re.compile(r"://[^/:@]*:(?!\*{3}@)[^@]*@|(^|[?&\s])password=")

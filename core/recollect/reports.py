@@ -118,9 +118,12 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     sessions: int
     """How many the file has."""
     written: int
-    """Of how many something was written; the others were there, all of them."""
+    """Of how many something was written; the others were there, or differ."""
     messages: int
     """How many messages were written."""
+    differing: tuple[str, ...] = ()
+    """Of each session that is there and says something else: which, where and how. It was left
+    as it is."""
 
 
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):

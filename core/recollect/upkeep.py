@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from recollect.clock import LONGEST_LIFE, MICROSECONDS
 from recollect.errors import Misconfigured, shown
 from recollect.files import is_there, path_of
+from recollect.protocol.backup import backed_up
 from recollect.scope import ANY, AnyName, Scope, check_owner
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class Upkeep:
 
     if TYPE_CHECKING:
 
+        @property
+        def address(self) -> str: ...
         def _run(self, flow: Flow[T]) -> T: ...
         async def _arun(self, flow: Flow[T]) -> T: ...
 
@@ -161,12 +164,26 @@ class Upkeep:
         flow = self._protocol.export(_scope(tenant, user, agent), target, progress)
         return await self._arun(flow)
 
+    def backup(self, path: str | PathLike[str]) -> None:
+        """Copy a SQLite database to a new file, while it is used: one file with all that was
+        committed when it began, and on the disk when this returns.
+
+        Nothing is written over. To restore, put the file in the place of the old one, without
+        what ends in ``-wal`` and ``-shm``. For PostgreSQL use ``pg_dump``, and run
+        ``invalidate()`` after a restore.
+        """
+        self._run(backed_up(self.address, path))
+
+    async def abackup(self, path: str | PathLike[str]) -> None:
+        """Like ``backup``."""
+        await self._arun(backed_up(self.address, path))
+
     def import_(self, source: From, *, progress: OnProgress | None = None) -> Import:
         """Bring the sessions that ``export`` wrote to a file, compressed or not.
 
         What is there already is left alone, so it may be done again, and goes on where it was
-        interrupted. A session that is there and differs raises Conflict, and stays as it is; what
-        came before it in the file stays imported.
+        interrupted. A session that is there and differs stays as it is, and ``differing`` of what
+        is returned names it; the others are brought.
         """
         return self._run(self._protocol.import_(source, progress))
 

@@ -215,9 +215,9 @@ class RecollectMemory(BaseMemory):
         if self._feeding():
             waited(self.aput_messages(messages))
         else:
+            ours = list(map(from_llama_index, messages))  # first: it says what is none
             self._last.outdate()
-            since = self._last.since(messages)
-            self.session.append(list(map(from_llama_index, messages)), expected=since)
+            self.session.append(ours, expected=self._last.since(messages))
 
     def set(self, messages: Sequence[ChatMessage]) -> None:
         """Put messages in the place of all there are, at once. To the blocks they are new."""
@@ -257,9 +257,9 @@ class RecollectMemory(BaseMemory):
     async def aput_messages(self, messages: Sequence[ChatMessage]) -> None:
         """Like ``put_messages``."""
         session = self.session
+        ours = list(map(from_llama_index, messages))  # first: it says what is none
         self._last.outdate()
-        since = self._last.since(messages)
-        await session.aappend(list(map(from_llama_index, messages)), expected=since)
+        await session.aappend(ours, expected=self._last.since(messages))
         if blocks := self._feeding():
             flush = self.token_flush_size or self.token_limit // 10
             feeder = Feeder(

@@ -50,28 +50,38 @@ class Reader:
 
     def begin(self) -> int:
         """How many sessions it says it has; 0 where there is no looking at its end first."""
-        ends = self._source.ends()
-        first = self._source.line() if ends is None else ends[0]
-        try:
-            known = first is not None and lines.is_header(first)
-        except Damaged as fault:
-            raise Misconfigured(f"{self._source.name} cannot be imported: {fault}.") from fault
-        if not known:
-            raise Misconfigured(
-                f"{self._source.name} is no file of export(): its first line does not say so. "
-                f"What other libraries have stored is brought by their importers."
-            )
+        last = self._source.ends(self._check_first)
+        first = self._source.line() or b""
         self._line = 1
-        if ends is None:
+        if last is None:
+            self._check_first(first)
             return 0
-        self._source.line()
         try:
-            end = lines.read(ends[1])
+            end = lines.read(last)
         except (Damaged, InvalidName):
             end = None
         if not isinstance(end, End):
             raise self._cut_off("Nothing of it was imported.")
         return end.sessions
+
+    def _check_first(self, line: bytes) -> None:
+        try:
+            known = lines.is_header(line)
+        except Damaged as fault:
+            raise Misconfigured(f"{self._source.name} cannot be imported: {fault}.") from fault
+        if known:
+            return
+        if (line or self._source.compressed) and lines.header().startswith(line):
+            raise self._cut_off("Nothing of it was imported.")
+        raise Misconfigured(
+            f"{self._source.name} is no file of export(): its first line does not say so. "
+            f"What other libraries have stored is brought by their importers."
+        )
+
+    def skip(self) -> None:
+        """Pass over what is left of the session, read as strictly."""
+        while self._session is not None and self._seq < self._session.head:
+            self.next()
 
     def next(self) -> Piece | None:
         """The next piece; None when all of it was read."""

@@ -82,13 +82,18 @@ class Threading(Checkpointing):
         if title is not UNSET:
             given["title"] = title
         if metadata is not UNSET:
+            if not isinstance(metadata, Mapping):
+                raise Misconfigured(f"metadata has to be a mapping, not {shown(metadata)}.")
             given["metadata"] = dict(metadata)
         packed = codec.pack_value(given, "thread")  # refused before any I/O, if at all
 
         def work(txn: Transaction) -> None:
             thread = threads.lock(txn, name)
             if thread is None or not thread.live:
-                return
+                raise Misconfigured(
+                    f"There is no thread {name} to update. Nothing was written: give a thread its "
+                    f"title or metadata once it has a checkpoint."
+                )
             if given:
                 about = {**unpacked(thread.about), **codec.unpack_value(packed)}
                 threads.set_about(txn, thread, codec.pack_value(about, "thread"))

@@ -67,11 +67,17 @@ class Transferring(Marking):
         source = Source(given, lines.LONGEST)
         reader = Reader(source, self._compression)
         seen, written, messages = 0, 0, 0
+        differing: list[str] = []
         try:
             of = yield from do(Aside(reader.begin))
             tell(progress, 0, of)
             while (piece := (yield from do(Aside(reader.next)))) is not None:
-                new = yield from self._session_imported(piece, reader, source.name)
+                new = None
+                try:
+                    new = yield from self._session_imported(piece, reader, source.name)
+                except Conflict as fault:  # the others have nothing to do with it
+                    differing.append(str(fault))
+                    yield from do(Aside(reader.skip))
                 seen += 1
                 written += new is not None
                 messages += new or 0
@@ -79,7 +85,7 @@ class Transferring(Marking):
             yield from do(Aside(source.close))
         finally:
             source.close()
-        return Import(sessions=seen, written=written, messages=messages)
+        return Import(sessions=seen, written=written, messages=messages, differing=tuple(differing))
 
     def _session_imported(self, piece: Piece, reader: Reader, where: str) -> Flow[int | None]:
         """How many messages of one session were written; None where all of it was there."""
