@@ -52,7 +52,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[
     return url, {}
 
 
-def things(url: str) -> list[object]:
+def things(url: str) -> list[Any]:
     """Everything there is: files, tables, schemas."""
     if url.startswith("sqlite"):
         file = Path(url.removeprefix("sqlite:///"))

@@ -191,8 +191,8 @@ def test_an_id_that_stands_twice_after_what_is_there() -> None:
     def file(*ids: str) -> io.BytesIO:
         places = [Place(n, Message("tool", str(n)), id, 0) for n, id in enumerate(ids, 1)]
         session = lines.Session(SessionName(key="k"), len(ids), 0, 0)
-        said = [lines.line_of(line) for line in (session, *places, End(1, len(ids), 0))]
-        return io.BytesIO(lines.header() + b"".join(said))
+        said = [lines.line_of(session), *map(lines.line_of, places)]
+        return io.BytesIO(b"".join((lines.header(), *said, lines.line_of(End(1, len(ids), 0)))))
 
     with Store("sqlite://") as store:
         store.import_(file("x"))

@@ -42,7 +42,7 @@ _BLOCK: Final = 2**20
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _LEVEL: Final = 6
 _LARGEST_WINDOW: Final = 128 * 2**20
-"""The memory that a file may ask for to be decompressed: what zstd itself makes at its strongest."""
+"""The memory that a file may ask for to be decompressed: what zstd makes at its strongest."""
 
 
 def path_of(given: object) -> str:

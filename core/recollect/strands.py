@@ -15,7 +15,7 @@ from zlib import crc32
 
 import msgspec
 
-from recollect.errors import Damaged, InvalidName
+from recollect.errors import Damaged, InvalidName, shown
 
 NUMBER_BITS: Final = 32
 LAST_NUMBER: Final = 2**NUMBER_BITS - 1
@@ -59,12 +59,21 @@ def strand_name(namespace: str, channel: str | None = None) -> bytes:
 
 def check_text(*names: str) -> None:
     """Refuse namespaces, channels and tasks that are not text, before any I/O."""
+    for name in names:
+        _check_str(name)
     try:
         "".join(names).encode()
     except UnicodeEncodeError as fault:
         raise InvalidName(
             f"{''.join(names)!r:.100} contains half of a surrogate pair, which is not text."
         ) from fault
+
+
+def _check_str(given: object) -> None:
+    if not isinstance(given, str):
+        raise InvalidName(
+            f"Namespaces, channels, tasks, runs and ids of checkpoints are str, not {shown(given)}."
+        )
 
 
 def namespace_of(name: bytes) -> tuple[str, bool]:
@@ -75,6 +84,7 @@ def namespace_of(name: bytes) -> tuple[str, bool]:
 
 def id_key(given: str) -> bytes:
     """A checkpoint's id as it is stored: 16 bytes for what looks like a UUID."""
+    _check_str(given)
     try:
         uuid = UUID(given)
     except ValueError:
@@ -103,6 +113,7 @@ def mark_of(key: bytes) -> bytes:
 
 def run_key(run: str) -> bytes:
     """What the checkpoints of one run are found by."""
+    _check_str(run)
     return blake2b(run.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

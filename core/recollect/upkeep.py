@@ -243,7 +243,10 @@ def _scope(tenant: Any, user: Any, agent: Any) -> Scope:
 
 
 def _seconds(quiet_for: object) -> float:
-    number = isinstance(quiet_for, int | float) and not isinstance(quiet_for, bool)
-    if not number or not 0 <= quiet_for <= LONGEST_LIFE // MICROSECONDS:  # NaN is neither
+    if (
+        isinstance(quiet_for, bool)
+        or not isinstance(quiet_for, int | float)
+        or not 0 <= quiet_for <= LONGEST_LIFE // MICROSECONDS  # NaN is neither
+    ):
         raise Misconfigured(f"quiet_for has to be seconds, from 0 up, not {shown(quiet_for)}.")
     return quiet_for

@@ -63,6 +63,8 @@ class Reading(Archiving, Suspending):
         into: Callable[[Message], object] | None = None,
     ) -> Flow[list[Any]]:
         """Messages between two places; with ``before`` alone the ones just before it."""
+        if into is not None and not callable(into):
+            raise Misconfigured(f"into has to be a function of a Message, not {shown(into)}.")
         if archived is not None:
             return (yield from self.of_archive(name, archived, after, before, limit, into))
         seen = yield from self._cold(
