@@ -312,9 +312,7 @@ class CheckpointLog:
                 f"after has to be the last ThreadInfo of the page before, not {shown(after)}."
             )
         place = None if after is None else (microseconds(after.last_active), after.number)
-        return self._flows.listed(
-            self.tenant, self.user, self.agent, dict(metadata or {}), limit, place
-        )
+        return self._flows.listed(self.tenant, self.user, self.agent, metadata or {}, limit, place)
 
     def prune_expired(self) -> list[str]:
         """Delete the threads of this scope whose time has come, and say which."""

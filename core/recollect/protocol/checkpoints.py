@@ -23,7 +23,7 @@ from recollect.chain import (
 from recollect.clock import now
 from recollect.codec import squeeze
 from recollect.codec.items import Item, pack
-from recollect.errors import Conflict, Damaged, Unavailable
+from recollect.errors import Conflict, Damaged, Misconfigured, Unavailable, shown
 from recollect.flow import Cold, Flow, do
 from recollect.ledger import checkpoints as rows_of
 from recollect.ledger import strands, threads
@@ -310,6 +310,8 @@ class Checkpointing(States):
         self, runs: Sequence[str], tenant: str, user: str, agent: str
     ) -> Flow[list[tuple[SessionName, str, str]]]:
         """The checkpoints that some runs have made in a scope: thread, namespace, id."""
+        if isinstance(runs, str) or not isinstance(runs, Sequence):
+            raise Misconfigured(f"runs has to be a list of ids, not {shown(runs)}.")
 
         def work(txn: Transaction) -> list[tuple[SessionName, str, bytes]]:
             return [

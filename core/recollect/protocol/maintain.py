@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from recollect.clock import MICROSECONDS, now
 from recollect.codec.segment import Segment
 from recollect.coerce import Appendable, messages_from
-from recollect.errors import Misconfigured, RecollectError
+from recollect.errors import Misconfigured, RecollectError, shown
 from recollect.flow import Apart, Cold, Flow, do
 from recollect.ledger import (
     dictionaries,
@@ -77,6 +77,8 @@ class Maintaining(Flows):
                 "A store with compression='none' has no use for a dictionary. Open it with "
                 "compression='zstd' to train it."
             )
+        if given is not None and not isinstance(given, Iterable):
+            raise Misconfigured(f"A sample is several conversations, not {shown(given)}.")
         own = None if given is None else [self._as_segment(said) for said in given]
 
         def work(txn: Transaction) -> tuple[Sample, Learned]:
@@ -211,4 +213,6 @@ def _few(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
 def tell(progress: OnProgress | None, done: int, of: int) -> None:
     """Say how far it has come, where somebody listens."""
     if progress is not None:
+        if not callable(progress):
+            raise Misconfigured(f"progress has to be a function, not {shown(progress)}.")
         progress(Progress(done, of))
