@@ -78,7 +78,7 @@ def test_nothing_comes_out_but_our_own_errors(
     monkeypatch.chdir(tmp_path)  # where a strange path would be
     parameters = list(inspect.signature(getattr(cls, name)).parameters.values())[1:]
 
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=12, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def fuzz(data: st.DataObject) -> None:
         with Store("sqlite://") as store:
