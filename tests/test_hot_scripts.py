@@ -225,7 +225,7 @@ def _marks_are_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def key_of(store: Store, key: str) -> str:
-    store._ledger.open()
+    store._ledger.open(writes=True)
     return f"recollect:{store._ledger.cache_id()}:{store.session(key).name.identity.hex()}"
 
 

@@ -52,6 +52,8 @@ class At(NamedTuple):
     folder: Path
 
 
+_numbers = itertools.count()
+
 WRITES = [(0, "channel", ("json", b"1"))]
 SAID = [("user", "Hello."), ("assistant", "Hello Ada."), ("user", "Who am I?")]
 BIG = ("user", "x" * 40_000)
@@ -60,6 +62,11 @@ BIG = ("user", "x" * 40_000)
 
 async def all_of(items: Any) -> list[Any]:
     return [item async for item in items]
+
+
+async def backed_up(store: Store, at: At) -> None:
+    with suppress(Misconfigured):  # what is no file says who backs it up instead
+        await store.abackup(at.folder / f"{at.name} {next(_numbers)}.db")
 
 
 def config(at: At) -> Any:
@@ -72,6 +79,7 @@ def new(id: str) -> New:
 
 
 STORE: dict[str, Does] = {
+    "abackup": lambda store, at: backed_up(store, at),
     "acompact": lambda store, at: store.acompact(quiet_for=0),
     "aerase": lambda store, at: store.aerase(user="bo"),
     "aexport": lambda store, at: store.aexport(at.folder / "all.jsonl.zst"),

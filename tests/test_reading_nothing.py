@@ -92,13 +92,13 @@ def test_the_first_write_is_marked_in_the_cache(
     with Store(postgres_url, cache=redis_server.url) as store:
         mark, names = store._hot.mark, list[str]()
 
-        def marked(*given: Any) -> Any:
+        def marked(*given: Any, **more: Any) -> Any:
             names.append(store._cache_id())
-            return mark(*given)
+            return mark(*given, **more)
 
         monkeypatch.setattr(store._hot, "mark", marked)
         store.session("s").append(("user", "hello"))
-        assert names == [store._ledger.cache_id()]
+        assert set(names) == {store._ledger.cache_id()}
 
 
 def test_tables_of_others_are_left_alone(tmp_path: Path) -> None:
