@@ -18,6 +18,7 @@ from recollect.testing import (
     Attempted,
     Deleted,
     Event,
+    Fell,
     Log,
     Read,
     Refused,
@@ -741,3 +742,114 @@ def long_history(events: int) -> Iterator[Event]:
             head += 1
             ids.append(f"m{i}")
             yield Appended(f"w{i % 8}", began, ended - 10, (ids[-1],), (head,))
+
+
+FELL = Fell("n", 100, 110, (A,))
+AFTER_ALL = saw(400, 410, A, (2, "x"))
+NEW = wrote(200, 220, (2, "x"))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([ONE, TWO, FELL, NEW, AFTER_ALL], id="what was lost is missed by nobody"),
+        pytest.param(
+            [ONE, TWO, FELL, saw(130, 140, A, B), NEW, AFTER_ALL],
+            id="it may be shown until something new is acknowledged",
+        ),
+        pytest.param(
+            [ONE, TWO, FELL, saw(215, 300, A, B), NEW, AFTER_ALL],
+            id="also by a read that began before that",
+        ),
+        pytest.param(
+            [ONE, TWO, Rewound("w", 40, 50, 0), FELL, saw(130, 140), NEW, AFTER_ALL],
+            id="and so may a clear that was lost",
+        ),
+        pytest.param(
+            [ONE, TWO, saw(90, 105, A, B), FELL, saw(105, 115, A), NEW, AFTER_ALL],
+            id="a read across the fall is of either past",
+        ),
+        pytest.param(
+            [ONE, replace(TWO, ended=130), FELL, NEW, AFTER_ALL],
+            id="acknowledged after the fall, and committed before it",
+        ),
+        pytest.param(
+            [ONE, Attempted("w", 90, ("b",)), FELL, saw(130, 140, A, B), saw(400, 410, A, B)],
+            id="without an answer it may be done again after the fall",
+        ),
+        pytest.param(
+            [
+                ONE,
+                PAIR,
+                FELL,
+                Fell("n", 300, 310, ()),
+                wrote(320, 330, (1, "y")),
+                saw(400, 410, (1, "y")),
+            ],
+            id="and once more",
+        ),
+    ],
+)
+def test_what_a_database_lost_is_lost_from_then_on(events: list[Event]) -> None:
+    assert check(events, shown_for=150) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "events"),
+    [
+        pytest.param(
+            "ghost",
+            [ONE, TWO, FELL, NEW, saw(230, 240, A, B), AFTER_ALL],
+            id="shown after something new was acknowledged",
+        ),
+        pytest.param(
+            "ghost", [ONE, TWO, FELL, saw(260, 270, A, B)], id="shown for longer than may be"
+        ),
+        pytest.param(
+            "ghost",
+            [ONE, TWO, FELL, saw(150, 230, A, B, (3, "x")), replace(NEW, seqs=(3,))],
+            id="shown together with what is new",
+        ),
+        pytest.param(
+            "ghost",
+            [
+                ONE,
+                PAIR,
+                FELL,
+                wrote(200, 220, (2, "x")),
+                saw(230, 240, (3, "c"), tail=1),
+                AFTER_ALL,
+            ],
+            id="in the place of what is new",
+        ),
+        pytest.param(
+            "stale",
+            [ONE, TWO, FELL, NEW, saw(230, 240, A), AFTER_ALL],
+            id="what is new is not shown",
+        ),
+        pytest.param("lost", [ONE, TWO, FELL, NEW, saw(230, 240, A)], id="what is new is nowhere"),
+        pytest.param(
+            "vanished",
+            [ONE, TWO, saw(60, 70, A, B), FELL, saw(130, 140), AFTER_ALL],
+            id="neither of the pasts",
+        ),
+        pytest.param(
+            "split", [ONE, PAIR, replace(FELL, messages=(A, B))], id="half an append was kept"
+        ),
+        pytest.param(
+            "misnumbered", [ONE, TWO, replace(FELL, messages=((1, "b"),))], id="kept elsewhere"
+        ),
+    ],
+)
+def test_what_a_database_lost_does_not_come_back(kind: str, events: list[Event]) -> None:
+    assert kind in {violation.kind for violation in check(events, shown_for=150)}
+
+
+def test_a_fall_is_read_back_from_a_log(tmp_path: Path) -> None:
+    began = time.monotonic_ns()
+    with Log(tmp_path / "n.jsonl") as log:
+        log.fell(began, [A, B])
+    [event] = load([tmp_path / "n.jsonl"])
+    assert isinstance(event, Fell)
+    assert event == Fell("n", began, event.ended, (A, B))
+    assert event.ended >= began

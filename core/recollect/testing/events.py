@@ -79,7 +79,21 @@ class Read:
     """The version that these messages are, where the reader was told it with them."""
 
 
-Event: TypeAlias = Attempted | Appended | Refused | Rewound | Deleted | Read
+@dataclass(frozen=True, slots=True)
+class Fell:
+    """The database came back without its newest commits, as after a restored backup.
+
+    Nothing new was committed between ``began`` and ``ended``, when it was looked at and had
+    exactly these messages. What it has lost is lost from then on.
+    """
+
+    worker: str
+    began: int
+    ended: int
+    messages: tuple[tuple[int, str], ...]
+
+
+Event: TypeAlias = Attempted | Appended | Refused | Rewound | Deleted | Read | Fell
 
 Kind = Literal[
     "lost",
@@ -92,6 +106,7 @@ Kind = Literal[
     "vanished",
     "misnumbered",
     "resurrected",
+    "ghost",
 ]
 """What can be wrong.
 
@@ -106,6 +121,7 @@ reordered     not in the order of the sequence numbers, or in another order than
 gap           sequence numbers that do not run from 1 without a hole
 misnumbered   acknowledged with another sequence number than it has
 resurrected   read after it had been cleared, rewound or deleted
+ghost         lost when the database fell back, and shown longer than may be, or with what is new
 """
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import accumulate, pairwise
 from typing import Final, Literal, TypeAlias, get_args
 
@@ -38,15 +38,29 @@ from recollect.testing.events import (
     Rewound,
     Violation,
 )
+from recollect.testing.pasts import pasts
 from recollect.version import Version
 
 
-def check(events: Iterable[Event], *, most: int = 100) -> list[Violation]:
+def check(events: Iterable[Event], *, most: int = 100, shown_for: int = 0) -> list[Violation]:
     """Everything in a history that contradicts the promises; at most so many of each kind.
 
-    All workers' events belong to one session. Their order in ``events`` does not matter.
+    All workers' events belong to one session. Their order in ``events`` does not matter. Where
+    the database fell back, reads may show what was lost for so many nanoseconds, ``shown_for``,
+    and until something new is acknowledged.
     """
-    return _Check(events, most).violations()
+    parts = pasts(events, shown_for)
+    ids = [{name for event in past for name in _ids_of(event)} for past in parts]
+    every = set[str]().union(*ids)
+    found: dict[Kind, list[Violation]] = defaultdict(list)
+    for past, own in zip(parts, ids, strict=True):
+        for violation in _Check(past, most, every - own).violations():
+            found[violation.kind].append(violation)
+    return [violation for kind in get_args(Kind) for violation in found[kind][:most]]
+
+
+def _ids_of(event: Event) -> tuple[str, ...]:
+    return event.ids if isinstance(event, Attempted | Appended | Refused) else ()
 
 
 _NEVER: Final = 1 << 200
@@ -152,11 +166,11 @@ def _head(cut: _Cut) -> int:
 
 
 class _Check:
-    """One walk over a history in the order of time."""
+    """One walk over the history of one past, in the order of time."""
 
-    def __init__(self, events: Iterable[Event], most: int) -> None:
-        final = _outcomes(events)
+    def __init__(self, final: Sequence[Event], most: int, strangers: Set[str]) -> None:
         self._most = most
+        self._strangers = strangers  # ids of other pasts than this one
         self._found: dict[Kind, list[Violation]] = defaultdict(list)
         self._appends: list[_Append] = [e for e in final if isinstance(e, Attempted | Appended)]
         self._refused = {i: e for e in final if isinstance(e, Refused) for i in e.ids}
@@ -273,7 +287,10 @@ class _Check:
             self._report("reordered", what, event, read)
 
     def _report_unappended(self, name: str, read: Read) -> None:
-        if name in self._refused:
+        if name in self._strangers:
+            what = f"{name!r} was read where the database, which fell back, does not have it"
+            self._report("ghost", what, read)
+        elif name in self._refused:
             refused = self._refused[name]
             self._report("invented", f"{name!r} was refused, and read all the same", refused, read)
         else:
@@ -371,9 +388,10 @@ class _Check:
                     epoch = event.version and event.version.epoch
                     known = seen[epoch]
                     for seq, name in event.messages:
-                        if name not in known.by_id and (
-                            epoch is not None
-                            or not self._cuts.may_remove(seq, event.began, event.ended)
+                        if name in self._strangers or name in known.by_id:
+                            continue
+                        if epoch is not None or not self._cuts.may_remove(
+                            seq, event.began, event.ended
                         ):
                             known.add(name, seq, event)
                     newest = _later(newest, event.version, event)
@@ -453,32 +471,6 @@ class _Check:
             isinstance(append, Attempted) or append.ended >= cut.began
             for append in self._by_id[name]
         )
-
-
-def _outcomes(events: Iterable[Event]) -> list[Event]:
-    """Each change once, with the last that is known of it."""
-    final: dict[object, Event] = {}
-    for event in events:
-        if isinstance(event, Read | Appended | Refused) and event.ended < event.began:
-            raise ValueError(f"this ended before it began: {event}")
-        key: object
-        match event:
-            case Read():
-                key = len(final), "read"
-            case Rewound():
-                key = event.worker, event.began, "rewind", event.head
-            case Deleted():
-                key = event.worker, event.began, "delete", event.seq
-            case Attempted() | Appended() | Refused():
-                key = event.worker, event.began, "append", event.ids
-                if not event.ids:
-                    continue
-                if isinstance(event, Appended) and len(event.ids) != len(event.seqs):
-                    raise ValueError(f"each id needs its sequence number: {event}")
-        known = final.get(key)
-        if known is None or isinstance(known, Attempted) or getattr(known, "ended", 0) is None:
-            final[key] = event
-    return list(final.values())
 
 
 def _moments(events: Iterable[Event]) -> Iterator[tuple[bool, Event]]:

@@ -16,6 +16,7 @@ from recollect.testing.events import (
     Attempted,
     Deleted,
     Event,
+    Fell,
     Read,
     Refused,
     Rewound,
@@ -61,8 +62,15 @@ class Log:
     ) -> None:
         """Say what a read, begun at ``time.monotonic_ns()``, has just given."""
         ended = time.monotonic_ns()
-        given = tuple((_known(seq), _known(name)) for seq, name in messages)
-        self.write(Read(self.worker, began, ended, given, tail, version))
+        self.write(Read(self.worker, began, ended, _given(messages), tail, version))
+
+    def fell(self, began: int, messages: Iterable[tuple[int | None, str | None]]) -> None:
+        """Say what the database, which has fallen back since ``began``, was found to have.
+
+        To be called before anybody can write to it again.
+        """
+        given = _given(messages)
+        self.write(Fell(self.worker, began, time.monotonic_ns(), given))
 
     def rewinding(self, head: int) -> UnderWay:
         """Say that everything after ``head`` is about to be taken away; 0 for a clear."""
@@ -162,6 +170,12 @@ def _unpacked(given: dict[str, Any]) -> Event:
         given.setdefault("ended", None)
     event: Event = kind(**given)
     return event
+
+
+def _given(
+    messages: Iterable[tuple[int | None, str | None]],
+) -> tuple[tuple[int, str], ...]:
+    return tuple((_known(seq), _known(name)) for seq, name in messages)
 
 
 def _known(value: Any) -> Any:
