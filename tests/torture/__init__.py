@@ -1,0 +1,93 @@
+"""Writers and readers of sessions in PostgreSQL with Redis in front, while both are mistreated.
+
+    python -m tests.torture --seconds 60 --seed 7 [--consistency cached|strict]
+
+Every worker is a process of its own and writes down what it did and what it was told. A seeded
+nemesis kills writers with SIGKILL (another takes the place), and stops workers for longer than
+anybody waits, in the middle of a commit too. It pauses Redis, flushes it, restarts it empty or
+with what it had long ago, fills its memory, flips bits in it, sets the clock by which it goes,
+fails over to a replica that is behind, and cuts one writer off it. It drops SQL connections, and
+lets the database come back without its newest commits: after a crash, or out of a copy. Event
+loops are kept busy, and the time of day changes. Afterwards the checker of histories says what no
+correct store would have answered: there must be nothing.
+
+Nothing is excused but this: what the database itself has lost may be shown until something new is
+acknowledged in that session, and for REVALIDATE at most; in ``strict`` not at all.
+
+Two things are not as they would be outside. Redis' own clock cannot be set: our scripts add to it
+what the nemesis tells them to. And all processes have less patience with the cache (how long it
+is believed in, how long a writer tries to reach it, how long it stays off), so that a short run
+sees sessions become warm again between two faults.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+from unittest import mock
+
+from recollect import Store
+from recollect.testing import Log
+from tests.servers.postgres import OwnPostgres
+from tests.torture.caches import Caches
+from tests.torture.nemesis import FAULTS, Nemesis
+from tests.torture.settings import IMPATIENT, REVALIDATE, SHARED, Consistency
+from tests.torture.verdict import Judge, Verdict
+from tests.torture.worker import pairs
+
+__all__ = ["FAULTS", "Caches", "Consistency", "Verdict", "torture"]
+
+
+def torture(
+    database: OwnPostgres,
+    caches: Caches,
+    *,
+    seconds: float,
+    seed: int,
+    consistency: Consistency = "cached",
+    faults: Sequence[str] = FAULTS,
+    plant: Literal["mute"] | None = None,
+) -> Verdict:
+    """Run on servers that may be mistreated, for so long, and until each fault was there once.
+
+    ``plant`` is a bug to be found: writers that tell Redis nothing and believe they did.
+    """
+    url = database.create_database("torture")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "logs").mkdir()
+        order = {"seed": seed, "consistency": consistency, "plant": plant}
+        verdict = Verdict(seed, seconds, consistency)
+        with Store(url) as store:
+            store.migrate()
+        for key in SHARED:
+            (folder / "logs" / key.encode().hex()).mkdir()
+        with Nemesis(folder, url, database, caches, order) as nemesis:
+            nemesis.run(seconds, faults)
+        verdict.deeds = nemesis.deeds
+        verdict.violations += nemesis.wrong
+        _read_all(folder, url, caches.url, consistency)
+        judge = Judge(folder, verdict, nemesis.falls)
+        judge.judge()
+        judge.too_few_hits()
+        return verdict
+
+
+def _read_all(folder: Path, url: str, cache: str, consistency: Consistency) -> None:
+    """Read every session for the last time, out of the database and out of the cache."""
+    settings: Any = {"consistency": consistency, "revalidate": REVALIDATE}
+    with (
+        mock.patch("recollect.protocol.belief.Patience", return_value=IMPATIENT),
+        Store(url) as truth,
+        Store(url, cache=cache, **settings) as cached,
+    ):
+        for path in list((folder / "logs").iterdir()):
+            key = bytes.fromhex(path.name).decode()
+            with Log(path / "the last one.jsonl") as log:
+                began = time.monotonic_ns()
+                log.read(began, pairs(truth.session(key).messages()))
+                began = time.monotonic_ns()
+                log.read(began, pairs(cached.session(key).tail(50)), tail=50)

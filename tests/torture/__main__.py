@@ -1,0 +1,56 @@
+"""``python -m tests.torture``; with ``work``: one of its workers."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import traceback
+
+import tests.torture
+from tests.servers.binaries import Missing
+from tests.servers.postgres import OwnPostgres, find_postgres_binaries
+from tests.servers.redis import find_redis_binaries
+
+
+def main() -> int:
+    """Run with servers of one's own."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.torture", description=tests.torture.__doc__
+    )
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--seconds", type=float, default=10, help="how long")
+    parser.add_argument("--seed", type=int, default=1, help="of the nemesis")
+    parser.add_argument("--consistency", choices=["cached", "strict"], default="cached")
+    given = parser.parse_args()
+    database, redis = find_postgres_binaries(), find_redis_binaries()
+    for found in (database, redis):
+        if isinstance(found, Missing):
+            raise SystemExit(f"a server is missing: {found.reason}")
+    assert not isinstance(database, Missing)
+    assert not isinstance(redis, Missing)
+    with (
+        contextlib.closing(OwnPostgres(database)) as postgres,
+        contextlib.closing(tests.torture.Caches(redis)) as caches,
+    ):
+        verdict = tests.torture.torture(
+            postgres,
+            caches,
+            seconds=given.seconds,
+            seed=given.seed,
+            consistency=given.consistency,
+        )
+    sys.stdout.write(str(verdict))
+    return 1 if verdict.violations else 0
+
+
+if sys.argv[1:] == ["work"]:
+    from tests.torture.worker import work
+
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc()
+        raise SystemExit(3) from None
+else:
+    raise SystemExit(main())

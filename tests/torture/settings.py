@@ -1,0 +1,28 @@
+"""What all of a run share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+from recollect.protocol.belief import Patience
+
+Consistency = Literal["cached", "strict"]
+
+ROOT: Final = Path(__file__).parents[2]
+PATIENCE: Final = 60.0
+"""How many seconds those who run it wait for anything."""
+
+IMPATIENT: Final = Patience(believed_for=0.4, marking=0.2, resume_after=1.0)
+"""Of every process of a run, so that an outage is survived within it. A writer without a mark
+waits for 1.25 times as long as is believed, and half a second, as ever."""
+REVALIDATE: Final = 0.5
+MARGIN: Final = 0.1
+"""What the rates of two clocks may add to REVALIDATE."""
+TIMEOUT: Final = 1.0
+
+SHARED: Final = ("a", "b", "c: % 'ö'")
+"""Sessions that every writer appends to. One writer has a session of its own as well, which it
+also clears and rewinds."""
+CLOCK: Final = "torture:clock"
+"""A key of Redis: how many seconds our scripts take its clock to be ahead."""

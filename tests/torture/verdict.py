@@ -1,0 +1,162 @@
+"""What came of a run: reads what the workers wrote down, and judges it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from recollect.health import Counters
+from recollect.testing import Appended, Attempted, Event, Fell, Read, Refused, Rewound, check, load
+from recollect.testing.pasts import pasts
+from tests.torture.settings import MARGIN, REVALIDATE, Consistency
+
+FEWEST_HITS: Final = 0.1
+"""Which share of the reads of a tail has to be hits: else a run says nothing about a cache."""
+_KINDS: Final = ("lost", "duplicated", "reordered", "split", "stale", "ghost")
+_AFTER_A_FALL: Final = 3_000_000_000
+"""Nanoseconds in which a hit may differ from SQL, which fell back, and it is noted."""
+
+
+@dataclass
+class Verdict:
+    """What came of a run."""
+
+    seed: int
+    seconds: float
+    consistency: Consistency
+    counters: Counters = field(default_factory=Counters)
+    operations: Counter[str] = field(default_factory=Counter)
+    deeds: list[tuple[float, str]] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
+    suspensions: int = 0
+    stops: Counter[str] = field(default_factory=Counter)
+    falls: int = 0
+    lost: int = 0
+    """Messages that were acknowledged, and that the database itself has lost."""
+    shown: list[float] = field(default_factory=list)
+    """How long, in seconds, after the fall a read began that showed what was lost."""
+
+    @property
+    def hits(self) -> float:
+        """The share of the reads of a tail that were hits."""
+        return self.counters.hits / max(1, self.operations["tail reads"])
+
+    def __str__(self) -> str:
+        c, did = self.counters, "\n".join(f"  {at:7.2f} s  {what}" for at, what in self.deeds)
+        operations = ", ".join(f"{n} {what}" for what, n in self.operations.items())
+        kinds = ", ".join(
+            f"{self.kinds[kind]} {'ghosts' if kind == 'ghost' else kind}"
+            for kind in dict.fromkeys(_KINDS) | dict.fromkeys(self.kinds)
+        )
+        bound = "none may" if self.consistency == "strict" else f"{REVALIDATE:g} s are allowed"
+        latest = f", the last {1000 * max(self.shown):.0f} ms after" if self.shown else ""
+        stops = ", ".join(f"{n} {where}" for where, n in sorted(self.stops.items())) or "none"
+        used = "used to save messages" if self.consistency == "strict" else "of the tail reads"
+        return (
+            f"seed {self.seed}, {self.seconds:g} s, consistency {self.consistency}\n"
+            f"\nwhat the nemesis did\n{did or '  nothing'}\n"
+            f"\noperations  {operations}\n"
+            f"cache       {c.hits} hits ({self.hits:.0%} {used}), {c.misses} misses, "
+            f"{c.degraded_reads} degraded, {c.fills} fills, {c.refused_fills} refused, "
+            f"{c.validations} validations; {c.checked} compared with SQL\n"
+            f"faults      {self.suspensions} times the cache was switched off; "
+            f"processes and loops stopped: {stops}\n"
+            f"falls       {self.falls} of the database, which lost {self.lost} acknowledged "
+            f"messages; {len(self.shown)} reads showed them before anything new was acknowledged"
+            f"{latest} ({bound})\n"
+            f"violations  {kinds}\n"
+            + "".join(f"\n{violation}\n" for violation in self.violations[:20])
+            + ("\nFAILED\n" if self.violations else "\nall is well\n")
+        )
+
+
+class Judge:
+    """Reads what the workers wrote down."""
+
+    def __init__(self, folder: Path, verdict: Verdict, falls: Sequence[int]) -> None:
+        self.folder = folder
+        self.verdict = verdict
+        self.falls = falls
+        cached = verdict.consistency == "cached"
+        self._shown_for = int((REVALIDATE + MARGIN) * 1e9) if cached else 0
+
+    def judge(self) -> None:
+        """Everything that is wrong."""
+        self.verdict.falls = len(self.falls)
+        self._read_notes()
+        for folder in sorted((self.folder / "logs").iterdir()):
+            key = bytes.fromhex(folder.name).decode()
+            self._judge_session(key, load(folder.iterdir()))
+
+    def too_few_hits(self) -> None:
+        """Whether the cache was used at all."""
+        if self.verdict.hits < FEWEST_HITS:
+            self._wrong(
+                "meaningless",
+                f"fewer than {FEWEST_HITS:.0%} of the reads were hits: it means nothing",
+            )
+
+    def _read_notes(self) -> None:
+        total = self.verdict.counters
+        suspensions = set()
+        for path in self.folder.glob("*.notes"):
+            last: dict[str, int] = {}
+            for line in path.read_bytes().split(b"\n")[:-1]:
+                note = json.loads(line)
+                last = note.get("counters", last)
+                self.verdict.operations["failed calls"] += note.get("failed", 0)
+                if "suspension" in note:
+                    suspensions.add(note["suspension"])
+                if "stopped" in note:
+                    self.verdict.stops[f"at a {note['stopped']}"] += 1
+                if "stalled" in note:
+                    self.verdict.stops["in a loop"] += 1
+                if "disagreed" in note and not self._has_just_fallen(note["disagreed"]):
+                    self._wrong("disagreed", f"{path.stem} compared a hit that SQL contradicted")
+            for name, n in last.items():
+                setattr(total, name, getattr(total, name) + n)
+        self.verdict.suspensions = len(suspensions)
+
+    def _has_just_fallen(self, at: int) -> bool:
+        return any(fall - _AFTER_A_FALL < at < fall + _AFTER_A_FALL for fall in self.falls)
+
+    def _judge_session(self, key: str, events: list[Event]) -> None:
+        self._count(events)
+        for violation in check(events, most=100_000, shown_for=self._shown_for):
+            self._wrong(violation.kind, f"session {key}: {violation}")
+
+    def _wrong(self, kind: str, what: str) -> None:
+        self.verdict.kinds[kind] += 1
+        self.verdict.violations.append(what)
+
+    def _count(self, events: list[Event]) -> None:
+        n = self.verdict.operations
+        began = {e.began: e for e in events if isinstance(e, Attempted)}
+        for e in events:
+            match e:
+                case Read():
+                    n["whole reads" if e.tail is None else "tail reads"] += 1
+                case Appended():
+                    n["appends"] += 1
+                    began.pop(e.began, None)
+                case Refused():
+                    began.pop(e.began, None)
+                case Rewound() if e.ended is not None:
+                    n["rewinds and clears"] += 1
+                case _:
+                    pass
+        n["appends without an answer"] += len(began)
+        falls = sorted((e for e in events if isinstance(e, Fell)), key=lambda fall: fall.ended)
+        for fall, past in zip(falls, pasts(events, self._shown_for), strict=False):
+            kept = {name for _, name in fall.messages}
+            cut = any(isinstance(e, Rewound) for e in past)
+            for e in past:
+                if isinstance(e, Appended) and e.ended <= fall.ended and not cut:
+                    self.verdict.lost += sum(name not in kept for name in e.ids)
+                if isinstance(e, Read) and e.began >= fall.ended:
+                    self.verdict.shown.append((e.began - fall.ended) / 1e9)

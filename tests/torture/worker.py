@@ -1,0 +1,271 @@
+"""What a worker does: it writes or reads until it is told to end, and writes down what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from hashlib import sha1
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+from unittest import mock
+
+import msgspec
+
+from recollect import Message, Store, Unavailable
+from recollect.hot.cache import Marked
+from recollect.hot.redis import Request
+from recollect.hot.scripts import Script, script
+from recollect.testing import Log
+from tests.torture.settings import CLOCK, IMPATIENT, REVALIDATE, SHARED, TIMEOUT
+
+T = TypeVar("T")
+
+
+class Worker:
+    """What one process does until its standard input ends."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self.name: str = order["name"]
+        self.folder = Path(order["folder"])
+        self.random = Random(order["seed"])
+        self.store = Store(
+            order["url"],
+            cache=order["cache"],
+            consistency=order["consistency"],
+            revalidate=REVALIDATE,
+            timeout=TIMEOUT,
+            pool_size=2,
+            compare=0.1,
+        )
+        self.failed = 0
+        self._logs: dict[str, Log] = {}
+        self._numbers = itertools.count()
+        self._own = self.name
+        self._head = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self._notes = os.open(self.folder / f"{self.name}.notes", flags, 0o600)
+        self._stop_at: tuple[str, float] | None = None
+        self._suspension: bytes | None = None
+        logging.getLogger("recollect").addFilter(self._note_what_disagrees)
+        self._stop_between_steps(mute=order["plant"] == "mute")
+
+    def run(self, role: str) -> None:
+        step = {"write": self.write, "rewrite": self.rewrite, "read": self.read}[role]
+        with asyncio.Runner() as self.runner:
+            for number in itertools.count(1):
+                step()
+                if number % 20 == 0:
+                    self.note(counters=msgspec.to_builtins(self.store._hot.counters))
+                if self.store._belief.off not in (None, self._suspension):
+                    self._suspension = self.store._belief.off
+                    self.note(suspension=str(self._suspension))
+                thinking = self.random.random() * (0.02 if role == "read" else 0.05)
+                if select.select([sys.stdin], [], [], thinking)[0]:
+                    break
+            counters = self.store.health().counters
+            self.note(counters=msgspec.to_builtins(counters), failed=self.failed)
+            self.runner.run(self.store.aclose())
+
+    def write(self) -> None:
+        self.append(self.random.choice(SHARED))
+
+    def rewrite(self) -> None:
+        """Append to a session of one's own, and now and then take something away again."""
+        log = self.log(self._own)
+        if self.random.random() < 0.85:
+            self.append(self._own)
+            return
+        head = self.random.choice((0, self.random.randint(0, self._head)))
+        session = self.store.session(self._own)
+        under_way = log.rewinding(head)
+        try:
+            version = self.call(lambda: session.rewind(head), lambda: session.arewind(head))
+        except Unavailable:
+            # It may still happen at any time, so nothing can be said of that session any more.
+            self.failed += 1
+            self._own = f"{self.name}-{next(self._numbers)}"
+            self._head = 0
+        else:
+            under_way.done(version)
+            self._head = version.head
+
+    def append(self, key: str) -> None:
+        number = next(self._numbers)
+        texts = [f"{self.name}.{number}.{i}" for i in range(self.random.randint(1, 4))]
+        with_ids = self.random.random() < 0.5
+        messages = [
+            {"role": "user", "content": text, **({"id": text} if with_ids else {})}
+            for text in texts
+        ]
+        session = self.store.session(key)
+        for _ in range(3 if with_ids else 1):
+            under_way = self.log(key).appending(texts)
+            try:
+                stored = self.call(
+                    lambda: session.append(messages), lambda: session.aappend(messages)
+                )
+            except Unavailable as fault:
+                self.failed += 1
+                if not fault.outcome_unknown:
+                    under_way.refused()
+            else:
+                under_way.acknowledged([message.seq for message in stored])
+                assert [message.text for message in stored] == texts
+                self._head = stored[-1].seq or 0
+                return
+
+    def read(self) -> None:
+        keys = sorted(path.name for path in (self.folder / "logs").iterdir())
+        key = bytes.fromhex(self.random.choice(keys)).decode()
+        session, log = self.store.session(key), self.log(key)
+        n = self.random.choice((1, 5, 20, 50))
+        how = self.random.random()
+        began = time.monotonic_ns()
+        try:
+            if how < 0.07:  # the whole of it, which only SQL has
+                log.read(began, pairs(self.call(session.messages, session.amessages)))
+            elif how < 0.2:
+                # Every message is a user's and opens a turn, so a window is a tail.
+                window = self.call(
+                    lambda: session.window(messages=n), lambda: session.awindow(messages=n)
+                )
+                log.read(began, pairs(window), tail=n, version=window.version)
+            else:
+                tail = self.call(lambda: session.tail(n), lambda: session.atail(n))
+                log.read(began, pairs(tail), tail=n)
+        except Unavailable:
+            self.failed += 1
+
+    def call(self, sync: Callable[[], T], twin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        how = self.random.random()
+        if how < 0.003:
+            return self.runner.run(self._with_a_stall(twin))
+        return self.runner.run(twin()) if how < 0.3 else sync()
+
+    async def _with_a_stall(self, twin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """The call, while another task keeps the loop to itself."""
+        called = asyncio.ensure_future(twin())
+        await asyncio.sleep(self.random.random() * 0.005)
+        seconds = self.random.uniform(0.2, 2)
+        self.note(stalled=seconds)
+        time.sleep(seconds)  # noqa: ASYNC251 - so that nothing else runs
+        return await called
+
+    def log(self, key: str) -> Log:
+        if key not in self._logs:
+            folder = self.folder / "logs" / key.encode().hex()
+            folder.mkdir(parents=True, exist_ok=True)
+            self._logs[key] = Log(folder / f"{self.name}.jsonl", self.name)
+        return self._logs[key]
+
+    def note(self, **what: Any) -> None:
+        """With the operating system when this returns, whoever is killed then."""
+        os.write(self._notes, json.dumps(what).encode() + b"\n")
+
+    def stop_soon(self, *_: object) -> None:
+        """Stop the process, as SIGSTOP does, at the next step of a kind."""
+        self._stop_at = self.random.choice(("mark", "publish", "look")), time.monotonic() + 1
+
+    def _stop_between_steps(self, mute: bool) -> None:
+        """Where a commit or a read is cut in two: after a mark or a look, before a publish."""
+        cache: Any = self.store._hot
+        exchange, aexchange = cache.exchange, cache.aexchange
+
+        def stopping(answer: object) -> Any:
+            if mute and isinstance(answer, Request) and answer.script.name in ("mark", "publish"):
+                return Marked(None, b"-", None)
+            self._stop_if(answer, "publish")
+            said = exchange(answer)
+            self._stop_if(answer, "mark", "look")
+            return said
+
+        async def astopping(answer: object) -> Any:
+            if mute and isinstance(answer, Request) and answer.script.name in ("mark", "publish"):
+                return Marked(None, b"-", None)
+            self._stop_if(answer, "publish")
+            said = await aexchange(answer)
+            self._stop_if(answer, "mark", "look")
+            return said
+
+        cache.exchange, cache.aexchange = stopping, astopping
+
+    def _stop_if(self, answer: object, *kinds: str) -> None:
+        if self._stop_at is None or not isinstance(answer, Request):
+            return
+        kind, until = self._stop_at
+        if time.monotonic() > until:
+            self._stop_at = None
+        elif answer.script.name == kind and kind in kinds:
+            self._stop_at = None
+            self.note(stopped=kind)
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _note_what_disagrees(self, record: logging.LogRecord) -> bool:
+        if "disagreed" in record.msg:
+            self.note(disagreed=time.monotonic_ns())
+        return True
+
+
+def pairs(messages: Sequence[Message]) -> list[tuple[int | None, str]]:
+    """What the checker wants to know of messages."""
+    return [(message.seq, message.text) for message in messages]
+
+
+def work() -> None:
+    """Wait for an order, and follow it."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    # Unbuffered, so that its end can be waited for.
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as orders:
+        line = orders.readline()
+    if not line:
+        return
+    order = json.loads(line)
+    with ExitStack() as stack:
+        stack.enter_context(
+            mock.patch("recollect.protocol.belief.Patience", return_value=IMPATIENT)
+        )
+        stack.enter_context(mock.patch("recollect.hot.redis.script", _on_our_clock))
+        stack.enter_context(mock.patch("time.time_ns", _stepping(Random(order["seed"]))))
+        worker = Worker(order)
+        signal.signal(signal.SIGUSR1, worker.stop_soon)
+        worker.run(order["role"])
+
+
+def _on_our_clock(name: str) -> Script:
+    """A script to which the nemesis can tell another time than Redis' own."""
+    if name not in _scripts:
+        asks = "local time = redis.call('TIME')\n"
+        text = script(name).text
+        assert asks in text
+        step = f"time[1] = time[1] + (redis.call('GET', '{CLOCK}') or 0)\n"
+        text = text.replace(asks, asks + step)
+        _scripts[name] = Script(name, text, sha1(text.encode()).hexdigest())
+    return _scripts[name]
+
+
+_scripts: dict[str, Script] = {}
+
+
+def _stepping(random: Random) -> Callable[[], int]:
+    """This process's idea of the time of day: it may be changed at any moment."""
+    time_of_day, step = time.time_ns, 0
+
+    def now() -> int:
+        nonlocal step
+        if random.random() < 0.01:
+            step = random.choice((-86_400, -1, 0, 1, 86_400)) * 1_000_000_000
+        return time_of_day() + step
+
+    return now
