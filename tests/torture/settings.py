@@ -16,7 +16,7 @@ PATIENCE: Final = 60.0
 IMPATIENT: Final = Patience(believed_for=0.4, marking=0.2, resume_after=1.0)
 """Of every process of a run, so that an outage is survived within it. A writer without a mark
 waits for 1.25 times as long as is believed, and half a second, as ever."""
-REVALIDATE: Final = 0.5
+REVALIDATE: Final = 2.0
 MARGIN: Final = 0.1
 """What the rates of two clocks may add to REVALIDATE."""
 TIMEOUT: Final = 1.0

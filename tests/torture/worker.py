@@ -21,7 +21,7 @@ from unittest import mock
 
 import msgspec
 
-from recollect import Message, Store, Unavailable
+from recollect import Conflict, Message, Store, Unavailable
 from recollect.hot.cache import Marked
 from recollect.hot.redis import Request
 from recollect.hot.scripts import Script, script
@@ -90,7 +90,7 @@ class Worker:
         under_way = log.rewinding(head)
         try:
             version = self.call(lambda: session.rewind(head), lambda: session.arewind(head))
-        except Unavailable:
+        except (Unavailable, Conflict):  # refused where the database fell back to before the head
             # It may still happen at any time, so nothing can be said of that session any more.
             self.failed += 1
             self._own = f"{self.name}-{next(self._numbers)}"
