@@ -22,6 +22,7 @@ sees sessions become warm again between two faults.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -50,10 +51,12 @@ def torture(
     consistency: Consistency = "cached",
     faults: Sequence[str] = FAULTS,
     plant: Literal["mute"] | None = None,
+    keep: Path | None = None,
 ) -> Verdict:
     """Run on servers that may be mistreated, for so long, and until each fault was there once.
 
-    ``plant`` is a bug to be found: writers that tell Redis nothing and believe they did.
+    ``plant`` is a bug to be found: writers that tell Redis nothing and believe they did. What was
+    written down of a run with violations is kept in the folder ``keep``.
     """
     url = database.create_database("torture")
     with tempfile.TemporaryDirectory() as name:
@@ -73,6 +76,8 @@ def torture(
         judge = Judge(folder, verdict, nemesis.falls)
         judge.judge()
         judge.too_few_hits()
+        if keep is not None and verdict.violations:
+            shutil.copytree(folder, keep)
         return verdict
 
 

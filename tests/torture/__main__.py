@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 import traceback
+from pathlib import Path
 
 import tests.torture
 from tests.servers.binaries import Missing
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10, help="how long")
     parser.add_argument("--seed", type=int, default=1, help="of the nemesis")
     parser.add_argument("--consistency", choices=["cached", "strict"], default="cached")
+    parser.add_argument("--keep", type=Path, help="a new folder for the logs of a failure")
     given = parser.parse_args()
     database, redis = find_postgres_binaries(), find_redis_binaries()
     for found in (database, redis):
@@ -39,6 +41,7 @@ def main() -> int:
             seconds=given.seconds,
             seed=given.seed,
             consistency=given.consistency,
+            keep=given.keep,
         )
     sys.stdout.write(str(verdict))
     return 1 if verdict.violations else 0

@@ -220,10 +220,11 @@ class Nemesis:
         self._caches.lag()
         seconds = self.random.uniform(0.1, 0.5)
         self._watch(seconds)
-        which = ", which hides its run id" if hidden else ""
+        which = " (which hides its run id)" if hidden else ""
         self._did(f"fail over to a Redis{which} that is behind by {seconds:.2f} s")
         self._caches.fail_over()
         self._line.lead_to(self._caches.master.port)
+        self._caches.come_back()
         if hidden:
             self._watch(self.random.uniform(0.2, 0.5))
             self._caches.hide(False)
