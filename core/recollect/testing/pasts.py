@@ -87,9 +87,10 @@ def _parted(events: list[Event], fall: Fell, shown_for: int) -> tuple[list[Event
     there = {name for e in new if isinstance(e, Appended | Attempted) for name in e.ids}
     until = _shown_until(new, fall, shown_for)
     for read in reads:
-        may_be_old = read.ended <= fall.ended or read.began < until
-        is_old = read.ended <= fall.ended or not _may_be_of(read, kept, there, new)
-        (old if may_be_old and is_old else new).append(read)
+        is_old = read.ended <= fall.ended or (
+            read.began < until and not _may_be_of(read, kept, there, new)
+        )
+        (old if is_old else new).append(read)
     new.append(Read(fall.worker, fall.ended, fall.ended, fall.messages))
     return old, new
 
