@@ -27,7 +27,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from unittest import mock
 
 from recollect import Store
@@ -35,7 +35,7 @@ from recollect.testing import Log
 from tests.servers.postgres import OwnPostgres
 from tests.torture.caches import Caches
 from tests.torture.nemesis import FAULTS, Nemesis
-from tests.torture.settings import IMPATIENT, REVALIDATE, SHARED, Consistency
+from tests.torture.settings import IMPATIENT, REVALIDATE, SHARED, Consistency, Plant
 from tests.torture.verdict import Judge, Verdict
 from tests.torture.worker import pairs
 
@@ -50,13 +50,13 @@ def torture(
     seed: int,
     consistency: Consistency = "cached",
     faults: Sequence[str] = FAULTS,
-    plant: Literal["mute"] | None = None,
+    plant: Plant | None = None,
     keep: Path | None = None,
 ) -> Verdict:
     """Run on servers that may be mistreated, for so long, and until each fault was there once.
 
-    ``plant`` is a bug to be found: writers that tell Redis nothing and believe they did. What was
-    written down of a run with violations is kept in the folder ``keep``.
+    ``plant`` is a bug to be found. What was written down of a run with violations is kept in the
+    folder ``keep``.
     """
     url = database.create_database("torture")
     with tempfile.TemporaryDirectory() as name:

@@ -60,16 +60,20 @@ class Caches:
         self._behind.cut("silent")
 
     def fail_over(self) -> None:
-        """Put the replica, as it is, in the place of the master, which is gone."""
-        self.master.kill()
-        self._lead_to(self.replica)
+        """Put the replica, as it is, in the place of the master, which answers nobody any more.
+
+        Its clients notice when it is to ``come_back``: so they have another at once.
+        """
+        self.master.pause()
         with self.client(self.replica) as client:
             client.replicaof("NO", "ONE")
+        self._lead_to(self.replica)
         self.master, self.replica = self.replica, self.master
 
     def come_back(self) -> None:
-        """Start the old master, empty. Nobody may be led to it any more: two at once are one too
-        many for any protocol."""
+        """Start the old master again, empty. Nobody may be led to it any more: two at once are
+        one too many for any protocol."""
+        self.replica.kill()
         (self.replica.folder / "dump.rdb").unlink(missing_ok=True)
         self.replica.start()
 

@@ -79,6 +79,7 @@ class Nemesis:
         self._spares: list[Process] = []
         self._working: dict[str, Process] = {}
         self._asleep: dict[Process, float] = {}
+        self._woken: set[Process] = set()
         self._origin = self._next_kill = self._next_stop = time.monotonic()
 
     def __enter__(self) -> Nemesis:
@@ -376,10 +377,14 @@ class Nemesis:
 
     def _wake(self, now: float) -> None:
         for process, when in list(self._asleep.items()):
-            if now >= when:  # more than once: it stops itself where it was told to, perhaps late
+            if now >= when:
                 process.send(signal.SIGCONT)
-            if now >= when + 2:
                 del self._asleep[process]
+                if process not in self._woken:
+                    self._asleep[process] = now + 1  # it may have stopped once more
+                    self._woken.add(process)
+                else:
+                    self._woken.remove(process)
 
     def _did(self, what: str) -> None:
         self.deeds.append((time.monotonic() - self._origin, what))

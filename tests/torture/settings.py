@@ -8,6 +8,9 @@ from typing import Final, Literal
 from recollect.protocol.belief import Patience
 
 Consistency = Literal["cached", "strict"]
+Plant = Literal["mute", "further"]
+"""A bug to be found: writers that tell Redis nothing and believe they did; or that find their
+work done where the cache is further than they are, whatever it has."""
 
 ROOT: Final = Path(__file__).parents[2]
 PATIENCE: Final = 60.0

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from hashlib import sha1
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from unittest import mock
 
 import msgspec
@@ -26,7 +26,7 @@ from recollect.hot.cache import Marked
 from recollect.hot.redis import Request
 from recollect.hot.scripts import Script, script
 from recollect.testing import Log
-from tests.torture.settings import CLOCK, IMPATIENT, REVALIDATE, SHARED, TIMEOUT
+from tests.torture.settings import CLOCK, IMPATIENT, REVALIDATE, SHARED, TIMEOUT, Plant
 
 T = TypeVar("T")
 
@@ -209,6 +209,8 @@ class Worker:
             self._stop_at = None
             self.note(stopped=kind)
             os.kill(os.getpid(), signal.SIGSTOP)
+            if kind == "mark" and self.random.random() < 0.7:  # and once more, after its commit
+                self._stop_at = "publish", time.monotonic() + 1
 
     def _note_what_disagrees(self, record: logging.LogRecord) -> bool:
         if "disagreed" in record.msg:
@@ -236,26 +238,36 @@ def work() -> None:
         stack.enter_context(
             mock.patch("recollect.protocol.belief.Patience", return_value=IMPATIENT)
         )
-        stack.enter_context(mock.patch("recollect.hot.redis.script", _on_our_clock))
+        stack.enter_context(mock.patch("recollect.hot.redis.script", _Scripts(order["plant"]).get))
         stack.enter_context(mock.patch("time.time_ns", _stepping(Random(order["seed"]))))
         worker = Worker(order)
         signal.signal(signal.SIGUSR1, worker.stop_soon)
         worker.run(order["role"])
 
 
-def _on_our_clock(name: str) -> Script:
-    """A script to which the nemesis can tell another time than Redis' own."""
-    if name not in _scripts:
-        asks = "local time = redis.call('TIME')\n"
-        text = script(name).text
-        assert asks in text
-        step = f"time[1] = time[1] + (redis.call('GET', '{CLOCK}') or 0)\n"
-        text = text.replace(asks, asks + step)
-        _scripts[name] = Script(name, text, sha1(text.encode()).hexdigest())
-    return _scripts[name]
+class _Scripts:
+    """Our scripts, to which the nemesis can tell another time than Redis' own."""
+
+    def __init__(self, plant: Plant | None) -> None:
+        self._known: dict[str, Script] = {}
+        self._changes = {_ASKS: _ASKS + _STEP}
+        if plant == "further":
+            self._changes |= {_EXACTLY: "entry.head >= head then"}
+
+    def get(self, name: str) -> Script:
+        """One of them."""
+        if name not in self._known:
+            text = script(name).text
+            for old, new in self._changes.items():
+                assert old in text or (old == _EXACTLY and name != "publish")
+                text = text.replace(old, new)
+            self._known[name] = Script(name, text, sha1(text.encode()).hexdigest())
+        return self._known[name]
 
 
-_scripts: dict[str, Script] = {}
+_ASKS: Final = "local time = redis.call('TIME')\n"
+_STEP: Final = f"time[1] = time[1] + (redis.call('GET', '{CLOCK}') or 0)\n"
+_EXACTLY: Final = "entry.head == head and entry.lineage == lineage then"
 
 
 def _stepping(random: Random) -> Callable[[], int]:
