@@ -774,6 +774,22 @@ NEW = wrote(200, 220, (2, "x"))
             id="acknowledged after the fall, and committed before it",
         ),
         pytest.param(
+            [ONE, replace(TWO, ended=130), FELL, saw(140, 150, B, tail=1), NEW, AFTER_ALL],
+            id="and shown in a short tail, its place given to another",
+        ),
+        pytest.param(
+            [
+                ONE,
+                Attempted("w", 20, ("b",)),
+                saw(40, 50, A, B),
+                FELL,
+                saw(140, 150, B, tail=1),
+                NEW,
+                AFTER_ALL,
+            ],
+            id="without an answer, seen before the fall, and shown in a short tail",
+        ),
+        pytest.param(
             [ONE, Attempted("w", 90, ("b",)), FELL, saw(130, 140, A, B), saw(400, 410, A, B)],
             id="without an answer it may be done again after the fall",
         ),

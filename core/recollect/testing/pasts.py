@@ -69,6 +69,7 @@ def _parted(events: list[Event], fall: Fell, shown_for: int) -> tuple[list[Event
     old: list[Event] = []
     new: list[Event] = []
     reads: list[Read] = []
+    unsure: list[Appended | Attempted] = []
     kept = {name: seq for seq, name in fall.messages}
     cut = any(isinstance(event, Rewound | Deleted) for event in events)
     for event in events:
@@ -77,15 +78,29 @@ def _parted(events: list[Event], fall: Fell, shown_for: int) -> tuple[list[Event
         elif event.began >= fall.ended:
             new.append(event)
         elif isinstance(event, Appended | Attempted):
-            _part_append(event, fall, kept, cut, old, new)
+            _part_append(event, fall, kept, cut, old, new, unsure)
         elif getattr(event, "ended", None) is not None and event.ended <= fall.ended:  # type: ignore[operator]
             old.append(event)
         else:  # on which side of the fall it happened nobody can tell
             unknown = replace(event, ended=None) if isinstance(event, Rewound | Deleted) else event
             old.append(unknown)
             new.append(unknown)
-    there = {name for e in new if isinstance(e, Appended | Attempted) for name in e.ids}
     until = _shown_until(new, fall, shown_for)
+    there = _ids(new)
+    may_be_there = there | _ids(unsure)
+    seen: set[str] = set()  # in the old past
+    for read in reads:
+        shown = {name for _, name in read.messages}
+        if read.ended <= fall.ended or (read.began < until and not shown <= may_be_there):
+            seen |= shown
+    for append in unsure:
+        if not seen.isdisjoint(append.ids) or _is_not_there(append, new, reads, until):
+            old.append(append)
+        else:
+            attempt = Attempted(append.worker, append.began, append.ids)
+            old.append(attempt)
+            new.append(attempt)
+            there.update(append.ids)
     for read in reads:
         is_old = read.ended <= fall.ended or (
             read.began < until and not _may_be_of(read, kept, there, new)
@@ -102,6 +117,7 @@ def _part_append(
     cut: bool,
     old: list[Event],
     new: list[Event],
+    unsure: list[Appended | Attempted],
 ) -> None:
     here = [name for name in append.ids if name in kept]
     if len(here) == len(append.ids):
@@ -112,10 +128,12 @@ def _part_append(
         old.append(append)
         # Of one that was rewound in part, some may be left.
         new += [Appended(append.worker, fall.began, fall.ended, (n,), (kept[n],)) for n in here]
+    elif here:  # half of one, which the look itself will show
+        attempt = Attempted(append.worker, append.began, append.ids)
+        old.append(attempt)
+        new.append(attempt)
     else:
-        unknown = Attempted(append.worker, append.began, append.ids)
-        old.append(unknown)
-        new.append(unknown)
+        unsure.append(append)
 
 
 def _shown_until(new: list[Event], fall: Fell, shown_for: int) -> int:
@@ -139,4 +157,35 @@ def _may_be_of(read: Read, kept: dict[str, int], there: set[str], new: list[Even
     first = 0 if whole else min((seq for seq, _ in read.messages), default=0)
     return all(name in shown for name, seq in kept.items() if seq >= first) or any(
         isinstance(event, Rewound | Deleted) and event.began <= read.ended for event in new
+    )
+
+
+def _ids(events: Iterable[Event]) -> set[str]:
+    return {name for e in events if isinstance(e, Appended | Attempted) for name in e.ids}
+
+
+def _is_not_there(
+    append: Appended | Attempted, new: list[Event], reads: list[Read], until: int
+) -> bool:
+    """Whether what was acknowledged after a fall cannot have been committed after it.
+
+    Its places were given to others, or it is not where it has to be, and nothing was taken away.
+    """
+    if isinstance(append, Attempted):
+        return False
+    cuts = [event.began for event in new if isinstance(event, Rewound | Deleted)]
+    first, ended = min(append.seqs), append.ended
+    given_again = any(
+        isinstance(event, Appended)
+        and event.began >= ended
+        and min(event.seqs) <= first
+        and not any(cut <= event.ended for cut in cuts)
+        for event in new
+    )
+    return given_again or any(
+        read.began >= max(until, ended)
+        and (read.tail is None or len(read.messages) < read.tail or read.messages[0][0] <= first)
+        and append.ids[0] not in {name for _, name in read.messages}
+        and not any(cut <= read.ended for cut in cuts)
+        for read in reads
     )
