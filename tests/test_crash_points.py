@@ -172,11 +172,7 @@ def _limits() -> Any:
 
 
 def perform(store: Store, step: Step) -> Any:
-    match step:
-        case Hot(call):
-            return call(store._hot)
-        case Cold(work, writes):
-            return store._ledger.write(work) if writes else store._ledger.read(work)
+    return store._perform(step)
 
 
 def steps_of(flow: Flow[Any], store: Store, count: int | None = None) -> tuple[list[Step], Any]:
@@ -252,6 +248,12 @@ class Tripwire(Transaction):
             return value(*arguments)
 
         return counted
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("txn", "left"):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self.txn, name, value)
 
 
 @pytest.mark.parametrize("what", WRITES)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from recollect.errors import Misconfigured
 from recollect.version import NOTHING, Version
 
 SEQ_BITS: Final = 32
 LAST_SEQ: Final = 2**SEQ_BITS - 1
+FIRST_MOMENT: Final = -62_135_596_800_000_000
+"""The year 1, in microseconds since 1970."""
+LAST_MOMENT: Final = 253_402_300_799_999_999
+"""The end of the year 9999."""
+
+_Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""What is out of range is refused where a row is decoded: a cache may hold anything."""
 
 
 class SessionRow(NamedTuple):
@@ -42,19 +49,19 @@ class Row(Struct, frozen=True, array_like=True, gc=False):
     LangChain messages, brought on a full collection, 40 of 105 ms.
     """
 
-    seq: int
-    born: int
+    seq: Annotated[int, Meta(ge=1, le=LAST_SEQ)]
+    born: _Count
     """The epoch in which it was appended."""
     frame: bytes | None
     """None for a message that was deleted: its place stays."""
     id: str | None
     """The id the caller gave; None where it is derived."""
-    created: int
+    created: Annotated[int, Meta(ge=FIRST_MOMENT, le=LAST_MOMENT)]
     """Microseconds since 1970."""
-    tokens: int
-    counter: int
+    tokens: _Count
+    counter: _Count
     """Which token counter gave that count."""
-    token: int = 0
+    token: _Count = 0
     """Random, the same for all that one call of append wrote; 0 where it is not known any more."""
 
 

@@ -115,19 +115,19 @@ def decode(frame: bytes) -> Message:
         if crc32(body, _PLAIN_SEED) == int.from_bytes(frame[2:HEADER], "little"):
             try:
                 message: Message = _decode_body(body)
-            except (msgspec.DecodeError, ValueError, ArithmeticError, TypeError):
+            except (*values.UNREADABLE, RecursionError):
                 pass  # said in full below
             else:
                 return message
     elif frame[:2] == _CHECKED_PLAIN:
         try:
             message = _decode_body(memoryview(frame)[2:])
-        except (msgspec.DecodeError, ValueError, ArithmeticError, TypeError):
+        except (*values.UNREADABLE, RecursionError):
             pass
         else:
             return message
     try:
-        return _read_body(_payload(frame), frame[1])
+        return _read(_payload(frame), frame[1])
     except msgspec.ValidationError as fault:
         raise Damaged(f"it was written by a newer Recollect: {fault}") from fault
 
@@ -151,7 +151,7 @@ def same_content(a: bytes, b: bytes) -> bool:
         body_a, body_b = _payload(a), _payload(b)
         if body_a == body_b and a[1] & ESCAPED == b[1] & ESCAPED:
             return True  # also where a NaN inside differs from itself
-        return _said(_read_body(body_a, a[1])) == _said(_read_body(body_b, b[1]))
+        return _said(_read(body_a, a[1])) == _said(_read(body_b, b[1]))
     except Damaged:
         return False
 
@@ -290,7 +290,7 @@ def without_dictionary(frame: bytes, dictionary: squeeze.Dictionary) -> bytes:
     try:
         if crc32(body, VERSION << 8 | flags) != int.from_bytes(frame[2:HEADER], "little"):
             return frame
-        return checked(flags & ESCAPED, squeeze.decompress(body[2:], dictionary))
+        return checked(flags & ESCAPED, squeeze.decompress(body[2:], dictionary, LARGEST))
     except Damaged:
         return frame
 
@@ -313,20 +313,25 @@ def _payload(frame: bytes) -> bytes:
     if version != VERSION or flags & ~_KNOWN_FLAGS:
         raise Damaged(f"it was written by a newer Recollect (frame version {version})")
     if flags & COMPRESSED:
-        return squeeze.decompress(body)
+        return squeeze.decompress(body, most=LARGEST)
     return body
+
+
+def _read(body: bytes, flags: int) -> Message:
+    try:
+        return _read_body(body, flags)
+    except RecursionError:
+        return values.on_a_new_stack(_read_body, body, flags)
 
 
 def _read_body(body: bytes, flags: int) -> Message:
     try:
         message: Message = _decode_body(body)
+        return values.map_text(message, values.unescape) if flags & ESCAPED else message
     except msgspec.ValidationError:
         raise
-    except (msgspec.DecodeError, ValueError, ArithmeticError, TypeError) as fault:
+    except values.UNREADABLE as fault:
         raise Damaged(f"it cannot be decoded: {fault}") from fault
-    if flags & ESCAPED:
-        return values.map_text(message, values.unescape)  # type: ignore[no-any-return]
-    return message
 
 
 def _explain(fault: Exception) -> str:

@@ -20,7 +20,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Raw, Struct
 
-from recollect.codec import squeeze
+from recollect.codec import squeeze, values
 from recollect.codec.frame import (
     COMPRESSED,
     HEADER,
@@ -145,7 +145,7 @@ def _columns(stored: bytes, dictionary: Callable[[int], Dictionary | None]) -> _
         body = squeeze.decompress(body, learned)
     try:
         return _decode(body)
-    except (msgspec.DecodeError, ValueError, TypeError) as fault:
+    except (*values.UNREADABLE, RecursionError) as fault:
         raise Damaged(f"it cannot be decoded: {fault}") from fault
 
 
@@ -176,7 +176,7 @@ def _is_array(body: bytes) -> bool:
 def _is_whole(body: bytes) -> bool:
     try:
         _decode_any(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
     return True
 

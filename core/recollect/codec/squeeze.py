@@ -19,6 +19,9 @@ THOROUGH: Final = 17
 """The level at which maintenance seals: a twenty-fifth smaller again, 18 µs a message. 19 would
 take 40 for hardly anything."""
 
+LARGEST: Final = 2**34
+"""What claims to be longer than this was never written: 256 of the largest messages together."""
+
 _FORMAT: Final = zstandard.FORMAT_ZSTD1_MAGICLESS
 _MOST_KEPT: Final = 16
 
@@ -39,11 +42,14 @@ def compress(body: bytes, level: int, dictionary: Dictionary | None = None) -> b
     return _tools.compressor(level, dictionary).compress(body)
 
 
-def decompress(body: bytes, dictionary: Dictionary | None = None) -> bytes:
-    """What was compressed; Damaged where it is not that any more."""
+def decompress(body: bytes, dictionary: Dictionary | None = None, most: int = LARGEST) -> bytes:
+    """What was compressed; Damaged where it is not that any more, or says that it is longer."""
+    claimed = length(body)
+    if claimed > most:
+        raise Damaged(f"it says that it has {claimed:,} bytes, and the limit is {most:,}")
     try:
         return _tools.decompressor(dictionary).decompress(body)
-    except zstandard.ZstdError as fault:
+    except (zstandard.ZstdError, MemoryError) as fault:
         raise Damaged(f"it cannot be decompressed: {fault}") from fault
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,8 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from recollect.errors import Damaged, InvalidMessage, shown
+
+T = TypeVar("T")
 
 # A tag is written into every database there is: never reuse one, never change what it means.
 TUPLE: Final = 1
@@ -37,6 +40,18 @@ COMPLEX: Final = 12
 # Python's own limit on recursion is met near 1,000; what can be written must be readable
 # from inside a deep call stack too.
 DEEPEST: Final = 100
+
+UNREADABLE: Final = (
+    msgspec.DecodeError,
+    ValueError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+)
+"""What bytes raise that were never written here, from the decoder or from what undoes a tag. Beside
+these there is RecursionError: see ``on_a_new_stack``."""
 
 # The first byte of a packed value.
 PLAIN: Final = b"\x00"
@@ -74,12 +89,31 @@ def pack_value(value: object, name: str) -> bytes:
 
 
 def unpack_value(data: bytes) -> Any:
-    """What ``pack_value`` was given, equal."""
+    """What ``pack_value`` was given, equal; Damaged where it is not what was packed."""
+    try:
+        return _unpacked(data)
+    except RecursionError:
+        return on_a_new_stack(_unpacked, data)
+
+
+def _unpacked(data: bytes) -> Any:
     try:
         value = _decode(data[1:])
-    except (msgspec.DecodeError, ValueError, ArithmeticError, TypeError) as fault:
+        return map_text(value, unescape) if data[:1] == ESCAPED else value
+    except UNREADABLE as fault:
         raise Damaged(f"it cannot be decoded: {fault}") from fault
-    return map_text(value, unescape) if data[:1] == ESCAPED else value
+
+
+def on_a_new_stack(read: Callable[..., T], *given: Any) -> T:
+    """Read once more in a thread of its own. Damaged where that is not deep enough either.
+
+    Whoever calls from deep inside a stack of his own does not find damage where there is none.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            return thread.submit(read, *given).result()
+        except RecursionError as fault:
+            raise Damaged("it is nested deeper than anything that was written") from fault
 
 
 def encode_tagged(value: object) -> bytes:

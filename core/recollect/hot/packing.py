@@ -2,7 +2,8 @@
 
 A row is ``token sum packed``. The token stands first and readable, because the scripts compare
 it; the sum is of the token and what is packed, because a place that garbles a byte is not to be
-believed, and the caller of a hit asks nobody else.
+believed, and the caller of a hit asks nobody else. So is what it holds read once before it is used;
+and what the database itself cannot read any more is left out, a stub in its place.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import msgspec
 from msgspec.structs import replace
 
 from recollect import codec
+from recollect.errors import Damaged
 from recollect.hot.tails import LARGEST_TAIL
 from recollect.rows import Row
 
 LARGEST_ROW: Final = 32 * 1024
 """A longer message is left out of the entry, a stub in its place: Redis is not for megabytes."""
-_SUM: Final = 8
+_SUM: Final = 9  # eight digits and a space
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Row).decode
@@ -30,12 +32,13 @@ class Garbled(Exception):
     """A row that is not what was written."""
 
 
-def packed(rows: Sequence[Row]) -> tuple[list[bytes], bool]:
-    """Rows as bytes, the newest that fit, and whether these are all."""
+def packed(rows: Sequence[Row], read: bool = False) -> tuple[list[bytes], bool]:
+    """Rows as bytes, the newest that fit, and whether these are all. ``read``: out of the database,
+    where they may be damaged."""
     found: list[bytes] = []
     weight = 0
     for row in reversed(rows):
-        data = _pack(row)
+        data = _pack(replace(row, frame=None) if read and not _is_readable(row) else row)
         weight += len(data)
         if weight > LARGEST_TAIL:
             return found[::-1], False
@@ -46,14 +49,26 @@ def packed(rows: Sequence[Row]) -> tuple[list[bytes], bool]:
 def unpacked(data: bytes) -> Row:
     """One row; Garbled where it is not what was written."""
     token, _, rest = data.partition(b" ")
-    body = rest[_SUM + 1 :]
+    body = rest[_SUM:]
+    if rest[:_SUM] != b"%08x " % crc32(body, crc32(token)):
+        raise Garbled("the checksum of a message does not match")
     try:
-        if int(rest[:_SUM], 16) != crc32(body, crc32(token)):
-            raise Garbled
         row = _decode(body)
-    except (ValueError, msgspec.DecodeError) as fault:
-        raise Garbled from fault
+    except (ValueError, msgspec.DecodeError, RecursionError) as fault:
+        raise Garbled(f"a message cannot be decoded: {fault}") from fault
+    if not _is_readable(row):
+        raise Garbled("what a message says cannot be decoded")
     return row
+
+
+def _is_readable(row: Row) -> bool:
+    if row.frame is None:
+        return True
+    try:
+        codec.decode(row.frame)
+    except Damaged:
+        return False
+    return True
 
 
 def _pack(row: Row) -> bytes:

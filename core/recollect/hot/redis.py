@@ -135,7 +135,7 @@ class RedisCache(Cache):
             if len(newer) == seen.version.head - holds.head:
                 base, base_lineage, rows = holds.head, lease.lineage, newer
         self._tails.keep(identity, seen, None)
-        data, whole = packed(rows)
+        data, whole = packed(rows, read=True)
         if not whole:  # the oldest of what is new were too much: what was there does not join on
             base, base_lineage = -1, _NONE
         complete = seen.complete and whole and len(rows) == len(seen.rows)
@@ -342,16 +342,15 @@ class RedisCache(Cache):
         seen = None
         if there is not None:
             try:
-                seen = self._seen(held if joins else None, there, rows)
-            except Garbled as fault:
+                seen = self._seen(held if joins else None, there, rows)._replace(
+                    number=number if number >= 0 else None,
+                    lineage=int(lineage, 16),
+                    fence=0 if fence == b"-" else int(fence, 16),
+                )
+            except (Garbled, ValueError) as fault:
                 log.warning("an entry of the cache is not what was written: %s", fault)
                 self.counters.misses += 1
                 return Glance(None, False, None, damaged=True)
-            seen = seen._replace(
-                number=number if number >= 0 else None,
-                lineage=int(lineage, 16),
-                fence=0 if fence == b"-" else int(fence, 16),
-            )
             if not joins:
                 seen = seen._replace(complete=complete == b"1")
         if hit and seen is not None:
