@@ -47,9 +47,11 @@ class Belief:
         self.patience = patience or Patience()
         self.clock = clock
         self.forget()
+        self._forgot_at = -float("inf")
 
     def forget(self) -> None:
-        """Know nothing, as at the beginning."""
+        """Know nothing, as at the beginning; nor what is being asked at this moment."""
+        self._forgot_at = self.clock()
         self._state: bytes | None = None
         self._asked = -float("inf")
         self._asking = -float("inf")
@@ -100,8 +102,8 @@ class Belief:
 
     def learn(self, state: bytes, asked: float) -> None:
         """Note what the database said to somebody who asked at that time."""
-        if asked < self._asked:
-            return  # somebody asked later and has been answered
+        if asked < self._asked or asked < self._forgot_at:
+            return  # somebody asked later and has been answered, or it is worth nothing any more
         was = self._state
         self._state, self._asked = state, asked
         if generation.is_on(state):
