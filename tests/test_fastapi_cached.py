@@ -17,10 +17,7 @@ from tests.test_fastapi import SERVED, Traffic, running
 WORKERS = 2
 TAIL = 20
 
-# Marks live 1 s and not 10, so that what a killed worker wrote to is soon in the cache again.
 CACHED = f"""
-import recollect.hot.redis
-recollect.hot.redis.MARK_LIFETIME = 1.0
 {SERVED}
 @app.middleware("http")
 async def say_how_often_the_cache_answered(request, call_next):
@@ -90,7 +87,7 @@ def test_what_a_killed_worker_acknowledged_is_served_by_the_other(
             await reading
             await traffic.check(readers=1, never=victim)
             await asyncio.to_thread(wait_until_gone, victim)
-            # Its successor as well, and out of the cache as soon as its marks have died.
+            # Its successor as well, and out of the cache as soon as its marks are settled.
             before = dict(reader.hits)
             for _ in range(2_000):
                 await reader.look()
