@@ -22,7 +22,7 @@ from recollect import (
     Unavailable,
     Version,
 )
-from recollect.flow import Cold, Flow, Hot, Step
+from recollect.flow import Cold, Flow, Step
 from recollect.ledger.transaction import Transaction
 from tests.servers.postgres import PostgresServer
 

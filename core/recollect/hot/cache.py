@@ -138,6 +138,11 @@ class Cache(ABC):
         """Whether it is not asked for now, because it failed."""
         return False
 
+    @property
+    def blind(self) -> bool:
+        """Whether nobody could tell that another server answers than before."""
+        return False
+
     def exchange(self, answer: Any) -> Any:
         """Turn what a method returned into the answer."""
         return answer

@@ -56,8 +56,11 @@ def random() -> int:
     return 1 + secrets.randbits(62)
 
 
-def stamped(work: Callable[[Transaction], T], stamp: Stamp) -> Callable[[Transaction], T]:
-    """The work of one commit, under its stamp. What it appends, it stamps itself."""
+def stamped(
+    work: Callable[[Transaction], T], stamp: Stamp, hurried: bool = True
+) -> Callable[[Transaction], T]:
+    """The work of one commit, under its stamp, and with a deadline where it is hurried. What it
+    appends, it stamps itself."""
 
     def do(txn: Transaction) -> T:
         if stamp.suspension is not None:
@@ -65,10 +68,13 @@ def stamped(work: Callable[[Transaction], T], stamp: Stamp) -> Callable[[Transac
         elif stamp.fence is not None and txn.connected_at > stamp.marked_at:
             raise MarkedBefore
         txn.stamp = stamp
+        if hurried:
+            txn.hurry()
         try:
             return work(txn)
         finally:
             txn.stamp = None
+            txn.unhurried()  # the works of others may share this transaction
 
     return do
 

@@ -150,7 +150,13 @@ class Ledger(ABC):
         self, cursor: Any, begin: str | None = None, connected_at: float = -math.inf
     ) -> Transaction:
         return Transaction(
-            cursor, self.dialect, self._facts, self._dictionaries, begin, connected_at
+            cursor,
+            self.dialect,
+            self._facts,
+            self._dictionaries,
+            begin,
+            connected_at,
+            self.options.timeout,
         )
 
     def _learn(self, txn: Transaction) -> Facts:

@@ -8,11 +8,13 @@ transaction this way, 2.1 to 2.4 times through SQLAlchemy's own execution.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from recollect.errors import Unavailable
 from recollect.ledger.address import Kind
 from recollect.ledger.dialect import Dialect
 
@@ -45,8 +47,10 @@ class Transaction:
     __slots__ = (
         "_begin",
         "_cursor",
+        "_deadline",
         "_dialect",
         "_facts",
+        "_patience",
         "_script",
         "begun",
         "connected_at",
@@ -62,6 +66,7 @@ class Transaction:
         dictionaries: Dictionaries,
         begin: str | None = None,
         connected_at: float = -math.inf,
+        patience: float = math.inf,
     ) -> None:
         self._cursor = cursor
         self._dialect = dialect
@@ -69,6 +74,8 @@ class Transaction:
         self.dictionaries = dictionaries
         self._begin = begin
         self.begun = False
+        self._patience = patience
+        self._deadline = math.inf
         self.connected_at = connected_at
         """When the connection was made, by the monotonic clock."""
         self.stamp: Stamp | None = None
@@ -96,6 +103,25 @@ class Transaction:
         """Where the tables live, if that was chosen."""
         return self._dialect.schema
 
+    def hurry(self) -> None:
+        """From here on no statement begins once the timeout of one has gone by: each of several
+        may wait as long for a lock, and whoever called is to be answered."""
+        self._deadline = time.monotonic() + self._patience
+
+    def unhurried(self) -> None:
+        """From here on only each statement has a time limit of its own."""
+        self._deadline = math.inf
+
+    def _in_time(self) -> None:
+        if self._deadline == math.inf or (self._begin is not None and not self.begun):
+            return  # what is done outside a transaction is done
+        if time.monotonic() > self._deadline:
+            raise Unavailable(
+                f"The statements of this write waited together for more than the timeout of "
+                f"{self._patience:g} s. Nothing was written. Look for who holds the "
+                f"session's row, or raise timeout=."
+            )
+
     def begin(self) -> None:
         """From here on several statements belong together."""
         if self._begin is not None and not self.begun:
@@ -110,12 +136,14 @@ class Transaction:
 
     def first(self, statement: str, values: Mapping[str, object]) -> tuple[Any, ...] | None:
         """The first row of the answer, if there is one."""
+        self._in_time()
         self._cursor.execute(self._dialect.render(statement), values)
         row: tuple[Any, ...] | None = self._cursor.fetchone()
         return row
 
     def rows(self, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """All rows of the answer."""
+        self._in_time()
         self._cursor.execute(self._dialect.render(statement), values)
         rows: list[tuple[Any, ...]] = self._cursor.fetchall()
         return rows
@@ -125,6 +153,7 @@ class Transaction:
         if self._script is not None:
             self._script.append((self._dialect.render(statement), values or {}))
             return 0
+        self._in_time()
         self._cursor.execute(self._dialect.render(statement), values or {})
         count: int = self._cursor.rowcount
         return count
@@ -150,6 +179,7 @@ class Transaction:
 
     def many(self, statement: str, values: Iterable[Mapping[str, object]]) -> None:
         """The same statement for many sets of values."""
+        self._in_time()
         self._cursor.executemany(self._dialect.render(statement), _listed(values))
 
 

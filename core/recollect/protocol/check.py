@@ -48,7 +48,14 @@ class Checking(Flows):
                 "that Redis runs, its address and database, user and password, its memory, and "
                 "what this user may do there.",
             )
-        return TierHealth(ok=True, where=where, milliseconds=_since(began))
+        took = _since(began)
+        if (yield from do(Hot[bool](lambda hot: hot.blind))):
+            problem = (
+                "It hides which run of its server answers, so a failover would not be noticed: "
+                "every read asks the database, as with consistency='strict'. Allow this user INFO."
+            )
+            return TierHealth(ok=False, where=where, milliseconds=took, problem=problem)
+        return TierHealth(ok=True, where=where, milliseconds=took)
 
 
 def _since(began: float) -> float:

@@ -108,7 +108,7 @@ class Erasing(Transferring, Maintaining):
         """Erase a session, and say how much that was; None where it has gone already, or somebody
         has come back to it."""
         work = partial(erasing.remove, name=name, only_at=only_at)
-        removed = yield from self._committed(name, work, _published)
+        removed = yield from self._committed(name, work, _published, hurried=False)
         if removed is None:
             return None
         self._openings.drop(name.identity)

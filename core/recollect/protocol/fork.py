@@ -32,7 +32,7 @@ class Forking(Marking):
         fork = replace(name, key=key)
         upto = None if at is None else whole_number("at", at)
         work = partial(_fork, name=name, fork=fork, at=upto, when=now())
-        yield from self._committed(fork, work, rewritten)
+        yield from self._committed(fork, work, rewritten, hurried=False)
         return fork
 
 

@@ -47,16 +47,18 @@ class Marking(Suspending):
         published: Callable[[T], Publication | None],
         *,
         appends: bool = False,
+        hurried: bool = True,
     ) -> Flow[T]:
         """Do the work between a mark and what ``published`` says of it; None: nothing changed.
 
-        Work that ``appends`` leaves its lineage in the session by itself.
+        Work that ``appends`` leaves its lineage in the session by itself. Work that copies much is
+        not ``hurried``: each of its statements has a time limit, and all of it has none.
         """
         if not appends:
             work = fences.rewriting(work, name)
         if not self._marks:
             stamp = Stamp(fences.random(), fences.random())
-            return (yield from do(Cold(fences.stamped(work, stamp), writes=True)))
+            return (yield from do(Cold(fences.stamped(work, stamp, hurried), writes=True)))
         identity, token = name.identity, secrets.token_hex(8)
         said: int | None = None
         for attempt in range(_MOST_ATTEMPTS):
@@ -65,7 +67,7 @@ class Marking(Suspending):
             marked = yield from self._marked(identity, token, attempt)
             stamp = self._stamp(marked, said, known, since)
             try:
-                answer = yield from do(Cold(fences.stamped(work, stamp), writes=True))
+                answer = yield from do(Cold(fences.stamped(work, stamp, hurried), writes=True))
             except Fenced as refused:
                 said = refused.fence  # read before the next mark: it is right for that one
                 continue

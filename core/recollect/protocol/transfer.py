@@ -95,7 +95,7 @@ class Transferring(Marking):
         new: int | None = None
         if not there and not piece.places:
             yield from self._committed(
-                name, partial(_add, piece=piece, places=(), at=at), _published
+                name, partial(_add, piece=piece, places=(), at=at), _published, hurried=False
             )
             new = 0
         while True:
@@ -114,7 +114,7 @@ class Transferring(Marking):
                     left = [brought for brought in left if brought.place.seq > at.head]
                     continue
                 add = partial(_add, piece=piece, places=left, at=at)
-                version = yield from self._committed(name, add, _published)
+                version = yield from self._committed(name, add, _published, hurried=False)
                 if version is None:  # somebody else writes to it too: look what that is
                     at = yield from do(Cold(partial(sessions.version, name=name)))
                     continue
