@@ -74,7 +74,7 @@ def medians(rounds: int, **works: Callable[[], object]) -> dict[str, float]:
 
 
 def warm(chat: Session, store: Store) -> None:
-    """Read until the cache answers: a new entry is not believed before its first marks died."""
+    """Read until the cache answers: a new entry is settled before it is filled."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         before = store.health().counters.hits
@@ -95,7 +95,7 @@ def entry_of(store: Store, chat: Session) -> tuple[Any, str]:
     """The client that asks for a session's entry, and the entry's key."""
     hot = store._hot
     assert isinstance(hot, RedisCache)
-    return hot._clients.sync(), hot._key(hot.look(chat.name.identity))
+    return hot._clients.sync(), hot._key(hot.look(chat.name.identity, None))
 
 
 @contextlib.contextmanager

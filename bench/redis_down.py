@@ -4,7 +4,9 @@
 
 Needs no Redis: it refuses connections, or takes them and never answers, at an address of its own.
 Each number is the median of some stores, each new and on a SQLite file of its own, beside the
-same call of a store without a cache. The first call of a store loads the driver and opens the
+same call of a store without a cache. The first write that meets an outage tries to mark, switches
+the cache off, and waits until no process believes in it any more: one pause, and no other after it.
+A read waits for Redis at the most, and then asks the database. The first call of a store loads the driver and opens the
 database; that is done before. Garbage collection stays on.
 """
 
@@ -23,6 +25,7 @@ from pathlib import Path
 
 from recollect import Session, Store
 from recollect.hot.redis import CALL_TIMEOUT
+from recollect.protocol.belief import Patience
 
 URLS = {
     "redis": "redis://127.0.0.1:{port}",
@@ -77,7 +80,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     rounds = parser.parse_args().rounds
     logging.getLogger("recollect").setLevel(logging.ERROR)  # that it is left alone is known here
+    patience = Patience()
     print(f"A call of Redis may take {CALL_TIMEOUT * 1000:g} ms.")
+    print(
+        f"The first write of an outage tries for {patience.marking:g} s and waits "
+        f"{patience.waits:g} s, once a process; those after it do not wait."
+    )
     print(f"\n{'':32}{'first call':>12}{'':12}{'later':>12}")
     with asyncio.Runner() as runner:
         works: dict[str, Callable[[Session], object]] = {

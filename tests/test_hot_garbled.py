@@ -160,7 +160,11 @@ def test_a_crafted_row_is_never_shown(opened: Opened, consistency: Consistency, 
     rows = held(client, key)
     row = msgspec.msgpack.decode(rows[1].split(b" ", 2)[2], type=Row)
     rows[1] = CRAFTED[what](row)
-    for read in (lambda: chat.tail(5), lambda: list(chat.window(messages=5))):
+    reads: list[Callable[[], list[Message]]] = [
+        lambda: chat.tail(5),
+        lambda: list(chat.window(messages=5)),
+    ]
+    for read in reads:
         put(client, key, rows)
         store._hot.empty()
         assert read() == expected
