@@ -6,7 +6,8 @@ Needs no Redis: it refuses connections, or takes them and never answers, at an a
 Each number is the median of some stores, each new and on a SQLite file of its own, beside the
 same call of a store without a cache. The first write that meets an outage tries to mark, switches
 the cache off, and waits until no process believes in it any more: one pause, and no other after it.
-A read waits for Redis at the most, and then asks the database. The first call of a store loads the driver and opens the
+A read waits for Redis at the most, and then asks the database. The first call of a store loads the
+driver and opens the
 database; that is done before. Garbage collection stays on.
 """
 
