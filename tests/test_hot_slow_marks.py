@@ -1,4 +1,4 @@
-"""An answer of Redis that is late or lost costs its writer a second try, and nobody a stale read."""
+"""An answer of Redis that is lost costs its writer a second try, and nobody a stale read."""
 
 from __future__ import annotations
 
