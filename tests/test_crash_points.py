@@ -249,12 +249,6 @@ class Tripwire(Transaction):
 
         return counted
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in ("txn", "left"):
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self.txn, name, value)
-
 
 @pytest.mark.parametrize("what", WRITES)
 def test_a_transaction_that_ends_after_any_of_its_statements(place: Place, what: str) -> None:
