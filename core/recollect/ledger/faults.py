@@ -131,6 +131,12 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> RecollectErr
                 f"{address} has no Recollect tables where they were expected: {text}. "
                 f"Run store.migrate(), and check schema=."
             )
+        case "23505" if not id_is_taken(fault):
+            return Damaged(
+                f"{address} gives out numbers that are taken ({text}), as a database does whose "
+                f"sequences were restored to an earlier state than its tables. Nothing was "
+                f"written. Set them anew: setval() with the highest id of each table."
+            )
         case "53100" | "53200":
             return Unavailable(f"{address} has no space left: {text}. Nothing was written.")
         case "53300" | "57P03":
