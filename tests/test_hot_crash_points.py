@@ -321,9 +321,7 @@ def test_every_crash_point_in_the_model() -> None:
     assert in_the_model() > 700
 
 
-@pytest.mark.parametrize(
-    "rule", ["publish: drops", "look: no hit under a mark"]
-)
+@pytest.mark.parametrize("rule", ["publish: drops", "look: no hit under a mark"])
 def test_a_rule_left_out_is_noticed(rule: str) -> None:
     with pytest.raises(AssertionError):
         in_the_model(rule)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from msgspec.structs import force_setattr
+from msgspec.structs import force_setattr, replace
 
 from recollect import codec, ids
-from recollect.clock import moment
+from recollect.clock import EARLIEST, LATEST, moment, moment_or_none
 from recollect.errors import Damaged
 from recollect.message import Message
-from recollect.rows import Row, Seen
+from recollect.rows import LAST_SEQ, Row, Seen
 from recollect.version import SessionInfo, Version
 
 if TYPE_CHECKING:
@@ -55,7 +55,10 @@ class Assembler:
         if session is None:
             return []
         facts, prefix = self._known(session)
-        return [_complete(self._content(row, session), row, facts, prefix) for row in rows]
+        try:
+            return [_complete(self._content(row, session), row, facts, prefix) for row in rows]
+        except OverflowError:  # a time that is out of range; to look for it first costs all others
+            return [self.message(row, session) for row in rows]
 
     def converted(self, seen: Seen, convert: Callable[[Message], T]) -> list[T]:
         """What each message is to somebody else, without ever holding all of them twice."""
@@ -65,6 +68,8 @@ class Assembler:
         if isinstance(convert, OnlyContent):
             only = convert.convert
             return [only(self._content(row, session)) for row in seen.rows]
+        if not all(EARLIEST <= row.created <= LATEST for row in seen.rows):
+            return [convert(self.message(row, session)) for row in seen.rows]
         facts, prefix = self._known(session)
         return [
             convert(_complete(self._content(row, session), row, facts, prefix)) for row in seen.rows
@@ -76,7 +81,14 @@ class Assembler:
 
     def completed(self, content: Message, row: Row, session: int) -> Message:
         """A message nobody else holds yet, with what the row knows besides its content."""
-        return _complete(content, row, *self._known(session))
+        if EARLIEST <= row.created <= LATEST:
+            return _complete(content, row, *self._known(session))
+        fault = Damaged(f"its time, {row.created} µs after 1970, is out of range")
+        self._report(session, row, fault)
+        content = codec.placeholder(row.frame or b"", fault)
+        _complete(content, replace(row, created=0), *self._known(session))
+        force_setattr(content, "created_at", None)
+        return content
 
     def _known(self, session: int) -> tuple[Facts, str]:
         facts = self._facts()
@@ -102,7 +114,8 @@ def _complete(content: Message, row: Row, facts: Facts, prefix: str) -> Message:
     force_setattr(content, "id", row.id or f"{prefix}.{row.born}.{row.seq}")
     force_setattr(content, "created_at", _EPOCH + timedelta(0, 0, row.created))
     force_setattr(content, "seq", row.seq)
-    if row.counter == facts.counter:  # by another counter, the number would mean something else
+    # By another counter the number would mean something else; below 0 it is damaged.
+    if row.counter == facts.counter and row.tokens >= 0:
         force_setattr(content, "tokens", row.tokens)
     return content
 
@@ -116,15 +129,44 @@ def info(found: Described) -> SessionInfo:
         agent=found.agent,
         key=found.key,
         version=Version(found.epoch, found.head),
-        messages=found.messages,
-        turns=found.turns,
-        tokens=found.tokens,
+        messages=_count(found.messages),
+        turns=_count(found.turns),
+        tokens=_count(found.tokens),
         title=about.get("title"),
         metadata=about.get("metadata", {}),
-        created_at=moment(found.created),
-        last_active=moment(found.last_active),
-        expires_in=None if found.expires_in is None else timedelta(0, 0, found.expires_in),
+        created_at=moment_or_none(found.created),
+        last_active=moment_or_none(found.last_active),
+        expires_in=span(found.expires_in),
+        damaged=damage(found),
     )
+
+
+def damage(found: Described) -> str | None:
+    """Which numbers of a session's row cannot be what was written; None where all can."""
+    head = found.head if 0 <= found.head <= LAST_SEQ else LAST_SEQ  # else its own damage alone
+    well = {
+        "epoch": found.epoch >= 0,
+        "head": 0 <= found.head <= LAST_SEQ,
+        "messages": 0 <= found.messages <= head,
+        "turns": 0 <= found.turns <= head,
+        "tokens": found.tokens >= 0,
+        "created": EARLIEST <= found.created <= LATEST,
+        "last_active": EARLIEST <= found.last_active <= LATEST,
+        "expires_in": found.expires_in is None or found.expires_in > 0,
+    }
+    named = [f"{what} is {getattr(found, what)}" for what, is_well in well.items() if not is_well]
+    return ", ".join(named) or None
+
+
+def span(microseconds: int | None) -> timedelta | None:
+    """A time span as people use it; None for none, or a damaged one."""
+    if microseconds is None or microseconds <= 0:
+        return None
+    return timedelta(0, 0, microseconds)
+
+
+def _count(stored: int) -> int:
+    return stored if 0 <= stored < 2**53 else 0
 
 
 def unpacked(about: bytes | None) -> dict[str, Any]:

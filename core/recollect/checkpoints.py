@@ -19,9 +19,9 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from recollect.assembly import unpacked
+from recollect.assembly import span, unpacked
 from recollect.chain import Entry, Listing, New, Put, Same, State, Value, Written
-from recollect.clock import microseconds, moment
+from recollect.clock import microseconds, moment_or_none
 from recollect.codec.items import Item
 from recollect.errors import Misconfigured, shown
 from recollect.flow import Flow
@@ -65,12 +65,15 @@ class ThreadInfo(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     title: str | None
     metadata: Mapping[str, Any]
-    created_at: datetime
-    last_active: datetime
+    created_at: datetime | None
+    """None where the time is damaged."""
+    last_active: datetime | None
     expires_in: timedelta | None
     """After so long without activity ``prune_expired`` deletes it; None for never."""
     number: int
     """What a list of threads is continued by."""
+    damaged: str | None = None
+    """Which numbers of its row cannot be what was written; None where all can."""
 
 
 class CheckpointLog:
@@ -311,7 +314,10 @@ class CheckpointLog:
             raise Misconfigured(
                 f"after has to be the last ThreadInfo of the page before, not {shown(after)}."
             )
-        place = None if after is None else (microseconds(after.last_active), after.number)
+        place = None
+        if after is not None:
+            at = None if after.last_active is None else microseconds(after.last_active)
+            place = (at, after.number)
         return self._flows.listed(self.tenant, self.user, self.agent, metadata or {}, limit, place)
 
     def prune_expired(self) -> list[str]:
@@ -366,9 +372,10 @@ def _info(found: Described) -> ThreadInfo:
         key=found.key,
         title=about.get("title"),
         metadata=about.get("metadata", {}),
-        created_at=moment(found.created),
-        last_active=moment(found.last_active),
-        expires_in=None if found.expires_in is None else timedelta(microseconds=found.expires_in),
+        created_at=moment_or_none(found.created),
+        last_active=moment_or_none(found.last_active),
+        expires_in=span(found.expires_in),
+        damaged=found.damage,
         number=found.number,
     )
 

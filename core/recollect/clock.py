@@ -9,6 +9,9 @@ from typing import Final
 MICROSECONDS: Final = 1_000_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+EARLIEST: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+LATEST: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+"""What is outside of these two is no time that anybody stored."""
 
 LONGEST_LIFE: Final = 10_000 * 365 * 86_400 * MICROSECONDS
 """The longest time after which something may expire: with a time of today it still is a number
@@ -24,6 +27,16 @@ def moment(microseconds: int) -> datetime:
     """Stored time as people use it, in UTC, to the microsecond."""
     # By position: timedelta takes three times as long to sort out keywords.
     return _EPOCH + timedelta(0, 0, microseconds)
+
+
+def moment_or_none(microseconds: int) -> datetime | None:
+    """Like ``moment``; None for what is damaged."""
+    return moment(microseconds) if EARLIEST <= microseconds <= LATEST else None
+
+
+def within(microseconds: int) -> int:
+    """The same, or the nearest that is a time."""
+    return min(max(microseconds, EARLIEST), LATEST)
 
 
 def microseconds(moment: datetime) -> int:

@@ -8,18 +8,19 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
+from recollect.clock import EARLIEST, LATEST
 from recollect.errors import Misconfigured
 from recollect.version import NOTHING, Version
 
 SEQ_BITS: Final = 32
 LAST_SEQ: Final = 2**SEQ_BITS - 1
-FIRST_MOMENT: Final = -62_135_596_800_000_000
-"""The year 1, in microseconds since 1970."""
-LAST_MOMENT: Final = 253_402_300_799_999_999
-"""The end of the year 9999."""
 
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """What is out of range is refused where a row is decoded: a cache may hold anything."""
+LAST_ID: Final = 2**31 - 1
+"""The highest number of a session or a strand: with a sequence behind it, it has 64 bits."""
+MOST_TOKENS: Final = 2**31 - 1
+"""Of one message."""
 
 
 class SessionRow(NamedTuple):
@@ -41,6 +42,17 @@ class SessionRow(NamedTuple):
     def version(self) -> Version:
         return Version(self.epoch, self.head)
 
+    @property
+    def damage(self) -> str | None:
+        """Which of its numbers cannot be what was written; None where all can."""
+        if not 0 < self.number <= LAST_ID:
+            return f"its number is {self.number}"
+        if not 0 <= self.cut_epoch <= self.epoch:
+            return f"it is in epoch {self.epoch}, and was cut in epoch {self.cut_epoch}"
+        if not 0 <= self.sealed <= self.head <= LAST_SEQ:
+            return f"it has come to message {self.head}, and is sealed up to {self.sealed}"
+        return None
+
 
 class Row(Struct, frozen=True, array_like=True, gc=False):
     """A message as the database keeps it.
@@ -56,7 +68,7 @@ class Row(Struct, frozen=True, array_like=True, gc=False):
     """None for a message that was deleted: its place stays."""
     id: str | None
     """The id the caller gave; None where it is derived."""
-    created: Annotated[int, Meta(ge=FIRST_MOMENT, le=LAST_MOMENT)]
+    created: Annotated[int, Meta(ge=EARLIEST, le=LATEST)]
     """Microseconds since 1970."""
     tokens: _Count
     counter: _Count

@@ -47,10 +47,13 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     title: str | None
     metadata: Mapping[str, Any]
     created_at: datetime | None
-    """None for a session that nothing was ever appended to."""
+    """None for a session that nothing was ever appended to, or where the time is damaged."""
     last_active: datetime | None
     expires_in: timedelta | None = None
     """After how long without a word ``prune()`` may take it; None: after what the store says."""
+    damaged: str | None = None
+    """Which numbers of its row cannot be what was written; None where all can. Out of range they
+    are shown as 0 or None here, and ``store.verify()`` looks closer."""
 
 
 NOTHING = Version(0, 0)

@@ -118,6 +118,14 @@ def unreadable(stored: bytes, first: int, last: int, born: int) -> Segment:
     return Segment(rows, (False,) * len(rows))
 
 
+def raw_length(stored: bytes) -> int:
+    """How many bytes a segment that can be read is when it is not compressed."""
+    flags, body = stored[1], stored[HEADER:]
+    if not flags & COMPRESSED:
+        return len(body)
+    return squeeze.length(body[2:] if flags & LEARNED else body)
+
+
 def dictionary_of(stored: bytes) -> int | None:
     """Which dictionary a segment needs."""
     if len(stored) > HEADER + 2 and stored[0] == SEGMENT and stored[1] & LEARNED:

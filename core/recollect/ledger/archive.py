@@ -7,7 +7,7 @@ from typing import Final
 
 from recollect import codec
 from recollect.errors import Damaged
-from recollect.ledger.sessions import FIND, LOCK
+from recollect.ledger.sessions import FIND, LOCK, checked
 from recollect.ledger.transaction import Transaction
 from recollect.ranges import Ranges, cut_after, with_added
 from recollect.rows import SessionRow
@@ -20,13 +20,17 @@ _SET: Final = "UPDATE {sessions} SET archived = :archived WHERE id = :session"
 
 
 def find(
-    txn: Transaction, name: SessionName, *, lock: bool = False
+    txn: Transaction, name: SessionName, *, lock: bool = False, damaged: bool = False
 ) -> tuple[SessionRow, Ranges] | None:
-    """The session and what of it is archived, from one moment."""
+    """The session and what of it is archived, from one moment; Damaged as by ``sessions.find``,
+    unless who asks takes ``damaged`` ones."""
     if lock:
         txn.begin()
     row = txn.first(_LOCK_WITH_ARCHIVED if lock else _WITH_ARCHIVED, {"identity": name.identity})
-    return None if row is None else (SessionRow(*row[:-1]), _unpacked(row[-1]))
+    if row is None:
+        return None
+    session = SessionRow(*row[:-1])
+    return session if damaged else checked(session, name), _unpacked(row[-1])
 
 
 def put(txn: Transaction, session: SessionRow, archived: Ranges) -> None:

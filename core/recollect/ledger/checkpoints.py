@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from recollect.errors import Damaged
 from recollect.ledger.address import Kind
 from recollect.ledger.threads import span
 from recollect.ledger.transaction import Transaction
+from recollect.rows import LAST_ID
 from recollect.scope import SessionName
 from recollect.strands import (
     LAST_NUMBER,
@@ -157,7 +159,7 @@ class Fetched(NamedTuple):
 def find_line(txn: Transaction, name: SessionName, namespace: str) -> Line | None:
     """The checkpoints of a namespace, as a whole."""
     row = txn.first(_FIND_LINE, {"identity": name.identity, "line": strand_name(namespace)})
-    return None if row is None else Line(*row)
+    return None if row is None else _line(row)
 
 
 def one(
@@ -169,7 +171,7 @@ def one(
     if found is None:
         return None
     *line, number, key, parent, refs, body, writes = found
-    row = _row(Line(*line), (number, key, parent, refs, body))
+    row = _row(_line(line), (number, key, parent, refs, body))
     if txn.kind == "sqlite":
         return row, writes_to(txn, row.line.number, row.id)
     return row, [bytes(frame) for frame in writes or ()]
@@ -215,6 +217,13 @@ def fetch(txn: Transaction, held: Sequence[int], items: Sequence[tuple[int, int,
         values = {"first": start | first, "last": start | last, "high": (strand + 1) << 32}
         frames += [(start | end, count, body) for end, count, body in txn.rows(_ITEMS, values)]
     return Fetched(found, frames)
+
+
+def _line(columns: Sequence[int]) -> Line:
+    line = Line(*columns)
+    if not 0 < line.number <= LAST_ID:
+        raise Damaged(f"its line has the number {line.number}, which none was given")
+    return line
 
 
 # -- adding --------------------------------------------------------------------------------------

@@ -10,20 +10,23 @@ from zlib import crc32
 from recollect import codec
 from recollect.clock import now
 from recollect.codec import Compression, Dictionary, squeeze
-from recollect.errors import Damaged
+from recollect.errors import Damaged, Misconfigured
 from recollect.ledger import sessions
+from recollect.ledger.numbers import LAST_DICTIONARY
 from recollect.ledger.transaction import Transaction
 
 _CHECKSUM: Final = struct.Struct("<I")
 
 _LOAD: Final = "SELECT body FROM {dictionaries} WHERE id = :id"
-_NEWEST: Final = "SELECT max(id) FROM {dictionaries} WHERE in_use = 1"
+_NEWEST: Final = (
+    f"SELECT max(id) FROM {{dictionaries}} WHERE in_use = 1 AND id BETWEEN 1 AND {LAST_DICTIONARY}"
+)
 # PostgreSQL: whoever writes with a dictionary holds its row, so that it cannot go meanwhile.
 _HOLD: Final = "SELECT id FROM {dictionaries} WHERE id = :id AND in_use = 1 {for_key_share}"
 _ADD: Final = """
     INSERT INTO {dictionaries} (id, in_use, created, sources, body)
     VALUES (:id, 1, :created, :sources, :body)"""
-_HIGHEST: Final = "SELECT coalesce(max(id), 0) FROM {dictionaries}"
+_HIGHEST: Final = f"SELECT coalesce(max(id), 0) FROM {{dictionaries}} WHERE id <= {LAST_DICTIONARY}"
 # No number is ever given twice: another process that still knows what it meant would go on
 # writing with that, and nobody could read it.
 _BEGIN_NUMBERS: Final = """
@@ -136,6 +139,11 @@ def _next_number(txn: Transaction) -> int:
     assert given is not None, "it was just put there"
     assert highest is not None, "an aggregate always answers"
     number = max(int.from_bytes(given[0], "big"), int(highest[0])) + 1
+    if number > LAST_DICTIONARY:
+        raise Misconfigured(
+            f"This store has had {LAST_DICTIONARY:,} dictionaries, and there are no more numbers "
+            f"for them. Export it into another one to train again."
+        )
     txn.run(_NUMBER, {"number": number.to_bytes(4, "big")})
     return number
 
@@ -178,6 +186,11 @@ def damaged(txn: Transaction) -> list[tuple[int, str]]:
         except Damaged as fault:
             faults.append((int(number), str(fault)))
     return faults
+
+
+def without_sources(txn: Transaction) -> list[int]:
+    """Those of which it cannot be read what they were learned from."""
+    return [int(number) for number, packed in txn.rows(_SOURCES, {}) if _sources(packed) is None]
 
 
 def _packed(content: bytes) -> bytes:

@@ -11,7 +11,7 @@ from recollect.codec.squeeze import THOROUGH
 from recollect.errors import Damaged
 from recollect.ledger import dictionaries, fences, segments, sessions, tail
 from recollect.ledger.transaction import Transaction
-from recollect.rows import SessionRow
+from recollect.rows import LAST_ID, LAST_SEQ, SessionRow
 from recollect.scope import SessionName
 from recollect.version import Version
 
@@ -44,7 +44,7 @@ def remove(
     None where it is not there, or was written to since the version it was to be taken away at.
     """
     gone: Counter[str] = Counter()
-    session = sessions.lock(txn, name)
+    session = sessions.lock(txn, name, damaged=True)
     if session is None or (only_at is not None and session.version != only_at):
         return None
     fences.refuse_fenced(txn, session.fence)  # now: afterwards there is no row to look at
@@ -93,10 +93,10 @@ def needing(txn: Transaction, number: int, after: int, limit: int) -> list[int]:
 
 def release(txn: Transaction, session: int, number: int) -> None:
     """Write again what of a session needs a dictionary, without it."""
-    locked = sessions.lock_number(txn, session)
-    if locked is None:
+    locked = sessions.lock_number(txn, session, damaged=True)
+    if locked is None or not 0 < session <= LAST_ID:
         return
-    for stored in list(segments.overlapping(txn, session, 0, locked.sealed)):
+    for stored in list(segments.overlapping(txn, session, 0, LAST_SEQ)):
         if stored.dictionary == number:
             try:
                 segment = segments.unpacked(txn, stored)
@@ -119,6 +119,8 @@ def _release_row(txn: Transaction, session: SessionRow, seq: int) -> None:
 
 
 def _span(session: int) -> dict[str, int]:
+    if not 0 < session <= LAST_ID:
+        return {"low": 0, "high": 0}  # a damaged row: nothing can be found by its number
     return {"low": session << 32, "high": (session + 1) << 32}
 
 

@@ -15,7 +15,7 @@ from recollect.ledger import segments, sessions, tail
 from recollect.ledger.segments import Stored
 from recollect.ledger.tail import RETRIED, append_at_once, insert, with_token
 from recollect.ledger.transaction import Transaction
-from recollect.rows import LAST_SEQ, Row, Seen, SessionRow
+from recollect.rows import LAST_ID, LAST_SEQ, Row, Seen, SessionRow
 from recollect.scope import SessionName
 
 __all__ = ["append_at_once", "insert", "with_token"]
@@ -38,6 +38,8 @@ def seen(
         found = tail.found(txn, name, after=after, before=before, limit=limit, newest=newest)
         if found is None:
             return Seen(None, sessions.absent(txn, name).version, (), True)
+        if not 0 < found.session <= LAST_ID:
+            sessions.find(txn, name)  # raises: nothing can be found by a damaged number
         rows = found.rows
         if found.sealed > after and (limit is None or limit > len(rows) or not newest):
             whole = _across(txn, name, found, after, before, limit, newest)

@@ -142,7 +142,7 @@ def read(txn: Transaction, stored: Stored, born: int) -> Segment:
         return unpacked(txn, stored)
     except Damaged:
         # Where it begins is no longer sure either; no segment is longer than this.
-        first = max(stored.first, stored.last - MOST + 1, 1)
+        first = max(min(stored.first, stored.last), stored.last - MOST + 1, 1)
         return sealed.unreadable(stored.body, first, stored.last, born)
 
 

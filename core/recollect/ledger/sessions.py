@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from recollect.clock import MICROSECONDS, microseconds
+from recollect.clock import EARLIEST, LATEST, MICROSECONDS, microseconds
 from recollect.clock import now as _now
+from recollect.errors import Damaged
 from recollect.ledger import fences
 from recollect.ledger.labels import holding
 from recollect.ledger.transaction import Transaction
@@ -68,8 +69,12 @@ _SKEW: Final = 60
 """Seconds by which the clocks of two hosts may differ."""
 
 _EXPIRE: Final = "UPDATE {sessions} SET expires_in = :expires_in WHERE id = :session"
-_DUE: Final = """last_active < :before
-    OR last_active + coalesce(expires_in, CAST(:default AS BIGINT)) <= :now"""
+# What is damaged never goes by itself: two columns say the same time, and have to agree.
+_IN_TIME: Final = f"""last_active BETWEEN {EARLIEST} AND {LATEST} AND active_second BETWEEN
+    last_active / {MICROSECONDS} - 1 AND last_active / {MICROSECONDS} + 1"""
+# By CASE: PostgreSQL may calculate what stands behind an AND first, and raise for the damaged one.
+DUE: Final = f"""CASE WHEN {_IN_TIME} AND coalesce(expires_in, 1) > 0 THEN last_active < :before
+    OR :now - last_active >= coalesce(expires_in, CAST(:default AS BIGINT)) ELSE FALSE END"""
 
 _MOST_AT_ONCE: Final = 400  # SQLite took at most 999 parameters until 3.32
 
@@ -82,6 +87,15 @@ _DESCRIBED: Final = """
     SELECT tenant, "user", agent, key, epoch, head, messages, turns, tokens, about,
         created, last_active, expires_in
     FROM {sessions}"""
+
+
+# Where the second is damaged the row stands in another place of the list than its time says.
+_PLACE: Final = """coalesce((SELECT active_second FROM {sessions}
+    WHERE identity = :identity AND last_active = :last_active), :second)"""
+_BEHIND: Final = f"""active_second <= {_PLACE} AND (active_second, last_active, id) < (
+    {_PLACE}, :last_active, (SELECT id FROM {{sessions}} WHERE identity = :identity))"""
+_BEHIND_DAMAGED: Final = """(active_second, last_active, id) < (
+    SELECT active_second, last_active, id FROM {sessions} WHERE identity = :identity)"""
 
 
 class Described(NamedTuple):
@@ -111,16 +125,31 @@ class Change(NamedTuple):
 
 
 def find(txn: Transaction, name: SessionName) -> SessionRow | None:
-    """The session as it is now."""
+    """The session as it is now; Damaged where its numbers cannot be what was written."""
     row = txn.first(FIND, {"identity": name.identity})
-    return None if row is None else SessionRow(*row)
+    return None if row is None else checked(SessionRow(*row), name)
 
 
-def lock(txn: Transaction, name: SessionName) -> SessionRow | None:
-    """The session, held by this transaction to its end: whoever comes next waits here (I2)."""
+def lock(txn: Transaction, name: SessionName, *, damaged: bool = False) -> SessionRow | None:
+    """The session, held by this transaction to its end: whoever comes next waits here (I2).
+
+    Damaged where its numbers cannot be what was written, unless who asks takes ``damaged`` ones.
+    """
     txn.begin()
     row = txn.first(LOCK, {"identity": name.identity})
-    return None if row is None else SessionRow(*row)
+    if row is None:
+        return None
+    return SessionRow(*row) if damaged else checked(SessionRow(*row), name)
+
+
+def checked(session: SessionRow, name: SessionName) -> SessionRow:
+    """The same; Damaged where its numbers cannot be what was written."""
+    if (why := session.damage) is not None:
+        raise Damaged(
+            f"The row of session {name} is damaged: {why}. Nothing was changed. Restore a backup, "
+            f"or export() what is left of it, erase() it, and import it again."
+        )
+    return session
 
 
 def lock_or_create(txn: Transaction, name: SessionName, now: int) -> SessionRow:
@@ -162,11 +191,12 @@ def version(txn: Transaction, name: SessionName) -> Version:
     return (find(txn, name) or absent(txn, name)).version
 
 
-def lock_number(txn: Transaction, number: int) -> SessionRow | None:
-    """Like ``lock``, for a session known by its number."""
+def lock_number(txn: Transaction, number: int, *, damaged: bool = False) -> SessionRow | None:
+    """Like ``lock``, for a session known by its number; None also where its row is damaged."""
     txn.begin()
     row = txn.first(LOCK.replace("identity = :identity", "id = :id"), {"id": number})
-    return None if row is None else SessionRow(*row)
+    session = None if row is None else SessionRow(*row)
+    return None if session is None or (session.damage and not damaged) else session
 
 
 def advance(
@@ -241,7 +271,7 @@ def due(
 ) -> list[tuple[int, Described]]:
     """Sessions that may be pruned, by number after one: quiet since a time, or expired."""
     conditions, values = within(scope)
-    conditions += ["id > :after", f"({_DUE})"]
+    conditions += ["id > :after", f"({DUE})"]
     found = txn.rows(
         f"{_DESCRIBED.replace('SELECT', 'SELECT id,', 1)} WHERE {' AND '.join(conditions)} "
         f"ORDER BY id LIMIT 500",
@@ -287,19 +317,14 @@ def listed(
     conditions += having
     values.update(sought, limit=limit)
     if after is not None:
-        conditions.append(
-            "active_second <= :second AND (active_second, last_active, id) < "
-            "(:second, :last_active, (SELECT id FROM {sessions} WHERE identity = :identity))"
-        )
+        conditions.append(_BEHIND if after.last_active else _BEHIND_DAMAGED)
         name_of_last = SessionName(
             key=after.key, tenant=after.tenant, user=after.user, agent=after.agent
         )
-        last_active = microseconds(after.last_active) if after.last_active else 0
-        values.update(
-            identity=name_of_last.identity,
-            last_active=last_active,
-            second=last_active // MICROSECONDS,
-        )
+        values["identity"] = name_of_last.identity
+        if after.last_active is not None:
+            last_active = microseconds(after.last_active)
+            values.update(last_active=last_active, second=last_active // MICROSECONDS)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     order = " ORDER BY active_second DESC, last_active DESC, id DESC LIMIT :limit"
     return [Described(*row) for row in txn.rows(_DESCRIBED + where + order, values)]

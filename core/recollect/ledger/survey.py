@@ -13,18 +13,36 @@ from recollect.ledger.transaction import Transaction
 from recollect.reports import Stats
 from recollect.scope import Scope
 
-_SESSIONS: Final = """
-    SELECT count(*), coalesce(sum(s.messages), 0), coalesce(sum(s.turns), 0),
-        coalesce(sum(s.tokens), 0)
-    FROM {sessions} s WHERE """
+# A number that cannot be what was written is that row's damage: it counts for nothing here.
+_BELIEVED: Final = f"CASE WHEN {{0}} BETWEEN 0 AND {2**53} THEN {{0}} ELSE 0 END"
+
+
+def _believed(statement: str, **columns: str) -> str:
+    for word, column in columns.items():
+        statement = statement.replace(word, _BELIEVED.format(column))
+    return statement
+
+
+_SESSIONS: Final = _believed(
+    """
+    SELECT count(*), coalesce(sum(MESSAGES), 0), coalesce(sum(TURNS), 0),
+        coalesce(sum(TOKENS), 0)
+    FROM {sessions} s WHERE """,
+    MESSAGES="s.messages",
+    TURNS="s.turns",
+    TOKENS="s.tokens",
+)
 _TAIL: Final = """
     SELECT count(t.frame), coalesce(sum(length(t.frame)), 0)
     FROM {sessions} s JOIN {tail} t
         ON t.place > (s.id << 32) AND t.place < ((s.id + 1) << 32) WHERE """
-_SEGMENTS: Final = """
-    SELECT count(*), coalesce(sum(g.raw), 0), coalesce(sum(length(g.body)), 0)
+_SEGMENTS: Final = _believed(
+    """
+    SELECT count(*), coalesce(sum(RAW), 0), coalesce(sum(length(g.body)), 0)
     FROM {sessions} s JOIN {segments} g
-        ON g.place > (s.id << 32) AND g.place < ((s.id + 1) << 32) WHERE """
+        ON g.place > (s.id << 32) AND g.place < ((s.id + 1) << 32) WHERE """,
+    RAW="g.raw",
+)
 # A frame says in its first bytes how long it was; only those that are compressed are asked.
 _COMPRESSED: Final = """
     SELECT length(t.frame), substr(t.frame, 1, 32)

@@ -41,6 +41,7 @@ _ADVANCE_AT_ONCE: Final = """
             AND (CAST(:expected_head AS BIGINT) IS NULL OR head = :expected_head)
             AND (CAST(:not_cut_since AS BIGINT) IS NULL OR cut_epoch <= :not_cut_since)
             AND (refused IS NULL OR refused <> :token)
+            AND head BETWEEN 0 AND 4294967295 - :count
             AND (CAST(:rows_wanted AS BIGINT) IS NULL
                 OR sealed = 0 OR head - sealed >= :rows_wanted)
             AND (CAST(:dictionary AS INTEGER) IS NULL OR EXISTS (

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-from recollect.clock import MICROSECONDS
+from recollect.clock import EARLIEST, LATEST, MICROSECONDS
 from recollect.ledger.labels import holding
+from recollect.ledger.sessions import DUE
 from recollect.ledger.transaction import Transaction
+from recollect.rows import LAST_ID
 from recollect.scope import ANY, AnyName, SessionName, owner_number
 from recollect.strands import Thread, mark_of
 
@@ -89,6 +91,15 @@ _LET_GO: Final = """
     WHERE identity = :identity AND holder = :holder"""
 
 
+# As in sessions.py: where the second is damaged, the row stands in another place of the list.
+_PLACE: Final = """coalesce((SELECT active_second FROM {checkpoint_threads}
+    WHERE id = :number AND last_active = :last_active), :second)"""
+_BEHIND: Final = f"""active_second <= {_PLACE}
+    AND (active_second, last_active, id) < ({_PLACE}, :last_active, :number)"""
+_BEHIND_DAMAGED: Final = """(active_second, last_active, id) < (
+    SELECT active_second, last_active, id FROM {checkpoint_threads} WHERE id = :number)"""
+
+
 class Described(NamedTuple):
     """What a thread's row says for people."""
 
@@ -101,6 +112,19 @@ class Described(NamedTuple):
     created: int
     last_active: int
     expires_in: int | None
+
+    @property
+    def damage(self) -> str | None:
+        """Which of its numbers cannot be what was written; None where all can."""
+        well = {
+            "created": EARLIEST <= self.created <= LATEST,
+            "last_active": EARLIEST <= self.last_active <= LATEST,
+            "expires_in": self.expires_in is None or self.expires_in > 0,
+        }
+        named = [
+            f"{what} is {getattr(self, what)}" for what, is_well in well.items() if not is_well
+        ]
+        return ", ".join(named) or None
 
 
 def find(txn: Transaction, name: SessionName) -> Thread | None:
@@ -204,7 +228,7 @@ def listed(
     user: AnyName,
     agent: AnyName,
     limit: int,
-    after: tuple[int, int] | None = None,
+    after: tuple[int | None, int] | None = None,
     expired_at: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> list[Described]:
@@ -223,15 +247,13 @@ def listed(
         conditions.append("owner = :owner")  # the index; the names decide
         values["owner"] = owner_number(tenant, user)
     if expired_at is not None:
-        conditions.append("expires_in IS NOT NULL AND last_active + expires_in <= :expired_at")
-        values["expired_at"] = expired_at
+        conditions.append(DUE)
+        values.update(now=expired_at, before=EARLIEST, default=None)
     if after is not None:
-        conditions.append(
-            "active_second <= :second "
-            "AND (active_second, last_active, id) < (:second, :last_active, :number)"
-        )
-        values["last_active"], values["number"] = after
-        values["second"] = after[0] // MICROSECONDS
+        conditions.append(_BEHIND_DAMAGED if after[0] is None else _BEHIND)
+        last_active, values["number"] = after
+        if last_active is not None:
+            values.update(last_active=last_active, second=last_active // MICROSECONDS)
     where = " AND ".join(conditions)
     order = " ORDER BY active_second DESC, last_active DESC, id DESC LIMIT :limit"
     return [Described(*row) for row in txn.rows(f"{_DESCRIBED} WHERE {where}{order}", values)]
@@ -274,7 +296,10 @@ def let_go(txn: Transaction, name: SessionName, holder: bytes) -> None:
 
 
 def span(strand: int) -> dict[str, int]:
-    """Before the first and after the last place of a strand."""
+    """Before the first and after the last place of a strand; of one whose number is damaged,
+    before and after nothing."""
+    if not 0 < strand <= LAST_ID:
+        return {"low": 0, "high": 0}
     return {"low": strand << 32, "high": (strand + 1) << 32}
 
 

@@ -11,7 +11,7 @@ from recollect.codec.squeeze import STEADY
 from recollect.ledger import archive, migrations, sealing, segments, sessions, tail
 from recollect.ledger.transaction import Transaction
 from recollect.ranges import Ranges, spans, with_added
-from recollect.rows import LAST_SEQ, Row, SessionRow
+from recollect.rows import LAST_ID, LAST_SEQ, Row, SessionRow
 from recollect.scope import Scope, SessionName
 
 _AT_ONCE: Final = 200
@@ -22,6 +22,12 @@ _BY_NAME: Final = {
     "sqlite": 'tenant, "user", agent, key',
     "postgresql": ", ".join(f'{part} COLLATE "C"' for part in ("tenant", '"user"', "agent", "key")),
 }
+
+MOST_LOST: Final = 1_000
+"""A head that is further behind the last message than this is not believed."""
+_LAST_SEALED: Final = """
+    SELECT place FROM {segments} WHERE place > :low AND place < :high ORDER BY place DESC LIMIT 1"""
+_LAST_ROW: Final = _LAST_SEALED.replace("{segments}", "{tail}")
 
 _COUNTERS: Final = "SELECT id, name FROM {counters}"
 
@@ -50,9 +56,29 @@ def look(txn: Transaction, number: int) -> tuple[SessionRow, sessions.Described,
     name = SessionName(
         key=described.key, tenant=described.tenant, user=described.user, agent=described.agent
     )
-    found = archive.find(txn, name)
+    found = archive.find(txn, name, damaged=True)
     assert found is not None, "it is from one moment"
-    return found[0], described, found[1]
+    return _believed(txn, found[0], described.messages), described, found[1]
+
+
+def _believed(txn: Transaction, session: SessionRow, messages: int) -> SessionRow:
+    """The session with a head that something stands at, where its own cannot be right: nobody
+    walks 2^32 places because of one bit."""
+    if session.number > LAST_ID or session.number < 1:
+        return session._replace(head=min(max(session.head, 0), MOST_LOST))
+    span = {"low": session.number << 32, "high": (session.number + 1) << 32}
+    sealed = _last(txn, _LAST_SEALED, span)
+    head = session.head
+    if not 0 <= head - messages <= MOST_LOST:
+        last = max(sealed, _last(txn, _LAST_ROW, span))
+        if not last <= head <= last + MOST_LOST:
+            head = last
+    return session._replace(head=head, sealed=min(sealed, head))
+
+
+def _last(txn: Transaction, statement: str, span: Mapping[str, int]) -> int:
+    found = txn.first(statement, span)
+    return 0 if found is None else int(found[0]) & LAST_SEQ
 
 
 def places(
@@ -72,6 +98,8 @@ def places(
 
 
 def _runs(txn: Transaction, session: SessionRow, after: int, upto: int) -> Iterator[Segment]:
+    if not 0 < session.number <= LAST_ID:
+        return  # a damaged row: nothing can be found by it
     for stored in segments.overlapping(txn, session.number, after, min(upto, session.sealed)):
         run = segments.read(txn, stored, session.epoch)
         yield segments.chosen(run, after, min(upto, session.sealed))

@@ -110,7 +110,7 @@ class Maintaining(Flows):
         """Look at every place and every sum in the store; nothing is changed."""
         of = yield from do(Cold(partial(sessions.count, scope=EVERYBODY)))
         problems = yield from do(Apart(inspection.of_store))
-        done, after = 0, 0
+        done, after = 0, -(2**63)  # a damaged number may be below 0
         tell(progress, 0, of)
         while page := (
             yield from do(Cold(partial(sessions.page, scope=EVERYBODY, after=after, limit=200)))

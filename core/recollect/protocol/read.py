@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from recollect import codec
 from recollect.assembly import info
-from recollect.errors import Conflict, Misconfigured, RecollectError, shown
+from recollect.errors import Conflict, Damaged, Misconfigured, RecollectError, shown
 from recollect.flow import Cold, Flow, Hot, do
 from recollect.hot import CacheUnavailable, Glance
 from recollect.hot.cache import NOTHING_FOUND, Settle
@@ -161,7 +161,14 @@ class Reading(Archiving, Suspending):
     def count(self, name: SessionName, archived: bool | None) -> Flow[int]:
         """How many messages there are."""
         if archived is None:
-            return (yield from self.info(name)).messages
+            found = yield from self.info(name)
+            if found.damaged is not None:
+                yield from self.version(name)  # raises where it is more than a count
+                raise Damaged(
+                    f"The row of session {name} is damaged: {found.damaged}. messages() still "
+                    f"reads what is there."
+                )
+            return found.messages
         return (yield from self.count_archived(name, archived))
 
     def info(self, name: SessionName) -> Flow[SessionInfo]:

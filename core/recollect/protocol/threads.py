@@ -110,11 +110,13 @@ class Threading(Checkpointing):
         agent: AnyName,
         metadata: Mapping[str, Any],
         limit: int,
-        after: tuple[int, int] | None,
+        after: tuple[int | None, int] | None,
     ) -> Flow[list[Described]]:
         """Threads in a scope whose metadata has all that is asked for."""
 
-        def read(txn: Transaction, limit: int, after: tuple[int, int] | None) -> list[Described]:
+        def read(
+            txn: Transaction, limit: int, after: tuple[int | None, int] | None
+        ) -> list[Described]:
             return threads.listed(
                 txn,
                 tenant=tenant,
@@ -215,7 +217,7 @@ class Threading(Checkpointing):
         yield from do(Cold(lambda txn: threads.let_go(txn, name, holder), writes=True))
 
 
-def _place(thread: Described) -> tuple[int, int]:
+def _place(thread: Described) -> tuple[int | None, int]:
     return thread.last_active, thread.number
 
 
@@ -228,10 +230,15 @@ def _problems(txn: Transaction, thread: Thread) -> list[str]:
             continue
         for last, count, frame in strands.every_item(txn, strand.number):
             try:
-                if len(unpack(frame)) != count:
-                    raise Damaged(f"{count} were written")
+                if (there_are := len(unpack(frame))) != count:
+                    problems.append(
+                        f"items up to {last} in {strand.namespace!r}: the row says {count}, and "
+                        f"{there_are} are there"
+                    )
+                    count = there_are
             except Damaged as fault:
                 problems.append(f"items up to {last} in {strand.namespace!r}: {fault}")
+                count = min(max(count, 0), last)  # what it says cannot be compared
             there.update((strand.number, number) for number in range(last - count + 1, last + 1))
     for strand in of_thread:
         if not strand.is_line:

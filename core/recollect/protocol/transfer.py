@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from recollect import codec
 from recollect.assembly import unpacked
+from recollect.clock import within
 from recollect.codec import lines
 from recollect.codec.lines import End, Place, line_of
 from recollect.codec.segment import Segment
@@ -29,7 +30,7 @@ from recollect.protocol.reader import Brought, Piece, Reader
 from recollect.protocol.rewrite import rewritten
 from recollect.ranges import cut_after
 from recollect.reports import Export, Import, OnProgress
-from recollect.rows import Publication, Row
+from recollect.rows import MOST_TOKENS, Publication, Row
 from recollect.scope import Scope, SessionName
 from recollect.version import Version
 
@@ -183,21 +184,23 @@ def _write(txn: Transaction, number: int, target: Target, begun: int) -> Counter
         key=described.key, tenant=described.tenant, user=described.user, agent=described.agent
     )
     about = unpacked(described.about)
+    created, last_active = within(described.created), within(described.last_active)
+    expires_in = described.expires_in
     said = lines.Session(
         name,
         session.head,
-        described.created,
-        described.last_active,
+        created,
+        last_active,
         about.get("title"),
         about.get("metadata", {}),
-        described.expires_in,
+        None if expires_in is None or expires_in <= 0 else expires_in,
         cut_after(archived, session.head),
     )
     target.write(lines.header() + line_of(said) if not begun else line_of(said))
     names = transfer.counters(txn)
     counts: Counter[str] = Counter()
     for seq, (row, opens_turn) in enumerate(transfer.places(txn, session), 1):
-        place, readable = _place(seq, row, opens_turn, names, described.created)
+        place, readable = _place(seq, row, opens_turn, names, created)
         counts["deleted" if place.content is None else "messages"] += 1
         counts["damaged"] += not readable
         target.write(line_of(place))
@@ -211,15 +214,19 @@ def _place(
     if row is None:
         gap = Damaged("nothing is in its place, not even a deleted one")
         return Place(seq, codec.placeholder(b"", gap), None, created), False
+    at = row.created if row.created == within(row.created) else created
     if row.frame is None:
-        return Place(seq, None, row.id, row.created), True
+        return Place(seq, None, row.id, at), True
     readable = True
     try:
+        if at != row.created:
+            raise Damaged(f"its time, {row.created} µs after 1970, is out of range")
         content = codec.decode(row.frame)
     except Damaged as fault:
         content, readable = codec.placeholder(row.frame, fault), False
     counter = counters.get(row.counter)
-    return Place(seq, content, row.id, row.created, row.tokens, counter, opens_turn), readable
+    tokens = row.tokens if 0 <= row.tokens <= MOST_TOKENS else 0
+    return Place(seq, content, row.id, at, tokens, counter, opens_turn), readable
 
 
 def _compared(
@@ -236,7 +243,7 @@ def _compared(
     here = transfer.places(txn, session, first - 1, last)
     for brought, (row, opens_turn) in zip(places, here, strict=False):
         seq = brought.place.seq
-        place, _ = _place(seq, row, opens_turn, counters, described.created)
+        place, _ = _place(seq, row, opens_turn, counters, within(described.created))
         # The same line says the same. Another one may, if the file was made by somebody else.
         if line_of(place)[:-1] != brought.line and (why := _difference(place, brought)):
             raise Conflict(

@@ -1,0 +1,291 @@
+"""A bit that flips in a number: every integer column, every bit, every method that reads.
+
+It costs the row that it is in, and nobody else: the others are read, listed and exported as
+before, nothing raises but a named error about that one, and ``verify()`` names what it finds.
+"""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
+from typing import Any, NamedTuple
+
+import psycopg
+import pytest
+
+from recollect import ANY, CheckpointLog, Damaged, RecollectError, Store
+from recollect.checkpoints import Item, Listing, New, Value
+from tests.servers.postgres import PostgresServer
+from tests.test_damage import Place, PostgresPlace, SqlitePlace, learn, said
+
+LONG, PLAIN, FIRST, SECOND = "long", "plain", "thread one", "thread two"
+MINE = {LONG, FIRST}
+"""What the numbers that are damaged belong to."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_segments() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recollect.ledger.sealing.SEGMENT", 3)
+        yield
+
+
+def item(text: str) -> Item:
+    return ("text", text.encode())
+
+
+def furnish(place: Place) -> None:
+    """Two of everything that has numbers: one to be damaged, and one that must not notice."""
+    with place.open() as store:
+        for key, user in ((LONG, "ada"), (PLAIN, "bob")):
+            session = store.session(key, user=user)
+            session.append([said(n) for n in range(1, 9)])
+            session.delete(2)
+            session.archive([1, 4])
+            session.update(title=f"of {user}", expires_in=timedelta(days=3_000))
+        learn(store, 1, [2])
+        store.compact(quiet_for=0, again=True)
+        for key, user in ((LONG, "ada"), (PLAIN, "bob")):
+            store.session(key, user=user).append([said(n) for n in range(9, 12)])
+        gone = store.session("gone", user="eve")
+        gone.append(said(1))
+        gone.erase()
+        log = CheckpointLog(store, user="ada")
+        for thread in (FIRST, SECOND):
+            body = (("json", b"{}"),)
+            values: dict[str, Value] = {
+                "messages": Listing([item("a"), item("b")]),
+                "step": item("one"),
+            }
+            put = log.put(thread, "", New("1", None, body, values, "run"))
+            numbers = put.numbers["messages"]
+            values = {"messages": Listing([*numbers, item("c")]), "step": item("two")}
+            log.put(thread, "", New("2", "1", body, values, "run"))
+            log.put_writes(thread, "", "2", "task", "path", [(0, "messages", item("d"))])
+            log.update(thread, title=thread, expires_in=timedelta(days=3_000))
+
+
+class Column(NamedTuple):
+    table: str
+    name: str
+    bits: int
+
+
+WIDTHS = {"BIGINT": 64, "INTEGER": 64, "SMALLINT": 64, "bigint": 64, "integer": 32, "smallint": 16}
+KEYS = {
+    "sessions": "id", "tail": "place", "segments": "place", "dictionaries": "id",
+    "erased": "identity", "counters": "id", "checkpoint_threads": "id", "checkpoint_strands": "id",
+    "checkpoints": "place", "checkpoint_items": "place", "checkpoint_writes": "number",
+}  # fmt: skip
+
+
+def columns_of(place: Place, table: str) -> list[Column]:
+    """The integer columns of a table, as the database itself names them."""
+    if isinstance(place, SqlitePlace):
+        found = [(name, kind) for _, name, kind, *_ in place.sql(
+            f"SELECT * FROM pragma_table_info('recollect_{table}')")]  # fmt: skip
+    else:
+        found = place.sql(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?",
+            f"recollect_{table}",
+        )
+    return [Column(table, name, WIDTHS[kind]) for name, kind in sorted(found) if kind in WIDTHS]
+
+
+def rows_to_damage(place: Place, table: str) -> list[Any]:
+    """The keys of a row of the long session or the first thread, of each kind there is."""
+    statement = {
+        "sessions": f"SELECT id FROM recollect_sessions WHERE key = '{LONG}'",
+        "tail": "SELECT max(place) FROM recollect_tail WHERE place >> 32 = 1",
+        "segments": "SELECT min(place) FROM recollect_segments WHERE place >> 32 = 1",
+        "checkpoint_threads": f"SELECT id FROM recollect_checkpoint_threads WHERE key = '{FIRST}'",
+        "checkpoint_strands": "SELECT id FROM recollect_checkpoint_strands WHERE thread = 1",
+    }.get(table, f"SELECT {KEYS[table]} FROM recollect_{table} ORDER BY 1 LIMIT 1")
+    return [key for (key,) in place.sql(statement)]
+
+
+def flipped(value: int | None, bit: int, bits: int) -> int:
+    changed: int = (value or 0) & (2**bits - 1) ^ 1 << bit
+    return changed - 2**bits if changed >> bits - 1 else changed
+
+
+def _of(what: Any, ask: Callable[[Any], Any]) -> Any:
+    return ask(what)
+
+
+Answers = dict[tuple[str, str], Any]
+
+
+def answers(store: Store, table: str) -> Answers:
+    """What every method that reads says, by whom it is asked about; a named error is an answer."""
+    found: Answers = {}
+
+    def ask(who: str, what: str, work: Callable[[], Any]) -> None:
+        try:
+            found[who, what] = work()
+        except RecollectError as fault:
+            found[who, what] = fault
+
+    of_threads = table.startswith("checkpoint")
+    for key, user in () if of_threads else ((LONG, "ada"), (PLAIN, "bob")):
+        session = store.session(key, user=user)
+        ask(key, "tail", partial(_of, session, lambda s: s.tail(3)))
+        ask(key, "tail of all", partial(_of, session, lambda s: s.tail(50)))
+        ask(key, "messages", session.messages)
+        ask(key, "after", partial(_of, session, lambda s: s.messages(after=2, limit=6)))
+        ask(key, "before", partial(_of, session, lambda s: s.messages(before=9, limit=3)))
+        ask(key, "archived", partial(_of, session, lambda s: s.messages(archived=True)))
+        ask(key, "active", partial(_of, session, lambda s: s.messages(archived=False)))
+        ask(key, "scan", partial(_of, session, lambda s: list(s.scan())))
+        ask(key, "window", partial(_of, session, lambda s: list(s.window(messages=4))))
+        ask(key, "window of tokens", partial(_of, session, lambda s: list(s.window(tokens=60))))
+        ask(key, "count", session.count)
+        ask(key, "count of archived", partial(_of, session, lambda s: s.count(archived=True)))
+        ask(key, "head", session.head)
+        ask(key, "version", session.version)
+        ask(key, "info", session.info)
+        ask(key, "export", partial(_of, session, lambda s: exported(s.export)))
+    log = CheckpointLog(store, user="ada")
+    for thread in (FIRST, SECOND) if of_threads else ():
+        ask(thread, "info", partial(_of, thread, lambda t: log.info(t)))
+        ask(thread, "state", partial(_of, thread, lambda t: log.state(t)))
+        ask(thread, "first state", partial(_of, thread, lambda t: log.state(t, "", "1")))
+        ask(thread, "page", partial(_of, thread, lambda t: log.page(t)))
+        ask(thread, "filled", partial(_of, thread, lambda t: log.filled(t, log.page(t))))
+        ask(thread, "namespaces", partial(_of, thread, lambda t: log.namespaces(t)))
+    return found
+
+
+def of_the_store(store: Store) -> dict[str, Any]:
+    """What concerns everybody, and so never raises for the damage of one."""
+    log = CheckpointLog(store, user="ada")
+    return {
+        "sessions": [s.key for s in store.sessions(user=ANY, limit=100)],
+        "sessions of one": [s.key for s in store.sessions(user="bob")],
+        "sessions, paged": paged(lambda last: store.sessions(user=ANY, limit=1, after=last)),
+        "threads": [t.key for t in log.threads()],
+        "threads, paged": paged(lambda last: log.threads(limit=1, after=last)),
+        "runs": sorted(log.of_runs(["run"])),
+        "stats": store.stats(),
+        "stats of one": store.stats(user="bob"),
+        "export": exported(lambda to: store.export(to)),
+        "export of one": exported(lambda to: store.export(to, user="bob")),
+        "prune": [s.key for s in store.prune(dry_run=True, older_than=timedelta(days=1)).sessions],
+        "verify": [str(problem) for problem in store.verify()],
+    }
+
+
+def paged(read: Callable[[Any], list[Any]]) -> list[str]:
+    keys: list[str] = []
+    last = None
+    while page := read(last):
+        last = page[-1]
+        keys.append(last.key)
+        assert len(keys) < 20, "it goes round in circles"
+    return keys
+
+
+def exported(export: Callable[[Any], Any]) -> bytes:
+    file = io.BytesIO()
+    export(file)
+    assert len(file.getvalue()) < 3_000_000
+    return file.getvalue()
+
+
+SHARED = ("dictionaries", "counters")
+"""What all sessions need: damage there is everybody's, and shown as damage."""
+BITS = {"sqlite": range(64), "postgres": (0, 12, 15, 31, 33, 58, 62, 63)}
+IDENTITIES = ("sessions", "threads", "strands", "writes")
+HAS_NO_BOUNDS = {
+    ("sessions", "refused"),
+    ("sessions", "fence"),
+    ("sessions", "lineage"),
+    ("tail", "token"),
+    ("checkpoint_threads", "owner"),
+}
+"""Random numbers and digests: any of them may have been written."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    found: SqlitePlace | PostgresPlace
+    if request.param == "sqlite":
+        found = SqlitePlace(tmp_path_factory.mktemp("numbers") / "x.db")
+    else:
+        postgres: PostgresServer = request.getfixturevalue("postgres")
+        found = PostgresPlace(postgres.create_database("numbers"))
+    with closing(found):
+        furnish(found)
+        yield found
+
+
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("table", KEYS)
+def test_a_bit_in_a_number_costs_nobody_else(place: Place, table: str, part: int) -> None:
+    with place.open() as store:
+        before, whole = answers(store, table), of_the_store(store)
+    assert whole["verify"] == []
+    kind = "sqlite" if isinstance(place, SqlitePlace) else "postgres"
+    for key in rows_to_damage(place, table):
+        for column in columns_of(place, table):
+            for bit in [bit for bit in BITS[kind][part::4] if bit < column.bits]:
+                one_bit(place, column, key, bit, before, whole)
+    with place.open() as store:
+        assert of_the_store(store) == whole
+
+
+def one_bit(
+    place: Place, column: Column, key: Any, bit: int, before: Answers, whole: dict[str, Any]
+) -> None:
+    """Flip it, look at everything, and put it back."""
+    table, name, bits = column
+    is_key = name == KEYS[table]
+    if is_key and isinstance(place, PostgresPlace) and table.endswith(IDENTITIES):
+        return  # GENERATED ALWAYS: nothing but the server changes it
+    ((old,),) = place.sql(f"SELECT {name} FROM recollect_{table} WHERE {KEYS[table]} = ?", key)
+    new = flipped(old, bit, bits)
+    update = f"UPDATE recollect_{table} SET {name} = ? WHERE {KEYS[table]} = ?"
+    try:
+        place.sql(update, new, key)
+    except (sqlite3.IntegrityError, psycopg.IntegrityError):
+        return  # another row is there
+    try:
+        with place.open() as store:
+            now, about_all = answers(store, table), of_the_store(store)
+    finally:
+        place.sql(update, old, new if is_key else key)
+    what = f"{table}.{name}, bit {bit}: {old} is {new}"
+    if table not in SHARED:
+        for asked, answer in before.items():
+            if asked[0] not in MINE:
+                assert now[asked] == answer, (what, asked)
+        for one in ("sessions of one", "export of one"):
+            assert about_all[one] == whole[one], (what, one)
+    for several in ("sessions", "sessions, paged", "threads", "threads, paged"):
+        assert set(about_all[several]) >= set(whole[several]) - MINE, (what, several)
+    assert about_all["prune"] == [], what
+    if bit == bits - 1 and (table, name) not in HAS_NO_BOUNDS:
+        assert about_all["verify"], what
+
+
+def test_nobody_appends_behind_a_damaged_head(place: Place) -> None:
+    """Its place would be in another session (I6); the owner is told, and may erase it."""
+    for head in (-1, 2**32 + 8, 2**62):
+        with place.open() as store:
+            session = store.session(f"head {head}", user="ada")
+            session.append([said(n) for n in range(1, 4)])
+            place.sql(
+                "UPDATE recollect_sessions SET head = ? WHERE key = ?", head, session.name.key
+            )
+            with pytest.raises(Damaged, match="erase"):
+                session.append(said(4))
+            assert [message.seq for message in session.messages()] == [1, 2, 3]
+            assert [p.where for p in store.verify()].count(str(session.name)) >= 1
+            assert session.erase().removed["recollect_sessions"] == 1
+            assert store.verify() == []
