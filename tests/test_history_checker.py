@@ -747,6 +747,18 @@ def long_history(events: int) -> Iterator[Event]:
 FELL = Fell("n", 100, 110, (A,))
 AFTER_ALL = saw(400, 410, A, (2, "x"))
 NEW = wrote(200, 220, (2, "x"))
+ACROSS = wrote(90, 220, (2, "x"))
+ONCE_MORE = [
+    Fell("n", 300, 310, (A,)),
+    wrote(320, 330, (2, "y")),
+    saw(400, 410, A, (2, "y")),
+]
+REWOUND = [
+    ONE,
+    Rewound("w", 20, 30, 1, Version(1, 1)),
+    Rewound("w", 40, 50, 0, Version(2, 0)),
+]
+PERHAPS = Rewound("w", 90, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -804,6 +816,36 @@ NEW = wrote(200, 220, (2, "x"))
             ],
             id="and once more",
         ),
+        pytest.param(
+            [ONE, TWO, FELL, ACROSS, saw(230, 240, A, (2, "x")), *ONCE_MORE],
+            id="once more, and with it what was committed across the first time",
+        ),
+        pytest.param(
+            [ONE, TWO, FELL, ACROSS, Fell("n", 300, 310, (A,)), saw(400, 410, A)],
+            id="once more, and nothing takes its place",
+        ),
+        pytest.param(
+            [
+                *REWOUND,
+                FELL,
+                PERHAPS,
+                saw(130, 140, version=(2, 0)),
+                saw(300, 310, A, version=(1, 1)),
+            ],
+            id="a clear that was lost may be shown, while another has no answer",
+        ),
+        pytest.param(
+            [
+                *REWOUND,
+                FELL,
+                PERHAPS,
+                saw(130, 140, version=(2, 0)),
+                saw(150, 160, A, version=(1, 1)),
+                saw(170, 180, version=(2, 0)),
+                saw(190, 195, A, version=(1, 1)),
+            ],
+            id="and so by turns, by one cache and another",
+        ),
     ],
 )
 def test_what_a_database_lost_is_lost_from_then_on(events: list[Event]) -> None:
@@ -854,6 +896,34 @@ def test_what_a_database_lost_is_lost_from_then_on(events: list[Event]) -> None:
         ),
         pytest.param(
             "misnumbered", [ONE, TWO, replace(FELL, messages=((1, "b"),))], id="kept elsewhere"
+        ),
+        pytest.param(
+            "stale",
+            [
+                *REWOUND,
+                FELL,
+                PERHAPS,
+                saw(260, 270, version=(2, 0)),
+                saw(300, 310, A, version=(1, 1)),
+            ],
+            id="a clear that was lost, for longer than may be",
+        ),
+        pytest.param(
+            "stale",
+            [
+                *REWOUND,
+                FELL,
+                PERHAPS,
+                saw(130, 140, version=(2, 0)),
+                saw(300, 310, A, version=(2, 1)),
+                saw(320, 330, A, version=(1, 1)),
+            ],
+            id="a version before one that is new",
+        ),
+        pytest.param(
+            "ghost",
+            [ONE, TWO, FELL, NEW, *ONCE_MORE[:2], saw(340, 350, A, B), ONCE_MORE[2]],
+            id="what was lost first, shown after the second time",
         ),
     ],
 )

@@ -1,15 +1,16 @@
 """A history where the database fell back, taken apart: one history for each of its pasts.
 
 What was lost is lost from then on, so that each past is checked by itself. A read belongs to
-the newest past that it can have seen and that has all of its messages. It can have seen an old
-one only while that may be shown: it began before the fall was over, or before anything new was
-acknowledged and within a bound.
+the newest past that it can have seen, that has all of its messages, and in which no later read
+is at an older version. It can have seen an old one only while that may be shown: it began before
+the fall was over, or before anything new was acknowledged and within a bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise, zip_longest
 
 from recollect.testing.events import (
     Appended,
@@ -32,8 +33,9 @@ def pasts(events: Iterable[Event], shown_for: int) -> list[list[Event]]:
     falls = sorted((e for e in rest if isinstance(e, Fell)), key=lambda fall: fall.ended)
     rest = [event for event in rest if not isinstance(event, Fell)]
     found: list[list[Event]] = []
-    for fall in falls:
-        old, rest = _parted(rest, fall, shown_for)
+    overs = [following.ended for _, following in pairwise(falls)]
+    for fall, over in zip_longest(falls, overs):
+        old, rest = _parted(rest, fall, over, shown_for)
         found.append(old)
     return [*found, rest]
 
@@ -64,8 +66,13 @@ def outcomes(events: Iterable[Event]) -> list[Event]:
     return list(final.values())
 
 
-def _parted(events: list[Event], fall: Fell, shown_for: int) -> tuple[list[Event], list[Event]]:
-    """What belongs to the past that ended with a fall, and what to those after it."""
+def _parted(
+    events: list[Event], fall: Fell, over: int | None, shown_for: int
+) -> tuple[list[Event], list[Event]]:
+    """What belongs to the past that ended with a fall, and what to those after it.
+
+    The next past is over at the next fall, if there is one: what ends later says nothing of it.
+    """
     old: list[Event] = []
     new: list[Event] = []
     reads: list[Read] = []
@@ -93,19 +100,27 @@ def _parted(events: list[Event], fall: Fell, shown_for: int) -> tuple[list[Event
         shown = {name for _, name in read.messages}
         if read.ended <= fall.ended or (read.began < until and not shown <= may_be_there):
             seen |= shown
+    known = [e for e in new if isinstance(e, Appended) and (over is None or e.ended <= over)]
+    answers = [read for read in reads if over is None or read.ended <= over]
+    cuts = [event.began for event in new if isinstance(event, Rewound | Deleted)]
     for append in unsure:
-        if not seen.isdisjoint(append.ids) or _is_not_there(append, new, reads, until):
+        if not seen.isdisjoint(append.ids) or _is_not_there(append, known, answers, cuts, until):
             old.append(append)
         else:
             attempt = Attempted(append.worker, append.began, append.ids)
             old.append(attempt)
             new.append(attempt)
             there.update(append.ids)
-    for read in reads:
-        is_old = read.ended <= fall.ended or (
+
+    def is_old(read: Read) -> bool:
+        return read.ended <= fall.ended or (
             read.began < until and not _may_be_of(read, kept, there, new)
         )
-        (old if is_old else new).append(read)
+
+    since = [read for read in answers if read.version is not None and not is_old(read)]
+    for read in reads:
+        is_earlier = is_old(read) or (read.began < until and _went_back(read, since))
+        (old if is_earlier else new).append(read)
     new.append(Read(fall.worker, fall.ended, fall.ended, fall.messages))
     return old, new
 
@@ -160,12 +175,25 @@ def _may_be_of(read: Read, kept: dict[str, int], there: set[str], new: list[Even
     )
 
 
+def _went_back(read: Read, since: list[Read]) -> bool:
+    """Whether a later read of the new past is at an older version."""
+    version = read.version
+    return version is not None and any(
+        later.began >= read.ended and later.version is not None and later.version < version
+        for later in since
+    )
+
+
 def _ids(events: Iterable[Event]) -> set[str]:
     return {name for e in events if isinstance(e, Appended | Attempted) for name in e.ids}
 
 
 def _is_not_there(
-    append: Appended | Attempted, new: list[Event], reads: list[Read], until: int
+    append: Appended | Attempted,
+    known: list[Appended],
+    answers: list[Read],
+    cuts: list[int],
+    until: int,
 ) -> bool:
     """Whether what was acknowledged after a fall cannot have been committed after it.
 
@@ -173,19 +201,17 @@ def _is_not_there(
     """
     if isinstance(append, Attempted):
         return False
-    cuts = [event.began for event in new if isinstance(event, Rewound | Deleted)]
     first, ended = min(append.seqs), append.ended
     given_again = any(
-        isinstance(event, Appended)
-        and event.began >= ended
+        event.began >= ended
         and min(event.seqs) <= first
         and not any(cut <= event.ended for cut in cuts)
-        for event in new
+        for event in known
     )
     return given_again or any(
         read.began >= max(until, ended)
         and (read.tail is None or len(read.messages) < read.tail or read.messages[0][0] <= first)
         and append.ids[0] not in {name for _, name in read.messages}
         and not any(cut <= read.ended for cut in cuts)
-        for read in reads
+        for read in answers
     )
