@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from recollect.testing import Log
 from tests.servers.binaries import Binaries
 from tests.servers.postgres import OwnPostgres
 from tests.torture import Caches, Consistency, Verdict, torture
+from tests.torture.process import Process
+from tests.torture.settings import ROOT, SHARED
 from tests.torture.verdict import Judge
 
 
@@ -73,3 +79,28 @@ def test_a_run_with_too_few_hits_fails(tmp_path: Path, hits: int, enough: bool) 
     verdict.counters.hits = hits
     Judge(tmp_path, verdict, []).too_few_hits()
     assert (not verdict.violations) == enough, str(verdict)
+
+
+def test_a_worker_that_stopped_itself_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    process = Process(tmp_path, 1)
+    process.stand_still()
+    process.stop()
+    assert process.ended() == 0
+
+
+@pytest.mark.parametrize(("shown", "status"), [("c", 0), ("b", 1)])
+def test_logs_that_were_kept_are_judged_again(tmp_path: Path, shown: str, status: int) -> None:
+    folder = tmp_path / "logs" / SHARED[0].encode().hex()
+    folder.mkdir(parents=True)
+    with Log(folder / "w1.jsonl") as worker, Log(folder / "nemesis.jsonl") as nemesis:
+        worker.appending(["a"]).acknowledged([1])
+        worker.appending(["b"]).acknowledged([2])
+        nemesis.fell(time.monotonic_ns(), [(1, "a")])
+        worker.appending(["c"]).acknowledged([2])
+        worker.read(time.monotonic_ns(), [(1, "a"), (2, shown)], tail=5)
+    (tmp_path / "w1.notes").write_text('{"counters": {"hits": 1}}\n')
+    command = [sys.executable, "-m", "tests.torture", "--judge", tmp_path]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == status, found.stderr
+    assert "falls       1 of the database, which lost 1 acknowledged message" in found.stdout
+    assert ("1 ghosts" in found.stdout) == bool(status), found.stdout

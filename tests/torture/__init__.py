@@ -1,6 +1,7 @@
 """Writers and readers of sessions in PostgreSQL with Redis in front, while both are mistreated.
 
-    python -m tests.torture --seconds 60 --seed 7 [--consistency cached|strict]
+    python -m tests.torture --seconds 60 --seed 7 [--consistency cached|strict] [--keep FOLDER]
+    python -m tests.torture --judge FOLDER [--consistency cached|strict]
 
 Every worker is a process of its own and writes down what it did and what it was told. A seeded
 nemesis kills writers with SIGKILL (another takes the place), and stops workers for longer than
@@ -73,9 +74,7 @@ def torture(
         verdict.deeds = nemesis.deeds
         verdict.violations += nemesis.wrong
         _read_all(folder, url, caches.url, consistency)
-        judge = Judge(folder, verdict, nemesis.falls)
-        judge.judge()
-        judge.too_few_hits()
+        Judge(folder, verdict, nemesis.falls).judge()
         if keep is not None and verdict.violations:
             shutil.copytree(folder, keep)
         return verdict

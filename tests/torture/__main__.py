@@ -12,6 +12,7 @@ import tests.torture
 from tests.servers.binaries import Missing
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries
 from tests.servers.redis import find_redis_binaries
+from tests.torture.verdict import Judge, falls_in
 
 
 def main() -> int:
@@ -24,7 +25,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the nemesis")
     parser.add_argument("--consistency", choices=["cached", "strict"], default="cached")
     parser.add_argument("--keep", type=Path, help="a new folder for the logs of a failure")
+    parser.add_argument("--judge", type=Path, help="such a folder, to judge it again; no run")
     given = parser.parse_args()
+    if given.judge is not None:
+        verdict = tests.torture.Verdict(given.seed, given.seconds, given.consistency)
+        Judge(given.judge, verdict, falls_in(given.judge)).judge()
+        sys.stdout.write(str(verdict))
+        return 1 if verdict.violations else 0
     database, redis = find_postgres_binaries(), find_redis_binaries()
     for found in (database, redis):
         if isinstance(found, Missing):

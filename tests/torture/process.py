@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,12 @@ class Process:
 
     def ended(self) -> int:
         """Wait for its end. Its exit code."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(PATIENCE)
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            self.send(signal.SIGCONT)  # it may have stopped itself, as it was told to
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.2)
+                break
         return self.kill()
 
     def kill(self) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 from recollect.health import Counters
 from recollect.testing import Appended, Attempted, Event, Fell, Read, Refused, Rewound, check, load
 from recollect.testing.pasts import pasts
-from tests.torture.settings import MARGIN, REVALIDATE, Consistency
+from tests.torture.settings import MARGIN, REVALIDATE, SHARED, Consistency
 
 FEWEST_HITS: Final = 0.1
 """Which share of the reads of a tail has to be hits: else a run says nothing about a cache."""
@@ -75,6 +75,12 @@ class Verdict:
         )
 
 
+def falls_in(folder: Path) -> list[int]:
+    """When the database had fallen back, from what the nemesis wrote down of one session."""
+    written = (folder / "logs" / SHARED[0].encode().hex()).glob("nemesis.jsonl")
+    return sorted(event.ended for event in load(written) if isinstance(event, Fell))
+
+
 class Judge:
     """Reads what the workers wrote down."""
 
@@ -86,12 +92,13 @@ class Judge:
         self._shown_for = int((REVALIDATE + MARGIN) * 1e9) if cached else 0
 
     def judge(self) -> None:
-        """Everything that is wrong."""
+        """Everything that is wrong in what was seen, and whether the cache was used at all."""
         self.verdict.falls = len(self.falls)
         self._read_notes()
         for folder in sorted((self.folder / "logs").iterdir()):
             key = bytes.fromhex(folder.name).decode()
             self._judge_session(key, load(folder.iterdir()))
+        self.too_few_hits()
 
     def too_few_hits(self) -> None:
         """Whether the cache was used at all."""
