@@ -99,7 +99,7 @@ def test_logs_that_were_kept_are_judged_again(tmp_path: Path, shown: str, status
         worker.appending(["c"]).acknowledged([2])
         worker.read(time.monotonic_ns(), [(1, "a"), (2, shown)], tail=5)
     (tmp_path / "w1.notes").write_text('{"counters": {"hits": 1}}\n')
-    command = [sys.executable, "-m", "tests.torture", "--judge", tmp_path]
+    command = [sys.executable, "-m", "tests.torture", "--judge", str(tmp_path)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == status, found.stderr
     assert "falls       1 of the database, which lost 1 acknowledged message" in found.stdout
