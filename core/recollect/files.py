@@ -204,6 +204,9 @@ class Copy:
 
     def discard(self) -> None:
         """Leave nothing behind."""
+        _off_the_loop(self._discard)
+
+    def _discard(self) -> None:
         with suppress(OSError):
             os.unlink(self.part)
 

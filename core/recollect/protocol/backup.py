@@ -22,7 +22,7 @@ def backed_up(address: str, given: object) -> Flow[None]:
         )
     if address in ("sqlite://", "sqlite:///:memory:"):
         raise Misconfigured("A database in memory has no file to back up. export() writes one.")
-    copy = Copy(given)
+    copy = yield from do(Aside(partial(Copy, given)))
     try:
         yield from do(Apart(partial(_copied, part=copy.part)))
         yield from do(Aside(copy.finish))

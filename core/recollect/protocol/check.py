@@ -31,14 +31,9 @@ class Checking(Flows):
             return None
         began = time.perf_counter()
         try:
-            yield from do(Cold(ping))  # whose keys they are stands there
-            began = time.perf_counter()
             yield from do(Hot[Any](lambda hot: hot.ping()))
         except Misconfigured as fault:
             return TierHealth(ok=False, where=where, milliseconds=None, problem=str(fault))
-        except RecollectError:
-            problem = "It was not asked: the database knows its keys, and does not answer."
-            return TierHealth(ok=False, where=where, milliseconds=None, problem=problem)
         except CacheUnavailable as fault:
             return TierHealth(
                 ok=False,

@@ -142,7 +142,8 @@ class Reading(Archiving, Suspending):
         """The session's first message. It never changes within an epoch of one past: it is asked
         for once."""
         kept = self._openings.get(name.identity)
-        if kept is not None and kept[1] == near.past:
+        # Without a cache nothing is held by which another past could be told.
+        if kept is not None and (kept[1] == near.past or not self._marks):
             seen = kept[0]
             if seen.version.epoch == near.version.epoch:
                 return seen

@@ -1,0 +1,55 @@
+"""The cache protocol holds in small cases, and no rule of it can be left out.
+
+Larger cases: ``python -m tests.protocol_model``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from tests import protocol_model as model
+from tests.protocol_model import AA, CUT, FALLS, TWO, Case
+
+HOLDS: Final = {
+    "two append": TWO,
+    "one appends, one erases, and a first write brings the tail": replace(
+        TWO, writers=("A", "E"), warm=True
+    ),
+    "one appends and erases, requests are late": replace(AA, writers=("AE",), late=True, warm=True),
+    "Redis is full when it is marked": replace(TWO, mark_deletes=True),
+    "a writer is cut off from Redis": CUT,
+    "somebody calls invalidate()": replace(CUT, cut=(), invalidates=True, warm=True),
+    "SQL falls back under a held tail": replace(FALLS, held=True, warm=True),
+}
+
+TOO_LARGE: Final = {"W1 generation"}
+"""What takes longer than a few seconds to find; ``python -m tests.protocol_model`` does."""
+
+
+@pytest.mark.parametrize("case", HOLDS.values(), ids=HOLDS)
+def test_a_hit_equals_the_database(case: Case) -> None:
+    result = model.explore(case)
+    assert not result.bad
+    assert result.states > 1_000
+
+
+@pytest.mark.parametrize("rule", sorted(model.FAULTS.keys() - TOO_LARGE))
+def test_without_this_rule_it_breaks(rule: str) -> None:
+    case, bad = model.FAULTS[rule]
+    result = model.explore(replace(case, without=frozenset({rule})), trace=True)
+    assert result.bad == bad
+    assert result.trace[0].startswith("start: ")
+    assert len(result.trace) <= 20, "the shortest way is found first"
+
+
+def test_every_rule_is_left_out_somewhere() -> None:
+    assert model.RULES.keys() == model.FAULTS.keys() | model.SECOND_LINES.keys()
+
+
+@pytest.mark.parametrize("what", sorted(model.STAYS))
+def test_what_the_protocol_does_not_prevent(what: str) -> None:
+    case, bad = model.STAYS[what]
+    assert model.explore(case, trace=True).bad == bad
