@@ -70,7 +70,8 @@ SECOND_LINES: Final = {
     "publish: under its mark": "data are extended only while the writer's mark stands",
     "publish: new nonce without its mark": "a settled mark did not protect it to the end",
 }
-"""No counterexample is known without these: each stands behind another rule."""
+"""No counterexample is known without these while the database does not fall back: each stands
+behind another rule. The model of the protocol has one for the first where it does."""
 
 EVERY_RULE: Final = {*RULES, *OF_SUSPENSIONS, *OF_FALLS, *BOUNDS, *SECOND_LINES}
 

@@ -901,6 +901,7 @@ FAULTS: Final = {
     "1 believe": (A, DIFFERS),
     "2 nonce": (A, DIFFERS),
     "2 server": (replace(A, late=True), DIFFERS),
+    "3 mark": (FALLS, GHOST),
     "4": (replace(A, late=True), DIFFERS),
     "5 fence": (A, DIFFERS),
     "5 again": (A, DIFFERS),
@@ -936,7 +937,6 @@ FAULTS: Final = {
 """What each rule is needed for: the smallest case that breaks without it, and how it breaks."""
 
 SECOND_LINES: Final = {
-    "3 mark": replace(TWO, late=True),
     "3 nonce": replace(TWO, late=True),
     "20 settle": replace(TWO, writers=("A", "EA")),
 }

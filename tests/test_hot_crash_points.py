@@ -11,12 +11,12 @@ that is cut off from Redis, with all its attempts, its suspension and its waitin
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from itertools import count, product
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
@@ -58,13 +58,16 @@ class One(NamedTuple):
         return self.do(self.protocol.tail(name, n))
 
 
+Beginnings: TypeAlias = Mapping[str, Callable[[One, SessionName], None]]
+
+
 class Backend(NamedTuple):
     """Where the cases are run."""
 
     process: Callable[[], One]
     wait: Callable[[], None]
     """Until the marks are due: then a reader may settle them."""
-    beginnings: dict[str, Callable[[One, SessionName], None]]
+    beginnings: Beginnings
     """What a session and the process that uses it are like, when something is begun."""
 
 
@@ -354,10 +357,10 @@ def in_the_model(*off: str) -> int:
 
         # Apart: what is switched off and on again begins a new generation, in which nothing counts
         # that was cached before.
-        reaching = {"warm": warm, "marked": marked, "cold": cold}
+        reaching: Beginnings = {"warm": warm, "marked": marked, "cold": cold}
+        without: Beginnings = {"cut off": cut_off}
         return sum(
-            check_all(Backend(process, wait, beginnings))
-            for beginnings in (reaching, {"cut off": cut_off})
+            check_all(Backend(process, wait, beginnings)) for beginnings in (reaching, without)
         )
 
 

@@ -206,6 +206,8 @@ def test_a_thread_begun_again_has_its_metadata_again(each_store: Opener) -> None
     saver.delete_thread("t")
     graph.invoke({"messages": [HumanMessage("hello")]}, about)
     (info,) = saver.threads(metadata={"topic": "tea"})
+    assert info.created_at
+    assert info.last_active
     assert info.created_at <= info.last_active
 
 
