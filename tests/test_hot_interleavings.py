@@ -39,7 +39,7 @@ from recollect.hot.cache import Marked, Settle
 from recollect.ledger import fences, generation
 from recollect.ledger.fences import ABSENT, Stamp
 from recollect.message import Message
-from recollect.protocol import Protocol
+from recollect.protocol import Belief, Protocol
 from recollect.scope import SessionName
 from tests.hot_model import (
     BOUNDS,
@@ -924,6 +924,58 @@ def test_a_writer_who_is_cut_off_pauses_once(store: Store) -> None:
     assert other.protocol._belief.off is not None
 
 
+def test_what_a_suspension_is_told_is_its_own(store: Store) -> None:
+    """Another flow of the process hears, later, an answer of before: the writer waits all the
+    same, and nobody fails."""
+    world = World(store, SessionName(key=f"{next(_names)}"))
+    warmed(world)
+    process = Process(world)
+    writer = appending(world, "unmarked", process)
+    process.cut_off = True
+    writer.upto(Cold, True)  # about to switch the cache off
+    world.redis.now += 1_500
+    reader = Played(process, process.protocol._generation())
+    reader.do()  # on, at this moment
+    writer.do()
+    reader.hear()
+    began = world.redis.now
+    writer.hear().end()
+    assert world.redis.now - began >= process.protocol._belief.patience.waits * 1000
+
+
+def test_two_who_resume_at_once(store: Store) -> None:
+    world = World(store, SessionName(key=f"{next(_names)}"))
+    warmed(world)
+    cut, process = Process(world), Process(world)
+    cut.cut_off = True
+    cut.do(cut.protocol.append(world.name, ("user", "unmarked"), None))
+    process.do(process.protocol.tail(world.name, 50))
+    world.redis.now += 11_000
+    one, other = (Played(process, process.protocol.tail(world.name, 50)) for _ in range(2))
+    for _ in range(12):
+        one.go()
+        other.go()
+    assert [m.text for m in one.end()] == [m.text for m in other.end()] == ["first", "unmarked"]
+    assert process.protocol._belief.on
+
+
+def test_a_belief_is_read_as_a_whole() -> None:
+    """Who sees that the cache is off also sees since when, whatever thread has learned it."""
+    torn: list[float] = []
+
+    class Watched(Belief):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if "_known" in vars(self) and (off := self.off) is not None:
+                torn.append(self.waiting(off.since))
+
+    belief = Watched(clock=lambda: 1_000.0)
+    belief.learn(b"on 1", 999.0)
+    belief.learn(b"off 2", 1_000.0)
+    assert torn
+    assert set(torn) == {belief.patience.waits}
+
+
 def test_who_took_long_is_refused_and_commits_again(store: Store) -> None:
     """A commit that ends after its mark was settled: the reader's entry stays right."""
     world = World(store, SessionName(key=f"{next(_names)}"))
@@ -1128,7 +1180,8 @@ def resumed_before_it_commits(world: World) -> bool:
     process = Process(world)
     writer = appending(world, "unmarked", process)
     process.cut_off = True
-    while process.protocol._belief.off is None or process.protocol._belief.waiting > 0:
+    belief = process.protocol._belief
+    while (off := belief.off) is None or belief.waiting(off.since) > 0:
         writer.go()
     writer.upto(Cold, True)
     other = Process(world)

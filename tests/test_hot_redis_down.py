@@ -158,7 +158,7 @@ GONE: Final = {"refusing": refusing, "silent": silent}
 ONCE: Final = Patience().marking + Patience().waits
 """What the first writer waits who meets an outage: as long as it tries, and as long as anybody may
 still believe in what it cannot mark."""
-A_TRY: Final = 0.2
+A_TRY: Final = 0.3
 """The last pause between two tries, and as much for the time that these take."""
 
 

@@ -66,8 +66,9 @@ class Worker:
                 step()
                 if number % 20 == 0:
                     self.note(counters=msgspec.to_builtins(self.store._hot.counters))
-                if self.store._belief.off not in (None, self._suspension):
-                    self._suspension = self.store._belief.off
+                off = self.store._belief.off
+                if off is not None and off.state != self._suspension:
+                    self._suspension = off.state
                     self.note(suspension=str(self._suspension))
                 thinking = self.random.random() * (0.02 if role == "read" else 0.05)
                 if select.select([sys.stdin], [], [], thinking)[0]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -38,6 +40,24 @@ if not hasattr(time, "CLOCK_BOOTTIME"):
     _elapsed = time.monotonic
 
 
+class Suspended(NamedTuple):
+    """A suspension of the cache, and when this process learned of it."""
+
+    state: bytes
+    since: float
+
+
+class _Known(NamedTuple):
+    """What is known at one moment: read and replaced as a whole, by any thread."""
+
+    state: bytes | None = None
+    asked: float = -math.inf
+    off_since: float = math.inf
+    off_for: float = 0.0
+    """For how long it stays off, before this process switches it on again."""
+    resumed_at: float = -math.inf
+
+
 class Belief:
     """What this process knows of the cache's state, and since when."""
 
@@ -47,71 +67,80 @@ class Belief:
         self.patience = patience or Patience()
         self.clock = clock
         self.forget()
-        self._forgot_at = -float("inf")
+        self._forgot_at = -math.inf
 
     def forget(self) -> None:
         """Know nothing, as at the beginning; nor what is being asked at this moment."""
+        self._lock = threading.Lock()
         self._forgot_at = self.clock()
-        self._state: bytes | None = None
-        self._asked = -float("inf")
-        self._asking = -float("inf")
-        self._off_since = 0.0
-        self._resumed_at = -float("inf")
-        self._off_for = self.patience.resume_after
+        self._known = _Known()
+        self._asking = -math.inf
 
     @property
     def known(self) -> bool:
         """Whether the database was ever asked."""
-        return self._state is not None
+        return self._known.state is not None
 
     @property
     def on(self) -> bytes | None:
         """The generation that is believed in at this moment; None where there is none."""
-        state = self._state
-        if state is None or not generation.is_on(state):
+        known = self._known
+        if known.state is None or not generation.is_on(known.state):
             return None
-        return state if self.clock() - self._asked < self.patience.believed_for else None
+        return known.state if self.clock() - known.asked < self.patience.believed_for else None
 
     @property
-    def off(self) -> bytes | None:
+    def off(self) -> Suspended | None:
         """The suspension that is known; None where the cache is on, or nothing is known."""
-        state = self._state
-        return state if state is not None and not generation.is_on(state) else None
+        known = self._known
+        if known.state is None or generation.is_on(known.state):
+            return None
+        return Suspended(known.state, known.off_since)
+
+    def waiting(self, since: float) -> float:
+        """How much longer a writer without a mark waits who knows of a suspension since then."""
+        return since + self.patience.waits - self.clock()
 
     @property
-    def waiting(self) -> float:
-        """How much longer a writer without a mark has to wait."""
-        return self._off_since + self.patience.waits - self.clock()
-
-    @property
-    def may_resume(self) -> bool:
-        """Whether the cache has been off for long enough."""
-        return self.off is not None and self.clock() - self._off_since >= self._off_for
+    def to_resume(self) -> bytes | None:
+        """The suspension that has lasted for long enough; None where there is none."""
+        known, off = self._known, self.off
+        if off is None or self.clock() - off.since < known.off_for:
+            return None
+        return off.state
 
     def asks(self) -> bool:
         """Whether it is time to ask again, and nobody is asking already."""
-        now, half = self.clock(), self.patience.believed_for / 2
-        if now - self._asked < half or (now - self._asking < half and self.on is not None):
-            return False
-        self._asking = now
-        return True
+        half = self.patience.believed_for / 2
+        with self._lock:
+            now = self.clock()
+            if now - self._known.asked < half:
+                return False
+            if now - self._asking < half and self.on is not None:
+                return False
+            self._asking = now
+            return True
 
     def doubt(self) -> None:
         """Ask again before anything else: what is known was just found to be outdated."""
-        self._asked = self._asking = -float("inf")
+        with self._lock:
+            self._known = self._known._replace(asked=-math.inf)
+            self._asking = -math.inf
 
     def learn(self, state: bytes, asked: float) -> None:
         """Note what the database said to somebody who asked at that time."""
-        if asked < self._asked or asked < self._forgot_at:
-            return  # somebody asked later and has been answered, or it is worth nothing any more
-        was = self._state
-        self._state, self._asked = state, asked
-        if generation.is_on(state):
-            if was is not None and not generation.is_on(was):
-                self._resumed_at = self.clock()
-        elif state != was:
-            now = self.clock()
-            self._off_since = now  # by this clock, from the answer on
-            soon = now - self._resumed_at < 2 * self._off_for
-            longer = min(2 * self._off_for, _LONGEST_OFF)
-            self._off_for = longer if soon else self.patience.resume_after
+        with self._lock:
+            was, now = self._known, self.clock()
+            if asked < was.asked or asked < self._forgot_at:
+                return  # somebody asked later and was answered, or it is worth nothing any more
+            known = was._replace(state=state, asked=asked)
+            if generation.is_on(state):
+                if was.state is not None and not generation.is_on(was.state):
+                    known = known._replace(resumed_at=now)
+            elif state != was.state:
+                # By this clock, from the answer on; longer if it was off not long ago.
+                soon = now - was.resumed_at < 2 * was.off_for
+                longer = min(2 * was.off_for, _LONGEST_OFF)
+                off_for = longer if soon else self.patience.resume_after
+                known = known._replace(off_since=now, off_for=off_for)
+            self._known = known

@@ -28,7 +28,8 @@ _NOTHING_KNOWN: Final = Known()
 
 
 class Sessions:
-    """By identity, bounded. What is forgotten costs a retry, never a message."""
+    """By identity, bounded. A fence that is forgotten costs a retry; a floor that is forgotten is
+    missed only where Redis falls back and nobody can tell."""
 
     MOST: Final = 10_000
 
@@ -57,9 +58,11 @@ class Sessions:
         """
         with self._lock:
             known = self.get(identity)
+            if fence is not None and began > known.at:
+                known = known._replace(fence=fence)
             if version > known.floor or began > known.at:
                 known = known._replace(floor=version, at=next(self._ticks))
-            self._keep(identity, known if fence is None else known._replace(fence=fence))
+            self._keep(identity, known)
 
     def wrote(self, identity: bytes, version: Version, fence: int | None) -> None:
         """Note what a commit of this process left."""

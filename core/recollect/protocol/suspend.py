@@ -20,6 +20,7 @@ from recollect.hot import CacheUnavailable
 from recollect.hot.cache import Marked
 from recollect.ledger import generation
 from recollect.protocol.base import Flows
+from recollect.protocol.belief import Suspended
 
 if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
@@ -43,9 +44,9 @@ class Suspending(Flows):
                 if self._facts() is None:
                     return None  # there are no tables yet: nothing says whose entries are whose
                 belief.learn(state, asked)
-                if belief.may_resume and (yield from self._reachable()):
-                    assert belief.off is not None, "it may be resumed"
-                    yield from self._learned(partial(generation.resume, suspension=belief.off))
+                suspension = belief.to_resume
+                if suspension is not None and (yield from self._reachable()):
+                    yield from self._learned(partial(generation.resume, suspension=suspension))
             except Unavailable as fault:  # who needs the database more is told so by it
                 log.debug("whether the cache is on could not be asked: %s", fault)
         return belief.on
@@ -57,11 +58,13 @@ class Suspending(Flows):
         except CacheUnavailable:
             return False
 
-    def _learned(self, work: Callable[[Transaction], bytes]) -> Flow[None]:
-        """Learn the state from somebody who may change it."""
+    def _learned(self, work: Callable[[Transaction], bytes]) -> Flow[bytes]:
+        """Learn the state from somebody who may change it, and return it."""
         asked = self._belief.clock()
         try:
-            self._belief.learn((yield from do(Cold(work, writes=True))), asked)
+            state: bytes = yield from do(Cold(work, writes=True))
+            self._belief.learn(state, asked)
+            return state
         except Unavailable as fault:
             if not fault.outcome_unknown:
                 raise
@@ -92,17 +95,18 @@ class Suspending(Flows):
     def _suspended(self, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
         """Switch the cache off, and wait until nobody believes in it; or until it is marked."""
         belief = self._belief
-        if belief.off is None:
-            yield from self._learned(generation.suspend)
-        suspension = belief.off
-        assert suspension is not None, "it was just switched off"
-        while (left := belief.waiting) > 0:
+        off = belief.off
+        if off is None:
+            # What it said itself counts, whatever others of this process have learned meanwhile.
+            state = yield from self._learned(generation.suspend)
+            off = Suspended(state, belief.clock())
+        while (left := belief.waiting(off.since)) > 0:
             yield from do(Pause(min(left, 0.25)))
             try:
                 return (yield from self._mark(identity, token, attempt, whatever=False))
             except CacheUnavailable:
                 pass
-        return suspension
+        return off.state
 
     def _mark(self, identity: bytes, token: str, attempt: int, whatever: bool) -> Flow[Marked]:
         believed = self._belief.on
