@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import sqlite3
 import threading
@@ -21,6 +22,7 @@ from recollect import (
     Cleared,
     Conflict,
     Message,
+    Misconfigured,
     Session,
     Since,
     Store,
@@ -125,6 +127,27 @@ def test_a_receipt_says_what_went_by_table(each_store: Callable[[], Store]) -> N
     store.erase(user=ANY)
     assert rows_in(store) == dict.fromkeys(before, 0)
     is_silent(store)
+
+
+def test_a_store_is_erased_only_where_a_scope_was_said(each_store: Callable[[], Store]) -> None:
+    """The sessions of a simple app all stand under no names: erase() alone would take them all."""
+    store = each_store()
+    session = store.session("chat")
+    said = session.append(talk("ada", 8))
+    store.session("chat", user="bob").append(talk("bob", 2))
+    for erase in (store.erase, lambda **given: asyncio.run(store.aerase(**given))):
+        nothing: tuple[dict[str, Any], ...] = ({}, {"thorough": False})
+        for given in nothing:
+            with pytest.raises(Misconfigured, match=r"tenant='', user='', agent=''.*ANY"):
+                erase(**given)
+    assert session.messages() == said
+    receipt = store.erase(tenant="", user="", agent="")
+    assert receipt.removed["recollect_sessions"] == 1
+    assert (session.messages(), store.session("chat", user="bob").count()) == ([], 2)
+    session.append(talk("again", 2))
+    assert store.erase(agent="").removed["recollect_sessions"] == 1  # one part is enough
+    everybody = store.erase(tenant=ANY, user=ANY, agent=ANY)
+    assert everybody.removed["recollect_sessions"] == 1
 
 
 # -- who comes late ------------------------------------------------------------------------------

@@ -926,7 +926,7 @@ def _learned_twice(store: Store, other: Store) -> None:
     for one in (store, other):
         assert {key: one.session(key).messages() for key in keys} == before
     assert [str(problem) for problem in store.verify()] == []
-    store.erase(thorough=False)
+    store.erase(user="", thorough=False)
     assert other.stats().dictionaries == 0
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from enum import Enum
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from recollect.clock import LONGEST_LIFE, MICROSECONDS
 from recollect.errors import Misconfigured, shown
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     )
 
 T = TypeVar("T")
+
+
+class Unsaid(Enum):
+    """A part of a scope that was left out, which is not the same as the empty name."""
+
+    UNSAID = "left out"
+
+
+UNSAID: Final = Unsaid.UNSAID
 
 
 class Upkeep:
@@ -108,29 +118,32 @@ class Upkeep:
     def erase(
         self,
         *,
-        tenant: AnyName = "",
-        user: AnyName = "",
-        agent: AnyName = "",
+        tenant: AnyName | Unsaid = UNSAID,
+        user: AnyName | Unsaid = UNSAID,
+        agent: AnyName | Unsaid = UNSAID,
         thorough: bool = True,
     ) -> Receipt:
         """Erase every session of a scope, for good, and say what that was.
 
-        What is left out means the empty name; ``recollect.ANY`` means every one. The receipt
-        counts what was left under other names. On SQLite the whole file is written again, so
-        that no byte is left in it; ``thorough=False`` puts that off.
+        At least one part of the scope has to be said. What is left out beside it means the empty
+        name; ``recollect.ANY`` means every one. The receipt counts what was left under other
+        names. On SQLite the whole file is written again, so that no byte is left in it;
+        ``thorough=False`` puts that off.
         """
-        return self._run(self._protocol.erase(_scope(tenant, user, agent), thorough))
+        return self._run(self._protocol.erase(_scope_to_erase(tenant, user, agent), thorough))
 
     async def aerase(
         self,
         *,
-        tenant: AnyName = "",
-        user: AnyName = "",
-        agent: AnyName = "",
+        tenant: AnyName | Unsaid = UNSAID,
+        user: AnyName | Unsaid = UNSAID,
+        agent: AnyName | Unsaid = UNSAID,
         thorough: bool = True,
     ) -> Receipt:
         """Like ``erase``."""
-        return await self._arun(self._protocol.erase(_scope(tenant, user, agent), thorough))
+        return await self._arun(
+            self._protocol.erase(_scope_to_erase(tenant, user, agent), thorough)
+        )
 
     def export(
         self,
@@ -240,6 +253,19 @@ def _check_archive(archive_to: str | PathLike[str] | None) -> None:
 def _scope(tenant: Any, user: Any, agent: Any) -> Scope:
     check_owner(tenant, user, agent)
     return Scope(tenant, user, agent)
+
+
+def _scope_to_erase(tenant: Any, user: Any, agent: Any) -> Scope:
+    """The scope as it was said; what was left out is the empty name, where anything was said."""
+    parts = (tenant, user, agent)
+    if all(part is UNSAID for part in parts):
+        raise Misconfigured(
+            "erase() has to be told whose sessions to erase, for example erase(user='ada'). "
+            "erase(tenant='', user='', agent='') erases those that stand under no names; "
+            "erase(tenant=ANY, user=ANY, agent=ANY), with recollect.ANY, erases everybody's. "
+            "Nothing was erased."
+        )
+    return _scope(*("" if part is UNSAID else part for part in parts))
 
 
 def _seconds(quiet_for: object) -> float:
