@@ -728,3 +728,41 @@ def test_nothing_is_left_in_the_tables_of_postgres(postgres_url: str) -> None:
         for table in tables:
             found = connection.execute(f"SELECT t::text FROM {table} t").fetchall()
             assert not [row for (row,) in found if name in row or name.encode().hex() in row]
+
+
+def in_postgres_files(connection: psycopg.Connection[Any], needle: str) -> set[str]:
+    """Our tables, with their indexes and TOAST, whose files hold a text."""
+    connection.execute("CHECKPOINT")
+    found = connection.execute(
+        """
+        WITH ours AS (SELECT oid, reltoastrelid AS toast, relname FROM pg_class
+            WHERE relkind = 'r' AND relname LIKE 'recollect_%'),
+        tables AS (SELECT oid, relname FROM ours UNION SELECT toast, relname FROM ours),
+        files AS (SELECT oid, relname FROM tables
+            UNION SELECT i.indexrelid, relname FROM pg_index i JOIN tables t ON i.indrelid = t.oid)
+        SELECT relname, pg_read_binary_file(pg_relation_filepath(oid)) FROM files WHERE oid <> 0
+        """
+    ).fetchall()
+    return {table for table, content in found if needle.encode() in content}
+
+
+def test_a_reader_that_keeps_removed_rows_in_postgres_is_named(postgres_url: str) -> None:
+    """What it may still see cannot be vacuumed: the receipt says so, and what to do."""
+    needle = secrets.token_hex(20)
+    with (
+        Store(postgres_url) as store,
+        psycopg.connect(postgres_url) as reader,
+        psycopg.connect(postgres_url, autocommit=True) as files,
+    ):
+        session = store.session("chat", user="ada")
+        session.append([("user", "hello")])
+        session.update(title=needle, metadata={"note": needle})
+        reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        reader.execute("SELECT count(*) FROM recollect_sessions").fetchone()
+        receipt = store.erase(user="ada")
+        assert in_postgres_files(files, needle) == {"recollect_sessions"}
+        assert receipt.traces is not None
+        assert "again" in receipt.traces
+        reader.rollback()
+        assert store.erase(user="ada").traces is None
+        assert in_postgres_files(files, needle) == set()

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, TypeAlias
 
+from recollect.ledger.dialect import TABLES
 from recollect.ledger.transaction import Transaction
 
 _BUSY: Final = (
     "The write-ahead log could not be folded back into the file, because somebody is reading. "
     "Do it again when it is quieter."
 )
+_SEEN: Final = (
+    "Rows that were removed could not be cleaned up, because a transaction that began before is "
+    "still open and may read them. Erase again when it has ended."
+)
+# A snapshot that is older than the vacuum keeps what was removed since, in every database table.
+_OLDER: Final = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_type = 'client backend' AND age(backend_xmin) > :passed LIMIT 1"""
 
 
 How: TypeAlias = Literal["free", "clean", "anew"]
@@ -39,9 +49,17 @@ def _sqlite(cursor: Any, anew: bool) -> str | None:
 
 
 def _postgres(txn: Transaction, anew: bool) -> str | None:
-    for table in ("tail", "segments", "sessions", "dictionaries"):
+    horizon = _next_transaction(txn)
+    for table in TABLES:
         # FULL writes a table anew, and nobody else uses it meanwhile.
         txn.run(f"VACUUM {'(FULL) ' if anew else ''}{{{table}}}")
     # No REINDEX CONCURRENTLY: under anybody's long transaction it ends by a timeout and leaves an
     # invalid index behind each time. Empty pages of an index are used again.
-    return None
+    found = txn.first(_OLDER, {"passed": _next_transaction(txn) - horizon})
+    return None if found is None else _SEEN
+
+
+def _next_transaction(txn: Transaction) -> int:
+    found = txn.first("SELECT txid_snapshot_xmax(txid_current_snapshot())", {})
+    assert found is not None, "it always answers"
+    return int(found[0])
