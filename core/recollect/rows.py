@@ -101,6 +101,8 @@ class Seen(NamedTuple):
     fence: int = 0
     at_held: int = 0
     """The lineage that was found at the place that a reader held; 0 where none was."""
+    cached: bool = False
+    """Whether some of these come out of a cache that others may write to."""
     past: int = 0
     """Which of the pasts that this process has met these belong to; 0 where it is not known.
     What was read before, of the same past and epoch, goes on in these."""
@@ -119,7 +121,8 @@ class Seen(NamedTuple):
         rows = self.rows + newer.rows
         kept = rows[-most:]
         complete = self.complete and len(kept) == len(rows)
-        return newer._replace(rows=kept, complete=complete, past=self.past)
+        cached = self.cached or newer.cached
+        return newer._replace(rows=kept, complete=complete, past=self.past, cached=cached)
 
 
 class Publication(NamedTuple):

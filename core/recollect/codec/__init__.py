@@ -3,6 +3,7 @@ run by data."""
 
 from recollect.codec.frame import (
     CHECKED,
+    DAMAGED,
     Compression,
     decode,
     dictionary_of,
@@ -19,6 +20,7 @@ from recollect.codec.values import pack_value, unpack_value
 
 __all__ = [
     "CHECKED",
+    "DAMAGED",
     "Compression",
     "Dictionary",
     "decode",

@@ -36,6 +36,8 @@ ESCAPED: Final = 2
 LEARNED: Final = 4
 _KNOWN_FLAGS: Final = COMPRESSED | ESCAPED
 HEADER: Final = 6
+DAMAGED: Final = "damaged"
+"""The role of what stands in for a message that can no longer be read."""
 CHECKED: Final = b"\0"
 """The first byte of a frame in memory whose checksum was compared where it was kept."""
 SEGMENT: Final = 0x51
@@ -135,7 +137,7 @@ def decode(frame: bytes) -> Message:
 def placeholder(frame: bytes, fault: Exception) -> Message:
     """What stands in for a message that can no longer be read. Its bytes are kept (I10)."""
     return Message(
-        "damaged",
+        DAMAGED,
         (
             Text(f"[This message can no longer be read: {fault}]"),
             Opaque("recollect", "damaged", {"frame": frame, "reason": str(fault)}),

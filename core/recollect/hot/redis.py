@@ -373,7 +373,7 @@ class RedisCache(Cache):
         places = [row.seq for row in found]
         if places != sorted(set(places)) or (places and places[-1] > there.head):
             raise Garbled("its messages are not in order")
-        newer = Seen(None, there, found)
+        newer = Seen(None, there, found, cached=True)
         if held is None:
             return newer._replace(past=new_past())
         return held.with_newer(newer, self.messages)

@@ -70,9 +70,10 @@ _COLUMNS: Final = (
     "t.place & 4294967295, t.born, t.frame, t.id, t.created, t.tokens, t.counter, t.token"
 )
 # The lineage at the head that a reader holds: of the row there, which is of the write that left it.
-_SESSION: Final = """s.id, s.epoch, s.head, s.sealed, s.lineage, s.fence,
-    CASE WHEN s.head = :low THEN s.lineage
+# Not where all is read: it is looked up for each row that is answered (25 of 178 µs).
+_AT_LOW: Final = """CASE WHEN s.head = :low THEN s.lineage
         ELSE (SELECT h.token FROM {tail} h WHERE h.place = (s.id << 32) + :low) END"""
+_SESSION: Final = "s.id, s.epoch, s.head, s.sealed, s.lineage, s.fence, AT_LOW"
 _BOUNDS: Final = """t.place > (s.id << 32) + :low AND t.place < (s.id << 32) + :high
         AND t.frame IS NOT NULL AND (:far = 1 OR s.sealed <= :low)"""
 
@@ -91,8 +92,13 @@ _RANGE_TEXTS: Final[dict[Kind, str]] = {
         ) t ON TRUE
         WHERE s.identity = :identity""",
 }
-_NEWEST: Final = {k: text.replace("DIRECTION", "DESC") for k, text in _RANGE_TEXTS.items()}
-_OLDEST: Final = {k: text.replace("DIRECTION", "ASC") for k, text in _RANGE_TEXTS.items()}
+_ALL_OF_IT: Final = {k: text.replace("AT_LOW", "0") for k, text in _RANGE_TEXTS.items()}
+_NEWEST: Final = {k: text.replace("DIRECTION", "DESC") for k, text in _ALL_OF_IT.items()}
+_OLDEST: Final = {k: text.replace("DIRECTION", "ASC") for k, text in _ALL_OF_IT.items()}
+_NEWER: Final = {
+    k: text.replace("AT_LOW", _AT_LOW).replace("DIRECTION", "DESC")
+    for k, text in _RANGE_TEXTS.items()
+}
 
 _LEARNED: Final = {b"\x01\x05", b"\x01\x07"}
 """How a frame begins that was compressed with a dictionary, its text escaped or not."""
@@ -260,7 +266,7 @@ def found(
     Where the oldest are wanted and segments come before them, no rows are read unless all are.
     """
     answer = txn.rows(
-        (_NEWEST if newest else _OLDEST)[txn.kind],
+        (_OLDEST if not newest else _NEWER if after else _NEWEST)[txn.kind],
         {
             "identity": name.identity,
             "low": after,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -47,9 +47,10 @@ class Reading(Archiving, Suspending):
         if n <= self._hot_messages:
             near = yield from self._near(name, n)
             if n <= len(near.rows) or near.complete:
-                return self._built.messages(
-                    near, near.rows[len(near.rows) - min(n, len(near.rows)) :]
-                )
+                said = self._built.messages(near, near.rows[max(0, len(near.rows) - n) :])
+                if not (near.cached and _unreadable(said)):
+                    return said
+                yield from self._discarded(name)
         seen = yield from self._cold(name, limit=n, newest=True)
         return self._built.messages(seen, seen.rows)
 
@@ -115,6 +116,9 @@ class Reading(Archiving, Suspending):
             if first.version.epoch != near.version.epoch:
                 continue
             newest = self._built.messages(near, near.rows)
+            if near.cached and _unreadable(newest):
+                yield from self._discarded(name)
+                continue
             known = NOTHING_READ
             if last is not None and last.reading.goes_on_in(near.version, newest):
                 known = last.reading
@@ -261,10 +265,8 @@ class Reading(Archiving, Suspending):
 
     def _lease(self, name: SessionName, on: bytes | None, glance: Glance) -> Flow[object | None]:
         """Under what an entry may be filled; settled first, where that has to be."""
-        identity = name.identity
         if glance.damaged:
-            with suppress(CacheUnavailable):
-                yield from do(Hot(lambda hot: hot.discard(identity)))
+            yield from self._discarded(name)
             return None
         if not self._marks:
             return glance.lease
@@ -278,6 +280,11 @@ class Reading(Archiving, Suspending):
                 return None
             return glance.lease if done else None
         return glance.lease
+
+    def _discarded(self, name: SessionName) -> Flow[None]:
+        """Throw an entry away that is not what was written."""
+        with suppress(CacheUnavailable):
+            yield from do(Hot(lambda hot: hot.discard(name.identity)))
 
     def _compared(self, name: SessionName, hit: Seen) -> Flow[None]:
         """Hold a hit against SQL, as a sample, and count whether they agree."""
@@ -343,6 +350,11 @@ class Reading(Archiving, Suspending):
         if self._marks:
             self._sessions.read(name.identity, seen.version, seen.fence, began)
         return seen
+
+
+def _unreadable(messages: Sequence[Message]) -> bool:
+    """Whether one of them cannot be read: if it is a cache's, the database may know better."""
+    return codec.DAMAGED in [message.role for message in messages]
 
 
 def _described(txn: Transaction, name: SessionName) -> sessions.Described | Version:
