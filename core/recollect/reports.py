@@ -36,6 +36,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     """How many messages are rows of their own."""
     segments: int
+    threads: int
+    """Of graphs, whose checkpoints are kept here too."""
     dictionaries: int
     """Of the whole store, whatever the scope."""
     dictionary_bytes: int

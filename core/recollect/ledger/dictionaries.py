@@ -34,6 +34,9 @@ _BEGIN_NUMBERS: Final = """
 _NUMBERED: Final = "SELECT value FROM {meta} WHERE name = 'dictionaries' {for_update}"
 _NUMBER: Final = "UPDATE {meta} SET value = :number WHERE name = 'dictionaries'"
 _SOURCES: Final = "SELECT id, sources FROM {dictionaries} WHERE in_use = 1"
+_OLDER: Final = """
+    SELECT id FROM {dictionaries}
+    WHERE in_use = 1 AND id < (SELECT max(id) FROM {dictionaries} WHERE in_use = 1) ORDER BY id"""
 _RETIRE: Final = "UPDATE {dictionaries} SET in_use = 0 WHERE id = :id"
 _LOCK: Final = "SELECT id FROM {dictionaries} WHERE id = :id {for_update}"
 _DROP: Final = "DELETE FROM {dictionaries} WHERE id = :id"
@@ -162,6 +165,18 @@ def retire(txn: Transaction, number: int) -> None:
     txn.begin()
     txn.first(_LOCK, {"id": number})  # waits for those who hold it
     txn.run(_RETIRE, {"id": number})
+
+
+def retire_superseded(txn: Transaction) -> None:
+    """Nobody writes any more with a dictionary that is not the newest: another was learned."""
+    found = txn.rows(_OLDER, {})
+    for (number,) in found:
+        retire(txn, int(number))
+
+
+def handed_over(txn: Transaction) -> list[int]:
+    """Which ones were learned from conversations that do not stand here: nobody can tell whose."""
+    return [int(number) for number, packed in txn.rows(_SOURCES, {}) if _sources(packed) == {}]
 
 
 def drop(txn: Transaction, number: int) -> None:

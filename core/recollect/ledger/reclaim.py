@@ -18,6 +18,13 @@ _SEEN: Final = (
     "Rows that were removed could not be cleaned up, because a transaction that began before is "
     "still open and may read them. Erase again when it has ended."
 )
+_SHARED: Final = (
+    "PostgreSQL keeps the bytes of removed rows in pages that hold other rows too, until these are "
+    "written over. compact(again=True) writes every table anew, and nobody can use it meanwhile. "
+    "Its write-ahead log and backups are yours to let expire."
+)
+_SMALL: Final = frozenset({"meta", "counters", "migrations"})
+"""What everybody needs, and holds nothing of anybody."""
 # A snapshot that is older than the vacuum keeps what was removed since, in every database table.
 _OLDER: Final = """
     SELECT 1 FROM pg_stat_activity
@@ -27,14 +34,15 @@ _OLDER: Final = """
 
 How: TypeAlias = Literal["free", "clean", "anew"]
 """free: give back what is free. clean: leave no byte of what was removed in SQLite's file, which
-takes writing all of it. anew: write everything, also where nobody can use a table meanwhile."""
+takes writing all of it; on PostgreSQL say where some may be left. anew: write everything, also
+where nobody can use a table meanwhile."""
 
 
 def reclaim(txn: Transaction, how: How) -> str | None:
     """Give room back to the disk; why that was not possible, if so."""
     if txn.kind == "sqlite":
         return _sqlite(txn.cursor, anew=how != "free")
-    return _postgres(txn, anew=how == "anew")
+    return _postgres(txn, how)
 
 
 def _sqlite(cursor: Any, anew: bool) -> str | None:
@@ -48,15 +56,18 @@ def _sqlite(cursor: Any, anew: bool) -> str | None:
     return _BUSY if busy else None
 
 
-def _postgres(txn: Transaction, anew: bool) -> str | None:
+def _postgres(txn: Transaction, how: How) -> str | None:
     horizon = _next_transaction(txn)
     for table in TABLES:
         # FULL writes a table anew, and nobody else uses it meanwhile.
-        txn.run(f"VACUUM {'(FULL) ' if anew else ''}{{{table}}}")
+        full = how == "anew" and table not in _SMALL
+        txn.run(f"VACUUM {'(FULL) ' if full else ''}{{{table}}}")
     # No REINDEX CONCURRENTLY: under anybody's long transaction it ends by a timeout and leaves an
     # invalid index behind each time. Empty pages of an index are used again.
     found = txn.first(_OLDER, {"passed": _next_transaction(txn) - horizon})
-    return None if found is None else _SEEN
+    if found is not None:
+        return _SEEN
+    return _SHARED if how == "clean" else None
 
 
 def _next_transaction(txn: Transaction) -> int:

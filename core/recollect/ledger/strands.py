@@ -234,6 +234,14 @@ def count_in_scope(
     return counts
 
 
+def count_threads(txn: Transaction, *, tenant: AnyName, user: AnyName, agent: AnyName) -> int:
+    """How many threads a scope has."""
+    where, values = in_scope(tenant, user, agent)
+    row = txn.first(_COUNTED["threads"].replace("{0}", where), values)
+    assert row is not None, "an aggregate always answers"
+    return int(row[0])
+
+
 def in_scope(tenant: AnyName, user: AnyName, agent: AnyName) -> tuple[str, dict[str, object]]:
     """The condition for the threads of a scope, called t, and its values."""
     conditions = ["1 = 1"]

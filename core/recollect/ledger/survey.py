@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from recollect.codec import raw_length
-from recollect.ledger import dictionaries
+from recollect.ledger import dictionaries, strands
 from recollect.ledger.address import Kind
 from recollect.ledger.sessions import within
 from recollect.ledger.transaction import Transaction
@@ -83,6 +83,7 @@ def stats(txn: Transaction, scope: Scope) -> Stats:
         raw_bytes=row_bytes + saved + segment_raw,
         stored_bytes=row_bytes + segment_bytes,
         segments=segments,
+        threads=strands.count_threads(txn, **scope._asdict()),
         dictionaries=number,
         dictionary_bytes=number_bytes,
         disk_bytes=disk(txn),

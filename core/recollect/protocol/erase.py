@@ -12,7 +12,7 @@ from recollect.assembly import info
 from recollect.clock import microseconds, moment, now
 from recollect.errors import Misconfigured, RecollectError, shown
 from recollect.flow import Apart, Cold, Flow, Hot, do
-from recollect.ledger import erasing, sessions, strands
+from recollect.ledger import dictionaries, erasing, sessions, strands
 from recollect.ledger.reclaim import reclaim
 from recollect.protocol.maintain import Maintaining
 from recollect.protocol.rewrite import rewritten
@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from recollect.ledger.transaction import Transaction
 
 _PAGE: Final = 200
+_HANDED_OVER: Final = (
+    "Nobody can tell whose words are in what was learned from conversations that were handed to "
+    "train() (dictionary {}). If some were of this scope, run train() without any, and then "
+    "compact(again=True), which drops what was learned before."
+)
 _TABLE_OF: Final = {
     "threads": "recollect_checkpoint_threads",
     "checkpoints": "recollect_checkpoints",
@@ -124,6 +129,10 @@ class Erasing(Transferring, Maintaining):
             traces = f"{fault} Erase again to clean up."
         if traces is None and not thorough:
             traces = "Free pages may still hold some of it until erase(thorough=True)."
+        learned = yield from do(Cold(dictionaries.handed_over))
+        if learned:
+            numbers = ", ".join(map(str, learned))
+            traces = " ".join([*([traces] if traces else []), _HANDED_OVER.format(numbers)])
         return Receipt(
             scope=scope,
             at=moment(now()),

@@ -59,6 +59,9 @@ class Maintaining(Flows):
             work = partial(sealing.seal_sessions, numbers=page, before=before, again=again)
             done += yield from do(Cold(work, writes=True))
             tell(progress, done, max(of, done))
+        if again:  # all that was sealed is sealed with the newest; what else needs others goes on
+            yield from do(Cold(dictionaries.retire_superseded, writes=True))
+            yield from self._released()
         try:
             problem = yield from do(Apart(partial(reclaim, how="anew" if again else "free")))
         except RecollectError as fault:  # everything is sealed; the room stays in the database
