@@ -126,6 +126,8 @@ class Store(Upkeep):
             counter,
             hot_messages=tail,
             marks=self._hot.marks,
+            # Only a file of SQLite has a pulse by which what is kept here could be trusted.
+            keeps=self._hot.marks or self._ledger.address.kind == "sqlite",
             compare=compare,
             belief=self._belief,
             expires_in=expires_in,

@@ -31,11 +31,15 @@ def seen(
     before: int = LAST_SEQ,
     limit: int | None = None,
     newest: bool = False,
+    traced: bool = False,
 ) -> Seen:
-    """Messages between two places, deleted ones left out; the newest of them if so asked."""
+    """Messages between two places, deleted ones left out; the newest of them if so asked, and
+    ``traced`` by which writes they came."""
     missed = txn.dictionaries.missed
     for _ in range(_MOST_RESTARTS):
-        found = tail.found(txn, name, after=after, before=before, limit=limit, newest=newest)
+        found = tail.found(
+            txn, name, after=after, before=before, limit=limit, newest=newest, traced=traced
+        )
         if found is None:
             return Seen(None, sessions.absent(txn, name).version, (), True)
         if not 0 < found.session <= LAST_ID:
@@ -49,7 +53,7 @@ def seen(
         if txn.dictionaries.missed != missed and txn.kind == "postgresql":
             break  # a dictionary that was taken away between two statements, or it is damaged
         return _seen(found, rows)
-    return _in_one_moment(txn, name, after, before, limit, newest)
+    return _in_one_moment(txn, name, after, before, limit, newest, traced)
 
 
 def at(txn: Transaction, session: SessionRow, seq: int) -> Row | None:
@@ -228,10 +232,13 @@ def _in_one_moment(
     before: int,
     limit: int | None,
     newest: bool,
+    traced: bool,
 ) -> Seen:
     """For a session that is rewritten all the time: nobody reads in vain."""
     txn.snapshot()
-    found = tail.found(txn, name, after=after, before=before, limit=limit, newest=newest)
+    found = tail.found(
+        txn, name, after=after, before=before, limit=limit, newest=newest, traced=traced
+    )
     if found is None:
         return Seen(None, sessions.absent(txn, name).version, (), True)
     rows = _across(txn, name, found, after, before, limit, newest)

@@ -35,6 +35,7 @@ class Flows:
         counter: TokenCounter,
         hot_messages: int,
         marks: bool,
+        keeps: bool,
         compare: float,
         belief: Belief,
         expires_in: timedelta | None = None,
@@ -44,6 +45,7 @@ class Flows:
         self._counter = counter
         self._hot_messages = hot_messages
         self._marks = marks
+        self._keeps = keeps
         self._compare = compare
         self._expires_in = lifetime("expires_in", expires_in)
         self._built = Assembler(facts)

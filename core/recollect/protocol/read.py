@@ -317,7 +317,11 @@ class Reading(Archiving, Suspending):
             row.seq: found.rows[0]
             for row in seen.rows[first:]
             if row.frame is None
-            and (found := rows_of.seen(txn, name, after=row.seq - 1, limit=1)).rows
+            and (
+                found := rows_of.seen(
+                    txn, name, after=row.seq - 1, before=row.seq + 1, newest=True, traced=True
+                )
+            ).rows
         }
         session = sessions.find(txn, name)
         if session is None or session.epoch != seen.version.epoch:
@@ -333,11 +337,13 @@ class Reading(Archiving, Suspending):
         """The tail as it is now, reading only what came after what is held."""
         most = self._hot_messages
         if held is not None:
-            newer = rows_of.seen(txn, name, after=held.version.head, limit=most, newest=True)
+            newer = rows_of.seen(
+                txn, name, after=held.version.head, limit=most, newest=True, traced=True
+            )
             # As many rows as were asked for may be the end of more.
             if newer.joins(held) and len(newer.rows) < most:
                 return held.with_newer(newer, most)
-        seen = rows_of.seen(txn, name, limit=most, newest=True)
+        seen = rows_of.seen(txn, name, limit=most, newest=True, traced=self._keeps)
         return seen._replace(complete=len(seen.rows) < most, past=new_past())
 
     def _cold(self, name: SessionName, **bounds: Any) -> Flow[Seen]:
@@ -348,7 +354,9 @@ class Reading(Archiving, Suspending):
         began = self._sessions.begin()
         seen = yield from do(Cold(work))
         if self._marks:
-            self._sessions.read(name.identity, seen.version, seen.fence, began)
+            # A fence of 0 is one of a session that is not there, or was not asked for.
+            fence = seen.fence if seen.fence or seen.number is None else None
+            self._sessions.read(name.identity, seen.version, fence, began)
         return seen
 
 
