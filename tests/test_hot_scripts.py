@@ -21,12 +21,13 @@ import pytest
 import redis as redis_py
 
 from recollect import Message, Store, Unavailable
-from recollect.flow import Flow, Step, run
+from recollect.flow import Cold, Flow, Hot, Step, run
 from recollect.hot import redis as hot_redis
 from recollect.hot.cache import CacheUnavailable, Marked
 from recollect.hot.redis import RedisCache
 from recollect.hot.scripts import script
 from recollect.hot.tails import LARGEST_TAIL
+from recollect.ledger.fences import MarkedBefore
 from tests.hot_model import Entry, FakeRedis
 from tests.servers.redis import OwnRedis, RedisServer
 
@@ -604,3 +605,24 @@ def test_a_child_after_fork_has_connections_of_its_own(opened: Opened) -> None:
     assert [m.text for m in chat.tail(5)] == ["one", "from the child"]
     assert chat.tail(5)[:1] == expected
     filled(store, "k")
+
+
+def test_a_commit_is_not_made_on_a_connection_of_after_its_mark(
+    redis_server: RedisServer, postgres_url: str
+) -> None:
+    """What broke the one before it may have been a database that fell back (rule 12)."""
+    with Store(postgres_url, cache=redis_server.url) as store:
+        chat = store.session("k")
+        chat.append(("user", "one"))
+        flow: Flow[Any] = store._protocol.append(chat.name, ("user", "two"), None)
+        step = next(flow)
+        while not (isinstance(step, Cold) and step.writes):
+            step = flow.send(store._perform(step))
+        assert store._ledger._pool is not None
+        store._ledger._pool.renew()
+        with pytest.raises(MarkedBefore) as refused:
+            store._perform(step)
+        step = flow.throw(refused.value)
+        assert isinstance(step, Hot), "it is marked again"
+        run(resumed(flow, step), store._perform)
+        assert [m.text for m in chat.tail(5)] == ["one", "two"]
