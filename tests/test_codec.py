@@ -9,8 +9,10 @@ from collections import OrderedDict, namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,15 @@ from recollect import (
     ToolResult,
     Video,
 )
-from recollect.codec import decode, encode, pack_value, placeholder, same_content, unpack_value
+from recollect.codec import (
+    decode,
+    encode,
+    items,
+    pack_value,
+    placeholder,
+    same_content,
+    unpack_value,
+)
 from recollect.codec.frame import LARGEST
 
 # Every code point, lone surrogates included: a str may hold them and tool output does.
@@ -362,3 +372,21 @@ def test_the_turn_that_a_message_belongs_to_is_not_what_it_says() -> None:
     assert same_content(plain, noted)
     assert not same_content(plain, other)
     assert not same_content(noted, other)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        (["json"], [1, 1]),  # fewer kinds than items
+        (["json", "json"], [-1, 3]),
+        (["json"], [2**40]),
+        ("json", [[]]),
+        ([[["json"] * 10]], [1]),
+    ],
+)
+def test_items_that_nobody_would_write_are_damaged(head: Any) -> None:
+    packed = msgspec.msgpack.encode(head)
+    body = len(packed).to_bytes(4, "little") + packed + b"ab"
+    frame = bytes((1, 0)) + crc32(body, 1 << 8).to_bytes(4, "little") + body
+    with pytest.raises(Damaged):
+        items.unpack(frame)

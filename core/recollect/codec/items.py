@@ -16,7 +16,7 @@ from zlib import crc32
 
 import msgspec
 
-from recollect.codec import squeeze
+from recollect.codec import squeeze, values
 from recollect.errors import Damaged
 
 Item: TypeAlias = tuple[str, bytes]
@@ -62,8 +62,10 @@ def unpack(frame: bytes) -> list[Item]:
     start = 4 + int.from_bytes(body[:4], "little")
     try:
         kinds, lengths = _decode(body[4:start])
-    except msgspec.MsgspecError as fault:
+    except (*values.UNREADABLE, RecursionError) as fault:
         raise Damaged(f"it cannot be decoded: {fault}") from fault
+    if (type(kinds) is list and len(kinds) != len(lengths)) or any(n < 0 for n in lengths):
+        raise Damaged(f"it has {len(lengths)} items, and says of others what they are")
     items: list[Item] = []
     for i, length in enumerate(lengths):
         end = start + length
