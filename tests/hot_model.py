@@ -63,6 +63,7 @@ BOUNDS: Final = {
     "look: revalidate": "a hit was compared with SQL less than ``revalidate`` ago",
     "fill: as of its lease": "an entry is as old as its lease, not as its fill",
     "publish: as of its mark": "an extended entry is no younger than its mark",
+    "publish: its own mark": "a mark that arrived again, late, is not the one it knows of",
 }
 """The rules that bound for how long what SQL lost is shown."""
 
@@ -87,8 +88,8 @@ class Entry:
 
     run: str
     nonce: str
-    marks: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """By token: when it was set, and from when on it may be settled."""
+    marks: dict[str, tuple[int, int, str]] = field(default_factory=dict)
+    """By token: when it was set, from when on it may be settled, and the nonce given with it."""
     gen: str = "-"
     fence: str = "-"
     session: int = -1
@@ -127,7 +128,7 @@ class Entry:
         """For people who read a trace."""
         data = "no data" if self.epoch < 0 else f"({self.epoch},{self.head}) {self.lineage[:4]}"
         marks = " ".join(
-            f"{token[:4]}{'' if due > now else ' due'}" for token, (_, due) in self.marks.items()
+            f"{token[:4]}{'' if due > now else ' due'}" for token, (_, due, _) in self.marks.items()
         )
         return (
             f"{data} gen {self.gen[:4]} fence {self.fence[:4]} nonce {self.nonce[:4]} "
@@ -165,13 +166,14 @@ class FakeRedis:
         if len(entry.marks) >= self.most_marks:
             # Too many to keep apart: one for all, and nobody can take it away.
             entry.forget()
-            entry.marks = {"?": (self.now, self.now + patience)}
+            entry.marks = {"?": (self.now, self.now + patience, self.new_nonce("?"))}
+        # Made here, because a request may arrive twice.
+        nonce = self.new_nonce(token)
         if self._on("mark: new nonce"):
-            # Made here, because a request may arrive twice.
-            entry.nonce = self.new_nonce(token)
-        entry.marks[token] = (self.now, self.now + patience)
+            entry.nonce = nonce
+        entry.marks[token] = (self.now, self.now + patience, nonce)
         entry.expires = self.now + ttl
-        return [1, entry.fence.encode(), entry.nonce.encode()]
+        return [1, entry.fence.encode(), nonce.encode()]
 
     def new_nonce(self, token: str) -> str:
         self.nonces += 1
@@ -198,7 +200,9 @@ class FakeRedis:
         entry = self._load(key)
         if entry is None:
             return 0  # Absent: nothing.
-        since, _ = entry.marks.pop(token, (None, None))  # Only one's own.
+        since, _, marked_with = entry.marks.pop(token, (None, None, None))
+        if marked_with != text(lease) and self._on("publish: its own mark"):
+            since = None  # Not one's own: one that arrived twice, and late.
         there = (entry.epoch, entry.head, entry.lineage)
         if there == (epoch, head, lineage) or (
             not self._on("publish: exact") and there[:2] >= (epoch, head)
@@ -289,7 +293,7 @@ class FakeRedis:
         by_marks = bool(entry.marks) and self._on("look: settle by marks")
         if not hit and (by_marks or unknown):
             settle = 2
-            due = not entry.marks or any(at <= self.now for _, at in entry.marks.values())
+            due = not entry.marks or any(at <= self.now for _, at, _ in entry.marks.values())
             if due and generation != "-" and entry.asked <= self.now:
                 settle = 1
                 entry.asked = self.now + 1000

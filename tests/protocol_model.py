@@ -25,6 +25,7 @@ RULES: Final = {
     "1 believe": "no entry with a mark is believed",
     "2 nonce": "a mark starts a new nonce",
     "2 server": "the nonce is made by the server at each MARK: a duplicate starts another",
+    "2 own": "a mark is known by the nonce that MARK answered: a duplicate is another",
     "3 mark": "a publish extends only where its mark stands",
     "3 nonce": "a publish that does not find its mark starts a new nonce",
     "4": "a token that was published or lifted is never marked with again",
@@ -723,7 +724,7 @@ class Steps:
             return
         after: Entry | None
         if late.kind == "MARK":
-            after = self._marked(late.token)
+            after = self._marked(late.token if "2 own" in self.off else NOBODY)
             if self.revives:
                 after = after._replace(nonce=late.nonce)
         elif late.kind == "PUBLISH":
@@ -901,6 +902,7 @@ FAULTS: Final = {
     "1 believe": (A, DIFFERS),
     "2 nonce": (A, DIFFERS),
     "2 server": (replace(A, late=True), DIFFERS),
+    "2 own": (replace(FALLS, late=True), GHOST),
     "3 mark": (FALLS, GHOST),
     "4": (replace(A, late=True), DIFFERS),
     "5 fence": (A, DIFFERS),
@@ -937,7 +939,7 @@ FAULTS: Final = {
 """What each rule is needed for: the smallest case that breaks without it, and how it breaks."""
 
 SECOND_LINES: Final = {
-    "3 nonce": replace(TWO, late=True),
+    "3 nonce": TWO,
     "20 settle": replace(TWO, writers=("A", "EA")),
 }
 """Rules without which nothing broke, and a case that was tried."""
@@ -950,6 +952,11 @@ LARGER: Final = {
     "one appends, one erases and appends; late requests; W1": replace(
         TWO, writers=("A", "EA"), late=True, warm=True
     ),
+    "one may be cut off; W1, invalidate()": replace(CUT, warm=True, invalidates=True),
+    "one who may be cut off erases; W1, invalidate()": replace(
+        CUT, writers=("E",), warm=True, invalidates=True
+    ),
+    "one appends, one erases and appends; W1": replace(TWO, writers=("A", "EA"), warm=True),
     "two append, one erases; W1": replace(TWO, writers=("A", "A", "E"), warm=True),
     "one appends, a clear, an erase": replace(TWO, writers=("A", "C", "E")),
     "one appends, one who may be cut off erases; W1, invalidate()": replace(
@@ -964,6 +971,9 @@ LARGER: Final = {
     "one appends, one may be cut off, a tail is held": replace(TWO, R=1, cut=(1,), held=True),
     "SQL falls back: one appends, one erases; a tail is held; W1": replace(
         TWO, writers=("A", "E"), V=1, falls=1, held=True, warm=True
+    ),
+    "SQL falls back: one appends and erases; late requests; W1": replace(
+        AA, writers=("AE",), V=1, falls=1, late=True, warm=True
     ),
     "SQL falls back: two append, a tail is held": replace(TWO, V=1, falls=1, held=True),
     "SQL falls back, not over a RESUME: one appends and erases, may be cut off; W1": replace(

@@ -832,6 +832,14 @@ def after_the_bound(world: World, rule: str) -> bool:
             fall_back(world.store, then)
             redis.now += lapse
             fill.end()
+        case "publish: its own mark":
+            # The mark is asked for again by a request that was on its way for long.
+            publish = appending(world, "lost").upto(Cold, True).go()
+            (token,) = redis.entries[world.key].marks
+            fall_back(world.store, then)
+            redis.now += lapse
+            redis.mark(world.key, token, 1000, 10**9)
+            publish.end()
         case "publish: as of its mark":
             publish = appending(world, "lost").upto(Cold, True).go()
             fall_back(world.store, then)

@@ -82,7 +82,7 @@ def decoded(client: Any, key: str) -> Entry | None:
     return Entry(
         told["run"],
         told["nonce"],
-        {token: (int(at.split(",")[0]), int(at.split(",")[1])) for token, at in pairs},
+        {token: mark_of(token, at) for token, at in pairs},
         told["gen"],
         told["fence"],
         int(told["session"]),
@@ -95,6 +95,12 @@ def decoded(client: Any, key: str) -> Entry | None:
         int(told["asked"]),
         messages,
     )
+
+
+def mark_of(token: str, said: str) -> tuple[int, int, str]:
+    at, due = said.split(",")
+    seconds, micros = at.split(".")
+    return int(seconds) * 1000 + int(micros) // 1000, int(due), f"{token}.{at}"
 
 
 def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, tuple[Any, ...]]:
@@ -130,7 +136,8 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
                 first = last + 1
             if dice.random() < 0.2:
                 epoch, last = (entry.epoch, entry.head) if entry is not None else (epoch, last)
-            lease = entry.nonce if entry is not None and dice.random() < 0.7 else nonce
+            own = entry.marks.get(token) if entry is not None else None
+            lease = own[2] if own is not None and dice.random() < 0.8 else nonce
             whole = fence if dice.random() < 0.3 else "-"
             return "publish", (
                 *(token, nonce, TTL, most, most_bytes, epoch, first, last),

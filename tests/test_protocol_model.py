@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests import protocol_model as model
-from tests.protocol_model import AA, CUT, FALLS, TWO, Case
+from tests.protocol_model import AA, CUT, FALLS, TWO, A, Case
 
 HOLDS: Final = {
     "two append": TWO,
@@ -19,13 +19,14 @@ HOLDS: Final = {
         TWO, writers=("A", "E"), warm=True
     ),
     "one appends and erases, requests are late": replace(AA, writers=("AE",), late=True, warm=True),
-    "Redis is full when it is marked": replace(TWO, mark_deletes=True),
+    "Redis is full when it is marked": replace(A, mark_deletes=True),
     "a writer is cut off from Redis": CUT,
+    "one is cut off, who erases": replace(CUT, writers=("E",)),
     "somebody calls invalidate()": replace(CUT, cut=(), invalidates=True, warm=True),
     "SQL falls back under a held tail": replace(FALLS, held=True, warm=True),
 }
 
-TOO_LARGE: Final = {"W1 generation"}
+TOO_LARGE: Final = {"W1 generation", "SQL falls back over a RESUME while a writer is cut off"}
 """What takes longer than a few seconds to find; ``python -m tests.protocol_model`` does."""
 
 
@@ -33,7 +34,7 @@ TOO_LARGE: Final = {"W1 generation"}
 def test_a_hit_equals_the_database(case: Case) -> None:
     result = model.explore(case)
     assert not result.bad
-    assert result.states > 1_000
+    assert result.states > 500
 
 
 @pytest.mark.parametrize("rule", sorted(model.FAULTS.keys() - TOO_LARGE))
@@ -45,11 +46,17 @@ def test_without_this_rule_it_breaks(rule: str) -> None:
     assert len(result.trace) <= 20, "the shortest way is found first"
 
 
+@pytest.mark.parametrize("rule", sorted(model.SECOND_LINES))
+def test_without_a_second_line_nothing_breaks(rule: str) -> None:
+    case = replace(model.SECOND_LINES[rule], without=frozenset({rule}))
+    assert not model.explore(case).bad
+
+
 def test_every_rule_is_left_out_somewhere() -> None:
     assert model.RULES.keys() == model.FAULTS.keys() | model.SECOND_LINES.keys()
 
 
-@pytest.mark.parametrize("what", sorted(model.STAYS))
+@pytest.mark.parametrize("what", sorted(model.STAYS.keys() - TOO_LARGE))
 def test_what_the_protocol_does_not_prevent(what: str) -> None:
     case, bad = model.STAYS[what]
     assert model.explore(case, trace=True).bad == bad

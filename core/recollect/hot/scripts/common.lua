@@ -14,8 +14,9 @@
 --   bytes       how much the messages weigh together
 --   nonce       new with every mark: a lease is worth nothing once it has moved
 --   asked       until when nobody else is asked to settle, by Redis' clock
---   marks       "token=set,due;...": writers under way; token "?" stands for several of them.
---               due is for manners alone: from then on a reader may settle. No mark ever dies
+--   marks       "token=seconds.microseconds,due;...": writers under way, and when they marked;
+--               token "?" stands for several of them. due, in milliseconds, is for manners
+--               alone: from then on a reader may settle. No mark ever dies
 --   sum         of all before it: a header that is not what was written is no header
 --
 -- A message is "token sum frame...", the token of the write that brought it first.
@@ -90,16 +91,28 @@ local function forget(entry) -- the messages; the marks stay
   write('LTRIM', key, 0, 0)
 end
 
--- Take a mark away. When it was set, or nil where it is not there.
+local function nonce_of(token, seconds, micros) return token .. '.' .. seconds .. '.' .. micros end
+
+local function mark_of(token, patience)
+  return token .. '=' .. time[1] .. '.' .. time[2] .. ',' .. int(now + patience) .. ';'
+end
+
+local function milliseconds(seconds, micros)
+  return tonumber(seconds) * 1000 + math.floor(tonumber(micros) / 1000)
+end
+
+-- Take a mark away. When it was set, and the nonce that was given with it; or nil where it is not
+-- there. A request that arrives twice makes another mark of the same token.
 local function take(entry, token)
-  local since
-  entry.marks = string.gsub(entry.marks, '([^=;]+)=(%d+),%d+;', function(holder, at)
+  local since, nonce
+  entry.marks = string.gsub(entry.marks, '([^=;]+)=(%d+)%.(%d+),%d+;', function(holder, s, us)
     if holder == token then
-      since = tonumber(at)
+      since = milliseconds(s, us)
+      nonce = nonce_of(token, s, us)
       return ''
     end
   end)
-  return since
+  return since, nonce
 end
 
 -- Put messages on top, oldest first, and drop from the other end what is too much.

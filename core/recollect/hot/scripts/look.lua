@@ -28,8 +28,8 @@ local hit = entry.epoch >= 0 and entry.marks == '' and entry.fence ~= '-' and la
 local settle = 0
 if not hit and (entry.marks ~= '' or entry.fence == '-') then
   local due = entry.marks == ''
-  for since, at in string.gmatch(entry.marks, '=(%d+),(%d+);') do
-    if tonumber(at) <= now or tonumber(since) > now then due = true end
+  for s, us, at in string.gmatch(entry.marks, '=(%d+)%.(%d+),(%d+);') do
+    if tonumber(at) <= now or milliseconds(s, us) > now then due = true end
   end
   settle = 2
   if due and generation ~= '-' and (entry.asked <= now or entry.asked > now + 1000) then

@@ -14,10 +14,10 @@ local _, count = string.gsub(entry.marks, ';', '')
 take(entry, token)
 if count >= 8 then -- too many to keep apart: one for all, and nobody can take it away
   if not fresh then forget(entry) end
-  entry.marks = '?=' .. int(now) .. ',' .. int(now + patience) .. ';'
+  entry.marks = mark_of('?', patience)
 end
-entry.nonce = token .. '.' .. time[1] .. '.' .. time[2]
-entry.marks = entry.marks .. token .. '=' .. int(now) .. ',' .. int(now + patience) .. ';'
+entry.nonce = nonce_of(token, time[1], time[2])
+entry.marks = entry.marks .. mark_of(token, patience)
 local done
 if fresh then
   done = redis.pcall('RPUSH', key, header_of(entry))

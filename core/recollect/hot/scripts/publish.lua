@@ -3,7 +3,7 @@
 -- KEYS[1]  the session's entry
 -- ARGV     token, a new nonce, ttl (ms), most messages, most bytes,
 --          epoch, first, head, lineage ('-': not known),
---          lease, generation, fence ('-': what is brought is not all of the session), session,
+--          lease (the nonce that MARK gave), generation, fence ('-': what is brought is not all of the session), session,
 --          messages oldest first (none: a rewrite, or too much to send)
 -- answer   1 the entry holds what was committed, 0 it does not
 local token, nonce, ttl = ARGV[1], ARGV[2], ARGV[3]
@@ -12,7 +12,8 @@ local epoch, first, head, lineage = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumb
 local lease, generation, fence, session = ARGV[10], ARGV[11], ARGV[12], tonumber(ARGV[13])
 local entry = load()
 if not entry then return 0 end
-local since = take(entry, token)
+local since, marked = take(entry, token)
+if marked ~= lease then since = nil end -- not its own: one that arrived twice, and late
 if entry.epoch == epoch and entry.head == head and entry.lineage == lineage then
   save(entry) -- a reader was quicker
   return 1
