@@ -404,6 +404,7 @@ def test_a_restored_memory_opens_its_file_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reference, "_opened", {})
+    monkeypatch.delenv("RECOLLECT_URL", raising=False)  # a page of the docs may have set it
     with Store(f"sqlite:///{tmp_path}/x.db") as store:
         memory = RecollectMemory.from_defaults("k", store)
         memory.put(HI)

@@ -99,7 +99,9 @@ class Suspending(Flows):
         if off is None:
             # What it said itself counts, whatever others of this process have learned meanwhile.
             state = yield from self._learned(generation.suspend)
-            off = Suspended(state, belief.clock())
+            known = belief.off  # who learned of the same suspension earlier has waited for us too
+            same = known is not None and known.state == state
+            off = known if known is not None and same else Suspended(state, belief.clock())
         while (left := belief.waiting(off.since)) > 0:
             yield from do(Pause(min(left, 0.25)))
             try:
