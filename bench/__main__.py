@@ -1,4 +1,4 @@
-"""Recollect beside its peers, on this machine, in one run.
+"""Onrecord beside its peers, on this machine, in one run.
 
 make bench          everything, in ten to twenty minutes; writes docs/benchmarks/
 make bench-quick    fewer rounds, under 2 minutes

@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/cache.py
 
-RECOLLECT_URL and RECOLLECT_CACHE name other servers than a SQLite file and a Redis of its own.
+ONRECORD_URL and ONRECORD_CACHE name other servers than a SQLite file and a Redis of its own.
 Every number is a median of repetitions that take turns. The garbage collector stays on.
 """
 
@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from recollect import Message, Session, Store
-from recollect.flow import Cold, Hot
-from recollect.hot.redis import RedisCache
+from onrecord import Message, Session, Store
+from onrecord.flow import Cold, Hot
+from onrecord.hot.redis import RedisCache
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.data import TEXT
@@ -52,12 +52,12 @@ class Counted:
 @contextlib.contextmanager
 def some_redis() -> Iterator[str]:
     """The Redis that is named, or one of our own for as long as this runs."""
-    if url := os.environ.get("RECOLLECT_CACHE"):
+    if url := os.environ.get("ONRECORD_CACHE"):
         yield url
         return
     found = find_redis_binaries()
     if isinstance(found, Missing):
-        raise SystemExit(f"There is no Redis: {found.reason}. RECOLLECT_CACHE=redis://… names one.")
+        raise SystemExit(f"There is no Redis: {found.reason}. ONRECORD_CACHE=redis://… names one.")
     with contextlib.closing(OwnRedis(found)) as server:
         yield server.url
 
@@ -115,7 +115,7 @@ def main() -> None:
     options.add_argument("--quick", action="store_true", help="fewer repetitions")
     rounds = 500 if options.parse_args().quick else 5_000
     with some_redis() as cache, tempfile.TemporaryDirectory() as folder:
-        url = os.environ.get("RECOLLECT_URL", f"sqlite:///{Path(folder)}/bench.db")
+        url = os.environ.get("ONRECORD_URL", f"sqlite:///{Path(folder)}/bench.db")
         key = f"bench-{os.getpid()}"
         with Store(url, cache=cache, revalidate=3600) as store, Store(url) as plain:
             chat = store.session(key)

@@ -21,10 +21,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from recollect import Message, Store
-from recollect.codec import encode
-from recollect.ledger.dialect import Dialect
-from recollect.ledger.steps.sessions import _TABLES
+from onrecord import Message, Store
+from onrecord.codec import encode
+from onrecord.ledger.dialect import Dialect
+from onrecord.ledger.steps.sessions import _TABLES
 
 TEXT = (
     "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
@@ -46,7 +46,7 @@ class Bare:
             connection.execute(Dialect("sqlite").render(text))
         for n in range(1, sessions + 1):
             connection.execute(
-                "INSERT INTO recollect_sessions VALUES "
+                "INSERT INTO onrecord_sessions VALUES "
                 "(?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, '', '', '', 'k', NULL, NULL)",
                 (n, n.to_bytes(20, "big")),
             )
@@ -64,17 +64,17 @@ class Bare:
         now = time.time_ns() // 1000
         run("BEGIN IMMEDIATE")
         number, head = run(
-            "SELECT id, head FROM recollect_sessions WHERE identity = ?",
+            "SELECT id, head FROM onrecord_sessions WHERE identity = ?",
             (session.to_bytes(20, "big"),),
         ).fetchone()
         run(
-            "UPDATE recollect_sessions SET head = head + 1, messages = messages + 1, "
+            "UPDATE onrecord_sessions SET head = head + 1, messages = messages + 1, "
             "turns = turns + 1, tokens = tokens + 40, last_active = ?, active_second = ? "
             "WHERE id = ?",
             (now, now // 1_000_000, number),
         )
         run(
-            "INSERT INTO recollect_tail VALUES (?,?,?,0,40,1,1,?,NULL)",
+            "INSERT INTO onrecord_tail VALUES (?,?,?,0,40,1,1,?,NULL)",
             ((number << 32) | (head + 1), now, now, FRAME),
         )
         run("COMMIT")

@@ -25,10 +25,10 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 
 from bench.data import TEXT
-from langchain_recollect import RecollectChatMessageHistory, histories
-from langchain_recollect.messages import from_langchain
-from recollect import Store
-from recollect.codec import decode, encode
+from langchain_onrecord import OnrecordChatMessageHistory, histories
+from langchain_onrecord.messages import from_langchain
+from onrecord import Store
+from onrecord.codec import decode, encode
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -79,8 +79,8 @@ def shown(seconds: float) -> str:
     return f"{seconds * 1e3:,.1f} ms" if seconds >= 0.01 else f"{seconds * 1e6:,.0f} µs"
 
 
-def ours(store: Store, key: str, n: int) -> RecollectChatMessageHistory:
-    history = RecollectChatMessageHistory(key, store=store)
+def ours(store: Store, key: str, n: int) -> OnrecordChatMessageHistory:
+    history = OnrecordChatMessageHistory(key, store=store)
     history.add_messages(said(n))
     return history
 
@@ -104,7 +104,7 @@ def main() -> None:
         Store(f"sqlite:///{Path(folder)}/ours.db", durability="normal") as store,
     ):
         history = ours(store, "many", MANY)
-        window = RecollectChatMessageHistory("many", store=store, window=20)
+        window = OnrecordChatMessageHistory("many", store=store, window=20)
         peer = SQLChatMessageHistory("many", connection=f"sqlite:///{Path(folder)}/peer.db")
         peer.add_messages(said(MANY))
         stored = frames(said(MANY))
@@ -117,13 +117,13 @@ def main() -> None:
         )
         windows = medians(rounds * 40, quick=True, ours=lambda: window.messages)
         print(f"{MANY:,} messages, read as LangChain messages")
-        print(f"  langchain_recollect {shown(found['ours'])}")
+        print(f"  langchain_onrecord {shown(found['ours'])}")
         print(f"  decoding and constructing alone {shown(found['least'])}", end="")
         print(f"   {found['ours'] / found['least']:.2f} times that")
         print(f"  SQLChatMessageHistory {shown(found['peer'])}", end="")
         print(f"   {found['ours'] / found['peer']:.2f} times that")
         print(f"A window of 20 out of {MANY:,}")
-        print(f"  langchain_recollect {shown(windows['ours'])}", end="")
+        print(f"  langchain_onrecord {shown(windows['ours'])}", end="")
         print(f"   SQLChatMessageHistory reads all: {found['peer'] / windows['ours']:,.0f} times")
 
         ours(store, "few", 100)

@@ -1,4 +1,4 @@
-"""What a checkpointer costs as a thread grows: LangGraph's own savers beside RecollectSaver.
+"""What a checkpointer costs as a thread grows: LangGraph's own savers beside OnrecordSaver.
 
     .venv/bin/python bench/langgraph.py
 
@@ -36,9 +36,9 @@ from langgraph.graph import START, MessagesState, StateGraph  # noqa: E402
 from psycopg.rows import dict_row  # noqa: E402
 from sqlalchemy import create_engine, event  # noqa: E402
 
-from langgraph_recollect import RecollectSaver  # noqa: E402
-from recollect import Store  # noqa: E402
-from recollect.ledger.transaction import Transaction  # noqa: E402
+from langgraph_onrecord import OnrecordSaver  # noqa: E402
+from onrecord import Store  # noqa: E402
+from onrecord.ledger.transaction import Transaction  # noqa: E402
 from tests.servers.binaries import Missing  # noqa: E402
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries  # noqa: E402
 
@@ -181,11 +181,11 @@ def contestants(
     with contextlib.ExitStack() as stack:
         made: list[Contestant] = [
             _sqlite_saver(stack, folder / "theirs.db", watched),
-            _recollect_on_sqlite(stack, folder / "ours.db", watched),
+            _onrecord_on_sqlite(stack, folder / "ours.db", watched),
         ]
         if server is not None:
             made.append(_postgres_saver(stack, server, watched))
-            made.append(_recollect_on_postgres(stack, server, watched))
+            made.append(_onrecord_on_postgres(stack, server, watched))
         yield made
 
 
@@ -200,7 +200,7 @@ def _sqlite_saver(stack: contextlib.ExitStack, file: Path, watched: bool) -> Con
     return made
 
 
-def _recollect_on_sqlite(stack: contextlib.ExitStack, file: Path, watched: bool) -> Contestant:
+def _onrecord_on_sqlite(stack: contextlib.ExitStack, file: Path, watched: bool) -> Contestant:
     engine = create_engine(f"sqlite:///{file}", connect_args={"check_same_thread": False})
     made: list[Sqlite] = []
 
@@ -211,7 +211,7 @@ def _recollect_on_sqlite(stack: contextlib.ExitStack, file: Path, watched: bool)
     if watched:
         event.listen(engine, "connect", prepare)
     store = stack.enter_context(Store(engine=engine))
-    made.append(Sqlite("RecollectSaver, SQLite", RecollectSaver(store), file))
+    made.append(Sqlite("OnrecordSaver, SQLite", OnrecordSaver(store), file))
     return made[0]
 
 
@@ -228,13 +228,13 @@ def _postgres_saver(stack: contextlib.ExitStack, server: OwnPostgres, watched: b
     return made
 
 
-def _recollect_on_postgres(
+def _onrecord_on_postgres(
     stack: contextlib.ExitStack, server: OwnPostgres, watched: bool
 ) -> Contestant:
     url = server.create_database("ours")
     stack.callback(server.drop_database, "ours")
     store = stack.enter_context(Store(url))
-    made = Postgres("RecollectSaver, PostgreSQL", RecollectSaver(store), url, "recollect_%")
+    made = Postgres("OnrecordSaver, PostgreSQL", OnrecordSaver(store), url, "onrecord_%")
     stack.callback(made.asking.close)
     if watched:
         for method in ("first", "rows", "run"):
@@ -328,8 +328,8 @@ def main() -> None:
         last = marks[-1]
         print()
         for theirs, ours in (
-            ("SqliteSaver", "RecollectSaver, SQLite"),
-            ("PostgresSaver", "RecollectSaver, PostgreSQL"),
+            ("SqliteSaver", "OnrecordSaver, SQLite"),
+            ("PostgresSaver", "OnrecordSaver, PostgreSQL"),
         ):
             if ours not in names:
                 continue

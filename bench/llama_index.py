@@ -45,10 +45,10 @@ from pydantic import PrivateAttr
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from bench.data import TEXT
-from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
-from llama_index_recollect.messages import from_llama_index, to_llama_index
-from recollect import Message, Store
-from recollect.codec import decode, encode
+from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
+from llama_index_onrecord.messages import from_llama_index, to_llama_index
+from onrecord import Message, Store
+from onrecord.codec import decode, encode
 from tests.servers.binaries import Missing
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries
 from tests.servers.redis import OwnRedis, find_redis_binaries
@@ -122,7 +122,7 @@ class Place(NamedTuple):
     def chat_stores(self) -> dict[str, Any]:
         """Those for ChatMemoryBuffer and chat engines."""
         found: dict[str, Any] = {
-            f"RecollectChatStore{how}": RecollectChatStore(store)
+            f"OnrecordChatStore{how}": OnrecordChatStore(store)
             for how, store in self.stores.items()
         }
         if self.postgres is not None:
@@ -138,7 +138,7 @@ class Place(NamedTuple):
     def memory_stores(self) -> dict[str, Any]:
         """Those for Memory."""
         ours = {
-            f"RecollectMemoryStore{how}": RecollectMemoryStore(store)
+            f"OnrecordMemoryStore{how}": OnrecordMemoryStore(store)
             for how, store in self.stores.items()
         }
         return {**ours, "SQLAlchemyChatStore": self.sql()}
@@ -146,7 +146,7 @@ class Place(NamedTuple):
     def memories(self, key: str) -> dict[str, BaseMemory]:
         """Memories of one conversation, each of its own copy of it."""
         found: dict[str, BaseMemory] = {
-            f"RecollectMemory{how}": RecollectMemory(
+            f"OnrecordMemory{how}": OnrecordMemory(
                 store, session_id=f"{key}{how}", token_limit=LIMIT
             )
             for how, store in self.stores.items()
@@ -206,7 +206,7 @@ def own_servers() -> Iterator[tuple[str, str]]:
 
 async def filled(kept: Any, key: str, messages: list[ChatMessage]) -> None:
     """Keep these messages under a key."""
-    if isinstance(kept, RecollectMemoryStore | SQLAlchemyChatStore):
+    if isinstance(kept, OnrecordMemoryStore | SQLAlchemyChatStore):
         for start in range(0, len(messages), 1_000):
             await kept.add_messages(key, messages[start : start + 1_000])
     else:
@@ -386,8 +386,8 @@ async def turns(place: Place, rounds: int, text: str) -> None:
     found = {name: statistics.median(each) for name, each in times.items()}
     table(found, PEER)
     for how in place.stores:
-        own, least = found[f"RecollectMemory{how}"], found[LISTED]
-        print(f"  RecollectMemory{how}: {found[PEER] / own:.1f} times as fast; ", end="")
+        own, least = found[f"OnrecordMemory{how}"], found[LISTED]
+        print(f"  OnrecordMemory{how}: {found[PEER] / own:.1f} times as fast; ", end="")
         print(f"beyond the agent's own {(found[PEER] - least) / (own - least):.1f} times")
 
 
@@ -400,14 +400,14 @@ async def however_long(place: Place, rounds: int) -> None:
     conversation, message = said(long), ChatMessage(role="user", content=TEXT)
     for how, store in place.stores.items():
         memories = {
-            n: RecollectMemory(store, session_id=f"{n}-long{how}", token_limit=3_000)
+            n: OnrecordMemory(store, session_id=f"{n}-long{how}", token_limit=3_000)
             for n in (short, long)
         }
         for n, memory in memories.items():
             for start in range(long - n, long, 5_000):
                 await memory.aput_messages(conversation[start : start + 5_000])
         same_for_all({str(n): await memory.aget() for n, memory in memories.items()})
-        print(f"RecollectMemory{how} at {short} messages and at {long:,}: {place.name}, ", end="")
+        print(f"OnrecordMemory{how} at {short} messages and at {long:,}: {place.name}, ", end="")
         print(f"{len(await memories[long].aget())} messages shown")
         works: dict[str, Work] = {}
         for n, memory in memories.items():
@@ -423,7 +423,7 @@ async def however_long(place: Place, rounds: int) -> None:
 def buffer(place: Place) -> None:
     """What ChatMemoryBuffer takes to find what fits, and a window that is counted alike."""
     n, limit, key = 2_000, 3_000, "buffer"
-    kept, store, tokens = RecollectChatStore(place.stores[""]), place.stores[""], get_tokenizer()
+    kept, store, tokens = OnrecordChatStore(place.stores[""]), place.stores[""], get_tokenizer()
     kept.set_messages(key, said(n))
 
     def counted(message: Message) -> int:
@@ -431,8 +431,8 @@ def buffer(place: Place) -> None:
 
     own: dict[str, Any] = {"store": store, "session_id": key, "token_limit": limit}
     memories: dict[str, BaseMemory] = {
-        "RecollectMemory, by LlamaIndex's tokens": RecollectMemory(**own, token_counter=counted),
-        "RecollectMemory, by the store's": RecollectMemory(**own),
+        "OnrecordMemory, by LlamaIndex's tokens": OnrecordMemory(**own, token_counter=counted),
+        "OnrecordMemory, by the store's": OnrecordMemory(**own),
         "ChatMemoryBuffer": ChatMemoryBuffer.from_defaults(
             chat_store=kept, chat_store_key=key, token_limit=limit
         ),
@@ -447,7 +447,7 @@ def buffer(place: Place) -> None:
     print(f"get at {n:,} messages, of which {len(got['ChatMemoryBuffer'])} fit in ", end="")
     print(f"{limit:,} tokens, once: {place.name}")
     table(times, "ChatMemoryBuffer")
-    del got["RecollectMemory, by the store's"]  # which counts higher
+    del got["OnrecordMemory, by the store's"]  # which counts higher
     same_for_all(got)
 
 

@@ -13,7 +13,7 @@ from bench.report import Run, named, ratios, summary, told, written
 _HEAD: Final = """\
 # Benchmarks
 
-Recollect beside LangChain's, LangGraph's, LlamaIndex's and OpenAI's stores, and beside the least that could be correct, on one machine in one run. This page is written by the command that measures:
+Onrecord beside LangChain's, LangGraph's, LlamaIndex's and OpenAI's stores, and beside the least that could be correct, on one machine in one run. This page is written by the command that measures:
 
 ```sh
 make bench          # everything; writes this page, its pictures and benchmarks/benchmarks.json
@@ -24,8 +24,8 @@ Both set up an environment of their own with all peers installed, and start thei
 """
 
 _PICTURES: Final = (
-    ("peers", "How many times better Recollect is than each peer, on a scale of magnitudes"),
-    ("limits", "How many times what the least that could be correct takes Recollect takes"),
+    ("peers", "How many times better Onrecord is than each peer, on a scale of magnitudes"),
+    ("limits", "How many times what the least that could be correct takes Onrecord takes"),
     ("graph-size", "A LangGraph thread on disk, by turns"),
     ("graph-time", "The time of a turn of a LangGraph thread, by turns"),
 )

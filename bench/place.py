@@ -65,7 +65,7 @@ class Place:
 def a_place(quick: bool) -> Iterator[Place]:
     """For as long as a run takes. On the disk: TMPDIR says which."""
     with (
-        tempfile.TemporaryDirectory(prefix="recollect-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="onrecord-bench-") as folder,
         contextlib.closing(Place(Path(folder), quick)) as place,
     ):
         yield place

@@ -61,9 +61,9 @@ def _ratios(rows: Sequence[Row], kind: Kind) -> Any:
     axes.margins(x=0.12, y=0.01)
     axes.spines[["top", "right"]].set_visible(False)
     if kind is Kind.PEER:
-        title = "How many times better Recollect is than each peer"
+        title = "How many times better Onrecord is than each peer"
     else:
-        title = "How many times what the least that could be correct takes, Recollect takes"
+        title = "How many times what the least that could be correct takes, Onrecord takes"
     axes.set_title(title, fontsize=10, loc="left")
     return figure
 

@@ -24,9 +24,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from recollect import Session, Store
-from recollect.hot.redis import CALL_TIMEOUT
-from recollect.protocol.belief import Patience
+from onrecord import Session, Store
+from onrecord.hot.redis import CALL_TIMEOUT
+from onrecord.protocol.belief import Patience
 
 URLS = {
     "redis": "redis://127.0.0.1:{port}",
@@ -80,7 +80,7 @@ def main() -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     rounds = parser.parse_args().rounds
-    logging.getLogger("recollect").setLevel(logging.ERROR)  # that it is left alone is known here
+    logging.getLogger("onrecord").setLevel(logging.ERROR)  # that it is left alone is known here
     patience = Patience()
     print(f"A call of Redis may take {CALL_TIMEOUT * 1000:g} ms.")
     print(

@@ -15,7 +15,7 @@ import msgspec
 from bench.measuring import Found, Kind, Row, Wanted
 
 _PACKAGES = (
-    "recollect",
+    "onrecord",
     "sqlalchemy",
     "psycopg",
     "redis",

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from recollect import ANY, Progress, Store
+from onrecord import ANY, Progress, Store
 
 T = TypeVar("T")
 WORDS = ("order", "parcel", "refund", "Tuesday", "tracking", "number", "please", "late", "thanks")

@@ -29,7 +29,7 @@ from langchain_core.messages import (
 )
 from sqlalchemy import Engine, create_engine, text
 
-from recollect import Store
+from onrecord import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.data import Conversation, conversations
@@ -42,7 +42,7 @@ with warnings.catch_warnings():
 
 # The others are empty or hold settings: some 300 KB of pages, however much is said.
 HOLDING_MESSAGES = tuple(
-    f"recollect_{table}" for table in ("sessions", "tail", "segments", "dictionaries")
+    f"onrecord_{table}" for table in ("sessions", "tail", "segments", "dictionaries")
 )
 
 
@@ -151,7 +151,7 @@ def main() -> None:
             theirs_size = relations(url, "message_store")
             line(what, relations(url, *HOLDING_MESSAGES), theirs_size)
             line(
-                "    the same with every table there is", relations(url, "recollect_%"), theirs_size
+                "    the same with every table there is", relations(url, "onrecord_%"), theirs_size
             )
 
 

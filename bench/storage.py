@@ -22,7 +22,7 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 
-from recollect import Store
+from onrecord import Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.cache import as_new

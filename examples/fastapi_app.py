@@ -1,9 +1,9 @@
 """Conversations over HTTP: one Store for the life of each worker process.
 
-    RECOLLECT_URL=sqlite:///chats.db uvicorn --app-dir examples --workers 4 fastapi_app:app
+    ONRECORD_URL=sqlite:///chats.db uvicorn --app-dir examples --workers 4 fastapi_app:app
 
 The workers share nothing but the database, which may as well be PostgreSQL:
-RECOLLECT_URL=postgresql://user:password@host/database. See docs/fastapi.md.
+ONRECORD_URL=postgresql://user:password@host/database. See docs/fastapi.md.
 """
 
 import logging
@@ -16,13 +16,13 @@ from fastapi import Depends, FastAPI, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from recollect import (
+from onrecord import (
     Conflict,
     IdReused,
     InvalidMessage,
     InvalidName,
     Message,
-    RecollectError,
+    OnrecordError,
     Session,
     Store,
     Unavailable,
@@ -33,7 +33,7 @@ log = logging.getLogger("uvicorn.error")
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One store for this process, from RECOLLECT_URL, closed when the process ends."""
+    """One store for this process, from ONRECORD_URL, closed when the process ends."""
     async with Store.from_env() as store:
         await store.amigrate()  # a wrong URL stops the server here, not the first customer
         app.state.store = store
@@ -126,7 +126,7 @@ def shown(message: Message) -> Stored:
     )
 
 
-@app.exception_handler(RecollectError)
+@app.exception_handler(OnrecordError)
 async def explain(_: Request, fault: Exception) -> JSONResponse:
     """What the client did is told in the error's own words; what happened here is logged."""
     detail = str(fault)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from recollect import Message, RecollectError, Session, Store, Text, ToolCall
+from onrecord import Message, OnrecordError, Session, Store, Text, ToolCall
 
 KEY, CUSTOMER = "ticket-4711", "ada"
 
@@ -134,7 +134,7 @@ def facts_of(chat: Session) -> dict[str, Any]:
 
 
 def play() -> None:
-    file = Path(tempfile.mkdtemp(prefix="recollect-")) / "three_days.db"
+    file = Path(tempfile.mkdtemp(prefix="onrecord-")) / "three_days.db"
 
     heading("Day one")
     acknowledged = list(show(run_day(1, file)))
@@ -197,8 +197,8 @@ def things_to_try(file: Path) -> list[tuple[str, list[str]]]:
         python = str(Path(python).relative_to(Path.cwd()))
     script = os.path.relpath(__file__)
     chat = f'Store("sqlite:///{quote(file.as_posix(), "/:")}").session("{KEY}", user="{CUSTOMER}")'
-    tail = f'from recollect import Store; print(*{chat}.tail(3), sep="\\n")'
-    window = f'from recollect import Store; print(*{chat}.window(turns=1), sep="\\n")'
+    tail = f'from onrecord import Store; print(*{chat}.tail(3), sep="\\n")'
+    window = f'from onrecord import Store; print(*{chat}.window(turns=1), sep="\\n")'
     return [
         ("Be the customer on a fourth day", [python, script, str(file), "Where is it?"]),
         ("Read the newest three messages as they are stored", [python, "-c", tail]),
@@ -266,7 +266,7 @@ def main(arguments: list[str]) -> None:
             try:
                 with Store(Path(file)) as store:
                     day_of_your_own(open_conversation(store), text)
-            except RecollectError as fault:
+            except OnrecordError as fault:
                 wrong(str(fault))
         case _:
             wrong("These are too many arguments. Put the text in quotation marks.")

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Sets up the project's own .venv, and does nothing when it is up to date.
 #
-#     scripts/venv.sh core     Recollect alone
-#     scripts/venv.sh dev      Recollect and what the tests need
-#     scripts/venv.sh bench    Recollect and who is measured beside it, in .venv-bench
-#     scripts/venv.sh upstream Recollect and what the frameworks' own suites need, in .venv-upstream
+#     scripts/venv.sh core     Onrecord alone
+#     scripts/venv.sh dev      Onrecord and what the tests need
+#     scripts/venv.sh bench    Onrecord and who is measured beside it, in .venv-bench
+#     scripts/venv.sh upstream Onrecord and what the frameworks' own suites need, in .venv-upstream
 #
 # Uses uv where it is on PATH, else python3 -m venv and pip. PYTHON=… names an interpreter.
 set -eu
@@ -83,7 +83,7 @@ make_venv() {
     elif [ -n "$too_bare" ]; then
         complain "$too_bare cannot make a virtual environment: install its venv module (Debian, Ubuntu: apt install python3-venv) or uv, then try again."
     else
-        complain "Recollect needs Python 3.11 or newer and found none on PATH: install one, or uv (which brings its own), then try again."
+        complain "Onrecord needs Python 3.11 or newer and found none on PATH: install one, or uv (which brings its own), then try again."
     fi
 }
 
@@ -103,7 +103,7 @@ if is_new_enough $venv/bin/python && [ -f $venv/pyvenv.cfg ]; then
 fi
 
 is_usable || make_venv
-echo "Installing Recollect$extras into $venv (a minute or so)"
+echo "Installing Onrecord$extras into $venv (a minute or so)"
 rm -f "$venv/.$want"
 install --editable "$requirement"
 echo "$here" >"$venv/.$want"

@@ -1,1 +1,1 @@
-"""Tests of Recollect."""
+"""Tests of Onrecord."""

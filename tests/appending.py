@@ -20,8 +20,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from recollect import Message, Session, Store
-from recollect.testing import Log
+from onrecord import Message, Session, Store
+from onrecord.testing import Log
 
 KEY, USER = "shared", "ada"
 PATIENCE = 60.0

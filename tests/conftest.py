@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import redis
 
-from recollect import Store
+from onrecord import Store
 from tests.scratch import choose_folder
 from tests.servers.binaries import Binaries, External, Missing
 from tests.servers.postgres import (
@@ -31,15 +31,15 @@ choose_folder()
 
 # Machines are shared and noisy: no example may fail for being slow.
 hypothesis.settings.register_profile(
-    "recollect",
+    "onrecord",
     deadline=None,
     max_examples=60,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
-    "thorough", parent=hypothesis.settings.get_profile("recollect"), max_examples=2_000
+    "thorough", parent=hypothesis.settings.get_profile("onrecord"), max_examples=2_000
 )
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "recollect"))
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "onrecord"))
 
 # Here the wheels of the dev extra carry both servers, so a server that is missing is a mistake.
 MUST_RUN = (

@@ -8,7 +8,7 @@ import secrets
 import psycopg
 from psycopg import sql
 
-KEPT = {"recollect_meta", "recollect_counters", "recollect_migrations"}
+KEPT = {"onrecord_meta", "onrecord_counters", "onrecord_migrations"}
 
 
 def emptied(url: str, schema: str) -> str:
@@ -25,7 +25,7 @@ def emptied(url: str, schema: str) -> str:
             # Without parameters: a schema may have %s in its name.
             connection.execute(
                 sql.SQL("UPDATE {} SET value = {} WHERE name IN ('cache_id', 'store_id')").format(
-                    sql.Identifier(schema, "recollect_meta"),
+                    sql.Identifier(schema, "onrecord_meta"),
                     sql.Literal(secrets.token_bytes(16)),
                 )
             )

@@ -1,6 +1,6 @@
 """Both tiers in memory: the real flows, a Redis of plain Python, and a real SQLite.
 
-``FakeRedis`` is the scripts of ``recollect/hot/scripts``, one method a script and one comment a
+``FakeRedis`` is the scripts of ``onrecord/hot/scripts``, one method a script and one comment a
 rule, over a clock that only a test moves. ``Process`` is what one process of a store has: its
 own cache and flows (what they remember, what they believe), driven step by step. Requests are
 built and answers understood by the real code; only the server is not real, and
@@ -17,19 +17,19 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from recollect import Store
-from recollect.flow import Cold, Flow, Hot, Pause, Step, run
-from recollect.hot import CacheUnavailable
-from recollect.hot.breaker import Breaker
-from recollect.hot.cache import Cache
-from recollect.hot.clients import Clients
-from recollect.hot.redis import RedisCache, Request
-from recollect.hot.scripts import script
-from recollect.hot.tails import Tails
-from recollect.ledger import generation
-from recollect.protocol import Belief, Protocol
-from recollect.protocol.known import Sessions
-from recollect.scope import SessionName
+from onrecord import Store
+from onrecord.flow import Cold, Flow, Hot, Pause, Step, run
+from onrecord.hot import CacheUnavailable
+from onrecord.hot.breaker import Breaker
+from onrecord.hot.cache import Cache
+from onrecord.hot.clients import Clients
+from onrecord.hot.redis import RedisCache, Request
+from onrecord.hot.scripts import script
+from onrecord.hot.tails import Tails
+from onrecord.ledger import generation
+from onrecord.protocol import Belief, Protocol
+from onrecord.protocol.known import Sessions
+from onrecord.scope import SessionName
 
 RULES: Final = {
     "mark: new nonce": "every mark ends every lease",
@@ -529,7 +529,7 @@ class World:
     ) -> None:
         self.store = store
         self.name = name
-        self.key = f"recollect:model:{name.identity.hex()}"
+        self.key = f"onrecord:model:{name.identity.hex()}"
         self.messages = messages
         self.revalidate = revalidate
         self.ttl = ttl

@@ -26,9 +26,9 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from langchain_recollect import RecollectChatMessageHistory, from_langchain, to_langchain
-from llama_index_recollect import RecollectChatStore, from_llama_index, to_llama_index
-from recollect import Image, Message, Reasoning, Session, Store, Text, ToolCall
+from langchain_onrecord import OnrecordChatMessageHistory, from_langchain, to_langchain
+from llama_index_onrecord import OnrecordChatStore, from_llama_index, to_llama_index
+from onrecord import Image, Message, Reasoning, Session, Store, Text, ToolCall
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "conversations.jsonl"
 
@@ -255,8 +255,8 @@ def _without_id(message: Any) -> Any:
 def test_a_conversation_is_continued_by_everybody(each_store: Callable[[], Store]) -> None:
     store = each_store()
     picture = b"\x89PNG\r\n\x1a\n0123"
-    langchain = RecollectChatMessageHistory("c", store=store, user="ada")
-    llama = RecollectChatStore(store=store, user="ada")
+    langchain = OnrecordChatMessageHistory("c", store=store, user="ada")
+    llama = OnrecordChatStore(store=store, user="ada")
     core: Session = store.session("c", user="ada")
 
     asked = as_langchain(Said("user", "What is this?", images=(picture,)))

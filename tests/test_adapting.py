@@ -9,24 +9,24 @@ from typing import Any
 
 import pytest
 
-from langchain_recollect import RecollectChatMessageHistory, RecollectMiddleware, histories
-from langchain_recollect.importers import import_sql
-from langgraph_recollect import RecollectSaver
-from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
-from llama_index_recollect.importers import import_json
-from recollect import CheckpointLog, Message, Misconfigured, Store
-from recollect.adapting import OnlyContent
+from langchain_onrecord import OnrecordChatMessageHistory, OnrecordMiddleware, histories
+from langchain_onrecord.importers import import_sql
+from langgraph_onrecord import OnrecordSaver
+from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
+from llama_index_onrecord.importers import import_json
+from onrecord import CheckpointLog, Message, Misconfigured, Store
+from onrecord.adapting import OnlyContent
 
 MADE_OF_A_STORE: dict[str, Callable[[Any], object]] = {
     "log": CheckpointLog,
-    "saver": RecollectSaver,
-    "middleware": RecollectMiddleware,
-    "history": lambda store: RecollectChatMessageHistory("k", store=store),
+    "saver": OnrecordSaver,
+    "middleware": OnrecordMiddleware,
+    "history": lambda store: OnrecordChatMessageHistory("k", store=store),
     "histories": histories,
-    "chat store": RecollectChatStore,
-    "memory store": RecollectMemoryStore,
-    "memory": lambda store: RecollectMemory(store=store),
-    "memory by default": lambda store: RecollectMemory.from_defaults("k", store),
+    "chat store": OnrecordChatStore,
+    "memory store": OnrecordMemoryStore,
+    "memory": lambda store: OnrecordMemory(store=store),
+    "memory by default": lambda store: OnrecordMemory.from_defaults("k", store),
     "importer of tables": lambda store: import_sql(store, "sqlite://"),
     "importer of files": lambda store: import_json(store, "chat.json"),
 }
@@ -43,7 +43,7 @@ def test_what_is_no_store_is_refused_at_once(what: str) -> None:
         (None, "a NoneType"),
         (Store, "a type"),
     ):
-        with pytest.raises(Misconfigured, match=r"has to be a recollect\.Store, not a ") as refused:
+        with pytest.raises(Misconfigured, match=r"has to be a onrecord\.Store, not a ") as refused:
             make(given)
         assert re.search(rf"not {name}\b", str(refused.value))
         assert "geheim" not in str(refused.value)

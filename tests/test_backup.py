@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recollect import Misconfigured, Store
+from onrecord import Misconfigured, Store
 
 Take = Callable[[Store, Path], None]
 

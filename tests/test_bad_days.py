@@ -25,21 +25,21 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from recollect import (
+from onrecord import (
     Conflict,
     IdReused,
     InvalidMessage,
     InvalidName,
     Message,
     Misconfigured,
-    RecollectError,
+    OnrecordError,
     SchemaTooNew,
     Session,
     Store,
     StoreClosed,
     Unavailable,
 )
-from recollect.ledger.transaction import Transaction
+from onrecord.ledger.transaction import Transaction
 from tests.children import PATIENCE, Child
 from tests.servers.postgres import OwnPostgres
 from tests.servers.process import new_folder, server_user
@@ -189,13 +189,13 @@ def test_a_file_newer_than_the_code(tmp_path: Path, migrate: bool) -> None:
     with Store(url) as store:
         store.session("s").append(("user", "hello"))
     connection = sqlite3.connect(file)
-    connection.execute("INSERT INTO recollect_migrations VALUES ('9999 from the future')")
+    connection.execute("INSERT INTO onrecord_migrations VALUES ('9999 from the future')")
     connection.commit()
     connection.close()
     before = file.read_bytes()
     with Store(url, migrate=migrate) as store:
         for attempt in (store.session("s").messages, store.migrate, store.sessions):
-            with pytest.raises(SchemaTooNew, match=r"'9999 from the future'.*Upgrade recollect"):
+            with pytest.raises(SchemaTooNew, match=r"'9999 from the future'.*Upgrade onrecord"):
                 attempt()
         with pytest.raises(SchemaTooNew):
             store.session("s").append(("user", "new"))
@@ -206,14 +206,14 @@ def test_a_file_newer_than_the_code(tmp_path: Path, migrate: bool) -> None:
 def test_a_postgres_newer_than_the_code(postgres_url: str) -> None:
     with Store(postgres_url) as store:
         store.session("s").append(("user", "hello"))
-    query(postgres_url, "INSERT INTO recollect_migrations VALUES ('9999 from the future')")
+    query(postgres_url, "INSERT INTO onrecord_migrations VALUES ('9999 from the future')")
     with Store(postgres_url) as store:
         for attempt in (store.session("s").messages, store.migrate):
-            with pytest.raises(SchemaTooNew, match=r"'9999 from the future'.*Upgrade recollect"):
+            with pytest.raises(SchemaTooNew, match=r"'9999 from the future'.*Upgrade onrecord"):
                 attempt()
         with pytest.raises(SchemaTooNew):
             store.session("s").append(("user", "new"))
-    assert query(postgres_url, "SELECT count(*) FROM recollect_tail") == [(1,)]
+    assert query(postgres_url, "SELECT count(*) FROM onrecord_tail") == [(1,)]
 
 
 # -- the disk is full ----------------------------------------------------------------------------
@@ -339,7 +339,7 @@ def test_a_session_that_somebody_else_keeps_locked(postgres_url: str) -> None:
         session, free = store.session("s"), store.session("free")
         session.append(("user", "before"))
         with psycopg.connect(postgres_url) as other:
-            other.execute("SELECT 1 FROM recollect_sessions FOR UPDATE")
+            other.execute("SELECT 1 FROM onrecord_sessions FOR UPDATE")
             for attempt in (
                 lambda: session.append(("user", "refused")),
                 lambda: asyncio.run(session.aappend([("user", "refused"), ("user", "too")])),
@@ -493,15 +493,15 @@ def test_a_connection_that_is_cut_in_the_middle_of_an_append(postgres_url: str, 
         def append() -> None:
             try:
                 answers.append(session.append(given))
-            except RecollectError as fault:
+            except OnrecordError as fault:
                 answers.append(fault)
 
         with psycopg.connect(postgres_url) as other:
-            other.execute("SELECT 1 FROM recollect_sessions FOR UPDATE")
+            other.execute("SELECT 1 FROM onrecord_sessions FOR UPDATE")
             thread = threading.Thread(target=append, daemon=True)
             thread.start()
             waiting = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
-                AND wait_event_type = 'Lock' AND application_name = 'recollect'"""
+                AND wait_event_type = 'Lock' AND application_name = 'onrecord'"""
             deadline = time.monotonic() + 60
             cut = 0
             while not cut:
@@ -579,7 +579,7 @@ def assert_no_transaction_is_left(url: str) -> None:
         url,
         """SELECT state, query FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid()
-        AND application_name = 'recollect'""",
+        AND application_name = 'onrecord'""",
     )
     assert states, "the store has no connection, so this would say nothing"
     assert {state for state, _ in states} == {"idle"}, states
@@ -617,7 +617,7 @@ def test_nothing_is_left_idle_in_a_transaction(postgres_url: str) -> None:
         for do in (store._ledger.read, store._ledger.write):
             with pytest.raises(KeyError):
                 do(fails)
-            with pytest.raises((RecollectError, psycopg.Error)):
+            with pytest.raises((OnrecordError, psycopg.Error)):
                 do(fails_on_the_server)
             assert_no_transaction_is_left(postgres_url)
         session.edit(2, ("assistant", "edited"))
@@ -902,7 +902,7 @@ def test_a_frozen_backend_that_wakes_up_late_says_nothing_twice(own_postgres: Ow
         session.append(("user", "first"))
         ((backend,),) = query(
             own_postgres.url,
-            "SELECT pid FROM pg_stat_activity WHERE application_name = 'recollect'",
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'onrecord'",
         )
         os.kill(backend, signal.SIGSTOP)
         try:

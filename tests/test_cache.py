@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from recollect import Store
-from recollect.hot import LocalCache, tails
-from recollect.rows import Row, Seen
-from recollect.version import Version
+from onrecord import Store
+from onrecord.hot import LocalCache, tails
+from onrecord.rows import Row, Seen
+from onrecord.version import Version
 
 
 class Counted:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import recollect.protocol.checkpoints
-from recollect import CheckpointLog, Store, Unavailable
-from recollect.checkpoints import Listing, New, Same
-from recollect.flow import Cold, Flow, Hot, Step
+import onrecord.protocol.checkpoints
+from onrecord import CheckpointLog, Store, Unavailable
+from onrecord.checkpoints import Listing, New, Same
+from onrecord.flow import Cold, Flow, Hot, Step
 from tests.servers.postgres import PostgresServer
 from tests.test_checkpoint_log import BODY, as_model, grow, item
 from tests.test_crash_points import Tripped, Tripwire
@@ -23,7 +23,7 @@ RUN = 6
 @pytest.fixture(autouse=True)
 def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items are merged sooner, so that threads may be short."""
-    monkeypatch.setattr(recollect.protocol.checkpoints, "RUN", RUN)
+    monkeypatch.setattr(onrecord.protocol.checkpoints, "RUN", RUN)
 
 
 class Place(NamedTuple):

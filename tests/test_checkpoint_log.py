@@ -20,14 +20,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import recollect.protocol.adding
-import recollect.protocol.threads
-from recollect import CheckpointLog, Cleared, Conflict, InvalidName, Misconfigured, Store
-from recollect.checkpoints import Item, Listing, New, Same, State
-from recollect.clock import now
-from recollect.ledger import strands as strands_of_ledger
-from recollect.ledger.threads import span
-from recollect.protocol.checkpoints import RUN
+import onrecord.protocol.adding
+import onrecord.protocol.threads
+from onrecord import CheckpointLog, Cleared, Conflict, InvalidName, Misconfigured, Store
+from onrecord.checkpoints import Item, Listing, New, Same, State
+from onrecord.clock import now
+from onrecord.ledger import strands as strands_of_ledger
+from onrecord.ledger.threads import span
+from onrecord.protocol.checkpoints import RUN
 from tests.children import PATIENCE, Child
 from tests.servers.postgres import PostgresServer
 
@@ -238,7 +238,7 @@ def rows(log: CheckpointLog, name: str) -> list[tuple[int, int]]:
     """The rows of items of a thread: the number of the last one, and how many."""
 
     def work(txn: Any) -> list[tuple[int, int]]:
-        from recollect.ledger import threads
+        from onrecord.ledger import threads
 
         thread = threads.find(txn, log.name(name))
         assert thread is not None
@@ -276,7 +276,7 @@ def test_a_list_that_grows_is_stored_once_and_in_few_rows(place: Place) -> None:
 def test_reading_is_few_statements_however_long_a_thread_is(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from recollect.ledger.transaction import Transaction
+    from onrecord.ledger.transaction import Transaction
 
     log, _ = place.logs
     name = new_name()
@@ -415,7 +415,7 @@ def test_scopes_are_walls(place: Place) -> None:
 
 def test_strange_names_and_ids_come_back(place: Place) -> None:
     log, other = place.logs
-    name = new_name() + " '; DROP TABLE recollect_checkpoints; --"
+    name = new_name() + " '; DROP TABLE onrecord_checkpoints; --"
     ids = ["", "x" * 15, "x" * 14, "\x00", "1EF4F797-8335-6428-8001-8A1503F9B875", "é" * 300]
     ids += ["1ef4f797-8335-6428-8001-8a1503f9b875", "\ud800"]
     spaces = ["", "a|b:c", "\x00"]
@@ -488,7 +488,7 @@ def test_threads_are_listed_by_activity_and_metadata(
     log.update("t3", title="Three", metadata={"even": False, "mine": [1]})
     # Activity is known to the second.
     later = now() + 1_000_000
-    monkeypatch.setattr(recollect.protocol.adding, "now", lambda: later)
+    monkeypatch.setattr(onrecord.protocol.adding, "now", lambda: later)
     log.put("t3", "", New("2", "1", BODY, {}), metadata={"n": 33})
     assert log.threads()[0].key == "t3"
     assert {info.key for info in log.threads(metadata={"even": True})} == {"t0", "t2", "t4"}
@@ -519,9 +519,9 @@ def test_threads_expire_by_their_last_activity(
     log.put("kept", "", New("1", None, BODY, {}))
     assert log.prune_expired() == []
     ahead = 50 * 60 * 1_000_000
-    monkeypatch.setattr(recollect.protocol.adding, "now", lambda: now() + ahead)
+    monkeypatch.setattr(onrecord.protocol.adding, "now", lambda: now() + ahead)
     log.put("busy", "", New("2", "1", BODY, {}), expires_in=hour)
-    monkeypatch.setattr(recollect.protocol.threads, "now", lambda: now() + 2 * ahead)
+    monkeypatch.setattr(onrecord.protocol.threads, "now", lambda: now() + 2 * ahead)
     assert log.prune_expired() == ["quiet"]
     assert {info.key for info in log.threads()} == {"busy", "kept"}
     with pytest.raises(Cleared):
@@ -619,7 +619,7 @@ def test_a_lease_is_renewed_while_its_holder_lives(place: Place) -> None:
         while _until(other, name) == first:
             assert time.monotonic() < deadline, "nobody renews it"
     for thread in threading.enumerate():
-        if thread.name == "recollect-turn":
+        if thread.name == "onrecord-turn":
             thread.join(PATIENCE)
             assert not thread.is_alive()
 

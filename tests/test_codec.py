@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recollect import (
+from onrecord import (
     Audio,
     Citation,
     Damaged,
@@ -33,7 +33,7 @@ from recollect import (
     ToolResult,
     Video,
 )
-from recollect.codec import (
+from onrecord.codec import (
     decode,
     encode,
     items,
@@ -42,7 +42,7 @@ from recollect.codec import (
     same_content,
     unpack_value,
 )
-from recollect.codec.frame import LARGEST
+from onrecord.codec.frame import LARGEST
 
 # Every code point, lone surrogates included: a str may hold them and tool output does.
 any_text = st.text(st.characters(codec=None, exclude_categories=()))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from recollect import (
+from onrecord import (
     Audio,
     File,
     Image,
@@ -20,8 +20,8 @@ from recollect import (
     ToolCall,
     ToolResult,
 )
-from recollect.coerce import messages_from
-from recollect.tokens import TokenCounter, estimate, named_counter
+from onrecord.coerce import messages_from
+from onrecord.tokens import TokenCounter, estimate, named_counter
 
 PNG = base64.b64encode(b"\x89PNG").decode()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recollect import Store
-from recollect.testing.contract import StoreContract
+from onrecord import Store
+from onrecord.testing.contract import StoreContract
 from tests.emptied import emptied
 from tests.servers.postgres import PostgresServer
 
@@ -45,4 +45,4 @@ class TestTinySegments(TestSqliteFile):
 
     @pytest.fixture(autouse=True)
     def _tiny_segments(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("recollect.ledger.sealing.SEGMENT", 3)
+        monkeypatch.setattr("onrecord.ledger.sealing.SEGMENT", 3)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from recollect import Store
-from recollect.testing.contract import StoreContract
+from onrecord import Store
+from onrecord.testing.contract import StoreContract
 from tests.emptied import emptied
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer

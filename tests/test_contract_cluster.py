@@ -16,8 +16,8 @@ import redis.asyncio
 from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
-from recollect import Message, Store
-from recollect.testing.contract import StoreContract, texts
+from onrecord import Message, Store
+from onrecord.testing.contract import StoreContract, texts
 from tests.servers.binaries import Binaries
 from tests.servers.redis import OwnCluster, OwnRedis, OwnSentinel
 
@@ -117,7 +117,7 @@ def test_clients_of_a_cluster_can_be_lent(url: str, cluster: OwnCluster) -> None
 
 
 def test_a_socket(url: str, redis_binaries: Binaries) -> None:
-    path = f"recollect-{secrets.token_hex(4)}.sock"  # in the server's own folder
+    path = f"onrecord-{secrets.token_hex(4)}.sock"  # in the server's own folder
     with (
         contextlib.closing(OwnRedis(redis_binaries, unixsocket=path)) as server,
         Store(url, cache=f"unix://{server.folder / path}", compare=1) as store,

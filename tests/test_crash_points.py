@@ -13,17 +13,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from recollect import (
+from onrecord import (
     Conflict,
-    RecollectError,
+    OnrecordError,
     Session,
     SessionInfo,
     Store,
     Unavailable,
     Version,
 )
-from recollect.flow import Cold, Flow, Step
-from recollect.ledger.transaction import Transaction
+from onrecord.flow import Cold, Flow, Step
+from onrecord.ledger.transaction import Transaction
 from tests.servers.postgres import PostgresServer
 
 USER = "ada"
@@ -166,7 +166,7 @@ WRITES = APPENDS | REWRITES
 
 
 def _limits() -> Any:
-    from recollect.window import Limits
+    from onrecord.window import Limits
 
     return Limits(messages=2)
 
@@ -215,7 +215,7 @@ def test_a_crash_between_two_steps(place: Place, what: str, warm: bool) -> None:
         assert place.look(session).tail(1)[0].text == session.tail(1)[0].text == "goes on"
 
 
-class Tripped(RecollectError):
+class Tripped(OnrecordError):
     pass
 
 

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from recollect import ANY, Message, RecollectError, Session, Store
-from recollect.codec import squeeze
-from recollect.ledger import dictionaries, sessions
-from recollect.ledger import messages as rows_of
-from recollect.message import Opaque
-from recollect.reports import Problem
-from recollect.scope import Scope
+from onrecord import ANY, Message, OnrecordError, Session, Store
+from onrecord.codec import squeeze
+from onrecord.ledger import dictionaries, sessions
+from onrecord.ledger import messages as rows_of
+from onrecord.message import Opaque
+from onrecord.reports import Problem
+from onrecord.scope import Scope
 from tests.servers.postgres import PostgresServer
 
 SEGMENT = 3
@@ -34,7 +34,7 @@ KEYS = ("long", "plain")
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recollect.ledger.sealing.SEGMENT", SEGMENT)
+        patch.setattr("onrecord.ledger.sealing.SEGMENT", SEGMENT)
         yield
 
 
@@ -77,20 +77,20 @@ class Place(ABC):
         found = [
             Blob("tail", place, place >> 32, place & 0xFFFFFFFF, place & 0xFFFFFFFF, bytes(frame))
             for place, frame in self.sql(
-                "SELECT place, frame FROM recollect_tail WHERE frame IS NOT NULL ORDER BY 1"
+                "SELECT place, frame FROM onrecord_tail WHERE frame IS NOT NULL ORDER BY 1"
             )
         ]
         found += [
             Blob("segments", place, place >> 32, first, place & 0xFFFFFFFF, bytes(body))
             for place, first, body in self.sql(
-                "SELECT place, first, body FROM recollect_segments ORDER BY 1"
+                "SELECT place, first, body FROM onrecord_segments ORDER BY 1"
             )
         ]
         return found
 
     def put(self, blob: Blob, body: bytes) -> None:
         column = "frame" if blob.table == "tail" else "body"
-        self.sql(f"UPDATE recollect_{blob.table} SET {column} = ? WHERE place = ?", body, blob.key)
+        self.sql(f"UPDATE onrecord_{blob.table} SET {column} = ? WHERE place = ?", body, blob.key)
 
 
 class SqlitePlace(Place):
@@ -200,7 +200,7 @@ def postgres_original(postgres: PostgresServer) -> Iterator[PostgresPlace]:
     place = PostgresPlace(postgres.create_database("damage"))
     furnish(place)
     for table in TABLES:
-        place.sql(f"CREATE TABLE saved_{table} AS TABLE recollect_{table}")
+        place.sql(f"CREATE TABLE saved_{table} AS TABLE onrecord_{table}")
     yield place
     place.close()
     postgres.drop_database("damage")
@@ -211,9 +211,9 @@ def postgres_place(postgres_original: PostgresPlace) -> PostgresPlace:
     """As it was in the beginning: put back, which is made faster than a copy."""
     place = postgres_original
     for table in TABLES:
-        place.sql(f"TRUNCATE recollect_{table}")
+        place.sql(f"TRUNCATE onrecord_{table}")
         place.sql(
-            f"INSERT INTO recollect_{table} OVERRIDING SYSTEM VALUE SELECT * FROM saved_{table}"
+            f"INSERT INTO onrecord_{table} OVERRIDING SYSTEM VALUE SELECT * FROM saved_{table}"
         )
     return place
 
@@ -335,14 +335,14 @@ def test_what_a_damaged_frame_says_of_its_length_is_not_believed(place: Place) -
 
 
 def test_a_damaged_dictionary(place: Place) -> None:
-    ((number, body),) = place.sql("SELECT id, body FROM recollect_dictionaries")
+    ((number, body),) = place.sql("SELECT id, body FROM onrecord_dictionaries")
     random = Random(3)
     with place.open() as store:
         before = {key: session.messages() for key, session in sessions_of(store).items()}
     for at in [0, 1, 3, 4, *(random.randrange(len(body)) for _ in range(8)), len(body) - 1]:
         changed = bytearray(bytes(body))
         changed[at] ^= random.randrange(1, 256)
-        place.sql("UPDATE recollect_dictionaries SET body = ?", bytes(changed))
+        place.sql("UPDATE onrecord_dictionaries SET body = ?", bytes(changed))
         with place.open() as store:
             needing = [blob for blob in place.blobs() if _needs_dictionary(blob.body)]
             assert len(needing) >= 3
@@ -364,7 +364,7 @@ def test_a_damaged_dictionary(place: Place) -> None:
             assert session.messages()[-1].text == text
             session.rewind(13)
             store.stats()
-        place.sql("UPDATE recollect_dictionaries SET body = ?", bytes(body))
+        place.sql("UPDATE onrecord_dictionaries SET body = ?", bytes(body))
         with place.open() as store:
             for key, session in sessions_of(store).items():
                 assert session.messages() == before[key]
@@ -386,7 +386,7 @@ def test_a_warning_once(place: Place, caplog: pytest.LogCaptureFixture) -> None:
         )
         for blob in (segment, row):
             place.put(blob, blob.flipped(9, 1))
-        with caplog.at_level(logging.WARNING, "recollect"):
+        with caplog.at_level(logging.WARNING, "onrecord"):
             for _ in range(3):
                 session.messages()
                 session.tail(50)
@@ -406,7 +406,7 @@ def test_what_is_missing_is_a_gap(place: Place) -> None:
         session = store.session("long", user="ada")
         before = session.messages()
         for blob in [b for b in place.blobs() if b.session == 1]:
-            table = f"recollect_{blob.table}"
+            table = f"onrecord_{blob.table}"
             ((*kept,),) = place.sql(f"SELECT * FROM {table} WHERE place = ?", blob.key)
             place.sql(f"DELETE FROM {table} WHERE place = ?", blob.key)
             left = [m for m in before if not blob.first <= (m.seq or 0) <= blob.last]
@@ -437,11 +437,11 @@ def test_a_count_that_disagrees_is_reported(place: Place, table: str, column: st
     with place.open() as store:
         name = str(store.session("long", user="ada").name)
         ((key,),) = place.sql(
-            f"SELECT max({'id' if table == 'sessions' else 'place'}) FROM recollect_{table} "
+            f"SELECT max({'id' if table == 'sessions' else 'place'}) FROM onrecord_{table} "
             f"WHERE {'id' if table == 'sessions' else 'place >> 32'} = 1"
         )
         where = "id" if table == "sessions" else "place"
-        place.sql(f"UPDATE recollect_{table} SET {column} = {column} + 1 WHERE {where} = ?", key)
+        place.sql(f"UPDATE onrecord_{table} SET {column} = {column} + 1 WHERE {where} = ?", key)
         problems = store.verify()
         assert {(p.kind, p.where) for p in problems} == {("count", name)}
         assert any(column in p.what or table == "segments" for p in problems)
@@ -454,7 +454,7 @@ def test_where_a_segment_begins_is_checked(place: Place) -> None:
         before = session.messages()
         blob = next(b for b in place.blobs() if b.session == 1 and b.first == 4)
         for first in (5, 3, 2, 1, 0, -(10**12), 7, 2**40):
-            place.sql("UPDATE recollect_segments SET first = ? WHERE place = ?", first, blob.key)
+            place.sql("UPDATE onrecord_segments SET first = ? WHERE place = ?", first, blob.key)
             found = {m.seq: m for m in session.messages()}
             assert all(found[m.seq] == m for m in before if (m.seq or 0) > blob.last)
             problems = store.verify()
@@ -465,18 +465,18 @@ def test_where_a_segment_begins_is_checked(place: Place) -> None:
                 session.messages(before=seq, limit=2)
             session.tail(9)
         # And a rewrite of it takes nothing else along.
-        place.sql("UPDATE recollect_segments SET first = 1 WHERE place = ?", blob.key)
+        place.sql("UPDATE onrecord_segments SET first = 1 WHERE place = ?", blob.key)
         session.delete(blob.last)
         assert [b.seqs for b in place.blobs() if b.session == 1 and b.last == 3] == [range(1, 4)]
 
 
 def test_what_belongs_to_no_session_is_stray(place: Place) -> None:
     with place.open() as store:
-        place.sql("DELETE FROM recollect_sessions WHERE id = 1")
+        place.sql("DELETE FROM onrecord_sessions WHERE id = 1")
         problems = store.verify()
         assert names(problems, "stray") == [
-            ("recollect_tail", None, None),
-            ("recollect_segments", None, None),
+            ("onrecord_tail", None, None),
+            ("onrecord_segments", None, None),
         ]
         assert len(problems) == 2
 
@@ -485,18 +485,18 @@ def test_a_message_in_a_segment_and_in_a_row(place: Place) -> None:
     with place.open() as store:
         session = store.session("long", user="ada")
         row = next(b for b in place.blobs() if b.session == 1 and b.table == "tail")
-        ((*columns,),) = place.sql("SELECT * FROM recollect_tail WHERE place = ?", row.key)
+        ((*columns,),) = place.sql("SELECT * FROM onrecord_tail WHERE place = ?", row.key)
         columns[0] = (1 << 32) + 4
         columns[-1] = None
         marks = ", ".join("?" for _ in columns)
-        place.sql(f"INSERT INTO recollect_tail VALUES ({marks})", *columns)
+        place.sql(f"INSERT INTO onrecord_tail VALUES ({marks})", *columns)
         assert names(store.verify(), "stray") == [(str(session.name), 4, 4)]
 
 
 def test_what_stands_behind_the_head(place: Place) -> None:
     with place.open() as store:
         session = store.session("long", user="ada")
-        place.sql("UPDATE recollect_sessions SET head = 12 WHERE id = 1")
+        place.sql("UPDATE onrecord_sessions SET head = 12 WHERE id = 1")
         problems = store.verify()
         assert (str(session.name), 13, 13) in names(problems, "stray")
 
@@ -518,14 +518,14 @@ def _flip(choose: Callable[[Blob], bool]) -> Damage:
 def _remove(choose: Callable[[Blob], bool]) -> Damage:
     def damage(place: Place) -> tuple[int, int]:
         blob = next(b for b in place.blobs() if b.session == 1 and choose(b))
-        place.sql(f"DELETE FROM recollect_{blob.table} WHERE place = ?", blob.key)
+        place.sql(f"DELETE FROM onrecord_{blob.table} WHERE place = ?", blob.key)
         return blob.first, blob.last
 
     return damage
 
 
 def _dictionary(place: Place) -> tuple[int, int]:
-    place.sql("UPDATE recollect_dictionaries SET body = ?", b"nothing")
+    place.sql("UPDATE onrecord_dictionaries SET body = ?", b"nothing")
     needing = [b for b in place.blobs() if b.session == 1 and _needs_dictionary(b.body)]
     return min(b.first for b in needing), max(b.last for b in needing)
 
@@ -631,7 +631,7 @@ def goes_on(place: Place, damage: Damage, what: str, change: Changes) -> None:
         version = session.version()
         try:
             change(store, session)
-        except RecollectError:
+        except OnrecordError:
             if what in NEVER_RAISE:
                 raise
             assert session.version() == version
@@ -650,7 +650,7 @@ def goes_on(place: Place, damage: Damage, what: str, change: Changes) -> None:
             assert found.keys() >= known.keys()
         assert store.session("plain", user="bob").messages() == bystander
         if what == "erase another":
-            assert place.sql("SELECT count(*) FROM recollect_dictionaries") == [(0,)]
+            assert place.sql("SELECT count(*) FROM onrecord_dictionaries") == [(0,)]
         if what in ENDS:
             _ends(store)
 
@@ -679,7 +679,7 @@ def _ends(store: Store) -> None:
     assert [m.seq for m in session.messages()] == list(range(1, 10))
     assert session.info().messages == 9
     receipt = session.erase()
-    assert receipt.removed["recollect_sessions"] == 1
+    assert receipt.removed["onrecord_sessions"] == 1
     assert session.messages() == []
     session.append(("user", "begins clean"))
     assert [m.text for m in session.messages()] == ["begins clean"]
@@ -723,7 +723,7 @@ def test_a_dictionary_that_is_taken_away_under_a_reader(postgres_place: Postgres
             source = other.session("source", user="eve")
             source.append(("user", "again"))
             ((source_number,),) = postgres_place.sql(
-                "SELECT id FROM recollect_sessions WHERE key = 'source'"
+                "SELECT id FROM onrecord_sessions WHERE key = 'source'"
             )
             learn(store, n, [source_number])
             session.append([said(40 + n + i) for i in range(3)])

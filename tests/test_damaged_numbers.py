@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from recollect import ANY, CheckpointLog, Damaged, RecollectError, Store
-from recollect.checkpoints import Item, Listing, New, Value
+from onrecord import ANY, CheckpointLog, Damaged, OnrecordError, Store
+from onrecord.checkpoints import Item, Listing, New, Value
 from tests.servers.postgres import PostgresServer
 from tests.test_damage import Place, PostgresPlace, SqlitePlace, learn, said
 
@@ -30,7 +30,7 @@ MINE = {LONG, FIRST}
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recollect.ledger.sealing.SEGMENT", 3)
+        patch.setattr("onrecord.ledger.sealing.SEGMENT", 3)
         yield
 
 
@@ -87,11 +87,11 @@ def columns_of(place: Place, table: str) -> list[Column]:
     """The integer columns of a table, as the database itself names them."""
     if isinstance(place, SqlitePlace):
         found = [(name, kind) for _, name, kind, *_ in place.sql(
-            f"SELECT * FROM pragma_table_info('recollect_{table}')")]  # fmt: skip
+            f"SELECT * FROM pragma_table_info('onrecord_{table}')")]  # fmt: skip
     else:
         found = place.sql(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = ?",
-            f"recollect_{table}",
+            f"onrecord_{table}",
         )
     return [Column(table, name, WIDTHS[kind]) for name, kind in sorted(found) if kind in WIDTHS]
 
@@ -99,12 +99,12 @@ def columns_of(place: Place, table: str) -> list[Column]:
 def rows_to_damage(place: Place, table: str) -> list[Any]:
     """The keys of a row of the long session or the first thread, of each kind there is."""
     statement = {
-        "sessions": f"SELECT id FROM recollect_sessions WHERE key = '{LONG}'",
-        "tail": "SELECT max(place) FROM recollect_tail WHERE place >> 32 = 1",
-        "segments": "SELECT min(place) FROM recollect_segments WHERE place >> 32 = 1",
-        "checkpoint_threads": f"SELECT id FROM recollect_checkpoint_threads WHERE key = '{FIRST}'",
-        "checkpoint_strands": "SELECT id FROM recollect_checkpoint_strands WHERE thread = 1",
-    }.get(table, f"SELECT {KEYS[table]} FROM recollect_{table} ORDER BY 1 LIMIT 1")
+        "sessions": f"SELECT id FROM onrecord_sessions WHERE key = '{LONG}'",
+        "tail": "SELECT max(place) FROM onrecord_tail WHERE place >> 32 = 1",
+        "segments": "SELECT min(place) FROM onrecord_segments WHERE place >> 32 = 1",
+        "checkpoint_threads": f"SELECT id FROM onrecord_checkpoint_threads WHERE key = '{FIRST}'",
+        "checkpoint_strands": "SELECT id FROM onrecord_checkpoint_strands WHERE thread = 1",
+    }.get(table, f"SELECT {KEYS[table]} FROM onrecord_{table} ORDER BY 1 LIMIT 1")
     return [key for (key,) in place.sql(statement)]
 
 
@@ -127,7 +127,7 @@ def answers(store: Store, table: str) -> Answers:
     def ask(who: str, what: str, work: Callable[[], Any]) -> None:
         try:
             found[who, what] = work()
-        except RecollectError as fault:
+        except OnrecordError as fault:
             found[who, what] = fault
 
     of_threads = table.startswith("checkpoint")
@@ -248,9 +248,9 @@ def one_bit(
     is_key = name == KEYS[table]
     if is_key and isinstance(place, PostgresPlace) and table.endswith(IDENTITIES):
         return  # GENERATED ALWAYS: nothing but the server changes it
-    ((old,),) = place.sql(f"SELECT {name} FROM recollect_{table} WHERE {KEYS[table]} = ?", key)
+    ((old,),) = place.sql(f"SELECT {name} FROM onrecord_{table} WHERE {KEYS[table]} = ?", key)
     new = flipped(old, bit, bits)
-    update = f"UPDATE recollect_{table} SET {name} = ? WHERE {KEYS[table]} = ?"
+    update = f"UPDATE onrecord_{table} SET {name} = ? WHERE {KEYS[table]} = ?"
     try:
         place.sql(update, new, key)
     except (sqlite3.IntegrityError, psycopg.IntegrityError):
@@ -281,11 +281,11 @@ def test_nobody_appends_behind_a_damaged_head(place: Place) -> None:
             session = store.session(f"head {head}", user="ada")
             session.append([said(n) for n in range(1, 4)])
             place.sql(
-                "UPDATE recollect_sessions SET head = ? WHERE key = ?", head, session.name.key
+                "UPDATE onrecord_sessions SET head = ? WHERE key = ?", head, session.name.key
             )
             with pytest.raises(Damaged, match="erase"):
                 session.append(said(4))
             assert [message.seq for message in session.messages()] == [1, 2, 3]
             assert [p.where for p in store.verify()].count(str(session.name)) >= 1
-            assert session.erase().removed["recollect_sessions"] == 1
+            assert session.erase().removed["onrecord_sessions"] == 1
             assert store.verify() == []

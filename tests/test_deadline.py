@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from recollect import Store, Unavailable
-from recollect.ledger import transaction
+from onrecord import Store, Unavailable
+from onrecord.ledger import transaction
 
 
 class Clock:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from recollect import Message, Session, Store, ToolCall
+from onrecord import Message, Session, Store, ToolCall
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "examples" / "three_days.py"

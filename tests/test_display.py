@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recollect import (
+from onrecord import (
     Audio,
     Citation,
     File,
@@ -30,7 +30,7 @@ from recollect import (
     ToolResult,
     Video,
 )
-from recollect.display import LARGEST_IMAGE, LONGEST_TEXT, MOST_MESSAGES, session_html, store_html
+from onrecord.display import LARGEST_IMAGE, LONGEST_TEXT, MOST_MESSAGES, session_html, store_html
 
 WHEN = datetime(2026, 11, 18, 8, 30, tzinfo=UTC)
 PNG = base64.b64decode(
@@ -256,7 +256,7 @@ def test_a_damaged_message_is_visible(tmp_path: Path) -> None:
     with Store(f"sqlite:///{file}") as store:
         store.session("s").append([("user", "one"), ("user", "two")])
     with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE recollect_tail SET frame = x'01' WHERE place & 4294967295 = 1")
+        connection.execute("UPDATE onrecord_tail SET frame = x'01' WHERE place & 4294967295 = 1")
     connection.close()
     with Store(f"sqlite:///{file}") as store:
         page = Page(session_html(store.session("s")))
@@ -368,7 +368,7 @@ def everywhere(text: str, name: str) -> list[Message]:
                 Citation(text, text, inside),
                 Refusal(text, inside),
                 Opaque(text, text, inside),
-                Opaque("recollect", "damaged", text),
+                Opaque("onrecord", "damaged", text),
             ),
             name=text,
             usage=inside,

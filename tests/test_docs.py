@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from recollect import Store
+from onrecord import Store
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recollect import Store
-from recollect.testing import Appended, Attempted, Read, check, load
+from onrecord import Store
+from onrecord.testing import Appended, Attempted, Read, check, load
 from tests.appending import KEY, USER
 
 ROOT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import redis as redis_py
 
-from recollect import (
+from onrecord import (
     ANY,
     CheckpointLog,
     Cleared,
@@ -29,11 +29,11 @@ from recollect import (
     Store,
     Version,
 )
-from recollect.checkpoints import New
-from recollect.flow import Apart, Cold, Flow, Hot, Step
-from recollect.ledger import dictionaries, sessions
-from recollect.ledger.erasing import remove
-from recollect.testing import Log, check, load
+from onrecord.checkpoints import New
+from onrecord.flow import Apart, Cold, Flow, Hot, Step
+from onrecord.ledger import dictionaries, sessions
+from onrecord.ledger.erasing import remove
+from onrecord.testing import Log, check, load
 from tests.servers.redis import OwnRedis
 from tests.test_crash_points import Tripped, Tripwire
 from tests.test_segments import DICTIONARIES, small_talk
@@ -46,7 +46,7 @@ WORDS = [f"word{n}" for n in range(120)]
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recollect.ledger.sealing.SEGMENT", SEGMENT)
+        patch.setattr("onrecord.ledger.sealing.SEGMENT", SEGMENT)
         yield
 
 
@@ -61,7 +61,7 @@ def rows_in(store: Store) -> dict[str, int]:
 
     def work(txn: Any) -> dict[str, int]:
         return {
-            f"recollect_{table}": txn.first(f"SELECT count(*) FROM {{{table}}}", {})[0]
+            f"onrecord_{table}": txn.first(f"SELECT count(*) FROM {{{table}}}", {})[0]
             for table in TABLES
         }
 
@@ -108,8 +108,8 @@ def test_a_receipt_says_what_went_by_table(each_store: Callable[[], Store]) -> N
     after = rows_in(store)
     assert receipt.scope == "user='ada'"
     assert receipt.removed == {table: before[table] - after[table] for table in sorted(before)}
-    assert receipt.removed["recollect_sessions"] == 2
-    assert receipt.removed["recollect_dictionaries"] == 1
+    assert receipt.removed["onrecord_sessions"] == 2
+    assert receipt.removed["onrecord_dictionaries"] == 1
     assert receipt.left == 2  # of the same user, in another tenant
     if store.address.startswith("sqlite"):
         assert receipt.traces is None
@@ -124,12 +124,12 @@ def test_a_receipt_says_what_went_by_table(each_store: Callable[[], Store]) -> N
     again = store.erase(user="ada")
     assert (again.removed, again.left) == ({}, 2)
 
-    assert store.erase(tenant="acme", user=ANY).removed["recollect_sessions"] == 4
+    assert store.erase(tenant="acme", user=ANY).removed["onrecord_sessions"] == 4
     receipt = store.session("one", user="bob").erase()
-    assert receipt.removed["recollect_sessions"] == 1
-    assert receipt.removed["recollect_dictionaries"] == 1
+    assert receipt.removed["onrecord_sessions"] == 1
+    assert receipt.removed["onrecord_dictionaries"] == 1
     assert store.session("one", user="bob").erase().removed == {}
-    assert rows_in(store)["recollect_sessions"] == 1
+    assert rows_in(store)["onrecord_sessions"] == 1
     store.erase(user=ANY)
     assert rows_in(store) == dict.fromkeys(before, 0)
     is_silent(store)
@@ -148,12 +148,12 @@ def test_a_store_is_erased_only_where_a_scope_was_said(each_store: Callable[[], 
                 erase(**given)
     assert session.messages() == said
     receipt = store.erase(tenant="", user="", agent="")
-    assert receipt.removed["recollect_sessions"] == 1
+    assert receipt.removed["onrecord_sessions"] == 1
     assert (session.messages(), store.session("chat", user="bob").count()) == ([], 2)
     session.append(talk("again", 2))
-    assert store.erase(agent="").removed["recollect_sessions"] == 1  # one part is enough
+    assert store.erase(agent="").removed["onrecord_sessions"] == 1  # one part is enough
     everybody = store.erase(tenant=ANY, user=ANY, agent=ANY)
-    assert everybody.removed["recollect_sessions"] == 1
+    assert everybody.removed["onrecord_sessions"] == 1
 
 
 # -- who comes late ------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ ERASURES: dict[str, Callable[[Store], Flow[Any]]] = {
 
 
 def _scope(store: Store) -> Any:
-    from recollect.scope import Scope
+    from onrecord.scope import Scope
 
     return Scope("", "ada", "")
 
@@ -364,11 +364,11 @@ def test_interrupted_between_any_two_steps(each_store: Callable[[], Store], what
         drive(erasure(other), other)
         assert ada.messages() == []
         assert bob.messages() == other.session("chat", user="bob").messages() == said
-        assert rows_in(store)["recollect_dictionaries"] == 0
+        assert rows_in(store)["onrecord_dictionaries"] == 0
         assert needs_dictionary(store) == set()
         is_silent(store)
         store.erase(user=ANY)
-        assert rows_in(store) == {f"recollect_{table}": 0 for table in TABLES}
+        assert rows_in(store) == {f"onrecord_{table}": 0 for table in TABLES}
 
 
 def test_a_removal_that_ends_after_any_of_its_statements(each_store: Callable[[], Store]) -> None:
@@ -405,7 +405,7 @@ def test_a_dictionary_learned_from_it_goes(each_store: Callable[[], Store]) -> N
     bobs = other.session("chat", user="bob")
     assert bobs.messages() == said
     receipt = store.erase(user="ada")
-    assert receipt.removed["recollect_dictionaries"] == 1
+    assert receipt.removed["onrecord_dictionaries"] == 1
     assert needs_dictionary(store) == set()
     assert bob.messages() == bobs.messages() == each_store().session("chat", user="bob").messages()
     # Another process still knows it; what that says now does not need it any more.
@@ -449,7 +449,7 @@ def test_other_dictionaries_stay(each_store: Callable[[], Store]) -> None:
     learn(store, 2, bob)
     store.session("third", user="bob").append(talk("third", 9))
     third = store.session("third", user="bob").messages()
-    assert store.erase(user="ada").removed["recollect_dictionaries"] == 1
+    assert store.erase(user="ada").removed["onrecord_dictionaries"] == 1
     assert store.stats().dictionaries == 1
     for one in (store, other, each_store()):
         assert one.session("chat", user="bob").messages() == said
@@ -461,7 +461,7 @@ def test_training_does_not_keep_what_is_erased_meanwhile(
     each_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At whatever step of a training the erasure comes."""
-    monkeypatch.setattr("recollect.ledger.learning._FEWEST", 10)
+    monkeypatch.setattr("onrecord.ledger.learning._FEWEST", 10)
     store, other = each_store(), each_store()
     trained = 0
     for count in range(12):
@@ -619,11 +619,11 @@ def slices(body: bytes, most: int = 60) -> list[bytes]:
 
 def stored_pieces(path: Path) -> list[bytes]:
     """Pieces of every dictionary, and of every frame and segment of ada's, as they are now."""
-    hers = "place >> 32 IN (SELECT id FROM recollect_sessions WHERE \"user\" = 'ada')"
+    hers = "place >> 32 IN (SELECT id FROM onrecord_sessions WHERE \"user\" = 'ada')"
     chosen = (
-        f"SELECT frame FROM recollect_tail WHERE frame IS NOT NULL AND {hers}",
-        f"SELECT body FROM recollect_segments WHERE {hers}",
-        "SELECT body FROM recollect_dictionaries",
+        f"SELECT frame FROM onrecord_tail WHERE frame IS NOT NULL AND {hers}",
+        f"SELECT body FROM onrecord_segments WHERE {hers}",
+        "SELECT body FROM onrecord_dictionaries",
     )
     with closing(sqlite3.connect(path)) as connection:
         bodies = [bytes(body) for statement in chosen for (body,) in connection.execute(statement)]
@@ -705,9 +705,9 @@ def test_a_reader_that_holds_the_old_file_is_named(tmp_path: Path) -> None:
         pieces = stored_pieces(path)
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")
-            reader.execute("SELECT count(*) FROM recollect_tail").fetchone()
+            reader.execute("SELECT count(*) FROM onrecord_tail").fetchone()
             receipt = store.erase(user="ada")
-            assert receipt.removed["recollect_sessions"] == 1
+            assert receipt.removed["onrecord_sessions"] == 1
             assert receipt.traces is not None
             assert "again" in receipt.traces
             reader.execute("ROLLBACK")
@@ -727,7 +727,7 @@ def test_nothing_is_left_in_the_tables_of_postgres(postgres_url: str) -> None:
         tables = [
             name
             for (name,) in connection.execute(
-                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'recollect_%'"
+                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'onrecord_%'"
             )
         ]
         assert len(tables) >= 6
@@ -742,7 +742,7 @@ def in_postgres_files(connection: psycopg.Connection[Any], needle: str) -> set[s
     found = connection.execute(
         """
         WITH ours AS (SELECT oid, reltoastrelid AS toast, relname FROM pg_class
-            WHERE relkind = 'r' AND relname LIKE 'recollect_%'),
+            WHERE relkind = 'r' AND relname LIKE 'onrecord_%'),
         tables AS (SELECT oid, relname FROM ours UNION SELECT toast, relname FROM ours),
         files AS (SELECT oid, relname FROM tables
             UNION SELECT i.indexrelid, relname FROM pg_index i JOIN tables t ON i.indrelid = t.oid)
@@ -764,9 +764,9 @@ def test_a_reader_that_keeps_removed_rows_in_postgres_is_named(postgres_url: str
         session.append([("user", "hello")])
         session.update(title=needle, metadata={"note": needle})
         reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        reader.execute("SELECT count(*) FROM recollect_sessions").fetchone()
+        reader.execute("SELECT count(*) FROM onrecord_sessions").fetchone()
         receipt = store.erase(user="ada")
-        assert in_postgres_files(files, needle) == {"recollect_sessions"}
+        assert in_postgres_files(files, needle) == {"onrecord_sessions"}
         assert receipt.traces is not None
         assert "again" in receipt.traces
         reader.rollback()

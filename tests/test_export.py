@@ -27,7 +27,7 @@ import psycopg
 import pytest
 import zstandard
 
-from recollect import (
+from onrecord import (
     ANY,
     Damaged,
     Export,
@@ -44,14 +44,14 @@ from recollect import (
     ToolResult,
     Unavailable,
 )
-from recollect.codec import lines
-from recollect.codec.lines import End, Place
-from recollect.files import Source
-from recollect.flow import Cold, Flow, Step, run
-from recollect.ledger.transaction import Transaction
-from recollect.message import Image
-from recollect.protocol import reader
-from recollect.scope import SessionName
+from onrecord.codec import lines
+from onrecord.codec.lines import End, Place
+from onrecord.files import Source
+from onrecord.flow import Cold, Flow, Step, run
+from onrecord.ledger.transaction import Transaction
+from onrecord.message import Image
+from onrecord.protocol import reader
+from onrecord.scope import SessionName
 from tests.test_codec import exactly
 from tests.test_crash_points import Tripped, Tripwire
 
@@ -68,7 +68,7 @@ class Pair(NamedTuple):
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that 30 messages are a long session, which is brought in several pieces."""
-    monkeypatch.setattr("recollect.ledger.sealing.SEGMENT", 4)
+    monkeypatch.setattr("onrecord.ledger.sealing.SEGMENT", 4)
     monkeypatch.setattr(reader, "_MOST", 10)
 
 
@@ -123,7 +123,7 @@ RICH: list[Any] = [
 ]
 ODD = [
     "a:b",
-    "'; DROP TABLE recollect_tail; --",
+    "'; DROP TABLE onrecord_tail; --",
     "%",
     "_",
     '"',
@@ -275,7 +275,7 @@ def test_only_what_was_given_an_id_has_one(store: Store) -> None:
 
 def test_ids_that_stand_twice(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they are far apart, an id may be given again (I5): a file has both."""
-    monkeypatch.setattr("recollect.ledger.sealing.SEGMENT", 128)
+    monkeypatch.setattr("onrecord.ledger.sealing.SEGMENT", 128)
     monkeypatch.setattr(reader, "_MOST", 1_000)  # so that the end of it becomes rows
     session = pair.here.session("s")
     named: list[Any] = [{"role": "user", "content": f"{n}", "id": f"id {n}"} for n in range(9)]
@@ -347,13 +347,13 @@ def test_damaged_messages_travel_with_their_bytes(
     long(store.session("s"))
     with sqlite3.connect(tmp_path / "here.db") as db:
         (segment, body) = db.execute(
-            "SELECT place, body FROM recollect_segments ORDER BY place LIMIT 1 OFFSET 1"
+            "SELECT place, body FROM onrecord_segments ORDER BY place LIMIT 1 OFFSET 1"
         ).fetchone()
         broken = body[:-3] + bytes(3)
-        db.execute("UPDATE recollect_segments SET body = ? WHERE place = ?", (broken, segment))
-        (row,) = db.execute("SELECT max(place) FROM recollect_tail").fetchone()
-        db.execute("UPDATE recollect_tail SET frame = x'010509' WHERE place = ?", (row,))
-        db.execute("DELETE FROM recollect_tail WHERE place = ?", (row - 2,))
+        db.execute("UPDATE onrecord_segments SET body = ? WHERE place = ?", (broken, segment))
+        (row,) = db.execute("SELECT max(place) FROM onrecord_tail").fetchone()
+        db.execute("UPDATE onrecord_tail SET frame = x'010509' WHERE place = ?", (row,))
+        db.execute("DELETE FROM onrecord_tail WHERE place = ?", (row - 2,))
     db.close()
     done = store.session("s").export(tmp_path / "s.jsonl")
     assert done.damaged == 4 + 1 + 1  # a segment, a row, and a gap
@@ -379,7 +379,7 @@ def test_a_damaged_title_does_not_hide_the_session(
 ) -> None:
     store.session("s").append(("user", "x"))
     with sqlite3.connect(tmp_path / "here.db") as db:
-        db.execute("UPDATE recollect_sessions SET about = x'00c1', archived = x'00c1'")
+        db.execute("UPDATE onrecord_sessions SET about = x'00c1', archived = x'00c1'")
     db.close()
     content = exported(store)
     brought(other, content)
@@ -480,9 +480,9 @@ def test_an_import_that_is_killed(store: Store, other: Store, tmp_path: Path) ->
     program = textwrap.dedent(
         """
         import os, signal, sys
-        from recollect import Store
-        from recollect.ledger import sealing
-        from recollect.protocol import reader
+        from onrecord import Store
+        from onrecord.ledger import sealing
+        from onrecord.protocol import reader
 
         sealing.SEGMENT, reader._MOST = 4, 10
         pieces, given = int(sys.argv[3]), reader.Reader.next
@@ -872,7 +872,7 @@ def test_a_file_that_does_not_add_up_is_refused_where(store: Store, other: Store
     store.session("s").append([("user", "x"), ("assistant", "y"), ("user", "z")])
     head, session, one, two, three, end = exported(store).splitlines(keepends=True)
     newer = head.replace(b'"version":1', b'"version":2')
-    refused(other, newer + end, Misconfigured, "of version 2, .* Upgrade recollect")
+    refused(other, newer + end, Misconfigured, "of version 2, .* Upgrade onrecord")
     for parts, match in (
         ((head, session, one, three, two, end), "line 4: message 2 of 's' should stand here"),
         ((head, session, one, two, end), "line 5: message 3 of 's' should stand here"),
@@ -937,7 +937,7 @@ def test_a_path_never_holds_half_an_export(store: Store, tmp_path: Path) -> None
     sizes: list[int] = []
 
     def interrupted(told: Progress) -> None:
-        parts = list(tmp_path.glob(".recollect-*.part"))
+        parts = list(tmp_path.glob(".onrecord-*.part"))
         sizes.append(len(parts))
         if told.done == 5:
             raise KeyboardInterrupt
@@ -946,13 +946,13 @@ def test_a_path_never_holds_half_an_export(store: Store, tmp_path: Path) -> None
         store.export(target, progress=interrupted)
     assert 1 in sizes
     assert target.read_text() == "what was there"
-    assert list(tmp_path.glob(".recollect-*")) == []
+    assert list(tmp_path.glob(".onrecord-*")) == []
     link = tmp_path / "link.jsonl"
     link.symlink_to(target)
     store.export(link)
     assert link.is_symlink()
     assert target.read_bytes() == exported(store)
-    assert list(tmp_path.glob(".recollect-*")) == []
+    assert list(tmp_path.glob(".onrecord-*")) == []
 
 
 def test_who_writes_meanwhile_is_in_it_or_is_not(pair: Pair) -> None:
@@ -973,7 +973,7 @@ def test_who_writes_meanwhile_is_in_it_or_is_not(pair: Pair) -> None:
 
     file = Meddling()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recollect.files._BLOCK", 64)
+        patch.setattr("onrecord.files._BLOCK", 64)
         session.export(file)
     assert file.meddled
     assert file.getvalue() == found
@@ -994,7 +994,7 @@ def test_a_connection_that_is_lost_in_the_middle(postgres_url: str) -> None:
     with Store(postgres_url) as store:
         long(store.session("s"), 60)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("recollect.files._BLOCK", 512)
+            patch.setattr("onrecord.files._BLOCK", 512)
             with pytest.raises(Unavailable, match="export again"):
                 store.export(Cutting())
         assert store.export(io.BytesIO()).sessions == 1
@@ -1037,7 +1037,7 @@ def test_an_async_export_that_is_cancelled_leaves_nothing(store: Store, tmp_path
 
     asyncio.run(main())
     assert list(tmp_path.glob("*.jsonl")) == []
-    assert list(tmp_path.glob(".recollect-*")) == []
+    assert list(tmp_path.glob(".onrecord-*")) == []
 
 
 def test_an_async_import_that_is_cancelled_can_be_done_again(store: Store, other: Store) -> None:
@@ -1085,7 +1085,7 @@ def peak(work: Callable[[], object]) -> int:
 def test_memory_does_not_grow_with_a_session(
     open_store: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recollect.files._BLOCK", 2**14)
+    monkeypatch.setattr("onrecord.files._BLOCK", 2**14)
     peaks: list[dict[str, int]] = []
     for count in (300, 300, 3_000):  # the first one also loads what is loaded once
         store = open_store("sqlite", f"memory {len(peaks)}")

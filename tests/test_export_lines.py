@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 
-from recollect import Damaged, Message
-from recollect.codec import encode, lines
-from recollect.codec.lines import Place
-from recollect.scope import SessionName
+from onrecord import Damaged, Message
+from onrecord.codec import encode, lines
+from onrecord.codec.lines import Place
+from onrecord.scope import SessionName
 from tests.test_codec import messages, plain
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)

@@ -16,12 +16,12 @@ from typing import Any, Final
 import httpx
 import pytest
 
-import recollect
-from recollect import Store
+import onrecord
+from onrecord import Store
 from tests.servers.process import free_port, wait_until_gone
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-CORE = Path(recollect.__file__).parents[1]  # what is tested here is what is served
+CORE = Path(onrecord.__file__).parents[1]  # what is tested here is what is served
 WORKERS = 4
 PATIENCE = 60.0
 
@@ -53,8 +53,8 @@ class Server:
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join([str(folder), str(EXAMPLES), str(CORE)]),
-                "RECOLLECT_URL": url,
-                "RECOLLECT_POOL_SIZE": "5",
+                "ONRECORD_URL": url,
+                "ONRECORD_POOL_SIZE": "5",
                 **settings,
             },
             stdin=subprocess.DEVNULL,
@@ -256,8 +256,8 @@ def ask(
         app = example.app
         transport = httpx.ASGITransport(app)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RECOLLECT_URL", url)
-            patch.setenv("RECOLLECT_TIMEOUT", "1")
+            patch.setenv("ONRECORD_URL", url)
+            patch.setenv("ONRECORD_TIMEOUT", "1")
             async with (
                 app.router.lifespan_context(app),
                 httpx.AsyncClient(transport=transport, base_url="http://test") as client,

@@ -96,7 +96,7 @@ def test_what_a_killed_worker_acknowledged_is_served_by_the_other(
                     break
             assert len(hot - {victim}) == WORKERS
 
-    settings = {"RECOLLECT_CACHE": redis_server.url, "RECOLLECT_REVALIDATE": "1"}
+    settings = {"ONRECORD_CACHE": redis_server.url, "ONRECORD_REVALIDATE": "1"}
     with running(
         postgres_url, tmp_path, workers=WORKERS, served=CACHED, settings=settings
     ) as server:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from recollect import Store, Unavailable
-from recollect.flow import Cold, Flow, Hot, arun, do, run
-from recollect.scope import SessionName
+from onrecord import Store, Unavailable
+from onrecord.flow import Cold, Flow, Hot, arun, do, run
+from onrecord.scope import SessionName
 
 
 def flow(log: list[str]) -> Flow[str]:

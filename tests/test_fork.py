@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from recollect import ANY, Conflict, InvalidName, Message, Misconfigured, Session, Store
-from recollect.flow import Cold, Flow, Step, run
-from recollect.ledger.transaction import Transaction
+from onrecord import ANY, Conflict, InvalidName, Message, Misconfigured, Session, Store
+from onrecord.flow import Cold, Flow, Step, run
+from onrecord.ledger.transaction import Transaction
 from tests.test_crash_points import Tripped, Tripwire
 from tests.test_export import exported, long, warm
 
@@ -24,7 +24,7 @@ LENGTH = 22
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that 22 messages are several segments and a tail."""
-    monkeypatch.setattr("recollect.ledger.sealing.SEGMENT", 4)
+    monkeypatch.setattr("onrecord.ledger.sealing.SEGMENT", 4)
 
 
 @pytest.fixture
@@ -331,7 +331,7 @@ def trained(store: Store) -> Session:
 
 def needed(store: Store) -> set[int | None]:
     return {
-        number for (number,) in Database(store).run("SELECT dictionary FROM recollect_segments")
+        number for (number,) in Database(store).run("SELECT dictionary FROM onrecord_segments")
     }
 
 
@@ -350,15 +350,15 @@ def test_a_dictionary_on_its_way_out_is_not_copied(
 ) -> None:
     """Who rewrites what needs it would not find the fork, and drop it."""
     (number,) = needed(store)
-    Database(store).run("UPDATE recollect_dictionaries SET in_use = 0")
+    Database(store).run("UPDATE onrecord_dictionaries SET in_use = 0")
     for at_work in (store, each_store()):
         session = at_work.session("long")
         fork = session.fork(f"fork of {id(at_work)}", 21)
         assert as_said(fork, 21) == as_said(session, 21)
-    found = Database(store).run("SELECT place >> 32, dictionary FROM recollect_segments")
+    found = Database(store).run("SELECT place >> 32, dictionary FROM onrecord_segments")
     assert {session for session, used in found if used == number} == {found[0][0]}
     store.compact(quiet_for=0)  # drops it
-    assert Database(store).run("SELECT id FROM recollect_dictionaries") == []
+    assert Database(store).run("SELECT id FROM onrecord_dictionaries") == []
     assert as_said(fork, 21) == as_said(each_store().session("long"), 21)
     assert each_store().verify() == []
 
@@ -371,11 +371,11 @@ def test_what_is_damaged_is_copied_with_its_bytes(each_store: Callable[[], Store
     session.append([("user", "21"), ("user", "22")])
     database = Database(store)
     (place, body) = database.run(
-        "SELECT place, body FROM recollect_segments ORDER BY place LIMIT 1 OFFSET 1"
+        "SELECT place, body FROM onrecord_segments ORDER BY place LIMIT 1 OFFSET 1"
     )[0]
     broken = bytes(body)[:-3] + bytes(3)
-    database.run("UPDATE recollect_segments SET body = ? WHERE place = ?", broken, place)
-    database.run("UPDATE recollect_tail SET frame = ? WHERE place & 4294967295 = 22", b"\x01\x05x")
+    database.run("UPDATE onrecord_segments SET body = ? WHERE place = ?", broken, place)
+    database.run("UPDATE onrecord_tail SET frame = ? WHERE place & 4294967295 = 22", b"\x01\x05x")
     used = store.session("used")
     used.append(("user", "x"))
     used.clear()

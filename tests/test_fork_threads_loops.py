@@ -22,10 +22,10 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 
-from recollect import Session, Store, Unavailable
-from recollect.ledger import writer
-from recollect.ledger.transaction import Transaction
-from recollect.testing import Log, check, load
+from onrecord import Session, Store, Unavailable
+from onrecord.ledger import writer
+from onrecord.ledger.transaction import Transaction
+from onrecord.testing import Log, check, load
 from tests.children import PATIENCE, Child
 
 T = TypeVar("T")
@@ -320,7 +320,7 @@ def locked(url: str, session: Session) -> Iterator[None]:
     else:
         with psycopg.connect(url) as connection:
             connection.execute(
-                "SELECT 1 FROM recollect_sessions WHERE identity = %s FOR UPDATE",
+                "SELECT 1 FROM onrecord_sessions WHERE identity = %s FOR UPDATE",
                 [session.name.identity],
             )
             yield

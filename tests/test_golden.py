@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from recollect import Store
+from onrecord import Store
 from tests.golden.make import told
 
 GOLDEN = Path(__file__).parent / "golden"

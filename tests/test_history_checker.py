@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recollect import Version
-from recollect.testing import (
+from onrecord import Version
+from onrecord.testing import (
     Appended,
     Attempted,
     Deleted,

@@ -13,10 +13,10 @@ import pytest
 import redis as redis_py
 import redis.asyncio as redis_asyncio
 
-from recollect import Misconfigured, RecollectError, Store
-from recollect.hot import redis as hot_redis
-from recollect.hot.redis import RedisCache
-from recollect.ledger import generation
+from onrecord import Misconfigured, OnrecordError, Store
+from onrecord.hot import redis as hot_redis
+from onrecord.hot.redis import RedisCache
+from onrecord.ledger import generation
 from tests.servers.redis import RedisServer
 from tests.turned import Turned, hits
 
@@ -151,7 +151,7 @@ def test_closing_fails_no_append_that_was_committed(
         for n in range(100_000):
             try:
                 chat.append(("user", f"{me} {n}"))
-            except RecollectError:
+            except OnrecordError:
                 refused.append(f"{me} {n}")
                 return
             acknowledged.add(f"{me} {n}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis as redis_py
 
-from recollect import Store
+from onrecord import Store
 from tests.servers.redis import OwnRedis
 from tests.turned import hits
 
@@ -43,7 +43,7 @@ def test_a_process_never_goes_back_behind_what_a_cold_read_showed(
         redis_py.Redis.from_url(own_redis.url) as client,
     ):
         store.session("k").append(("user", "one"))
-        (key,) = client.keys("recollect:*")
+        (key,) = client.keys("onrecord:*")
         old = client.lrange(key, 0, -1)
         store.session("k").append(("user", "two"))
         for read in ("messages", "count", "info"):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from recollect import Store
-from recollect.hot.within import Within
+from onrecord import Store
+from onrecord.hot.within import Within
 from tests.servers.redis import RedisServer
 
 TASKS = 64

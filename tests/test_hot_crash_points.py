@@ -20,17 +20,17 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
-from recollect import IdReused, Message, RecollectError, Store, Unavailable, Version
-from recollect.flow import Cold, Flow, Hot, Step, run
-from recollect.hot import CacheUnavailable
-from recollect.hot import redis as hot_redis
-from recollect.hot.redis import RedisCache, Request
-from recollect.hot.tails import Tails
-from recollect.ledger import generation
-from recollect.protocol import Belief, Protocol
-from recollect.protocol.known import Sessions
-from recollect.scope import SessionName
-from recollect.window import Limits
+from onrecord import IdReused, Message, OnrecordError, Store, Unavailable, Version
+from onrecord.flow import Cold, Flow, Hot, Step, run
+from onrecord.hot import CacheUnavailable
+from onrecord.hot import redis as hot_redis
+from onrecord.hot.redis import RedisCache, Request
+from onrecord.hot.tails import Tails
+from onrecord.ledger import generation
+from onrecord.protocol import Belief, Protocol
+from onrecord.protocol.known import Sessions
+from onrecord.scope import SessionName
+from onrecord.window import Limits
 from tests.hot_model import Process, World
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
@@ -166,7 +166,7 @@ def die_after(case: Case, flow: Flow[Any], one: One, k: int) -> bool:
     except StopIteration:
         case.acknowledged = True
         return False
-    except RecollectError:
+    except OnrecordError:
         return False
     flow.close()
     return True
@@ -194,7 +194,7 @@ def lose_reply(case: Case, flow: Flow[Any], one: One, k: int) -> bool:
     try:
         run(flow, losing)
         case.acknowledged = True
-    except RecollectError:
+    except OnrecordError:
         pass
     return number > k
 

@@ -16,12 +16,12 @@ import msgspec
 import pytest
 import zstandard
 
-from recollect import Message, Store
-from recollect.codec import decode, encode
-from recollect.errors import Damaged
-from recollect.hot import redis as hot_redis
-from recollect.hot.redis import RedisCache
-from recollect.rows import Row
+from onrecord import Message, Store
+from onrecord.codec import decode, encode
+from onrecord.errors import Damaged
+from onrecord.hot import redis as hot_redis
+from onrecord.hot.redis import RedisCache
+from onrecord.rows import Row
 from tests.servers.redis import RedisServer
 from tests.turned import hits
 
@@ -207,7 +207,7 @@ def test_a_crafted_frame_in_the_database_is_a_placeholder(
     store.close()
     frame = FRAMES[what]()
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
-        connection.execute("UPDATE recollect_tail SET frame = ? WHERE place & 1 = 0", (frame,))
+        connection.execute("UPDATE onrecord_tail SET frame = ? WHERE place & 1 = 0", (frame,))
     again = opened()
     chat = again.session("k")
     chat.count()  # opens it

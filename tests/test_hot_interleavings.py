@@ -16,7 +16,7 @@ I7   what was cleared does not come back
 and when all have stopped: every read is what SQL says, and the last of them comes out of the
 cache.
 
-RECOLLECT_SEEDS multiplies how many seeds are tried. A seed that fails prints who did what.
+ONRECORD_SEEDS multiplies how many seeds are tried. A seed that fails prints who did what.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from recollect import RecollectError, Store, Unavailable, Version
-from recollect.flow import Cold, Flow, Hot, Step, do
-from recollect.hot import CacheUnavailable, Glance
-from recollect.hot.cache import Marked, Settle
-from recollect.ledger import fences, generation
-from recollect.ledger.fences import ABSENT, Stamp
-from recollect.message import Message
-from recollect.protocol import Belief, Protocol
-from recollect.scope import SessionName
+from onrecord import OnrecordError, Store, Unavailable, Version
+from onrecord.flow import Cold, Flow, Hot, Step, do
+from onrecord.hot import CacheUnavailable, Glance
+from onrecord.hot.cache import Marked, Settle
+from onrecord.ledger import fences, generation
+from onrecord.ledger.fences import ABSENT, Stamp
+from onrecord.message import Message
+from onrecord.protocol import Belief, Protocol
+from onrecord.scope import SessionName
 from tests.hot_model import (
     BOUNDS,
     OF_FALLS,
@@ -56,7 +56,7 @@ from tests.hot_model import (
 
 R = TypeVar("R")
 
-MORE: Final = float(os.environ.get("RECOLLECT_SEEDS", "1"))
+MORE: Final = float(os.environ.get("ONRECORD_SEEDS", "1"))
 SEEDS: Final = int(1_500 * MORE)
 SEEDS_FOR_A_BUG: Final = 30_000
 """A planted bug has to be found within so many; most are within a few hundred."""
@@ -386,7 +386,7 @@ class Run:
         except StopIteration as done:
             actor.flow = None
             self.ended(actor, done.value)
-        except RecollectError as fault:
+        except OnrecordError as fault:
             actor.flow = None
             self.say(actor.name, "is told", f"{type(fault).__name__}: {fault}"[:60])
 
@@ -551,7 +551,7 @@ def store() -> Iterator[Store]:
 @pytest.fixture(autouse=True)
 def _without_log() -> Iterator[None]:
     # Lost replies are warned of, and here there are thousands.
-    log = logging.getLogger("recollect")
+    log = logging.getLogger("onrecord")
     level = log.level
     log.setLevel(logging.CRITICAL)
     yield
@@ -572,7 +572,7 @@ def violation(store: Store, plan: Plan, seeds: int, first: int = 0) -> tuple[int
     return None
 
 
-FIRST: Final = int(os.environ.get("RECOLLECT_FIRST_SEED", "0"))
+FIRST: Final = int(os.environ.get("ONRECORD_FIRST_SEED", "0"))
 
 SOUND: Final = {
     "all reach Redis": Plan(),

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from recollect import Message, Session, Store
-from recollect.protocol.belief import Patience
+from onrecord import Message, Session, Store
+from onrecord.protocol.belief import Patience
 from tests.servers.redis import OwnRedis
 from tests.turned import PAUSE, Turned, hits
 
@@ -48,7 +48,7 @@ def tried(port: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", counting)
-    monkeypatch.setattr("recollect.hot.redis.CALL_TIMEOUT", 0.05)
+    monkeypatch.setattr("onrecord.hot.redis.CALL_TIMEOUT", 0.05)
     return made
 
 

@@ -20,13 +20,13 @@ import pytest
 import redis as redis_py
 import redis.asyncio as redis_asyncio
 
-from recollect import Message, Misconfigured, Session, Store, Unavailable
-from recollect.flow import Pause
-from recollect.hot import CacheUnavailable
-from recollect.hot import redis as hot_redis
-from recollect.hot.breaker import Breaker
-from recollect.hot.redis import RedisCache
-from recollect.protocol.belief import Patience
+from onrecord import Message, Misconfigured, Session, Store, Unavailable
+from onrecord.flow import Pause
+from onrecord.hot import CacheUnavailable
+from onrecord.hot import redis as hot_redis
+from onrecord.hot.breaker import Breaker
+from onrecord.hot.redis import RedisCache
+from onrecord.protocol.belief import Patience
 from tests.servers.process import free_port
 from tests.servers.redis import OwnRedis, RedisServer
 from tests.turned import PAUSE, Clock, CutOff, Turned, hits
@@ -675,7 +675,7 @@ def test_a_damaged_entry(opened: Opened, redis_server: RedisServer) -> None:
     store = opened(redis_server.url, revalidate=1e6)
     expected = store.session("k").append([("user", "1"), ("user", "2")])
     hot(store, "k")
-    key = f"recollect:{store._ledger.cache_id()}:{store.session('k').name.identity.hex()}"
+    key = f"onrecord:{store._ledger.cache_id()}:{store.session('k').name.identity.hex()}"
     with redis_py.Redis.from_url(redis_server.url) as client:
         client.lset(key, 1, b"\xff\x00")
     assert opened(redis_server.url).session("k").tail(5) == expected
@@ -801,7 +801,7 @@ def test_publish_never_fails_an_append(
 def test_the_breaker() -> None:
     clock = Clock(0.0)
     breaker = Breaker(1.0, clock=clock)
-    log = logging.getLogger("recollect")
+    log = logging.getLogger("onrecord")
     log.disabled = True
     try:
         assert breaker.allows()

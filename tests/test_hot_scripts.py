@@ -20,20 +20,20 @@ from typing import Any, Final, TypeVar
 import pytest
 import redis as redis_py
 
-from recollect import Message, Store, Unavailable
-from recollect.flow import Cold, Flow, Hot, Step, run
-from recollect.hot import redis as hot_redis
-from recollect.hot.cache import CacheUnavailable, Marked
-from recollect.hot.redis import RedisCache
-from recollect.hot.scripts import script
-from recollect.hot.tails import LARGEST_TAIL
-from recollect.ledger.fences import MarkedBefore
+from onrecord import Message, Store, Unavailable
+from onrecord.flow import Cold, Flow, Hot, Step, run
+from onrecord.hot import redis as hot_redis
+from onrecord.hot.cache import CacheUnavailable, Marked
+from onrecord.hot.redis import RedisCache
+from onrecord.hot.scripts import script
+from onrecord.hot.tails import LARGEST_TAIL
+from onrecord.ledger.fences import MarkedBefore
 from tests.hot_model import Entry, FakeRedis
 from tests.servers.redis import OwnRedis, RedisServer
 
 R = TypeVar("R")
 
-STEPS: Final = int(4_000 * float(os.environ.get("RECOLLECT_SEEDS", "1")))
+STEPS: Final = int(4_000 * float(os.environ.get("ONRECORD_SEEDS", "1")))
 TTL: Final = 10**9
 
 
@@ -177,7 +177,7 @@ def test_the_scripts_do_what_the_model_does(redis: Any, seed: int) -> None:
     dice = random.Random(seed)
     real, model = Real(redis), FakeRedis()
     model.run = real.run
-    keys = [f"recollect-test:{secrets.token_hex(8)}:{n}" for n in range(2)]
+    keys = [f"onrecord-test:{secrets.token_hex(8)}:{n}" for n in range(2)]
     trace: list[str] = []
     try:
         for _ in range(STEPS // 4):
@@ -234,7 +234,7 @@ def _marks_are_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def key_of(store: Store, key: str) -> str:
     store._ledger.open(writes=True)
-    return f"recollect:{store._ledger.cache_id()}:{store.session(key).name.identity.hex()}"
+    return f"onrecord:{store._ledger.cache_id()}:{store.session(key).name.identity.hex()}"
 
 
 def counters(store: Store) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recollect import Store
+from onrecord import Store
 from tests.servers.redis import RedisServer
 from tests.turned import Turned, hits
 

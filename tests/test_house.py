@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-import recollect
-from recollect import Session, Store
-from recollect.ledger.ledger import Ledger
+import onrecord
+from onrecord import Session, Store
+from onrecord.ledger.ledger import Ledger
 
-CORE = Path(recollect.__file__).parent
+CORE = Path(onrecord.__file__).parent
 ROOT = CORE.parent.parent
 
 # Each layer may import from itself and from those before it.
@@ -40,7 +40,7 @@ LAYERS = [
 
 
 def imported(file: Path) -> set[str]:
-    """What a file imports from recollect when it runs, not for types alone."""
+    """What a file imports from onrecord when it runs, not for types alone."""
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -49,10 +49,10 @@ def imported(file: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             top, *rest = node.module.split(".")
-            if top == "recollect":
+            if top == "onrecord":
                 found |= {rest[0]} if rest else {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("recollect.")}
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("onrecord.")}
     return found
 
 
@@ -76,17 +76,17 @@ def test_every_module_of_the_core_has_a_layer() -> None:
     assert {m for m in modules if not m.endswith(".typed")} <= known
 
 
-def test_adapters_know_only_what_recollect_exports() -> None:
+def test_adapters_know_only_what_onrecord_exports() -> None:
     for file in (ROOT / "integrations").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recollect."):
-                allowed = {f"recollect.{name}" for name in FOR_ADAPTERS}
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("onrecord."):
+                allowed = {f"onrecord.{name}" for name in FOR_ADAPTERS}
                 assert node.module in allowed, f"{file} reaches into {node.module}"
 
 
-def test_importing_recollect_loads_nothing_heavy() -> None:
+def test_importing_onrecord_loads_nothing_heavy() -> None:
     program = (
-        "import sys, recollect; recollect.Message; recollect.RecollectError\n"
+        "import sys, onrecord; onrecord.Message; onrecord.OnrecordError\n"
         "heavy = ['sqlalchemy', 'redis', 'psycopg', 'langchain_core', 'llama_index', 'langgraph']\n"
         "print([name for name in heavy if name in sys.modules])"
     )
@@ -97,11 +97,11 @@ def test_importing_recollect_loads_nothing_heavy() -> None:
 
 
 def test_everything_exported_is_there() -> None:
-    for name in recollect.__all__:
-        assert getattr(recollect, name) is not None
+    for name in onrecord.__all__:
+        assert getattr(onrecord, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
-        recollect.Nonsense  # noqa: B018 - the access is the test
-    assert set(recollect.__all__) <= set(dir(recollect))
+        onrecord.Nonsense  # noqa: B018 - the access is the test
+    assert set(onrecord.__all__) <= set(dir(onrecord))
 
 
 FOR_ADAPTERS = (

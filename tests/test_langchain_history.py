@@ -34,22 +34,22 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
-from langchain_recollect import Histories, RecollectChatMessageHistory, histories
-from langchain_recollect.window import CountsTokens, WindowLimits
-from recollect import (
+from langchain_onrecord import Histories, OnrecordChatMessageHistory, histories
+from langchain_onrecord.window import CountsTokens, WindowLimits
+from onrecord import (
     Cleared,
     IdReused,
     InvalidMessage,
     InvalidName,
     Misconfigured,
-    RecollectError,
+    OnrecordError,
     Session,
     Since,
     Store,
     StoreClosed,
     Version,
 )
-from recollect.ledger.transaction import Transaction
+from onrecord.ledger.transaction import Transaction
 from tests.scripted import Scripted
 
 OpenStore = Callable[[], Store]
@@ -125,7 +125,7 @@ def a_result(id_: str) -> ToolMessage:
 
 
 def test_every_method_sync_and_async_on_one_object(store: Store) -> None:
-    history = RecollectChatMessageHistory("s", store=store, user="ada")
+    history = OnrecordChatMessageHistory("s", store=store, user="ada")
     assert history.messages == []
     history.add_message(SystemMessage("0"))
     history.add_messages([HumanMessage("1"), AIMessage("2", id="a2")])
@@ -156,7 +156,7 @@ def test_every_method_sync_and_async_on_one_object(store: Store) -> None:
 
 
 def test_what_is_read_belongs_to_the_reader(store: Store) -> None:
-    history = RecollectChatMessageHistory("s", store=store)
+    history = OnrecordChatMessageHistory("s", store=store)
     history.add_messages([HumanMessage([{"type": "text", "text": "one", "extra": {"a": 1}}])])
     read = history.messages
     read[0].content[0]["extra"]["a"] = 2  # type: ignore[index]
@@ -165,7 +165,7 @@ def test_what_is_read_belongs_to_the_reader(store: Store) -> None:
 
 
 def test_all_or_nothing_is_added(store: Store) -> None:
-    history = RecollectChatMessageHistory("s", store=store)
+    history = OnrecordChatMessageHistory("s", store=store)
     with pytest.raises(InvalidMessage):
         history.add_messages([HumanMessage("1"), AIMessage("2", additional_kwargs={"x": object()})])
     assert history.messages == []
@@ -173,7 +173,7 @@ def test_all_or_nothing_is_added(store: Store) -> None:
 
 def test_an_id_says_one_thing(store: Store) -> None:
     faults: list[Exception] = []
-    history = RecollectChatMessageHistory("s", store=store, on_error=faults.append)
+    history = OnrecordChatMessageHistory("s", store=store, on_error=faults.append)
     history.add_user_message(HumanMessage("one", id="h"))
     asyncio.run(history.aadd_messages([HumanMessage("one", id="h")]))
     assert texts(history.messages) == ["one"]
@@ -187,7 +187,7 @@ def test_an_id_says_one_thing(store: Store) -> None:
 
 def test_a_read_that_fails_is_told_and_raised(store: Store) -> None:
     faults: list[Exception] = []
-    history = RecollectChatMessageHistory("s", store=store, window=3, on_error=faults.append)
+    history = OnrecordChatMessageHistory("s", store=store, window=3, on_error=faults.append)
     store.close()
     with pytest.raises(StoreClosed):
         _ = history.messages
@@ -201,25 +201,25 @@ def test_a_read_that_fails_is_told_and_raised(store: Store) -> None:
 def test_making_one_does_no_io(tmp_path: Path) -> None:
     file = tmp_path / "new.db"
 
-    def make() -> RecollectChatMessageHistory:
+    def make() -> OnrecordChatMessageHistory:
         store = Store(f"sqlite:///{file}")
         get_history = histories(store, window={"tokens": 9}, token_counter=count_everything)
         with_history(Scripted(), get_history)
         get_history("s")
-        return RecollectChatMessageHistory("s", store=store, window=3)
+        return OnrecordChatMessageHistory("s", store=store, window=3)
 
-    async def in_a_loop() -> RecollectChatMessageHistory:
+    async def in_a_loop() -> OnrecordChatMessageHistory:
         return make()
 
     for history in (make(), asyncio.run(in_a_loop())):
         assert not file.exists()
         history.session.store.close()
     with Store(f"sqlite:///{file}") as store:
-        RecollectChatMessageHistory("s", store=store).add_user_message("x")
+        OnrecordChatMessageHistory("s", store=store).add_user_message("x")
     assert file.exists(), "the test looks at the right place"
 
 
-class Mine(RecollectChatMessageHistory):
+class Mine(OnrecordChatMessageHistory):
     """What a user may make of it."""
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
@@ -229,7 +229,7 @@ class Mine(RecollectChatMessageHistory):
 def test_nobody_is_warned_but_who_makes_the_runnable(file_store: Store) -> None:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        RecollectChatMessageHistory("s", store=file_store).add_user_message("1")
+        OnrecordChatMessageHistory("s", store=file_store).add_user_message("1")
         mine = Mine("s", store=file_store)
         asyncio.run(mine.aadd_messages([SystemMessage("-"), HumanMessage("2")]))
         assert texts(histories(file_store)("s").messages) == ["1", "2"]
@@ -240,7 +240,7 @@ def test_nobody_is_warned_but_who_makes_the_runnable(file_store: Store) -> None:
 
 
 def test_one_object_in_threads_and_event_loops(store: Store) -> None:
-    history = RecollectChatMessageHistory("s", store=store)
+    history = OnrecordChatMessageHistory("s", store=store)
 
     def add(worker: int) -> None:
         for i in range(6):
@@ -279,9 +279,9 @@ def in_threads(works: Sequence[Callable[[], object]]) -> None:
 
 def test_two_objects_and_two_stores_on_one_session(each_store: OpenStore) -> None:
     one, other = each_store(), each_store()
-    first = RecollectChatMessageHistory("s", store=one)
-    second = RecollectChatMessageHistory("s", store=one)
-    third = RecollectChatMessageHistory("s", store=other, window=20)
+    first = OnrecordChatMessageHistory("s", store=one)
+    second = OnrecordChatMessageHistory("s", store=one)
+    third = OnrecordChatMessageHistory("s", store=other, window=20)
     first.add_user_message("1")
     assert texts(second.messages) == texts(third.messages) == ["1"]
     third.add_ai_message("2")
@@ -292,11 +292,11 @@ def test_two_objects_and_two_stores_on_one_session(each_store: OpenStore) -> Non
 
 def test_a_restart_changes_nothing(each_store: OpenStore) -> None:
     store = each_store()
-    history = RecollectChatMessageHistory("s", store=store)
+    history = OnrecordChatMessageHistory("s", store=store)
     history.add_messages([HumanMessage("1"), a_call("c"), a_result("c"), AIMessage("2", id="x")])
     before = history.messages
     store.close()
-    again = RecollectChatMessageHistory("s", store=each_store())
+    again = OnrecordChatMessageHistory("s", store=each_store())
     assert again.messages == before
     again.add_messages(before)
     assert again.messages == before, "what was read and is added again is there already"
@@ -313,21 +313,21 @@ def test_the_parts_of_a_name_and_walls_between_them(store: Store) -> None:
         {"session_id": "7", "user": 7, "tenant": number},
     ]
     for n, name in enumerate(names):
-        history = RecollectChatMessageHistory(**name, store=store)
+        history = OnrecordChatMessageHistory(**name, store=store)
         assert history.messages == []
         history.add_user_message(str(n))
     for n, name in enumerate(names):
-        assert texts(RecollectChatMessageHistory(**name, store=store).messages) == [str(n)]
-    assert texts(RecollectChatMessageHistory(7, store=store).messages) == ["0"]
+        assert texts(OnrecordChatMessageHistory(**name, store=store).messages) == [str(n)]
+    assert texts(OnrecordChatMessageHistory(7, store=store).messages) == ["0"]
     assert stored(store.session(str(number))) == ["1"]
-    RecollectChatMessageHistory("7", store=store).clear()
+    OnrecordChatMessageHistory("7", store=store).clear()
     assert stored(store.session("7", user="7")) == ["2"]
 
 
 @pytest.mark.parametrize("name", [None, "", True, 1.5, b"s", "a\x00b"])
 def test_a_name_that_is_none_is_refused_at_once(file_store: Store, name: Any) -> None:
     with pytest.raises(InvalidName):
-        RecollectChatMessageHistory(name, store=file_store)
+        OnrecordChatMessageHistory(name, store=file_store)
     with pytest.raises(InvalidName):
         histories(file_store)(name)
     chain = with_history(Scripted(), histories(file_store))
@@ -380,7 +380,7 @@ def test_a_conversation_in_every_way(store: Store, kind: str) -> None:
         ask(chain, said("q2"), on(way), way)
         shown = [text for text in texts(model.shown[1]) if text != "Be brief."]
         assert shown == ["q1", "a1 is this", "q2"], way
-        transcript = RecollectChatMessageHistory(way, store=store).transcript()
+        transcript = OnrecordChatMessageHistory(way, store=store).transcript()
         assert texts(transcript) == ["q1", "a1 is this", "q2", "a2"], way
         # Not even after streaming is it an AIMessageChunk.
         kinds = [HumanMessage, AIMessage, HumanMessage, AIMessage]
@@ -392,7 +392,7 @@ def test_streamed_tool_calls_are_stored_as_calls(store: Store) -> None:
         answer = a_call("c1", "I look it up")
         chain = with_history(Scripted(script=[answer]), histories(store))
         ask(chain, "q", on(way), way)
-        _, read = RecollectChatMessageHistory(way, store=store).messages
+        _, read = OnrecordChatMessageHistory(way, store=store).messages
         assert type(read) is AIMessage
         assert (read.text, read.tool_calls) == ("I look it up", answer.tool_calls)
         assert read.invalid_tool_calls == []
@@ -477,7 +477,7 @@ def test_what_nobody_could_call_is_no_on_error(file_store: Store, on_error: Any)
     with pytest.raises(Misconfigured, match="on_error"):
         histories(file_store, on_error=on_error)
     with pytest.raises(Misconfigured, match="on_error"):
-        RecollectChatMessageHistory("s", store=file_store, on_error=on_error)
+        OnrecordChatMessageHistory("s", store=file_store, on_error=on_error)
 
 
 def test_threads_on_one_session(store: Store) -> None:
@@ -595,7 +595,7 @@ def test_a_write_that_fails_is_told_once(
     chain, said, _ = chain_of(kind, histories(store, on_error=faults.append), answer)
     ask(chain, said("q"), on("s"), way)  # LangChain raises nothing
     (fault,) = faults
-    assert isinstance(fault, StoreClosed if broken is closed else RecollectError)
+    assert isinstance(fault, StoreClosed if broken is closed else OnrecordError)
     assert errors(caplog) == [], "it is the caller's now"
 
 
@@ -617,7 +617,7 @@ def test_a_write_that_fails_is_logged_where_nobody_is_told(
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
-    return [r for r in caplog.records if r.name == "recollect" and r.levelno >= logging.ERROR]
+    return [r for r in caplog.records if r.name == "onrecord" and r.levelno >= logging.ERROR]
 
 
 def test_a_read_that_fails_fails_the_call(store: Store) -> None:
@@ -780,7 +780,7 @@ def test_chat_messages_to_a_model_itself_are_not_stored_and_langchain_alone_know
     chain = with_history(ONE_LIST | Scripted(script=["a1", "a2"]), get_history)
     chain.invoke(said, on("s"))
     ask(chain, "q2", on("s"), "astream")
-    read = RecollectChatMessageHistory("s", store=store).messages
+    read = OnrecordChatMessageHistory("s", store=store).messages
     assert texts(read) == ["q1", "a1", "q2", "a2"]
     assert isinstance(read[0], ChatMessage)
     direct.invoke("q3", on("s"))
@@ -806,7 +806,7 @@ def test_an_agent_that_hands_everything_back(store: Store, window: int | None) -
 
 
 def test_what_stands_in_for_a_result_is_not_stored_when_it_is_handed_back(store: Store) -> None:
-    history = RecollectChatMessageHistory("s", store=store)
+    history = OnrecordChatMessageHistory("s", store=store)
     history.add_messages([HumanMessage("q1"), a_call("c1"), a_call("c2"), HumanMessage("q2")])
     shown: list[list[BaseMessage]] = []
 
@@ -982,7 +982,7 @@ WITH_TOOLS = [
 )
 def test_windows(store: Store, window: WindowLimits, expected: list[int]) -> None:
     session = store.session("s")
-    history = RecollectChatMessageHistory("s", store=store, window=window)
+    history = OnrecordChatMessageHistory("s", store=store, window=window)
     history.add_messages(WITH_TOOLS)
     before = session.messages()
     whole = history.transcript()
@@ -1011,12 +1011,12 @@ def test_token_counters_of_langchain(store: Store, counter: str) -> None:
     counts: Any = getattr(count, "get_num_tokens_from_messages", count)
     turns = [[HumanMessage(f"question {n} " * n), AIMessage(f"answer {n}")] for n in range(1, 8)]
     store.session("s").append([("system", "Be brief.")])
-    RecollectChatMessageHistory("s", store=store).add_messages(
+    OnrecordChatMessageHistory("s", store=store).add_messages(
         [*itertools.chain.from_iterable(turns)]
     )
     sizes = []
     for limit in (1, 120, 250, 10_000):
-        history = RecollectChatMessageHistory(
+        history = OnrecordChatMessageHistory(
             "s", store=store, window={"tokens": limit}, token_counter=count
         )
         shown = history.messages
@@ -1052,10 +1052,10 @@ def test_no_window_tears_a_call_from_its_result(store: Store) -> None:
     for n in range(6):
         said += [HumanMessage(f"q{n}"), a_call(f"c{n}"), a_call(f"d{n}")]
         said += [a_result(f"c{n}"), a_result(f"d{n}"), AIMessage(f"a{n}")]
-    RecollectChatMessageHistory("s", store=store).add_messages(said)
+    OnrecordChatMessageHistory("s", store=store).add_messages(said)
     limits: list[WindowLimits] = [*range(1, 40), *({"tokens": n} for n in range(5, 400, 15))]
     for window in limits:
-        shown = RecollectChatMessageHistory("s", store=store, window=window).messages
+        shown = OnrecordChatMessageHistory("s", store=store, window=window).messages
         calls = [c["id"] for m in shown if isinstance(m, AIMessage) for c in m.tool_calls]
         results = [m.tool_call_id for m in shown if isinstance(m, ToolMessage)]
         assert sorted(calls, key=str) == sorted(results), window
@@ -1063,7 +1063,7 @@ def test_no_window_tears_a_call_from_its_result(store: Store) -> None:
 
 
 def test_a_call_without_a_result_is_answered_in_what_is_shown_only(store: Store) -> None:
-    history = RecollectChatMessageHistory("s", store=store, window=20)
+    history = OnrecordChatMessageHistory("s", store=store, window=20)
     history.add_messages([HumanMessage("q1"), a_call("c1"), HumanMessage("q2"), AIMessage("a2")])
     whole = history.transcript()
     assert len(whole) == 4
@@ -1099,7 +1099,7 @@ def test_results_may_come_as_the_next_input(store: Store, window: WindowLimits) 
         whole = ["q1", "", "result of c1", "result of c2", "a1", "q2", "a2"]
         assert stored(store.session(way)) == whole
         # One result is here, of the other call nobody knows yet.
-        history = RecollectChatMessageHistory(f"half, {way}", store=store, window=20)
+        history = OnrecordChatMessageHistory(f"half, {way}", store=store, window=20)
         history.add_messages([HumanMessage("q1"), parallel, a_result("c1")])
         assert history.messages == history.transcript()
 
@@ -1113,7 +1113,7 @@ def test_a_window_of_a_long_session_reads_few_rows(
     turns = ((("user", f"question {n}"), ("assistant", f"answer {n}")) for n in range(1_000))
     session.append(itertools.chain.from_iterable(turns))
     for fresh in (store, each_store()):
-        history = RecollectChatMessageHistory("s", store=fresh, window=limits)
+        history = OnrecordChatMessageHistory("s", store=fresh, window=limits)
         fresh.session("another").tail(1)  # opening a database takes statements of its own
         asked.reset()
         shown = history.messages
@@ -1148,7 +1148,7 @@ def test_settings_that_cannot_be_right_are_refused_before_any_io(
 ) -> None:
     with Store(f"sqlite:///{tmp_path / 'new.db'}") as store:
         with pytest.raises(Misconfigured):
-            RecollectChatMessageHistory(
+            OnrecordChatMessageHistory(
                 "s", store=store, window=window, token_counter=token_counter
             )
         with pytest.raises(Misconfigured):
@@ -1226,18 +1226,18 @@ def test_importing_loads_nothing_of_langchain() -> None:
         "langchain",
         "langgraph",
         "sqlalchemy",
-        "langchain_recollect.history",
+        "langchain_onrecord.history",
     ]
-    assert answer_of(f"import sys, langchain_recollect; {LOADED.format(names=names)}") == "[]"
+    assert answer_of(f"import sys, langchain_onrecord; {LOADED.format(names=names)}") == "[]"
 
 
 def test_converting_messages_loads_no_agents_and_no_histories() -> None:
-    names = ["langchain", "langgraph", "langchain_core.chat_history", "langchain_recollect.history"]
+    names = ["langchain", "langgraph", "langchain_core.chat_history", "langchain_onrecord.history"]
     assert (
         answer_of(
             "import sys\n"
             "from langchain_core.messages import HumanMessage\n"
-            "from langchain_recollect import from_langchain, to_langchain\n"
+            "from langchain_onrecord import from_langchain, to_langchain\n"
             "assert to_langchain(from_langchain(HumanMessage('x', id='1'))).text == 'x'\n"
             + LOADED.format(names=names)
         )
@@ -1246,23 +1246,23 @@ def test_converting_messages_loads_no_agents_and_no_histories() -> None:
 
 
 def test_the_middleware_does_without_what_langchain_takes_away() -> None:
-    names = ["langchain_recollect.history"]
+    names = ["langchain_onrecord.history"]
     program = (
         "import sys\n"
         "sys.modules['langchain_core.chat_history'] = None\n"
         "sys.modules['langchain_core.runnables.history'] = None\n"
         "from langchain.agents import create_agent\n"
-        "from langchain_recollect import RecollectMiddleware\n"
-        "from recollect import Store\n"
+        "from langchain_onrecord import OnrecordMiddleware\n"
+        "from onrecord import Store\n"
         "from tests.scripted import Scripted\n"
         "with Store('sqlite://') as store:\n"
-        "    middleware = [RecollectMiddleware(store)]\n"
+        "    middleware = [OnrecordMiddleware(store)]\n"
         "    agent = create_agent(Scripted(script=['a']), [], middleware=middleware)\n"
         "    said = {'messages': [('user', 'q')]}\n"
         "    agent.invoke(said, {'configurable': {'session_id': 's'}})\n"
         "    assert [m.text for m in store.session('s').messages()] == ['q', 'a']\n"
         "try:\n"
-        "    from langchain_recollect import histories\n"
+        "    from langchain_onrecord import histories\n"
         "except ImportError as fault:\n"
         "    assert 'chat_history' in str(fault), fault\n"
         "else:\n"

@@ -45,8 +45,8 @@ from redis.cluster import RedisCluster
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from langchain_recollect import importers, to_langchain
-from langchain_recollect.importers import (
+from langchain_onrecord import importers, to_langchain
+from langchain_onrecord.importers import (
     Brought,
     Progress,
     aimport_postgres,
@@ -56,17 +56,17 @@ from langchain_recollect.importers import (
     import_redis,
     import_sql,
 )
-from recollect import (
+from onrecord import (
     ANY,
     Conflict,
     InvalidName,
     Misconfigured,
-    RecollectError,
+    OnrecordError,
     Session,
     Store,
     Unavailable,
 )
-from recollect.bringing import BATCH, KEY
+from onrecord.bringing import BATCH, KEY
 from tests.servers.binaries import Binaries
 from tests.servers.redis import OwnCluster, OwnRedis, RedisServer
 
@@ -848,8 +848,8 @@ def test_a_copy_of_what_a_killed_run_left_unmarked(
 
 PROGRAM = """
 import os, signal, sys
-from langchain_recollect.importers import import_sql
-from recollect import Store
+from langchain_onrecord.importers import import_sql
+from onrecord import Store
 store = Store(sys.argv[1], durability="normal")
 left = int(sys.argv[3])
 def progress(_):
@@ -1195,7 +1195,7 @@ def test_json_in_postgres_that_is_no_message(
 def test_a_message_that_cannot_be_stored(
     sqlite_old: Old, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recollect.codec.frame.LARGEST", 10_000)
+    monkeypatch.setattr("onrecord.codec.frame.LARGEST", 10_000)
     sqlite_old.add(ADA, "one", "x" * 20_000, "two")
     brought = sqlite_old.bring(store)
     assert [(unread.row, unread.reason[:17]) for unread in brought.unread] == [
@@ -1410,7 +1410,7 @@ def test_a_source_that_goes_away_in_the_middle(own_redis: OwnRedis, store: Store
 def test_a_store_that_fails(sqlite_old: Old, store: Store) -> None:
     sqlite_old.add(ADA, "hello")
     store.close()
-    with pytest.raises(RecollectError, match="closed"):
+    with pytest.raises(OnrecordError, match="closed"):
         sqlite_old.bring(store)
 
 

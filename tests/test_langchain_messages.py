@@ -49,11 +49,11 @@ from langchain_core.messages.content import (
     create_video_block,
 )
 
-from langchain_recollect import blocks as blocks_module
-from langchain_recollect import from_langchain, to_langchain
-from langchain_recollect import messages as messages_module
-from langchain_recollect.blocks import block_of, part_of
-from recollect import (
+from langchain_onrecord import blocks as blocks_module
+from langchain_onrecord import from_langchain, to_langchain
+from langchain_onrecord import messages as messages_module
+from langchain_onrecord.blocks import block_of, part_of
+from onrecord import (
     Audio,
     Block,
     Citation,
@@ -72,7 +72,7 @@ from recollect import (
     Video,
     Window,
 )
-from recollect.codec import decode, encode, placeholder
+from onrecord.codec import decode, encode, placeholder
 from tests.test_codec import any_text, plain, short
 from tests.test_codec import messages as neutral_messages
 

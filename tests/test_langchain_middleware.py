@@ -53,28 +53,28 @@ from langgraph.graph.message import _messages_delta_reducer
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
-from langchain_recollect import (
-    RecollectChatMessageHistory,
-    RecollectMiddleware,
+from langchain_onrecord import (
+    OnrecordChatMessageHistory,
+    OnrecordMiddleware,
     from_langchain,
     histories,
     to_langchain,
 )
-from recollect import (
+from onrecord import (
     Cleared,
     IdReused,
     Image,
     InvalidName,
     Message,
     Misconfigured,
-    RecollectError,
+    OnrecordError,
     Session,
     Store,
     StoreClosed,
     Text,
     ToolCall,
 )
-from recollect.ledger.transaction import Transaction
+from onrecord.ledger.transaction import Transaction
 from tests.scripted import Scripted
 
 OpenStore = Callable[[], Store]
@@ -170,7 +170,7 @@ def agent_of(
     **settings: Any,
 ) -> Any:
     """An agent that remembers; with other middleware before and after."""
-    remembering = RecollectMiddleware(store, **(memory or {}))
+    remembering = OnrecordMiddleware(store, **(memory or {}))
     return create_agent(model, list(tools), middleware=[*before, remembering, *after], **settings)
 
 
@@ -273,9 +273,9 @@ def test_without_a_session_id_there_is_advice(memory: Store, invoke: Invoke, con
 
 def test_what_is_no_name_is_refused(memory: Store, invoke: Invoke) -> None:
     with pytest.raises(Misconfigured, match="neither a name nor a function"):
-        RecollectMiddleware(memory, user=None)  # type: ignore[arg-type]
+        OnrecordMiddleware(memory, user=None)  # type: ignore[arg-type]
     with pytest.raises(Misconfigured, match="window"):
-        RecollectMiddleware(memory, window={"words": 5})
+        OnrecordMiddleware(memory, window={"words": 5})
     model = Scripted()
     for part in ("session_id", "user"):
         nobody = agent_of(model, memory, memory={part: lambda runtime: None})
@@ -492,7 +492,7 @@ def without_its_table(store: Store) -> Iterator[None]:
     try:
         yield
     finally:
-        run(store, "ALTER TABLE elsewhere RENAME TO recollect_tail")
+        run(store, "ALTER TABLE elsewhere RENAME TO onrecord_tail")
 
 
 def run(store: Store, statement: str) -> None:
@@ -505,7 +505,7 @@ def test_a_store_that_fails_fails_the_run(each_store: OpenStore, invoke: Invoke)
     agent = agent_of(model, store)
     invoke(agent, "q1")
     other.session("chat").tail()
-    with without_its_table(other), pytest.raises(RecollectError):
+    with without_its_table(other), pytest.raises(OnrecordError):
         invoke(agent, "q2")
     assert len(model.shown) == 1, "no model is called without the history"
     assert stored(store) == ["user: q1", "assistant: a1"]
@@ -540,10 +540,10 @@ def test_a_write_that_fails_later_fails_the_run(each_store: OpenStore, invoke: I
     model = Scripted(script=["a0", answer, calls("c1", name="ruin"), "You said q1."])
     agent = agent_of(model, store, [ruin])
     invoke(agent, "q0")
-    with pytest.raises(RecollectError):
+    with pytest.raises(OnrecordError):
         invoke(agent, "q1")
     mend_it()
-    with pytest.raises(RecollectError):
+    with pytest.raises(OnrecordError):
         invoke(agent, "q2")
     mend_it()
     assert stored(store)[2:] == ["user: q1", "user: q2", "assistant: c1"]
@@ -1347,8 +1347,8 @@ import os
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
-from langchain_recollect import RecollectMiddleware
-from recollect import Store
+from langchain_onrecord import OnrecordMiddleware
+from onrecord import Store
 from tests.scripted import Scripted
 
 @tool
@@ -1363,7 +1363,7 @@ def die() -> str:
 
 calls = [{"name": name, "args": {}, "id": name} for name in ("live", "die")]
 model = Scripted(script=[AIMessage("", tool_calls=calls[:1]), AIMessage("", tool_calls=calls)])
-agent = create_agent(model, [live, die], middleware=[RecollectMiddleware(Store.from_env())])
+agent = create_agent(model, [live, die], middleware=[OnrecordMiddleware(Store.from_env())])
 agent.invoke({"messages": [("user", "go")]}, {"configurable": {"session_id": "chat"}})
 """
 
@@ -1374,10 +1374,10 @@ def environment(
 ) -> dict[str, str]:
     """What another process finds the same store by."""
     if "sqlite" in request.node.name:
-        return {"RECOLLECT_URL": f"sqlite:///{tmp_path / 'store.db'}"}
+        return {"ONRECORD_URL": f"sqlite:///{tmp_path / 'store.db'}"}
     return {
-        "RECOLLECT_URL": request.getfixturevalue("postgres_url"),
-        "RECOLLECT_CACHE": request.getfixturevalue("redis_server").url,
+        "ONRECORD_URL": request.getfixturevalue("postgres_url"),
+        "ONRECORD_CACHE": request.getfixturevalue("redis_server").url,
     }
 
 
@@ -1815,7 +1815,7 @@ def test_what_other_middleware_redacts_is_redacted_in_the_store(checkpointed: bo
         agent: Any = create_agent(
             model,
             [whose],
-            middleware=[RecollectMiddleware(store), redacts],
+            middleware=[OnrecordMiddleware(store), redacts],
             checkpointer=InMemorySaver() if checkpointed else None,
         )
         config: Any = {"configurable": {"thread_id": "t"}}
@@ -1884,7 +1884,7 @@ def test_the_stores_own_counter_counts_in_a_run_as_well() -> None:
         chat = store.session("chat")
         chat.append([("user" if n % 2 == 0 else "assistant", f"{n}") for n in range(60)])
         model = Scripted()
-        middleware: Any = RecollectMiddleware(store, session_id="chat", window={"tokens": 5_000})
+        middleware: Any = OnrecordMiddleware(store, session_id="chat", window={"tokens": 5_000})
         agent: Any = create_agent(model, middleware=[middleware])
         agent.invoke({"messages": [HumanMessage("?")]})
         assert len(model.shown[-1]) <= 5
@@ -1917,7 +1917,7 @@ def test_a_call_that_somebody_sends_to_the_tools_is_stored_before_its_result(
 
 
 def test_a_conversation_of_a_chain_is_sent_whole_to_an_agent(store: Store, invoke: Invoke) -> None:
-    history = RecollectChatMessageHistory("chat", store=store)
+    history = OnrecordChatMessageHistory("chat", store=store)
     history.add_messages([m for n in range(4) for m in (HumanMessage(f"q{n}"), AIMessage(f"a{n}"))])
     agent = agent_of(Scripted(script=["done"]), store, memory={"window": 2})
     invoke(agent, [*history.messages, HumanMessage("and now?")], on())

@@ -9,8 +9,8 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import ALL_CAPABILITIES
 from langgraph.checkpoint.conformance.spec import test_delete_for_runs as of_runs
 
-from langgraph_recollect import RecollectSaver
-from recollect import Store
+from langgraph_onrecord import OnrecordSaver
+from onrecord import Store
 
 AT_LEAST = {
     "put": 17,
@@ -30,9 +30,9 @@ AT_LEAST = {
 def test_every_test_of_the_kit_passes(each_store: Callable[[], Store]) -> None:
     store = each_store()
 
-    @checkpointer_test(name="RecollectSaver")
-    async def savers() -> AsyncIterator[RecollectSaver]:
-        yield RecollectSaver(store)
+    @checkpointer_test(name="OnrecordSaver")
+    async def savers() -> AsyncIterator[OnrecordSaver]:
+        yield OnrecordSaver(store)
 
     report = asyncio.run(validate(savers))
     assert report.passed_all()

@@ -16,9 +16,9 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
-from langgraph_recollect import RecollectSaver, aimport_threads, import_threads
-from langgraph_recollect.importers import _renumbered
-from recollect import Misconfigured, Store
+from langgraph_onrecord import OnrecordSaver, aimport_threads, import_threads
+from langgraph_onrecord.importers import _renumbered
+from onrecord import Misconfigured, Store
 from tests.servers.postgres import PostgresServer
 from tests.test_langgraph_saver import (
     Nonce,
@@ -61,9 +61,9 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Iterator[RecollectSaver]:
+def ours(tmp_path: Path) -> Iterator[OnrecordSaver]:
     with Store(f"sqlite:///{tmp_path / 'ours.db'}", durability="normal") as store:
-        yield RecollectSaver(store, user="ada")
+        yield OnrecordSaver(store, user="ada")
 
 
 def history(saver: BaseCheckpointSaver[Any], name: str = "t") -> list[Any]:
@@ -75,7 +75,7 @@ def history(saver: BaseCheckpointSaver[Any], name: str = "t") -> list[Any]:
 
 
 def test_everything_is_brought_and_goes_on(
-    source: Callable[..., Source], ours: RecollectSaver
+    source: Callable[..., Source], ours: OnrecordSaver
 ) -> None:
     theirs, url = source()
     play(theirs, "async")
@@ -97,21 +97,21 @@ def test_everything_is_brought_and_goes_on(
 
 
 def test_an_import_that_was_killed_is_repeated(
-    source: Callable[..., Source], ours: RecollectSaver, monkeypatch: pytest.MonkeyPatch
+    source: Callable[..., Source], ours: OnrecordSaver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs, url = source()
     for n in range(2):
         chat(theirs).invoke(say(f"q{n}"), thread())
-    real, left = RecollectSaver.put, [3]
+    real, left = OnrecordSaver.put, [3]
 
-    def put(self: RecollectSaver, *given: Any) -> Any:
+    def put(self: OnrecordSaver, *given: Any) -> Any:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
         return real(self, *given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RecollectSaver, "put", put)
+        patch.setattr(OnrecordSaver, "put", put)
         with pytest.raises(KeyboardInterrupt):
             import_threads(ours, url)
     done = asyncio.run(aimport_threads(ours, url, threads=["t"]))
@@ -122,7 +122,7 @@ def test_an_import_that_was_killed_is_repeated(
 
 
 @pytest.mark.filterwarnings("ignore")  # of LangGraph: DeltaChannel is a beta
-def test_threads_of_deltas_are_brought(source: Callable[..., Source], ours: RecollectSaver) -> None:
+def test_threads_of_deltas_are_brought(source: Callable[..., Source], ours: OnrecordSaver) -> None:
     theirs, url = source()
     for n in range(5):
         delta_graph(theirs).invoke(say(f"q{n}"), thread())
@@ -132,7 +132,7 @@ def test_threads_of_deltas_are_brought(source: Callable[..., Source], ours: Reco
 
 
 def test_what_was_encrypted_there_may_be_clear_here(
-    source: Callable[..., Source], ours: RecollectSaver
+    source: Callable[..., Source], ours: OnrecordSaver
 ) -> None:
     theirs, url = source(serde=EncryptedSerializer(Nonce()))
     chat(theirs).invoke(say("secret"), thread())
@@ -141,7 +141,7 @@ def test_what_was_encrypted_there_may_be_clear_here(
 
 
 def test_what_was_deleted_here_stays_so(
-    source: Callable[..., Source], ours: RecollectSaver
+    source: Callable[..., Source], ours: OnrecordSaver
 ) -> None:
     theirs, url = source()
     chat(theirs).invoke(say("q"), thread())
@@ -151,7 +151,7 @@ def test_what_was_deleted_here_stays_so(
     assert ours.get_tuple(thread()) is None
 
 
-def test_a_source_without_their_tables_is_explained(tmp_path: Path, ours: RecollectSaver) -> None:
+def test_a_source_without_their_tables_is_explained(tmp_path: Path, ours: OnrecordSaver) -> None:
     file = tmp_path / "other.db"
     sqlite3.connect(file).execute("CREATE TABLE other (a)").connection.close()
     with pytest.raises(Misconfigured, match="neither the tables of SqliteSaver"):

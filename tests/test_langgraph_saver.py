@@ -30,10 +30,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 from langgraph.types import Command, Send, interrupt
 
-from langgraph_recollect import RecollectSaver, import_threads
-from langgraph_recollect.underway import _under_way
-from recollect import CheckpointLog, Cleared, Conflict, Damaged, Misconfigured, Store, Unavailable
-from recollect.clock import now
+from langgraph_onrecord import OnrecordSaver, import_threads
+from langgraph_onrecord.underway import _under_way
+from onrecord import CheckpointLog, Cleared, Conflict, Damaged, Misconfigured, Store, Unavailable
+from onrecord.clock import now
 from tests.children import together
 
 Opener = Callable[[], Store]
@@ -67,8 +67,8 @@ def chat(saver: BaseCheckpointSaver[Any], bot: Any = answer) -> Any:
     return builder.compile(checkpointer=saver)
 
 
-def items_stored(saver: RecollectSaver) -> int:
-    from recollect.ledger import strands
+def items_stored(saver: OnrecordSaver) -> int:
+    from onrecord.ledger import strands
 
     def work(txn: Any) -> int:
         scope = {"tenant": "", "user": "", "agent": ""}
@@ -84,14 +84,14 @@ def items_stored(saver: RecollectSaver) -> int:
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_a_conversation_goes_on_in_another_process(each_store: Opener, durability: Any) -> None:
     for n in range(3):
-        graph = chat(RecollectSaver(each_store()))
+        graph = chat(OnrecordSaver(each_store()))
         graph.invoke(say(f"q{n}"), thread(), durability=durability)
-    state = chat(RecollectSaver(each_store())).get_state(thread())
+    state = chat(OnrecordSaver(each_store())).get_state(thread())
     assert texts(state) == ["q0", "re: q0", "q1", "re: q1", "q2", "re: q2"]
 
 
 async def _conversation(open_store: Opener, durability: Any) -> list[Any]:
-    saver = RecollectSaver(open_store())
+    saver = OnrecordSaver(open_store())
     graph = chat(saver)
     for n in range(3):
         await graph.ainvoke(say(f"q{n}"), thread(), durability=durability)
@@ -108,7 +108,7 @@ def test_the_same_object_serves_async(each_store: Opener, durability: Any) -> No
 
 def test_each_message_is_an_item_once(each_store: Opener) -> None:
     for n in range(6):  # a new process each time
-        saver = RecollectSaver(each_store())
+        saver = OnrecordSaver(each_store())
         chat(saver).invoke(say(f"q{n}"), thread())
     assert items_stored(saver) == 12
 
@@ -174,17 +174,17 @@ def play(saver: BaseCheckpointSaver[Any], durability: Any) -> list[Any]:
 
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_a_history_is_what_it_is_in_memory(each_store: Opener, durability: Any) -> None:
-    ours = RecollectSaver(each_store())
+    ours = OnrecordSaver(each_store())
     expected = play(InMemorySaver(), durability)
     assert play(ours, durability) == expected
     # And another process finds the same.
-    other = RecollectSaver(each_store())
+    other = OnrecordSaver(each_store())
     found = [t.checkpoint["channel_values"] for t in other.list(thread())]
     assert found == [t.checkpoint["channel_values"] for t in ours.list(thread())]
 
 
 def test_time_travel_and_forks(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     for n in range(3):
         graph.invoke(say(f"q{n}"), thread())
@@ -208,11 +208,11 @@ def test_interrupts_are_resumed_in_another_process(each_store: Opener) -> None:
         said = interrupt("May I?")
         return {"messages": [AIMessage(f"you said {said}")]}
 
-    graph = chat(RecollectSaver(each_store()), ask)
+    graph = chat(OnrecordSaver(each_store()), ask)
     graph.invoke(say("go"), thread())
     state = graph.get_state(thread())
     assert state.tasks[0].interrupts[0].value == "May I?"
-    graph = chat(RecollectSaver(each_store()), ask)
+    graph = chat(OnrecordSaver(each_store()), ask)
     graph.invoke(Command(resume="yes"), thread())
     assert texts(graph.get_state(thread())) == ["go", "you said yes"]
 
@@ -222,11 +222,11 @@ def test_subgraphs_have_namespaces_of_their_own(each_store: Opener) -> None:
         return {"messages": [AIMessage(f"you said {interrupt('?')}")]}
 
     inner = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
-    graph = chat(RecollectSaver(each_store()), inner)
+    graph = chat(OnrecordSaver(each_store()), inner)
     graph.invoke(say("go"), thread())
     within = graph.get_state(thread(), subgraphs=True).tasks[0].state
     assert texts(within) == ["go"]
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver, inner)
     graph.invoke(Command(resume="yes"), thread())
     assert texts(graph.get_state(thread())) == ["go", "you said yes"]
@@ -267,10 +267,10 @@ def delta_graph(saver: BaseCheckpointSaver[Any]) -> Any:
 @pytest.mark.parametrize("durability", DURABILITIES)
 def test_threads_of_deltas(each_store: Opener, durability: Any) -> None:
     for n in range(7):
-        graph = delta_graph(RecollectSaver(each_store()))
+        graph = delta_graph(OnrecordSaver(each_store()))
         graph.invoke(say(f"q{n}"), thread(), durability=durability)
     expected = [text for n in range(7) for text in (f"q{n}", f"re: q{n}")]
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = delta_graph(saver)
     assert texts(graph.get_state(thread())) == expected
     assert [m.text for m in saver.transcript("t")] == expected
@@ -278,7 +278,7 @@ def test_threads_of_deltas(each_store: Opener, durability: Any) -> None:
     saver.prune(["t"])
     kept = len(list(saver.list(thread())))
     for name in ("t", "copy"):
-        for one in (saver, RecollectSaver(each_store())):
+        for one in (saver, OnrecordSaver(each_store())):
             assert texts(delta_graph(one).get_state(thread(name))) == expected
     assert kept < len(list(saver.list(thread("copy")))) or durability == "exit"
     delta_graph(saver).invoke(say("on"), thread(), durability=durability)
@@ -300,22 +300,22 @@ def test_what_a_node_changed_in_place_is_stored_as_changed(each_store: Opener) -
         second.content = f"{second.content}?"
         return {}
 
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     for n in range(2):
         # "sync", or the step before is being stored while the node changes what it is made of.
         chat(saver, edit).invoke(say(f"q{n}"), thread(), durability="sync")
-    state = chat(RecollectSaver(each_store())).get_state(thread())
+    state = chat(OnrecordSaver(each_store())).get_state(thread())
     assert texts(state) == ["q0!!", "done", "q1", "done"]
     assert state.values["messages"][0].additional_kwargs == {"deep": {"er": [3]}}
     history = [texts(s) for s in chat(saver).get_state_history(thread())]
     assert history[-2:] == [["q0"], []], "what was stored before stays as it was"
     # Also where the node says that it has done nothing.
     chat(saver, quiet).invoke(say("q2"), thread(), durability="sync")
-    assert texts(chat(RecollectSaver(each_store())).get_state(thread()))[1] == "done?"
+    assert texts(chat(OnrecordSaver(each_store())).get_state(thread()))[1] == "done?"
 
 
 def test_returned_objects_belong_to_the_caller(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     chat(saver).invoke(say("q"), thread())
     found = saver.get_tuple(thread())
     assert found is not None
@@ -359,7 +359,7 @@ class Words(JsonPlusSerializer):
 def test_serializers_of_the_users_choice(each_store: Opener, serde: Any) -> None:
     expected = []
     for n in range(5):  # a new process each time: nothing is known but what is stored
-        saver = RecollectSaver(each_store(), serde=serde)
+        saver = OnrecordSaver(each_store(), serde=serde)
         chat(saver).invoke(say(f"secret {n}"), thread())
         expected += [f"secret {n}", f"re: secret {n}"]
     assert texts(chat(saver).get_state(thread())) == expected
@@ -372,7 +372,7 @@ def test_serializers_of_the_users_choice(each_store: Opener, serde: Any) -> None
 def test_an_encrypted_message_is_nowhere_in_clear(
     each_store: Opener, request: pytest.FixtureRequest, tmp_path: Any
 ) -> None:
-    saver = RecollectSaver(each_store(), serde=EncryptedSerializer(Nonce()))
+    saver = OnrecordSaver(each_store(), serde=EncryptedSerializer(Nonce()))
     chat(saver).invoke(say("the secret word is xyzzy"), thread())
     for file in tmp_path.glob("store.db*"):
         assert b"xyzzy" not in file.read_bytes()
@@ -386,7 +386,7 @@ def test_an_encrypted_message_is_nowhere_in_clear(
 def test_the_second_of_two_turns_is_refused(
     each_store: Opener, durability: Any, begun: bool
 ) -> None:
-    savers = [RecollectSaver(each_store()), RecollectSaver(each_store())]
+    savers = [OnrecordSaver(each_store()), OnrecordSaver(each_store())]
     if begun:
         chat(savers[0]).invoke(say("before"), thread())
     read = threading.Barrier(2, timeout=20)
@@ -412,7 +412,7 @@ def test_the_second_of_two_turns_is_refused(
     assert sum(isinstance(one, Conflict) for one in both) == 1
     [refused] = [one for one in both if isinstance(one, Conflict)]
     assert "Run it again" in str(refused)
-    said = texts(chat(RecollectSaver(each_store())).get_state(thread()))
+    said = texts(chat(OnrecordSaver(each_store())).get_state(thread()))
     assert said[-2:] in (["q0", "re: q0"], ["q1", "re: q1"])
     assert len(said) == (4 if begun else 2)
 
@@ -423,7 +423,7 @@ def test_a_turn_that_another_began_within_is_refused(
     each_store: Opener, durability: Any, begun: bool
 ) -> None:
     """The other went on from this one's question, so what this one adds would be beside it."""
-    savers = [RecollectSaver(each_store()), RecollectSaver(each_store())]
+    savers = [OnrecordSaver(each_store()), OnrecordSaver(each_store())]
     if begun:
         chat(savers[0]).invoke(say("before"), thread())
 
@@ -447,7 +447,7 @@ def test_a_turn_that_another_began_within_is_refused(
     except Conflict:
         refused.append("q0")
     assert len(refused) == 1
-    graph = chat(RecollectSaver(each_store()))
+    graph = chat(OnrecordSaver(each_store()))
     said = texts(graph.get_state(thread()))
     before = ["before", "re: before"] if begun else []
     # Whether the question was stored before the other looked is told apart by durability.
@@ -459,14 +459,14 @@ def test_a_turn_that_another_began_within_is_refused(
     graph.invoke(say("again"), thread())
     assert texts(graph.get_state(thread()))[len(said) :] == ["again", "re: again"]
     # One line: nobody is beside anybody.
-    parents = [found.parent_config for found in RecollectSaver(each_store()).list(thread())]
+    parents = [found.parent_config for found in OnrecordSaver(each_store()).list(thread())]
     ids = [parent["configurable"]["checkpoint_id"] for parent in parents if parent is not None]
     assert len(set(ids)) == len(ids) == len(parents) - 1
 
 
 def test_no_step_is_stored_after_one_that_was_refused(each_store: Opener) -> None:
     """LangGraph hands over the steps that follow, also when it was told of the first."""
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     chat(saver).invoke(say("q"), thread())
     stale = saver.get_tuple(thread())
     assert stale is not None
@@ -487,7 +487,7 @@ def test_what_two_workers_were_told_is_stored_is_there(each_store: Opener, durab
     def work(who: int, meet: Callable[[], object]) -> list[str]:
         kept = []
         with each_store() as store:
-            graph = chat(RecollectSaver(store))
+            graph = chat(OnrecordSaver(store))
             meet()
             for n in range(20):
                 try:
@@ -498,7 +498,7 @@ def test_what_two_workers_were_told_is_stored_is_there(each_store: Opener, durab
         return kept
 
     kept = [text for told in together(work) for text in told]
-    said = texts(chat(RecollectSaver(each_store())).get_state(thread()))
+    said = texts(chat(OnrecordSaver(each_store())).get_state(thread()))
     for text in kept:
         assert said[said.index(text) + 1] == f"re: {text}"
 
@@ -513,7 +513,7 @@ def test_tasks_of_one_step_may_share_a_subgraph_that_remembers(each_store: Opene
     parent.add_conditional_edges(
         START, lambda state: [Send("sub", {"said": [name]}) for name in "xyz"]
     )
-    graph = parent.compile(checkpointer=RecollectSaver(each_store()))
+    graph = parent.compile(checkpointer=OnrecordSaver(each_store()))
     for n in range(3):
         said = graph.invoke({"said": ["go"]}, thread())["said"]
         assert said.count("go") == n + 1
@@ -542,17 +542,17 @@ def test_a_subgraph_that_remembers_can_be_replayed(each_store: Opener, durabilit
         graph.invoke(None, old.config, durability=durability)
         return graph.invoke(Command(resume="NEW"), thread(), durability=durability)["said"]
 
-    assert said(RecollectSaver(each_store())) == said(InMemorySaver())
+    assert said(OnrecordSaver(each_store())) == said(InMemorySaver())
 
 
 def test_who_goes_on_from_a_fork_is_no_more_lost_than_others(each_store: Opener) -> None:
     """A fork is meant; what it has stored is the newest by then, and others continue that."""
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     chat(saver).invoke(say("q"), thread())
     old = list(chat(saver).get_state_history(thread()))[-1]
 
     def meanwhile(state: MessagesState) -> dict[str, Any]:
-        chat(RecollectSaver(each_store())).invoke(say("told"), thread())
+        chat(OnrecordSaver(each_store())).invoke(say("told"), thread())
         return answer(state)
 
     with pytest.raises(Conflict, match="continued by"):
@@ -580,7 +580,7 @@ def test_a_state_is_the_same_state_out_of_the_history(each_store: Opener) -> Non
     parent = StateGraph(Gathered)
     parent.add_node("sub", child.compile(checkpointer=True))
     parent.add_edge(START, "sub")
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = parent.compile(checkpointer=saver)
 
     def streamed(input: Any) -> list[Any]:
@@ -614,12 +614,12 @@ def test_a_state_is_the_same_state_out_of_the_history(each_store: Opener) -> Non
 def test_a_turn_is_protected_when_its_note_was_forgotten(
     each_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langgraph_recollect.turns.MOST_NOTES", 0)
-    saver = RecollectSaver(each_store())
+    monkeypatch.setattr("langgraph_onrecord.turns.MOST_NOTES", 0)
+    saver = OnrecordSaver(each_store())
     chat(saver).invoke(say("q"), thread())
 
     def meanwhile(state: MessagesState) -> dict[str, Any]:
-        chat(RecollectSaver(each_store())).invoke(say("told"), thread())
+        chat(OnrecordSaver(each_store())).invoke(say("told"), thread())
         return answer(state)
 
     with pytest.raises(Conflict, match="continued by"):
@@ -629,11 +629,11 @@ def test_a_turn_is_protected_when_its_note_was_forgotten(
 
 def test_a_checkpoint_is_continued_by_its_id_from_another_process(each_store: Opener) -> None:
     """An id that was written down names a place to go on from: a fork, as with other savers."""
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     chat(saver).invoke(say("q"), thread())
     config = pickle.loads(pickle.dumps(chat(saver).get_state(thread()).config))
     chat(saver).invoke(say("meanwhile"), thread())
-    chat(RecollectSaver(each_store())).invoke(say("fork"), config)
+    chat(OnrecordSaver(each_store())).invoke(say("fork"), config)
     assert texts(chat(saver).get_state(thread())) == ["q", "re: q", "fork", "re: fork"]
     found = saver.get_tuple(config)
     assert found is not None
@@ -644,7 +644,7 @@ def test_a_checkpoint_is_continued_by_its_id_from_another_process(each_store: Op
 
 
 def test_a_checkpoint_that_is_not_there_is_not_continued(each_store: Opener) -> None:
-    graph = chat(RecollectSaver(each_store()))
+    graph = chat(OnrecordSaver(each_store()))
     graph.invoke(say("q"), thread())
     with pytest.raises(Conflict, match="never there"):
         graph.invoke(say("misspelt"), thread(checkpoint_id="1f0"))
@@ -652,10 +652,10 @@ def test_a_checkpoint_that_is_not_there_is_not_continued(each_store: Opener) -> 
 
 
 def test_an_update_beside_a_turn_is_refused_too(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     graph.invoke(say("q"), thread())
-    other = RecollectSaver(each_store())
+    other = OnrecordSaver(each_store())
     stale = other.get_tuple(thread())
     assert stale is not None
     other.get_tuple = lambda config: stale  # type: ignore[method-assign]
@@ -665,21 +665,21 @@ def test_an_update_beside_a_turn_is_refused_too(each_store: Opener) -> None:
 
 
 def test_a_second_turn_may_become_a_fork_by_choice(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store(), second_turn="fork")
+    saver = OnrecordSaver(each_store(), second_turn="fork")
     chat(saver).invoke(say("q"), thread())
     stale = saver.get_tuple(thread())
     assert stale is not None
     chat(saver).invoke(say("meanwhile"), thread())
-    other = RecollectSaver(each_store(), second_turn="fork")
+    other = OnrecordSaver(each_store(), second_turn="fork")
     other.get_tuple = lambda config: stale  # type: ignore[method-assign]
     chat(other).invoke(say("also"), thread())
     assert texts(chat(saver).get_state(thread())) == ["q", "re: q", "also", "re: also"]
     with pytest.raises(Misconfigured, match="second_turn"):
-        RecollectSaver(each_store(), second_turn="wait")  # type: ignore[arg-type]
+        OnrecordSaver(each_store(), second_turn="wait")  # type: ignore[arg-type]
 
 
 def test_turns_wait_for_each_other(each_store: Opener) -> None:
-    savers = [RecollectSaver(each_store()), RecollectSaver(each_store())]
+    savers = [OnrecordSaver(each_store()), OnrecordSaver(each_store())]
 
     def turn(n: int) -> None:
         saver = savers[n % 2]
@@ -689,7 +689,7 @@ def test_turns_wait_for_each_other(each_store: Opener) -> None:
         else:
             asyncio.run(aturn(saver, n))
 
-    async def aturn(saver: RecollectSaver, n: int) -> None:
+    async def aturn(saver: OnrecordSaver, n: int) -> None:
         async with saver.aturn("t"):
             await chat(saver).ainvoke(say(f"q{n}"), thread())
 
@@ -705,7 +705,7 @@ def test_a_thread_whose_run_was_cancelled_is_of_use_at_once(
     each_store: Opener, durability: Any
 ) -> None:
     """What the run has left is still being stored, and whoever comes next waits for it."""
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     real = saver.log.aput
 
     async def main() -> None:
@@ -741,7 +741,7 @@ def test_a_thread_whose_run_was_cancelled_is_of_use_at_once(
 def test_a_thread_is_of_use_wherever_its_run_was_cancelled(
     each_store: Opener, durability: Any
 ) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
 
     async def main() -> None:
@@ -759,11 +759,11 @@ def test_a_thread_is_of_use_wherever_its_run_was_cancelled(
 
 
 def test_a_lease_reaches_the_saver(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     with pytest.raises(Misconfigured, match="lease"):
         saver.turn("t", lease=0)
     with saver.turn("t", lease=5), pytest.raises(Conflict, match=r"by process \d+ on"):
-        RecollectSaver(each_store()).turn("t", patience=0).__enter__()
+        OnrecordSaver(each_store()).turn("t", patience=0).__enter__()
 
     async def held() -> None:
         async with saver.aturn("t", lease=5):
@@ -777,10 +777,10 @@ def test_a_crash_is_no_second_turn(each_store: Opener) -> None:
     def fails(state: MessagesState) -> Any:
         raise RuntimeError("out of order")
 
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     with pytest.raises(RuntimeError):
         chat(saver, fails).invoke(say("q"), thread())
-    graph = chat(RecollectSaver(each_store()))
+    graph = chat(OnrecordSaver(each_store()))
     graph.invoke(None, thread())
     assert texts(graph.get_state(thread())) == ["q", "re: q"]
     graph.invoke(say("on"), thread())
@@ -793,7 +793,7 @@ def test_a_crash_is_no_second_turn(each_store: Opener) -> None:
 def test_a_run_whose_thread_is_deleted_brings_nothing_back(
     each_store: Opener, durability: Any
 ) -> None:
-    saver, other = RecollectSaver(each_store()), RecollectSaver(each_store())
+    saver, other = OnrecordSaver(each_store()), OnrecordSaver(each_store())
     chat(saver).invoke(say("before"), thread())
 
     def deleting(state: MessagesState) -> Any:
@@ -809,12 +809,12 @@ def test_a_run_whose_thread_is_deleted_brings_nothing_back(
 
 
 def test_runs_are_deleted_wherever_they_were(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     for name in ("a", "b"):
         for run in ("one", "two"):
             graph.invoke(say(f"{run} in {name}"), thread(name, run_id=f"run {run}"))
-    RecollectSaver(each_store(), user="eve").delete_for_runs(["run two"])
+    OnrecordSaver(each_store(), user="eve").delete_for_runs(["run two"])
     assert texts(graph.get_state(thread("a")))[-1] == "re: two in a"
     saver.delete_for_runs(["run two", "run none"])
     for name in ("a", "b"):
@@ -824,7 +824,7 @@ def test_runs_are_deleted_wherever_they_were(each_store: Opener) -> None:
 
 
 def test_a_pruned_thread_is_small_and_goes_on(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     for n in range(4):
         graph.invoke(say(f"q{n}"), thread())
@@ -836,7 +836,7 @@ def test_a_pruned_thread_is_small_and_goes_on(each_store: Opener) -> None:
     assert texts(graph.get_state(thread())) == before
     assert items_stored(saver) == len(before)
     graph.invoke(say("on"), thread())
-    other = chat(RecollectSaver(each_store()))
+    other = chat(OnrecordSaver(each_store()))
     assert texts(other.get_state(thread())) == [*before, "on", "re: on"]
     with pytest.raises(Misconfigured, match="strategy"):
         saver.prune(["t"], strategy="keep_some")
@@ -845,7 +845,7 @@ def test_a_pruned_thread_is_small_and_goes_on(each_store: Opener) -> None:
 
 
 def test_a_copy_is_a_thread_of_its_own(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     graph.invoke(say("q"), thread())
     saver.copy_thread("t", "copy")
@@ -860,15 +860,15 @@ def test_a_copy_is_a_thread_of_its_own(each_store: Opener) -> None:
 def test_threads_expire_when_they_are_quiet(
     each_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import recollect.protocol.threads
+    import onrecord.protocol.threads
 
     store = each_store()
-    saver = RecollectSaver(store, expires_in=timedelta(days=1))
+    saver = OnrecordSaver(store, expires_in=timedelta(days=1))
     chat(saver).invoke(say("q"), thread())
-    chat(RecollectSaver(store)).invoke(say("q"), thread("kept"))
+    chat(OnrecordSaver(store)).invoke(say("q"), thread("kept"))
     assert saver.prune_expired() == []
     two_days = 2 * 86_400 * 1_000_000
-    monkeypatch.setattr(recollect.protocol.threads, "now", lambda: now() + two_days)
+    monkeypatch.setattr(onrecord.protocol.threads, "now", lambda: now() + two_days)
     assert asyncio.run(saver.aprune_expired()) == ["t"]
     assert [info.key for info in saver.threads()] == ["kept"]
 
@@ -879,14 +879,14 @@ def test_threads_expire_when_they_are_quiet(
 def test_conversations_are_listed_for_their_users(each_store: Opener) -> None:
     store = each_store()
     for user in ("ada", "eve"):
-        saver = RecollectSaver(store, user=user)
+        saver = OnrecordSaver(store, user=user)
         for topic in ("tea", "cake"):
             config: RunnableConfig = {
                 "configurable": {"thread_id": topic},
                 "metadata": {"topic": topic, "long": topic == "cake"},
             }
             chat(saver).invoke(say(f"{user} on {topic}"), config)
-    saver = RecollectSaver(store, user="ada")
+    saver = OnrecordSaver(store, user="ada")
     assert {info.key for info in saver.threads()} == {"tea", "cake"}
     [info] = saver.threads(metadata={"topic": "cake"})
     assert info.metadata["long"] is True
@@ -917,7 +917,7 @@ def test_a_channel_that_is_no_list_of_messages_is_refused_in_every_version_of_la
 ) -> None:
     """LangGraph 1.2.24 keeps no value of the channel that says which node is next; those before
     keep None."""
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     chat(saver).invoke(say("q"), thread("whole"))
     delta_graph(saver).invoke(say("q"), thread("deltas"))
     chat(saver).update_state(thread("updated"), say("q"), as_node=START)
@@ -934,7 +934,7 @@ def test_a_channel_that_is_no_list_of_messages_is_refused_in_every_version_of_la
 
 
 def test_the_newest_is_what_was_put_last_whatever_the_clocks_say(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     graph.invoke(say("q"), thread())
     newest = saver.get_tuple(thread())
@@ -951,7 +951,7 @@ def test_the_newest_is_what_was_put_last_whatever_the_clocks_say(each_store: Ope
 
 
 def test_an_outage_never_looks_like_a_new_conversation(own_postgres: Any) -> None:
-    saver = RecollectSaver(Store(own_postgres.create_database("outage"), timeout=2))
+    saver = OnrecordSaver(Store(own_postgres.create_database("outage"), timeout=2))
     graph = chat(saver)
     graph.invoke(say("q"), thread())
     own_postgres.stop()
@@ -969,7 +969,7 @@ def test_an_outage_never_looks_like_a_new_conversation(own_postgres: Any) -> Non
 
 
 def test_damage_is_said_and_harms_no_other_checkpoint(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     graph.invoke(say("q"), thread())
     newest = saver.get_tuple(thread())
@@ -983,7 +983,7 @@ def test_damage_is_said_and_harms_no_other_checkpoint(each_store: Opener) -> Non
         )
 
     saver.log.store._ledger.write(spoil)
-    fresh = RecollectSaver(each_store())
+    fresh = OnrecordSaver(each_store())
     with pytest.raises(Damaged, match="thread 't'"):
         fresh.get_tuple(thread())
     early = fresh.get_tuple(newest.config)
@@ -992,15 +992,15 @@ def test_damage_is_said_and_harms_no_other_checkpoint(each_store: Opener) -> Non
 
 
 def test_what_cannot_be_meant_is_refused_at_once() -> None:
-    with pytest.raises(Misconfigured, match=r"has to be a recollect\.Store"):
-        RecollectSaver("sqlite:///file.db")  # type: ignore[arg-type]
+    with pytest.raises(Misconfigured, match=r"has to be a onrecord\.Store"):
+        OnrecordSaver("sqlite:///file.db")  # type: ignore[arg-type]
     with Store("sqlite://") as store:
         with pytest.raises(Misconfigured, match="timedelta"):
-            RecollectSaver(store, expires_in=90)  # type: ignore[arg-type]
-        saver = RecollectSaver(store)
+            OnrecordSaver(store, expires_in=90)  # type: ignore[arg-type]
+        saver = OnrecordSaver(store)
         with pytest.raises(Misconfigured, match=r"prune\(\['t2'\]\)"):
             saver.prune("t2")
-        with pytest.raises(Misconfigured, match="RecollectSaver first"):
+        with pytest.raises(Misconfigured, match="OnrecordSaver first"):
             import_threads(store, "sqlite://")  # type: ignore[arg-type]
         with pytest.raises(Misconfigured, match=r"threads=\['t'\]"):
             import_threads(saver, "sqlite://", threads="t")
@@ -1008,7 +1008,7 @@ def test_what_cannot_be_meant_is_refused_at_once() -> None:
 
 def test_a_thread_is_named_by_its_id(each_store: Opener) -> None:
     """A config would be a thread that nobody has: empty, and a lock that keeps nobody out."""
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     saver.setup()
     asyncio.run(saver.asetup())
     chat(saver).invoke(say("q"), thread("7"))
@@ -1026,14 +1026,14 @@ def test_a_thread_is_named_by_its_id(each_store: Opener) -> None:
 
 
 def test_a_config_without_a_thread_is_explained() -> None:
-    saver = RecollectSaver(Store("sqlite://"))
+    saver = OnrecordSaver(Store("sqlite://"))
     with pytest.raises(Misconfigured, match="thread_id"):
         saver.get_tuple({"configurable": {}})
     saver.log.store.close()
 
 
 def test_versions_of_another_saver_go_on_in_their_order() -> None:
-    saver = RecollectSaver(Store("sqlite://"))
+    saver = OnrecordSaver(Store("sqlite://"))
     assert saver.get_next_version(None, None) == 1
     assert saver.get_next_version(4, None) == 5
     theirs = InMemorySaver().get_next_version(None, None)
@@ -1046,7 +1046,7 @@ def test_versions_of_another_saver_go_on_in_their_order() -> None:
 
 
 def test_many_tasks_write_at_once(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     config = saver.put(thread(checkpoint_ns=""), _empty("1"), {}, {})
 
     async def all_at_once() -> None:
@@ -1056,7 +1056,7 @@ def test_many_tasks_write_at_once(each_store: Opener) -> None:
         )
 
     asyncio.run(all_at_once())
-    found = RecollectSaver(each_store()).get_tuple(config)
+    found = OnrecordSaver(each_store()).get_tuple(config)
     assert found is not None
     assert found.pending_writes == [(f"task {n:02}", "a", i) for n in range(40) for i in range(3)]
 
@@ -1073,7 +1073,7 @@ def _empty(id: str) -> Any:
     }
 
 
-@pytest.mark.parametrize("cls", [CheckpointLog, RecollectSaver])
+@pytest.mark.parametrize("cls", [CheckpointLog, OnrecordSaver])
 def test_sync_and_async_are_the_same(cls: type) -> None:
     own = {name: m for name, m in vars(cls).items() if callable(m) and not name.startswith("_")}
     twins = {name for name in own if name.startswith("a") and name[1:] in own}
@@ -1088,12 +1088,12 @@ def test_nothing_of_the_interface_is_left_to_the_base_class() -> None:
     optional = {"get", "aget", "with_allowlist", "config_specs", "serde"}
     for name in vars(BaseCheckpointSaver):
         if not name.startswith("_") and name not in optional:
-            assert name in vars(RecollectSaver), name
+            assert name in vars(OnrecordSaver), name
 
 
 def test_importing_the_package_loads_no_framework() -> None:
     program = (
-        "import sys, langgraph_recollect\n"
+        "import sys, langgraph_onrecord\n"
         "print([name for name in ('langgraph', 'langchain_core', 'sqlalchemy') "
         "if name in sys.modules])"
     )

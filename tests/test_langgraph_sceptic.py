@@ -23,9 +23,9 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from langgraph_recollect import RecollectSaver, import_threads
-from recollect import CheckpointLog, Cleared, Conflict, Damaged, Store
-from recollect.checkpoints import Item, Listing, New, Same, State
+from langgraph_onrecord import OnrecordSaver, import_threads
+from onrecord import CheckpointLog, Cleared, Conflict, Damaged, Store
+from onrecord.checkpoints import Item, Listing, New, Same, State
 
 Opener = Callable[[], Store]
 
@@ -106,7 +106,7 @@ def test_the_copy_of_a_checkpoint_has_its_values(each_store: Opener) -> None:
         ]
         return [(state.values, state.next) for state in made]
 
-    assert copies(RecollectSaver(each_store())) == copies(InMemorySaver())
+    assert copies(OnrecordSaver(each_store())) == copies(InMemorySaver())
 
 
 def test_a_thread_that_was_pruned_in_the_middle_grows_on(each_store: Opener) -> None:
@@ -160,7 +160,7 @@ def test_a_thread_brought_over_can_be_forked_anywhere(each_store: Opener, tmp_pa
     path = tmp_path / "theirs.sqlite"
     with SqliteSaver.from_conn_string(str(path)) as theirs:
         _play_deltas(theirs)
-        saver = RecollectSaver(each_store())
+        saver = OnrecordSaver(each_store())
         import_threads(saver, f"sqlite:///{path}")
         ours = _fork_everywhere(saver)
         assert len(ours) > 5
@@ -199,7 +199,7 @@ def _fork_everywhere(saver: BaseCheckpointSaver[Any]) -> list[Any]:
 
 
 def test_a_thread_begun_again_has_its_metadata_again(each_store: Opener) -> None:
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     about = config(metadata={"topic": "tea"})
     graph.invoke({"messages": [HumanMessage("hello")]}, about)
@@ -213,10 +213,10 @@ def test_a_thread_begun_again_has_its_metadata_again(each_store: Opener) -> None
 
 def test_a_thread_may_be_told_later_when_it_expires(each_store: Opener) -> None:
     store = each_store()
-    graph = counter(RecollectSaver(store))
+    graph = counter(OnrecordSaver(store))
     for _ in range(2):
         graph.invoke({"n": 0, "seen": []}, config())
-    saver = RecollectSaver(store, expires_in=timedelta(days=1))
+    saver = OnrecordSaver(store, expires_in=timedelta(days=1))
     counter(saver).invoke({"n": 0, "seen": []}, config())
     info = saver.log.info("t")
     assert info is not None
@@ -225,7 +225,7 @@ def test_a_thread_may_be_told_later_when_it_expires(each_store: Opener) -> None:
 
 def test_a_copy_made_again_goes_on(each_store: Opener) -> None:
     # Its checkpoints have the ids of those that were deleted, and every turn was taken for late.
-    saver = RecollectSaver(each_store())
+    saver = OnrecordSaver(each_store())
     graph = chat(saver)
     graph.invoke({"messages": [HumanMessage("hello")]}, config())
     saver.copy_thread("t", "copy")
@@ -322,7 +322,7 @@ def test_a_store_that_was_restored_and_invalidated_is_read_as_it_is(tmp_path: Pa
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_child_waits_for_no_thread_of_its_parent(tmp_path: Path) -> None:
     # A lock that another thread held at the fork was held in the child for ever.
-    saver = RecollectSaver(Store(f"sqlite:///{tmp_path / 'store.db'}"))
+    saver = OnrecordSaver(Store(f"sqlite:///{tmp_path / 'store.db'}"))
     graph = chat(saver)
     graph.invoke({"messages": [HumanMessage("hello")]}, config())
     flows = saver.log._flows

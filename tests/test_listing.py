@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recollect import ANY, CheckpointLog, Misconfigured, Store
-from recollect.checkpoints import New
-from recollect.ledger.labels import holding
+from onrecord import ANY, CheckpointLog, Misconfigured, Store
+from onrecord.checkpoints import New
+from onrecord.ledger.labels import holding
 
 words = st.sampled_from(["", "a", "b", "ab", "topic", "é", "\ud800", "\x00", "%", "\ufffe12ab"])
 values = st.one_of(

@@ -55,8 +55,8 @@ from sqlalchemy import create_engine, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import sessionmaker
 
-from llama_index_recollect import RecollectChatStore, RecollectMemoryStore, importers
-from llama_index_recollect.importers import (
+from llama_index_onrecord import OnrecordChatStore, OnrecordMemoryStore, importers
+from llama_index_onrecord.importers import (
     Brought,
     Progress,
     aimport_json,
@@ -68,8 +68,8 @@ from llama_index_recollect.importers import (
     import_redis,
     import_sql,
 )
-from recollect import InvalidMessage, Misconfigured, Opaque, Session, Store, Text, Unavailable
-from recollect.bringing import KEY
+from onrecord import InvalidMessage, Misconfigured, Opaque, Session, Store, Text, Unavailable
+from onrecord.bringing import KEY
 from tests.servers.redis import OwnRedis, RedisServer
 from tests.test_langchain_importers import SECRET, Dying, Killed, counts, secretless, sync_url
 
@@ -453,7 +453,7 @@ def test_every_kind_of_message_comes_back_as_its_store_gave_it(
     assert counts(brought) == (2, len(said) + 1, 0)
     assert (brought.unread, brought.behind, brought.incomplete) == ((), (), ())
 
-    chats = RecollectChatStore(each_store(), user="u")
+    chats = OnrecordChatStore(each_store(), user="u")
     assert sorted(chats.get_keys()) == [old.key("ada"), old.key("bo")]
     before, after = old.get("ada"), chats.get_messages(old.key("ada"))
     assert after == before
@@ -475,13 +475,13 @@ def test_messages_as_older_versions_wrote_them(each_old: Old, store: Store) -> N
     brought = old.bring(store)
     assert counts(brought) == (1, 2, 0)
     assert not brought.incomplete
-    assert RecollectChatStore(store).get_messages(old.key("ada")) == old.get("ada")
+    assert OnrecordChatStore(store).get_messages(old.key("ada")) == old.get("ada")
     assert texts(store, old.key("ada")) == ["hello", ""]
 
 
 def test_an_id_that_the_caller_set_is_kept(old: Old, store: Store) -> None:
-    """``recollect_id`` may stand there already: who is about to move prepares for it."""
-    old.add("ada", ChatMessage("hello", additional_kwargs={"recollect_id": "mine"}), "more")
+    """``onrecord_id`` may stand there already: who is about to move prepares for it."""
+    old.add("ada", ChatMessage("hello", additional_kwargs={"onrecord_id": "mine"}), "more")
     old.bring(store)
     first, second = store.session(old.key("ada")).messages()
     assert first.id == "mine"
@@ -510,7 +510,7 @@ def memory_old(request: pytest.FixtureRequest) -> OldTable:
 
 def by_status(old: OldTable, store: Store, name: str = "ada") -> None:
     """Both sides of the queue are what they are in the old store."""
-    memories = RecollectMemoryStore(store)
+    memories = OnrecordMemoryStore(store)
     for status in (ACTIVE, ARCHIVED, None):
         before = old.call("get_messages", name, status=status)
         assert run(memories.get_messages(name, status)) == before
@@ -731,7 +731,7 @@ def test_messages_that_llama_index_refuses_are_brought_and_named(
     brought = old.bring(store)
     assert counts(brought) == (1, len(POISON) + 2, 0)
     assert brought.unread == ()
-    before, *messages, after = RecollectChatStore(store).get_messages(old.key("ada"))
+    before, *messages, after = OnrecordChatStore(store).get_messages(old.key("ada"))
     assert (before.content, after.content) == ("before", "after")
     for message, named, (_, shown, why) in zip(messages, brought.incomplete, POISON, strict=True):
         assert named.session == old.key("ada")
@@ -751,7 +751,7 @@ def test_what_cannot_be_read_is_kept_as_it_was(old: Old, store: Store) -> None:
     assert message.role == "moderator"
     rest = {name: value for name, value in HOLOGRAM.items() if name != "block_type"}
     assert message.content == (Text("Look:"), Opaque("llama_index", "hologram", rest))
-    [shown] = RecollectChatStore(store).get_messages(old.key("ada"))
+    [shown] = OnrecordChatStore(store).get_messages(old.key("ada"))
     assert shown.role is MessageRole.USER
     assert shown.additional_kwargs == {"a": 1}
 
@@ -771,7 +771,7 @@ def test_a_picture_whose_file_has_gone(old: Old, store: Store, tmp_path: Path) -
     assert counts(brought) == (1, 3, 0)
     [incomplete] = brought.incomplete
     assert "blocks.1.image.path: Path does not point to a file" in incomplete.reason
-    found = RecollectChatStore(store).get_messages(old.key("ada"))
+    found = OnrecordChatStore(store).get_messages(old.key("ada"))
     assert [m.content for m in found] == [m.content for m in there]
     assert found[1].blocks[1] == there[1].blocks[1]
     kept: Any = found[1].blocks[2]
@@ -809,7 +809,7 @@ def test_what_is_no_message_is_named_each_time(
 def test_a_message_that_cannot_be_stored(
     json_old: OldFile, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recollect.codec.frame.LARGEST", 10_000)
+    monkeypatch.setattr("onrecord.codec.frame.LARGEST", 10_000)
     json_old.add("ada", "one", "x" * 20_000, "two")
     [unread] = json_old.bring(store).unread
     assert unread.row == "2"
@@ -1061,8 +1061,8 @@ def test_the_source_is_only_read(
 
 PROGRAM = """
 import os, signal, sys
-from llama_index_recollect.importers import import_sql
-from recollect import Store
+from llama_index_onrecord.importers import import_sql
+from onrecord import Store
 store = Store(sys.argv[1], durability="normal")
 batches = []
 def progress(at):
@@ -1266,7 +1266,7 @@ def test_a_file_as_persist_writes_it(text: str, tmp_path: Path, store: Store) ->
     ]
     if not text.startswith("\ufeff"):
         peer = SimpleChatStore.from_persist_path(str(file))
-        assert RecollectChatStore(store).get_messages("ada") == peer.get_messages("ada")
+        assert OnrecordChatStore(store).get_messages("ada") == peer.get_messages("ada")
     assert counts(import_json(store, str(file))) == (2, 0, 2)
 
 
@@ -1347,7 +1347,7 @@ def test_messages_of_both_frameworks_in_one_session(
     json_old: OldFile, store: Store, tmp_path: Path
 ) -> None:
     """LangChain's history and LlamaIndex's of one conversation, each brought twice."""
-    from langchain_recollect import importers as of_langchain
+    from langchain_onrecord import importers as of_langchain
 
     with sqlite3.connect(tmp_path / "lc.db") as connection:
         connection.execute(
@@ -1380,7 +1380,7 @@ def test_upstream_redis_down_is_a_name_error() -> None:
     with pytest.raises(NameError, match="redis"):
         RedisChatStore("redis://127.0.0.1:1/0")
     with Store("sqlite://", cache="redis://127.0.0.1:1/0") as store:
-        chats = RecollectChatStore(store)
+        chats = OnrecordChatStore(store)
         chats.add_message("ada", user("hello"))
         assert chats.get_messages("ada") == [user("hello")]
 
@@ -1392,7 +1392,7 @@ def test_upstream_redis_turns_a_conversation_round(redis_old: OldLists, store: S
     assert [m.content for m in redis_old.get("ada")] == ["d", "c", "a"]
     assert redis_old.client.ttl(redis_old.key("ada")) == -1  # it never expires now
 
-    chats = RecollectChatStore(store)
+    chats = OnrecordChatStore(store)
     chats.set_messages("ada", [user(text) for text in "abcd"])
     assert chats.delete_message("ada", 1) == user("b")
     assert [m.content for m in chats.get_messages("ada")] == ["a", "c", "d"]
@@ -1401,7 +1401,7 @@ def test_upstream_redis_turns_a_conversation_round(redis_old: OldLists, store: S
 def test_upstream_the_keys_of_redis_are_everybodys(redis_old: OldLists, store: Store) -> None:
     redis_old.client.set(redis_old.key("somebody else's"), "x")
     assert redis_old.key("somebody else's") in redis_old.peer.get_keys()
-    assert RecollectChatStore(store).get_keys() == []
+    assert OnrecordChatStore(store).get_keys() == []
 
 
 def test_upstream_postgres_deletes_in_no_other_schema(postgres_url: str) -> None:
@@ -1415,7 +1415,7 @@ def test_upstream_postgres_deletes_in_no_other_schema(postgres_url: str) -> None
     finally:
         engine.dispose()
     with Store(postgres_url, schema="elsewhere") as store:
-        chats = RecollectChatStore(store)
+        chats = OnrecordChatStore(store)
         chats.set_messages("ada", [user("a"), user("b")])
         assert chats.delete_message("ada", 0) == user("a")
 
@@ -1426,7 +1426,7 @@ def test_upstream_setting_messages_takes_the_archive_along(sql_old: OldTable, st
     sql_old.set("ada", [user("c")])
     assert [m.content for m in sql_old.get("ada")] == ["c"]
 
-    memories = RecollectMemoryStore(store)
+    memories = OnrecordMemoryStore(store)
     run(memories.add_message("ada", user("a"), ARCHIVED))
     run(memories.set_messages("ada", [user("c")]))
     found = run(memories.get_messages("ada", status=None))
@@ -1442,7 +1442,7 @@ def test_upstream_what_cannot_be_written_deletes_what_was_there(
         sql_old.set("ada", [user("a"), wrong])
     assert sql_old.get("ada") == []
 
-    memories = RecollectMemoryStore(store)
+    memories = OnrecordMemoryStore(store)
     run(memories.add_messages("ada", [user("a"), user("b")]))
     with pytest.raises(InvalidMessage):
         run(memories.set_messages("ada", [user("a"), wrong]))
@@ -1452,7 +1452,7 @@ def test_upstream_what_cannot_be_written_deletes_what_was_there(
 def test_upstream_no_messages_are_an_error(sql_old: OldTable, store: Store) -> None:
     with pytest.raises(sqlalchemy.exc.IntegrityError):
         sql_old.call("add_messages", "ada", [])
-    run(RecollectMemoryStore(store).add_messages("ada", []))
+    run(OnrecordMemoryStore(store).add_messages("ada", []))
 
 
 def test_upstream_a_dump_tells_the_password(postgres_url: str) -> None:
@@ -1460,8 +1460,8 @@ def test_upstream_a_dump_tells_the_password(postgres_url: str) -> None:
     assert SECRET in json.dumps(peer.model_dump())
     url = make_url(postgres_url).set(password=SECRET)
     with Store(url.render_as_string(hide_password=False), migrate=False) as store:
-        assert SECRET not in json.dumps(RecollectMemoryStore(store).model_dump())
-        assert SECRET not in json.dumps(RecollectChatStore(store).model_dump())
+        assert SECRET not in json.dumps(OnrecordMemoryStore(store).model_dump())
+        assert SECRET not in json.dumps(OnrecordChatStore(store).model_dump())
 
 
 def test_upstream_a_context_does_not_find_its_store_again(store: Store) -> None:
@@ -1469,7 +1469,7 @@ def test_upstream_a_context_does_not_find_its_store_again(store: Store) -> None:
     for name in (RedisChatStore.class_name(), PostgresChatStore.class_name()):
         with pytest.raises(ValueError, match="Invalid ChatStore name"):
             load_chat_store({"class_name": name})
-    assert isinstance(load_chat_store(RecollectChatStore(store).to_dict()), RecollectChatStore)
+    assert isinstance(load_chat_store(OnrecordChatStore(store).to_dict()), OnrecordChatStore)
 
 
 def test_upstream_a_failed_persist_has_emptied_its_file(tmp_path: Path, store: Store) -> None:
@@ -1487,7 +1487,7 @@ def test_upstream_a_failed_persist_has_emptied_its_file(tmp_path: Path, store: S
     else:
         assert counts(import_json(store, file)) == (1, 1, 0)
     # What is in memory can be handed over.
-    chats = RecollectChatStore(store)
+    chats = OnrecordChatStore(store)
     for key in peer.get_keys():
         chats.set_messages(key, peer.get_messages(key))
     assert chats.get_messages("ada") == [user("hello")]

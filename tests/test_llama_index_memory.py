@@ -1,4 +1,4 @@
-"""RecollectMemory: what models see, what blocks are given, and that nothing is lost or doubled."""
+"""OnrecordMemory: what models see, what blocks are given, and that nothing is lost or doubled."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from llama_index.core.memory import BaseMemory, BaseMemoryBlock, InsertMethod, S
 from llama_index.core.workflow import Context, JsonPickleSerializer, JsonSerializer
 from pydantic import Field
 
-from llama_index_recollect import feeding
-from llama_index_recollect.feeding import log_of
-from llama_index_recollect.memory import RecollectMemory
-from llama_index_recollect.messages import to_llama_index
-from recollect import Misconfigured, Session, Store
-from recollect.ledger.transaction import Transaction
+from llama_index_onrecord import feeding
+from llama_index_onrecord.feeding import log_of
+from llama_index_onrecord.memory import OnrecordMemory
+from llama_index_onrecord.messages import to_llama_index
+from onrecord import Misconfigured, Session, Store
+from onrecord.ledger.transaction import Transaction
 from tests.children import Child, together
 
 # LlamaIndex's workflows look at all attributes of an agent, also at those of pydantic's past.
@@ -46,7 +46,7 @@ pytestmark = [
 ] + [pytest.mark.filterwarnings("ignore:Accessing the 'model_(computed_)?fields' attribute")]
 
 OpenStore = Callable[[], Store]
-TRIES = int(10 * float(os.environ.get("RECOLLECT_SEEDS", "1")))
+TRIES = int(10 * float(os.environ.get("ONRECORD_SEEDS", "1")))
 """How often two processes are let loose on a session."""
 
 
@@ -128,10 +128,10 @@ class Keeper(BaseMemoryBlock[str]):
 
 def small(
     store: Store, *blocks: BaseMemoryBlock[Any], session: str = "chat", **fields: Any
-) -> RecollectMemory:
+) -> OnrecordMemory:
     """Room for 5 turns where there are blocks. Of these 3 fall out when there is one more."""
     settings = {"token_limit": 200, "chat_history_token_ratio": 0.5, "token_flush_size": 40}
-    return RecollectMemory.from_defaults(
+    return OnrecordMemory.from_defaults(
         session, store, memory_blocks=list(blocks), **{**settings, **fields}
     )
 
@@ -242,14 +242,14 @@ def test_scopes_are_walls(in_memory: Store) -> None:
 
 
 def test_each_memory_without_a_name_is_a_conversation_of_its_own(in_memory: Store) -> None:
-    one, other = (RecollectMemory.from_defaults(store=in_memory) for _ in range(2))
+    one, other = (OnrecordMemory.from_defaults(store=in_memory) for _ in range(2))
     one.put(user("hi"))
     assert other.get_all() == []
 
 
 def test_wrong_settings(in_memory: Store) -> None:
     with pytest.raises(Misconfigured, match="store="):
-        RecollectMemory.from_defaults("chat")
+        OnrecordMemory.from_defaults("chat")
     with pytest.raises(Misconfigured, match="names of their own"):
         small(in_memory, Keeper(), Keeper())
     with pytest.raises(Misconfigured, match="token_limit"):
@@ -390,7 +390,7 @@ def test_conversations_have_names_of_their_own_for_blocks(in_memory: Store) -> N
         small(in_memory, **scope)._name_for_blocks
         for scope in ({}, {"user": "a"}, {"tenant": "a"}, {"user": "a", "agent": "b"})
     }
-    tricky = RecollectMemory(store=in_memory, session_id='["", "a", "", "chat"]')
+    tricky = OnrecordMemory(store=in_memory, session_id='["", "a", "", "chat"]')
     assert len({*names, tricky._name_for_blocks}) == 5
     assert "chat" in names
 
@@ -584,9 +584,9 @@ class Filed(BaseMemoryBlock[str]):
 
 
 def test_two_processes(each_store: OpenStore, tmp_path: Path) -> None:
-    """Ten sessions, two workers on each; a hundred, with a hundred of RecollectMemoryStore's:
+    """Ten sessions, two workers on each; a hundred, with a hundred of OnrecordMemoryStore's:
 
-    RECOLLECT_SEEDS=10 python -m pytest -k two_processes tests/test_llama_index_*.py
+    ONRECORD_SEEDS=10 python -m pytest -k two_processes tests/test_llama_index_*.py
     """
 
     def block(attempt: int, name: str) -> Filed:
@@ -897,7 +897,7 @@ def test_a_restored_context(store: Store, serializer: Any, kind: str) -> None:
         return dumped
 
     dumped = asyncio.run(twice())
-    assert "RecollectMemory" in dumped
+    assert "OnrecordMemory" in dumped
     assert said(memory.get_all()) == ["first", "one", "second", "two"]
     assert said(SHOWN[-1]) == ["first", "one", "second"]
 
@@ -957,20 +957,20 @@ def test_dumps(store: Store) -> None:
     memory.put(user("hello"))
     dumps = [memory.to_dict(), json.loads(memory.to_json()), memory.model_dump(mode="json")]
     for dump in dumps:
-        assert dump["class_name"] == "RecollectMemory"
+        assert dump["class_name"] == "OnrecordMemory"
         assert "hello" not in str(dump)
         assert "memory_blocks" not in dump
-        again = RecollectMemory.from_dict(dump)
+        again = OnrecordMemory.from_dict(dump)
         assert said(again.get_all()) == ["hello"]
         assert again.insert_method is InsertMethod.USER
         assert again.memory_blocks_template.template_str == "{#!#}"
         assert again.token_flush_size == 40
         assert again.session.store is store
-        with_blocks = RecollectMemory.from_dict(dump, memory_blocks=[Keeper()])
+        with_blocks = OnrecordMemory.from_dict(dump, memory_blocks=[Keeper()])
         assert len(with_blocks.memory_blocks) == 1
-    default = RecollectMemory.from_dict(RecollectMemory(store=store).to_dict())
+    default = OnrecordMemory.from_dict(OnrecordMemory(store=store).to_dict())
     assert "<memory>" in default.memory_blocks_template.template_str
-    assert issubclass(RecollectMemory, BaseMemory)
+    assert issubclass(OnrecordMemory, BaseMemory)
 
 
 def test_pickles_and_copies(store: Store) -> None:

@@ -35,9 +35,9 @@ from llama_index.core.base.llms.types import (
 )
 from pydantic import AnyUrl, BaseModel
 
-from langchain_recollect import from_langchain, to_langchain
-from llama_index_recollect import RecollectChatStore, from_llama_index, to_llama_index
-from recollect import (
+from langchain_onrecord import from_langchain, to_langchain
+from llama_index_onrecord import OnrecordChatStore, from_llama_index, to_llama_index
+from onrecord import (
     Audio,
     Block,
     Citation,
@@ -55,7 +55,7 @@ from recollect import (
     ToolResult,
     Video,
 )
-from recollect.codec import decode, encode
+from onrecord.codec import decode, encode
 from tests.test_codec import any_text, plain
 from tests.test_codec import messages as neutral_messages
 
@@ -241,8 +241,8 @@ def one(block: BaseContentBlock) -> Block:
 
 
 @pytest.fixture
-def opened(each_store: OpenStore) -> RecollectChatStore:
-    return RecollectChatStore(store=each_store())
+def opened(each_store: OpenStore) -> OnrecordChatStore:
+    return OnrecordChatStore(store=each_store())
 
 
 # -- equal on return -----------------------------------------------------------------------------
@@ -264,13 +264,13 @@ def test_every_message_comes_back_equal(which: str) -> None:
     assert again(message).role is MessageRole(message.role)
 
 
-def test_all_of_them_go_through_a_store(opened: RecollectChatStore, each_store: OpenStore) -> None:
+def test_all_of_them_go_through_a_store(opened: OnrecordChatStore, each_store: OpenStore) -> None:
     said = list(chat_messages().values())
     opened.set_messages("ada", said[:3])
     for message in said[3:-1]:
         opened.add_message("ada", message)
     opened.add_message("ada", said[-1])
-    for store in (opened, RecollectChatStore(store=each_store())):
+    for store in (opened, OnrecordChatStore(store=each_store())):
         back = store.get_messages("ada")
         assert list(map(exactly, back)) == [exactly(again(message)) for message in said]
         for message, found in zip(said, back, strict=True):
@@ -278,7 +278,7 @@ def test_all_of_them_go_through_a_store(opened: RecollectChatStore, each_store: 
 
 
 @pytest.mark.parametrize("cls", [ImageBlock, AudioBlock, VideoBlock])
-def test_media_by_its_path(cls: Any, tmp_path: Path, opened: RecollectChatStore) -> None:
+def test_media_by_its_path(cls: Any, tmp_path: Path, opened: OnrecordChatStore) -> None:
     file = tmp_path / "b.png"
     file.write_bytes(PNG)
     block = cls(path=file)
@@ -356,7 +356,7 @@ any_kwargs = st.dictionaries(
     st.sampled_from(["name", "tool_call_id", "tool_calls", "function_call"]) | any_text,
     plain | any_text,
     max_size=3,
-).filter(lambda kwargs: "recollect_id" not in kwargs and not kwargs.get("images"))
+).filter(lambda kwargs: "onrecord_id" not in kwargs and not kwargs.get("images"))
 any_block: Any = st.one_of(
     st.builds(TextBlock, text=any_text),
     st.builds(
@@ -462,8 +462,8 @@ def unstorable() -> dict[str, Any]:
             blocks=[TextBlock.model_construct(text=5)], additional_kwargs={}
         ),
         "a role": ChatMessage.model_construct(role="nobody", blocks=[], additional_kwargs={}),
-        "an id": ChatMessage(content="x", additional_kwargs={"recollect_id": 5}),
-        "an empty id": ChatMessage(content="x", additional_kwargs={"recollect_id": ""}),
+        "an id": ChatMessage(content="x", additional_kwargs={"onrecord_id": 5}),
+        "an empty id": ChatMessage(content="x", additional_kwargs={"onrecord_id": ""}),
         "no message": "hello",
         "nothing": None,
         "a mapping": said.model_dump(),
@@ -473,7 +473,7 @@ def unstorable() -> dict[str, Any]:
 
 
 def test_what_cannot_be_stored_is_refused_before_anything_is_written(
-    opened: RecollectChatStore,
+    opened: OnrecordChatStore,
 ) -> None:
     good = ChatMessage(role="user", content="kept")
     opened.set_messages("ada", [good])
@@ -690,7 +690,7 @@ def test_messages_of_langchain() -> None:
 
 
 def test_a_block_of_a_newer_llama_index_leaves_its_session_readable(
-    opened: RecollectChatStore,
+    opened: OnrecordChatStore,
 ) -> None:
     odd = [
         Opaque("llama_index", "newkind", {"a": 1}),
@@ -761,7 +761,7 @@ def test_whatever_stands_under_our_name_can_be_read(message: Message) -> None:
 # -- whose they are ------------------------------------------------------------------------------
 
 
-def test_what_is_read_belongs_to_its_reader(opened: RecollectChatStore) -> None:
+def test_what_is_read_belongs_to_its_reader(opened: OnrecordChatStore) -> None:
     said = ChatMessage(
         role="assistant",
         content=[blocks()["tool call"], blocks()["thinking proof"], blocks()["citable"]],
@@ -787,8 +787,8 @@ def test_what_is_read_belongs_to_its_reader(opened: RecollectChatStore) -> None:
         mine.role = MessageRole.USER
 
 
-def test_an_id_makes_a_retry_free(opened: RecollectChatStore) -> None:
-    with_id = ChatMessage(content="once", additional_kwargs={"recollect_id": "m1", "a": 1})
+def test_an_id_makes_a_retry_free(opened: OnrecordChatStore) -> None:
+    with_id = ChatMessage(content="once", additional_kwargs={"onrecord_id": "m1", "a": 1})
     without = ChatMessage(content="twice")
     for _ in range(2):
         opened.add_message("ada", with_id)
@@ -796,8 +796,8 @@ def test_an_id_makes_a_retry_free(opened: RecollectChatStore) -> None:
     back = opened.get_messages("ada")
     assert [m.content for m in back] == ["once", "twice", "twice"]
     assert back[0].additional_kwargs == {"a": 1}
-    assert with_id.additional_kwargs == {"recollect_id": "m1", "a": 1}
-    other = ChatMessage(content="other", additional_kwargs={"recollect_id": "m1"})
+    assert with_id.additional_kwargs == {"onrecord_id": "m1", "a": 1}
+    other = ChatMessage(content="other", additional_kwargs={"onrecord_id": "m1"})
     with pytest.raises(IdReused):
         opened.add_message("ada", other)
     opened.set_messages("ada", [other, without])

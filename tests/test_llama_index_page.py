@@ -31,8 +31,8 @@ from llama_index.core.workflow import Context
 from pydantic import Field
 from workflows.errors import WorkflowCancelledByUser
 
-from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
-from recollect import Cleared, Misconfigured, Session, Store
+from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
+from onrecord import Cleared, Misconfigured, Session, Store
 
 # LlamaIndex's workflows look at all that an agent has, also at what pydantic wants to be rid of.
 pytestmark = pytest.mark.filterwarnings(
@@ -113,9 +113,9 @@ class Keeper(BaseMemoryBlock[str]):
 
 def doors(store: Store) -> dict[str, BaseMemory]:
     """Three conversations, one for each way in."""
-    chats, queue = RecollectChatStore(store=store), RecollectMemoryStore(store=store)
+    chats, queue = OnrecordChatStore(store=store), OnrecordMemoryStore(store=store)
     return {
-        "ours": RecollectMemory.from_defaults("ours", store),
+        "ours": OnrecordMemory.from_defaults("ours", store),
         "buffer": ChatMemoryBuffer.from_defaults(chat_store=chats, chat_store_key="buffer"),
         "queue": Memory.from_defaults(session_id="queue", chat_store=queue),
     }
@@ -133,7 +133,7 @@ def test_an_agent_that_reasons_aloud(store: Store) -> None:
     agent = ReActAgent(llm=Model(*says).llm, tools=[look])
 
     async def turn() -> None:
-        memory = RecollectMemory.from_defaults("chat", store)
+        memory = OnrecordMemory.from_defaults("chat", store)
         assert str(await agent.run("Where?", memory=memory)) == "Here."
 
     run(turn())
@@ -159,10 +159,10 @@ def test_upstream_a_history_that_is_passed_replaces_what_is_stored(store: Store,
 
 
 def test_upstream_a_turn_that_was_answered_is_answered_once_more(store: Store) -> None:
-    question = user("q", recollect_id="form-1")
+    question = user("q", onrecord_id="form-1")
 
     async def turn(answer: str) -> None:
-        memory = RecollectMemory.from_defaults("chat", store)
+        memory = OnrecordMemory.from_defaults("chat", store)
         await Model(answer).agent().run(question, memory=memory)
 
     for answer in ("a", "b"):
@@ -206,7 +206,7 @@ def test_upstream_what_a_run_says_after_a_clear_is_stored(store: Store, door: st
 
 def test_runs_at_once_lose_nothing(store: Store) -> None:
     async def turn(name: str) -> None:
-        memory = RecollectMemory.from_defaults("chat", store)
+        memory = OnrecordMemory.from_defaults("chat", store)
         await Model(call(name), f"a{name}").agent(look).run(f"q{name}", memory=memory)
 
     async def both() -> None:
@@ -246,7 +246,7 @@ def test_upstream_a_buffer_adds_the_rounds_of_a_turn_one_by_one(
         run(turn(memory))
     assert told(store.session("buffer"))[3:] == TURN[:2], "a call without its result"
     assert memory.get()[-1].blocks == call("c1").blocks, "and it is shown like that"
-    assert RecollectMemory.from_defaults("buffer", store).get()[-1].role == "tool"
+    assert OnrecordMemory.from_defaults("buffer", store).get()[-1].role == "tool"
 
 
 @pytest.mark.parametrize("door", ["ours", "queue"])
@@ -276,8 +276,8 @@ def test_a_block_that_fails_fails_the_run_before_the_model_is_called(store: Stor
     keeper, model = Keeper(fault=OSError("no model for facts")), Model("a")
     chat = store.session("chat")
     chat.append([("user", "x" * 80), ("assistant", "y" * 80)])
-    memory = RecollectMemory.from_defaults("chat", store, memory_blocks=[keeper], token_limit=40)
-    question = user("q", recollect_id="form-1")
+    memory = OnrecordMemory.from_defaults("chat", store, memory_blocks=[keeper], token_limit=40)
+    question = user("q", onrecord_id="form-1")
 
     async def turn() -> None:
         await model.agent().run(question, memory=memory)
@@ -296,7 +296,7 @@ def test_a_block_that_comes_later_is_given_what_falls_out_from_then_on(store: St
     first, later = Keeper(name="first"), Keeper(name="later")
 
     def said(n: int, *blocks: Keeper) -> None:
-        memory = RecollectMemory.from_defaults(
+        memory = OnrecordMemory.from_defaults(
             "chat", store, memory_blocks=list(blocks), token_limit=60
         )
         memory.put_messages([user(f"q{n} ".ljust(60, "x"))])
@@ -322,7 +322,7 @@ def test_upstream_a_context_keeps_the_first_memory_it_is_given(store: Store) -> 
         agent = Model("a", "b").agent()
         context: Any = Context(agent)
         for name in ("first", "second"):
-            memory = RecollectMemory.from_defaults(name, store)
+            memory = OnrecordMemory.from_defaults(name, store)
             await agent.run(name, memory=memory, ctx=context)
 
     run(turns())
@@ -332,9 +332,9 @@ def test_upstream_a_context_keeps_the_first_memory_it_is_given(store: Store) -> 
 
 def test_a_misspelt_scope_is_refused(store: Store) -> None:
     with pytest.raises(Misconfigured, match="no setting tennant"):
-        RecollectMemory(store=store, session_id="chat", tennant="acme")
+        OnrecordMemory(store=store, session_id="chat", tennant="acme")
     with pytest.raises(Misconfigured, match="no setting tennant"):
-        RecollectMemory.from_defaults("chat", store, tennant="acme")
+        OnrecordMemory.from_defaults("chat", store, tennant="acme")
 
 
 @pytest.mark.parametrize(
@@ -348,12 +348,12 @@ def test_what_only_other_memories_understand_is_refused(store: Store, name: str)
     """It would be ignored: the conversation would be somewhere else than it was asked for."""
     other: dict[str, Any] = {name: "sqlite+aiosqlite:///chat.db"}
     with pytest.raises(Misconfigured, match=f"no setting {name}.*(store|session_id|token_counter)"):
-        RecollectMemory.from_defaults("chat", store, **other)
+        OnrecordMemory.from_defaults("chat", store, **other)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_reset_begins_a_new_conversation(store: Store, is_async: bool) -> None:
-    memory = RecollectMemory.from_defaults("chat", store, user="ada")
+    memory = OnrecordMemory.from_defaults("chat", store, user="ada")
     memory.put_messages([user("q"), ChatMessage("a", role="assistant")])
     memory.get()
     run(memory.areset()) if is_async else memory.reset()
@@ -363,20 +363,20 @@ def test_a_reset_begins_a_new_conversation(store: Store, is_async: bool) -> None
     assert [message.content for message in memory.get()] == ["b"]
     assert told(store.session("chat", user="ada")) == ["user: q", "assistant: a"]
     assert told(store.session(memory.session_id, user="ada")) == ["assistant: b"]
-    again = RecollectMemory.from_dict(memory.to_dict())
+    again = OnrecordMemory.from_dict(memory.to_dict())
     assert again.get() == memory.get()
 
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_reset_that_clears(store: Store, is_async: bool) -> None:
-    memory = RecollectMemory.from_defaults("chat", store, on_reset="clear")
+    memory = OnrecordMemory.from_defaults("chat", store, on_reset="clear")
     memory.put(user("q"))
-    memory = RecollectMemory.from_dict(memory.to_dict())
+    memory = OnrecordMemory.from_dict(memory.to_dict())
     run(memory.areset()) if is_async else memory.reset()
     assert (memory.session_id, memory.get_all()) == ("chat", [])
     assert told(store.session("chat")) == []
     with pytest.raises(Misconfigured, match="on_reset"):
-        RecollectMemory.from_defaults("chat", store, on_reset="forget")  # type: ignore[arg-type]
+        OnrecordMemory.from_defaults("chat", store, on_reset="forget")  # type: ignore[arg-type]
 
 
 def test_blocks_are_found_again_after_a_reset(store: Store) -> None:
@@ -386,9 +386,9 @@ def test_blocks_are_found_again_after_a_reset(store: Store) -> None:
         async def _aget(self, messages: Any = None, **settings: Any) -> str:
             return "noted"
 
-    memory = RecollectMemory.from_defaults("chat", store, memory_blocks=[Block(name="notes")])
+    memory = OnrecordMemory.from_defaults("chat", store, memory_blocks=[Block(name="notes")])
     memory.reset()
-    assert RecollectMemory.from_dict(memory.to_dict()).memory_blocks == memory.memory_blocks
+    assert OnrecordMemory.from_dict(memory.to_dict()).memory_blocks == memory.memory_blocks
 
 
 def test_a_repl_destroys_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +396,7 @@ def test_a_repl_destroys_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) 
     chat.append([("user", "What was said"), ("assistant", "before.")])
     says = iter(["Hello.", "exit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(says))
-    memory = RecollectMemory.from_defaults("chat", store)
+    memory = OnrecordMemory.from_defaults("chat", store)
     SimpleChatEngine.from_defaults(llm=MockLLM(), memory=memory).chat_repl()
     assert told(chat) == ["user: What was said", "assistant: before."]
     assert told(store.session(memory.session_id))[0] == "user: Hello."
@@ -408,8 +408,8 @@ def test_upstream_a_repl_deletes_what_a_store_holds(
     """LlamaIndex's own memories ask a store to delete, and say nothing of why."""
     chat = store.session("chat")
     for memory in (
-        ChatMemoryBuffer.from_defaults(chat_store=RecollectChatStore(store), chat_store_key="chat"),
-        Memory.from_defaults(session_id="chat", chat_store=RecollectMemoryStore(store)),
+        ChatMemoryBuffer.from_defaults(chat_store=OnrecordChatStore(store), chat_store_key="chat"),
+        Memory.from_defaults(session_id="chat", chat_store=OnrecordMemoryStore(store)),
     ):
         chat.append(("user", "What was said before."))
         monkeypatch.setattr("builtins.input", lambda prompt: "exit")
@@ -421,18 +421,18 @@ def test_without_its_extra_it_says_what_to_install() -> None:
     program = """
 import sys
 sys.modules["llama_index"] = sys.modules["llama_index.core"] = None
-import llama_index_recollect
+import llama_index_onrecord
 """
     ran = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     last = ran.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError")
-    assert 'pip install "recollect[llama-index]"' in last
+    assert 'pip install "onrecord[llama-index]"' in last
 
 
 def test_a_greeting_after_a_clear_by_somebody_else_is_said(store: Store) -> None:
-    memory, chat = RecollectMemory.from_defaults("chat", store), store.session("chat")
+    memory, chat = OnrecordMemory.from_defaults("chat", store), store.session("chat")
     memory.put_messages([user("q"), ChatMessage("a", role="assistant")])
     memory.get()
     memory.put(user("r"))
@@ -444,8 +444,8 @@ def test_a_greeting_after_a_clear_by_somebody_else_is_said(store: Store) -> None
 
 
 def test_a_memory_says_what_it_is(store: Store) -> None:
-    memory = RecollectMemory.from_defaults("chat", store, user="ada")
-    assert repr(memory) == f"RecollectMemory('chat', user='ada' in {memory.store!r})"
+    memory = OnrecordMemory.from_defaults("chat", store, user="ada")
+    assert repr(memory) == f"OnrecordMemory('chat', user='ada' in {memory.store!r})"
     memory.put(user("hello"))
     assert "hello" in memory._repr_html_()
 
@@ -457,7 +457,7 @@ def test_a_context_has_its_memory_blocks_in_every_run(store: Store) -> None:
         agent = model.agent()
         context: Any = Context(agent)
         for text in ("q", "r"):
-            memory = RecollectMemory.from_defaults("chat", store, memory_blocks=[Keeper()])
+            memory = OnrecordMemory.from_defaults("chat", store, memory_blocks=[Keeper()])
             await agent.run(text, memory=memory, ctx=context)
 
     run(turns())
@@ -472,7 +472,7 @@ def test_upstream_a_context_dumped_in_mid_run_says_something_twice(
     async def turn() -> None:
         model = Model(call(), "never", "a", "a", "a")
         agent: Any = AgentWorkflow(agents=[model.agent(look)]) if team else model.agent(look)
-        memory = RecollectMemory.from_defaults("chat", store)
+        memory = OnrecordMemory.from_defaults("chat", store)
         handler = agent.run(user_msg="q", memory=memory, ctx=Context(agent))
         async for event in handler.stream_events():
             if type(event).__name__ == "AgentOutput":
@@ -493,7 +493,7 @@ def test_upstream_a_context_keeps_the_rounds_of_a_run_that_failed(store: Store) 
     async def turns() -> None:
         agent = Model(call(), OSError("died"), "a").agent(look)
         context: Any = Context(agent)
-        memory = RecollectMemory.from_defaults("chat", store)
+        memory = OnrecordMemory.from_defaults("chat", store)
         with pytest.raises(OSError, match="died"):
             await agent.run("q", memory=memory, ctx=context)
         await agent.run("r", memory=memory, ctx=context)
@@ -521,7 +521,7 @@ async def turn(dumped):
         print(error)
 
 dumped = json.loads(sys.argv[1])
-asyncio.run(turn(dumped["buffer"]))  # before anything has imported llama_index_recollect
+asyncio.run(turn(dumped["buffer"]))  # before anything has imported llama_index_onrecord
 asyncio.run(turn(dumped["ours"]))
 asyncio.run(turn(dumped["buffer"]))
 """
@@ -546,7 +546,7 @@ def test_contexts_are_restored_in_another_process(tmp_path: Path) -> None:
             check=False,
         )
         refused, *shown = done.stdout.splitlines()
-        assert "Invalid ChatStore name: RecollectChatStore" in refused, done.stderr
+        assert "Invalid ChatStore name: OnrecordChatStore" in refused, done.stderr
         assert shown == ["['q', 'a', 'r']"] * 2, done.stderr
         for door in dumped:
             assert told(store.session(door)) == [
@@ -562,7 +562,7 @@ def test_contexts_are_restored_in_another_process(tmp_path: Path) -> None:
 
 def test_upstream_a_conversation_without_a_name_is_everybodys(store: Store) -> None:
     for text in ("hers", "his"):
-        memory = ChatMemoryBuffer.from_defaults(chat_store=RecollectChatStore(store=store))
+        memory = ChatMemoryBuffer.from_defaults(chat_store=OnrecordChatStore(store=store))
         memory.put(user(text))
     assert told(store.session("chat_history")) == ["user: hers", "user: his"]
 
@@ -626,7 +626,7 @@ def test_upstream_a_stream_that_breaks_leaves_its_question(store: Store, door: s
 
 
 def test_upstream_how_a_memory_begins_replaces_what_is_stored(store: Store) -> None:
-    queue = RecollectMemoryStore(store=store)
+    queue = OnrecordMemoryStore(store=store)
     for _ in range(2):  # the program is started twice
         memory = Memory.from_defaults("chat", [user("Hi.")], chat_store=queue)
         run(memory.aput(user("more")))
@@ -634,7 +634,7 @@ def test_upstream_how_a_memory_begins_replaces_what_is_stored(store: Store) -> N
 
 
 def test_what_memory_archives_is_archived_for_everybody(store: Store) -> None:
-    queue = RecollectMemoryStore(store=store)
+    queue = OnrecordMemoryStore(store=store)
     memory = Memory.from_defaults(
         "chat", chat_store=queue, token_limit=20, token_flush_size=4, tokenizer_fn=str.split
     )

@@ -19,14 +19,14 @@ from llama_index.core.base.llms.types import (
     ToolCallBlock,
 )
 
-from llama_index_recollect import (
-    RecollectChatStore,
-    RecollectMemory,
-    RecollectMemoryStore,
+from llama_index_onrecord import (
+    OnrecordChatStore,
+    OnrecordMemory,
+    OnrecordMemoryStore,
     to_llama_index,
 )
-from recollect import Message, Reasoning, Session, Store, Text, ToolCall, Window
-from recollect.flow import Cold
+from onrecord import Message, Reasoning, Session, Store, Text, ToolCall, Window
+from onrecord.flow import Cold
 
 OpenStore = Callable[[], Store]
 
@@ -53,8 +53,8 @@ def words(messages: list[ChatMessage]) -> list[str]:
     return [message.content or "" for message in messages]
 
 
-def wide(store: Store, key: str = "chat", **fields: Any) -> RecollectMemory:
-    return RecollectMemory(store, session_id=key, token_limit=10_000, **fields)
+def wide(store: Store, key: str = "chat", **fields: Any) -> OnrecordMemory:
+    return OnrecordMemory(store, session_id=key, token_limit=10_000, **fields)
 
 
 def said(store: Store, n: int, key: str = "chat") -> Session:
@@ -177,7 +177,7 @@ def test_a_message_made_twice_shares_nothing(store: Store) -> None:
     "again", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))]
 )
 def test_copies_and_pickles_hold_no_window(
-    store: Store, again: Callable[[RecollectMemory], RecollectMemory]
+    store: Store, again: Callable[[OnrecordMemory], OnrecordMemory]
 ) -> None:
     memory = wide(store)
     memory.put(ChatMessage(role="user", content="a secret"))
@@ -211,7 +211,7 @@ def test_a_backup_that_was_restored_under_us(tmp_path: Path) -> None:
 
 def test_models_are_made_as_pydantic_makes_them(store: Store) -> None:
     """``to_llama_index`` builds them by hand: nothing that pydantic looks at may be missing."""
-    kept = RecollectChatStore(store)
+    kept = OnrecordChatStore(store)
     for i, theirs in enumerate((ChatMessage(role="user", content="hello"), *BUSY)):
         kept.add_message(f"{i}", theirs)
         [ours] = kept.get_messages(f"{i}")
@@ -231,7 +231,7 @@ def test_models_are_made_as_pydantic_makes_them(store: Store) -> None:
 
 def test_what_memory_read_is_remembered_though_it_is_made_as_it_is_read(store: Store) -> None:
     async def two_workers() -> list[str]:
-        kept = RecollectMemoryStore(store)
+        kept = OnrecordMemoryStore(store)
         await kept.add_messages(
             "chat", [ChatMessage(role="user", content=f"m{i}") for i in range(6)]
         )
@@ -243,7 +243,7 @@ def test_what_memory_read_is_remembered_though_it_is_made_as_it_is_read(store: S
     assert asyncio.run(two_workers()) == ["m2"]
 
 
-def test_windows_are_recollects_own(store: Store) -> None:
+def test_windows_are_onrecords_own(store: Store) -> None:
     """What models are shown again is what the session's own window says."""
     session = said(store, 120)
     memory = wide(store, token_counter=lambda message: 100)

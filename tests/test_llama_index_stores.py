@@ -1,4 +1,4 @@
-"""LlamaIndex's own memories, engines and agents over Recollect's stores, as they really run.
+"""LlamaIndex's own memories, engines and agents over Onrecord's stores, as they really run.
 
 Where LlamaIndex loses something whatever its store does, a test here says what: these are the
 tests whose names begin with ``test_upstream``.
@@ -49,16 +49,16 @@ from llama_index.core.storage.chat_store.loading import load_chat_store
 from llama_index.core.workflow import Context, JsonPickleSerializer, JsonSerializer
 from pydantic import Field, PrivateAttr, ValidationError
 
-from llama_index_recollect import RecollectChatStore, RecollectMemoryStore
-from recollect import (
+from llama_index_onrecord import OnrecordChatStore, OnrecordMemoryStore
+from onrecord import (
     InvalidMessage,
     InvalidName,
     Misconfigured,
-    RecollectError,
+    OnrecordError,
     Store,
     StoreClosed,
 )
-from recollect.store import _stores
+from onrecord.store import _stores
 from tests.children import together
 
 # LlamaIndex's workflows look at all that an agent has, also at what pydantic wants to be rid of.
@@ -68,7 +68,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 # For mypy a subclass of a pydantic model takes the model's fields, whatever __init__ it inherits.
-Base: Any = RecollectMemoryStore
+Base: Any = OnrecordMemoryStore
 OpenStore = Callable[[], Store]
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ HOSTILE = [
     "k" * 512,
 ]
 PATIENCE = 60.0
-TRIES = int(10 * float(os.environ.get("RECOLLECT_SEEDS", "1")))
+TRIES = int(10 * float(os.environ.get("ONRECORD_SEEDS", "1")))
 """How often two processes are let loose on a session."""
 
 
@@ -137,13 +137,13 @@ def drops_loops(test: Any) -> Any:
 
 
 @pytest.fixture
-def chats(each_store: OpenStore) -> RecollectChatStore:
-    return RecollectChatStore(store=each_store())
+def chats(each_store: OpenStore) -> OnrecordChatStore:
+    return OnrecordChatStore(store=each_store())
 
 
 @pytest.fixture
-def memories(each_store: OpenStore) -> RecollectMemoryStore:
-    return RecollectMemoryStore(store=each_store())
+def memories(each_store: OpenStore) -> OnrecordMemoryStore:
+    return OnrecordMemoryStore(store=each_store())
 
 
 class Both:
@@ -161,7 +161,7 @@ class Both:
 
 
 @pytest.fixture(params=["sync", "async"])
-def either(request: pytest.FixtureRequest, chats: RecollectChatStore) -> Any:
+def either(request: pytest.FixtureRequest, chats: OnrecordChatStore) -> Any:
     return Both(chats, request.param == "async")
 
 
@@ -169,19 +169,19 @@ def either(request: pytest.FixtureRequest, chats: RecollectChatStore) -> Any:
 
 
 def test_it_is_what_llama_index_takes_it_for() -> None:
-    assert "BaseChatStore" in [cls.__name__ for cls in RecollectChatStore.__mro__]
-    assert "AsyncDBChatStore" in [cls.__name__ for cls in RecollectMemoryStore.__mro__]
-    for cls in (RecollectChatStore, RecollectMemoryStore):
+    assert "BaseChatStore" in [cls.__name__ for cls in OnrecordChatStore.__mro__]
+    assert "AsyncDBChatStore" in [cls.__name__ for cls in OnrecordMemoryStore.__mro__]
+    for cls in (OnrecordChatStore, OnrecordMemoryStore):
         assert cls.class_name() == cls.__name__
         # Memories say ``chat_store or …``: nothing may make a store look empty.
         assert not {"__len__", "__bool__"} & set(dir(cls))
 
 
-def test_every_method_of_the_interface_is_ours(chats: RecollectChatStore) -> None:
+def test_every_method_of_the_interface_is_ours(chats: OnrecordChatStore) -> None:
     # What is left to LlamaIndex would run the sync method in a thread.
     for name in vars(BaseChatStore):
         if not name.startswith("_") and callable(getattr(BaseChatStore, name)):
-            assert name in vars(RecollectChatStore), name
+            assert name in vars(OnrecordChatStore), name
 
 
 def test_a_list_of_messages(either: Any) -> None:
@@ -256,8 +256,8 @@ def test_keys_are_in_the_order_in_which_they_began(either: Any) -> None:
     assert either.get_keys() == theirs.get_keys() == ["b", "a", "c"]
 
 
-def test_more_keys_than_a_page(chats: RecollectChatStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llama_index_recollect.scope._PAGE", 5)
+def test_more_keys_than_a_page(chats: OnrecordChatStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llama_index_onrecord.scope._PAGE", 5)
     for n in range(13):
         chats.add_message(str(n), user("a"))
         assert chats.get_keys() == [str(n) for n in range(n + 1)]
@@ -275,12 +275,12 @@ def test_scopes_are_walls(each_store: OpenStore) -> None:
         {"tenant": "%"},
     ]
     for scope in scopes:
-        RecollectChatStore(store=store, **scope).add_message("k", user(str(scope)))
+        OnrecordChatStore(store=store, **scope).add_message("k", user(str(scope)))
     for scope in scopes:
-        chats = RecollectChatStore(store=store, **scope)
+        chats = OnrecordChatStore(store=store, **scope)
         assert texts(chats.get_messages("k")) == [str(scope)]
         assert chats.get_keys() == ["k"]
-        memory = RecollectMemoryStore(store=store, **scope)
+        memory = OnrecordMemoryStore(store=store, **scope)
         assert run(memory.get_keys()) == ["k"]
         again = load_chat_store(chats.to_dict())
         assert texts(again.get_messages("k")) == [str(scope)]
@@ -289,13 +289,13 @@ def test_scopes_are_walls(each_store: OpenStore) -> None:
 def test_a_scope_that_is_misspelt_is_refused(each_store: OpenStore) -> None:
     store: Any = each_store()
     with pytest.raises(Misconfigured, match="tennant"):
-        RecollectChatStore(store=store, tennant="t")
+        OnrecordChatStore(store=store, tennant="t")
     with pytest.raises(Misconfigured, match="tennant"):
-        RecollectMemoryStore(store=store, tennant="t")
+        OnrecordMemoryStore(store=store, tennant="t")
     wrong: Any
     for wrong in (None, 5, "", object()):
         with pytest.raises(Misconfigured):
-            RecollectChatStore(store=wrong)
+            OnrecordChatStore(store=wrong)
 
 
 operations: Any = st.one_of(
@@ -310,7 +310,7 @@ operations: Any = st.one_of(
 @given(st.lists(operations, max_size=12))
 def test_it_does_what_a_list_does(done: list[tuple[str, Any]]) -> None:
     with Store("sqlite://") as store:
-        chats, model = RecollectChatStore(store=store), list[str]()
+        chats, model = OnrecordChatStore(store=store), list[str]()
         for n, (what, how) in enumerate(done):
             match what:
                 case "add":
@@ -344,12 +344,12 @@ def until_met(write: Callable[[int], object], seen: Sequence[object]) -> None:
 
 
 def test_nobody_sees_a_part_of_what_is_set(each_store: OpenStore) -> None:
-    writer = RecollectChatStore(store=each_store())
-    readers = [writer, RecollectChatStore(store=each_store())]
+    writer = OnrecordChatStore(store=each_store())
+    readers = [writer, OnrecordChatStore(store=each_store())]
     writer.set_messages("ada", [user("0")] * 20)
     ended, seen = threading.Event(), list[list[str | None]]()
 
-    def read(chats: RecollectChatStore) -> None:
+    def read(chats: OnrecordChatStore) -> None:
         while not ended.is_set():
             seen.append(texts(chats.get_messages("ada")))
 
@@ -366,7 +366,7 @@ def test_nobody_sees_a_part_of_what_is_set(each_store: OpenStore) -> None:
 
 
 def test_who_deletes_all_is_told_what_went(each_store: OpenStore) -> None:
-    chats, other = (RecollectChatStore(store=each_store()) for _ in range(2))
+    chats, other = (OnrecordChatStore(store=each_store()) for _ in range(2))
 
     def write() -> None:
         for n in range(60):
@@ -383,16 +383,16 @@ def test_who_deletes_all_is_told_what_went(each_store: OpenStore) -> None:
 
 
 def test_deleting_and_inserting_from_many_threads(each_store: OpenStore) -> None:
-    chats, other = (RecollectChatStore(store=each_store()) for _ in range(2))
+    chats, other = (OnrecordChatStore(store=each_store()) for _ in range(2))
     chats.set_messages("ada", [user(str(n)) for n in range(40)])
     gone: list[str | None] = []
 
-    def delete(store: RecollectChatStore) -> None:
+    def delete(store: OnrecordChatStore) -> None:
         for n in range(10):
             found = store.delete_message("ada", 0) if n % 2 else store.delete_last_message("ada")
             gone.extend(texts([found] if found else []))
 
-    def insert(store: RecollectChatStore, name: str) -> None:
+    def insert(store: OnrecordChatStore, name: str) -> None:
         for n in range(5):
             store.add_message("ada", user(f"{name}{n}"), idx=3)
 
@@ -420,9 +420,9 @@ def copies(chats: Any) -> dict[str, Any]:
         "model_validate": type(chats).model_validate(chats.model_dump()),
         "json": type(chats).model_validate_json(chats.model_dump_json()),
     }
-    if isinstance(chats, RecollectChatStore):
-        made["from_dict"] = RecollectChatStore.from_dict(chats.to_dict())
-        made["from_json"] = RecollectChatStore.from_json(chats.to_json())
+    if isinstance(chats, OnrecordChatStore):
+        made["from_dict"] = OnrecordChatStore.from_dict(chats.to_dict())
+        made["from_json"] = OnrecordChatStore.from_json(chats.to_json())
         made["load"] = load_chat_store(json.loads(chats.model_dump_json()))
     return made
 
@@ -431,19 +431,19 @@ def test_copies_are_on_the_same_store(each_store: OpenStore) -> None:
     stores = [each_store(), Store("sqlite://")]  # two in memory have the same address
     with stores[1]:
         for store in stores:
-            chats = RecollectChatStore(store=store, tenant="t", user="u", agent="a")
+            chats = OnrecordChatStore(store=store, tenant="t", user="u", agent="a")
             chats.add_message("ada", user("hello"))
             for name, other in copies(chats).items():
                 assert other.get_messages("ada") == [user("hello")], name
                 assert other.session("ada").store is store, name
                 assert other.model_dump() == chats.model_dump(), name
-            memories = RecollectMemoryStore(store=store, tenant="t", user="u", agent="a")
+            memories = OnrecordMemoryStore(store=store, tenant="t", user="u", agent="a")
             for name, found in copies(memories).items():
                 assert run(found.get_messages("ada")) == [user("hello")], name
                 assert found.session("ada").store is store, name
 
 
-@pytest.mark.parametrize("cls", [RecollectChatStore, RecollectMemoryStore])
+@pytest.mark.parametrize("cls", [OnrecordChatStore, OnrecordMemoryStore])
 def test_a_password_stands_nowhere(cls: Any) -> None:
     secret = "s3cr%40t"
     url = f"postgresql://ada:{secret}@127.0.0.1:1/nowhere?password={secret}"
@@ -451,15 +451,15 @@ def test_a_password_stands_nowhere(cls: Any) -> None:
         chats = cls(store=store)
         memory = (
             ChatMemoryBuffer.from_defaults(chat_store=chats)
-            if cls is RecollectChatStore
+            if cls is OnrecordChatStore
             else Memory.from_defaults(chat_store=chats)
         )
         shown = [repr(chats), str(chats), repr(copies(chats)), chats.model_dump_json()]
         shown += [repr(chats._reference), repr(vars(chats)), str(cls.model_json_schema())]
         shown += [repr(memory), memory.model_dump_json()]
         shown += [pickle.dumps(chats).decode("latin-1"), pickle.dumps(memory).decode("latin-1")]
-        add = chats.add_message if cls is RecollectChatStore else waited(chats.add_message)
-        with pytest.raises(RecollectError) as caught:
+        add = chats.add_message if cls is OnrecordChatStore else waited(chats.add_message)
+        with pytest.raises(OnrecordError) as caught:
             add("ada", user("hello"))
         fault: BaseException | None = caught.value
         while fault is not None:
@@ -467,7 +467,7 @@ def test_a_password_stands_nowhere(cls: Any) -> None:
             fault = fault.__cause__
         name = chats.store
     # In a process that does not know the store, or after it went:
-    with pytest.raises(RecollectError) as caught:
+    with pytest.raises(OnrecordError) as caught:
         cls(store="postgresql://ada:***@elsewhere/x#1").session("ada")
     shown.append(str(caught.value))
     for address in (url, url.partition("?")[0], f"postgresql://h/x?password={secret}"):
@@ -483,7 +483,7 @@ def test_a_password_stands_nowhere(cls: Any) -> None:
 READER = """
 import asyncio, pickle, sys, json
 from llama_index.core.storage.chat_store.loading import load_chat_store
-import llama_index_recollect
+import llama_index_onrecord
 name, pickled = json.loads(sys.argv[1]), bytes.fromhex(sys.argv[2])
 print(json.dumps([message.content for message in load_chat_store(name).get_messages("ada")]))
 print(json.dumps([message.content for message in pickle.loads(pickled).get_messages("ada")]))
@@ -493,12 +493,12 @@ print(json.dumps([message.content for message in pickle.loads(pickled).get_messa
 def test_a_dump_finds_its_store_in_another_process(
     each_store: OpenStore, request: pytest.FixtureRequest
 ) -> None:
-    chats = RecollectChatStore(store=each_store(), user="u")
+    chats = OnrecordChatStore(store=each_store(), user="u")
     chats.add_message("ada", user("hello"))
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RECOLLECT_")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("ONRECORD_")}
     url = None
     if "postgresql" in chats.store:
-        url = environment["RECOLLECT_URL"] = request.getfixturevalue("postgres_url")
+        url = environment["ONRECORD_URL"] = request.getfixturevalue("postgres_url")
     arguments = [json.dumps(chats.to_dict()), pickle.dumps(chats).hex()]
 
     def read() -> subprocess.CompletedProcess[str]:
@@ -514,15 +514,15 @@ def test_a_dump_finds_its_store_in_another_process(
     done = read()
     assert done.stdout.splitlines() == ['["hello"]', '["hello"]'], done.stderr
     if url is not None:
-        del environment["RECOLLECT_URL"]
+        del environment["ONRECORD_URL"]
         done = read()
-        assert "RECOLLECT_URL" in done.stderr
+        assert "ONRECORD_URL" in done.stderr
         assert "Misconfigured" in done.stderr
 
 
 def test_a_store_that_was_closed_says_so(each_store: OpenStore) -> None:
     store = each_store()
-    chats = RecollectChatStore(store=store)
+    chats = OnrecordChatStore(store=store)
     chats.add_message("ada", user("a"))
     store.close()
     with pytest.raises(StoreClosed):
@@ -532,7 +532,7 @@ def test_a_store_that_was_closed_says_so(each_store: OpenStore) -> None:
 # -- from anywhere -------------------------------------------------------------------------------
 
 
-def test_sync_and_async_from_any_loop_and_thread(chats: RecollectChatStore) -> None:
+def test_sync_and_async_from_any_loop_and_thread(chats: OnrecordChatStore) -> None:
     async def inside(n: int) -> None:
         chats.add_message("ada", user(f"sync {n}"))  # a sync call where a loop runs
         await chats.async_add_message("ada", user(f"async {n}"))
@@ -556,7 +556,7 @@ def test_sync_and_async_from_any_loop_and_thread(chats: RecollectChatStore) -> N
     assert len(chats.get_messages("b")) == 50
 
 
-def test_one_who_is_refused_by_the_store(chats: RecollectChatStore) -> None:
+def test_one_who_is_refused_by_the_store(chats: OnrecordChatStore) -> None:
     bad: Any = [user("a"), "b"]
     with pytest.raises(InvalidMessage):
         run(chats.aset_messages("ada", bad))
@@ -591,7 +591,7 @@ def test_a_buffer(either: Any) -> None:
 
 
 def test_what_a_buffer_begins_with_takes_the_place_of_what_was_there(
-    chats: RecollectChatStore,
+    chats: OnrecordChatStore,
 ) -> None:
     chats.add_message("ada", user("before"))
     ChatMemoryBuffer.from_defaults(
@@ -624,10 +624,10 @@ async def streamed(chat: Any, message: str) -> None:
 
 def memory_over(kind: str, store: Store) -> tuple[Any, Callable[[], list[ChatMessage]]]:
     if kind == "buffer":
-        chats = RecollectChatStore(store=store)
+        chats = OnrecordChatStore(store=store)
         memory = ChatMemoryBuffer.from_defaults(chat_store=chats, chat_store_key="ada")
         return memory, lambda: chats.get_messages("ada")
-    memories = RecollectMemoryStore(store=store)
+    memories = OnrecordMemoryStore(store=store)
     queue = Memory.from_defaults(session_id="ada", chat_store=memories)
     return queue, lambda: run(memories.get_messages("ada"))
 
@@ -669,7 +669,7 @@ def test_a_chat_that_is_given_a_history_replaces_what_is_stored(each_store: Open
     assert texts(stored())[:3] == ["x", "y", "b"]
 
 
-def test_upstream_a_summary_takes_the_place_of_the_history(chats: RecollectChatStore) -> None:
+def test_upstream_a_summary_takes_the_place_of_the_history(chats: OnrecordChatStore) -> None:
     """ChatSummaryMemoryBuffer.get() deletes what is stored and writes its summary instead."""
     memory = ChatSummaryMemoryBuffer.from_defaults(
         llm=MockLLM(max_tokens=2),
@@ -847,7 +847,7 @@ def test_upstream_an_agent_takes_no_memory(each_store: OpenStore) -> None:
 # -- the interface of AsyncDBChatStore -----------------------------------------------------------
 
 
-def test_messages_by_status(memories: RecollectMemoryStore) -> None:
+def test_messages_by_status(memories: OnrecordMemoryStore) -> None:
     async def told() -> None:
         assert await memories.get_messages("ada") == []
         assert await memories.count_messages("ada", None) == 0
@@ -900,7 +900,7 @@ def test_messages_by_status(memories: RecollectMemoryStore) -> None:
     run(told())
 
 
-def test_more_messages_than_a_statement_takes(memories: RecollectMemoryStore) -> None:
+def test_more_messages_than_a_statement_takes(memories: OnrecordMemoryStore) -> None:
     async def told() -> None:
         await memories.add_messages("ada", [user(str(n)) for n in range(7_000)])
         assert await memories.count_messages("ada") == 7_000
@@ -925,7 +925,7 @@ changes: Any = st.one_of(
 def test_it_does_what_two_lists_do(done: list[tuple[str, Any, Any]], looks: bool) -> None:
     """Also where the task has read the queue before: what it remembers is never in the way."""
 
-    async def told(memories: RecollectMemoryStore) -> None:
+    async def told(memories: OnrecordMemoryStore) -> None:
         model: dict[Any, list[str]] = {ACTIVE: [], ARCHIVED: []}
         for n, (what, status, how) in enumerate(done):
             new = [f"{n}.{m}" for m in range(how or 0)]
@@ -965,11 +965,11 @@ def test_it_does_what_two_lists_do(done: list[tuple[str, Any, Any]], looks: bool
             assert await memories.count_messages("k", None) == sum(map(len, model.values()))
 
     with Store("sqlite://") as store:
-        run(told(RecollectMemoryStore(store=store)))
+        run(told(OnrecordMemoryStore(store=store)))
 
 
 def test_nobody_sees_a_part_of_a_queue_that_is_set(each_store: OpenStore) -> None:
-    writer, reader = (RecollectMemoryStore(store=each_store()) for _ in range(2))
+    writer, reader = (OnrecordMemoryStore(store=each_store()) for _ in range(2))
     run(writer.add_messages("ada", [user("old")] * 5))
     run(writer.archive_oldest_messages("ada", 5))
     run(writer.set_messages("ada", [user("0")] * 20))
@@ -993,7 +993,7 @@ def test_nobody_sees_a_part_of_a_queue_that_is_set(each_store: OpenStore) -> Non
 
 def test_what_was_never_read_is_not_archived(each_store: OpenStore) -> None:
     """The session is cleared between Memory's look at its queue and its order to archive."""
-    mine, other = (RecollectMemoryStore(store=each_store()) for _ in range(2))
+    mine, other = (OnrecordMemoryStore(store=each_store()) for _ in range(2))
 
     async def told() -> None:
         await mine.add_messages("ada", [user("a"), bot("b"), user("c")])
@@ -1009,7 +1009,7 @@ def test_what_was_never_read_is_not_archived(each_store: OpenStore) -> None:
 
 def test_what_is_archived_while_a_queue_is_set_stays(each_store: OpenStore) -> None:
     """Another worker archives in that very moment: each message is in one place or replaced."""
-    mine, other = (RecollectMemoryStore(store=each_store()) for _ in range(2))
+    mine, other = (OnrecordMemoryStore(store=each_store()) for _ in range(2))
     archived: list[str | None] = []
 
     async def archive() -> None:
@@ -1032,7 +1032,7 @@ def test_what_is_archived_while_a_queue_is_set_stays(each_store: OpenStore) -> N
     assert set(sets[-1]) <= set(archived), "what nobody replaced is archived"
 
 
-def test_setting_one_status_leaves_the_other_where_it_is(memories: RecollectMemoryStore) -> None:
+def test_setting_one_status_leaves_the_other_where_it_is(memories: OnrecordMemoryStore) -> None:
     async def told() -> None:
         session = memories.session("ada")
         await memories.add_messages("ada", list(map(user, "abcd")))
@@ -1073,7 +1073,7 @@ def test_a_queue_that_is_set_before_the_last_step(
     each_store: OpenStore, what: str, looks: bool
 ) -> None:
     """Others stand in the places that were read: they were not meant, or are the oldest now."""
-    mine, other = Disturbed(store=each_store()), RecollectMemoryStore(store=each_store())
+    mine, other = Disturbed(store=each_store()), OnrecordMemoryStore(store=each_store())
 
     def set_them() -> None:
         thread = threading.Thread(
@@ -1217,7 +1217,7 @@ def test_memory_over_it_is_memory_over_lists(
     """Whatever the roles, the limits and how often one put flushes: alone nobody is surprised."""
 
     async def told(store: Store) -> None:
-        ours, model = RecollectMemoryStore(store=store), Lists()
+        ours, model = OnrecordMemoryStore(store=store), Lists()
         mine, its = Keeps(), Keeps()
         memory = queue(ours, limit, flush, memory_blocks=[mine])
         other = queue(model, limit, flush, memory_blocks=[its])
@@ -1240,7 +1240,7 @@ def test_memory_over_it_is_memory_over_lists(
         run(told(store))
 
 
-def test_one_put_flushes_more_than_once(memories: RecollectMemoryStore) -> None:
+def test_one_put_flushes_more_than_once(memories: OnrecordMemoryStore) -> None:
     calls: list[int] = []
 
     class Counted(Base):  # type: ignore[misc]
@@ -1261,7 +1261,7 @@ def test_one_put_flushes_more_than_once(memories: RecollectMemoryStore) -> None:
     assert block.kept == texts(archived)
 
 
-def test_what_memory_changes_does_not_reach_the_store(memories: RecollectMemoryStore) -> None:
+def test_what_memory_changes_does_not_reach_the_store(memories: OnrecordMemoryStore) -> None:
     for method in InsertMethod:
         run(memories.set_messages("ada", [ChatMessage(role="system", content="s"), user("a")]))
         memory = queue(memories, memory_blocks=[Keeps()], insert_method=method)
@@ -1310,7 +1310,7 @@ async def converse(name: str, store: Told, session: str, flush: int) -> int:
 
 
 def check_two(
-    reader: RecollectMemoryStore, session: str, least: Sequence[int], told: Sequence[list[Any]]
+    reader: OnrecordMemoryStore, session: str, least: Sequence[int], told: Sequence[list[Any]]
 ) -> None:
     """Two workers: never an emptied queue, nothing archived twice, and nothing lost."""
     active = texts(run(reader.get_messages(session)))
@@ -1352,9 +1352,9 @@ def test_two_memories_on_one_session(each_store: OpenStore, attempt: int) -> Non
 
 
 def test_two_processes(each_store: OpenStore) -> None:
-    """Ten sessions, two workers on each; a hundred, with a hundred of RecollectMemory's:
+    """Ten sessions, two workers on each; a hundred, with a hundred of OnrecordMemory's:
 
-    RECOLLECT_SEEDS=10 python -m pytest -k two_processes tests/test_llama_index_*.py
+    ONRECORD_SEEDS=10 python -m pytest -k two_processes tests/test_llama_index_*.py
     """
 
     def work(who: int, meet: Callable[[], object]) -> list[tuple[int, list[str | None]]]:
@@ -1368,7 +1368,7 @@ def test_two_processes(each_store: OpenStore) -> None:
                 done.append((least, store._archived))
         return done
 
-    reader = RecollectMemoryStore(store=each_store())
+    reader = OnrecordMemoryStore(store=each_store())
     run(reader.count_messages("makes the tables"))
     told = together(work, patience=PATIENCE * (1 + TRIES / 10))
     assert [len(done) for done in told] == [TRIES, TRIES]
@@ -1387,7 +1387,7 @@ def test_upstream_two_memories_tell_their_blocks_twice(each_store: OpenStore) ->
             found: list[ChatMessage] = await super().archive_oldest_messages(key, n)
             return found
 
-    run(RecollectMemoryStore(store=each_store()).add_messages("ada", [user("a"), bot("b")] * 3))
+    run(OnrecordMemoryStore(store=each_store()).add_messages("ada", [user("a"), bot("b")] * 3))
     memories = [queue(Slow(store=each_store()), 6, 4, memory_blocks=[block]) for block in blocks]
 
     def work(memory: Memory) -> None:
@@ -1404,7 +1404,7 @@ def test_upstream_two_memories_tell_their_blocks_twice(each_store: OpenStore) ->
 
 @drops_loops
 def test_memory_by_its_sync_methods(each_store: OpenStore) -> None:
-    memories = RecollectMemoryStore(store=each_store())
+    memories = OnrecordMemoryStore(store=each_store())
     memory = queue(memories)
 
     def turn(n: int) -> None:
@@ -1444,7 +1444,7 @@ def test_memory_by_its_sync_methods(each_store: OpenStore) -> None:
 
 
 def test_upstream_a_system_message_is_archived_like_any_other(
-    memories: RecollectMemoryStore,
+    memories: OnrecordMemoryStore,
 ) -> None:
     memory = queue(memories)
     run(memory.aput(ChatMessage(role="system", content="be kind")))
@@ -1455,7 +1455,7 @@ def test_upstream_a_system_message_is_archived_like_any_other(
 
 
 def test_upstream_a_block_that_fails_has_lost_what_was_archived(
-    memories: RecollectMemoryStore,
+    memories: OnrecordMemoryStore,
 ) -> None:
     """Memory archives first and tells its blocks then, once. In the store nothing is lost."""
 

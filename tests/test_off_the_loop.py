@@ -25,21 +25,21 @@ from langgraph.checkpoint.base import empty_checkpoint
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer, Memory
 
-from langchain_recollect import RecollectChatMessageHistory, RecollectMiddleware, histories
-from langchain_recollect import importers as langchain_importers
-from langgraph_recollect import RecollectSaver
-from llama_index_recollect import RecollectChatStore, RecollectMemory, RecollectMemoryStore
-from llama_index_recollect import importers as llama_index_importers
-from recollect import (
+from langchain_onrecord import OnrecordChatMessageHistory, OnrecordMiddleware, histories
+from langchain_onrecord import importers as langchain_importers
+from langgraph_onrecord import OnrecordSaver
+from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
+from llama_index_onrecord import importers as llama_index_importers
+from onrecord import (
     CheckpointLog,
     Cleared,
     Misconfigured,
-    RecollectError,
+    OnrecordError,
     Session,
     Store,
     reference,
 )
-from recollect.checkpoints import Listing, New
+from onrecord.checkpoints import Listing, New
 from tests.blocking import noted
 
 Does: TypeAlias = Callable[[Any, "At"], Awaitable[Any]]
@@ -158,12 +158,12 @@ HISTORY: dict[str, Does] = {
 STEP: Any = {"source": "input", "step": 1}
 
 
-async def write(saver: RecollectSaver, at: At) -> None:
+async def write(saver: OnrecordSaver, at: At) -> None:
     stored = await saver.aput(config(at), empty_checkpoint(), STEP, {})
     await saver.aput_writes(stored, [("c", 1)], "task")
 
 
-async def saver_turn(saver: RecollectSaver, at: At) -> None:
+async def saver_turn(saver: OnrecordSaver, at: At) -> None:
     async with saver.aturn(at.name):
         pass
 
@@ -265,30 +265,30 @@ TABLE: dict[str, tuple[Callable[[Store, At], Any], dict[str, Does], type | None]
     "session": (lambda store, at: store.session(at.name), SESSION, Session),
     "log": (lambda store, at: CheckpointLog(store), LOG, CheckpointLog),
     "history": (
-        lambda store, at: RecollectChatMessageHistory(at.name, store=store, window=5),
+        lambda store, at: OnrecordChatMessageHistory(at.name, store=store, window=5),
         HISTORY,
-        RecollectChatMessageHistory,
+        OnrecordChatMessageHistory,
     ),
-    "saver": (lambda store, at: RecollectSaver(store), SAVER, RecollectSaver),
-    "chat store": (lambda store, at: RecollectChatStore(store), CHAT_STORE, RecollectChatStore),
+    "saver": (lambda store, at: OnrecordSaver(store), SAVER, OnrecordSaver),
+    "chat store": (lambda store, at: OnrecordChatStore(store), CHAT_STORE, OnrecordChatStore),
     "memory store": (
-        lambda store, at: RecollectMemoryStore(store),
+        lambda store, at: OnrecordMemoryStore(store),
         MEMORY_STORE,
-        RecollectMemoryStore,
+        OnrecordMemoryStore,
     ),
     "memory": (
-        lambda store, at: RecollectMemory.from_defaults(at.name, store),
+        lambda store, at: OnrecordMemory.from_defaults(at.name, store),
         MEMORY,
-        RecollectMemory,
+        OnrecordMemory,
     ),
     # Whose methods are called by their frameworks.
     "agent": (
-        lambda store, at: create_agent(model(), [weather], middleware=[RecollectMiddleware(store)]),
+        lambda store, at: create_agent(model(), [weather], middleware=[OnrecordMiddleware(store)]),
         {"ainvoke": lambda agent, at: ask(agent, at)},
         None,
     ),
     "agent and saver": (
-        lambda store, at: create_agent(model(), [weather], checkpointer=RecollectSaver(store)),
+        lambda store, at: create_agent(model(), [weather], checkpointer=OnrecordSaver(store)),
         {"ainvoke": lambda agent, at: ask(agent, at)},
         None,
     ),
@@ -296,11 +296,11 @@ TABLE: dict[str, tuple[Callable[[Store, At], Any], dict[str, Does], type | None]
     "llama_index's memories": (
         lambda store, at: [
             ChatMemoryBuffer.from_defaults(
-                chat_store=RecollectChatStore(store), chat_store_key=at.name, tokenizer_fn=str.split
+                chat_store=OnrecordChatStore(store), chat_store_key=at.name, tokenizer_fn=str.split
             ),
             Memory.from_defaults(
                 session_id=at.name,
-                chat_store=RecollectMemoryStore(store),
+                chat_store=OnrecordMemoryStore(store),
                 tokenizer_fn=str.split,
             ),
         ],
@@ -320,7 +320,7 @@ def async_methods(cls: type) -> set[str]:
     return {
         name
         for base in cls.__mro__
-        if "recollect" in base.__module__
+        if "onrecord" in base.__module__
         for name, found in vars(base).items()
         if not name.startswith("_")
         and (
@@ -375,7 +375,7 @@ def at(opened: Callable[[], Store], tmp_path: Path) -> At:
 def fill(store: Store, at: At) -> None:
     store.session(at.name).replace(SAID)
     CheckpointLog(store).put(at.name, "", new("1"))
-    RecollectSaver(store).put(config(at), empty_checkpoint(), STEP, {})
+    OnrecordSaver(store).put(config(at), empty_checkpoint(), STEP, {})
 
 
 @pytest.mark.parametrize(("of", "method"), CASES)
@@ -386,13 +386,13 @@ def test_no_call_blocks(of: str, method: str, opened: Callable[[], Store], at: A
         async with opened() as store:
             in_memory = store.address == "sqlite://"
             # In memory nothing is there for the first call.
-            with suppress(RecollectError) if in_memory else nullcontext():
+            with suppress(OnrecordError) if in_memory else nullcontext():
                 await does[method](make(store, at), at)
             if in_memory and method != "aclose":
                 with suppress(Cleared):  # a thread that was deleted does not come back
                     await asyncio.to_thread(fill, store, at)
             for _ in range(2):
-                with suppress(RecollectError):  # what was taken away is not there
+                with suppress(OnrecordError):  # what was taken away is not there
                     await does[method](make(store, at), at)
 
     with noted() as blocked:
@@ -404,15 +404,15 @@ def test_a_restored_memory_opens_its_file_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reference, "_opened", {})
-    monkeypatch.delenv("RECOLLECT_URL", raising=False)  # a page of the docs may have set it
+    monkeypatch.delenv("ONRECORD_URL", raising=False)  # a page of the docs may have set it
     with Store(f"sqlite:///{tmp_path}/x.db") as store:
-        memory = RecollectMemory.from_defaults("k", store)
+        memory = OnrecordMemory.from_defaults("k", store)
         memory.put(HI)
         dump = memory.to_dict()
     del store, memory
 
     async def restored() -> str | None:
-        memory = RecollectMemory.from_dict(dump)
+        memory = OnrecordMemory.from_dict(dump)
         try:
             return (await memory.aget())[0].content
         finally:

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from recollect import Session, Store
-from recollect.ledger import pulse as pulses
-from recollect.ledger.sqlite import SqliteLedger
+from onrecord import Session, Store
+from onrecord.ledger import pulse as pulses
+from onrecord.ledger.sqlite import SqliteLedger
 from tests.blocking import noted
 from tests.children import Child
 
@@ -75,8 +75,8 @@ class Elsewhere:
 
     PROGRAM = """
 import sqlite3, sys
-from recollect import Store
-from recollect.ledger.sqlite import SqliteLedger
+from onrecord import Store
+from onrecord.ledger.sqlite import SqliteLedger
 if sys.argv[2] == "rollback journal":
     SqliteLedger._set_up_file = lambda self, cursor: None
 store = Store("sqlite:///" + sys.argv[1], durability="normal")
@@ -386,7 +386,7 @@ def test_parent_and_child_see_each_other(open_store: Callable[[], Store], file: 
 def test_a_program_that_closes_nothing_ends_in_peace(file: Path) -> None:
     program = """
 import sys, threading
-from recollect import Store
+from onrecord import Store
 store = Store("sqlite:///" + sys.argv[1])
 chat = store.session("k")
 chat.append(("user", "one"))

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from recollect import ANY, CheckpointLog, Misconfigured, Store, Version
+from onrecord import ANY, CheckpointLog, Misconfigured, Store, Version
 from tests.servers.redis import RedisServer
 
 READS: dict[str, tuple[Callable[[Store], object], object]] = {
@@ -59,7 +59,7 @@ def things(url: str) -> list[Any]:
         return [(found.name, found.stat().st_size) for found in file.parent.iterdir()]
     with psycopg.connect(url) as connection:
         return connection.execute(
-            """SELECT relname FROM pg_class WHERE relname LIKE 'recollect%'
+            """SELECT relname FROM pg_class WHERE relname LIKE 'onrecord%'
             UNION ALL SELECT nspname FROM pg_namespace WHERE nspname = 'of its own'"""
         ).fetchall()
 
@@ -131,9 +131,9 @@ def test_an_older_database_is_migrated_by_a_read(tmp_path: Path) -> None:
         store.migrate()
         names = store._ledger.read(lambda txn: txn.rows("SELECT name FROM {migrations}", {}))
     with sqlite3.connect(tmp_path / "old.db") as connection:
-        connection.execute("DELETE FROM recollect_migrations WHERE name LIKE '0003%'")
+        connection.execute("DELETE FROM onrecord_migrations WHERE name LIKE '0003%'")
         for (table,) in connection.execute(
-            "SELECT name FROM sqlite_master WHERE name LIKE 'recollect_checkpoint%' "
+            "SELECT name FROM sqlite_master WHERE name LIKE 'onrecord_checkpoint%' "
             "AND type = 'table'"
         ).fetchall():
             connection.execute(f"DROP TABLE {table}")

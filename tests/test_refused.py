@@ -13,19 +13,19 @@ from typing import Any
 import psycopg
 import pytest
 
-from recollect import (
+from onrecord import (
     CheckpointLog,
     InvalidMessage,
     Message,
     Misconfigured,
-    RecollectError,
+    OnrecordError,
     Store,
     Unavailable,
 )
-from recollect.codec import lines
-from recollect.codec.lines import End, Place
-from recollect.ledger.transaction import Transaction
-from recollect.scope import SessionName
+from onrecord.codec import lines
+from onrecord.codec.lines import End, Place
+from onrecord.ledger.transaction import Transaction
+from onrecord.scope import SessionName
 from tests.children import PATIENCE
 
 TIMEOUTS_OF_THE_SERVER = ["25P03", "25P04", "57P05"]
@@ -158,7 +158,7 @@ def test_what_cannot_be_is_refused_by_name(what: str, tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
         store.session("s").append(("user", "hello"))
         before = content(store)
-        with pytest.raises((Misconfigured, InvalidMessage, RecollectError)) as caught:
+        with pytest.raises((Misconfigured, InvalidMessage, OnrecordError)) as caught:
             REFUSED[what](store, tmp_path)
         assert str(caught.value)
         assert content(store) == before
@@ -171,7 +171,7 @@ def content(store: Store) -> list[tuple[Any, ...]]:
         return [
             (name, *row)
             for (name,) in txn.rows(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'recollect%'", {}
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'onrecord%'", {}
             )
             for row in txn.rows(f"SELECT * FROM {name}", {})
         ]
@@ -222,8 +222,8 @@ def test_a_frameworks_message_names_its_converter() -> None:
     llama_index = pytest.importorskip("llama_index.core.llms")
     with Store("sqlite://") as store:
         for message, converter in (
-            (langchain.HumanMessage("hello"), "langchain_recollect.from_langchain"),
-            (llama_index.ChatMessage("hello"), "llama_index_recollect.from_llama_index"),
+            (langchain.HumanMessage("hello"), "langchain_onrecord.from_langchain"),
+            (llama_index.ChatMessage("hello"), "llama_index_onrecord.from_llama_index"),
         ):
             for given in (message, [message]):
                 with pytest.raises(InvalidMessage, match=converter):
@@ -240,9 +240,9 @@ def test_a_thread_that_is_not_there_is_not_updated() -> None:
 
 
 def test_a_str_is_no_message_of_llama_index() -> None:
-    memories = pytest.importorskip("llama_index_recollect")
+    memories = pytest.importorskip("llama_index_onrecord")
     with Store("sqlite://") as store:
-        memory = memories.RecollectMemory.from_defaults(session_id="s", store=store)
+        memory = memories.OnrecordMemory.from_defaults(session_id="s", store=store)
         with pytest.raises(InvalidMessage, match="not a ChatMessage"):
             memory.put("hello")
         with pytest.raises(InvalidMessage, match="not a ChatMessage"):

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from recollect import ANY, Misconfigured, Session, Store
-from recollect.clock import MICROSECONDS
-from recollect.flow import Step, run
-from recollect.ledger.transaction import Transaction
-from recollect.protocol.maintain import EVERYBODY
+from onrecord import ANY, Misconfigured, Session, Store
+from onrecord.clock import MICROSECONDS
+from onrecord.flow import Step, run
+from onrecord.ledger.transaction import Transaction
+from onrecord.protocol.maintain import EVERYBODY
 
 OpenStore = Callable[..., Store]
 NINETY = timedelta(days=90)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from recollect import Session, Store
-from recollect.ledger import sealing
+from onrecord import Session, Store
+from onrecord.ledger import sealing
 
 LENGTH = 400
 GONE = {5, 60, 61, 62, 63, 64, 150, 299}

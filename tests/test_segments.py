@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recollect import (
+from onrecord import (
     ANY,
     Cleared,
     Conflict,
@@ -32,15 +32,15 @@ from recollect import (
     Unavailable,
     Version,
 )
-from recollect.codec import Dictionary, decode, encode, same_content, squeeze
-from recollect.codec.segment import Segment, dictionary_of, pack, unpack
-from recollect.errors import Damaged
-from recollect.flow import Cold, run
-from recollect.ledger import dictionaries, erasing, sealing, sessions
-from recollect.ledger import messages as rows_of
-from recollect.rows import Row
-from recollect.testing import Log, check, load
-from recollect.window import Window
+from onrecord.codec import Dictionary, decode, encode, same_content, squeeze
+from onrecord.codec.segment import Segment, dictionary_of, pack, unpack
+from onrecord.errors import Damaged
+from onrecord.flow import Cold, run
+from onrecord.ledger import dictionaries, erasing, sealing, sessions
+from onrecord.ledger import messages as rows_of
+from onrecord.rows import Row
+from onrecord.testing import Log, check, load
+from onrecord.window import Window
 from tests.appending import look, write
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
@@ -54,7 +54,7 @@ any_text = st.text(st.characters(codec=None, exclude_categories=()))
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recollect.ledger.sealing.SEGMENT", SEGMENT)
+        patch.setattr("onrecord.ledger.sealing.SEGMENT", SEGMENT)
         yield
 
 
@@ -514,7 +514,7 @@ def play(world: World, data: st.DataObject) -> None:
     example.every_range()
     assert [str(problem) for problem in world.stores[0].verify()] == []
     receipt = world.stores[1].erase(tenant=ANY, user=ANY, agent=ANY, thorough=False)
-    assert receipt.removed.get("recollect_sessions", 0) == example.created
+    assert receipt.removed.get("onrecord_sessions", 0) == example.created
     assert world.stores[0].stats().messages == 0
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import StaticPool, create_engine, text
 
-from recollect import Conflict, Message, Misconfigured, Opaque, Store, Unavailable, Version
-from recollect.ledger.address import address_of
-from recollect.ledger.steps import STEPS
-from recollect.tokens import estimate
+from onrecord import Conflict, Message, Misconfigured, Opaque, Store, Unavailable, Version
+from onrecord.ledger.address import address_of
+from onrecord.ledger.steps import STEPS
+from onrecord.tokens import estimate
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_the_default_is_a_file_in_this_folder(
     monkeypatch.chdir(tmp_path)
     with Store() as store:
         store.session("k").append(("user", "x"))
-    assert (tmp_path / "recollect.db").exists()
+    assert (tmp_path / "onrecord.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -129,18 +129,18 @@ def test_settings_that_cannot_be(settings: dict[str, Any], word: str) -> None:
 
 def test_from_env(tmp_path: Path) -> None:
     environ = {
-        "RECOLLECT_URL": f"sqlite:///{tmp_path}/env.db",
-        "RECOLLECT_TIMEOUT": "2.5",
-        "RECOLLECT_POOL_SIZE": "3",
-        "RECOLLECT_DURABILITY": "normal",
+        "ONRECORD_URL": f"sqlite:///{tmp_path}/env.db",
+        "ONRECORD_TIMEOUT": "2.5",
+        "ONRECORD_POOL_SIZE": "3",
+        "ONRECORD_DURABILITY": "normal",
     }
     with Store.from_env(environ) as store:
         assert "env.db" in repr(store)
         assert store._ledger.options.timeout == 2.5
     with Store.from_env(environ, url="sqlite://") as store:
         assert repr(store) == "Store('sqlite://')"
-    with pytest.raises(Misconfigured, match="RECOLLECT_TIMEOUT"):
-        Store.from_env({"RECOLLECT_TIMEOUT": "soon"})
+    with pytest.raises(Misconfigured, match="ONRECORD_TIMEOUT"):
+        Store.from_env({"ONRECORD_TIMEOUT": "soon"})
 
 
 def test_a_lent_engine_is_used_and_left_as_it_was(tmp_path: Path) -> None:
@@ -150,9 +150,9 @@ def test_a_lent_engine_is_used_and_left_as_it_was(tmp_path: Path) -> None:
         chat.append(("user", "x"))
         assert len(chat.tail(3)) == len(chat.messages()) == 1
     with engine.connect() as connection:  # still open, and still in its own transactions
-        connection.execute(text("UPDATE recollect_sessions SET messages = 99"))
+        connection.execute(text("UPDATE onrecord_sessions SET messages = 99"))
         connection.rollback()
-        count = connection.execute(text("SELECT messages FROM recollect_sessions")).scalar()
+        count = connection.execute(text("SELECT messages FROM onrecord_sessions")).scalar()
     assert count == 1
     engine.dispose()
 
@@ -163,9 +163,9 @@ def test_a_lent_postgres_engine_is_left_as_it_was(postgres_url: str) -> None:
         store.session("k").append([("user", "x"), ("assistant", "y")])
         assert len(store.session("k").messages()) == 2
     with engine.connect() as connection:
-        connection.execute(text("UPDATE recollect_sessions SET messages = 99"))
+        connection.execute(text("UPDATE onrecord_sessions SET messages = 99"))
         connection.rollback()
-        count = connection.execute(text("SELECT messages FROM recollect_sessions")).scalar()
+        count = connection.execute(text("SELECT messages FROM onrecord_sessions")).scalar()
     assert count == 2
     engine.dispose()
 
@@ -214,11 +214,11 @@ def test_errors_can_be_sent_between_processes() -> None:
     assert unavailable.outcome_unknown
 
 
-def test_recollect_is_quiet_unless_asked(
+def test_onrecord_is_quiet_unless_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with (
-        caplog.at_level(logging.INFO, "recollect"),
+        caplog.at_level(logging.INFO, "onrecord"),
         Store(f"sqlite:///{tmp_path}/x.db") as store,
     ):
         store.session("k").append(("user", "a secret"))
@@ -237,12 +237,12 @@ def test_a_message_that_can_no_longer_be_read_does_not_take_the_others_along(
         chat.append([("user", "before"), ("user", "broken"), ("user", "after")])
         with engine.begin() as connection:
             frame = connection.execute(
-                text("SELECT frame FROM recollect_tail WHERE place % 4294967296 = 2")
+                text("SELECT frame FROM onrecord_tail WHERE place % 4294967296 = 2")
             ).scalar()
             assert isinstance(frame, bytes)
             damaged = frame[:-1] + bytes([frame[-1] ^ 1])
             connection.execute(
-                text("UPDATE recollect_tail SET frame = :f WHERE place % 4294967296 = 2"),
+                text("UPDATE onrecord_tail SET frame = :f WHERE place % 4294967296 = 2"),
                 {"f": damaged},
             )
         for _ in range(3):

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recollect import ANY, CheckpointLog, Message, RecollectError, Store
-from recollect.ledger.transaction import Transaction
+from onrecord import ANY, CheckpointLog, Message, OnrecordError, Store
+from onrecord.ledger.transaction import Transaction
 
 # They close what the others need, hold a thread, or take values that only an adapter makes.
 LEFT_OUT = {"close", "turn", "from_env", "put", "put_writes", "filled", "drop"}
@@ -62,7 +62,7 @@ def content(store: Store) -> list[tuple[Any, ...]]:
     """Every row of every table."""
 
     def work(txn: Transaction) -> list[tuple[Any, ...]]:
-        names = txn.rows("SELECT name FROM sqlite_master WHERE name LIKE 'recollect%'", {})
+        names = txn.rows("SELECT name FROM sqlite_master WHERE name LIKE 'onrecord%'", {})
         tables = [name for (name,) in names if "_by_" not in name]
         return [(name, *row) for name in tables for row in txn.rows(f"SELECT * FROM {name}", {})]
 
@@ -99,7 +99,7 @@ def test_nothing_comes_out_but_our_own_errors(
                     list(answer)
                 elif isinstance(answer, Store):
                     answer.close()
-            except RecollectError:
+            except OnrecordError:
                 assert content(store) == before, "it was refused, and something was written"
 
     fuzz()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recollect.testing import Log
+from onrecord.testing import Log
 from tests.servers.binaries import Binaries
 from tests.servers.postgres import OwnPostgres
 from tests.torture import Caches, Consistency, Verdict, torture

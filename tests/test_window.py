@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from recollect import (
+from onrecord import (
     Conflict,
     Message,
     Misconfigured,
@@ -22,9 +22,9 @@ from recollect import (
     Version,
     Window,
 )
-from recollect import window as windows
-from recollect.tokens import ESTIMATE
-from recollect.window import Cutter, Limits, pair
+from onrecord import window as windows
+from onrecord.tokens import ESTIMATE
+from onrecord.window import Cutter, Limits, pair
 
 
 def numbered(given: Sequence[Message]) -> list[Message]:

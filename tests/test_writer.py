@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from recollect import Store, Unavailable
-from recollect.ledger.dialect import Dialect
-from recollect.ledger.dictionaries import Dictionaries
-from recollect.ledger.gate import Gate
-from recollect.ledger.transaction import Transaction
-from recollect.ledger.writer import MOST_TOGETHER, Writer
+from onrecord import Store, Unavailable
+from onrecord.ledger.dialect import Dialect
+from onrecord.ledger.dictionaries import Dictionaries
+from onrecord.ledger.gate import Gate
+from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.writer import MOST_TOGETHER, Writer
 
 
 class Recorded:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from recollect import Store
-from recollect.flow import Hot, Pause
-from recollect.hot.breaker import Breaker
-from recollect.hot.redis import RedisCache
-from recollect.protocol.belief import Belief
+from onrecord import Store
+from onrecord.flow import Hot, Pause
+from onrecord.hot.breaker import Breaker
+from onrecord.hot.redis import RedisCache
+from onrecord.protocol.belief import Belief
 
 PAUSE = 1.0
 """For how long a breaker stays open, on that clock."""

@@ -16,12 +16,12 @@ from bench.data import TEXT
 from bench.foundation import Bare
 from bench.measuring import Contender, Kind, Row, Wanted, atimed, timed
 from bench.place import Place
-from langchain_recollect import RecollectChatMessageHistory
-from llama_index_recollect import RecollectMemoryStore
-from recollect import Store
+from langchain_onrecord import OnrecordChatMessageHistory
+from llama_index_onrecord import OnrecordMemoryStore
+from onrecord import Store
 
 SAID: Final = ("user", TEXT)
-OURS: Final = "Recollect"
+OURS: Final = "Onrecord"
 LANGCHAIN: Final = "SQLChatMessageHistory"
 LLAMA: Final = "LlamaIndex SQLAlchemyChatStore"
 OPENAI: Final = "OpenAI SQLiteSession"
@@ -39,8 +39,8 @@ async def _on_sqlite(place: Place, file: Path) -> Row:
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(Store(f"sqlite:///{file}"))
         chat = store.session("k")
-        history = RecollectChatMessageHistory("langchain", store=store)
-        memory = RecollectMemoryStore(store)
+        history = OnrecordChatMessageHistory("langchain", store=store)
+        memory = OnrecordMemoryStore(store)
         sql = stack.enter_context(peers.langchain_sql(f"sqlite:///{place.file('peer')}", "k"))
         llama = await stack.enter_async_context(
             peers.llama_sql(f"sqlite+aiosqlite:///{place.file('peer')}")
@@ -98,7 +98,7 @@ async def _on_sqlite(place: Place, file: Path) -> Row:
 def however_long(place: Place) -> Row:
     """The same to sessions that hold more and more."""
     lengths = (10, 1_000, 10_000 if place.quick else 100_000)
-    names = [f"Recollect at {length:,} messages" for length in lengths]
+    names = [f"Onrecord at {length:,} messages" for length in lengths]
     with Store(f"sqlite:///{place.file('lengths')}") as store:
         chats = [store.session(str(length)) for length in lengths]
         for chat, length in zip(chats, lengths, strict=True):

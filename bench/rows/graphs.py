@@ -18,9 +18,9 @@ from bench.report import written
 
 FIRST: Final = MARKS[0]
 LITE: Final = "SqliteSaver"
-OUR_LITE: Final = "RecollectSaver, SQLite"
+OUR_LITE: Final = "OnrecordSaver, SQLite"
 POSTGRES: Final = "PostgresSaver"
-OUR_POSTGRES: Final = "RecollectSaver, PostgreSQL"
+OUR_POSTGRES: Final = "OnrecordSaver, PostgreSQL"
 _BESIDE: Final = ((OUR_LITE, LITE), (OUR_POSTGRES, POSTGRES))
 _GRAPH: Final = "a LangGraph thread of two messages a turn, 220 bytes each"
 _TOO_SHORT: Final = f"What is wanted is about turn {MARKS[-1]}, which a quick run does not reach."

@@ -20,12 +20,12 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from bench.data import TEXT
 from bench.measuring import Contender, Kind, Row, Wanted, timed
 from bench.place import Place
-from recollect import ANY, Store
+from onrecord import ANY, Store
 
 LISTED: Final = 50
 TOPICS: Final = 100
 """One session in so many is about each."""
-OURS: Final = "Recollect"
+OURS: Final = "Onrecord"
 _BEGUN: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -46,7 +46,7 @@ def by_metadata(place: Place) -> Row:
             [
                 Contender(OURS, Kind.OURS, partial(_sessions, store, often)),
                 Contender("SqliteSaver.list", Kind.PEER, partial(_threads, saver, often)),
-                Contender("Recollect, all looked at", Kind.OURS, partial(_sessions, store, seldom)),
+                Contender("Onrecord, all looked at", Kind.OURS, partial(_sessions, store, seldom)),
                 Contender(
                     "SqliteSaver.list, all looked at", Kind.PEER, partial(_threads, saver, seldom)
                 ),
@@ -103,7 +103,7 @@ def _store(place: Place, count: int) -> Iterator[Store]:
 
 def _lines(count: int) -> Iterator[dict[str, Any]]:
     """Sessions as ``Store.export`` writes them, one a minute."""
-    yield {"type": "header", "format": "recollect", "version": 1}
+    yield {"type": "header", "format": "onrecord", "version": 1}
     for n in range(count):
         at = (_BEGUN + timedelta(minutes=n)).isoformat()
         yield {
@@ -124,7 +124,7 @@ def _lines(count: int) -> Iterator[dict[str, Any]]:
             "content": [{"type": "text", "text": TEXT}],
             "created_at": at,
             "tokens": 40,
-            "counter": "recollect-estimate-1",
+            "counter": "onrecord-estimate-1",
         }
     yield {"type": "end", "sessions": count, "messages": count, "deleted": 0}
 

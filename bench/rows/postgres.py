@@ -23,12 +23,12 @@ from bench.foundation import FRAME
 from bench.measuring import Contender, Found, Kind, Row, Wanted, atimed, per_second
 from bench.place import Place
 from bench.rows.together import SAID, WRITERS, tasks, threads
-from recollect import Store
+from onrecord import Store
 
 CONNECTIONS: Final = 10
 """As many as a store has at the most, unless it is told otherwise."""
-OURS: Final = "Recollect"
-ASYNC: Final = "Recollect, async"
+OURS: Final = "Onrecord"
+ASYNC: Final = "Onrecord, async"
 BARE: Final = "bare psycopg, one statement"
 _PEERS: Final = (
     "SQLChatMessageHistory",

@@ -26,13 +26,13 @@ from bench.measuring import Contender, Found, Kind, Row, Wanted, atimed
 from bench.place import Place
 
 if TYPE_CHECKING:
-    from recollect import Message, Session, Store
+    from onrecord import Message, Session, Store
 
 SAID: Final = 20
 """Messages in a session, and in the first read."""
 LONG: Final = 10_000
 
-OURS: Final = "Recollect"
+OURS: Final = "Onrecord"
 
 Talk = Callable[[int], Awaitable[Any]]
 """Opens a session by number, says something in it and reads it; what is returned is held."""
@@ -130,10 +130,10 @@ def _ours(read: Callable[[Session], list[Message]], file: Path) -> Talk:
 
 
 def _ours_in_langchain(file: Path) -> Talk:
-    from langchain_recollect import RecollectChatMessageHistory
+    from langchain_onrecord import OnrecordChatMessageHistory
 
     store = _store(f"sqlite:///{file}")
-    return _langchain(lambda n: RecollectChatMessageHistory(f"k{n}", store=store))
+    return _langchain(lambda n: OnrecordChatMessageHistory(f"k{n}", store=store))
 
 
 def _sql_by_url(file: Path) -> Talk:
@@ -250,7 +250,7 @@ async def _first_read(place: Place) -> Row:
     await _fill_peers(sql, openai, texts)
     contenders = [
         Contender(OURS, Kind.OURS, partial(_open_ours, lite)),
-        Contender("Recollect, PostgreSQL", Kind.OURS, partial(_open_ours, postgres)),
+        Contender("Onrecord, PostgreSQL", Kind.OURS, partial(_open_ours, postgres)),
         Contender("OpenAI SQLiteSession", Kind.PEER, partial(_open_openai, openai)),
         Contender("SQLChatMessageHistory, which reads all", Kind.PEER, partial(_open_sql, sql)),
     ]
@@ -282,7 +282,7 @@ class Opened:
 
 
 def _store(url: str) -> Store:
-    from recollect import Store
+    from onrecord import Store
 
     return Store(url)
 

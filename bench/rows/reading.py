@@ -18,12 +18,12 @@ from bench.data import TEXT
 from bench.llama_index import LEAST
 from bench.measuring import Contender, Kind, Row, Wanted, Work, atimed
 from bench.place import Place
-from langchain_recollect import RecollectChatMessageHistory
-from recollect import Message, Session, Store
-from recollect.clock import moment
-from recollect.codec import decode
+from langchain_onrecord import OnrecordChatMessageHistory
+from onrecord import Message, Session, Store
+from onrecord.clock import moment
+from onrecord.codec import decode
 
-OURS: Final = "Recollect"
+OURS: Final = "Onrecord"
 LANGCHAIN: Final = "SQLChatMessageHistory"
 LANGCHAIN_POSTGRES: Final = "langchain-postgres"
 OPENAI: Final = "OpenAI SQLiteSession"
@@ -160,7 +160,7 @@ async def _as_langchain(place: Place, database: Database, name: str) -> Row:
     stored = langchain.frames(langchain.said(count))
     async with contextlib.AsyncExitStack() as stack:
         store = stack.enter_context(Store(database.address("")))
-        history = RecollectChatMessageHistory(filled(store, count).name.key, store=store)
+        history = OnrecordChatMessageHistory(filled(store, count).name.key, store=store)
         return await _row(
             place,
             name=name,

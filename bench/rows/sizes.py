@@ -25,10 +25,10 @@ from bench.data import Conversation, conversations
 from bench.measuring import Found, Kind, Row, Wanted
 from bench.place import Place
 from bench.size import HOLDING_MESSAGES, as_langchain, holds_nul, ours, peer, relations
-from recollect import Store
+from onrecord import Store
 
-OURS: Final = "Recollect"
-EVERY_TABLE: Final = "Recollect, every table"
+OURS: Final = "Onrecord"
+EVERY_TABLE: Final = "Onrecord, every table"
 LANGCHAIN: Final = "SQLChatMessageHistory"
 LLAMA: Final = "LlamaIndex SQLAlchemyChatStore"
 ALCHEMY: Final = "OpenAI SQLAlchemySession"
@@ -84,7 +84,7 @@ def on_postgres(place: Place) -> Row:
         _ours(url, case)
         sizes = {
             OURS: relations(url, *HOLDING_MESSAGES),
-            EVERY_TABLE: relations(url, "recollect_%"),
+            EVERY_TABLE: relations(url, "onrecord_%"),
         }
         for name, keep in _ON_POSTGRES.items():
             url = place.database()

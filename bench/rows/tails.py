@@ -35,8 +35,8 @@ from bench.rows.reading import (
     openais,
     texts,
 )
-from recollect import Message, Session, Store
-from recollect.codec import decode
+from onrecord import Message, Session, Store
+from onrecord.codec import decode
 
 NEWEST: Final = 20
 ASYNC: Final = "  async"
@@ -195,11 +195,11 @@ def _bare_sqlite(place: Place, frames: list[bytes]) -> Iterator[Work]:
     with contextlib.closing(bare.connect()) as connection:
         connection.execute("BEGIN")
         connection.executemany(
-            "INSERT INTO recollect_tail VALUES (?, 0, 0, 0, 40, 1, 1, ?, NULL)",
+            "INSERT INTO onrecord_tail VALUES (?, 0, 0, 0, 40, 1, 1, ?, NULL)",
             list(enumerate(frames)),
         )
         connection.execute("COMMIT")
-        query = _QUERY.format("recollect_tail", "?")
+        query = _QUERY.format("onrecord_tail", "?")
         yield lambda: connection.execute(query, (0,)).fetchall()
 
 

@@ -18,12 +18,12 @@ from bench.data import TEXT
 from bench.foundation import Bare, in_threads
 from bench.measuring import Contender, Kind, Row, Wanted, atimed, per_second
 from bench.place import Place
-from recollect import Store
+from onrecord import Store
 
 WRITERS: Final = 64
 SAID: Final = ("user", TEXT)
-THREADS: Final = "Recollect, 64 threads"
-TASKS: Final = "Recollect, 64 tasks"
+THREADS: Final = "Onrecord, 64 threads"
+TASKS: Final = "Onrecord, 64 tasks"
 LANGCHAIN: Final = "SQLChatMessageHistory, 64 threads"
 LLAMA: Final = "LlamaIndex SQLAlchemyChatStore, 64 tasks"
 OPENAI_THREADS: Final = "OpenAI SQLiteSession, 64 threads"

@@ -32,14 +32,14 @@ from bench.rows.reading import (
     texts,
 )
 from bench.rows.tails import in_turns
-from langchain_recollect import histories
-from recollect import Store
+from langchain_onrecord import histories
+from onrecord import Store
 
 WINDOW: Final = 20
 FEW: Final = 100
 SHORT: Final = f"  at {FEW} messages"
 LIMIT: Final = f"the chain alone, with {WINDOW} messages at hand"
-MEMORY: Final = "RecollectMemory"
+MEMORY: Final = "OnrecordMemory"
 _QUESTION: Final = "question"
 _HISTORY: Final = "history"
 

@@ -36,11 +36,11 @@ def main() -> None:
     @checkpointer_test(name="the saver")
     async def savers() -> AsyncIterator[Any]:
         if os.environ["UPSTREAM_OURS"] == "1":
-            from langgraph_recollect import RecollectSaver
-            from recollect import Store
+            from langgraph_onrecord import OnrecordSaver
+            from onrecord import Store
 
             with Store("sqlite://") as store:
-                yield RecollectSaver(store)
+                yield OnrecordSaver(store)
             return
         from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 

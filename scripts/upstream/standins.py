@@ -31,10 +31,10 @@ _why: dict[str, str] = {}
 
 
 def _a_saver(**settings: Any) -> Any:
-    from langgraph_recollect import RecollectSaver
-    from recollect import Store
+    from langgraph_onrecord import OnrecordSaver
+    from onrecord import Store
 
-    return RecollectSaver(Store("sqlite://"), **settings)
+    return OnrecordSaver(Store("sqlite://"), **settings)
 
 
 @contextmanager
@@ -55,12 +55,12 @@ def _encrypted() -> Iterator[Any]:
 
 @asynccontextmanager
 async def _in_a_file() -> AsyncIterator[Any]:
-    from langgraph_recollect import RecollectSaver
-    from recollect import Store
+    from langgraph_onrecord import OnrecordSaver
+    from onrecord import Store
 
     with tempfile.TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/store.db", durability="normal")
-        yield RecollectSaver(store)
+        yield OnrecordSaver(store)
         await store.aclose()
 
 
@@ -83,8 +83,8 @@ def pytest_plugin_registered(plugin: object) -> None:
 
 def _remembering(create_agent: Callable[..., Any]) -> Callable[..., Any]:
     """``create_agent`` whose agents all remember, each in a store of its own."""
-    from langchain_recollect import RecollectMiddleware
-    from recollect import Store
+    from langchain_onrecord import OnrecordMiddleware
+    from onrecord import Store
 
     def which(runtime: Any) -> str:
         from langgraph.config import get_config
@@ -95,7 +95,7 @@ def _remembering(create_agent: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(create_agent)
     def made(*args: Any, middleware: Any = (), **settings: Any) -> Any:
-        ours = RecollectMiddleware(Store("sqlite://"), session_id=which, window=None)
+        ours = OnrecordMiddleware(Store("sqlite://"), session_id=which, window=None)
         return create_agent(*args, middleware=[ours, *middleware], **settings)
 
     return made
@@ -105,10 +105,10 @@ def _put_in_for_simple_chat_store() -> None:
     """``SimpleChatStore`` without an argument, over a store of ours."""
     import llama_index.core.storage.chat_store as stores
 
-    from llama_index_recollect import RecollectChatStore
-    from recollect import Store
+    from llama_index_onrecord import OnrecordChatStore
+    from onrecord import Store
 
-    class Simple(RecollectChatStore):
+    class Simple(OnrecordChatStore):
         def __init__(self, **data: Any) -> None:
             super().__init__(data.pop("store", None) or Store("sqlite://"), **data)
 

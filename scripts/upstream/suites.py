@@ -41,20 +41,20 @@ class Results(NamedTuple):
 SUITES: Final = (
     Suite(
         "pregel",
-        "LangGraph's graphs: RecollectSaver for SqliteSaver and AsyncSqliteSaver",
+        "LangGraph's graphs: OnrecordSaver for SqliteSaver and AsyncSqliteSaver",
         "tests/conftest_checkpointer.py",
         ("tests",),
         {"NO_DOCKER": "true"},
     ),
     Suite(
         "conformance",
-        "LangGraph's kit for checkpointers: RecollectSaver for AsyncSqliteSaver",
+        "LangGraph's kit for checkpointers: OnrecordSaver for AsyncSqliteSaver",
         "langgraph/checkpoint/conformance/validate.py",
         (),
     ),
     Suite(
         "agents",
-        "LangChain's agents: RecollectMiddleware first in each of them",
+        "LangChain's agents: OnrecordMiddleware first in each of them",
         "tests/unit_tests/agents/conftest.py",
         ("tests/unit_tests/agents",),
         {},
@@ -62,7 +62,7 @@ SUITES: Final = (
     ),
     Suite(
         "llama-index",
-        "LlamaIndex's stores and memories: RecollectChatStore for SimpleChatStore",
+        "LlamaIndex's stores and memories: OnrecordChatStore for SimpleChatStore",
         "tests/storage/chat_store/test_simple_chat_store.py",
         ("tests/storage/chat_store", "tests/memory"),
     ),

@@ -1,1 +1,1 @@
-"""Databases as earlier versions of Recollect wrote them, and what has to be read from them."""
+"""Databases as earlier versions of Onrecord wrote them, and what has to be read from them."""

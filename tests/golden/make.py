@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recollect import (
+from onrecord import (
     ANY,
     Image,
     Message,
@@ -64,7 +64,7 @@ def fill(store: Store) -> None:
     edited.append(Message("user", "after the rewind", id="mine-2", created_at=THEN))
     store.session("cleared").append([("user", "gone")])
     store.session("cleared").clear()
-    store.session("untouched", tenant="'; DROP TABLE recollect_sessions; --").update(title="Empty")
+    store.session("untouched", tenant="'; DROP TABLE onrecord_sessions; --").update(title="Empty")
 
 
 def told(store: Store) -> list[dict[str, Any]]:

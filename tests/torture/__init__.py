@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from recollect import Store
-from recollect.testing import Log
+from onrecord import Store
+from onrecord.testing import Log
 from tests.servers.postgres import OwnPostgres
 from tests.torture.caches import Caches
 from tests.torture.nemesis import FAULTS, Nemesis
@@ -84,7 +84,7 @@ def _read_all(folder: Path, url: str, cache: str, consistency: Consistency) -> N
     """Read every session for the last time, out of the database and out of the cache."""
     settings: Any = {"consistency": consistency, "revalidate": REVALIDATE}
     with (
-        mock.patch("recollect.protocol.belief.Patience", return_value=IMPATIENT),
+        mock.patch("onrecord.protocol.belief.Patience", return_value=IMPATIENT),
         Store(url) as truth,
         Store(url, cache=cache, **settings) as cached,
     ):

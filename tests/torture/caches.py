@@ -22,7 +22,7 @@ class Caches:
     """
 
     def __init__(self, binaries: Binaries) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="recollect-torture-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="onrecord-torture-"))
         self._servers: list[OwnRedis] = []
         try:
             for _ in range(2):

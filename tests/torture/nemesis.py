@@ -15,8 +15,8 @@ from typing import Any, Final, Literal
 
 import psycopg
 
-from recollect import Store
-from recollect.testing import Log
+from onrecord import Store
+from onrecord.testing import Log
 from tests.servers.postgres import OwnPostgres
 from tests.torture.caches import Caches
 from tests.torture.line import Line
@@ -197,7 +197,7 @@ class Nemesis:
         flipped = 0
         with self._caches.client() as client:
             for _ in range(8):
-                for key in client.scan_iter("recollect:*"):
+                for key in client.scan_iter("onrecord:*"):
                     numbers = [self.random.getrandbits(20) for _ in range(2)]
                     with contextlib.suppress(Exception):  # it has just gone
                         client.eval(_FLIP, 1, key, *numbers)

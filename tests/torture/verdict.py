@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from recollect.health import Counters
-from recollect.testing import Appended, Attempted, Event, Fell, Read, Refused, Rewound, check, load
-from recollect.testing.pasts import pasts
+from onrecord.health import Counters
+from onrecord.testing import Appended, Attempted, Event, Fell, Read, Refused, Rewound, check, load
+from onrecord.testing.pasts import pasts
 from tests.torture.settings import MARGIN, REVALIDATE, SHARED, Consistency
 
 FEWEST_HITS: Final = 0.1

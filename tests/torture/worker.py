@@ -21,11 +21,11 @@ from unittest import mock
 
 import msgspec
 
-from recollect import Conflict, Message, Store, Unavailable
-from recollect.hot.cache import Marked
-from recollect.hot.redis import Request
-from recollect.hot.scripts import Script, script
-from recollect.testing import Log
+from onrecord import Conflict, Message, Store, Unavailable
+from onrecord.hot.cache import Marked
+from onrecord.hot.redis import Request
+from onrecord.hot.scripts import Script, script
+from onrecord.testing import Log
 from tests.torture.settings import CLOCK, IMPATIENT, REVALIDATE, SHARED, TIMEOUT, Plant
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Worker:
         self._notes = os.open(self.folder / f"{self.name}.notes", flags, 0o600)
         self._stop_at: tuple[str, float] | None = None
         self._suspension: bytes | None = None
-        logging.getLogger("recollect").addFilter(self._note_what_disagrees)
+        logging.getLogger("onrecord").addFilter(self._note_what_disagrees)
         self._stop_between_steps(mute=order["plant"] == "mute")
 
     def run(self, role: str) -> None:
@@ -237,9 +237,9 @@ def work() -> None:
     order = json.loads(line)
     with ExitStack() as stack:
         stack.enter_context(
-            mock.patch("recollect.protocol.belief.Patience", return_value=IMPATIENT)
+            mock.patch("onrecord.protocol.belief.Patience", return_value=IMPATIENT)
         )
-        stack.enter_context(mock.patch("recollect.hot.redis.script", _Scripts(order["plant"]).get))
+        stack.enter_context(mock.patch("onrecord.hot.redis.script", _Scripts(order["plant"]).get))
         stack.enter_context(mock.patch("time.time_ns", _stepping(Random(order["seed"]))))
         worker = Worker(order)
         signal.signal(signal.SIGUSR1, worker.stop_soon)

@@ -1,0 +1,164 @@
+"""Onrecord: durable memory for conversations.
+
+    from onrecord import Store
+
+    store = Store("sqlite:///memory.db")
+    chat = store.session("support-42", user="ada")
+    chat.append(("user", "My order has not arrived."))
+    chat.tail(20)
+
+Importing this loads neither SQLAlchemy nor a framework; the first Store does.
+"""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onrecord.checkpoints import CheckpointLog, ThreadInfo
+    from onrecord.errors import (
+        Cleared,
+        Conflict,
+        Damaged,
+        IdReused,
+        InvalidMessage,
+        InvalidName,
+        Misconfigured,
+        OnrecordError,
+        SchemaTooNew,
+        StoreClosed,
+        Unavailable,
+    )
+    from onrecord.health import Health
+    from onrecord.message import (
+        Audio,
+        Block,
+        Citation,
+        File,
+        Image,
+        Message,
+        Opaque,
+        Reasoning,
+        Refusal,
+        Text,
+        ToolCall,
+        ToolResult,
+        Video,
+    )
+    from onrecord.reports import (
+        Compaction,
+        Export,
+        Import,
+        Problem,
+        Progress,
+        Pruning,
+        Receipt,
+        Stats,
+        Training,
+    )
+    from onrecord.scope import ANY
+    from onrecord.session import Session
+    from onrecord.store import Store
+    from onrecord.tokens import TokenCounter
+    from onrecord.version import SessionInfo, Since, Version
+    from onrecord.window import Window
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ANY",
+    "Audio",
+    "Block",
+    "CheckpointLog",
+    "Citation",
+    "Cleared",
+    "Compaction",
+    "Conflict",
+    "Damaged",
+    "Export",
+    "File",
+    "Health",
+    "IdReused",
+    "Image",
+    "Import",
+    "InvalidMessage",
+    "InvalidName",
+    "Message",
+    "Misconfigured",
+    "Opaque",
+    "Problem",
+    "Progress",
+    "Pruning",
+    "Reasoning",
+    "Receipt",
+    "OnrecordError",
+    "Refusal",
+    "SchemaTooNew",
+    "Session",
+    "SessionInfo",
+    "Since",
+    "Stats",
+    "Store",
+    "StoreClosed",
+    "Text",
+    "ThreadInfo",
+    "TokenCounter",
+    "ToolCall",
+    "ToolResult",
+    "Training",
+    "Unavailable",
+    "Version",
+    "Video",
+    "Window",
+]
+
+_HOMES = {
+    **dict.fromkeys(
+        (
+            *("Compaction", "Export", "Import", "Problem", "Progress", "Pruning"),
+            *("Receipt", "Stats", "Training"),
+        ),
+        "reports",
+    ),
+    "ANY": "scope",
+    "CheckpointLog": "checkpoints",
+    "Health": "health",
+    "Session": "session",
+    "SessionInfo": "version",
+    "Since": "version",
+    "Store": "store",
+    "ThreadInfo": "checkpoints",
+    "TokenCounter": "tokens",
+    "Version": "version",
+    "Window": "window",
+}
+_ERRORS = {
+    "Cleared",
+    "Conflict",
+    "Damaged",
+    "IdReused",
+    "InvalidMessage",
+    "InvalidName",
+    "Misconfigured",
+    "OnrecordError",
+    "SchemaTooNew",
+    "StoreClosed",
+    "Unavailable",
+}
+
+logging.getLogger("onrecord").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'onrecord' has no attribute {name!r}")
+    home = _HOMES.get(name, "errors" if name in _ERRORS else "message")
+    value = getattr(import_module(f"onrecord.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

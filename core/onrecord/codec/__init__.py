@@ -1,0 +1,37 @@
+"""Messages to frames, frames to segments, and back. Pure bytes: no I/O, no class imported, no code
+run by data."""
+
+from onrecord.codec.frame import (
+    CHECKED,
+    DAMAGED,
+    Compression,
+    decode,
+    dictionary_of,
+    encode,
+    placeholder,
+    raw_length,
+    same_content,
+    whole,
+    with_dictionary,
+    without_dictionary,
+)
+from onrecord.codec.squeeze import Dictionary
+from onrecord.codec.values import pack_value, unpack_value
+
+__all__ = [
+    "CHECKED",
+    "DAMAGED",
+    "Compression",
+    "Dictionary",
+    "decode",
+    "dictionary_of",
+    "encode",
+    "pack_value",
+    "placeholder",
+    "raw_length",
+    "same_content",
+    "unpack_value",
+    "whole",
+    "with_dictionary",
+    "without_dictionary",
+]

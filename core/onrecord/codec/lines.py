@@ -1,0 +1,325 @@
+"""Sessions as lines of JSON, version 1: see docs/export.md, which is written for those who have
+no Onrecord to read them with.
+
+    {"type": "header", ...}     what this is
+    {"type": "session", ...}    a session, and how many places it has; then a line for each place:
+    {"type": "message", ...}        a message
+    {"type": "deleted", ...}        where one was deleted
+    {"type": "end", ...}        how much there was: without it, something is missing
+
+Nothing in it is of one store: no number of a session, no epoch, no id that a store made up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, TypeAlias, get_args
+
+import msgspec
+
+from onrecord.clock import LONGEST_LIFE, microseconds, moment
+from onrecord.codec.readable import Spell, encoded, readable, value_of
+from onrecord.errors import Damaged, InvalidName
+from onrecord.message import Block, Message
+from onrecord.ranges import Ranges
+from onrecord.scope import SessionName, check_name
+
+FORMAT: Final = "onrecord"
+VERSION: Final = 1
+LONGEST: Final = 512 * 2**20
+"""No line has more bytes: a message of the largest size, each of its characters escaped."""
+
+
+class Session(NamedTuple):
+    """What is said of a session before its messages."""
+
+    name: SessionName
+    head: int
+    created: int
+    last_active: int
+    title: str | None = None
+    metadata: Mapping[str, Any] = {}
+    expires_in: int | None = None
+    """Microseconds, as the times are."""
+    archived: Ranges = ()
+
+
+class Place(NamedTuple):
+    """One place of a session."""
+
+    seq: int
+    content: Message | None
+    """None where a message was deleted."""
+    id: str | None
+    created: int
+    tokens: int = 0
+    counter: str | None = None
+    opens_turn: bool = False
+
+
+class End(NamedTuple):
+    """How much there was."""
+
+    sessions: int
+    messages: int
+    deleted: int
+
+
+Line: TypeAlias = Session | Place | End
+
+
+def header() -> bytes:
+    """The first line."""
+    return encoded(lambda _: {"type": "header", "format": FORMAT, "version": VERSION}) + b"\n"
+
+
+def is_header(line: bytes) -> bool:
+    """Whether a line begins what can be read here; Damaged where only a newer one can."""
+    try:
+        found = _decode(line)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        return False
+    if found.get("version") != VERSION:
+        raise Damaged(
+            f"it is of version {found.get('version')!r:.20}, and this Onrecord reads version "
+            f"{VERSION}. Upgrade onrecord"
+        )
+    return True
+
+
+def line_of(said: Line) -> bytes:
+    """One line, always the same for the same."""
+    match said:
+        case Place():
+            return encoded(lambda spell: _place(said, spell)) + b"\n"
+        case Session():
+            return encoded(lambda spell: _session(said, spell)) + b"\n"
+        case End():
+            return encoded(lambda _: {"type": "end", **said._asdict()}) + b"\n"
+
+
+def read(line: bytes) -> Line:
+    """What a line says; Damaged, with the reason, where it says nothing that is known."""
+    try:
+        found = _decode(line)
+        kind = found.pop("type") if isinstance(found, dict) else None
+        build = _KINDS.get(kind) if isinstance(kind, str) else None
+        if build is None:
+            raise ValueError(f"{kind!r:.50} is no type of line")
+        said = build(found)
+        if found:
+            raise ValueError(f"{next(iter(found))!r:.50} is not known to this version")
+        return said
+    except InvalidName:
+        raise
+    except KeyError as fault:
+        raise Damaged(f"it has no {fault}") from fault
+    except (
+        *(msgspec.DecodeError, ValueError, TypeError, ArithmeticError, AttributeError),
+        RecursionError,
+    ) as fault:
+        raise Damaged(f"it cannot be read: {fault}") from fault
+
+
+_decode: Final[Callable[[bytes], Any]] = msgspec.json.Decoder().decode
+
+
+def _session(said: Session, spell: Spell) -> dict[str, Any]:
+    name = said.name
+    line: dict[str, Any] = {
+        "type": "session",
+        "tenant": name.tenant,
+        "user": name.user,
+        "agent": name.agent,
+        "key": name.key,
+        "head": said.head,
+        "created_at": _time(said.created),
+        "last_active": _time(said.last_active),
+    }
+    if said.title is not None:
+        line["title"] = readable(said.title, spell)
+    if said.metadata:
+        line["metadata"] = readable(dict(said.metadata), spell)
+    if said.expires_in is not None:
+        line["expires_in"] = readable(timedelta(microseconds=said.expires_in), spell)
+    if said.archived:
+        line["archived"] = said.archived
+    return line
+
+
+def _session_of(line: dict[str, Any]) -> Session:
+    names = {part: _kind(line.pop(part), str) for part in ("tenant", "user", "agent", "key")}
+    said = Session(
+        SessionName(**names),
+        _whole(line.pop("head")),
+        _microseconds(line.pop("created_at")),
+        _microseconds(line.pop("last_active")),
+        _title(value_of(line.pop("title", None))),
+        _kind(value_of(line.pop("metadata", {})), dict),
+        _span(line.pop("expires_in", None)),
+        tuple([(_whole(first), _whole(last)) for first, last in line.pop("archived", ())]),
+    )
+    at = 0
+    for first, last in said.archived:
+        if not at < first <= last <= said.head:
+            raise ValueError("its archived ranges are not in order, or not inside it")
+        at = last
+    return said
+
+
+def _place(said: Place, spell: Spell) -> dict[str, Any]:
+    content = said.content
+    line: dict[str, Any] = {"type": "deleted" if content is None else "message", "seq": said.seq}
+    if said.id is not None:
+        line["id"] = said.id
+    if content is None:
+        line["created_at"] = _time(said.created)
+        return line
+    line["role"] = spell(content.role)
+    if content.name is not None:
+        line["name"] = spell(content.name)
+    if content.tool_call_id is not None:
+        line["tool_call_id"] = spell(content.tool_call_id)
+    line["content"] = [_block(block, spell) for block in content.content]
+    if content.usage is not None:
+        line["usage"] = readable(content.usage, spell)
+    if content.metadata:
+        line["metadata"] = readable(content.metadata, spell)
+    if content.native:
+        line["native"] = readable(content.native, spell)
+    line["created_at"] = _time(said.created)
+    line["tokens"] = said.tokens
+    if said.counter is not None:
+        line["counter"] = said.counter
+    if said.opens_turn != content.opens_turn:  # it can no longer be read
+        line["opens_turn"] = said.opens_turn
+    return line
+
+
+def _message_of(line: dict[str, Any]) -> Place:
+    content = Message(
+        value_of(line.pop("role")),
+        tuple([_block_of(block) for block in _kind(line.pop("content"), list)]),
+        value_of(line.pop("name", None)),
+        value_of(line.pop("tool_call_id", None)),
+        value_of(line.pop("usage", None)),
+        value_of(line.pop("metadata", {})),
+        value_of(line.pop("native", {})),
+    )
+    return Place(
+        _whole(line.pop("seq")),
+        content,
+        _id(line.pop("id", None)),
+        _microseconds(line.pop("created_at")),
+        _whole(line.pop("tokens")),
+        _counter(line.pop("counter", None)),
+        _kind(line.pop("opens_turn", content.opens_turn), bool),
+    )
+
+
+def _deleted_of(line: dict[str, Any]) -> Place:
+    given = _id(line.pop("id", None))
+    return Place(_whole(line.pop("seq")), None, given, _microseconds(line.pop("created_at")))
+
+
+def _end_of(line: dict[str, Any]) -> End:
+    return End(*[_whole(line.pop(name)) for name in End._fields])
+
+
+_KINDS: Final[dict[str, Callable[[dict[str, Any]], Line]]] = {
+    "session": _session_of,
+    "message": _message_of,
+    "deleted": _deleted_of,
+    "end": _end_of,
+}
+
+
+def _block(block: Block, spell: Spell) -> dict[str, Any]:
+    line: dict[str, Any] = {"type": block.kind}
+    for field, default in _FIELDS[type(block)]:
+        value = getattr(block, field)
+        if field == "content":
+            line[field] = [_block(inner, spell) for inner in value]
+        elif type(value) is not type(default) or value != default:
+            line[field] = readable(value, spell)
+    return line
+
+
+def _block_of(line: Any) -> Block:
+    kind = _kind(line, dict).pop("type")
+    cls = _BLOCKS.get(kind) if isinstance(kind, str) else None
+    if cls is None:
+        raise ValueError(f"{kind!r:.50} is no type of block")
+    fields = {name: value_of(value) for name, value in line.items() if name != "content"}
+    if "content" in line:
+        fields["content"] = tuple([_block_of(block) for block in _kind(line["content"], list)])
+    return cls(**fields)
+
+
+_MISSING: Final = object()
+_BLOCKS: Final[dict[str, Callable[..., Block]]] = {cls.kind: cls for cls in get_args(Block)}
+_FIELDS: Final[dict[type, list[tuple[str, object]]]] = {
+    cls: [
+        (
+            field.name,
+            _MISSING
+            if field.required
+            else field.default
+            if field.default is not msgspec.NODEFAULT
+            else field.default_factory(),
+        )
+        for field in msgspec.structs.fields(cls)
+    ]
+    for cls in get_args(Block)
+}
+
+
+def _time(stored: int) -> str:
+    return moment(stored).isoformat().replace("+00:00", "Z")
+
+
+def _microseconds(text: Any) -> int:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text!r:.50} does not say in which time zone it is")
+    return microseconds(found)
+
+
+def _span(found: Any) -> int | None:
+    if found is None:
+        return None
+    span = _kind(value_of(found), timedelta) // timedelta(microseconds=1)
+    if not 0 < span <= LONGEST_LIFE:
+        raise ValueError("its expires_in is not above zero, or longer than 10,000 years")
+    return int(span)
+
+
+def _whole(found: Any) -> int:
+    if type(found) is not int or not 0 <= found < 2**32:
+        raise ValueError(f"{found!r:.50} is not a whole number from 0 up")
+    return found
+
+
+def _id(found: Any) -> str | None:
+    if found is not None:
+        check_name("id", found)
+    return found  # type: ignore[no-any-return]
+
+
+def _counter(found: Any) -> str | None:
+    if found is not None:
+        check_name("counter", found)
+    return found  # type: ignore[no-any-return]
+
+
+def _title(found: Any) -> str | None:
+    return None if found is None else _kind(found, str)
+
+
+def _kind(found: Any, kind: type) -> Any:
+    if type(found) is not kind:
+        raise TypeError(f"{found!r:.50} is not what stands there")
+    return found

@@ -1,0 +1,207 @@
+"""A run of messages as a segment, version 1: sealed together, compressed together, never changed.
+
+    byte 0      SEGMENT
+    byte 1      how the body was made: COMPRESSED, LEARNED; version of this layout above them
+    bytes 2-5   CRC-32 of the body, begun with the two bytes above
+    bytes 6-    body: msgpack of the columns below; with LEARNED, two bytes for the number of a
+                dictionary come before it
+
+Columns of equal values are one value. What was said goes in as it would go into a frame, without
+the frame's header; a frame that cannot be read goes in as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import msgspec
+from msgspec import Raw, Struct
+
+from onrecord.codec import squeeze, values
+from onrecord.codec.frame import (
+    COMPRESSED,
+    HEADER,
+    LEARNED,
+    SEGMENT,
+    checked,
+    is_checked,
+    said_by,
+)
+from onrecord.codec.squeeze import Dictionary
+from onrecord.errors import Damaged
+from onrecord.rows import Row
+
+_VERSION: Final = 1 << 4
+_EMPTY: Final = b"\xc0"  # msgpack's nil: a message that was deleted
+
+
+class Segment(NamedTuple):
+    """Messages side by side, and which of them open a turn."""
+
+    rows: tuple[Row, ...]
+    opens_turn: tuple[bool, ...]
+
+
+class _Columns(Struct, array_like=True, gc=False):
+    born: list[int] | int
+    created: list[int] | int
+    """The first time, and then the distances."""
+    tokens: list[int]
+    counter: list[int] | int
+    opens_turn: bytes
+    ids: list[str | None] | None
+    said: list[Raw]
+    """An array as in a frame, nil for a deleted message, or bytes for a frame as it was."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Columns).decode
+_decode_bytes = msgspec.msgpack.Decoder(bytes).decode
+_decode_any = msgspec.msgpack.Decoder(Raw).decode
+
+
+def pack(segment: Segment, level: int | None, dictionary: Dictionary | None) -> tuple[bytes, int]:
+    """A segment's bytes, and how many they were uncompressed; without a level they stay so."""
+    rows = segment.rows
+    times = [row.created for row in rows]
+    columns = _Columns(
+        born=_one_if_equal([row.born for row in rows]),
+        created=times[0]
+        if len(set(times)) == 1
+        else [times[0], *(later - earlier for earlier, later in pairwise(times))],
+        tokens=[row.tokens for row in rows],
+        counter=_one_if_equal([row.counter for row in rows]),
+        opens_turn=_mask(segment.opens_turn),
+        ids=[row.id for row in rows] if any(row.id is not None for row in rows) else None,
+        said=[Raw(_said(row.frame)) for row in rows],
+    )
+    body = _encode(columns)
+    raw, flags = len(body), _VERSION
+    if level is not None:
+        smaller = squeeze.compress(body, level, dictionary)
+        if len(smaller) < raw:
+            flags |= COMPRESSED
+            body = smaller
+            if dictionary is not None:
+                flags |= LEARNED
+                body = dictionary.number.to_bytes(2, "little") + smaller
+    checksum = crc32(body, SEGMENT << 8 | flags)
+    return bytes((SEGMENT, flags)) + checksum.to_bytes(4, "little") + body, raw
+
+
+def unpack(stored: bytes, first: int, dictionary: Callable[[int], Dictionary | None]) -> Segment:
+    """The messages of a segment that begins with a place; Damaged where it is not what was written.
+
+    Reading a segment asks for its dictionary by number.
+    """
+    columns = _columns(stored, dictionary)
+    count = len(columns.said)
+    born, counter = _spread(columns.born, count), _spread(columns.counter, count)
+    created = columns.created
+    times = [created] * count if isinstance(created, int) else list(accumulate(created))
+    ids = columns.ids or [None] * count
+    if not count == len(born) == len(counter) == len(times) == len(ids) == len(columns.tokens):
+        raise Damaged("its columns are not of one length")
+    rows = tuple(
+        map(Row, range(first, first + count), born, map(_frame, columns.said), ids, times,
+            columns.tokens, counter)
+    )  # fmt: skip
+    return Segment(rows, _flags(columns.opens_turn, count))
+
+
+def unreadable(stored: bytes, first: int, last: int, born: int) -> Segment:
+    """What stands in for a segment that cannot be read: its bytes, in the place of each message."""
+    rows = tuple(Row(seq, born, stored, None, 0, 0, 0) for seq in range(first, last + 1))
+    return Segment(rows, (False,) * len(rows))
+
+
+def raw_length(stored: bytes) -> int:
+    """How many bytes a segment that can be read is when it is not compressed."""
+    flags, body = stored[1], stored[HEADER:]
+    if not flags & COMPRESSED:
+        return len(body)
+    return squeeze.length(body[2:] if flags & LEARNED else body)
+
+
+def dictionary_of(stored: bytes) -> int | None:
+    """Which dictionary a segment needs."""
+    if len(stored) > HEADER + 2 and stored[0] == SEGMENT and stored[1] & LEARNED:
+        return int.from_bytes(stored[HEADER : HEADER + 2], "little")
+    return None
+
+
+def _columns(stored: bytes, dictionary: Callable[[int], Dictionary | None]) -> _Columns:
+    if len(stored) < HEADER or stored[0] != SEGMENT:
+        raise Damaged(f"it is no segment ({len(stored)} bytes)")
+    flags = stored[1]
+    body = stored[HEADER:]
+    if crc32(body, SEGMENT << 8 | flags) != int.from_bytes(stored[2:HEADER], "little"):
+        raise Damaged("its checksum does not match")
+    if flags & ~(COMPRESSED | LEARNED) != _VERSION:
+        raise Damaged("it was written by a newer Onrecord")
+    learned = None
+    if flags & LEARNED:
+        number = int.from_bytes(body[:2], "little")
+        learned = dictionary(number)
+        if learned is None:
+            raise Damaged(f"it needs dictionary {number}, which is missing or damaged")
+        body = body[2:]
+    if flags & COMPRESSED:
+        body = squeeze.decompress(body, learned)
+    try:
+        return _decode(body)
+    except (*values.UNREADABLE, RecursionError) as fault:
+        raise Damaged(f"it cannot be decoded: {fault}") from fault
+
+
+def _said(frame: bytes | None) -> bytes:
+    if frame is None:
+        return _EMPTY
+    try:
+        escaped, body = said_by(frame)
+    except Damaged:
+        return _encode(frame)
+    if escaped or not _is_array(body) or (is_checked(frame) and not _is_whole(body)):
+        # The last two are no message: a damaged row that looks like a checked frame.
+        return _encode(frame if is_checked(frame) else checked(escaped, body))
+    return body
+
+
+def _frame(said: Raw) -> bytes | None:
+    body = bytes(said)
+    if _is_array(body):
+        return checked(0, body)
+    return None if body == _EMPTY else _decode_bytes(said)
+
+
+def _is_array(body: bytes) -> bool:
+    return body[:1] >= b"\x90" and (body[0] < 0xA0 or body[0] in (0xDC, 0xDD))
+
+
+def _is_whole(body: bytes) -> bool:
+    try:
+        _decode_any(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
+def _one_if_equal(numbers: Sequence[int]) -> list[int] | int:
+    return numbers[0] if len(set(numbers)) == 1 else list(numbers)
+
+
+def _spread(numbers: list[int] | int, count: int) -> list[int]:
+    return [numbers] * count if isinstance(numbers, int) else numbers
+
+
+def _mask(flags: Sequence[bool]) -> bytes:
+    bits = sum(1 << i for i, flag in enumerate(flags) if flag)
+    return bits.to_bytes((len(flags) + 7) // 8, "little")
+
+
+def _flags(mask: bytes, count: int) -> tuple[bool, ...]:
+    bits: Any = int.from_bytes(mask, "little")
+    return tuple([bool(bits >> i & 1) for i in range(count)])

@@ -1,0 +1,91 @@
+"""Everything Onrecord raises on purpose: what went wrong, why, and what to do next.
+
+    OnrecordError
+    ├── InvalidMessage      a message that cannot be stored; nothing was written
+    ├── InvalidName         a tenant, user, agent or key outside the rules; no I/O was done
+    ├── Conflict            the session is not at the version the caller expected
+    │   └── Cleared         ... because it was cleared or rewound meanwhile
+    ├── IdReused            a message id that the session already knows with other content
+    ├── Unavailable         the database did not answer, or not in time
+    ├── Damaged             stored bytes that are not what was written
+    ├── Misconfigured       a setting, a URL or a permission that has to change first
+    │   └── SchemaTooNew    the database was migrated by a newer Onrecord
+    └── StoreClosed         the store was used after close()
+
+Each wraps what caused it (``__cause__``), and none ever holds a password.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onrecord.version import Version
+
+
+class OnrecordError(Exception):
+    """The base of every error that Onrecord raises on purpose."""
+
+
+class InvalidMessage(OnrecordError, ValueError):
+    """A message that cannot be stored as it is. Nothing was written."""
+
+
+class InvalidName(OnrecordError, ValueError):
+    """A tenant, user, agent or key outside the rules. No I/O was done."""
+
+
+class Conflict(OnrecordError):
+    """The session is not where the caller expected it; ``version`` is where it is."""
+
+    # The default exists for pickle, which rebuilds an exception from its message alone.
+    def __init__(self, message: str, version: Version | None = None) -> None:
+        super().__init__(message)
+        self.version = version
+
+
+class Cleared(Conflict):
+    """The session was cleared or rewound since the caller looked; nothing was appended."""
+
+
+class IdReused(OnrecordError, ValueError):
+    """A message id that the session already knows, with other content. Nothing was written."""
+
+
+class Unavailable(OnrecordError):
+    """The database could not be reached, or did not answer in time.
+
+    ``outcome_unknown`` is true when a write may or may not have been committed.
+    Appending the same messages again with the same ids is then safe.
+    """
+
+    def __init__(self, message: str, outcome_unknown: bool = False) -> None:
+        super().__init__(message)
+        self.outcome_unknown = outcome_unknown
+
+
+class Damaged(OnrecordError):
+    """Stored bytes that are not what was written."""
+
+
+class Misconfigured(OnrecordError, ValueError):
+    """A setting, a URL or a permission that has to change before this can work."""
+
+
+class SchemaTooNew(Misconfigured):
+    """The database was migrated by a newer Onrecord. Nothing was touched."""
+
+
+class StoreClosed(OnrecordError):
+    """The store was used after ``close()``."""
+
+    def __init__(self, message: str = "This store was closed. Open a new Store.") -> None:
+        super().__init__(message)
+
+
+def shown(value: object, most: int = 50) -> str:
+    """A value as an error may show it: its beginning, or its type where it cannot be printed."""
+    try:
+        return f"{value!r:.{most}}"
+    except Exception:  # whatever its own code raises; what is nested too deep, or a long integer
+        return f"a {type(value).__name__} that cannot be printed"

@@ -1,0 +1,118 @@
+"""A flow says what happens next; a driver decides how to wait.
+
+A flow is a generator of coarse steps: ``Hot`` is one round trip to the cache, ``Cold`` is one
+transaction in SQL, ``Aside`` is work with a file. The same flow serves sync and async callers, a
+test can drive one without a server, and every point at which a process can die is the space
+between two steps.
+
+A step is whole: never a single command. A flow never yields inside ``finally`` and is never
+resumed after a cancellation. What is cut off simply stops, and what it left behind is what makes
+that safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
+
+if TYPE_CHECKING:
+    from onrecord.ledger.transaction import Transaction
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class Hot(Generic[T]):
+    """One round trip to the cache; the same call suits every kind of cache client."""
+
+    __slots__ = __match_args__ = ("call",)
+
+    def __init__(self, call: Callable[[Any], Any]) -> None:
+        self.call = call
+
+
+class Cold(Generic[T]):
+    """One transaction in SQL."""
+
+    __slots__ = __match_args__ = ("work", "writes")
+
+    def __init__(self, work: Callable[[Transaction], T], writes: bool = False) -> None:
+        self.work = work
+        self.writes = writes
+
+
+class Apart(Generic[T]):
+    """Statements in SQL that each stand alone, for as long as they take: maintenance."""
+
+    __slots__ = __match_args__ = ("work",)
+
+    def __init__(self, work: Callable[[Transaction], T]) -> None:
+        self.work = work
+
+
+class Aside(Generic[T]):
+    """Work with neither cache nor database that may take long: a file's."""
+
+    __slots__ = __match_args__ = ("work",)
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self.work = work
+
+
+class Pause:
+    """A while in which nothing is done."""
+
+    __slots__ = __match_args__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+Step: TypeAlias = "Hot[Any] | Cold[Any] | Apart[Any] | Aside[Any] | Pause"
+Flow: TypeAlias = Generator[Step, Any, T]
+
+
+@overload
+def do(step: Pause) -> Flow[None]: ...
+@overload
+def do(step: Hot[T] | Cold[T] | Apart[T] | Aside[T]) -> Flow[T]: ...
+def do(step: Any) -> Flow[Any]:
+    """Yield one step and return its answer, typed."""
+    answer = yield step
+    return answer
+
+
+def run(flow: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
+    """Drive a flow to its end in this thread."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                answer = perform(step)
+            except Exception as fault:  # the flow decides what its failed step means
+                step = flow.throw(fault)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()
+
+
+async def arun(flow: Generator[S, Any, T], perform: Callable[[S], Awaitable[Any]]) -> T:
+    """Drive a flow to its end on the running loop. A cancellation ends it where it is."""
+    try:
+        step = next(flow)
+        while True:
+            try:
+                answer = await perform(step)
+            except Exception as fault:  # the flow decides what its failed step means
+                step = flow.throw(fault)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()

@@ -1,0 +1,339 @@
+"""What the two databases have in common: opened once, asked from any thread and any loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from onrecord.clock import now
+from onrecord.codec import Compression
+from onrecord.errors import StoreClosed, Unavailable
+from onrecord.health import Pool as PoolStatus
+from onrecord.ledger import generation, migrations
+from onrecord.ledger.address import Address
+from onrecord.ledger.dialect import Dialect
+from onrecord.ledger.dictionaries import Dictionaries
+from onrecord.ledger.faults import explain
+from onrecord.ledger.nothing import read_nothing
+from onrecord.ledger.pool import Pool
+from onrecord.ledger.threads import next_epoch_of_all
+from onrecord.ledger.transaction import Facts, Transaction, Work
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a ledger is to be opened."""
+
+    durability: str
+    schema: str | None
+    migrate: bool
+    timeout: float
+    pool_size: int
+    counter: str
+    compression: Compression = "zstd"
+
+
+class Ledger(ABC):
+    """One database. Constructing it does no I/O; the first work opens it."""
+
+    def __init__(self, address: Address, engine: Any, options: Options) -> None:
+        self.address = address
+        self.options = options
+        self.dialect = Dialect(address.kind, options.schema)
+        self.borrowed = engine is not None
+        self._given_engine = engine
+        self._closed = False
+        self._unfit: str | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """Everything that must not be shared with another process; made again after a fork."""
+        self._engine: Any = self._given_engine
+        self._lock = threading.Lock()
+        self._threads_lock = threading.Lock()
+        self._facts: Facts | None = None
+        self._dictionaries = Dictionaries(self.options.compression)
+        self._threads: ThreadPoolExecutor | None = None
+        self._pool: Pool | None = None
+
+    @property
+    def facts(self) -> Facts | None:
+        """What the database says about itself; None until it is opened and has tables."""
+        return self._facts
+
+    def cache_id(self) -> str:
+        """What this store's keys in a cache begin with."""
+        assert self._facts is not None, "a cache is asked after the ledger was opened"
+        return self._facts.cache_id
+
+    def read(self, work: Work[T]) -> T:
+        """Do work that changes nothing, in this thread."""
+        self.open()
+        if self._facts is None:
+            return read_nothing(work, self.options.counter)
+        return self._read(work)
+
+    def write(self, work: Work[T]) -> T:
+        """Do work that changes something, in this thread."""
+        self.open(writes=True)
+        return self._write(work)
+
+    async def aread(self, work: Work[T]) -> T:
+        """Like ``read``, in a thread of our own."""
+        return await self._hop(self.read, work)
+
+    async def awrite(self, work: Work[T]) -> T:
+        """Like ``write``, in a thread of our own."""
+        return await self._hop(self.write, work)
+
+    def apart(self, work: Work[T]) -> T:
+        """Run statements that each stand alone, in no transaction and without a time limit."""
+        self.open()
+        if self._facts is None:
+            return read_nothing(work, self.options.counter)
+        return self._apart(work)
+
+    async def aapart(self, work: Work[T]) -> T:
+        """Like ``apart``, in a thread of our own."""
+        return await self._hop(self.apart, work)
+
+    @property
+    def has_pulse(self) -> bool:
+        """Whether there is a value that moves with every commit by anybody."""
+        return False
+
+    def pulse_at_hand(self) -> object | None:
+        """The pulse where it can be had at once, without a lock or a file; else None."""
+        return None
+
+    def pulse(self) -> object | None:
+        """The pulse, in a thread that may wait; None where it cannot be had."""
+        return None
+
+    async def apulse(self) -> object | None:
+        """Like ``pulse``, in a thread of our own."""
+        return await self._hop(lambda _: self.pulse(), None)
+
+    def open(self, *, writes: bool = False) -> None:
+        """Connect, migrate where that is wanted, and learn what the database says of itself.
+
+        Tables are made for those who write. Where there are none, who reads finds nothing, and
+        looks again the next time: the ledger has no facts until then.
+        """
+        if self._facts is not None and not self._closed:
+            return
+        with self._opening():
+            if self._facts is None:
+                with self._explained():
+                    self._connect()
+                    done = self._applied()
+                    if not self.options.migrate:
+                        migrations.require(done)
+                    elif migrations.pending(done):
+                        if not done and not writes:
+                            return
+                        self._migrate(done)
+                    self._make_ready()
+                    self._facts = self._in_transaction(self._learn)
+
+    def _transaction(
+        self, cursor: Any, begin: str | None = None, connected_at: float = -math.inf
+    ) -> Transaction:
+        return Transaction(
+            cursor,
+            self.dialect,
+            self._facts,
+            self._dictionaries,
+            begin,
+            connected_at,
+            self.options.timeout,
+        )
+
+    def _learn(self, txn: Transaction) -> Facts:
+        self._dictionaries.learn(txn)
+        return migrations.learn(txn, self.options.counter)
+
+    async def aopen(self, *, writes: bool = False) -> None:
+        """Like ``open``, in a thread of our own."""
+        if self._facts is None or self._closed:
+            await self._hop(lambda _: self.open(writes=writes), None)
+
+    def invalidate(self) -> None:
+        """Begin a new generation of the store's cache, in which no entry of an earlier counts."""
+        self.write(generation.renew)
+        self.write(lambda txn: next_epoch_of_all(txn, now()))
+
+    async def ainvalidate(self) -> None:
+        """Like ``invalidate``."""
+        await self._hop(lambda _: self.invalidate(), None)
+
+    def migrate(self) -> list[str]:
+        """Bring the tables up to date, and say which steps that took."""
+        with self._opening(), self._explained():
+            self._connect()
+            return self._migrate(self._applied())
+
+    async def amigrate(self) -> list[str]:
+        """Like ``migrate``, in a thread of our own."""
+        return await self._hop(lambda _: self.migrate(), None)
+
+    async def aclose(self) -> None:
+        """Like ``close``; not in a thread of our own, since those are what it waits for."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Close what is ours. What the caller lent is left as it was."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        if self._threads is not None:
+            self._threads.shutdown(wait=True)
+        self._disconnect()
+
+    @abstractmethod
+    def before_fork(self) -> None:
+        """Get ready for ``os.fork``, which the calling thread is about to do."""
+
+    @abstractmethod
+    def after_fork_in_parent(self) -> None:
+        """Go on as before."""
+
+    def forget(self) -> None:
+        """In a child after fork: drop, without closing, what belongs to the parent."""
+        # Closing a parent's connection here would say goodbye to its server in its name. Kept
+        # alive for good, so that no finalizer does it either.
+        _of_our_parents.append(self.__dict__.copy())
+        self._unfit = self._unfit or self._unfit_for_child()
+        self._start()
+
+    def pool_status(self) -> PoolStatus:
+        """How many connections there may be, and how many are in use."""
+        in_use = 0 if self._pool is None else self._pool.in_use
+        return PoolStatus(in_use, self.options.pool_size)
+
+    def _unfit_for_child(self) -> str | None:
+        """Why a forked child must not use this store, if so."""
+        if self.borrowed and self._facts is not None:
+            return (
+                "The engine of this store was in use before this process was forked. Make a new "
+                "engine and a new store in the child."
+            )
+        return None
+
+    def _applied(self) -> set[str]:
+        """The steps that this database has been through; none where there is no database."""
+        return self._read(
+            lambda txn: migrations.applied(txn, self.address.kind, self.options.schema),
+        )
+
+    def _migrate(self, done: set[str]) -> list[str]:
+        names: list[str] = []
+        missing = migrations.pending(done)
+        if missing:  # mostly there is none, and nobody takes the lock
+            self._make_ready()
+        while len(names) < len(missing) and (
+            walked := self._in_transaction(
+                lambda txn: migrations.walk(txn, self.address.kind, self.options.schema)
+            )
+        ):
+            names += walked
+        return names
+
+    def _make_ready(self) -> None:  # noqa: B027 - most have nothing to do
+        """Get the database ready to be written to."""
+
+    async def _hop(self, do: Callable[[A], T], given: A) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.threads(), do, given)
+
+    def threads(self) -> ThreadPoolExecutor:
+        """As many threads as there are connections: more would only wait for each other."""
+        if self._closed or (threads := self._threads) is None:
+            # Not the lock of those who open: they wait for the database, and this is a loop.
+            with self._threads_lock:
+                self._refuse_if_closed()
+                if self._threads is None:
+                    self._threads = ThreadPoolExecutor(self.options.pool_size, "onrecord")
+                threads = self._threads
+        return threads
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """One at a time; and nobody waits for more than another's attempt and the timeout."""
+        if not self._lock.acquire(timeout=self.options.timeout):
+            raise Unavailable(
+                f"{self.address} is being opened by another thread for longer than the timeout."
+            )
+        try:
+            self._refuse_if_closed()
+            yield
+        finally:
+            self._lock.release()
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise StoreClosed
+        if self._unfit is not None:
+            raise Unavailable(self._unfit)
+
+    def _explained(self) -> _Explained:
+        return _Explained(self)
+
+    def translate(self, fault: Exception, unknown: bool = False) -> Exception:
+        """A driver's error in our words, chained to it; anything else as it is."""
+        told = explain(fault, self.address, unknown=unknown)
+        if told is None or told is fault:
+            return fault
+        told.__cause__ = fault
+        return told
+
+    @abstractmethod
+    def _connect(self) -> None:
+        """Make engine and pool. May run again after a failure."""
+
+    @abstractmethod
+    def _disconnect(self) -> None: ...
+
+    @abstractmethod
+    def _read(self, work: Work[T]) -> T: ...
+
+    @abstractmethod
+    def _write(self, work: Work[T]) -> T: ...
+
+    @abstractmethod
+    def _apart(self, work: Work[T]) -> T: ...
+
+    @abstractmethod
+    def _in_transaction(self, work: Work[T]) -> T:
+        """Work on a connection of its own while the ledger is being opened."""
+
+
+class _Explained:
+    """Turns a driver's error into one of ours on the way out."""
+
+    __slots__ = ("_ledger",)
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        if isinstance(fault, Exception):
+            told = self._ledger.translate(fault)
+            if told is not fault:
+                raise told from fault
+
+
+_of_our_parents: list[dict[str, Any]] = []

@@ -1,0 +1,149 @@
+"""What maintenance has to say: values to look at, with the numbers first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from onrecord.version import SessionInfo
+
+
+class Progress(NamedTuple):
+    """How far maintenance has come; what a ``progress=`` function is called with."""
+
+    done: int
+    of: int
+    """How many sessions there are to do, as counted at the beginning."""
+
+
+OnProgress: TypeAlias = Callable[[Progress], object]
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store, or a scope of it, holds and takes."""
+
+    sessions: int
+    messages: int
+    turns: int
+    tokens: int
+    raw_bytes: int
+    """What the messages take uncompressed, without what a row costs."""
+    stored_bytes: int
+    """What they take as they are stored."""
+    rows: int
+    """How many messages are rows of their own."""
+    segments: int
+    threads: int
+    """Of graphs, whose checkpoints are kept here too."""
+    dictionaries: int
+    """Of the whole store, whatever the scope."""
+    dictionary_bytes: int
+    disk_bytes: int
+    """The whole file, or all tables with their indexes; of the whole store, whatever the scope."""
+
+    @property
+    def saving(self) -> float:
+        """The share of the raw bytes that compression saves, 0 to 1."""
+        return 1 - self.stored_bytes / self.raw_bytes if self.raw_bytes else 0.0
+
+
+class Compaction(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compaction did."""
+
+    sessions: int
+    """How many were sealed."""
+    disk_bytes_before: int
+    disk_bytes: int
+    problem: str | None = None
+    """Why space could not be given back, and what to do; None where it was."""
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """What was learned from a store's messages."""
+
+    dictionary: int | None
+    """Its number in the store; None where nothing was learned."""
+    dictionary_bytes: int
+    messages: int
+    """How many it was learned from and tried on."""
+    bytes_before: int
+    """What a fifth of them, held back to try it on, take without it."""
+    bytes_after: int
+
+    @property
+    def saving(self) -> float:
+        """The share it saves of what is compressed without it, 0 to 1."""
+        return 1 - self.bytes_after / self.bytes_before if self.bytes_before else 0.0
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing in a database that is not as it was written."""
+
+    kind: Literal["damaged", "gap", "count", "stray"]
+    where: str
+    """The session, or the table."""
+    first: int | None = None
+    """The sequences that it concerns."""
+    last: int | None = None
+    what: str
+
+    def __str__(self) -> str:
+        match self.first, self.last:
+            case None, _:
+                place = ""
+            case first, last if first == last:
+                place = f", message {first}"
+            case first, last:
+                place = f", messages {first} to {last}"
+        return f"{self.kind}: {self.where}{place}: {self.what}"
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export wrote."""
+
+    sessions: int
+    messages: int
+    deleted: int
+    """Places whose message was deleted: they are kept, so that no other one moves."""
+    damaged: int
+    """How many of the messages can no longer be read. Their bytes are in the file."""
+    bytes: int
+    """Before compression."""
+
+
+class Import(msgspec.Struct, frozen=True, kw_only=True):
+    """What an import brought."""
+
+    sessions: int
+    """How many the file has."""
+    written: int
+    """Of how many something was written; the others were there, or differ."""
+    messages: int
+    """How many messages were written."""
+    differing: tuple[str, ...] = ()
+    """Of each session that is there and says something else: which, where and how. It was left
+    as it is."""
+
+
+class Pruning(msgspec.Struct, frozen=True, kw_only=True):
+    """What was pruned, or would be."""
+
+    dry_run: bool
+    sessions: tuple[SessionInfo, ...]
+    messages: int
+    archived_to: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What an erasure removed, by table and count."""
+
+    scope: str
+    at: datetime
+    removed: Mapping[str, int]
+    left: int = 0
+    """How many sessions of the same tenant or user stand under other names, and were left."""
+    traces: str | None = None
+    """Where bytes of it may still lie, and what to do; None where there are none."""

@@ -1,0 +1,129 @@
+"""Names: who a session belongs to, and what it is called.
+
+Scopes are walls (I6), so a name is never concatenated into anything: a session is found by a
+digest over its four parts with their lengths, and the parts themselves are only ever data.
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import cached_property
+from hashlib import blake2b
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from onrecord.errors import InvalidName, shown
+
+LONGEST_NAME: Final = 512
+
+
+class _Any(enum.Enum):
+    ANY = "ANY"
+
+    def __repr__(self) -> str:
+        return "ANY"
+
+
+ANY: Final = _Any.ANY
+"""Every tenant, user or agent. Leaving one out means the empty one, never all of them."""
+AnyName: TypeAlias = str | Literal[_Any.ANY]
+
+
+class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """The four parts that name one session. Checked when it is made."""
+
+    key: str
+    tenant: str = ""
+    user: str = ""
+    agent: str = ""
+
+    def __post_init__(self) -> None:
+        check_name("key", self.key)
+        for part, name in (("tenant", self.tenant), ("user", self.user), ("agent", self.agent)):
+            if name != "":
+                check_name(part, name)
+
+    @cached_property
+    def identity(self) -> bytes:
+        """What the database looks a session up by.
+
+        A digest, because four names of 512 characters exceed what a PostgreSQL index row
+        can hold (2,704 bytes). 160 bits: nobody finds two names that meet.
+        """
+        return _digest(20, self.tenant, self.user, self.agent, self.key)
+
+    @cached_property
+    def owner(self) -> int:
+        """What sessions of one tenant and user are listed by."""
+        return owner_number(self.tenant, self.user)
+
+    def hashed(self, store_id: bytes) -> bytes:
+        """What is kept of the name once the session was erased: no guess of it can be tried on
+        it without the store's own random id."""
+        return blake2b(self.identity, key=store_id, digest_size=16).digest()
+
+    def __str__(self) -> str:
+        scope = [
+            f"{part}={name!r}"
+            for part, name in (("tenant", self.tenant), ("user", self.user), ("agent", self.agent))
+            if name
+        ]
+        return ", ".join([repr(self.key), *scope])
+
+
+class Scope(NamedTuple):
+    """Which sessions are meant: those of these names, ANY for every one."""
+
+    tenant: AnyName = ""
+    user: AnyName = ""
+    agent: AnyName = ""
+
+    def __str__(self) -> str:
+        parts = [f"{part}={name!r}" for part, name in self._asdict().items() if name != ""]
+        return ", ".join(parts) or "the empty scope"
+
+
+def owner_number(tenant: str, user: str) -> int:
+    """A signed 64-bit number for a tenant and user, small enough for an index everywhere."""
+    return int.from_bytes(_digest(8, tenant, user), "big", signed=True)
+
+
+def check_owner(tenant: object, user: object, agent: object) -> None:
+    """Refuse scope parts outside the rules; the empty one and ANY are fine."""
+    for part, name in (("tenant", tenant), ("user", user), ("agent", agent)):
+        if name != "" and name is not ANY:
+            check_name(part, name)
+
+
+def check_name(part: str, name: object) -> None:
+    """Refuse a name outside the rules, saying which rule, before any I/O."""
+    if not isinstance(name, str):
+        raise InvalidName(
+            f"{part} has to be a str, and this is {shown(name)}. ANY is only for what concerns "
+            f"many sessions; for none of a scope's parts leave it out."
+        )
+    if not name:
+        raise InvalidName(f"{part} is empty. Give it a name, or leave it out if it may be.")
+    if len(name) > LONGEST_NAME:
+        raise InvalidName(
+            f"{part} has {len(name)} characters; 1 to {LONGEST_NAME} are allowed. "
+            f"Shorten it, or use a hash of it."
+        )
+    if "\x00" in name:
+        raise InvalidName(f"{part} {name!r} contains NUL, which no database stores in a name.")
+    if not _encodable(name):
+        raise InvalidName(f"{part} {name!r} contains half of a surrogate pair, which is not text.")
+
+
+def _encodable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _digest(size: int, *parts: str) -> bytes:
+    # msgpack writes lengths, so ("a", "bc") and ("ab", "c") never meet.
+    return blake2b(msgspec.msgpack.encode(parts), digest_size=size).digest()

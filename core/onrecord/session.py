@@ -1,0 +1,383 @@
+"""A session: what users hold of one conversation.
+
+Each method is one line over a flow of ``protocol``, and each has a twin with ``a`` before
+its name; ``tests`` hold the two to the same signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from onrecord.coerce import Appendable
+from onrecord.message import Message
+from onrecord.protocol import UNSET
+from onrecord.scope import SessionName
+from onrecord.version import Expected, SessionInfo, Version
+from onrecord.window import Limits, Window
+
+if TYPE_CHECKING:
+    from onrecord.files import Into
+    from onrecord.reports import Export, Receipt
+    from onrecord.store import Store
+    from onrecord.tokens import CountTokens
+
+T = TypeVar("T")
+
+PAGE = 1_000
+"""How many messages ``scan`` reads at a time."""
+
+
+class Session:
+    """One conversation in a store. Holds no connection and no state: make as many as you like."""
+
+    __slots__ = ("_arun", "_protocol", "_run", "name", "store")
+
+    def __init__(self, store: Store, name: SessionName) -> None:
+        self.store = store
+        self.name = name
+        self._protocol = store._protocol
+        self._run = store._run
+        self._arun = store._arun
+
+    def append(
+        self, messages: Appendable, *, expected: Expected = None, archived: bool = False
+    ) -> list[Message]:
+        """Make messages durable, all or none, and return them as stored.
+
+        Takes a Message, a mapping, a ``(role, text)`` pair, or a list of these. A message whose
+        id the session already has, with the same content, is returned as it is there and not
+        appended again. With ``expected``, a version or a head, Conflict is raised if the
+        session has moved on, or Cleared if it was cleared or rewound; with ``Since(version)`` only
+        the latter. Messages that were read from it before and are gone are then left out.
+        With ``archived=True`` what is new is archived in the same moment.
+        """
+        return self._run(self._protocol.append(self.name, messages, expected, archived))
+
+    async def aappend(
+        self, messages: Appendable, *, expected: Expected = None, archived: bool = False
+    ) -> list[Message]:
+        """Like ``append``."""
+        return await self._arun(self._protocol.append(self.name, messages, expected, archived))
+
+    @overload
+    def messages(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        archived: bool | None = None,
+    ) -> list[Message]: ...
+    @overload
+    def messages(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        archived: bool | None = None,
+        into: Callable[[Message], T],
+    ) -> list[T]: ...
+    def messages(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        archived: bool | None = None,
+        into: Callable[[Message], T] | None = None,
+    ) -> list[Message] | list[T]:
+        """All messages, oldest first, or some of them.
+
+        With ``after``, or with neither, ``limit`` takes the oldest; with ``before`` alone the
+        ones just before it. ``archived`` leaves out those that are not, or those that are;
+        otherwise it makes no difference. ``into`` makes something else of each message as it is
+        read: of 10,000 that takes two thirds of the time of doing it afterwards.
+        """
+        flow = self._protocol.messages(self.name, after, before, limit, archived, into)
+        return self._run(flow)
+
+    @overload
+    async def amessages(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        archived: bool | None = None,
+    ) -> list[Message]: ...
+    @overload
+    async def amessages(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        archived: bool | None = None,
+        into: Callable[[Message], T],
+    ) -> list[T]: ...
+    async def amessages(
+        self,
+        *,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+        archived: bool | None = None,
+        into: Callable[[Message], T] | None = None,
+    ) -> list[Message] | list[T]:
+        """Like ``messages``."""
+        return await self._arun(
+            self._protocol.messages(self.name, after, before, limit, archived, into)
+        )
+
+    def tail(self, n: int = 20) -> list[Message]:
+        """The newest n messages, oldest first."""
+        return self._run(self._protocol.tail(self.name, n))
+
+    async def atail(self, n: int = 20) -> list[Message]:
+        """Like ``tail``."""
+        return await self._arun(self._protocol.tail(self.name, n))
+
+    def window(
+        self,
+        *,
+        messages: int | None = None,
+        turns: int | None = None,
+        tokens: int | None = None,
+        repair: bool = False,
+        token_counter: CountTokens | None = None,
+        last: Window | None = None,
+    ) -> Window:
+        """The newest messages within the limits, fit to show a model.
+
+        It begins where a turn begins, keeps a leading system message, and never separates a
+        tool call from its results. Calls whose result never came are reported as ``dangling``;
+        ``repair=True`` answers them in what is returned, never in what is stored, and puts each
+        result behind its call. ``token_counter`` counts instead of the store's own. ``last`` is
+        a window of this session that was shown before: what still stands of it is not read
+        again, and the two share their messages.
+        """
+        limits = Limits(messages=messages, turns=turns, tokens=tokens)
+        return self._run(self._protocol.window(self.name, limits, repair, token_counter, last))
+
+    async def awindow(
+        self,
+        *,
+        messages: int | None = None,
+        turns: int | None = None,
+        tokens: int | None = None,
+        repair: bool = False,
+        token_counter: CountTokens | None = None,
+        last: Window | None = None,
+    ) -> Window:
+        """Like ``window``."""
+        limits = Limits(messages=messages, turns=turns, tokens=tokens)
+        return await self._arun(
+            self._protocol.window(self.name, limits, repair, token_counter, last)
+        )
+
+    def scan(self, *, after: int = 0) -> Iterator[Message]:
+        """All messages up to the present head, oldest first, holding only a page in memory.
+
+        Raises Conflict if the session is rewritten meanwhile.
+        """
+        version: Version | None = None
+        while True:
+            version, page = self._run(self._protocol.page(self.name, after, PAGE, version))
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1].seq or 0
+
+    async def ascan(self, *, after: int = 0) -> AsyncIterator[Message]:
+        """Like ``scan``."""
+        version: Version | None = None
+        while True:
+            version, page = await self._arun(self._protocol.page(self.name, after, PAGE, version))
+            for message in page:
+                yield message
+            if len(page) < PAGE:
+                return
+            after = page[-1].seq or 0
+
+    def count(self, *, archived: bool | None = None) -> int:
+        """How many messages there are, in all or by whether they are archived; deleted ones do
+        not count."""
+        return self._run(self._protocol.count(self.name, archived))
+
+    async def acount(self, *, archived: bool | None = None) -> int:
+        """Like ``count``."""
+        return await self._arun(self._protocol.count(self.name, archived))
+
+    def head(self) -> int:
+        """The sequence of the newest message, 0 for none."""
+        return self.version().head
+
+    async def ahead(self) -> int:
+        """Like ``head``."""
+        return (await self.aversion()).head
+
+    def version(self) -> Version:
+        """Where the session stands. Take it before a turn, and pass it as ``expected`` after."""
+        return self._run(self._protocol.version(self.name))
+
+    async def aversion(self) -> Version:
+        """Like ``version``."""
+        return await self._arun(self._protocol.version(self.name))
+
+    def info(self) -> SessionInfo:
+        """Title, metadata, counts and times, without reading a message."""
+        return self._run(self._protocol.info(self.name))
+
+    async def ainfo(self) -> SessionInfo:
+        """Like ``info``."""
+        return await self._arun(self._protocol.info(self.name))
+
+    def update(
+        self,
+        *,
+        title: str | None = UNSET,
+        metadata: Mapping[str, Any] | None = UNSET,
+        expires_in: timedelta | None = UNSET,
+    ) -> SessionInfo:
+        """Set title, metadata or expiry, each as a whole; what is left out stays, None takes it
+        away. ``expires_in`` runs from the last message on, and nothing goes before ``prune()``."""
+        return self._run(self._protocol.update(self.name, title, metadata, expires_in))
+
+    async def aupdate(
+        self,
+        *,
+        title: str | None = UNSET,
+        metadata: Mapping[str, Any] | None = UNSET,
+        expires_in: timedelta | None = UNSET,
+    ) -> SessionInfo:
+        """Like ``update``."""
+        return await self._arun(self._protocol.update(self.name, title, metadata, expires_in))
+
+    def edit(self, seq: int, message: Appendable) -> Message:
+        """Put another message in the place of one. Its place, id and time stay."""
+        return self._run(self._protocol.edit(self.name, seq, message))
+
+    async def aedit(self, seq: int, message: Appendable) -> Message:
+        """Like ``edit``."""
+        return await self._arun(self._protocol.edit(self.name, seq, message))
+
+    def delete(self, seq: int, *, expected: Expected = None) -> Message:
+        """Take one message away for good and return it. Its place stays empty.
+
+        After a clear or a rewind another message may stand there: ``expected=Since(version)``,
+        with the version you read it at, refuses then.
+        """
+        return self._run(self._protocol.delete(self.name, seq, expected))
+
+    async def adelete(self, seq: int, *, expected: Expected = None) -> Message:
+        """Like ``delete``."""
+        return await self._arun(self._protocol.delete(self.name, seq, expected))
+
+    def rewind(self, seq: int) -> Version:
+        """Make ``seq`` the newest message: what came after it is gone for good."""
+        return self._run(self._protocol.rewind(self.name, seq))
+
+    async def arewind(self, seq: int) -> Version:
+        """Like ``rewind``."""
+        return await self._arun(self._protocol.rewind(self.name, seq))
+
+    def replace(
+        self,
+        messages: Appendable,
+        *,
+        after: int = 0,
+        archived: bool | None = None,
+        expected: Expected = None,
+    ) -> list[Message]:
+        """Put messages in the place of all that stands after a sequence, and return them as stored.
+
+        At once: nobody ever sees the session without either. It is a rewind and an append, so
+        the epoch moves, and messages that were read here before are new ones. ``archived`` puts
+        archived messages in the place of those that are archived, or active ones in the place
+        of those that are not; the others stay as they are, and the new ones come after them.
+        """
+        flow = self._protocol.replace(self.name, messages, after, archived, expected)
+        return self._run(flow)
+
+    async def areplace(
+        self,
+        messages: Appendable,
+        *,
+        after: int = 0,
+        archived: bool | None = None,
+        expected: Expected = None,
+    ) -> list[Message]:
+        """Like ``replace``."""
+        flow = self._protocol.replace(self.name, messages, after, archived, expected)
+        return await self._arun(flow)
+
+    def archive(self, seqs: Iterable[int], *, expected: Expected = None) -> list[Message]:
+        """Archive messages, and return those that were not archived before.
+
+        Two who archive at once are each given other messages. Nothing moves and no epoch ends:
+        who reads without ``archived=`` sees no difference. ``expected`` is minded as by
+        ``delete``.
+        """
+        return self._run(self._protocol.archive(self.name, seqs, expected))
+
+    async def aarchive(self, seqs: Iterable[int], *, expected: Expected = None) -> list[Message]:
+        """Like ``archive``."""
+        return await self._arun(self._protocol.archive(self.name, seqs, expected))
+
+    def unarchive(self, seqs: Iterable[int]) -> None:
+        """Make archived messages active again."""
+        self._run(self._protocol.unarchive(self.name, seqs))
+
+    async def aunarchive(self, seqs: Iterable[int]) -> None:
+        """Like ``unarchive``."""
+        await self._arun(self._protocol.unarchive(self.name, seqs))
+
+    def clear(self) -> Version:
+        """Take all messages away for good. The session, its title and metadata stay."""
+        return self._run(self._protocol.rewind(self.name, 0))
+
+    async def aclear(self) -> Version:
+        """Like ``clear``."""
+        return await self._arun(self._protocol.rewind(self.name, 0))
+
+    def fork(self, key: str, at: int | None = None) -> Session:
+        """A session of the same scope that begins with the messages up to ``at``, or all of them.
+
+        Sequences, deleted places, times, given ids and what is archived are the same, and title,
+        metadata and expiry; ids that the store made up are the fork's own. Raises Conflict if
+        there are messages under that key already.
+        """
+        return Session(self.store, self._run(self._protocol.fork(self.name, key, at)))
+
+    async def afork(self, key: str, at: int | None = None) -> Session:
+        """Like ``fork``."""
+        return Session(self.store, await self._arun(self._protocol.fork(self.name, key, at)))
+
+    def export(self, target: Into) -> Export:
+        """Write the session to a file, as ``store.export`` does."""
+        return self._run(self._protocol.export_session(self.name, target))
+
+    async def aexport(self, target: Into) -> Export:
+        """Like ``export``."""
+        return await self._arun(self._protocol.export_session(self.name, target))
+
+    def erase(self, *, thorough: bool = True) -> Receipt:
+        """Erase the session for good: messages, title, metadata, what was learned from it, and
+        what caches hold. On SQLite the whole file is written again, so that no byte is left in
+        it; ``thorough=False`` puts that off."""
+        return self._run(self._protocol.erase_session(self.name, thorough))
+
+    async def aerase(self, *, thorough: bool = True) -> Receipt:
+        """Like ``erase``."""
+        return await self._arun(self._protocol.erase_session(self.name, thorough))
+
+    def __repr__(self) -> str:
+        return f"Session({self.name} in {self.store!r})"
+
+    def _repr_html_(self) -> str:
+        from onrecord.display import session_html
+
+        return session_html(self)

@@ -1,0 +1,421 @@
+"""The store: one database, and the sessions in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import weakref
+from collections.abc import Mapping
+from datetime import timedelta
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
+
+import msgspec
+
+from onrecord.errors import InvalidName, Misconfigured, shown
+from onrecord.flow import Apart, Aside, Cold, Flow, Hot, Pause, Step, arun, run
+from onrecord.health import Health, TierHealth
+from onrecord.hot import Cache, CacheUnavailable, LocalCache
+from onrecord.ledger import Options, ledger_for
+from onrecord.protocol import Belief, Protocol
+from onrecord.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
+from onrecord.session import Session
+from onrecord.tokens import CountTokens, TokenCounter, named_counter
+from onrecord.upkeep import Upkeep
+from onrecord.version import SessionInfo
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+T = TypeVar("T")
+
+DEFAULT_URL = "sqlite:///onrecord.db"
+
+
+class Store(Upkeep):
+    """Durable memory for conversations, in one SQLite file or one PostgreSQL database.
+
+    Making one does no I/O: the first use connects and creates the tables. It may be used from
+    any thread, any event loop, and in a child after fork. Every method that does I/O has a twin
+    with ``a`` before its name for use with ``await``.
+    """
+
+    def __init__(
+        self,
+        url: str | PathLike[str] | None = None,
+        *,
+        engine: Engine | None = None,
+        cache: Any = None,
+        ttl: float = 1800,
+        tail: int = 50,
+        consistency: Literal["cached", "strict"] = "cached",
+        revalidate: float = 5.0,
+        compare: float = 0.0,
+        durability: Literal["full", "normal"] = "full",
+        compression: Literal["zstd", "none"] = "zstd",
+        expires_in: timedelta | None = None,
+        schema: str | None = None,
+        migrate: bool = True,
+        timeout: float = 5.0,
+        pool_size: int = 10,
+        token_counter: CountTokens | tuple[str, CountTokens] | None = None,
+    ) -> None:
+        """
+        url            ``sqlite:///file.db`` (the default is onrecord.db in this folder),
+                       ``sqlite://`` for memory, ``postgresql://user:password@host/database``
+        engine         your own SQLAlchemy engine instead of a URL; it is never closed
+        cache          a Redis URL, or a redis-py client, or a sync and an asyncio one: the tails of
+                       sessions, shared by all processes of the store; the SQL stays the truth
+        ttl            seconds an entry of the cache lives after its last use; nothing is lost then
+        tail           how many of a session's newest messages are kept close at hand
+        consistency    ``cached``: what is read from the cache is all that was acknowledged, but for
+                       rare cases that end within ``revalidate``; ``strict``: always, at the price
+                       of asking the database for the session's head
+        revalidate     seconds after which a cached session is compared with the database
+        compare        the share of cached reads, 0 to 1, that are compared with the database;
+                       ``health().counters.disagreed`` has to stay 0
+        durability     SQLite: ``full`` survives power loss, ``normal`` the death of the process
+        compression    ``zstd`` or ``none``; may be changed at any time
+        expires_in     how long after its last message a session may be pruned that says nothing
+                       else; nothing goes by itself, ``prune()`` takes it away
+        schema         PostgreSQL: where the tables live
+        migrate        create and update the tables by itself at first use
+        timeout        seconds to wait for a lock, a connection or an answer
+        pool_size      connections at the most
+        token_counter  a function of a message, or ``(name, function)``; an estimate by default
+        """
+        if url is not None and engine is not None:
+            raise Misconfigured("Pass a URL or an engine, not both.")
+        _check_choice("durability", durability, ("full", "normal"))
+        _check_choice("compression", compression, ("zstd", "none"))
+        _check_choice("consistency", consistency, ("cached", "strict"))
+        _check_number("tail", tail, 1, 10_000)
+        _check_number("pool_size", pool_size, 1, 10_000)
+        _check_range("timeout", timeout, "seconds", 0.01, 86_400)
+        _check_range("ttl", ttl, "seconds", 0.01, 10 * 365 * 86_400)
+        _check_range("revalidate", revalidate, "seconds", 0, 10 * 365 * 86_400)
+        _check_range("compare", compare, "a share", 0, 1)
+        if schema is not None:
+            _check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
+        counter = self._counter = named_counter(token_counter)
+        _check_text("token_counter's name", counter.name, LONGEST_NAME)
+        self._ledger = ledger_for(
+            DEFAULT_URL if url is None and engine is None else url,
+            engine,
+            Options(
+                durability=durability,
+                schema=schema,
+                migrate=migrate,
+                timeout=timeout,
+                pool_size=pool_size,
+                counter=counter.name,
+                compression=compression,
+            ),
+        )
+        if durability != "full" and self._ledger.address.kind != "sqlite":
+            raise Misconfigured(
+                "durability= is SQLite's. On PostgreSQL the server's own settings rule: see its "
+                "synchronous_commit."
+            )
+        self._belief = Belief()
+        self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate)
+        self._protocol = Protocol(
+            lambda: self._ledger.facts,
+            compression,
+            counter,
+            hot_messages=tail,
+            marks=self._hot.marks,
+            # Only a file of SQLite has a pulse by which what is kept here could be trusted.
+            keeps=self._hot.marks or self._ledger.address.kind == "sqlite",
+            compare=compare,
+            belief=self._belief,
+            expires_in=expires_in,
+        )
+        _stores.add(self)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
+        """The store that the environment names: ONRECORD_URL, and ONRECORD_CACHE,
+        ONRECORD_TTL, ONRECORD_CONSISTENCY, ONRECORD_REVALIDATE, ONRECORD_SCHEMA,
+        ONRECORD_DURABILITY, ONRECORD_COMPRESSION, ONRECORD_TIMEOUT, ONRECORD_POOL_SIZE
+        where they are set. Arguments given here win."""
+        found = os.environ if environ is None else environ
+        for name, convert in _FROM_ENVIRONMENT.items():
+            text = found.get(f"ONRECORD_{name.upper()}")
+            if text and name not in settings:
+                try:
+                    settings[name] = convert(text)
+                except ValueError:
+                    raise Misconfigured(
+                        f"ONRECORD_{name.upper()} has to be a number, not {text!r}."
+                    ) from None
+        return cls(**settings)
+
+    @property
+    def token_counter(self) -> TokenCounter:
+        """What counts the tokens of this store's messages."""
+        return self._counter
+
+    @property
+    def address(self) -> str:
+        """Which database this is, as it may be shown."""
+        return str(self._ledger.address)
+
+    def session(self, key: str, *, tenant: str = "", user: str = "", agent: str = "") -> Session:
+        """A handle on one conversation. Does no I/O; an unknown session reads as empty."""
+        return Session(self, SessionName(key=key, tenant=tenant, user=user, agent=agent))
+
+    def sessions(
+        self,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        metadata: Mapping[str, Any] | None = None,
+        limit: int = 50,
+        after: SessionInfo | None = None,
+    ) -> list[SessionInfo]:
+        """Sessions in a scope, the one last active first.
+
+        What is left out means the empty name; ``onrecord.ANY`` means every one. ``metadata``
+        leaves those that have all of it: sessions are looked at, from the newest on, until enough
+        are found. For the next page pass the last one of this page as ``after``.
+        """
+        _check_page(tenant, user, agent, after)
+        return self._run(self._protocol.listed(tenant, user, agent, limit, after, metadata))
+
+    async def asessions(
+        self,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        metadata: Mapping[str, Any] | None = None,
+        limit: int = 50,
+        after: SessionInfo | None = None,
+    ) -> list[SessionInfo]:
+        """Like ``sessions``."""
+        _check_page(tenant, user, agent, after)
+        return await self._arun(self._protocol.listed(tenant, user, agent, limit, after, metadata))
+
+    def health(self) -> Health:
+        """Ask both tiers how they are; never raises for an answer that did not come."""
+        database = self._run(self._protocol.database_health(self.address))
+        return self._health(database, self._run(self._protocol.cache_health(self._hot.where)))
+
+    async def ahealth(self) -> Health:
+        """Like ``health``."""
+        database = await self._arun(self._protocol.database_health(self.address))
+        cache = await self._arun(self._protocol.cache_health(self._hot.where))
+        return self._health(database, cache)
+
+    def migrate(self) -> list[str]:
+        """Bring the tables up to date, and say which steps that took. Safe to run anywhere."""
+        return self._ledger.migrate()
+
+    async def amigrate(self) -> list[str]:
+        """Like ``migrate``."""
+        return await self._ledger.amigrate()
+
+    def invalidate(self) -> None:
+        """Make every cached entry worthless. Run it after restoring a backup. Other processes
+        of the store notice within two seconds."""
+        self._ledger.invalidate()
+        self._emptied()
+
+    async def ainvalidate(self) -> None:
+        """Like ``invalidate``."""
+        await self._ledger.ainvalidate()
+        self._emptied()
+
+    def close(self) -> None:
+        """Close what is the store's own; what you lent it is left as it was."""
+        self._ledger.close()  # first: what is being committed still has to be published
+        self._hot.close()
+
+    async def aclose(self) -> None:
+        """Like ``close``, without holding up the loop while work in progress ends."""
+        await self._ledger.aclose()  # first: what is being committed still has to be published
+        await self._hot.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        cache = "" if self._hot.where is None else f", cache={self._hot.where!r}"
+        return f"Store({self.address!r}{cache})"
+
+    def _repr_html_(self) -> str:
+        from onrecord.display import store_html
+
+        return store_html(self)
+
+    def _cache(self, given: Any, tail: int, ttl: float, strict: bool, revalidate: float) -> Cache:
+        if given is None:
+            return LocalCache(self._ledger, messages=tail)
+        from onrecord.hot.clients import Clients  # only here is redis-py needed
+        from onrecord.hot.redis import CALL_TIMEOUT, RedisCache
+
+        return RedisCache(
+            Clients(given, CALL_TIMEOUT),
+            self._cache_id,
+            messages=tail,
+            ttl=ttl,
+            revalidate=revalidate,
+            strict=strict,
+        )
+
+    def _cache_id(self) -> str:
+        """What keys in the cache begin with. Nothing is cached of a database without tables."""
+        if self._ledger.facts is None:
+            raise CacheUnavailable("The database has no tables yet.")
+        return self._ledger.cache_id()
+
+    def _health(self, database: TierHealth, cache: TierHealth | None) -> Health:
+        return Health(
+            database=database,
+            cache=cache,
+            breaker_open=self._hot.left_alone,
+            pool=self._ledger.pool_status(),
+            counters=msgspec.structs.replace(self._hot.counters),
+        )
+
+    def _run(self, flow: Flow[T]) -> T:
+        return run(flow, self._perform)
+
+    async def _arun(self, flow: Flow[T]) -> T:
+        return await arun(flow, self._aperform)
+
+    def _perform(self, step: Step) -> Any:
+        match step:
+            case Hot(call):
+                return self._hot.exchange(call(self._hot))
+            case Cold(work, writes):
+                return self._ledger.write(work) if writes else self._ledger.read(work)
+            case Apart(work):
+                return self._ledger.apart(work)
+            case Aside(work):
+                return work()
+            case Pause(seconds):
+                return time.sleep(seconds)
+            case _:
+                assert_never(step)
+
+    async def _aperform(self, step: Step) -> Any:
+        match step:
+            case Hot(call):
+                return await self._hot.aexchange(call(self._hot))
+            case Cold(work, writes):
+                perform = self._ledger.awrite if writes else self._ledger.aread
+                return await perform(work)
+            case Apart(work):
+                return await self._ledger.aapart(work)
+            case Aside(work):
+                return await asyncio.to_thread(work)
+            case Pause(seconds):
+                return await asyncio.sleep(seconds)
+            case _:
+                assert_never(step)
+
+    def _emptied(self) -> None:
+        # A session of the backup may stand where one stood that this process remembers.
+        self._hot.empty()
+        self._protocol.forget()
+
+    def _forget(self) -> None:
+        self._ledger.forget()
+        self._hot.forget()
+        self._protocol.forget()
+
+
+_FROM_ENVIRONMENT = {
+    "url": str,
+    "cache": str,
+    "ttl": float,
+    "consistency": str,
+    "revalidate": float,
+    "schema": str,
+    "durability": str,
+    "compression": str,
+    "timeout": float,
+    "pool_size": int,
+}
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+_forking: list[Store] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = _stores
+    for store in _forking:
+        store._ledger.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for store in reversed(_forking):
+        store._ledger.after_fork_in_parent()
+    _forking.clear()
+
+
+def _after_fork_in_child() -> None:
+    for store in _forking:
+        store._forget()
+    _forking.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )
+
+
+def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
+    if given not in choices:
+        raise Misconfigured(
+            f"{what} has to be {' or '.join(map(repr, choices))}, not {shown(given)}."
+        )
+
+
+def _check_page(tenant: object, user: object, agent: object, after: object) -> None:
+    check_owner(tenant, user, agent)
+    if after is not None and not isinstance(after, SessionInfo):
+        raise Misconfigured(
+            f"after has to be the last SessionInfo of the page before, not {shown(after)}."
+        )
+
+
+def _check_text(what: str, given: object, longest: int) -> None:
+    try:
+        check_name(what, given)
+    except InvalidName as fault:
+        raise Misconfigured(str(fault)) from None
+    if len(str(given).encode()) > longest:
+        raise Misconfigured(f"{what} has more than {longest} bytes.")
+
+
+def _check_number(what: str, given: object, least: int, most: int) -> None:
+    if not isinstance(given, int) or isinstance(given, bool) or not least <= given <= most:
+        raise Misconfigured(
+            f"{what} has to be a whole number from {least} to {most:,}, not {shown(given)}."
+        )
+
+
+def _check_range(what: str, given: object, unit: str, least: float, most: float) -> None:
+    if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given <= most:
+        raise Misconfigured(
+            f"{what} has to be {unit} from {least:g} to {most:,}, not {shown(given)}."
+        )

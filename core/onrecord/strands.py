@@ -1,0 +1,186 @@
+"""What a checkpoint is made of, as it is stored: values that ledger and protocol share.
+
+A thread of a graph has *strands*, each a line of things that are numbered as they come: one for
+the checkpoints of each namespace, and one for the items of each list-valued channel in it. A list
+at some moment is a few runs of item numbers: one run, 1 to n, for a list that has only grown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
+from typing import Final, NamedTuple, TypeAlias
+from uuid import UUID
+from zlib import crc32
+
+import msgspec
+
+from onrecord.errors import Damaged, InvalidName, shown
+
+NUMBER_BITS: Final = 32
+LAST_NUMBER: Final = 2**NUMBER_BITS - 1
+
+Runs: TypeAlias = list[int]
+"""First and last of each run, one after the other: [1, 5, 9, 9] is 1 to 5, and 9."""
+Ref: TypeAlias = list[int]
+"""Where a channel's value stands: [checkpoint, which of its values], or [strand, *runs]."""
+Refs: TypeAlias = dict[str, Ref]
+
+
+def is_listing(ref: Ref) -> bool:
+    """Whether a reference is to a list, item by item."""
+    return len(ref) != 2
+
+
+def runs_of(numbers: Iterable[int]) -> Runs:
+    """Numbers, in any order, as the runs they make."""
+    runs: Runs = []
+    for number in numbers:
+        if runs and number == runs[-1] + 1:
+            runs[-1] = number
+        else:
+            runs += (number, number)
+    return runs
+
+
+def numbers_of(runs: Sequence[int]) -> list[int]:
+    """The numbers of some runs, in their order."""
+    numbers: list[int] = []
+    for i in range(0, len(runs), 2):
+        numbers.extend(range(runs[i], runs[i + 1] + 1))
+    return numbers
+
+
+def strand_name(namespace: str, channel: str | None = None) -> bytes:
+    """What a strand is found by in its thread. msgpack writes lengths: no two names meet."""
+    check_text(namespace, channel or "")
+    return msgspec.msgpack.encode((namespace,) if channel is None else (namespace, channel))
+
+
+def check_text(*names: str) -> None:
+    """Refuse namespaces, channels and tasks that are not text, before any I/O."""
+    for name in names:
+        _check_str(name)
+    try:
+        "".join(names).encode()
+    except UnicodeEncodeError as fault:
+        raise InvalidName(
+            f"{''.join(names)!r:.100} contains half of a surrogate pair, which is not text."
+        ) from fault
+
+
+def _check_str(given: object) -> None:
+    if not isinstance(given, str):
+        raise InvalidName(
+            f"Namespaces, channels, tasks, runs and ids of checkpoints are str, not {shown(given)}."
+        )
+
+
+def namespace_of(name: bytes) -> tuple[str, bool]:
+    """The namespace a strand belongs to, and whether it is its line of checkpoints."""
+    parts = msgspec.msgpack.decode(name, type=list[str])
+    return parts[0], len(parts) == 1
+
+
+def id_key(given: str) -> bytes:
+    """A checkpoint's id as it is stored: 16 bytes for what looks like a UUID."""
+    _check_str(given)
+    try:
+        uuid = UUID(given)
+    except ValueError:
+        pass
+    else:
+        if str(uuid) == given:
+            return uuid.bytes
+    text = b"=" + given.encode("utf-8", "surrogatepass")
+    return text + b"\xff" if len(text) == 16 else text  # no text is as long as a UUID
+
+
+def id_of(key: bytes) -> str:
+    """The id that was stored."""
+    if len(key) == 16:
+        return str(UUID(bytes=key))
+    try:
+        return key[1:].removesuffix(b"\xff").decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return key.hex()  # damaged, and to be named all the same
+
+
+def mark_of(key: bytes) -> bytes:
+    """What remains of a checkpoint's id when its thread is deleted: enough to know it again."""
+    return blake2b(key, digest_size=8).digest()
+
+
+def run_key(run: str) -> bytes:
+    """What the checkpoints of one run are found by."""
+    _check_str(run)
+    return blake2b(run.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def pack_refs(refs: Mapping[str, Ref], id: bytes, parent: bytes | None) -> bytes:
+    """Where the values of a checkpoint stand, with a checksum of that and of its name: one bit
+    less in a number would be a shorter conversation, and nobody would notice."""
+    packed = msgspec.msgpack.encode(refs)
+    return _checksum(packed, id, parent) + packed
+
+
+def unpack_refs(stored: bytes, id: bytes, parent: bytes | None) -> Refs:
+    """Where the values of a checkpoint stand; Damaged, if that is not what was written."""
+    packed = stored[4:]
+    if _checksum(packed, id, parent) != stored[:4]:
+        raise Damaged("the checksum of where its values stand does not match")
+    return _decode_refs(packed)
+
+
+def _checksum(packed: bytes, id: bytes, parent: bytes | None) -> bytes:
+    return crc32(packed, crc32(id + (parent or b""))).to_bytes(4, "little")
+
+
+_decode_refs = msgspec.msgpack.Decoder(Refs).decode
+
+
+class Thread(NamedTuple):
+    """A thread as the database keeps it, locked or not."""
+
+    number: int
+    epoch: int
+    live: bool
+    """False for one that was deleted and not begun again."""
+    active_second: int
+    expires_in: int | None
+    about: bytes | None
+    gone: bytes | None
+
+
+class Line(NamedTuple):
+    """The checkpoints of one namespace of a thread."""
+
+    thread: int
+    number: int
+    epoch: int
+    head: int
+    """The number of the newest checkpoint; 0 for none."""
+
+
+class Row(NamedTuple):
+    """One checkpoint, without the values of its channels."""
+
+    line: Line
+    number: int
+    id: bytes
+    parent: bytes | None
+    refs: Refs
+    body: bytes
+
+
+class Added(NamedTuple):
+    """What a new checkpoint adds to the database."""
+
+    id: bytes
+    parent: bytes | None
+    run: bytes | None
+    body: bytes
+    refs: Refs
+    held: bytes | None
+    items: Sequence[tuple[int, int, int, bytes]]
+    """Of each list that grew: its strand, the number of the last item, how many, and a frame."""

@@ -1,0 +1,56 @@
+"""Onrecord for LangChain: a history for chains and a middleware for agents.
+
+    from langchain_onrecord import histories
+    chain = RunnableWithMessageHistory(chain, histories(store), …)
+
+    from langchain_onrecord import OnrecordMiddleware
+    agent = create_agent(model, tools, middleware=[OnrecordMiddleware(store)])
+
+Importing this loads nothing of LangChain: each name does when it is first used. What LangChain
+will take away in 2.0 (the base class of histories) is loaded only for the history.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_onrecord.history import Histories, OnrecordChatMessageHistory, histories
+    from langchain_onrecord.messages import from_langchain, to_langchain
+    from langchain_onrecord.middleware import OnrecordMiddleware
+
+__all__ = [
+    "Histories",
+    "OnrecordChatMessageHistory",
+    "OnrecordMiddleware",
+    "from_langchain",
+    "histories",
+    "to_langchain",
+]
+
+_HOMES = {
+    "Histories": "history",
+    "OnrecordChatMessageHistory": "history",
+    "OnrecordMiddleware": "middleware",
+    "from_langchain": "messages",
+    "histories": "history",
+    "to_langchain": "messages",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'langchain_onrecord' has no attribute {name!r}")
+    try:
+        home = import_module(f"langchain_onrecord.{_HOMES[name]}")
+    except ModuleNotFoundError as fault:
+        extra = "agents" if _HOMES[name] == "middleware" else "langchain"
+        raise ImportError(f'{fault}. {name} needs it: pip install "onrecord[{extra}]"') from fault
+    value = getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,510 @@
+"""Memory for agents made by ``create_agent``: what is said is durable as it is said.
+
+The user's turn is stored before the model is called, each answer and each tool's result as it
+happens. A crash, an error or a caller who goes away in the middle loses nothing that was said, and
+the next call goes on from there. The model is shown a window; the transcript keeps everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import dropwhile, takewhile
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, NotRequired, TypeAlias
+from uuid import UUID, uuid4
+
+import msgspec
+from langchain.agents.middleware import AgentMiddleware, AgentState, hook_config
+from langchain.agents.middleware.types import PrivateStateAttr
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langgraph.config import get_config
+from langgraph.types import Command, Overwrite
+
+from langchain_onrecord.messages import SAID, TURN, from_langchain, to_langchain
+from langchain_onrecord.offered import Watched, is_refused
+from langchain_onrecord.progress import (
+    Progress,
+    as_new,
+    asks,
+    digest,
+    id_of,
+    is_answered,
+    is_aside,
+    is_changed,
+    is_left_over,
+    is_said,
+    latest_step,
+    parts_of,
+    question_in,
+    together,
+    tool_messages,
+    without,
+)
+from langchain_onrecord.window import CountsTokens, WindowLimits, in_langchain, window_settings
+from onrecord import Cleared, IdReused, Message, Misconfigured, Since, Version, Window
+from onrecord.adapting import Talk, atalk, call, talk
+from onrecord.reference import check_store
+
+if TYPE_CHECKING:
+    from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
+
+    from onrecord import Session, Store
+
+Named: TypeAlias = str | Callable[[Any], str]
+"""A name, or a function of LangGraph's runtime that gives one."""
+
+Update: TypeAlias = dict[str, Any] | None
+
+LATER: Final = 2**40
+"""Behind every message of a session."""
+
+DEFAULT_WINDOW: Final = {"tokens": 32_000}
+
+
+class OnrecordState(AgentState[Any]):
+    """An agent's state, and how far it is stored."""
+
+    onrecord: NotRequired[Annotated[Progress | None, PrivateStateAttr]]
+
+
+_Stored: TypeAlias = "Talk[tuple[str | None, dict[str | None, int]]]"
+"""Which turn was the last, and where in the session messages stand, by their ids."""
+
+
+class _Start(NamedTuple):
+    """What a run begins with."""
+
+    version: Version
+    shown: list[BaseMessage]
+    """What was said in the session before."""
+    new: list[BaseMessage]
+    """What the state holds besides."""
+    known: Iterable[str]
+    said: Mapping[str, str]
+    """Digests of what was said, of messages that may have been redacted since."""
+    turn: str | None = None
+
+
+class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
+    """Durable memory for an agent: ``create_agent(…, middleware=[OnrecordMiddleware(store)])``.
+
+    Put it first, so that it stores what the other middleware has made of an answer. It needs no
+    checkpointer, and can be used with one. A message that comes again under the same id is not
+    said twice: the run goes on where it was, or gives the answer that is there.
+    """
+
+    state_schema = OnrecordState
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        session_id: Named | None = None,
+        tenant: Named = "",
+        user: Named = "",
+        agent: Named = "",
+        window: WindowLimits = DEFAULT_WINDOW,
+        token_counter: CountsTokens | None = None,
+    ) -> None:
+        """
+        store          a onrecord.Store, made once for the process
+        session_id     which conversation: a name, or a function of the runtime; otherwise
+                       config["configurable"]["session_id"], or its "thread_id"
+        tenant, user, agent    names, or functions of the runtime
+        window         what the model is shown at most: so many messages, or
+                       {"messages": …, "turns": …, "tokens": …}; None for everything
+        token_counter  counts LangChain messages; otherwise the store's own counts hold
+        """
+        super().__init__()
+        check_store(store)
+        for given in (tenant, user, agent, session_id or ""):
+            if not isinstance(given, str) and not callable(given):
+                raise Misconfigured(f"{given!r} is neither a name nor a function that gives one.")
+        self.tools = []
+        self._store = store
+        self._session_id = session_id
+        self._scope: Mapping[str, Named] = {"tenant": tenant, "user": user, "agent": agent}
+        self._window = window_settings(window, token_counter)
+        self._offered: set[str] = set()  # names of tools, whoever has offered them to the model
+
+    # -- what LangChain calls ----------------------------------------------------------------
+
+    @hook_config(can_jump_to=["end"])
+    def before_agent(self, state: OnrecordState, runtime: Any) -> Update:
+        """Store what the user says, and show what was said before."""
+        return talk(self._begun(state, self._session(runtime)))
+
+    @hook_config(can_jump_to=["end"])
+    async def abefore_agent(self, state: OnrecordState, runtime: Any) -> Update:
+        """Like ``before_agent``."""
+        return await atalk(self._begun(state, self._session(runtime)))
+
+    def after_model(self, state: OnrecordState, runtime: Any) -> Update:
+        """Store what the model answered."""
+        return talk(self._caught_up(state))
+
+    async def aafter_model(self, state: OnrecordState, runtime: Any) -> Update:
+        """Like ``after_model``."""
+        return await atalk(self._caught_up(state))
+
+    def after_agent(self, state: OnrecordState, runtime: Any) -> Update:
+        """Store what came last."""
+        return talk(self._caught_up(state))
+
+    async def aafter_agent(self, state: OnrecordState, runtime: Any) -> Update:
+        """Like ``after_agent``."""
+        return await atalk(self._caught_up(state))
+
+    def wrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
+    ) -> ModelResponse[Any]:
+        """Store what came since the last answer, and show the model a window that is torn
+        nowhere. The state stays as it is."""
+        talk(self._told(request.state))
+        watched = Watched.of(self._fitting(request))
+        response = handler(watched)
+        self._offered.update(watched.offered())
+        return as_new(response, request)
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any]:
+        """Like ``wrap_model_call``."""
+        await atalk(self._told(request.state))
+        watched = Watched.of(self._fitting(request))
+        response = await handler(watched)
+        self._offered.update(watched.offered())
+        return as_new(response, request)
+
+    def wrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
+    ) -> ToolMessage | Command[Any]:
+        """Store a tool's result at once: what it did, it did."""
+        result = handler(request)
+        talk(self._answered(request, result))
+        return result
+
+    async def awrap_tool_call(
+        self,
+        request: ToolCallRequest,
+        handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
+    ) -> ToolMessage | Command[Any]:
+        """Like ``wrap_tool_call``."""
+        result = await handler(request)
+        await atalk(self._answered(request, result))
+        return result
+
+    # -- what happens then, written once -----------------------------------------------------
+
+    def _begun(self, state: OnrecordState, session: Session) -> Talk[Update]:
+        """Make durable what the state brings, and put what was said before in front of it."""
+        messages: list[BaseMessage] = list(state["messages"])
+        start = yield from self._start(session, messages, state.get("onrecord"))
+        question = question_in(messages)
+        said = start.new or [m for m in messages if m is question]
+        passing = {m.id for m in without(messages, said)}
+        before = question_in(start.shown)
+        turn = start.turn or (None if before is None else before.id)
+        turn, places = yield from self._brought(session, messages, start, turn, passing)
+        head = start.version.head
+        fresh = [m for m in start.new if not is_said(m) or places.get(m.id, 0) > head]
+        later = messages[messages.index(question) + 1 :] if question is not None else []
+        handed_on = not state.get("onrecord") and any(isinstance(m, AIMessage) for m in later)
+        if question is not None and not fresh and not handed_on:
+            place = places.get(question.id)
+            return (yield from self._asked_again(session, start, messages, question, place))
+        now = [*start.shown, *fresh]
+        if turn is None and (asked := question_in(now)) is not None:
+            turn = asked.id
+        update = self._progress(session, start.version, [*messages, *now], turn, said=fresh)
+        if now != messages:
+            # A plain list would be streamed to the caller as if it was said only now.
+            update["messages"] = Overwrite(now)
+        # What the caller says without asking is for the model. An answer that only was not stored
+        # yet is none of that: it ends a turn that was open.
+        told = bool(fresh) and (question is None or is_answered(start.shown))
+        if question_in(fresh) is None and is_answered(now) and not handed_on and not told:
+            update["jump_to"] = "end"
+        return update
+
+    def _asked_again(
+        self,
+        session: Session,
+        start: _Start,
+        messages: Sequence[BaseMessage],
+        question: BaseMessage,
+        place: int | None,
+    ) -> Talk[Update]:
+        """Go on from what came of a message that is there already, or give its answer."""
+        version, shown = start.version, start.shown
+        if place is not None:
+            version = version._replace(head=place)
+        if all(m.id != question.id for m in shown):  # it is older than the window reaches
+            if place is None:
+                raise Cleared(
+                    f"Message {question.id!r} was deleted from session {session.name}. "
+                    f"To say it again, give it another id.",
+                    version,
+                )
+            since = yield from call(session, "messages", after=place - 1)
+            shown = in_langchain(Window.of(since))
+        until = [m.id for m in shown].index(question.id) + 1
+        answer = list(takewhile(lambda m: not asks(m), shown[until:]))
+        now = [*shown[:until], *answer]
+        update = self._progress(
+            session, version, [*messages, *now], question.id, start.known, said=[question]
+        )
+        if is_answered(now):
+            return {**update, "messages": answer, "jump_to": "end"}
+        return {**update, "messages": Overwrite(now)}
+
+    def _start(
+        self, session: Session, messages: Sequence[BaseMessage], progress: Progress | None
+    ) -> Talk[_Start]:
+        """What was said in the session before this run, and what the state holds besides."""
+        if progress is not None and progress["session"] == parts_of(session):
+            version: Version = yield from call(session, "version")
+            if version.epoch == progress["epoch"]:
+                return (yield from self._resumed(session, messages, progress, version))
+        known = set(progress["known"] if progress else ())
+        new = [m for m in messages if m.id not in known]
+        if progress is not None:
+            # The state is of another session, or of before a rewrite. What its last run had not
+            # stored by then goes as well.
+            new = list(dropwhile(is_left_over, new))
+        window: Window = yield from call(session, "window", **self._window)
+        shown = in_langchain(window)
+        said = {str(m.id): str(m.metadata[SAID]) for m in window if SAID in m.metadata}
+        return _Start(window.version, shown, without(new, shown), known, said)
+
+    def _resumed(
+        self,
+        session: Session,
+        messages: Sequence[BaseMessage],
+        progress: Progress,
+        version: Version,
+    ) -> Talk[_Start]:
+        """The state that a checkpoint brought, perhaps with a summary, and what is newer."""
+        known = set(progress["known"])
+        newer: list[Message] = yield from call(session, "messages", after=progress["head"])
+        shown = together(
+            [m for m in messages if m.id in known or is_aside(m)],
+            [m for m in newer if m.id not in known],
+        )
+        new = without(messages, shown)
+        return _Start(version, shown, new, known, progress["said"], progress["turn"])
+
+    def _caught_up(self, state: OnrecordState) -> Talk[Update]:
+        """Make durable what the state holds and the store does not."""
+        progress = state.get("onrecord")
+        if progress is None:
+            return None
+        before, progress = progress, (yield from self._corrected(progress, state["messages"]))
+        known = set(progress["known"])
+        new = [m for m in state["messages"] if m.id not in known]
+        if not new:
+            return None if progress is before else {"onrecord": progress}
+        # Results are not compared with what is stored: other middleware may have added to them.
+        said = [m for m in new if not id_of(m).startswith(progress["run"])]
+        turn = yield from self._said_now(progress, said)
+        ids = [*progress["known"], *map(id_of, new)]
+        return {"onrecord": {**progress, "known": ids, "turn": turn}}
+
+    def _told(self, state: Any) -> Talk[None]:
+        """Make durable what a tool has told besides its result, before the model is called. A hook
+        of its own would be a step, and steps count; the next one that is there notes it, and what
+        is appended again is there already."""
+        progress = state.get("onrecord")
+        if progress is not None:
+            known = set(progress["known"])
+            new = [m for m in state["messages"] if m.id not in known]
+            new = [m for m in new if not id_of(m).startswith(progress["run"])]
+            # An answer that has passed no hook is stored with what follows it, by the next.
+            yield from self._said(
+                progress, list(takewhile(lambda m: not isinstance(m, AIMessage), new))
+            )
+
+    def _said_now(self, progress: Progress, said: Sequence[BaseMessage]) -> Talk[str | None]:
+        """Append what was said in a run, also under an id that was used long ago: a cache of
+        answers repeats their ids."""
+        answers = [m for m in said if isinstance(m, AIMessage)]
+        try:
+            turn, places = yield from self._said(progress, said)
+            repeated = [m for m in answers if places.get(m.id, LATER) <= progress["head"]]
+        except IdReused:
+            if not answers:
+                raise
+            turn, _ = yield from self._said(progress, [m for m in said if m not in answers])
+            repeated = answers
+        anew = [m.model_copy(update={"id": str(uuid4())}) for m in repeated]
+        yield from self._said({**progress, "turn": turn}, anew)
+        return turn
+
+    def _corrected(self, progress: Progress, messages: Sequence[BaseMessage]) -> Talk[Progress]:
+        """Store what other middleware has made of a message that was stored as it came.
+
+        What was redacted for the model this time would else be shown to it the next time. Only
+        of the latest step: what is taken out of the state later stays in the transcript.
+        """
+        changed = {m.id: m for m in latest_step(messages) if is_changed(m, progress)}
+        if not changed:
+            return progress
+        session = self._store.session(**progress["session"])
+        since = max(0, progress["head"] - 1)
+        stored: list[Message] = yield from call(session, "messages", after=since)
+        edits = 0
+        for message in stored:
+            now = changed.get(message.id)
+            if now is not None and digest(to_langchain(message)) != digest(now):
+                said = from_langchain(now)
+                metadata = {**said.metadata, **message.metadata}
+                if original := progress["said"].get(id_of(now)):
+                    metadata[SAID] = original  # so that a retry in the first words is known
+                said = msgspec.structs.replace(said, metadata=metadata)
+                yield from call(session, "edit", message.seq, said)
+                edits += 1
+        version: Version = yield from call(session, "version")
+        if version.epoch != progress["epoch"] + edits:
+            return progress  # somebody else has moved it: a clear is still to be noticed
+        return {**progress, "epoch": version.epoch}
+
+    def _answered(self, request: ToolCallRequest, result: Any) -> Talk[None]:
+        """Make a tool's result durable. What else a Command brings is stored with the state."""
+        name = request.tool_call["name"]
+        if name in self._offered and is_refused(request, result):
+            raise ValueError(
+                f"Middleware added tools that the agent doesn't know how to execute. "
+                f"Unknown tools: [{name!r}]. Give them to create_agent(tools=…), or execute them "
+                f"in a wrap_tool_call of the middleware that adds them."
+            )
+        progress = request.state.get("onrecord") if isinstance(request.state, dict) else None
+        if progress is not None:
+            asked = request.tool_call["id"]
+            answers = [m for m in tool_messages(result) if m.tool_call_id == asked]
+            for message in answers:
+                made = f"{progress['run']}{digest(message)}{uuid4().hex[:12]}"
+                message.id = message.id or made
+            # Who jumps to the tools leaves out the hook that would have stored the call.
+            known = set(progress["known"])
+            calls = [
+                m
+                for m in request.state["messages"]
+                if m.id not in known and not id_of(m).startswith(progress["run"])
+            ]
+            yield from self._said(progress, [*calls, *answers])
+
+    def _said(self, progress: Progress, messages: Sequence[BaseMessage]) -> _Stored:
+        """Append what was said in a run."""
+        session = self._store.session(**progress["session"])
+        version = Version(progress["epoch"], progress["head"])
+        return self._stored(session, messages, version, progress["turn"])
+
+    def _brought(
+        self,
+        session: Session,
+        messages: Sequence[BaseMessage],
+        start: _Start,
+        turn: str | None,
+        passing: set[str | None],
+    ) -> _Stored:
+        """Append what the caller brings. What is there already in other words is passed over: a
+        question that was redacted since, and of what came before it what a web page left out."""
+        version, question = start.version, question_in(messages)
+        try:
+            return (yield from self._stored(session, messages, version, turn, passing))
+        except IdReused:
+            earlier = messages[: messages.index(question)] if question is not None else []
+            if question is not None and start.said.get(id_of(question)) == digest(question):
+                passing = {*passing, question.id}
+            elif all(m.id in passing for m in earlier):
+                raise
+            for message in earlier:
+                with suppress(IdReused):
+                    turn, _ = yield from self._stored(session, [message], version, turn, passing)
+                passing = {*passing, message.id}
+            return (yield from self._stored(session, messages, version, turn, passing))
+
+    def _stored(
+        self,
+        session: Session,
+        messages: Sequence[BaseMessage],
+        version: Version,
+        turn: str | None,
+        passing: Container[str | None] = (),
+    ) -> _Stored:
+        """Append messages as parts of their turns, but for those that are passed over."""
+        said: list[Message] = []
+        for message in messages:
+            if not is_said(message):
+                continue
+            if asking := isinstance(message, HumanMessage):
+                turn = id_of(message)
+            if id_of(message) in passing:
+                continue
+            stored = from_langchain(message)
+            if turn is not None and not asking:
+                metadata = {**stored.metadata, TURN: turn}
+                stored = msgspec.structs.replace(stored, metadata=metadata)
+            said.append(stored)
+        if not said:
+            return turn, {}
+        # Others may have spoken meanwhile. Who was cleared away comes not back (I7).
+        found = yield from call(session, "append", said, expected=Since(version))
+        return turn, {message.id: message.seq for message in found}
+
+    def _progress(
+        self,
+        session: Session,
+        version: Version,
+        messages: Sequence[BaseMessage],
+        turn: str | None,
+        known: Iterable[str] = (),
+        said: Sequence[BaseMessage] = (),
+    ) -> dict[str, Any]:
+        progress = Progress(
+            session=parts_of(session),
+            epoch=version.epoch,
+            head=version.head,
+            known=[*dict.fromkeys([*known, *map(id_of, messages)])],
+            turn=turn,
+            run=uuid4().hex[:12],
+            said={id_of(m): digest(m) for m in said if asks(m)},
+        )
+        return {"onrecord": progress}
+
+    def _fitting(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        """The request with as much of its messages as fits, and no call without its result."""
+        held = [from_langchain(message) for message in request.messages]
+        settings = {"token_counter": self._store.token_counter, **self._window}
+        window = Window.of(held, **settings, repair=True)
+        theirs = dict(zip(map(id, held), request.messages, strict=True))
+        shown: list[AnyMessage] = [
+            theirs[id(message)] if id(message) in theirs else to_langchain(message)  # type: ignore[misc]
+            for message in window
+        ]
+        return request if shown == request.messages else request.override(messages=shown)
+
+    def _session(self, runtime: Any) -> Session:
+        """The session of a run that begins."""
+        scope = {part: _name(given, runtime) for part, given in self._scope.items()}
+        if self._session_id is not None:
+            return self._store.session(_name(self._session_id, runtime), **scope)
+        configurable = get_config().get("configurable", {})
+        key = configurable.get("session_id", configurable.get("thread_id"))
+        if key == "" or isinstance(key, bool) or not isinstance(key, str | int | UUID):
+            raise Misconfigured(
+                "OnrecordMiddleware does not know which conversation this is. Call the agent with "
+                '{"configurable": {"session_id": …}} (a thread_id will do), or give the '
+                "middleware session_id=."
+            )
+        return self._store.session(str(key), **scope)
+
+
+def _name(given: Named, runtime: Any) -> str:
+    return given if isinstance(given, str) else given(runtime)

@@ -1,0 +1,63 @@
+"""How much of a conversation a model is shown, as LangChain's users say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from langchain_core.messages import BaseMessage
+
+from langchain_onrecord.messages import to_langchain
+from onrecord import Message, Misconfigured
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseLanguageModel
+
+WindowLimits: TypeAlias = int | Mapping[str, int] | None
+"""At most so many messages; or a mapping of ``messages``, ``turns``, ``tokens``; or everything."""
+
+CountsTokens: TypeAlias = "Callable[[list[BaseMessage]], int] | BaseLanguageModel[Any]"
+"""A function of messages, or a chat model, as ``trim_messages`` takes them.
+
+It is given one message at a time: what it adds for a whole prompt is added for each of them.
+"""
+
+_LIMITS = ("messages", "turns", "tokens")
+
+
+def window_settings(window: WindowLimits, token_counter: CountsTokens | None) -> dict[str, Any]:
+    """What to pass to ``Session.window``, checked before any I/O."""
+    match window:
+        case None:
+            settings: dict[str, Any] = {}
+        case bool():
+            raise Misconfigured("window= is a number of messages or a mapping, not a bool.")
+        case int():
+            settings = {"messages": window}
+        case Mapping():
+            settings = dict(window)
+        case _:
+            raise Misconfigured(f"window= is a number of messages or a mapping, not {window!r}.")
+    for name, limit in settings.items():
+        if name not in _LIMITS:
+            raise Misconfigured(f"window= knows {', '.join(_LIMITS)}, and not {name!r}.")
+        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+            raise Misconfigured(f"window={{{name!r}: …}} has to be a number from 1 up: {limit!r}.")
+    if token_counter is not None:
+        if "tokens" not in settings:
+            raise Misconfigured("token_counter= needs a limit to count for: window={'tokens': …}.")
+        settings["token_counter"] = _counting(token_counter)
+    return settings
+
+
+def _counting(counter: CountsTokens) -> Callable[[Message], int]:
+    """A LangChain counter as one of a stored message."""
+    count: Any = getattr(counter, "get_num_tokens_from_messages", counter)
+    if not callable(count):
+        raise Misconfigured("token_counter= is a function of messages or a chat model.")
+    return lambda message: count([to_langchain(message)])
+
+
+def in_langchain(messages: Iterable[Message]) -> list[BaseMessage]:
+    """Stored messages as LangChain has them."""
+    return [to_langchain(message) for message in messages]

@@ -1,0 +1,191 @@
+"""Values of channels: by the serializer of the user's choice into items, and back."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from langgraph_onrecord.prints import Prints
+from onrecord.checkpoints import Item, Listing, State
+
+try:
+    from langgraph.checkpoint.serde.types import _DeltaSnapshot
+except ImportError:  # of LangGraph 1.0, which has no channels of deltas
+
+    class _DeltaSnapshot:  # type: ignore[no-redef]
+        """What nothing is."""
+
+
+MOST_BYTES: Final = 64 * 2**20
+
+
+class Known(NamedTuple):
+    """A list as it is stored: its items' numbers, and how they looked."""
+
+    epoch: int
+    numbers: list[int]
+    prints: Prints
+
+
+Lists = dict[str, Known]
+"""By channel."""
+
+
+class Remembered(NamedTuple):
+    """What is of use of a checkpoint when another continues it."""
+
+    versions: Mapping[str, Any]
+    """Of its channels: who gives another one has another value."""
+    lists: Lists
+
+
+class Memory:
+    """How checkpoints looked that may be continued next, bounded by their bytes.
+
+    What is not remembered costs time: the items of the parent are read and compared as bytes.
+    """
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._most = most
+        self._start()
+        _memories.add(self)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[bytes, str, str], tuple[Remembered, int]] = OrderedDict()
+        self._size = 0
+
+    def of(self, thread: bytes, namespace: str, id: str) -> Remembered | None:
+        """What is known of a checkpoint."""
+        with self._lock:
+            found = self._known.get((thread, namespace, id))
+            return None if found is None else found[0]
+
+    def learn(
+        self,
+        thread: bytes,
+        namespace: str,
+        id: str,
+        found: Remembered,
+        instead_of: str | None = None,
+    ) -> None:
+        """Remember a checkpoint, and not the one it continues."""
+        size = 500 + 60 * len(found.versions)
+        size += sum(known.prints.size + 40 * known.prints.count for known in found.lists.values())
+        with self._lock:
+            if instead_of is not None:
+                self._drop((thread, namespace, instead_of))
+            self._drop((thread, namespace, id))
+            self._known[thread, namespace, id] = (found, size)
+            self._size += size
+            while self._size > self._most and self._known:
+                self._drop(next(iter(self._known)))
+
+    def _drop(self, key: tuple[bytes, str, str]) -> None:
+        _, size = self._known.pop(key, (None, 0))
+        self._size -= size
+
+
+_memories: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held the lock, and is not here to let it go.
+    for memory in _memories:
+        memory._start()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class Values:
+    """What one serializer makes of values."""
+
+    def __init__(self, serde: SerializerProtocol) -> None:
+        self._serde = serde
+        # Its items are msgpack, and several in a row after a count are one list: decoding 800
+        # messages at once takes a third less than one by one.
+        self._joins = type(serde) is JsonPlusSerializer
+        # What encrypts with a nonce makes another text of the same value each time.
+        plain = serde.serde if isinstance(serde, EncryptedSerializer) else serde
+        self._plain_typed = plain.dumps_typed
+
+    def dump(self, value: Any) -> Item:
+        """One value as an item."""
+        kind, content = self._serde.dumps_typed(value)
+        return kind, bytes(content)
+
+    def load(self, item: Item) -> Any:
+        """The value of an item."""
+        return self._serde.loads_typed(item)
+
+    def load_list(self, items: Sequence[Item]) -> list[Any]:
+        """The values of items, new objects all of them."""
+        if self._joins and items and all(kind == "msgpack" for kind, _ in items):
+            joined = b"".join([content for _, content in items])
+            head = b"\xdd" + len(items).to_bytes(4, "big")
+            values: list[Any] = self._serde.loads_typed(("msgpack", head + joined))
+            return values
+        return [self._serde.loads_typed(item) for item in items]
+
+    def prints(self, values: Sequence[Any]) -> Prints:
+        """How the items of a list look now."""
+        return Prints.of(values, self._plain)
+
+    def listing(self, values: Sequence[Any], prints: Prints, known: Known | None) -> Listing:
+        """A list of which only what is new has been serialized."""
+        whole = partial(self._all, values)
+        if known is None:
+            return Listing(whole(), whole=whole)
+        places = prints.found_in(known.prints)
+        numbers = known.numbers
+        return Listing(
+            [
+                self.dump(value) if place is None else numbers[place]
+                for value, place in zip(values, places, strict=True)
+            ],
+            known.epoch,
+            whole,
+        )
+
+    def channels(self, state: State, snapshots: Sequence[str]) -> tuple[dict[str, Any], Lists]:
+        """The values of a checkpoint's channels, and how its lists look."""
+        values: dict[str, Any] = {}
+        lists: Lists = {}
+        for channel, stored in state.values.items():
+            if isinstance(stored, list):
+                loaded = self.load_list(stored)
+                lists[channel] = Known(state.epoch, state.numbers[channel], self.prints(loaded))
+                values[channel] = _DeltaSnapshot(loaded) if channel in snapshots else loaded
+            else:
+                values[channel] = self.load(stored)
+        return values, lists
+
+    def _all(self, values: Sequence[Any]) -> list[Item]:
+        return [self.dump(value) for value in values]
+
+    def _plain(self, value: Any) -> bytes:
+        kind, content = self._plain_typed(value)
+        return kind.encode() + b"\0" + bytes(content)
+
+
+def list_in(value: Any) -> tuple[list[Any] | None, bool]:
+    """The list that a channel's value is, if it is one, and whether it is a snapshot of one."""
+    if type(value) is list:
+        return list(value), False
+    if isinstance(value, _DeltaSnapshot) and type(value.value) is list:
+        return list(value.value), True
+    return None, False
+
+
+__all__ = ["Known", "Lists", "Memory", "Values", "_DeltaSnapshot", "list_in"]

@@ -1,0 +1,63 @@
+"""What the stores for LlamaIndex are made of: which store, and whose conversations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from operator import itemgetter
+from typing import Any
+
+from pydantic import BaseModel, Field, PrivateAttr
+
+from onrecord import Misconfigured, Session, Store
+from onrecord.adapting import Talk, call
+from onrecord.reference import StoreReference
+
+_PAGE = 500
+
+
+class InScope(BaseModel):
+    """Names sessions of a store by keys; held in dumps by the store's address."""
+
+    store: str = Field(description="Which store: its address, without a password.")
+    tenant: str = Field(default="", description="Whose conversations these are.")
+    user: str = Field(default="", description="Whose conversations these are.")
+    agent: str = Field(default="", description="Whose conversations these are.")
+    _reference: StoreReference = PrivateAttr()
+
+    def __init__(
+        self, store: Store | str, tenant: str = "", user: str = "", agent: str = "", **data: Any
+    ) -> None:
+        """
+        store          a onrecord.Store, made once for the process; or, in what was dumped, its
+                       name: the store is found by it when it is first needed
+        tenant, user, agent    the scope of the sessions that keys name
+        """
+        if unknown := sorted(data.keys() - {"class_name"}):
+            # A scope that is misspelt would be no wall.
+            raise Misconfigured(f"There is no {unknown[0]}=. Known: store, tenant, user, agent.")
+        reference = StoreReference(store)
+        data.update(store=reference.name, tenant=tenant, user=user, agent=agent)
+        super().__init__(**data)
+        self._reference = reference
+
+    def session(self, key: str) -> Session:
+        """The session that a key names."""
+        return self._reference.store.session(key, **self._scope())
+
+    def _scope(self) -> dict[str, str]:
+        return {"tenant": self.tenant, "user": self.user, "agent": self.agent}
+
+    def _keys(self) -> Talk[list[str]]:
+        """The keys of all sessions in scope that hold messages, in the order of their beginning:
+        so LlamaIndex's own store has them."""
+        keys: list[tuple[datetime, str]] = []
+        last = None
+        while True:
+            found = call(
+                self._reference.store, "sessions", **self._scope(), limit=_PAGE, after=last
+            )
+            page = yield from found
+            keys += [(info.created_at, info.key) for info in page if info.messages]
+            if len(page) < _PAGE:
+                return [key for _, key in sorted(reversed(keys), key=itemgetter(0))]
+            last = page[-1]
