@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from onrecord import Message, Session, Store
+from onrecord.cache.redis import RedisCache
 from onrecord.flow import Cold, Hot
-from onrecord.hot.redis import RedisCache
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.data import TEXT

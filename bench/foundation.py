@@ -23,8 +23,8 @@ from pathlib import Path
 
 from onrecord import Message, Store
 from onrecord.codec import encode
-from onrecord.ledger.dialect import Dialect
-from onrecord.ledger.steps.sessions import _TABLES
+from onrecord.ledger.database.dialect import Dialect
+from onrecord.ledger.schema.steps.sessions import _TABLES
 
 TEXT = (
     "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "

@@ -38,7 +38,7 @@ from sqlalchemy import create_engine, event  # noqa: E402
 
 from langgraph_onrecord import OnrecordSaver  # noqa: E402
 from onrecord import Store  # noqa: E402
-from onrecord.ledger.transaction import Transaction  # noqa: E402
+from onrecord.ledger.database.transaction import Transaction  # noqa: E402
 from tests.servers.binaries import Missing  # noqa: E402
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries  # noqa: E402
 

@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from onrecord import Session, Store
-from onrecord.hot.redis import CALL_TIMEOUT
-from onrecord.protocol.belief import Patience
+from onrecord.cache.redis import CALL_TIMEOUT
+from onrecord.flows.belief import Patience
 
 URLS = {
     "redis": "redis://127.0.0.1:{port}",

@@ -1,6 +1,6 @@
 """Both tiers in memory: the real flows, a Redis of plain Python, and a real SQLite.
 
-``FakeRedis`` is the scripts of ``onrecord/hot/scripts``, one method a script and one comment a
+``FakeRedis`` is the scripts of ``onrecord/cache/scripts``, one method a script and one comment a
 rule, over a clock that only a test moves. ``Process`` is what one process of a store has: its
 own cache and flows (what they remember, what they believe), driven step by step. Requests are
 built and answers understood by the real code; only the server is not real, and
@@ -18,17 +18,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from onrecord import Store
+from onrecord.cache import CacheUnavailable
+from onrecord.cache.breaker import Breaker
+from onrecord.cache.cache import Cache
+from onrecord.cache.clients import Clients
+from onrecord.cache.redis import RedisCache, Request
+from onrecord.cache.scripts import script
+from onrecord.cache.tails import Tails
 from onrecord.flow import Cold, Flow, Hot, Pause, Step, run
-from onrecord.hot import CacheUnavailable
-from onrecord.hot.breaker import Breaker
-from onrecord.hot.cache import Cache
-from onrecord.hot.clients import Clients
-from onrecord.hot.redis import RedisCache, Request
-from onrecord.hot.scripts import script
-from onrecord.hot.tails import Tails
-from onrecord.ledger import generation
-from onrecord.protocol import Belief, Protocol
-from onrecord.protocol.known import Sessions
+from onrecord.flows import Belief, Protocol
+from onrecord.flows.known import Sessions
+from onrecord.ledger.database import generation
 from onrecord.scope import SessionName
 
 RULES: Final = {

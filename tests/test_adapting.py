@@ -15,7 +15,7 @@ from langgraph_onrecord import OnrecordSaver
 from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
 from llama_index_onrecord.importers import import_json
 from onrecord import CheckpointLog, Message, Misconfigured, Store
-from onrecord.adapting import OnlyContent
+from onrecord.adapters.calls import OnlyContent
 
 MADE_OF_A_STORE: dict[str, Callable[[Any], object]] = {
     "log": CheckpointLog,

@@ -39,7 +39,7 @@ from onrecord import (
     StoreClosed,
     Unavailable,
 )
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database.transaction import Transaction
 from tests.children import PATIENCE, Child
 from tests.servers.postgres import OwnPostgres
 from tests.servers.process import new_folder, server_user

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from onrecord import Store
-from onrecord.hot import LocalCache, tails
-from onrecord.rows import Row, Seen
+from onrecord.cache import LocalCache, tails
+from onrecord.stored.messages import Row, Seen
 from onrecord.version import Version
 
 

@@ -8,9 +8,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-import onrecord.protocol.checkpoints
+import onrecord.flows.checkpoints.writing
 from onrecord import CheckpointLog, Store, Unavailable
-from onrecord.checkpoints import Listing, New, Same
+from onrecord.checkpoint_log import (
+    Listing,
+    New,
+    Same,
+)
 from onrecord.flow import Cold, Flow, Hot, Step
 from tests.servers.postgres import PostgresServer
 from tests.test_checkpoint_log import BODY, as_model, grow, item
@@ -23,7 +27,7 @@ RUN = 6
 @pytest.fixture(autouse=True)
 def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items are merged sooner, so that threads may be short."""
-    monkeypatch.setattr(onrecord.protocol.checkpoints, "RUN", RUN)
+    monkeypatch.setattr(onrecord.flows.checkpoints.writing, "RUN", RUN)
 
 
 class Place(NamedTuple):

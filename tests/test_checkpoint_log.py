@@ -20,14 +20,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import onrecord.protocol.adding
-import onrecord.protocol.threads
+import onrecord.flows.checkpoints.adding
+import onrecord.flows.checkpoints.threads
 from onrecord import CheckpointLog, Cleared, Conflict, InvalidName, Misconfigured, Store
-from onrecord.checkpoints import Item, Listing, New, Same, State
-from onrecord.clock import now
-from onrecord.ledger import strands as strands_of_ledger
-from onrecord.ledger.threads import span
-from onrecord.protocol.checkpoints import RUN
+from onrecord.checkpoint_log import (
+    Item,
+    Listing,
+    New,
+    Same,
+    State,
+)
+from onrecord.flows.checkpoints.writing import RUN
+from onrecord.ledger.checkpoints import lists as strands_of_ledger
+from onrecord.ledger.checkpoints.threads import span
+from onrecord.stored.clock import now
 from tests.children import PATIENCE, Child
 from tests.servers.postgres import PostgresServer
 
@@ -238,7 +244,7 @@ def rows(log: CheckpointLog, name: str) -> list[tuple[int, int]]:
     """The rows of items of a thread: the number of the last one, and how many."""
 
     def work(txn: Any) -> list[tuple[int, int]]:
-        from onrecord.ledger import threads
+        from onrecord.ledger.checkpoints import threads
 
         thread = threads.find(txn, log.name(name))
         assert thread is not None
@@ -276,7 +282,7 @@ def test_a_list_that_grows_is_stored_once_and_in_few_rows(place: Place) -> None:
 def test_reading_is_few_statements_however_long_a_thread_is(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from onrecord.ledger.transaction import Transaction
+    from onrecord.ledger.database.transaction import Transaction
 
     log, _ = place.logs
     name = new_name()
@@ -488,7 +494,7 @@ def test_threads_are_listed_by_activity_and_metadata(
     log.update("t3", title="Three", metadata={"even": False, "mine": [1]})
     # Activity is known to the second.
     later = now() + 1_000_000
-    monkeypatch.setattr(onrecord.protocol.adding, "now", lambda: later)
+    monkeypatch.setattr(onrecord.flows.checkpoints.adding, "now", lambda: later)
     log.put("t3", "", New("2", "1", BODY, {}), metadata={"n": 33})
     assert log.threads()[0].key == "t3"
     assert {info.key for info in log.threads(metadata={"even": True})} == {"t0", "t2", "t4"}
@@ -519,9 +525,9 @@ def test_threads_expire_by_their_last_activity(
     log.put("kept", "", New("1", None, BODY, {}))
     assert log.prune_expired() == []
     ahead = 50 * 60 * 1_000_000
-    monkeypatch.setattr(onrecord.protocol.adding, "now", lambda: now() + ahead)
+    monkeypatch.setattr(onrecord.flows.checkpoints.adding, "now", lambda: now() + ahead)
     log.put("busy", "", New("2", "1", BODY, {}), expires_in=hour)
-    monkeypatch.setattr(onrecord.protocol.threads, "now", lambda: now() + 2 * ahead)
+    monkeypatch.setattr(onrecord.flows.checkpoints.threads, "now", lambda: now() + 2 * ahead)
     assert log.prune_expired() == ["quiet"]
     assert {info.key for info in log.threads()} == {"busy", "kept"}
     with pytest.raises(Cleared):

@@ -20,7 +20,7 @@ from onrecord import (
     ToolCall,
     ToolResult,
 )
-from onrecord.coerce import messages_from
+from onrecord.accepting import messages_from
 from onrecord.tokens import TokenCounter, estimate, named_counter
 
 PNG = base64.b64encode(b"\x89PNG").decode()

@@ -45,4 +45,4 @@ class TestTinySegments(TestSqliteFile):
 
     @pytest.fixture(autouse=True)
     def _tiny_segments(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("onrecord.ledger.sealing.SEGMENT", 3)
+        monkeypatch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", 3)

@@ -23,7 +23,7 @@ from onrecord import (
     Version,
 )
 from onrecord.flow import Cold, Flow, Step
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database.transaction import Transaction
 from tests.servers.postgres import PostgresServer
 
 USER = "ada"

@@ -19,9 +19,9 @@ import psycopg
 import pytest
 
 from onrecord import ANY, Message, OnrecordError, Session, Store
-from onrecord.codec import squeeze
-from onrecord.ledger import dictionaries, sessions
-from onrecord.ledger import messages as rows_of
+from onrecord.codec import compression
+from onrecord.ledger.sessions import dictionaries, sessions
+from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Opaque
 from onrecord.reports import Problem
 from onrecord.scope import Scope
@@ -34,7 +34,7 @@ KEYS = ("long", "plain")
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onrecord.ledger.sealing.SEGMENT", SEGMENT)
+        patch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", SEGMENT)
         yield
 
 
@@ -124,7 +124,7 @@ def learn(store: Store, seed: int, sources: list[int]) -> int:
     """A dictionary, without what learning from a thousand messages takes."""
     random = Random(seed)
     samples = [" ".join(random.choices(WORDS, k=30)).encode() for _ in range(200)]
-    content = squeeze.learn(samples, 2_048)
+    content = compression.learn(samples, 2_048)
     assert content is not None
     number = store._ledger.write(
         lambda txn: dictionaries.add(txn, content, sessions.born(txn, sources))

@@ -18,7 +18,12 @@ import psycopg
 import pytest
 
 from onrecord import ANY, CheckpointLog, Damaged, OnrecordError, Store
-from onrecord.checkpoints import Item, Listing, New, Value
+from onrecord.checkpoint_log import (
+    Item,
+    Listing,
+    New,
+    Value,
+)
 from tests.servers.postgres import PostgresServer
 from tests.test_damage import Place, PostgresPlace, SqlitePlace, learn, said
 
@@ -30,7 +35,7 @@ MINE = {LONG, FIRST}
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onrecord.ledger.sealing.SEGMENT", 3)
+        patch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", 3)
         yield
 
 
@@ -280,9 +285,7 @@ def test_nobody_appends_behind_a_damaged_head(place: Place) -> None:
         with place.open() as store:
             session = store.session(f"head {head}", user="ada")
             session.append([said(n) for n in range(1, 4)])
-            place.sql(
-                "UPDATE onrecord_sessions SET head = ? WHERE key = ?", head, session.name.key
-            )
+            place.sql("UPDATE onrecord_sessions SET head = ? WHERE key = ?", head, session.name.key)
             with pytest.raises(Damaged, match="erase"):
                 session.append(said(4))
             assert [message.seq for message in session.messages()] == [1, 2, 3]

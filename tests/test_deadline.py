@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from onrecord import Store, Unavailable
-from onrecord.ledger import transaction
+from onrecord.ledger.database import transaction
 
 
 class Clock:

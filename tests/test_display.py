@@ -30,7 +30,13 @@ from onrecord import (
     ToolResult,
     Video,
 )
-from onrecord.display import LARGEST_IMAGE, LONGEST_TEXT, MOST_MESSAGES, session_html, store_html
+from onrecord.notebook.display import (
+    LARGEST_IMAGE,
+    LONGEST_TEXT,
+    MOST_MESSAGES,
+    session_html,
+    store_html,
+)
 
 WHEN = datetime(2026, 11, 18, 8, 30, tzinfo=UTC)
 PNG = base64.b64decode(

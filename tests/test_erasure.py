@@ -29,10 +29,10 @@ from onrecord import (
     Store,
     Version,
 )
-from onrecord.checkpoints import New
+from onrecord.checkpoint_log import New
 from onrecord.flow import Apart, Cold, Flow, Hot, Step
-from onrecord.ledger import dictionaries, sessions
-from onrecord.ledger.erasing import remove
+from onrecord.ledger.maintenance.erasing import remove
+from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.testing import Log, check, load
 from tests.servers.redis import OwnRedis
 from tests.test_crash_points import Tripped, Tripwire
@@ -46,7 +46,7 @@ WORDS = [f"word{n}" for n in range(120)]
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onrecord.ledger.sealing.SEGMENT", SEGMENT)
+        patch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", SEGMENT)
         yield
 
 
@@ -461,7 +461,7 @@ def test_training_does_not_keep_what_is_erased_meanwhile(
     each_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At whatever step of a training the erasure comes."""
-    monkeypatch.setattr("onrecord.ledger.learning._FEWEST", 10)
+    monkeypatch.setattr("onrecord.ledger.maintenance.training._FEWEST", 10)
     store, other = each_store(), each_store()
     trained = 0
     for count in range(12):

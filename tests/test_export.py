@@ -48,9 +48,9 @@ from onrecord.codec import lines
 from onrecord.codec.lines import End, Place
 from onrecord.files import Source
 from onrecord.flow import Cold, Flow, Step, run
-from onrecord.ledger.transaction import Transaction
+from onrecord.flows.maintenance import reader
+from onrecord.ledger.database.transaction import Transaction
 from onrecord.message import Image
-from onrecord.protocol import reader
 from onrecord.scope import SessionName
 from tests.test_codec import exactly
 from tests.test_crash_points import Tripped, Tripwire
@@ -68,7 +68,7 @@ class Pair(NamedTuple):
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that 30 messages are a long session, which is brought in several pieces."""
-    monkeypatch.setattr("onrecord.ledger.sealing.SEGMENT", 4)
+    monkeypatch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", 4)
     monkeypatch.setattr(reader, "_MOST", 10)
 
 
@@ -275,7 +275,7 @@ def test_only_what_was_given_an_id_has_one(store: Store) -> None:
 
 def test_ids_that_stand_twice(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where they are far apart, an id may be given again (I5): a file has both."""
-    monkeypatch.setattr("onrecord.ledger.sealing.SEGMENT", 128)
+    monkeypatch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", 128)
     monkeypatch.setattr(reader, "_MOST", 1_000)  # so that the end of it becomes rows
     session = pair.here.session("s")
     named: list[Any] = [{"role": "user", "content": f"{n}", "id": f"id {n}"} for n in range(9)]
@@ -482,7 +482,7 @@ def test_an_import_that_is_killed(store: Store, other: Store, tmp_path: Path) ->
         import os, signal, sys
         from onrecord import Store
         from onrecord.ledger import sealing
-        from onrecord.protocol import reader
+        from onrecord.flows import reader
 
         sealing.SEGMENT, reader._MOST = 4, 10
         pieces, given = int(sys.argv[3]), reader.Reader.next

@@ -14,7 +14,7 @@ import pytest
 
 from onrecord import ANY, Conflict, InvalidName, Message, Misconfigured, Session, Store
 from onrecord.flow import Cold, Flow, Step, run
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database.transaction import Transaction
 from tests.test_crash_points import Tripped, Tripwire
 from tests.test_export import exported, long, warm
 
@@ -24,7 +24,7 @@ LENGTH = 22
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that 22 messages are several segments and a tail."""
-    monkeypatch.setattr("onrecord.ledger.sealing.SEGMENT", 4)
+    monkeypatch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", 4)
 
 
 @pytest.fixture
@@ -330,9 +330,7 @@ def trained(store: Store) -> Session:
 
 
 def needed(store: Store) -> set[int | None]:
-    return {
-        number for (number,) in Database(store).run("SELECT dictionary FROM onrecord_segments")
-    }
+    return {number for (number,) in Database(store).run("SELECT dictionary FROM onrecord_segments")}
 
 
 def test_the_numbers_of_dictionaries_are_kept(store: Store, trained: Session) -> None:

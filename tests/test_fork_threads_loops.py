@@ -23,8 +23,8 @@ import psycopg
 import pytest
 
 from onrecord import Session, Store, Unavailable
-from onrecord.ledger import writer
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database import group_commit
+from onrecord.ledger.database.transaction import Transaction
 from onrecord.testing import Log, check, load
 from tests.children import PATIENCE, Child
 
@@ -579,7 +579,7 @@ def test_ctrl_c_in_the_main_thread(store: Store) -> None:
     assert texts(session) == ["before", "after"]
 
 
-WRITER = writer.__file__
+WRITER = group_commit.__file__
 
 
 def interrupted_at(line: int, work: Callable[[], object]) -> bool:

@@ -14,9 +14,9 @@ import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from onrecord import Misconfigured, OnrecordError, Store
-from onrecord.hot import redis as hot_redis
-from onrecord.hot.redis import RedisCache
-from onrecord.ledger import generation
+from onrecord.cache import redis as hot_redis
+from onrecord.cache.redis import RedisCache
+from onrecord.ledger.database import generation
 from tests.servers.redis import RedisServer
 from tests.turned import Turned, hits
 

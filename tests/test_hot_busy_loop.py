@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onrecord import Store
-from onrecord.hot.within import Within
+from onrecord.cache.within import Within
 from tests.servers.redis import RedisServer
 
 TASKS = 64

@@ -21,14 +21,14 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import pytest
 
 from onrecord import IdReused, Message, OnrecordError, Store, Unavailable, Version
+from onrecord.cache import CacheUnavailable
+from onrecord.cache import redis as hot_redis
+from onrecord.cache.redis import RedisCache, Request
+from onrecord.cache.tails import Tails
 from onrecord.flow import Cold, Flow, Hot, Step, run
-from onrecord.hot import CacheUnavailable
-from onrecord.hot import redis as hot_redis
-from onrecord.hot.redis import RedisCache, Request
-from onrecord.hot.tails import Tails
-from onrecord.ledger import generation
-from onrecord.protocol import Belief, Protocol
-from onrecord.protocol.known import Sessions
+from onrecord.flows import Belief, Protocol
+from onrecord.flows.known import Sessions
+from onrecord.ledger.database import generation
 from onrecord.scope import SessionName
 from onrecord.window import Limits
 from tests.hot_model import Process, World

@@ -17,11 +17,11 @@ import pytest
 import zstandard
 
 from onrecord import Message, Store
+from onrecord.cache import redis as hot_redis
+from onrecord.cache.redis import RedisCache
 from onrecord.codec import decode, encode
 from onrecord.errors import Damaged
-from onrecord.hot import redis as hot_redis
-from onrecord.hot.redis import RedisCache
-from onrecord.rows import Row
+from onrecord.stored.messages import Row
 from tests.servers.redis import RedisServer
 from tests.turned import hits
 

@@ -33,13 +33,14 @@ from typing import Any, Final, TypeVar
 import pytest
 
 from onrecord import OnrecordError, Store, Unavailable, Version
+from onrecord.cache import CacheUnavailable, Glance
+from onrecord.cache.cache import Marked, Settle
 from onrecord.flow import Cold, Flow, Hot, Step, do
-from onrecord.hot import CacheUnavailable, Glance
-from onrecord.hot.cache import Marked, Settle
-from onrecord.ledger import fences, generation
-from onrecord.ledger.fences import ABSENT, Stamp
+from onrecord.flows import Belief, Protocol
+from onrecord.ledger.database import generation
+from onrecord.ledger.sessions import fences
+from onrecord.ledger.sessions.fences import ABSENT, Stamp
 from onrecord.message import Message
-from onrecord.protocol import Belief, Protocol
 from onrecord.scope import SessionName
 from tests.hot_model import (
     BOUNDS,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from onrecord import Message, Session, Store
-from onrecord.protocol.belief import Patience
+from onrecord.flows.belief import Patience
 from tests.servers.redis import OwnRedis
 from tests.turned import PAUSE, Turned, hits
 
@@ -48,7 +48,7 @@ def tried(port: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", counting)
-    monkeypatch.setattr("onrecord.hot.redis.CALL_TIMEOUT", 0.05)
+    monkeypatch.setattr("onrecord.cache.redis.CALL_TIMEOUT", 0.05)
     return made
 
 

@@ -21,12 +21,12 @@ import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from onrecord import Message, Misconfigured, Session, Store, Unavailable
+from onrecord.cache import CacheUnavailable
+from onrecord.cache import redis as hot_redis
+from onrecord.cache.breaker import Breaker
+from onrecord.cache.redis import RedisCache
 from onrecord.flow import Pause
-from onrecord.hot import CacheUnavailable
-from onrecord.hot import redis as hot_redis
-from onrecord.hot.breaker import Breaker
-from onrecord.hot.redis import RedisCache
-from onrecord.protocol.belief import Patience
+from onrecord.flows.belief import Patience
 from tests.servers.process import free_port
 from tests.servers.redis import OwnRedis, RedisServer
 from tests.turned import PAUSE, Clock, CutOff, Turned, hits

@@ -21,13 +21,13 @@ import pytest
 import redis as redis_py
 
 from onrecord import Message, Store, Unavailable
+from onrecord.cache import redis as hot_redis
+from onrecord.cache.cache import CacheUnavailable, Marked
+from onrecord.cache.redis import RedisCache
+from onrecord.cache.scripts import script
+from onrecord.cache.tails import LARGEST_TAIL
 from onrecord.flow import Cold, Flow, Hot, Step, run
-from onrecord.hot import redis as hot_redis
-from onrecord.hot.cache import CacheUnavailable, Marked
-from onrecord.hot.redis import RedisCache
-from onrecord.hot.scripts import script
-from onrecord.hot.tails import LARGEST_TAIL
-from onrecord.ledger.fences import MarkedBefore
+from onrecord.ledger.sessions.fences import MarkedBefore
 from tests.hot_model import Entry, FakeRedis
 from tests.servers.redis import OwnRedis, RedisServer
 

@@ -49,7 +49,7 @@ from onrecord import (
     StoreClosed,
     Version,
 )
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database.transaction import Transaction
 from tests.scripted import Scripted
 
 OpenStore = Callable[[], Store]
@@ -1148,9 +1148,7 @@ def test_settings_that_cannot_be_right_are_refused_before_any_io(
 ) -> None:
     with Store(f"sqlite:///{tmp_path / 'new.db'}") as store:
         with pytest.raises(Misconfigured):
-            OnrecordChatMessageHistory(
-                "s", store=store, window=window, token_counter=token_counter
-            )
+            OnrecordChatMessageHistory("s", store=store, window=window, token_counter=token_counter)
         with pytest.raises(Misconfigured):
             histories(store, window=window, token_counter=token_counter)
     assert not (tmp_path / "new.db").exists()

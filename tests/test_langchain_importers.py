@@ -66,7 +66,7 @@ from onrecord import (
     Store,
     Unavailable,
 )
-from onrecord.bringing import BATCH, KEY
+from onrecord.adapters.importing import BATCH, KEY
 from tests.servers.binaries import Binaries
 from tests.servers.redis import OwnCluster, OwnRedis, RedisServer
 

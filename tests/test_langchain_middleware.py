@@ -74,7 +74,7 @@ from onrecord import (
     Text,
     ToolCall,
 )
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database.transaction import Transaction
 from tests.scripted import Scripted
 
 OpenStore = Callable[[], Store]

@@ -140,9 +140,7 @@ def test_what_was_encrypted_there_may_be_clear_here(
     assert texts(chat(ours).get_state(thread())) == ["secret", "re: secret"]
 
 
-def test_what_was_deleted_here_stays_so(
-    source: Callable[..., Source], ours: OnrecordSaver
-) -> None:
+def test_what_was_deleted_here_stays_so(source: Callable[..., Source], ours: OnrecordSaver) -> None:
     theirs, url = source()
     chat(theirs).invoke(say("q"), thread())
     import_threads(ours, url)

@@ -33,7 +33,7 @@ from langgraph.types import Command, Send, interrupt
 from langgraph_onrecord import OnrecordSaver, import_threads
 from langgraph_onrecord.underway import _under_way
 from onrecord import CheckpointLog, Cleared, Conflict, Damaged, Misconfigured, Store, Unavailable
-from onrecord.clock import now
+from onrecord.stored.clock import now
 from tests.children import together
 
 Opener = Callable[[], Store]
@@ -68,11 +68,11 @@ def chat(saver: BaseCheckpointSaver[Any], bot: Any = answer) -> Any:
 
 
 def items_stored(saver: OnrecordSaver) -> int:
-    from onrecord.ledger import strands
+    from onrecord.ledger.checkpoints import lists
 
     def work(txn: Any) -> int:
         scope = {"tenant": "", "user": "", "agent": ""}
-        return strands.count_in_scope(txn, **scope)["items"].rows
+        return lists.count_in_scope(txn, **scope)["items"].rows
 
     count: int = saver.log.store._ledger.read(work)
     return count
@@ -614,7 +614,7 @@ def test_a_state_is_the_same_state_out_of_the_history(each_store: Opener) -> Non
 def test_a_turn_is_protected_when_its_note_was_forgotten(
     each_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langgraph_onrecord.turns.MOST_NOTES", 0)
+    monkeypatch.setattr("langgraph_onrecord.turn_notes.MOST_NOTES", 0)
     saver = OnrecordSaver(each_store())
     chat(saver).invoke(say("q"), thread())
 
@@ -860,7 +860,7 @@ def test_a_copy_is_a_thread_of_its_own(each_store: Opener) -> None:
 def test_threads_expire_when_they_are_quiet(
     each_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import onrecord.protocol.threads
+    import onrecord.flows.checkpoints.threads
 
     store = each_store()
     saver = OnrecordSaver(store, expires_in=timedelta(days=1))
@@ -868,7 +868,7 @@ def test_threads_expire_when_they_are_quiet(
     chat(OnrecordSaver(store)).invoke(say("q"), thread("kept"))
     assert saver.prune_expired() == []
     two_days = 2 * 86_400 * 1_000_000
-    monkeypatch.setattr(onrecord.protocol.threads, "now", lambda: now() + two_days)
+    monkeypatch.setattr(onrecord.flows.checkpoints.threads, "now", lambda: now() + two_days)
     assert asyncio.run(saver.aprune_expired()) == ["t"]
     assert [info.key for info in saver.threads()] == ["kept"]
 

@@ -25,7 +25,13 @@ from langgraph.graph import START, MessagesState, StateGraph
 
 from langgraph_onrecord import OnrecordSaver, import_threads
 from onrecord import CheckpointLog, Cleared, Conflict, Damaged, Store
-from onrecord.checkpoints import Item, Listing, New, Same, State
+from onrecord.checkpoint_log import (
+    Item,
+    Listing,
+    New,
+    Same,
+    State,
+)
 
 Opener = Callable[[], Store]
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord import ANY, CheckpointLog, Misconfigured, Store
-from onrecord.checkpoints import New
-from onrecord.ledger.labels import holding
+from onrecord.checkpoint_log import New
+from onrecord.ledger.sessions.metadata_filter import holding
 
 words = st.sampled_from(["", "a", "b", "ab", "topic", "é", "\ud800", "\x00", "%", "\ufffe12ab"])
 values = st.one_of(

@@ -69,7 +69,7 @@ from llama_index_onrecord.importers import (
     import_sql,
 )
 from onrecord import InvalidMessage, Misconfigured, Opaque, Session, Store, Text, Unavailable
-from onrecord.bringing import KEY
+from onrecord.adapters.importing import KEY
 from tests.servers.redis import OwnRedis, RedisServer
 from tests.test_langchain_importers import SECRET, Dying, Killed, counts, secretless, sync_url
 

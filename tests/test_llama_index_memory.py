@@ -31,12 +31,12 @@ from llama_index.core.memory import BaseMemory, BaseMemoryBlock, InsertMethod, S
 from llama_index.core.workflow import Context, JsonPickleSerializer, JsonSerializer
 from pydantic import Field
 
-from llama_index_onrecord import feeding
-from llama_index_onrecord.feeding import log_of
+from llama_index_onrecord import block_feeder
+from llama_index_onrecord.block_feeder import log_of
 from llama_index_onrecord.memory import OnrecordMemory
 from llama_index_onrecord.messages import to_llama_index
 from onrecord import Misconfigured, Session, Store
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database.transaction import Transaction
 from tests.children import Child, together
 
 # LlamaIndex's workflows look at all attributes of an agent, also at those of pydantic's past.
@@ -492,7 +492,7 @@ def test_a_batch_that_was_not_archived_yet_archives_nothing_new(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(feeding.Feeder, "_archive", dies)
+        patch.setattr(block_feeder.Feeder, "_archive", dies)
         with pytest.raises(KeyboardInterrupt):
             memory.put_messages(list(turns(0, 8)))
     assert log_of(memory.session).count() == 2
@@ -513,7 +513,7 @@ def test_a_batch_that_was_not_archived_yet_is_archived_by_another(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(feeding.Feeder, "_archive", dies)
+        patch.setattr(block_feeder.Feeder, "_archive", dies)
         with pytest.raises(KeyboardInterrupt):
             memory.put_messages(list(turns(0, 8)))
     memory.put(user("q8"))

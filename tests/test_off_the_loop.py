@@ -37,9 +37,9 @@ from onrecord import (
     OnrecordError,
     Session,
     Store,
-    reference,
 )
-from onrecord.checkpoints import Listing, New
+from onrecord.adapters import reference
+from onrecord.checkpoint_log import Listing, New
 from tests.blocking import noted
 
 Does: TypeAlias = Callable[[Any, "At"], Awaitable[Any]]

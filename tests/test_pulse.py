@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from onrecord import Session, Store
-from onrecord.ledger import pulse as pulses
+from onrecord.ledger.database import pulse as pulses
 from onrecord.ledger.sqlite import SqliteLedger
 from tests.blocking import noted
 from tests.children import Child

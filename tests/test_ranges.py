@@ -7,7 +7,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord.ranges import Ranges, cut_after, spans, with_added, without
+from onrecord.stored.ranges import (
+    Ranges,
+    cut_after,
+    spans,
+    with_added,
+    without,
+)
 
 Seqs = st.sets(st.integers(1, 40))
 

@@ -24,7 +24,7 @@ from onrecord import (
 )
 from onrecord.codec import lines
 from onrecord.codec.lines import End, Place
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import SessionName
 from tests.children import PATIENCE
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from onrecord import ANY, Misconfigured, Session, Store
-from onrecord.clock import MICROSECONDS
 from onrecord.flow import Step, run
-from onrecord.ledger.transaction import Transaction
-from onrecord.protocol.maintain import EVERYBODY
+from onrecord.flows.maintenance.maintain import EVERYBODY
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.stored.clock import MICROSECONDS
 
 OpenStore = Callable[..., Store]
 NINETY = timedelta(days=90)

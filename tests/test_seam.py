@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from onrecord import Session, Store
-from onrecord.ledger import sealing
+from onrecord.ledger.sessions import sealing
 
 LENGTH = 400
 GONE = {5, 60, 61, 62, 63, 64, 150, 299}

@@ -32,13 +32,18 @@ from onrecord import (
     Unavailable,
     Version,
 )
-from onrecord.codec import Dictionary, decode, encode, same_content, squeeze
+from onrecord.codec import Dictionary, compression, decode, encode, same_content
 from onrecord.codec.segment import Segment, dictionary_of, pack, unpack
 from onrecord.errors import Damaged
 from onrecord.flow import Cold, run
-from onrecord.ledger import dictionaries, erasing, sealing, sessions
-from onrecord.ledger import messages as rows_of
-from onrecord.rows import Row
+from onrecord.ledger.maintenance import erasing
+from onrecord.ledger.sessions import (
+    dictionaries,
+    sealing,
+    sessions,
+)
+from onrecord.ledger.sessions import messages as rows_of
+from onrecord.stored.messages import Row
 from onrecord.testing import Log, check, load
 from onrecord.window import Window
 from tests.appending import look, write
@@ -54,7 +59,7 @@ any_text = st.text(st.characters(codec=None, exclude_categories=()))
 @pytest.fixture(scope="module", autouse=True)
 def _tiny_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("onrecord.ledger.sealing.SEGMENT", SEGMENT)
+        patch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", SEGMENT)
         yield
 
 
@@ -68,7 +73,7 @@ def learned(number: int) -> Dictionary:
     samples = [
         " ".join(random.choices(words, k=30)).encode() + bytes((n % 251,)) for n in range(200)
     ]
-    content = squeeze.learn(samples, 4_096)
+    content = compression.learn(samples, 4_096)
     assert content is not None
     return Dictionary(number, content)
 

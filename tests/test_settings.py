@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import StaticPool, create_engine, text
 
 from onrecord import Conflict, Message, Misconfigured, Opaque, Store, Unavailable, Version
-from onrecord.ledger.address import address_of
-from onrecord.ledger.steps import STEPS
+from onrecord.ledger.database.address import address_of
+from onrecord.ledger.schema.steps import STEPS
 from onrecord.tokens import estimate
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onrecord import ANY, CheckpointLog, Message, OnrecordError, Store
-from onrecord.ledger.transaction import Transaction
+from onrecord.ledger.database.transaction import Transaction
 
 # They close what the others need, hold a thread, or take values that only an adapter makes.
 LEFT_OUT = {"close", "turn", "from_env", "put", "put_writes", "filled", "drop"}

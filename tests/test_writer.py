@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from onrecord import Store, Unavailable
-from onrecord.ledger.dialect import Dialect
-from onrecord.ledger.dictionaries import Dictionaries
-from onrecord.ledger.gate import Gate
-from onrecord.ledger.transaction import Transaction
-from onrecord.ledger.writer import MOST_TOGETHER, Writer
+from onrecord.ledger.database.dialect import Dialect
+from onrecord.ledger.database.gate import Gate
+from onrecord.ledger.database.group_commit import MOST_TOGETHER, Writer
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions.dictionaries import Dictionaries
 
 
 class Recorded:

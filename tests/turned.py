@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from onrecord import Store
+from onrecord.cache.breaker import Breaker
+from onrecord.cache.redis import RedisCache
 from onrecord.flow import Hot, Pause
-from onrecord.hot.breaker import Breaker
-from onrecord.hot.redis import RedisCache
-from onrecord.protocol.belief import Belief
+from onrecord.flows.belief import Belief
 
 PAUSE = 1.0
 """For how long a breaker stays open, on that clock."""

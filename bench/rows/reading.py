@@ -20,8 +20,8 @@ from bench.measuring import Contender, Kind, Row, Wanted, Work, atimed
 from bench.place import Place
 from langchain_onrecord import OnrecordChatMessageHistory
 from onrecord import Message, Session, Store
-from onrecord.clock import moment
 from onrecord.codec import decode
+from onrecord.stored.clock import moment
 
 OURS: Final = "Onrecord"
 LANGCHAIN: Final = "SQLChatMessageHistory"

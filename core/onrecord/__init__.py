@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onrecord.checkpoints import CheckpointLog, ThreadInfo
+    from onrecord.checkpoint_log import CheckpointLog, ThreadInfo
     from onrecord.errors import (
         Cleared,
         Conflict,
@@ -87,13 +87,13 @@ __all__ = [
     "InvalidName",
     "Message",
     "Misconfigured",
+    "OnrecordError",
     "Opaque",
     "Problem",
     "Progress",
     "Pruning",
     "Reasoning",
     "Receipt",
-    "OnrecordError",
     "Refusal",
     "SchemaTooNew",
     "Session",

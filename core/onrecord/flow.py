@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
-    from onrecord.ledger.transaction import Transaction
+    from onrecord.ledger.database.transaction import Transaction
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from onrecord.coerce import Appendable
+from onrecord.accepting import Appendable
+from onrecord.flows import UNSET
 from onrecord.message import Message
-from onrecord.protocol import UNSET
 from onrecord.scope import SessionName
 from onrecord.version import Expected, SessionInfo, Version
 from onrecord.window import Limits, Window
@@ -378,6 +378,6 @@ class Session:
         return f"Session({self.name} in {self.store!r})"
 
     def _repr_html_(self) -> str:
-        from onrecord.display import session_html
+        from onrecord.notebook.display import session_html
 
         return session_html(self)

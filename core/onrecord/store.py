@@ -13,16 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
 import msgspec
 
+from onrecord.cache import (
+    Cache,
+    CacheUnavailable,
+    LocalCache,
+)
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.flow import Apart, Aside, Cold, Flow, Hot, Pause, Step, arun, run
+from onrecord.flows import Belief, Protocol
 from onrecord.health import Health, TierHealth
-from onrecord.hot import Cache, CacheUnavailable, LocalCache
 from onrecord.ledger import Options, ledger_for
-from onrecord.protocol import Belief, Protocol
 from onrecord.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
 from onrecord.session import Session
+from onrecord.store_maintenance import Upkeep
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
-from onrecord.upkeep import Upkeep
 from onrecord.version import SessionInfo
 
 if TYPE_CHECKING:
@@ -256,15 +260,15 @@ class Store(Upkeep):
         return f"Store({self.address!r}{cache})"
 
     def _repr_html_(self) -> str:
-        from onrecord.display import store_html
+        from onrecord.notebook.display import store_html
 
         return store_html(self)
 
     def _cache(self, given: Any, tail: int, ttl: float, strict: bool, revalidate: float) -> Cache:
         if given is None:
             return LocalCache(self._ledger, messages=tail)
-        from onrecord.hot.clients import Clients  # only here is redis-py needed
-        from onrecord.hot.redis import CALL_TIMEOUT, RedisCache
+        from onrecord.cache.clients import Clients  # only here is redis-py needed
+        from onrecord.cache.redis import CALL_TIMEOUT, RedisCache
 
         return RedisCache(
             Clients(given, CALL_TIMEOUT),

@@ -22,8 +22,13 @@ from langchain_onrecord.window import (
     window_settings,
 )
 from onrecord import Cleared, Misconfigured, Since, Version
-from onrecord.adapting import Talk, atalk, call, talk
-from onrecord.reference import check_store
+from onrecord.adapters.calls import (
+    Talk,
+    atalk,
+    call,
+    talk,
+)
+from onrecord.adapters.reference import check_store
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage

@@ -22,7 +22,7 @@ from langgraph.types import Command, Overwrite
 
 from langchain_onrecord.messages import SAID, TURN, from_langchain, to_langchain
 from langchain_onrecord.offered import Watched, is_refused
-from langchain_onrecord.progress import (
+from langchain_onrecord.run_progress import (
     Progress,
     as_new,
     asks,
@@ -42,8 +42,13 @@ from langchain_onrecord.progress import (
 )
 from langchain_onrecord.window import CountsTokens, WindowLimits, in_langchain, window_settings
 from onrecord import Cleared, IdReused, Message, Misconfigured, Since, Version, Window
-from onrecord.adapting import Talk, atalk, call, talk
-from onrecord.reference import check_store
+from onrecord.adapters.calls import (
+    Talk,
+    atalk,
+    call,
+    talk,
+)
+from onrecord.adapters.reference import check_store
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest

@@ -33,9 +33,7 @@ def __getattr__(name: str) -> Any:
     try:
         home = import_module(f"langgraph_onrecord.{_HOMES[name]}")
     except ModuleNotFoundError as fault:
-        raise ImportError(
-            f'{fault}. {name} needs it: pip install "onrecord[langgraph]"'
-        ) from fault
+        raise ImportError(f'{fault}. {name} needs it: pip install "onrecord[langgraph]"') from fault
     value = getattr(home, name)
     globals()[name] = value
     return value

@@ -24,7 +24,7 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from langgraph_onrecord.saver import OnrecordSaver
 from onrecord import Cleared, Misconfigured
-from onrecord.bringing.engines import opened
+from onrecord.adapters.importing.engines import opened
 
 _KINDS: Final = (
     ("SqliteSaver", {"checkpoints", "writes"}),

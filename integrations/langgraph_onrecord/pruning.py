@@ -6,8 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from onrecord import CheckpointLog
-from onrecord.adapting import Talk, call
-from onrecord.checkpoints import PAGE, Entry, Item
+from onrecord.adapters.calls import Talk, call
+from onrecord.checkpoint_log import (
+    PAGE,
+    Entry,
+    Item,
+)
 
 
 def superseded(

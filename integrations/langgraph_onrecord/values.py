@@ -14,8 +14,12 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from langgraph_onrecord.prints import Prints
-from onrecord.checkpoints import Item, Listing, State
+from langgraph_onrecord.fingerprints import Prints
+from onrecord.checkpoint_log import (
+    Item,
+    Listing,
+    State,
+)
 
 try:
     from langgraph.checkpoint.serde.types import _DeltaSnapshot

@@ -19,12 +19,18 @@ from llama_index.core.memory.memory import DEFAULT_MEMORY_BLOCKS_TEMPLATE, DEFAU
 from llama_index.core.prompts import RichPromptTemplate
 from pydantic import Field, PrivateAttr, field_serializer, field_validator
 
-from llama_index_onrecord.feeding import Feeder, waited
+from llama_index_onrecord.block_feeder import Feeder, waited
 from llama_index_onrecord.messages import from_llama_index, to_llama_index
-from llama_index_onrecord.shown import LastShown
+from llama_index_onrecord.window_memo import LastShown
 from onrecord import Conflict, Message, Misconfigured, Session, Store, Window
-from onrecord.adapting import OnlyContent, Talk, atalk, call, talk
-from onrecord.reference import StoreReference
+from onrecord.adapters.calls import (
+    OnlyContent,
+    Talk,
+    atalk,
+    call,
+    talk,
+)
+from onrecord.adapters.reference import StoreReference
 from onrecord.tokens import estimate
 
 Content: TypeAlias = "str | list[ContentBlock] | list[ChatMessage]"

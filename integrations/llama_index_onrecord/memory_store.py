@@ -20,7 +20,11 @@ from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, Messag
 from llama_index_onrecord.messages import from_llama_index, to_llama_index
 from llama_index_onrecord.scope import InScope
 from onrecord import Cleared, Conflict, Message, Since, Store
-from onrecord.adapting import Talk, atalk, call
+from onrecord.adapters.calls import (
+    Talk,
+    atalk,
+    call,
+)
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 

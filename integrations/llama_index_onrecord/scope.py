@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, Field, PrivateAttr
 
 from onrecord import Misconfigured, Session, Store
-from onrecord.adapting import Talk, call
-from onrecord.reference import StoreReference
+from onrecord.adapters.calls import Talk, call
+from onrecord.adapters.reference import StoreReference
 
 _PAGE = 500
 

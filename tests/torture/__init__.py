@@ -84,7 +84,7 @@ def _read_all(folder: Path, url: str, cache: str, consistency: Consistency) -> N
     """Read every session for the last time, out of the database and out of the cache."""
     settings: Any = {"consistency": consistency, "revalidate": REVALIDATE}
     with (
-        mock.patch("onrecord.protocol.belief.Patience", return_value=IMPATIENT),
+        mock.patch("onrecord.flows.belief.Patience", return_value=IMPATIENT),
         Store(url) as truth,
         Store(url, cache=cache, **settings) as cached,
     ):

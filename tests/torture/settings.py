@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from onrecord.protocol.belief import Patience
+from onrecord.flows.belief import Patience
 
 Consistency = Literal["cached", "strict"]
 Plant = Literal["mute", "further"]

@@ -22,9 +22,9 @@ from unittest import mock
 import msgspec
 
 from onrecord import Conflict, Message, Store, Unavailable
-from onrecord.hot.cache import Marked
-from onrecord.hot.redis import Request
-from onrecord.hot.scripts import Script, script
+from onrecord.cache.cache import Marked
+from onrecord.cache.redis import Request
+from onrecord.cache.scripts import Script, script
 from onrecord.testing import Log
 from tests.torture.settings import CLOCK, IMPATIENT, REVALIDATE, SHARED, TIMEOUT, Plant
 
@@ -236,10 +236,8 @@ def work() -> None:
         return
     order = json.loads(line)
     with ExitStack() as stack:
-        stack.enter_context(
-            mock.patch("onrecord.protocol.belief.Patience", return_value=IMPATIENT)
-        )
-        stack.enter_context(mock.patch("onrecord.hot.redis.script", _Scripts(order["plant"]).get))
+        stack.enter_context(mock.patch("onrecord.flows.belief.Patience", return_value=IMPATIENT))
+        stack.enter_context(mock.patch("onrecord.cache.redis.script", _Scripts(order["plant"]).get))
         stack.enter_context(mock.patch("time.time_ns", _stepping(Random(order["seed"]))))
         worker = Worker(order)
         signal.signal(signal.SIGUSR1, worker.stop_soon)

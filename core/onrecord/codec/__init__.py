@@ -1,6 +1,7 @@
 """Messages to frames, frames to segments, and back. Pure bytes: no I/O, no class imported, no code
 run by data."""
 
+from onrecord.codec.compression import Dictionary
 from onrecord.codec.frame import (
     CHECKED,
     DAMAGED,
@@ -15,7 +16,6 @@ from onrecord.codec.frame import (
     with_dictionary,
     without_dictionary,
 )
-from onrecord.codec.squeeze import Dictionary
 from onrecord.codec.values import pack_value, unpack_value
 
 __all__ = [

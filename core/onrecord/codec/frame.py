@@ -24,7 +24,8 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import replace
 
-from onrecord.codec import squeeze, values
+from onrecord.codec import values
+from onrecord.codec.compression import QUICK, Dictionary, compress, decompress, length
 from onrecord.errors import Damaged, InvalidMessage
 from onrecord.message import Block, Message, Opaque, Text, ToolResult
 
@@ -100,7 +101,7 @@ def encode(message: Message, compression: Compression = "zstd") -> tuple[bytes, 
     except (msgspec.ValidationError, TypeError, OverflowError, RecursionError) as fault:
         raise InvalidMessage(_explain(fault)) from fault
     if compression == "zstd" and len(body) >= _WORTH_COMPRESSING:
-        smaller = squeeze.compress(body, squeeze.QUICK)
+        smaller = compress(body, QUICK)
         if len(smaller) < len(body):
             flags |= COMPRESSED
             body = smaller
@@ -255,12 +256,12 @@ def whole(frame: bytes) -> bytes:
     return _framed(frame[1] & ESCAPED, frame[2:]) if is_checked(frame) else frame
 
 
-def with_dictionary(frame: bytes, dictionary: squeeze.Dictionary) -> bytes:
+def with_dictionary(frame: bytes, dictionary: Dictionary) -> bytes:
     """The frame as the database keeps it: compressed with a dictionary where that is smaller."""
     if len(frame) < _WORTH_LOOKING_UP:
         return frame
     escaped, body = said_by(frame)
-    smaller = squeeze.compress(body, squeeze.QUICK, dictionary)
+    smaller = compress(body, QUICK, dictionary)
     if len(smaller) + 2 >= len(frame) - HEADER:
         return frame
     number = dictionary.number.to_bytes(2, "little")
@@ -279,20 +280,20 @@ def raw_length(begin: bytes, stored: int) -> int:
     is stored where a damaged one does not say."""
     body = begin[HEADER + 2 :] if begin[1] & LEARNED else begin[HEADER:]
     try:
-        found = squeeze.length(body)
+        found = length(body)
     except Damaged:
         return stored
     return HEADER + found if found <= LARGEST else stored
 
 
-def without_dictionary(frame: bytes, dictionary: squeeze.Dictionary) -> bytes:
+def without_dictionary(frame: bytes, dictionary: Dictionary) -> bytes:
     """The frame in memory; the stored bytes as they are where they are damaged."""
     flags = frame[1]
     body = frame[HEADER:]
     try:
         if crc32(body, VERSION << 8 | flags) != int.from_bytes(frame[2:HEADER], "little"):
             return frame
-        return checked(flags & ESCAPED, squeeze.decompress(body[2:], dictionary, LARGEST))
+        return checked(flags & ESCAPED, decompress(body[2:], dictionary, LARGEST))
     except Damaged:
         return frame
 
@@ -315,7 +316,7 @@ def _payload(frame: bytes) -> bytes:
     if version != VERSION or flags & ~_KNOWN_FLAGS:
         raise Damaged(f"it was written by a newer Onrecord (frame version {version})")
     if flags & COMPRESSED:
-        return squeeze.decompress(body, most=LARGEST)
+        return decompress(body, most=LARGEST)
     return body
 
 

@@ -16,7 +16,7 @@ from zlib import crc32
 
 import msgspec
 
-from onrecord.codec import squeeze, values
+from onrecord.codec import compression, values
 from onrecord.errors import Damaged
 
 Item: TypeAlias = tuple[str, bytes]
@@ -32,7 +32,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str | list[str], list[int]]).decode
 
 
-def pack(items: Sequence[Item], *, squeezed: bool = True, level: int = squeeze.QUICK) -> bytes:
+def pack(items: Sequence[Item], *, squeezed: bool = True, level: int = compression.QUICK) -> bytes:
     """One frame for all of them."""
     kinds: str | list[str] = [kind for kind, _ in items]
     if kinds and kinds.count(kinds[0]) == len(kinds):
@@ -41,7 +41,7 @@ def pack(items: Sequence[Item], *, squeezed: bool = True, level: int = squeeze.Q
     body = b"".join([len(head).to_bytes(4, "little"), head, *[content for _, content in items]])
     flags = 0
     if squeezed and len(body) >= _WORTH_COMPRESSING:
-        smaller = squeeze.compress(body, level)
+        smaller = compression.compress(body, level)
         if len(smaller) < len(body):
             flags, body = COMPRESSED, smaller
     return bytes((VERSION, flags)) + _checksum(flags, body) + body
@@ -58,7 +58,7 @@ def unpack(frame: bytes) -> list[Item]:
     if _checksum(flags, body) != frame[2:_HEADER]:
         raise Damaged("its checksum does not match")
     if flags & COMPRESSED:
-        body = squeeze.decompress(body)
+        body = compression.decompress(body)
     start = 4 + int.from_bytes(body[:4], "little")
     try:
         kinds, lengths = _decode(body[4:start])

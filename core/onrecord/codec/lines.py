@@ -18,12 +18,16 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
-from onrecord.clock import LONGEST_LIFE, microseconds, moment
 from onrecord.codec.readable import Spell, encoded, readable, value_of
 from onrecord.errors import Damaged, InvalidName
 from onrecord.message import Block, Message
-from onrecord.ranges import Ranges
 from onrecord.scope import SessionName, check_name
+from onrecord.stored.clock import (
+    LONGEST_LIFE,
+    microseconds,
+    moment,
+)
+from onrecord.stored.ranges import Ranges
 
 FORMAT: Final = "onrecord"
 VERSION: Final = 1

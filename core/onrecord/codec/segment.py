@@ -20,7 +20,8 @@ from zlib import crc32
 import msgspec
 from msgspec import Raw, Struct
 
-from onrecord.codec import squeeze, values
+from onrecord.codec import compression, values
+from onrecord.codec.compression import Dictionary
 from onrecord.codec.frame import (
     COMPRESSED,
     HEADER,
@@ -30,9 +31,8 @@ from onrecord.codec.frame import (
     is_checked,
     said_by,
 )
-from onrecord.codec.squeeze import Dictionary
 from onrecord.errors import Damaged
-from onrecord.rows import Row
+from onrecord.stored.messages import Row
 
 _VERSION: Final = 1 << 4
 _EMPTY: Final = b"\xc0"  # msgpack's nil: a message that was deleted
@@ -81,7 +81,7 @@ def pack(segment: Segment, level: int | None, dictionary: Dictionary | None) -> 
     body = _encode(columns)
     raw, flags = len(body), _VERSION
     if level is not None:
-        smaller = squeeze.compress(body, level, dictionary)
+        smaller = compression.compress(body, level, dictionary)
         if len(smaller) < raw:
             flags |= COMPRESSED
             body = smaller
@@ -123,7 +123,7 @@ def raw_length(stored: bytes) -> int:
     flags, body = stored[1], stored[HEADER:]
     if not flags & COMPRESSED:
         return len(body)
-    return squeeze.length(body[2:] if flags & LEARNED else body)
+    return compression.length(body[2:] if flags & LEARNED else body)
 
 
 def dictionary_of(stored: bytes) -> int | None:
@@ -150,7 +150,7 @@ def _columns(stored: bytes, dictionary: Callable[[int], Dictionary | None]) -> _
             raise Damaged(f"it needs dictionary {number}, which is missing or damaged")
         body = body[2:]
     if flags & COMPRESSED:
-        body = squeeze.decompress(body, learned)
+        body = compression.decompress(body, learned)
     try:
         return _decode(body)
     except (*values.UNREADABLE, RecursionError) as fault:

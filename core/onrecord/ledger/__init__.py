@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-from onrecord.ledger.address import address_of, address_of_engine
+from onrecord.ledger.database.address import address_of, address_of_engine
 from onrecord.ledger.ledger import Ledger, Options
 from onrecord.ledger.sqlite import SqliteLedger
 

@@ -12,19 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from onrecord.clock import now
 from onrecord.codec import Compression
 from onrecord.errors import StoreClosed, Unavailable
 from onrecord.health import Pool as PoolStatus
-from onrecord.ledger import generation, migrations
-from onrecord.ledger.address import Address
-from onrecord.ledger.dialect import Dialect
-from onrecord.ledger.dictionaries import Dictionaries
-from onrecord.ledger.faults import explain
-from onrecord.ledger.nothing import read_nothing
-from onrecord.ledger.pool import Pool
-from onrecord.ledger.threads import next_epoch_of_all
-from onrecord.ledger.transaction import Facts, Transaction, Work
+from onrecord.ledger.checkpoints.threads import next_epoch_of_all
+from onrecord.ledger.database import generation
+from onrecord.ledger.database.address import Address
+from onrecord.ledger.database.dialect import Dialect
+from onrecord.ledger.database.faults import explain
+from onrecord.ledger.database.pool import Pool
+from onrecord.ledger.database.transaction import (
+    Facts,
+    Transaction,
+    Work,
+)
+from onrecord.ledger.schema import migrations
+from onrecord.ledger.sessions.dictionaries import Dictionaries
+from onrecord.ledger.unmigrated import read_nothing
+from onrecord.stored.clock import now
 
 T = TypeVar("T")
 A = TypeVar("A")

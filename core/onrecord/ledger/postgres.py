@@ -12,11 +12,11 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import NullPool, PoolProxiedConnection, create_engine
 
 from onrecord.errors import Misconfigured
-from onrecord.ledger.address import Address
-from onrecord.ledger.faults import lost_connection
+from onrecord.ledger.database.address import Address
+from onrecord.ledger.database.faults import lost_connection
+from onrecord.ledger.database.pool import Held, Pool
+from onrecord.ledger.database.transaction import Transaction, Work
 from onrecord.ledger.ledger import Ledger
-from onrecord.ledger.pool import Held, Pool
-from onrecord.ledger.transaction import Transaction, Work
 
 try:
     import psycopg

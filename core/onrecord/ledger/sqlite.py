@@ -15,13 +15,13 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import NullPool, PoolProxiedConnection, StaticPool, create_engine
 
 from onrecord.errors import Misconfigured, StoreClosed
-from onrecord.ledger.address import Address
-from onrecord.ledger.gate import Gate
+from onrecord.ledger.database.address import Address
+from onrecord.ledger.database.gate import Gate
+from onrecord.ledger.database.group_commit import LoopJob, Writer
+from onrecord.ledger.database.pool import Held, Pool
+from onrecord.ledger.database.pulse import Pulse, let_go
+from onrecord.ledger.database.transaction import Work
 from onrecord.ledger.ledger import Ledger, Options
-from onrecord.ledger.pool import Held, Pool
-from onrecord.ledger.pulse import Pulse, let_go
-from onrecord.ledger.transaction import Work
-from onrecord.ledger.writer import LoopJob, Writer
 
 T = TypeVar("T")
 log = logging.getLogger("onrecord")

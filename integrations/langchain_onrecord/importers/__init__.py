@@ -20,7 +20,7 @@ from sqlalchemy import URL, Engine
 
 from langchain_onrecord.importers.rows import row_of
 from onrecord import Store
-from onrecord.bringing import (
+from onrecord.adapters.importing import (
     Brought,
     How,
     Progress,
@@ -31,9 +31,9 @@ from onrecord.bringing import (
     bring,
     told,
 )
-from onrecord.bringing.engines import opened, opened_postgres
-from onrecord.bringing.redis import Lists, connected
-from onrecord.bringing.tables import Columns, Tables
+from onrecord.adapters.importing.engines import opened, opened_postgres
+from onrecord.adapters.importing.redis import Lists, connected
+from onrecord.adapters.importing.tables import Columns, Tables
 
 __all__ = [
     "Brought",

@@ -6,8 +6,8 @@ from langchain_core.messages import messages_from_dict
 
 from langchain_onrecord.messages import from_langchain
 from onrecord import Message
-from onrecord.bringing import Row
-from onrecord.bringing.rows import first_line, json_in
+from onrecord.adapters.importing import Row
+from onrecord.adapters.importing.rows import first_line, json_in
 
 
 def row_of(name: str, raw: bytes) -> Row:

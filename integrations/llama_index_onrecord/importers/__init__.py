@@ -22,7 +22,7 @@ from llama_index_onrecord.importers.arrays import Arrays
 from llama_index_onrecord.importers.files import JsonFile
 from llama_index_onrecord.importers.rows import canonical, row_of
 from onrecord import Misconfigured, Store
-from onrecord.bringing import (
+from onrecord.adapters.importing import (
     Brought,
     How,
     Progress,
@@ -33,9 +33,9 @@ from onrecord.bringing import (
     bring,
     told,
 )
-from onrecord.bringing.engines import opened, opened_postgres
-from onrecord.bringing.redis import Lists, connected
-from onrecord.bringing.tables import Columns, Tables
+from onrecord.adapters.importing.engines import opened, opened_postgres
+from onrecord.adapters.importing.redis import Lists, connected
+from onrecord.adapters.importing.tables import Columns, Tables
 
 __all__ = [
     "Brought",

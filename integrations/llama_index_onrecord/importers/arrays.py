@@ -11,11 +11,15 @@ from sqlalchemy import Connection, Text, func, select
 
 from llama_index_onrecord.importers.rows import canonical, row_of
 from onrecord import Misconfigured
-from onrecord.bringing import Conversation, Unread, printable
-from onrecord.bringing.engines import Opened
-from onrecord.bringing.lists import Counted
-from onrecord.bringing.rows import as_bytes
-from onrecord.bringing.table import InTable, is_text
+from onrecord.adapters.importing import (
+    Conversation,
+    Unread,
+    printable,
+)
+from onrecord.adapters.importing.engines import Opened
+from onrecord.adapters.importing.lists import Counted
+from onrecord.adapters.importing.rows import as_bytes
+from onrecord.adapters.importing.table import InTable, is_text
 
 _AT_A_TIME: Final = 100
 _OLD_PREFIX: Final = "data_"

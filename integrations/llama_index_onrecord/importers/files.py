@@ -11,8 +11,13 @@ from typing import Any
 
 from llama_index_onrecord.importers.rows import canonical, row_of
 from onrecord import Misconfigured
-from onrecord.bringing import Conversation, Source, Unread, printable
-from onrecord.bringing.lists import Counted
+from onrecord.adapters.importing import (
+    Conversation,
+    Source,
+    Unread,
+    printable,
+)
+from onrecord.adapters.importing.lists import Counted
 
 
 class JsonFile(Source):

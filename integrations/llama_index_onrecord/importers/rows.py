@@ -25,8 +25,8 @@ from pydantic import TypeAdapter
 from llama_index_onrecord.blocks import OURS
 from llama_index_onrecord.messages import from_llama_index
 from onrecord import Message, Opaque
-from onrecord.bringing import Row
-from onrecord.bringing.rows import first_line, json_in
+from onrecord.adapters.importing import Row
+from onrecord.adapters.importing.rows import first_line, json_in
 
 _BLOCK: Final[TypeAdapter[Any]] = TypeAdapter(ContentBlock)
 _NO_MESSAGE: Final = (

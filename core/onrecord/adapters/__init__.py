@@ -1,0 +1,1 @@
+"""What those who write an adapter may use, beside what ``onrecord`` exports."""

@@ -1,0 +1,111 @@
+"""Bringing conversations from elsewhere into a store, so that it can be done again.
+
+A source hands out its conversations, and each of these its rows, oldest first. What is there
+already is known by two things:
+
+- A mark in the session's metadata says how far the source was read. It is set before the first
+  batch and after each one. While it is open, what follows it may have been brought as well.
+- Every message has an id: the one it had, or one made of its row. So whatever the mark leaves
+  open, after a crash or because somebody overwrote it, is settled by the ids in the session.
+
+A batch is appended only if nobody has spoken since the ids were looked at. So it matters neither
+who else writes to the session, another import among them, nor how many messages ago that was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from onrecord.adapters.calls import (
+    Talk,
+    atalk,
+    call,
+    talk,
+)
+from onrecord.adapters.importing.conversation import (
+    BATCH,
+    KEY,
+    Bringing,
+)
+from onrecord.adapters.importing.options import (
+    How,
+    OnProgress,
+    Scope,
+    SessionOf,
+    Told,
+    told,
+)
+from onrecord.adapters.importing.report import (
+    Brought,
+    Progress,
+    Tally,
+    Unread,
+    printable,
+)
+from onrecord.adapters.importing.source import (
+    Conversation,
+    Mark,
+    Page,
+    Row,
+    RowOf,
+    Source,
+    digest,
+)
+from onrecord.errors import InvalidName
+
+__all__ = [
+    "BATCH",
+    "KEY",
+    "Brought",
+    "Conversation",
+    "How",
+    "Mark",
+    "OnProgress",
+    "Page",
+    "Progress",
+    "Row",
+    "RowOf",
+    "Scope",
+    "SessionOf",
+    "Source",
+    "Told",
+    "Unread",
+    "abring",
+    "bring",
+    "digest",
+    "printable",
+    "told",
+]
+
+
+def bring(source: Source, told: Told) -> Brought:
+    """Bring what a source holds and the store does not, and close the source."""
+    try:
+        return talk(_brought(source, told))
+    finally:
+        source.close()
+
+
+async def abring(source: Source, told: Told) -> Brought:
+    """Like ``bring``; the source is read in a thread."""
+    try:
+        return await atalk(_brought(source, told))
+    finally:
+        await asyncio.to_thread(source.close)  # a read that a cancellation left alone ends first
+
+
+def _brought(source: Source, told: Told) -> Talk[Brought]:
+    tally = Tally()
+    while some := (yield from call(source, "conversations")):
+        for one in some:
+            if isinstance(one, Unread):
+                tally.unread.append(one)
+                continue
+            try:
+                session = told.into(one.id)
+            except InvalidName as fault:
+                tally.unread.append(Unread(printable(one.id), None, str(fault)))
+                continue
+            tally.sessions += 1
+            yield from Bringing(source, one, session, tally, told.progress).all()
+    return tally.brought()

@@ -1,0 +1,160 @@
+"""What the protocol asks of a cache, and the answers it understands."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+from onrecord.health import Counters
+from onrecord.stored.messages import Publication, Seen
+
+
+class CacheUnavailable(Exception):
+    """The cache could not be asked. The protocol goes on without it; nobody else sees this."""
+
+    def __init__(self, why: str, took: float = 0.0) -> None:
+        super().__init__(why)
+        self.took = took
+        """For how many seconds it was waited for, this process' own delays not counted."""
+
+
+class Settle(Enum):
+    """What has to happen before an entry may be filled."""
+
+    NOT_NEEDED = 0
+    DUE = 1
+    """The session's fence has to be moved: marks are in the entry, or it knows no fence."""
+    LATER = 2
+    """So it has, but its writers are given some more time, or somebody else does it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a cache knows about a session at one moment."""
+
+    seen: Seen | None
+    """The newest messages it holds, up to the seen version."""
+    fresh: bool
+    """Whether they are known to be all that was acknowledged."""
+    lease: object | None
+    """What to bring along when filling; None where filling would be wrong."""
+    settle: Settle = Settle.NOT_NEEDED
+    damaged: bool = False
+    """Whether what it holds is not what was written."""
+
+
+NOTHING_FOUND: Final = Glance(None, False, None)
+
+
+class Marked(NamedTuple):
+    """What a writer was told when it marked."""
+
+    fence: int | None
+    """The session's fence, as the entry knows it; None where it knows none."""
+    lease: bytes
+    """What to bring along when publishing the whole of a session."""
+    believed: bytes | None
+    """The generation that the writer believed in; None where it believed in none."""
+
+
+class Cache(ABC):
+    """Keeps the tails of sessions close at hand.
+
+    Each method is one round trip at the most. What it returns is either the answer or, for a
+    cache that is elsewhere, a request that ``exchange`` or ``aexchange`` turns into the answer.
+    """
+
+    messages: int
+    """How many of a session's newest messages it keeps."""
+    where: str | None
+    """Its address as it may be shown; None for a cache that is in this process."""
+    counters: Counters
+    marks: bool
+    """Whether writers have to mark a session before they commit, and publish after."""
+
+    @abstractmethod
+    def look(self, identity: bytes, on: bytes | None) -> Any:
+        """A Glance at a session, by somebody who believes in a generation."""
+
+    @abstractmethod
+    def fill(self, identity: bytes, seen: Seen, lease: object) -> Any:
+        """Bring what SQL said, under a lease that was taken before SQL was asked."""
+
+    @abstractmethod
+    def remember(self, identity: bytes, seen: Seen) -> None:
+        """Note what SQL said to a reader that was given no lease."""
+
+    @abstractmethod
+    def mark(
+        self, identity: bytes, token: str, believed: bytes | None, *, attempt: int, whatever: bool
+    ) -> Any:
+        """A writer is about to commit; ``Marked``. ``whatever``: also while it is left alone."""
+
+    @abstractmethod
+    def publish(
+        self,
+        identity: bytes,
+        token: str,
+        publication: Publication,
+        marked: Marked,
+        whole: int | None,
+    ) -> Any:
+        """A writer has committed. ``whole`` is the session's fence, where what was published is
+        all that the session has."""
+
+    @abstractmethod
+    def lift(self, identity: bytes, token: str) -> Any:
+        """A writer has rolled back."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """In a child after fork: drop what belongs to the parent."""
+
+    @abstractmethod
+    def ping(self) -> Any:
+        """Whether it is there."""
+
+    @abstractmethod
+    def discard(self, identity: bytes) -> Any:
+        """Throw an entry away that is not what was written."""
+
+    @abstractmethod
+    def drop(self, identity: bytes) -> None:
+        """Forget what this process holds of a session that was erased."""
+
+    @abstractmethod
+    def empty(self) -> None:
+        """Forget what this process holds of every session."""
+
+    def compared(self, agree: bool) -> None:
+        """A hit was compared with the database."""
+        self.counters.checked += 1
+        self.counters.disagreed += not agree
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether it is not asked for now, because it failed."""
+        return False
+
+    @property
+    def blind(self) -> bool:
+        """Whether nobody could tell that another server answers than before."""
+        return False
+
+    def exchange(self, answer: Any) -> Any:
+        """Turn what a method returned into the answer."""
+        return answer
+
+    async def aexchange(self, answer: Any) -> Any:
+        """Like ``exchange``."""
+        return answer
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is ours."""
+
+    async def aclose(self) -> None:
+        """Like ``close``."""
+        self.close()

@@ -1,0 +1,434 @@
+"""The cache in Redis: one key a session, every operation one script, never believed blindly.
+
+What the scripts keep true is in ``scripts/common.lua``; in which order they are used is the
+protocol's. Here is the rest: keys, answers, what to do when Redis does not answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+from onrecord.cache.breaker import Breaker
+from onrecord.cache.cache import (
+    Cache,
+    CacheUnavailable,
+    Glance,
+    Marked,
+    Settle,
+)
+from onrecord.cache.clients import Clients, NoScriptError
+from onrecord.cache.packing import (
+    Garbled,
+    packed,
+    unpacked,
+)
+from onrecord.cache.scripts import Script, script
+from onrecord.cache.tails import LARGEST_TAIL, Tails
+from onrecord.cache.within import Within
+from onrecord.errors import Misconfigured
+from onrecord.health import Counters
+from onrecord.stored.messages import (
+    Publication,
+    Seen,
+    new_past,
+)
+from onrecord.version import Version
+
+CALL_TIMEOUT: Final = 0.25
+SLOWEST: Final = 1.0
+"""An answer that took longer counts as a failure, though it is one: byte by byte it may come
+without any timeout being met. Clients of the caller's own are given so long on a loop."""
+_PATIENCE: Final = 1.0
+"""For how many seconds a mark is left to its writer, before a reader may settle it."""
+_LONGEST_PATIENCE: Final = 60.0
+_JITTER: Final = 0.1
+_LONGEST_WHY: Final = 300
+_MOST_WARNED: Final = 16
+_NONE: Final = "-"
+
+log = logging.getLogger("onrecord")
+
+
+class Request(NamedTuple):
+    """One round trip that is still to be made."""
+
+    script: Script
+    identity: bytes
+    arguments: tuple[Any, ...]
+    understand: Callable[[Any], Any]
+    whatever: bool = False
+    """Whether it is made also while Redis is left alone."""
+
+
+class Lease(NamedTuple):
+    """What a reader was given before it asked SQL."""
+
+    nonce: bytes
+    time: int
+    generation: str
+    holds: Version | None
+    """What the entry held then: only what came after it has to be sent."""
+    lineage: str
+    past: int
+    """The past of what the entry held, for this process."""
+
+
+class RedisCache(Cache):
+    """Tails in Redis, shared by every process of a store."""
+
+    marks = True
+
+    def __init__(
+        self,
+        clients: Clients,
+        namespace: Callable[[], str],
+        *,
+        messages: int,
+        ttl: float,
+        revalidate: float,
+        strict: bool,
+    ) -> None:
+        self.messages = messages
+        self.counters = Counters()
+        self.breaker = Breaker(min(1.0, revalidate) or 1.0)
+        self.where = clients.shown
+        self._clients = clients
+        self._namespace = namespace
+        self._ttl = ttl
+        self._revalidate = int(revalidate * 1000)
+        self._strict = strict
+        self._blind = False
+        self._tails = Tails(messages)
+        self._warned: set[str] = set()
+        self._clock = time.monotonic
+
+    def forget(self) -> None:
+        """In a child after fork: clients and locks of its own."""
+        self._clients.forget()
+        self._tails.forget()
+        self.breaker = Breaker(min(1.0, self._revalidate / 1000) or 1.0)
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def look(self, identity: bytes, on: bytes | None) -> Request:
+        """What is known about a session now; only what this process has not seen is sent."""
+        kept = self._tails.get(identity)
+        held = None if kept is None else kept[0]
+        epoch, head = (-1, -1) if held is None else held.version
+        lineage = _number(held.lineage) if held is not None and held.lineage else _NONE
+        generation = _NONE if on is None else _generation(on)
+        return Request(
+            script("look"),
+            identity,
+            (
+                secrets.token_hex(8),
+                generation,
+                self._revalidate,
+                self._ttl_now(),
+                epoch,
+                head,
+                lineage,
+                self.messages,
+            ),
+            lambda answer: self._glance(identity, held, generation, answer),
+        )
+
+    def fill(self, identity: bytes, seen: Seen, lease: object) -> Request:
+        """Bring what SQL said; only what the entry did not hold when the lease was given."""
+        assert isinstance(lease, Lease)
+        base, base_lineage = -1, _NONE
+        rows = seen.rows[-self.messages :] if self.messages else ()
+        holds = lease.holds
+        if holds is not None and lease.past == seen.past:  # it goes on from what the entry held
+            newer = tuple(row for row in rows if row.seq > holds.head)
+            if len(newer) == seen.version.head - holds.head:
+                base, base_lineage, rows = holds.head, lease.lineage, newer
+        self._tails.keep(identity, seen, None)
+        data, whole = packed(rows, read=True)
+        if not whole:  # the oldest of what is new were too much: what was there does not join on
+            base, base_lineage = -1, _NONE
+        complete = seen.complete and whole and len(rows) == len(seen.rows)
+        return Request(
+            script("fill"),
+            identity,
+            (
+                lease.nonce,
+                lease.time,
+                self._ttl_now(),
+                self.messages,
+                LARGEST_TAIL,
+                lease.generation,
+                _number(seen.fence),
+                -1 if seen.number is None else seen.number,
+                *seen.version,
+                _number(seen.lineage),
+                int(complete),
+                base,
+                base_lineage,
+                *data,
+            ),
+            self._filled,
+        )
+
+    def remember(self, identity: bytes, seen: Seen) -> None:
+        """Keep in this process what SQL said: the next look says how far it has seen."""
+        self._tails.keep(identity, seen, None)
+
+    def mark(
+        self, identity: bytes, token: str, believed: bytes | None, *, attempt: int, whatever: bool
+    ) -> Request:
+        """A writer is about to commit. The more often it was refused, the longer it is let be."""
+        patience = min(_PATIENCE * 2**attempt, _LONGEST_PATIENCE)
+
+        def understand(answer: Any) -> Marked:
+            _, fence, nonce = answer
+            return Marked(None if fence == b"-" else int(fence, 16), nonce, believed)
+
+        arguments = (token, int(patience * 1000), self._ttl_now())
+        return Request(script("mark"), identity, arguments, understand, whatever)
+
+    def publish(
+        self,
+        identity: bytes,
+        token: str,
+        publication: Publication,
+        marked: Marked,
+        whole: int | None,
+    ) -> Request:
+        """A writer has committed."""
+        version, rows = publication.version, publication.rows
+        data, fits = packed(rows)
+        if not fits:
+            data = []  # more than an entry takes: it is dropped, and the next reader fills it
+        brings_all = whole is not None and fits and marked.believed is not None
+        return Request(
+            script("publish"),
+            identity,
+            (
+                token,
+                secrets.token_hex(8),
+                self._ttl_now(),
+                self.messages,
+                LARGEST_TAIL,
+                version.epoch,
+                rows[0].seq if rows else version.head + 1,
+                version.head,
+                _number(publication.lineage) if publication.lineage else _NONE,
+                marked.lease,
+                _NONE if marked.believed is None else _generation(marked.believed),
+                _number(whole) if brings_all and whole is not None else _NONE,
+                -1 if publication.session is None else publication.session,
+                *data,
+            ),
+            int,
+        )
+
+    def lift(self, identity: bytes, token: str) -> Request:
+        """A writer has rolled back, and knows it."""
+        return Request(script("lift"), identity, (token,), int)
+
+    def ping(self) -> Request:
+        """Ask whether Redis is there, whatever the breaker says."""
+        return Request(script("ping"), secrets.token_bytes(20), (), self._run_seen, True)
+
+    def discard(self, identity: bytes) -> Request:
+        """Throw an entry away that is not what was written."""
+        self._tails.drop(identity)
+        return Request(script("drop"), identity, (), int)
+
+    def drop(self, identity: bytes) -> None:
+        """Forget what this process holds; what Redis held went when the erasure was published."""
+        self._tails.drop(identity)
+
+    def empty(self) -> None:
+        """Forget every session here; those in Redis are of a generation that is over."""
+        self._tails.forget()
+
+    # -- round trips -------------------------------------------------------------------------
+
+    def exchange(self, answer: Any) -> Any:
+        """Make the round trip, in this thread."""
+        if not isinstance(answer, Request):
+            return answer
+        self._may_try(answer)
+        began = self._clock()
+        try:
+            said = _say(self._clients.sync(), answer, self._key(answer))
+        except Misconfigured:
+            raise
+        except Exception as fault:  # whatever a cache does wrong, the database goes on
+            raise self._failed(fault, answer, self._clock() - began) from fault
+        return self._understood(answer, said, self._clock() - began)
+
+    async def aexchange(self, answer: Any) -> Any:
+        """Like ``exchange``, on the running loop."""
+        if not isinstance(answer, Request):
+            return answer
+        self._may_try(answer)
+        began = self._clock()
+        within = Within(CALL_TIMEOUT if self._clients.ours else SLOWEST)
+        try:
+            async with within:
+                client = await self._clients.asynchronous()
+                said = await _asay(client, answer, self._key(answer))
+        except Misconfigured:
+            raise
+        except Exception as fault:  # whatever a cache does wrong, the database goes on
+            took = self._clock() - began - within.delayed
+            raise self._failed(fault, answer, took) from fault
+        return self._understood(answer, said, self._clock() - began - within.delayed)
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether the breaker is open."""
+        return self.breaker.open
+
+    @property
+    def blind(self) -> bool:
+        """Whether Redis hides which run of it answers: then nothing in it is believed."""
+        return self._blind
+
+    def close(self) -> None:
+        """Close the clients that are ours."""
+        self._clients.close()
+
+    async def aclose(self) -> None:
+        """Like ``close``."""
+        await self._clients.aclose()
+
+    def _may_try(self, request: Request) -> None:
+        if not request.whatever and not self.breaker.allows():
+            self.counters.degraded_reads += request.script.name == "look"
+            raise CacheUnavailable("It failed a moment ago.")
+
+    def _failed(self, fault: Exception, request: Request, took: float) -> CacheUnavailable:
+        self.counters.degraded_reads += request.script.name == "look"
+        why = f"{type(fault).__name__}: {fault}"[:_LONGEST_WHY]
+        # A process that was stopped, or waited for its own threads, says nothing of Redis.
+        waited = min(took, CALL_TIMEOUT) if self._clients.ours else took
+        if self._clients.answered(fault):
+            self._warn_once(why)
+            return CacheUnavailable(f"It refuses ({why}).", waited)
+        self.breaker.failed(why)
+        return CacheUnavailable(f"It does not answer ({why}).", waited)
+
+    def _understood(self, request: Request, said: Any, took: float) -> Any:
+        """The answer in our words; what is no answer of our scripts is as good as none."""
+        try:
+            understood = request.understand(said)
+        except Exception as fault:  # whatever it said: the entry's fault, and no sign of an outage
+            self.counters.degraded_reads += request.script.name == "look"
+            why = f"{request.script.name}: {type(fault).__name__}: {fault}"[:_LONGEST_WHY]
+            self._warn_once(why)
+            raise CacheUnavailable(f"Its answer cannot be read ({why}).") from fault
+        if took > SLOWEST:
+            self.breaker.failed(f"a call took {took:.1f} s")
+        else:
+            self.breaker.succeeded()
+            self._warned.clear()
+        return understood
+
+    def _warn_once(self, why: str) -> None:
+        if why not in self._warned and len(self._warned) < _MOST_WARNED:
+            self._warned.add(why)
+            log.warning("the cache answers, and is of no use, reads go to the database: %s", why)
+
+    def _key(self, request: Request) -> str:
+        if request.script.name == "ping":  # asked also where no database says whose keys they are
+            return f"onrecord:ping:{request.identity.hex()}"
+        return f"onrecord:{self._namespace()}:{request.identity.hex()}"
+
+    def _ttl_now(self) -> int:
+        """Milliseconds, a little more or less each time, so that not all end at once."""
+        return int(self._ttl * 1000 * random.uniform(1 - _JITTER, 1 + _JITTER))
+
+    # -- answers -----------------------------------------------------------------------------
+
+    def _glance(self, identity: bytes, held: Seen | None, generation: str, answer: Any) -> Glance:
+        hit, nonce, settle, now, run, fence, number, epoch, head, lineage, complete, joins, rows = (
+            answer
+        )
+        self._run_seen(run)
+        there = None if epoch < 0 else Version(epoch, head)
+        seen = None
+        if there is not None:
+            try:
+                seen = self._seen(held if joins else None, there, rows)._replace(
+                    number=number if number >= 0 else None,
+                    lineage=int(lineage, 16),
+                    fence=0 if fence == b"-" else int(fence, 16),
+                )
+            except (Garbled, ValueError) as fault:
+                log.warning("an entry of the cache is not what was written: %s", fault)
+                self.counters.misses += 1
+                return Glance(None, False, None, damaged=True)
+            if not joins:
+                seen = seen._replace(complete=complete == b"1")
+        if hit and seen is not None:
+            self.counters.hits += 1
+            self._tails.keep(identity, seen, None)
+        else:
+            self.counters.misses += 1
+            # Known, and nobody is writing: it only was too long ago.
+            self.counters.validations += there is not None and settle == 0
+        past = 0 if seen is None else seen.past
+        lease = Lease(nonce, now, generation, there, lineage.decode(), past)
+        fresh = bool(hit) and not self._strict and not self._blind
+        return Glance(seen or held, fresh, lease, Settle(settle))
+
+    def _seen(self, held: Seen | None, there: Version, rows: Sequence[bytes]) -> Seen:
+        """What an entry holds, together with what this process held where it goes on from that."""
+        found = tuple([unpacked(row) for row in reversed(rows)])
+        places = [row.seq for row in found]
+        if places != sorted(set(places)) or (places and places[-1] > there.head):
+            raise Garbled("its messages are not in order")
+        newer = Seen(None, there, found, cached=True)
+        if held is None:
+            return newer._replace(past=new_past())
+        return held.with_newer(newer, self.messages)
+
+    def _run_seen(self, run: Any) -> Any:
+        """Note whether Redis says which run of it answers."""
+        blind = run == b"-"
+        if blind and not self._blind:
+            log.warning(
+                "the cache hides which run of its server answers, so nobody could tell a failover: "
+                "every read asks the database, as with consistency='strict'. Allow INFO."
+            )
+        self._blind = blind
+        return run
+
+    def _filled(self, answer: Any) -> None:
+        if answer:
+            self.counters.fills += 1
+        else:
+            self.counters.refused_fills += 1
+
+
+def _number(number: int) -> str:
+    """A fence or a lineage as the scripts compare it."""
+    return f"{number:x}"
+
+
+def _generation(state: bytes) -> str:
+    """The name of a generation: a header's fields are parted by spaces."""
+    return state.rpartition(b" ")[2].decode()
+
+
+def _say(client: Any, request: Request, key: str) -> Any:
+    try:
+        return client.evalsha(request.script.sha, 1, key, *request.arguments)
+    except NoScriptError:
+        return client.eval(request.script.text, 1, key, *request.arguments)
+
+
+async def _asay(client: Any, request: Request, key: str) -> Any:
+    try:
+        return await client.evalsha(request.script.sha, 1, key, *request.arguments)
+    except NoScriptError:
+        return await client.eval(request.script.text, 1, key, *request.arguments)

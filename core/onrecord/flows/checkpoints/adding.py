@@ -1,0 +1,261 @@
+"""One checkpoint under the lock of its line: the rules of who may add what, and the rows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from onrecord.codec import pack_value, unpack_value
+from onrecord.codec.items import Item, pack
+from onrecord.errors import Cleared, Conflict
+from onrecord.flows.checkpoints.memory import Base, Seen
+from onrecord.flows.checkpoints.values import Listing, New
+from onrecord.ledger.checkpoints import checkpoints as rows_of
+from onrecord.ledger.checkpoints import threads
+from onrecord.scope import SessionName
+from onrecord.stored.checkpoints import (
+    Added,
+    Line,
+    Ref,
+    Refs,
+    Thread,
+    id_key,
+    id_of,
+    is_listing,
+    mark_of,
+    pack_refs,
+    run_key,
+    runs_of,
+    strand_name,
+)
+from onrecord.stored.clock import MICROSECONDS, now
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+Plan: TypeAlias = dict[str, "Ref | Item | Listing"]
+"""What of a checkpoint is referred to and what is written, by channel."""
+_NONE: Final = [0, 0]
+
+
+class Committed(NamedTuple):
+    seen: Seen
+    number: int
+    refs: Refs
+    fresh: list[tuple[int, list[tuple[int, Item]]]]
+    """Of each strand, the items that were written with their numbers."""
+
+
+class Adding(NamedTuple):
+    """One checkpoint under the lock of its line."""
+
+    squeezed: bool
+    seen: Seen | None
+    """Where this process saw the line last."""
+    name: SessionName
+    namespace: str
+    key: bytes
+    parent: bytes | None
+    body: bytes
+    new: New
+    base: Base | None
+    plan: Plan
+    alone: bool
+    label: bytes | None
+    """Metadata to be added to the thread's."""
+    labelled: int | None
+    """The epoch in which the thread is known to have it."""
+    expires_in: int | None
+    again: bool
+    """Whether an earlier attempt may have written it."""
+
+    def commit(self, txn: Transaction) -> Committed | None:
+        """Write it; None where something of the thread was taken away since it was planned."""
+        at = now()
+        seen = self.seen
+        if txn.kind == "postgresql" and seen is not None:
+            committed = self._at_once(txn, seen, at)
+            if committed is not None:
+                return committed
+        return self._step_by_step(txn, seen, at)
+
+    def _at_once(self, txn: Transaction, seen: Seen, at: int) -> Committed | None:
+        """In one statement, where what is known of the line is enough and still so."""
+        growing = self._growing()
+        if (
+            seen.id != self.parent
+            or (self.label is not None and self.labelled != seen.line.epoch)
+            or (self.expires_in is not None and self.expires_in != seen.expires_in)
+            or (self.base is not None and self.base.line.epoch != seen.line.epoch)
+            or not growing.keys() <= seen.strands.keys()
+        ):
+            return None
+        added, refs, strands, fresh = self._made(seen.line.head + 1, seen.strands)
+        second = at // MICROSECONDS
+        touch = None if second <= seen.second else {"now": at, "second": second}
+        number = rows_of.add_at_once(txn, seen.line, added, self._packed(refs), touch)
+        if number is None:
+            return None
+        line = seen.line._replace(head=number)
+        return Committed(
+            seen._replace(
+                line=line,
+                id=self.key,
+                strands={**seen.strands, **strands},
+                second=max(second, seen.second),
+            ),
+            number,
+            refs,
+            fresh,
+        )
+
+    def _step_by_step(self, txn: Transaction, seen: Seen | None, at: int) -> Committed | None:
+        thread = threads.lock_or_create(txn, self.name, at)
+        ids = [self.key, *map(id_key, self.new.under)]
+        refuse_late(self.name, thread, ids if self.parent is None else [*ids, self.parent])
+        if not thread.live:
+            if self.parent is not None and thread.gone is not None:
+                raise _late(self.name)
+            threads.revive(txn, self.name, thread, at)
+        line = rows_of.lock_line(txn, thread, self.namespace)
+        if self.base is not None and self.base.line.epoch != thread.epoch:
+            return None
+        if (number := rows_of.number_of(txn, line, self.key)) is not None:
+            if self.again:
+                row = rows_of.row_at(txn, line, number)
+                return Committed(Seen(line, b"", {}, 0), number, row.refs, [])
+            # Another of its id makes way, and nobody goes on to refer to what it had.
+            rows_of.empty(txn, line, number)
+            thread = threads.next_epoch(txn, thread, at)
+            line = rows_of.lock_line(txn, thread, self.namespace)
+        as_seen = seen is not None and seen.line == line
+        if seen is None or not as_seen or seen.id != self.parent:
+            self._refuse_second(txn, thread, line)
+        known = dict(seen.strands) if seen is not None and as_seen else {}
+        for channel in self._growing():
+            if channel not in known:
+                name = strand_name(self.namespace, channel)
+                strand, used = rows_of.lock_strand(txn, thread, name)
+                known[channel] = (strand, max(used, rows_of.last_item(txn, strand)))
+        added, refs, strands, fresh = self._made(line.head + 1, known)
+        number = rows_of.add(txn, line, added, self._packed(refs))
+        threads.touch(txn, thread, at, self.expires_in)
+        self._tell(txn, thread)
+        second = max(at // MICROSECONDS, thread.active_second)
+        moved = line._replace(head=number)
+        return Committed(
+            Seen(moved, self.key, {**known, **strands}, second, self.expires_in),
+            number,
+            refs,
+            fresh,
+        )
+
+    def _packed(self, refs: Refs) -> bytes:
+        return pack_refs(refs, self.key, self.parent)
+
+    def _refuse_second(self, txn: Transaction, thread: Thread, line: Line) -> None:
+        if self.parent is None:
+            if self.alone and not rows_of.is_empty(txn, line):
+                raise Conflict(
+                    f"Thread {self.name} was begun by somebody else at the same moment. This turn "
+                    f"was not stored. Run it again, or let turns wait for each other with turn()."
+                )
+            return
+        number = rows_of.number_of(txn, line, self.parent)
+        if number is None:
+            if thread.gone is not None:
+                raise _late(self.name)
+            if self.alone:
+                # LangGraph stores the steps after one that was refused, if it is let.
+                raise Conflict(
+                    f"Thread {self.name} has no checkpoint {id_of(self.parent)}: it was refused, "
+                    f"pruned or never there. What continues it was not stored. Run the turn "
+                    f"again on what is there now."
+                )
+            return  # it was pruned, or comes from elsewhere
+        if self.alone and (child := rows_of.child_of(txn, line, number, self.parent)) is not None:
+            raise Conflict(
+                f"Thread {self.name} was continued by somebody else: {id_of(self.parent)} is "
+                f"followed by {id_of(child) if child else 'another'} already. This turn is not "
+                f"stored, or not to its end. Run it again on what is there now, or let turns "
+                f"wait for each other with turn()."
+            )
+
+    def _tell(self, txn: Transaction, thread: Thread) -> None:
+        if self.label is None or self.labelled == thread.epoch:
+            return
+        about = {} if not thread.live or thread.about is None else unpack_value(thread.about)
+        metadata = {**about.get("metadata", {}), **unpack_value(self.label)}
+        if metadata != about.get("metadata"):
+            threads.set_about(txn, thread, pack_value({**about, "metadata": metadata}, "thread"))
+
+    def _growing(self) -> dict[str, list[Item]]:
+        """Of each list that is not all there, what is to be written."""
+        growing = {}
+        for channel, value in self.plan.items():
+            if isinstance(value, Listing):
+                fresh = [item for item in value.items if type(item) is tuple]
+                # An empty list has a strand too: where else would it be?
+                if fresh or self.base is None or not is_listing(self.base.refs.get(channel, _NONE)):
+                    growing[channel] = fresh
+        return growing
+
+    def _made(
+        self, number: int, known: Mapping[str, tuple[int, int]]
+    ) -> tuple[Added, Refs, dict[str, tuple[int, int]], list[tuple[int, list[tuple[int, Item]]]]]:
+        """The rows to write, under the number the checkpoint gets."""
+        squeezed = self.squeezed
+        refs: Refs = {}
+        held: list[Item] = []
+        rows: list[tuple[int, int, int, bytes]] = []
+        strands: dict[str, tuple[int, int]] = {}
+        fresh: list[tuple[int, list[tuple[int, Item]]]] = []
+        for channel, value in self.plan.items():
+            if isinstance(value, list):
+                refs[channel] = value
+            elif isinstance(value, Listing):
+                if channel in known:
+                    strand, last = known[channel]
+                else:
+                    assert self.base is not None, "its strand was looked up where there is no base"
+                    strand, last = self.base.refs[channel][0], 0
+                new: list[Item] = []
+                numbers: list[int] = []
+                for item in value.items:
+                    if type(item) is tuple:
+                        new.append(item)
+                        numbers.append(last + len(new))
+                    else:
+                        numbers.append(item)  # type: ignore[arg-type]
+                refs[channel] = [strand, *runs_of(numbers)]
+                if new:
+                    end = last + len(new)
+                    rows.append((strand, end, len(new), pack(new, squeezed=squeezed)))
+                    strands[channel] = (strand, end)
+                    fresh.append((strand, list(enumerate(new, last + 1))))
+            else:
+                refs[channel] = [number, len(held)]
+                held.append(value)
+        run = None if self.new.run is None else run_key(self.new.run)
+        packed = pack(held, squeezed=squeezed) if held else None
+        return (
+            Added(self.key, self.parent, run, self.body, refs, packed, rows),
+            refs,
+            strands,
+            fresh,
+        )
+
+
+def refuse_late(name: SessionName, thread: Thread, ids: Sequence[bytes]) -> None:
+    """Refuse who continues what was deleted with the thread."""
+    if thread.gone:
+        marks = {thread.gone[i : i + 8] for i in range(0, len(thread.gone), 8)}
+        if any(mark_of(id) in marks for id in ids):
+            raise _late(name)
+
+
+def _late(name: SessionName) -> Cleared:
+    return Cleared(
+        f"Thread {name} was deleted while this was on its way. Nothing was written, and what was "
+        f"deleted stays so. Begin the thread anew, without a checkpoint id."
+    )

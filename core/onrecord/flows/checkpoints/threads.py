@@ -1,0 +1,292 @@
+"""How threads are described, listed, held for a turn, and deleted when their time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from onrecord import codec
+from onrecord.codec.items import unpack
+from onrecord.errors import Damaged, Misconfigured, shown
+from onrecord.flow import Cold, Flow, do
+from onrecord.flows.building import unpacked
+from onrecord.flows.checkpoints.memory import MOST_LINES, Few
+from onrecord.flows.checkpoints.values import (
+    New,
+    Put,
+    unpack_writes,
+)
+from onrecord.flows.checkpoints.writing import Checkpointing
+from onrecord.flows.listing import listed
+from onrecord.flows.shared import UNSET
+from onrecord.ledger.checkpoints import lists, threads
+from onrecord.ledger.checkpoints.threads import Described, Held
+from onrecord.scope import AnyName, SessionName
+from onrecord.stored.checkpoints import (
+    Line,
+    Thread,
+    id_of,
+    is_listing,
+    numbers_of,
+    unpack_refs,
+)
+from onrecord.stored.clock import MICROSECONDS, now
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+REMEMBERED: Final = 30 * 86_400 * MICROSECONDS
+"""How long it is remembered that a thread was deleted. Whoever still writes to it later than
+that begins it anew."""
+_PAGE: Final = 200
+
+
+class Threading(Checkpointing):
+    """The flows of threads, on top of those of their checkpoints."""
+
+    def __init__(self, squeezed: bool = True) -> None:
+        super().__init__(squeezed)
+        self._labels: Few[bytes, tuple[bytes, int]] = Few(MOST_LINES)
+
+    def put_labelled(
+        self,
+        name: SessionName,
+        namespace: str,
+        new: New,
+        alone: bool,
+        metadata: Mapping[str, Any] | None,
+        expires_in: int | None,
+    ) -> Flow[Put]:
+        """Add a checkpoint, and metadata to its thread where it is not known to have it."""
+        label = codec.pack_value(dict(metadata), "metadata") if metadata else None
+        told, labelled = self._labels.get(name.identity) or (None, None)
+        if told != label:
+            labelled = None
+        put = yield from self.put(
+            name,
+            namespace,
+            new,
+            alone=alone,
+            label=label,
+            labelled=labelled,
+            expires_in=expires_in,
+        )
+        if label is not None and labelled != put.epoch:
+            self._labels.put(name.identity, (label, put.epoch))
+        return put
+
+    def describe(self, name: SessionName) -> Flow[Described | None]:
+        """What is known about a thread."""
+        return (yield from do(Cold(lambda txn: threads.describe(txn, name))))
+
+    def update(
+        self,
+        name: SessionName,
+        title: str | None,
+        metadata: Mapping[str, Any],
+        expires_in: int | None,
+    ) -> Flow[None]:
+        """Replace what is given."""
+        if title is not UNSET and title is not None and not isinstance(title, str):
+            raise Misconfigured(f"title has to be a str or None, not {shown(title)}.")
+        given: dict[str, Any] = {}
+        if title is not UNSET:
+            given["title"] = title
+        if metadata is not UNSET:
+            if not isinstance(metadata, Mapping):
+                raise Misconfigured(f"metadata has to be a mapping, not {shown(metadata)}.")
+            given["metadata"] = dict(metadata)
+        packed = codec.pack_value(given, "thread")  # refused before any I/O, if at all
+
+        def work(txn: Transaction) -> None:
+            thread = threads.lock(txn, name)
+            if thread is None or not thread.live:
+                raise Misconfigured(
+                    f"There is no thread {name} to update. Nothing was written: give a thread its "
+                    f"title or metadata once it has a checkpoint."
+                )
+            if given:
+                about = {**unpacked(thread.about), **codec.unpack_value(packed)}
+                threads.set_about(txn, thread, codec.pack_value(about, "thread"))
+            if expires_in is not UNSET:
+                threads.set_expiry(txn, thread, expires_in)
+
+        yield from do(Cold(work, writes=True))
+        self._labels.drop(name.identity)
+
+    def listed(
+        self,
+        tenant: AnyName,
+        user: AnyName,
+        agent: AnyName,
+        metadata: Mapping[str, Any],
+        limit: int,
+        after: tuple[int | None, int] | None,
+    ) -> Flow[list[Described]]:
+        """Threads in a scope whose metadata has all that is asked for."""
+
+        def read(
+            txn: Transaction, limit: int, after: tuple[int | None, int] | None
+        ) -> list[Described]:
+            return threads.listed(
+                txn,
+                tenant=tenant,
+                user=user,
+                agent=agent,
+                limit=limit,
+                after=after,
+                metadata=metadata,
+            )
+
+        return (yield from listed(read, _place, metadata, limit, after))
+
+    def prune_expired(self, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[list[str]]:
+        """Delete the threads of a scope that have been quiet for longer than they were to be
+        kept, and forget those that were deleted long ago."""
+        deleted: list[str] = []
+        at = now()
+        while True:
+            page = yield from do(
+                Cold(
+                    lambda txn: threads.listed(
+                        txn, tenant=tenant, user=user, agent=agent, limit=_PAGE, expired_at=at
+                    )
+                )
+            )
+            for found in page:
+                name = SessionName(
+                    key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
+                )
+                if (yield from self._expired(name, at)):
+                    deleted.append(found.key)
+            if len(page) < _PAGE:
+                break
+        yield from do(Cold(lambda txn: _forget(txn, at - REMEMBERED), writes=True))
+        return deleted
+
+    def _expired(self, name: SessionName, at: int) -> Flow[bool]:
+        def work(txn: Transaction) -> bool:
+            thread = threads.lock(txn, name, alone=True)
+            known = threads.describe(txn, name)
+            if thread is None or known is None or known.expires_in is None:
+                return False
+            if known.last_active + known.expires_in > at:
+                return False  # somebody was there just now
+            threads.bury(txn, thread, at)
+            return True
+
+        return (yield from do(Cold(work, writes=True)))
+
+    def erase_scope(self, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[int]:
+        """Delete every thread of a scope, and say how many."""
+        erased = 0
+        while True:
+            page = yield from do(
+                Cold(
+                    lambda txn: threads.listed(
+                        txn, tenant=tenant, user=user, agent=agent, limit=_PAGE
+                    )
+                )
+            )
+            for found in page:
+                name = SessionName(
+                    key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
+                )
+                erased += yield from self.delete(name)
+            if len(page) < _PAGE:
+                return erased
+
+    def verify(self, name: SessionName) -> Flow[list[str]]:
+        """What is wrong with a thread, in words; nothing where all of it can be read."""
+
+        def work(txn: Transaction) -> list[str]:
+            thread = threads.lock(txn, name, alone=True)  # or it changes while it is looked through
+            return [] if thread is None or not thread.live else _problems(txn, thread)
+
+        return (yield from do(Cold(work, writes=True)))
+
+    def hold(self, name: SessionName, holder: bytes, lease: float) -> Flow[Held | None]:
+        """Take hold of a thread for some seconds; if somebody else has it, who that is."""
+
+        def work(txn: Transaction) -> Held | None:
+            at = now()
+            thread = threads.lock_or_create(txn, name, at, live=False)
+            return threads.hold(txn, thread, holder, at, int(lease * MICROSECONDS))
+
+        return (yield from do(Cold(work, writes=True)))
+
+    def renew(self, name: SessionName, holder: bytes, lease: float) -> Flow[bool]:
+        """Hold it for as long again, and say whether it was still held."""
+
+        def work(txn: Transaction) -> bool:
+            return threads.renew(txn, name, holder, now(), int(lease * MICROSECONDS))
+
+        return (yield from do(Cold(work, writes=True)))
+
+    def let_go(self, name: SessionName, holder: bytes) -> Flow[None]:
+        """Let others take hold of it."""
+        yield from do(Cold(lambda txn: threads.let_go(txn, name, holder), writes=True))
+
+
+def _place(thread: Described) -> tuple[int | None, int]:
+    return thread.last_active, thread.number
+
+
+def _problems(txn: Transaction, thread: Thread) -> list[str]:
+    problems: list[str] = []
+    of_thread = lists.strands_of(txn, thread, alone=True)
+    there: set[tuple[int, int]] = set()
+    for strand in of_thread:
+        if strand.is_line:
+            continue
+        for last, count, frame in lists.every_item(txn, strand.number):
+            try:
+                if (there_are := len(unpack(frame))) != count:
+                    problems.append(
+                        f"items up to {last} in {strand.namespace!r}: the row says {count}, and "
+                        f"{there_are} are there"
+                    )
+                    count = there_are
+            except Damaged as fault:
+                problems.append(f"items up to {last} in {strand.namespace!r}: {fault}")
+                count = min(max(count, 0), last)  # what it says cannot be compared
+            there.update((strand.number, number) for number in range(last - count + 1, last + 1))
+    for strand in of_thread:
+        if not strand.is_line:
+            continue
+        line = Line(thread.number, strand.number, thread.epoch, strand.head)
+        rows = lists.every_row(txn, line)
+        held: dict[int, int] = {}
+        for number, _, _, _, _, _, frame in rows:
+            try:
+                held[number] = 0 if frame is None else len(unpack(bytes(frame)))
+            except Damaged as fault:
+                problems.append(f"values of checkpoint {number} in {strand.namespace!r}: {fault}")
+        for _, id, parent, _, refs, body, _ in rows:
+            if id is None:
+                continue
+            what = f"checkpoint {id_of(bytes(id))} in {strand.namespace!r}"
+            try:
+                unpack(bytes(body))
+                found = unpack_refs(bytes(refs), bytes(id), parent and bytes(parent))
+            except Damaged as fault:
+                problems.append(f"{what}: {fault}")
+                continue
+            for channel, ref in found.items():
+                if is_listing(ref):
+                    whole = all((ref[0], n) in there for n in numbers_of(ref[1:]))
+                else:
+                    whole = ref[1] < held.get(ref[0], 0)
+                if not whole:
+                    problems.append(f"{what}: {channel!r} refers to what is not there")
+        for id, frame in lists.every_write(txn, line):
+            try:
+                unpack_writes([frame])
+            except Damaged as fault:
+                problems.append(f"what was written after {id_of(id)}: {fault}")
+    return problems
+
+
+def _forget(txn: Transaction, before: int) -> None:
+    txn.begin()
+    threads.forget_deleted(txn, before)

@@ -1,0 +1,188 @@
+"""How sessions go for good: by their scope, or because their time has come (I7)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from onrecord.errors import Misconfigured, OnrecordError, shown
+from onrecord.flow import Apart, Cold, Flow, Hot, do
+from onrecord.flows.building import info
+from onrecord.flows.checkpoints.threads import Threading
+from onrecord.flows.maintenance.maintain import Maintaining
+from onrecord.flows.maintenance.transfer import Transferring
+from onrecord.flows.sessions.rewrite import rewritten
+from onrecord.ledger.checkpoints import lists
+from onrecord.ledger.maintenance import erasing
+from onrecord.ledger.maintenance.vacuum import reclaim
+from onrecord.ledger.sessions import dictionaries, sessions
+from onrecord.reports import Pruning, Receipt
+from onrecord.scope import ANY, Scope, SessionName
+from onrecord.stored.clock import (
+    microseconds,
+    moment,
+    now,
+)
+from onrecord.stored.messages import Publication
+from onrecord.version import SessionInfo, Version
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+_PAGE: Final = 200
+_HANDED_OVER: Final = (
+    "Nobody can tell whose words are in what was learned from conversations that were handed to "
+    "train() (dictionary {}). If some were of this scope, run train() without any, and then "
+    "compact(again=True), which drops what was learned before."
+)
+_TABLE_OF: Final = {
+    "threads": "onrecord_checkpoint_threads",
+    "checkpoints": "onrecord_checkpoints",
+    "items": "onrecord_checkpoint_items",
+    "writes": "onrecord_checkpoint_writes",
+}
+
+
+class Erasing(Transferring, Maintaining):
+    """The flows that leave nothing behind."""
+
+    def erase(self, scope: Scope, thorough: bool) -> Flow[Receipt]:
+        """Erase every session and every thread of a scope, and what was learned from them."""
+        gone: Counter[str] = Counter()
+        of_scope = scope._asdict()
+        counted = yield from do(Cold(partial(lists.count_in_scope, **of_scope)))
+        yield from Threading().erase_scope(**of_scope)
+        gone += Counter({_TABLE_OF[what]: count.rows for what, count in counted.items()})
+        after = 0
+        while page := (
+            yield from do(Cold(partial(sessions.page, scope=scope, after=after, limit=_PAGE)))
+        ):
+            after = page[-1][0]
+            for _, name in page:
+                gone += (yield from self._removed(name)) or Counter()
+        left = yield from do(Cold(partial(_elsewhere, scope=scope)))
+        return (yield from self._receipt(str(scope), gone, left, thorough))
+
+    def erase_session(self, name: SessionName, thorough: bool) -> Flow[Receipt]:
+        """Erase one session."""
+        gone = (yield from self._removed(name)) or Counter()
+        return (yield from self._receipt(f"session {name}", gone, 0, thorough))
+
+    def prune(
+        self,
+        scope: Scope,
+        older_than: timedelta | datetime | None,
+        archive_to: Any,
+        dry_run: bool,
+    ) -> Flow[Pruning]:
+        """Take away sessions that nobody has written to for long enough."""
+        at = now()
+        before = _before(older_than, at)
+        found: list[tuple[int, SessionInfo]] = []
+        after = 0
+        while page := (
+            yield from do(
+                Cold(
+                    partial(
+                        sessions.due,
+                        scope=scope,
+                        before=before,
+                        now=at,
+                        default=self._expires_in,
+                        after=after,
+                    )
+                )
+            )
+        ):
+            after = page[-1][0]
+            found += [(number, info(described)) for number, described in page]
+        if dry_run or not found:
+            return _pruning(dry_run, [info for _, info in found], None)
+        if archive_to is not None:
+            yield from self.exported(
+                [(number, _name(info)) for number, info in found], archive_to, None
+            )
+        gone: list[SessionInfo] = []
+        for _, due in found:
+            if (yield from self._removed(_name(due), due.version)) is not None:
+                gone.append(due)
+        yield from self._released()
+        yield from do(Apart(partial(reclaim, how="free")))
+        return _pruning(False, gone, None if archive_to is None else str(archive_to))
+
+    def _removed(
+        self, name: SessionName, only_at: Version | None = None
+    ) -> Flow[Counter[str] | None]:
+        """Erase a session, and say how much that was; None where it has gone already, or somebody
+        has come back to it."""
+        work = partial(erasing.remove, name=name, only_at=only_at)
+        removed = yield from self._committed(name, work, _published, hurried=False)
+        if removed is None:
+            return None
+        self._openings.drop(name.identity)
+        self._sessions.drop(name.identity)
+        yield from do(Hot(lambda hot: hot.drop(name.identity)))
+        return removed[1]
+
+    def _receipt(self, scope: str, gone: Counter[str], left: int, thorough: bool) -> Flow[Receipt]:
+        gone["onrecord_dictionaries"] += yield from self._released()
+        try:
+            traces = yield from do(Apart(partial(reclaim, how="clean" if thorough else "free")))
+        except OnrecordError as fault:  # it has all gone; where it was is not clean yet
+            traces = f"{fault} Erase again to clean up."
+        if traces is None and not thorough:
+            traces = "Free pages may still hold some of it until erase(thorough=True)."
+        learned = yield from do(Cold(dictionaries.handed_over))
+        if learned:
+            numbers = ", ".join(map(str, learned))
+            traces = " ".join([*([traces] if traces else []), _HANDED_OVER.format(numbers)])
+        return Receipt(
+            scope=scope,
+            at=moment(now()),
+            removed={table: count for table, count in sorted(gone.items()) if count},
+            left=left,
+            traces=traces,
+        )
+
+
+def _published(removed: tuple[Version, Counter[str]] | None) -> Publication | None:
+    return None if removed is None else rewritten(removed[0])
+
+
+def _before(older_than: object, at: int) -> int | None:
+    match older_than:
+        case None:
+            return None
+        case timedelta() if older_than > timedelta(0):
+            return max(0, at - older_than // timedelta(microseconds=1))
+        case datetime() if older_than.utcoffset() is not None:
+            return microseconds(older_than)
+    raise Misconfigured(
+        f"older_than has to be a timedelta above zero, or a datetime with a time zone, not "
+        f"{shown(older_than)}."
+    )
+
+
+def _name(info: SessionInfo) -> SessionName:
+    return SessionName(key=info.key, tenant=info.tenant, user=info.user, agent=info.agent)
+
+
+def _pruning(dry_run: bool, gone: Sequence[SessionInfo], archived_to: str | None) -> Pruning:
+    return Pruning(
+        dry_run=dry_run,
+        sessions=tuple(gone),
+        messages=sum(info.messages for info in gone),
+        archived_to=archived_to,
+    )
+
+
+def _elsewhere(txn: Transaction, scope: Scope) -> int:
+    """How many sessions of the same tenant or user stand under other names."""
+    if scope.user not in ("", ANY):
+        return sessions.count(txn, Scope(ANY, scope.user, ANY))
+    if scope.tenant not in ("", ANY):
+        return sessions.count(txn, Scope(scope.tenant, ANY, ANY))
+    return 0

@@ -1,0 +1,223 @@
+"""How a store is looked after: sealed, taught, counted, verified. None of it is ever needed for
+what was said to be right; it makes a store smaller, and says how it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from onrecord.accepting import Appendable, messages_from
+from onrecord.codec.segment import Segment
+from onrecord.errors import Misconfigured, OnrecordError, shown
+from onrecord.flow import Apart, Cold, Flow, do
+from onrecord.flows.checkpoints.threads import Threading
+from onrecord.flows.shared import Flows
+from onrecord.ledger.checkpoints import threads
+from onrecord.ledger.maintenance import (
+    counting,
+    erasing,
+    training,
+    verifying,
+)
+from onrecord.ledger.maintenance.vacuum import reclaim
+from onrecord.ledger.sessions import (
+    dictionaries,
+    sealing,
+    sessions,
+)
+from onrecord.reports import Compaction, OnProgress, Problem, Progress, Stats, Training
+from onrecord.scope import ANY, Scope, SessionName
+from onrecord.stored.clock import MICROSECONDS, now
+from onrecord.stored.messages import Row
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+    from onrecord.ledger.maintenance.training import Learned, Sample
+
+EVERYBODY = Scope(ANY, ANY, ANY)
+_MOST_ATTEMPTS = 3
+"""How often a training begins because a session it learned from was erased meanwhile."""
+_AT_ONCE = 25
+"""Sessions that are sealed in one transaction: they wait for each other, and share its commit."""
+
+
+class Maintaining(Flows):
+    """The flows of maintenance."""
+
+    def compact(
+        self, quiet_for: float, again: bool, progress: OnProgress | None
+    ) -> Flow[Compaction]:
+        """Seal sessions that have gone quiet, and give the room back."""
+        before = now() // MICROSECONDS - int(quiet_for)
+        before_bytes = yield from do(Cold(counting.disk))
+        yield from self._released()
+        wanted = partial(_wanted, before=before, again=again)
+        of = yield from do(Cold(partial(_how_many, before=before, again=again)))
+        done, after = 0, 0
+        tell(progress, 0, of)
+        while page := (yield from do(Cold(partial(wanted, after=after)))):
+            after = page[-1]
+            work = partial(sealing.seal_sessions, numbers=page, before=before, again=again)
+            done += yield from do(Cold(work, writes=True))
+            tell(progress, done, max(of, done))
+        if again:  # all that was sealed is sealed with the newest; what else needs others goes on
+            yield from do(Cold(dictionaries.retire_superseded, writes=True))
+            yield from self._released()
+        try:
+            problem = yield from do(Apart(partial(reclaim, how="anew" if again else "free")))
+        except OnrecordError as fault:  # everything is sealed; the room stays in the database
+            problem = f"The room could not be given back: {fault} Compact again."
+        return Compaction(
+            sessions=done,
+            disk_bytes_before=before_bytes,
+            disk_bytes=(yield from do(Cold(counting.disk))),
+            problem=problem,
+        )
+
+    def train(self, given: Iterable[Appendable] | None) -> Flow[Training]:
+        """Learn a dictionary from a sample, and use it from now on where it saves anything."""
+        if self._compression != "zstd":
+            raise Misconfigured(
+                "A store with compression='none' has no use for a dictionary. Open it with "
+                "compression='zstd' to train it."
+            )
+        if given is not None and not isinstance(given, Iterable):
+            raise Misconfigured(f"A sample is several conversations, not {shown(given)}.")
+        own = None if given is None else [self._as_segment(said) for said in given]
+
+        def work(txn: Transaction) -> tuple[Sample, Learned]:
+            if own is None:
+                sample = training.sampled(txn)
+            else:
+                texts = [text for segment in own for text in training.sample(segment)]
+                sample = training.Sample(texts, sum(len(segment.rows) for segment in own), {})
+            return sample, training.learned(sample.texts)
+
+        for _ in range(_MOST_ATTEMPTS):
+            sample, learned = yield from do(Cold(work))
+            number = yield from self._kept(sample, learned)
+            if number is not None or learned.content is None:
+                break
+        return Training(
+            dictionary=number,
+            dictionary_bytes=0 if number is None else len(learned.content or b""),
+            messages=sample.messages,
+            bytes_before=learned.before,
+            bytes_after=learned.after,
+        )
+
+    def stats(self, scope: Scope) -> Flow[Stats]:
+        """Count what is there."""
+        return (yield from do(Cold(partial(counting.stats, scope=scope))))
+
+    def verify(self, progress: OnProgress | None) -> Flow[list[Problem]]:
+        """Look at every place and every sum in the store; nothing is changed."""
+        of = yield from do(Cold(partial(sessions.count, scope=EVERYBODY)))
+        problems = yield from do(Apart(verifying.of_store))
+        done, after = 0, -(2**63)  # a damaged number may be below 0
+        tell(progress, 0, of)
+        while page := (
+            yield from do(Cold(partial(sessions.page, scope=EVERYBODY, after=after, limit=200)))
+        ):
+            after = page[-1][0]
+            for _, name in page:
+                problems += yield from do(Cold(partial(verifying.of_session, name=name)))
+            done += len(page)
+            tell(progress, done, max(of, done))
+        return problems + (yield from self._verified_threads())
+
+    def _verified_threads(self) -> Flow[list[Problem]]:
+        problems: list[Problem] = []
+        flows = Threading()
+        last: tuple[int, int] | None = None
+        everybody = EVERYBODY._asdict()
+        while page := (
+            yield from do(Cold(partial(threads.listed, **everybody, limit=200, after=last)))
+        ):
+            last = (page[-1].last_active, page[-1].number)
+            for found in page:
+                name = SessionName(
+                    key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
+                )
+                problems += [
+                    Problem(kind="damaged", where=f"thread {name}", what=what)
+                    for what in (yield from flows.verify(name))
+                ]
+        return problems
+
+    def _kept(self, sample: Sample, learned: Learned) -> Flow[int | None]:
+        """Keep what was learned; None where a session it was learned from has gone meanwhile."""
+        if learned.content is None:
+            return None
+        keep = partial(dictionaries.add, content=learned.content, sources=sample.sessions)
+        number = yield from do(Cold(keep, writes=True))
+        # Only now: had it been rolled back, others would have given its number to another.
+        yield from do(Cold(_refresh))
+        return number
+
+    def _as_segment(self, said: Appendable) -> Segment:
+        """A conversation from elsewhere, as it would be sealed here."""
+        entries, contents = self._encoded(messages_from(said), now())
+        rows = tuple(
+            Row(n, 0, entry.frame, None, entry.created, entry.tokens, 0)
+            for n, entry in enumerate(entries, 1)
+        )
+        return Segment(rows, tuple(content.opens_turn for content in contents))
+
+    def _released(self) -> Flow[int]:
+        """Take away the dictionaries that were learned from what was erased; how many that were.
+
+        Whoever was interrupted in it goes on here: what has to go can be told at any time.
+        """
+        yield from do(Cold(erasing.retire_tainted, writes=True))
+        yield from do(Cold(_refresh))
+        retired = yield from do(Cold(erasing.retired))
+        for number in retired:
+            after = 0
+            while page := (
+                yield from do(
+                    Apart(partial(erasing.needing, number=number, after=after, limit=1_000))
+                )
+            ):
+                after = page[-1]
+                for few in _few(page):
+                    work = partial(_release, numbers=few, dictionary=number)
+                    yield from do(Cold(work, writes=True))
+            yield from do(Cold(partial(dictionaries.drop, number=number), writes=True))
+        return len(retired)
+
+
+def _refresh(txn: Transaction) -> None:
+    txn.dictionaries.refreshed(txn)
+
+
+def _wanted(txn: Transaction, before: int, again: bool, after: int) -> list[int]:
+    """Sessions to be sealed, by number, after one."""
+    page = sessions.page(txn, EVERYBODY, after, _AT_ONCE, _condition(again), before=before)
+    return [number for number, _ in page]
+
+
+def _how_many(txn: Transaction, before: int, again: bool) -> int:
+    return sessions.count(txn, EVERYBODY, _condition(again), before=before)
+
+
+def _condition(again: bool) -> str:
+    return "active_second <= :before" + ("" if again else " AND sealed < head")
+
+
+def _release(txn: Transaction, numbers: Sequence[int], dictionary: int) -> None:
+    for number in numbers:
+        erasing.release(txn, number, dictionary)
+
+
+def _few(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (numbers[n : n + _AT_ONCE] for n in range(0, len(numbers), _AT_ONCE))
+
+
+def tell(progress: OnProgress | None, done: int, of: int) -> None:
+    """Say how far it has come, where somebody listens."""
+    if progress is not None:
+        if not callable(progress):
+            raise Misconfigured(f"progress has to be a function, not {shown(progress)}.")
+        progress(Progress(done, of))

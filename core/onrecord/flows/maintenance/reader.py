@@ -1,0 +1,156 @@
+"""A file of sessions, read in pieces that are written one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from onrecord import codec
+from onrecord.codec import lines
+from onrecord.codec.lines import End, Place, Session
+from onrecord.errors import Damaged, InvalidMessage, InvalidName, Misconfigured
+from onrecord.files import Source
+from onrecord.ledger.sessions import sealing
+from onrecord.message import Message
+
+_MOST: Final = 1_024
+_MOST_BYTES: Final = 4 * 2**20
+
+
+class Brought(NamedTuple):
+    """One place of a session in a file."""
+
+    place: Place
+    """Without its content."""
+    frame: bytes | None
+    line: bytes
+
+
+class Piece(NamedTuple):
+    """Places of a session that follow each other, as many as are written together."""
+
+    session: Session
+    places: Sequence[Brought]
+    begins: bool
+    """Whether they are the first."""
+    more: bool
+    """Whether others follow."""
+
+
+class Reader:
+    """Reads a file piece by piece, and refuses it by name where it is not what was exported."""
+
+    def __init__(self, source: Source, compression: codec.Compression) -> None:
+        self._source = source
+        self._compression = compression
+        self._line = 0
+        self._session: Session | None = None
+        self._seq = 0
+        self._sessions = self._messages = self._deleted = 0
+
+    def begin(self) -> int:
+        """How many sessions it says it has; 0 where there is no looking at its end first."""
+        last = self._source.ends(self._check_first)
+        first = self._source.line() or b""
+        self._line = 1
+        if last is None:
+            self._check_first(first)
+            return 0
+        try:
+            end = lines.read(last)
+        except (Damaged, InvalidName):
+            end = None
+        if not isinstance(end, End):
+            raise self._cut_off("Nothing of it was imported.")
+        return end.sessions
+
+    def _check_first(self, line: bytes) -> None:
+        try:
+            known = lines.is_header(line)
+        except Damaged as fault:
+            raise Misconfigured(f"{self._source.name} cannot be imported: {fault}.") from fault
+        if known:
+            return
+        if (line or self._source.compressed) and lines.header().startswith(line):
+            raise self._cut_off("Nothing of it was imported.")
+        raise Misconfigured(
+            f"{self._source.name} is no file of export(): its first line does not say so. "
+            f"What other libraries have stored is brought by their importers."
+        )
+
+    def skip(self) -> None:
+        """Pass over what is left of the session, read as strictly."""
+        while self._session is not None and self._seq < self._session.head:
+            self.next()
+
+    def next(self) -> Piece | None:
+        """The next piece; None when all of it was read."""
+        begins = self._session is None or self._seq == self._session.head
+        if begins and not self._begun():
+            return None
+        session = self._session
+        assert session is not None, "it has just begun"
+        places: list[Brought] = []
+        size = 0
+        while self._seq < session.head and len(places) < _MOST and size < _MOST_BYTES:
+            places.append(self._place(session))
+            size += len(places[-1].line)
+        return Piece(session, places, begins, self._seq < session.head)
+
+    def _begun(self) -> bool:
+        """Whether there is another session."""
+        match self._said()[0]:
+            case Session() as session:
+                self._session, self._seq = session, 0
+                self._sessions += 1
+                return True
+            case End() as end:
+                found = End(self._sessions, self._messages, self._deleted)
+                if end != found:
+                    raise self._refused(f"it counts {tuple(end)}, and there were {tuple(found)}")
+                if self._source.line() is not None:
+                    raise self._refused("something comes after it, and it should be the last")
+                return False
+            case Place(seq):
+                raise self._refused(f"it is message {seq}, and a session was to begin here")
+
+    def _place(self, session: Session) -> Brought:
+        said, line = self._said()
+        if not isinstance(said, Place) or said.seq != self._seq + 1:
+            raise self._refused(f"message {self._seq + 1} of {session.name} should stand here")
+        self._seq = said.seq
+        content = said.content
+        if content is None:
+            self._deleted += 1
+            return Brought(said, None, line)
+        self._messages += 1
+        return Brought(said._replace(content=None), self._frame(content, session), line)
+
+    def _frame(self, content: Message, session: Session) -> bytes:
+        # What goes into a segment is compressed there, with all the others.
+        stays = session.head - self._seq < 2 * sealing.SEGMENT
+        try:
+            return codec.encode(content, self._compression if stays else "none")[0]
+        except InvalidMessage as fault:
+            raise InvalidMessage(f"{self._source.name}, line {self._line}: {fault}") from fault
+
+    def _said(self) -> tuple[Session | Place | End, bytes]:
+        line = self._source.line()
+        if line is None:
+            raise self._cut_off("What came before was imported.")
+        self._line += 1
+        try:
+            return lines.read(line), line
+        except Damaged as fault:
+            raise self._refused(str(fault)) from fault
+        except InvalidName as fault:
+            raise InvalidName(f"{self._source.name}, line {self._line}: {fault}") from fault
+
+    def _refused(self, why: str) -> Damaged:
+        return Damaged(f"{self._source.name}, line {self._line}: {why}.")
+
+    def _cut_off(self, done: str) -> Damaged:
+        return Damaged(
+            f"{self._source.name} was cut off: the last line of a whole file says how much there "
+            f"was, and is missing. {done} Import the whole file: it goes on from there."
+        )

@@ -1,0 +1,328 @@
+"""How sessions leave a store as a file, and come into another one, the same.
+
+Each session is read from one moment, in one step that also writes it to the file: so a session of
+any length takes the memory of a few of its messages, and nobody who writes to it waits.
+
+What is imported is written piece by piece, each in a transaction. Whoever is interrupted, at any
+point, has the beginning of a session there, and goes on from it the next time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from onrecord import codec
+from onrecord.codec import lines
+from onrecord.codec.lines import End, Place, line_of
+from onrecord.codec.segment import Segment
+from onrecord.errors import Conflict, Damaged, Unavailable
+from onrecord.files import From, Into, Source, Target
+from onrecord.flow import Apart, Aside, Cold, Flow, do
+from onrecord.flows.building import unpacked
+from onrecord.flows.maintenance.maintain import tell
+from onrecord.flows.maintenance.reader import (
+    Brought,
+    Piece,
+    Reader,
+)
+from onrecord.flows.mark import Marking
+from onrecord.flows.sessions.rewrite import rewritten
+from onrecord.ledger.maintenance import transfer
+from onrecord.ledger.sessions import sessions
+from onrecord.reports import Export, Import, OnProgress
+from onrecord.scope import Scope, SessionName
+from onrecord.stored.clock import within
+from onrecord.stored.messages import (
+    MOST_TOKENS,
+    Publication,
+    Row,
+)
+from onrecord.stored.ranges import cut_after
+from onrecord.version import Version
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+
+class Transferring(Marking):
+    """The flows that carry sessions from one store to another."""
+
+    def export(self, scope: Scope, given: Into, progress: OnProgress | None) -> Flow[Export]:
+        """Write every session of a scope to a file."""
+        target = Target(given)
+        numbers = yield from do(Apart(partial(transfer.in_order, scope=scope)))
+        return (yield from _written(numbers, target, progress))
+
+    def export_session(self, name: SessionName, given: Into) -> Flow[Export]:
+        """Write one session to a file."""
+        target = Target(given)
+        found = yield from do(Cold(partial(sessions.find, name=name)))
+        return (yield from _written([] if found is None else [found.number], target, None))
+
+    def exported(
+        self,
+        found: Sequence[tuple[int, SessionName]],
+        given: Into,
+        progress: OnProgress | None,
+    ) -> Flow[Export]:
+        """Write some sessions to a file."""
+        in_order = sorted(found, key=lambda pair: _parts(pair[1]))
+        return (yield from _written([number for number, _ in in_order], Target(given), progress))
+
+    def import_(self, given: From, progress: OnProgress | None) -> Flow[Import]:
+        """Write what a file has and the store has not."""
+        source = Source(given, lines.LONGEST)
+        reader = Reader(source, self._compression)
+        seen, written, messages = 0, 0, 0
+        differing: list[str] = []
+        try:
+            of = yield from do(Aside(reader.begin))
+            tell(progress, 0, of)
+            while (piece := (yield from do(Aside(reader.next)))) is not None:
+                new = None
+                try:
+                    new = yield from self._session_imported(piece, reader, source.name)
+                except Conflict as fault:  # the others have nothing to do with it
+                    differing.append(str(fault))
+                    yield from do(Aside(reader.skip))
+                seen += 1
+                written += new is not None
+                messages += new or 0
+                tell(progress, seen, max(of, seen))
+            yield from do(Aside(source.close))
+        finally:
+            source.close()
+        return Import(sessions=seen, written=written, messages=messages, differing=tuple(differing))
+
+    def _session_imported(self, piece: Piece, reader: Reader, where: str) -> Flow[int | None]:
+        """How many messages of one session were written; None where all of it was there."""
+        name = piece.session.name
+        there, at = yield from do(Cold(partial(_standing, name=name)))
+        epoch = at.epoch
+        new: int | None = None
+        if not there and not piece.places:
+            yield from self._committed(
+                name, partial(_add, piece=piece, places=(), at=at), _published, hurried=False
+            )
+            new = 0
+        while True:
+            left = piece.places
+            while left:
+                first = left[0].place.seq
+                if at.epoch != epoch or at.head < first - 1:
+                    raise Conflict(
+                        f"Session {name} was rewritten here while it was imported from {where}, "
+                        f"before message {first}. Import it again.",
+                        at,
+                    )
+                if at.head >= first:
+                    work = partial(_compared, name=name, places=left, where=where)
+                    at = yield from do(Cold(work))
+                    left = [brought for brought in left if brought.place.seq > at.head]
+                    continue
+                add = partial(_add, piece=piece, places=left, at=at)
+                version = yield from self._committed(name, add, _published, hurried=False)
+                if version is None:  # somebody else writes to it too: look what that is
+                    at = yield from do(Cold(partial(sessions.version, name=name)))
+                    continue
+                at = version
+                new = (new or 0) + sum(brought.frame is not None for brought in left)
+                break
+            following = (yield from do(Aside(reader.next))) if piece.more else None
+            if following is None:
+                return new
+            piece = following
+
+
+def _written(numbers: Sequence[int], target: Target, progress: OnProgress | None) -> Flow[Export]:
+    so_far = End(0, 0, 0)
+    damaged = 0
+    try:
+        yield from do(Aside(target.open))
+        for done, number in enumerate(numbers):
+            tell(progress, done, len(numbers))
+            work = partial(_write, number=number, target=target, begun=target.bytes)
+            counts = yield from do(Cold(work))
+            if counts is not None:  # else it was erased meanwhile
+                so_far = End(
+                    so_far.sessions + 1,
+                    so_far.messages + counts["messages"],
+                    so_far.deleted + counts["deleted"],
+                )
+                damaged += counts["damaged"]
+        yield from do(Aside(partial(_finish, target, so_far)))
+    except BaseException as fault:  # also a cancellation: nothing is left of what is not whole
+        try:
+            if isinstance(fault, Exception):  # else there are no steps any more
+                yield from do(Aside(target.discard))
+        finally:
+            target.discard()
+        raise
+    tell(progress, len(numbers), len(numbers))
+    return Export(
+        sessions=so_far.sessions,
+        messages=so_far.messages,
+        deleted=so_far.deleted,
+        damaged=damaged,
+        bytes=target.bytes,
+    )
+
+
+def _finish(target: Target, so_far: End) -> None:
+    if not target.bytes:
+        target.write(lines.header())
+    target.write(line_of(so_far))
+    target.finish()
+
+
+def _write(txn: Transaction, number: int, target: Target, begun: int) -> Counter[str] | None:
+    """Write one session to the file, all of it from one moment."""
+    if target.bytes != begun:
+        raise Unavailable(
+            "The connection to the database was lost in the middle of an export. Nothing is left "
+            "of the file: export again."
+        )
+    found = transfer.look(txn, number)
+    if found is None:
+        return None
+    session, described, archived = found
+    name = SessionName(
+        key=described.key, tenant=described.tenant, user=described.user, agent=described.agent
+    )
+    about = unpacked(described.about)
+    created, last_active = within(described.created), within(described.last_active)
+    expires_in = described.expires_in
+    said = lines.Session(
+        name,
+        session.head,
+        created,
+        last_active,
+        about.get("title"),
+        about.get("metadata", {}),
+        None if expires_in is None or expires_in <= 0 else expires_in,
+        cut_after(archived, session.head),
+    )
+    target.write(lines.header() + line_of(said) if not begun else line_of(said))
+    names = transfer.counters(txn)
+    counts: Counter[str] = Counter()
+    for seq, (row, opens_turn) in enumerate(transfer.places(txn, session), 1):
+        place, readable = _place(seq, row, opens_turn, names, created)
+        counts["deleted" if place.content is None else "messages"] += 1
+        counts["damaged"] += not readable
+        target.write(line_of(place))
+    return counts
+
+
+def _place(
+    seq: int, row: Row | None, opens_turn: bool, counters: dict[int, str], created: int
+) -> tuple[Place, bool]:
+    """What stands in a place, and whether it could be read (I10)."""
+    if row is None:
+        gap = Damaged("nothing is in its place, not even a deleted one")
+        return Place(seq, codec.placeholder(b"", gap), None, created), False
+    at = row.created if row.created == within(row.created) else created
+    if row.frame is None:
+        return Place(seq, None, row.id, at), True
+    readable = True
+    try:
+        if at != row.created:
+            raise Damaged(f"its time, {row.created} µs after 1970, is out of range")
+        content = codec.decode(row.frame)
+    except Damaged as fault:
+        content, readable = codec.placeholder(row.frame, fault), False
+    counter = counters.get(row.counter)
+    tokens = row.tokens if 0 <= row.tokens <= MOST_TOKENS else 0
+    return Place(seq, content, row.id, at, tokens, counter, opens_turn), readable
+
+
+def _compared(
+    txn: Transaction, name: SessionName, places: Sequence[Brought], where: str
+) -> Version:
+    """Where a session stands, if it has what was brought as far as it goes; else Conflict."""
+    txn.snapshot()
+    session = sessions.find(txn, name)
+    described = sessions.describe(txn, name)
+    if session is None or described is None:
+        return sessions.version(txn, name)
+    first, last = places[0].place.seq, places[-1].place.seq
+    counters = transfer.counters(txn)
+    here = transfer.places(txn, session, first - 1, last)
+    for brought, (row, opens_turn) in zip(places, here, strict=False):
+        seq = brought.place.seq
+        place, _ = _place(seq, row, opens_turn, counters, within(described.created))
+        # The same line says the same. Another one may, if the file was made by somebody else.
+        if line_of(place)[:-1] != brought.line and (why := _difference(place, brought)):
+            raise Conflict(
+                f"Session {name} differs from {where} at message {seq}: {why}. Nothing of it was "
+                f"changed. Import into another store; or, if the file is right, erase() the "
+                f"session here and import again.",
+                session.version,
+            )
+    return session.version
+
+
+def _difference(here: Place, brought: Brought) -> str | None:
+    there = brought.place
+    if brought.frame is None or here.content is None:
+        if brought.frame is not None:
+            return "it was deleted here"
+        if here.content is not None:
+            return "it is a deleted one in the file"
+    elif not codec.same_content(codec.encode(here.content)[0], brought.frame):
+        return "it says something else"
+    if here.id != there.id:
+        return f"its id is {here.id!r} here, and {there.id!r} in the file"
+    return None if here.created == there.created else "it is of another time"
+
+
+def _standing(txn: Transaction, name: SessionName) -> tuple[bool, Version]:
+    """Whether a session is there, and where it stands."""
+    found = sessions.find(txn, name)
+    return found is not None, (found or sessions.absent(txn, name)).version
+
+
+def _add(txn: Transaction, piece: Piece, places: Sequence[Brought], at: Version) -> Version | None:
+    """Write what was brought after the head of a session, and say where it stands now; None, and
+    nothing is changed, where it does not stand where it did."""
+    said = piece.session
+    session = sessions.lock(txn, said.name)
+    if (session or sessions.absent(txn, said.name)).version != at:
+        return None
+    if session is None:
+        session = sessions.lock_or_create(txn, said.name, said.created)
+        if session.version != at:
+            return None
+        if said.expires_in is not None:
+            sessions.set_expiry(txn, session, said.expires_in)
+    if session.head == 0 and sessions.about(txn, session) is None:
+        about = {"title": said.title, "metadata": dict(said.metadata)}
+        if said.title is not None or said.metadata:
+            sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
+    counted = {place.counter for place, _, _ in places}
+    numbers = transfer.counter_numbers(txn, [name for name in counted if name is not None])
+    rows = tuple(
+        Row(
+            brought.place.seq,
+            session.epoch,
+            brought.frame,
+            brought.place.id,
+            brought.place.created,
+            brought.place.tokens,
+            numbers[brought.place.counter],
+        )
+        for brought in places
+    )
+    run = Segment(rows, tuple([brought.place.opens_turn for brought in places]))
+    active = said.last_active
+    return transfer.add(txn, session, run, said.archived, active, piece.more).version
+
+
+def _published(version: Version | None) -> Publication | None:
+    return None if version is None else rewritten(version)
+
+
+def _parts(name: SessionName) -> tuple[str, str, str, str]:
+    return name.tenant, name.user, name.agent, name.key

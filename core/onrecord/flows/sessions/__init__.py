@@ -1,0 +1,1 @@
+"""In which order things happen to a session."""

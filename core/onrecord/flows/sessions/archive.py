@@ -1,0 +1,167 @@
+"""How messages are archived, and read by whether they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from onrecord.errors import Misconfigured, shown
+from onrecord.flow import Cold, Flow, do
+from onrecord.flows.sessions.expected import checked, refuse_unexpected
+from onrecord.flows.shared import Flows, whole_number
+from onrecord.ledger.sessions import archives, sessions
+from onrecord.ledger.sessions import messages as rows_of
+from onrecord.message import Message
+from onrecord.scope import SessionName
+from onrecord.stored.messages import (
+    LAST_SEQ,
+    Row,
+    Seen,
+)
+from onrecord.stored.ranges import (
+    Ranges,
+    spans,
+    with_added,
+    without,
+)
+from onrecord.version import Expected, Version
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+
+MOST_AT_ONCE: Final = 1_000_000
+"""The most sequences one call may name: they are held in memory, 100 bytes each."""
+
+
+class Archiving(Flows):
+    """The flows behind ``archive``, and the reads that tell archived from active.
+
+    To archive moves no message and changes no epoch: readers who do not ask see no difference.
+    """
+
+    def archive(
+        self, name: SessionName, seqs: Iterable[int], expected: Expected
+    ) -> Flow[list[Message]]:
+        """Archive messages, and return those that were not yet: each is returned to one caller."""
+        wanted = _checked("archive", seqs)
+        expected = checked(expected)
+
+        def work(txn: Transaction) -> Seen:
+            found = archives.find(txn, name, lock=True)
+            session, archived = found or (sessions.absent(txn, name), ())
+            refuse_unexpected(name, session, expected)
+            if found is None:
+                return Seen(None, session.version, (), True)
+            rows: list[Row] = []
+            for first, last in wanted:
+                for low, high in spans(archived, first, last, inside=False):
+                    rows += rows_of.seen(txn, name, after=low - 1, before=high + 1).rows
+            if rows:
+                archives.put(txn, session, with_added(archived, [row.seq for row in rows]))
+            return Seen(session.number, session.version, tuple(rows))
+
+        seen = yield from do(Cold(work, writes=True))
+        return self._built.messages(seen, seen.rows)
+
+    def unarchive(self, name: SessionName, seqs: Iterable[int]) -> Flow[None]:
+        """Make archived messages active again."""
+        wanted = _checked("unarchive", seqs)
+
+        def work(txn: Transaction) -> None:
+            found = archives.find(txn, name, lock=True)
+            if found is not None:
+                archives.put(txn, found[0], without(found[1], wanted))
+
+        yield from do(Cold(work, writes=True))
+
+    def of_archive(
+        self,
+        name: SessionName,
+        archived: bool,
+        after: int | None,
+        before: int | None,
+        limit: int | None,
+        into: Callable[[Message], object] | None,
+    ) -> Flow[list[Any]]:
+        """Messages that are archived, or that are not, as ``messages`` chooses them."""
+        work = partial(
+            _read,
+            name=name,
+            archived=archived,
+            low=whole_number("after", after or 0) + 1,
+            high=LAST_SEQ if before is None else whole_number("before", before) - 1,
+            limit=None if limit is None else whole_number("limit", limit),
+            newest=before is not None and after is None,
+        )
+        while (seen := (yield from do(Cold(work)))) is None:
+            pass  # rewritten between two statements: read again
+        return (
+            self._built.messages(seen, seen.rows)
+            if into is None
+            else self._built.converted(seen, into)
+        )
+
+    def count_archived(self, name: SessionName, archived: bool) -> Flow[int]:
+        """How many messages are archived, or are not."""
+
+        def work(txn: Transaction) -> int:
+            txn.snapshot()  # messages may be sealed between two statements
+            found = archives.find(txn, name)
+            if found is None:
+                return 0
+            session, ranges = found
+            return sum(
+                rows_of.count(txn, session, low, high)
+                for low, high in spans(ranges, 1, session.head, inside=archived)
+            )
+
+        return (yield from do(Cold(work)))
+
+
+def _read(
+    txn: Transaction,
+    name: SessionName,
+    archived: bool,
+    low: int,
+    high: int,
+    limit: int | None,
+    newest: bool,
+) -> Seen | None:
+    """The rows; None where the session was rewritten between two statements."""
+    found = archives.find(txn, name)
+    if found is None:
+        return Seen(None, sessions.absent(txn, name).version, (), True)
+    session, ranges = found
+    runs = list(spans(ranges, low, min(high, session.head), inside=archived))
+    rows: list[tuple[Row, ...]] = []
+    left = LAST_SEQ if limit is None else limit
+    for first, last in reversed(runs) if newest else runs:
+        if left <= 0:
+            break
+        seen = rows_of.seen(txn, name, after=first - 1, before=last + 1, limit=left, newest=newest)
+        if seen.version.epoch != session.epoch:
+            return None
+        rows.append(seen.rows)
+        left -= len(seen.rows)
+    if newest:
+        rows.reverse()
+    version = Version(session.epoch, session.head)
+    return Seen(session.number, version, tuple(row for run in rows for row in run))
+
+
+def _checked(method: str, seqs: Iterable[int]) -> Ranges:
+    if not isinstance(seqs, Iterable):
+        raise Misconfigured(
+            f"{method}() takes the sequences of several messages, {method}([1, 2]), and not "
+            f"{shown(seqs)}."
+        )
+    given = list(islice(seqs, MOST_AT_ONCE + 1))  # it may have no end
+    if len(given) > MOST_AT_ONCE:
+        raise Misconfigured(
+            f"One {method}() takes at most {MOST_AT_ONCE:,} sequences and this has more. Do it in "
+            f"several steps."
+        )
+    return with_added((), [whole_number("seq", seq) for seq in given])

@@ -1,0 +1,74 @@
+"""How a session is forked: its beginning again, under another key, in one transaction."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from onrecord.errors import Conflict
+from onrecord.flow import Flow
+from onrecord.flows.mark import Marking
+from onrecord.flows.sessions.rewrite import rewritten
+from onrecord.flows.shared import whole_number
+from onrecord.ledger.sessions import (
+    archives,
+    forking,
+    sessions,
+)
+from onrecord.ledger.sessions import messages as rows_of
+from onrecord.scope import SessionName
+from onrecord.stored.clock import now
+from onrecord.stored.messages import SessionRow
+from onrecord.stored.ranges import cut_after
+from onrecord.version import Version
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+
+class Forking(Marking):
+    """The flow that makes two sessions of one."""
+
+    def fork(self, name: SessionName, key: str, at: int | None) -> Flow[SessionName]:
+        """The messages up to a place again, in a session that has none yet."""
+        fork = replace(name, key=key)
+        upto = None if at is None else whole_number("at", at)
+        work = partial(_fork, name=name, fork=fork, at=upto, when=now())
+        yield from self._committed(fork, work, rewritten, hurried=False)
+        return fork
+
+
+def _fork(
+    txn: Transaction, name: SessionName, fork: SessionName, at: int | None, when: int
+) -> Version:
+    session, target = _both(txn, name, fork, when)
+    if target.head:
+        raise Conflict(
+            f"Session {fork} has messages already. Fork into a key that has none.", target.version
+        )
+    at = session.head if at is None else at
+    if at > session.head:
+        raise Conflict(
+            f"Session {name} cannot be forked at message {at}: its newest is {session.head}.",
+            session.version,
+        )
+    archived = cut_after(archives.of(txn, session), at)
+    totals = rows_of.totals(txn, session, 0, at)
+    target = forking.copy(txn, session, target, at, totals, when)
+    if archived:
+        archives.put(txn, target, archived)
+    return target.version
+
+
+def _both(
+    txn: Transaction, name: SessionName, fork: SessionName, when: int
+) -> tuple[SessionRow, SessionRow]:
+    """Both sessions, locked in one order: two who fork into each other's key would wait for each
+    other for ever."""
+    if fork.identity < name.identity:
+        target = sessions.lock_or_create(txn, fork, when)
+        return sessions.lock(txn, name) or sessions.absent(txn, name), target
+    session = sessions.lock(txn, name) or sessions.absent(txn, name)
+    return session, sessions.lock_or_create(txn, fork, when)

@@ -1,0 +1,197 @@
+"""How a rewrite travels: edit, delete, rewind and clear, each of them a new epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from onrecord import codec
+from onrecord.accepting import Appendable, messages_from
+from onrecord.errors import Conflict, InvalidMessage
+from onrecord.flow import Cold, Flow, do
+from onrecord.flows.building import info, unpacked
+from onrecord.flows.mark import Marking
+from onrecord.flows.sessions.expected import checked, refuse_unexpected
+from onrecord.flows.shared import (
+    UNSET,
+    lifetime,
+    whole_number,
+)
+from onrecord.ledger.sessions import archives, sessions
+from onrecord.ledger.sessions import messages as rows_of
+from onrecord.message import Message
+from onrecord.scope import SessionName
+from onrecord.stored.clock import now
+from onrecord.stored.messages import (
+    Entry,
+    Publication,
+    Row,
+    SessionRow,
+)
+from onrecord.stored.ranges import spans
+from onrecord.version import Expected, SessionInfo, Version
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+
+class Rewriting(Marking):
+    """The flows that change what was said before."""
+
+    def edit(self, name: SessionName, seq: int, given: Appendable) -> Flow[Message]:
+        """Put another message in the place of one; place, id and time stay."""
+        seq = whole_number("seq", seq)
+        at = now()
+        (entry, *more), (content, *_) = self._encoded(_one(messages_from(given)), at)
+        assert not more
+
+        def work(txn: Transaction) -> tuple[SessionRow, Row]:
+            session, row = _locked_with(txn, name, seq)
+            session = _put(txn, session, row, entry, at)
+            row = replace(row, frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
+            return session, row
+
+        session, row = yield from self._committed(name, work, _changed)
+        return self._built.completed(content, row, session.number)
+
+    def delete(self, name: SessionName, seq: int, expected: Expected = None) -> Flow[Message]:
+        """Take a message away for good, and give it back a last time. Its place stays empty."""
+        seq = whole_number("seq", seq)
+        expected = checked(expected)
+        at = now()
+
+        def work(txn: Transaction) -> tuple[SessionRow, Row]:
+            session, row = _locked_with(txn, name, seq, expected)
+            return _put(txn, session, row, None, at), row
+
+        session, row = yield from self._committed(name, work, _changed)
+        return self._built.message(row, session.number)
+
+    def rewind(self, name: SessionName, seq: int) -> Flow[Version]:
+        """Make ``seq`` the head: what came after it is gone, and the next message follows it."""
+        seq = whole_number("seq", seq)
+        at = now()
+
+        def work(txn: Transaction) -> Version:
+            found = sessions.lock(txn, name)
+            session = found or sessions.absent(txn, name)
+            if seq > session.head:
+                raise Conflict(
+                    f"Session {name} cannot be rewound to message {seq}: its newest is "
+                    f"{session.head}.",
+                    session.version,
+                )
+            if found is None:
+                return session.version
+            return cut_at(txn, session, seq, at).version
+
+        return (yield from self._committed(name, work, rewritten))
+
+    def update(
+        self, name: SessionName, title: Any, metadata: Any, expires_in: Any = UNSET
+    ) -> Flow[SessionInfo]:
+        """Set title, metadata or expiry; what is left out stays."""
+        changes = _checked_about(title, metadata)
+        expiry = lifetime("expires_in", expires_in) if expires_in is not UNSET else UNSET
+        at = now()
+
+        def work(txn: Transaction) -> sessions.Described:
+            session = sessions.lock_or_create(txn, name, at)
+            if changes:
+                about = {**unpacked(sessions.about(txn, session)), **changes}
+                sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
+            if expiry is not UNSET:
+                sessions.set_expiry(txn, session, expiry)
+            found = sessions.describe(txn, name)
+            assert found is not None, "it is locked by this very transaction"
+            return found
+
+        return info((yield from do(Cold(work, writes=True))))
+
+
+def cut_at(
+    txn: Transaction, session: SessionRow, seq: int, at: int, archived: bool | None = None
+) -> SessionRow:
+    """Take away the messages after a place of a locked session: a new epoch.
+
+    With ``archived`` only those that are archived, or only those that are not. The others stay
+    in their places, because others may hold their sequences and ids: what goes from before them
+    leaves its place empty, as a deleted message does.
+    """
+    head, gaps = seq, list[tuple[int, int]]()
+    if archived is not None:
+        ranges = archives.of(txn, session)
+        stays = list(spans(ranges, seq + 1, session.head, inside=not archived))
+        head = stays[-1][1] if stays else seq
+        gaps = list(spans(ranges, seq + 1, head, inside=archived))
+    gone = [rows_of.totals(txn, session, head)]
+    rows_of.cut_after(txn, session, head)
+    for first, last in gaps:
+        gone.append(rows_of.totals(txn, session, first - 1, last))
+        rows_of.empty(txn, session, first - 1, last)
+    archives.cut(txn, session, seq if archived else head)
+    messages, turns, tokens = map(sum, zip(*gone, strict=True))
+    change = sessions.Change(-messages, -turns, -tokens)
+    return sessions.cut(txn, sessions.rewrite(txn, session, change, at), head)
+
+
+def _changed(done: tuple[SessionRow, Row]) -> Publication:
+    return rewritten(done[0].version)
+
+
+def rewritten(version: Version) -> Publication:
+    """What a rewrite tells the cache: where the session stands, and nothing to extend it by."""
+    return Publication(version, 0)
+
+
+def _locked_with(
+    txn: Transaction, name: SessionName, seq: int, expected: Expected = None
+) -> tuple[SessionRow, Row]:
+    """The session, locked, and its message at a place; Conflict where there is none."""
+    session = sessions.lock(txn, name) or sessions.absent(txn, name)
+    refuse_unexpected(name, session, expected)
+    row = rows_of.at(txn, session, seq)
+    if row is None or row.frame is None:
+        version = session.version
+        deleted = " It was deleted." if row is not None else ""
+        raise Conflict(
+            f"Session {name} has no message {seq!r}; it is at {tuple(version)}.{deleted}", version
+        )
+    return session, row
+
+
+def _put(
+    txn: Transaction, session: SessionRow, row: Row, entry: Entry | None, at: int
+) -> SessionRow:
+    """Another content, or none, in a message's place: a new epoch."""
+    opened = rows_of.opens_turn(txn, session, row.seq)
+    tokens, opens = (0, False) if entry is None else (entry.tokens, entry.opens_turn)
+    frame = None if entry is None else entry.frame
+    rows_of.replace(txn, session, row.seq, frame=frame, tokens=tokens, opens_turn=opens)
+    change = sessions.Change(
+        messages=-1 if entry is None else 0, turns=opens - opened, tokens=tokens - row.tokens
+    )
+    return sessions.rewrite(txn, session, change, at)
+
+
+def _checked_about(title: Any, metadata: Any) -> dict[str, Any]:
+    """What is to change of title and metadata, refused before any I/O if it cannot be kept."""
+    changes: dict[str, Any] = {}
+    if title is not UNSET:
+        if title is not None and not isinstance(title, str):
+            raise InvalidMessage(f"title has to be text or None, not {type(title).__name__}.")
+        changes["title"] = title
+    if metadata is not UNSET:
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise InvalidMessage(f"metadata has to be a mapping, not {type(metadata).__name__}.")
+        changes["metadata"] = dict(metadata or {})
+        codec.pack_value(changes["metadata"], "metadata")
+    return changes
+
+
+def _one(given: Sequence[Message]) -> Sequence[Message]:
+    if len(given) != 1:
+        raise InvalidMessage(f"edit() puts one message in the place of one, and got {len(given)}.")
+    return given

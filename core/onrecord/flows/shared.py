@@ -1,0 +1,97 @@
+"""What all flows of a store share: how messages are encoded on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from onrecord import codec
+from onrecord.cache.tails import Tails
+from onrecord.errors import InvalidMessage, Misconfigured, shown
+from onrecord.flows.building import Assembler
+from onrecord.flows.known import Sessions
+from onrecord.message import Message
+from onrecord.stored.clock import LONGEST_LIFE, microseconds
+from onrecord.stored.messages import LAST_SEQ, Entry
+
+if TYPE_CHECKING:
+    from onrecord.codec import Compression
+    from onrecord.flows.belief import Belief
+    from onrecord.ledger.database.transaction import Facts
+    from onrecord.tokens import TokenCounter
+
+UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
+"""Stands for "leave it as it is" where None means "take it away"."""
+
+
+class Flows:
+    """What the flows of one store share."""
+
+    def __init__(
+        self,
+        facts: Callable[[], Facts | None],
+        compression: Compression,
+        counter: TokenCounter,
+        hot_messages: int,
+        marks: bool,
+        keeps: bool,
+        compare: float,
+        belief: Belief,
+        expires_in: timedelta | None = None,
+    ) -> None:
+        self._facts = facts
+        self._compression = compression
+        self._counter = counter
+        self._hot_messages = hot_messages
+        self._marks = marks
+        self._keeps = keeps
+        self._compare = compare
+        self._expires_in = lifetime("expires_in", expires_in)
+        self._built = Assembler(facts)
+        self._sessions = Sessions()
+        self._belief = belief
+        self._openings = Tails(messages=1)
+
+    def forget(self) -> None:
+        """Forget what is remembered of sessions."""
+        self._openings.forget()
+        self._sessions.forget()
+        self._belief.forget()
+
+    def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
+        entries: list[Entry] = []
+        contents: list[Message] = []
+        for i, message in enumerate(given):
+            try:
+                frame, content = codec.encode(message, self._compression)
+            except InvalidMessage as fault:
+                if len(given) == 1:
+                    raise
+                raise InvalidMessage(f"message {i}: {fault}") from fault
+            created = at if message.created_at is None else microseconds(message.created_at)
+            tokens = self._counter(content)
+            entries.append(Entry(frame, message.id, created, tokens, content.opens_turn))
+            contents.append(content)
+        return entries, contents
+
+
+def lifetime(what: str, given: object) -> int | None:
+    """A time span as it is stored, in microseconds; None for no end."""
+    if given is None:
+        return None
+    if not isinstance(given, timedelta) or given <= timedelta(0):
+        raise Misconfigured(f"{what} has to be a timedelta above zero or None, not {shown(given)}.")
+    span = given // timedelta(microseconds=1)
+    if span > LONGEST_LIFE:
+        raise Misconfigured(
+            f"{what} can be 10,000 years at the most, and this is {shown(given)}. For what never "
+            f"expires pass None."
+        )
+    return span
+
+
+def whole_number(what: str, n: object) -> int:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise Misconfigured(f"{what} has to be a whole number from 0 up, not {shown(n)}.")
+    return min(n, LAST_SEQ)

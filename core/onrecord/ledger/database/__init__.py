@@ -1,0 +1,1 @@
+"""Connections, transactions and dialects: how SQL is reached."""

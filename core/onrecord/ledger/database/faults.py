@@ -1,0 +1,173 @@
+"""What a driver's error means for the caller: a Onrecord error that says what to do next."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import Final
+
+import sqlalchemy.exc
+
+from onrecord.errors import Damaged, Misconfigured, OnrecordError, Unavailable
+from onrecord.ledger.database.address import Address
+
+
+def explain(fault: Exception, address: Address, *, unknown: bool = False) -> OnrecordError | None:
+    """The error to raise ``from fault``, or None for what is not the database's doing."""
+    if isinstance(fault, OnrecordError):
+        return fault
+    original = fault.orig if isinstance(fault, sqlalchemy.exc.DBAPIError) else fault
+    if isinstance(original, sqlite3.Error):
+        return _sqlite(original, address, unknown)
+    if isinstance(original, sqlalchemy.exc.TimeoutError):
+        return Unavailable(
+            f"All connections to {address} were in use for too long. Raise pool_size=, or look "
+            f"for work that holds them."
+        )
+    if type(original).__module__.partition(".")[0] == "psycopg":
+        return _postgres(original, address, unknown)  # type: ignore[arg-type]
+    return None
+
+
+def lost_connection(fault: BaseException) -> bool:
+    """Whether the connection is gone, as opposed to a statement having failed on it."""
+    original = fault.orig if isinstance(fault, sqlalchemy.exc.DBAPIError) else fault
+    if type(original).__module__.partition(".")[0] != "psycopg":
+        return False
+    state = getattr(original, "sqlstate", None)
+    if state is None:  # libpq noticed, not the server
+        names = {cls.__name__ for cls in type(original).__mro__}
+        return not names.isdisjoint({"OperationalError", "InterfaceError"})
+    # 08: connection exceptions; 57P01-57P03: the server is shutting down or starting.
+    return str(state).startswith("08") or state in {"57P01", "57P02", "57P03", *_HUNG_UP}
+
+
+def id_is_taken(fault: BaseException) -> bool:
+    """Whether a statement failed because the session knows a message id already."""
+    diagnosis = getattr(fault, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) == "onrecord_tail_by_id"
+
+
+def _sqlite(fault: sqlite3.Error, address: Address, unknown: bool) -> OnrecordError | None:
+    code = getattr(fault, "sqlite_errorcode", 0) & 0xFF  # the primary result code
+    file = address.url.database or ":memory:"
+    match code:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Unavailable(
+                f"{file} is locked by another process for longer than the timeout. Nothing was "
+                f"written. Look for a program that keeps a transaction open, or raise timeout=."
+            )
+        case sqlite3.SQLITE_READONLY:
+            return Misconfigured(
+                f"{file} cannot be written to: the file, its folder or the disk is read-only. "
+                f"Nothing was written. Give this user write permission to both."
+            )
+        case sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
+            return Misconfigured(
+                f"{file} cannot be opened. Check that its folder exists and that this user may "
+                f"read and write there (SQLite keeps two more files beside it)."
+            )
+        case sqlite3.SQLITE_FULL:
+            return Unavailable(
+                f"The disk that holds {file} is full. Nothing was written. Free some space and "
+                f"append again."
+            )
+        case sqlite3.SQLITE_IOERR:
+            return Unavailable(
+                f"The disk that holds {file} failed or is full ({fault}). Check it, then append "
+                f"again with the same ids.",
+                unknown,
+            )
+        case sqlite3.SQLITE_CORRUPT:
+            return Damaged(
+                f"{file} is damaged ({fault}). Stop writing to it, copy it, and restore a backup "
+                f"or run sqlite3's .recover."
+            )
+        case sqlite3.SQLITE_NOTADB:
+            return Misconfigured(
+                f"{file} is not a SQLite database. Choose another file name, or move it away."
+            )
+        case sqlite3.SQLITE_ERROR if "no such table" in str(fault):
+            return Misconfigured(
+                f"{file} has no Onrecord tables ({fault}): it was emptied or replaced while it "
+                f"was open. Run store.migrate(), or open a new store."
+            )
+    if code in (0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_CONSTRAINT):
+        return None  # a fault of ours, better seen as it is
+    return Unavailable(f"SQLite could not use {file}: {fault}.", unknown)
+
+
+def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordError | None:
+    state = getattr(fault, "sqlstate", None) or ""
+    text = re.sub(r"\s*\n\s*", ": ", str(fault).strip()).rstrip("?.: ")
+    match state:
+        case "40001" | "40P01":
+            return Unavailable(
+                f"{address} gave this up in favour of another writer ({text}). Nothing was "
+                f"written. Append again."
+            )
+        case _ if state in _HUNG_UP:
+            return Unavailable(
+                f"{address} ended the connection, because the program held a transaction open, or "
+                f"was silent, for longer than the server allows ({text}). Nothing was written. "
+                f"Append again; and look for what stops this program for so long."
+            )
+        case "57014" | "55P03":
+            return Unavailable(
+                f"{address} did not finish in time: a row was locked by someone else, or the "
+                f"server is overloaded. Nothing was written. Append again, or raise timeout=."
+            )
+        case "42501" | "25006":
+            return Misconfigured(
+                f"{address} does not let this user do that: {text}. Grant it, or run "
+                f"store.migrate() with the owner's role and open with migrate=False."
+            )
+        case "42939" | "42602" | "42622":
+            return Misconfigured(f"{address} does not take this name for a schema: {text}.")
+        case "3D000":
+            return Misconfigured(f"{address}: the database does not exist. Create it first.")
+        case "42P01" | "3F000":
+            return Misconfigured(
+                f"{address} has no Onrecord tables where they were expected: {text}. "
+                f"Run store.migrate(), and check schema=."
+            )
+        case "23505" if not id_is_taken(fault):
+            return Damaged(
+                f"{address} gives out numbers that are taken ({text}), as a database does whose "
+                f"sequences were restored to an earlier state than its tables. Nothing was "
+                f"written. Set them anew: setval() with the highest id of each table."
+            )
+        case "53100" | "53200":
+            return Unavailable(f"{address} has no space left: {text}. Nothing was written.")
+        case "53300" | "57P03":
+            return Unavailable(f"{address} takes no more connections now: {text}")
+    if state.startswith("28") or _REFUSED.search(text):
+        return Misconfigured(
+            f"{address} refused this user or password, or an option of the URL: {text}."
+        )
+    if _NO_DATABASE.search(text):
+        return Misconfigured(f"{address}: the database does not exist. Create it first.")
+    if lost_connection(fault):
+        outcome = (
+            "Whether it was written is not known; append again with the same ids."
+            if unknown
+            else "Nothing was written."
+        )
+        return Unavailable(
+            f"{address} cannot be reached or went away: {text}. {outcome} Check that it runs, and "
+            f"its host and port.",
+            unknown,
+        )
+    return None
+
+
+_HUNG_UP: Final = frozenset({"25P03", "25P04", "57P05"})
+"""Timeouts by which the server ends a connection: what was open on it is rolled back, and what
+was sent too late is never read."""
+
+# The server's messages at connecting carry no code that psycopg passes on.
+_REFUSED: Final = re.compile(
+    r"password authentication failed|no password supplied|pg_hba\.conf"
+    r'|role ".*" does not exist|does not support SSL'
+)
+_NO_DATABASE: Final = re.compile(r'FATAL:\s+database ".*" does not exist')

@@ -1,0 +1,1 @@
+"""What runs over everything that is stored: erase, verify, train, vacuum."""

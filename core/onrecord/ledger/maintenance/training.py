@@ -1,0 +1,124 @@
+"""What a store's messages have in common: sampled, learned, and tried on others of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from onrecord.codec import compression
+from onrecord.codec import segment as sealed
+from onrecord.codec.compression import THOROUGH, Dictionary
+from onrecord.codec.segment import Segment
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import (
+    segments,
+    sessions,
+    tail,
+)
+from onrecord.stored.messages import Row, SessionRow
+
+LAST_NUMBER: Final = 2**62
+MOST_SESSIONS: Final = 2_000
+MOST_BYTES: Final = 8 * 2**20
+"""More samples make learning slower, and what is learned hardly better."""
+_A_SAMPLE: Final = 16
+"""Messages in one sample: what is compressed alone is as short as this, or shorter."""
+_OF_A_SESSION: Final = 64
+_SIZES: Final = (8, 16, 32, 64, 112)
+"""Kilobytes. zstd itself takes 112 as the most that pays."""
+_FEWEST: Final = 50
+
+
+class Sample(NamedTuple):
+    """Messages to learn from, as they would be compressed, and whose they are."""
+
+    texts: list[bytes]
+    messages: int
+    sessions: dict[int, int]
+    """By number, when each began."""
+
+
+class Learned(NamedTuple):
+    """What was learned, and what it is worth on messages that were held back."""
+
+    content: bytes | None
+    before: int
+    after: int
+
+
+def sampled(txn: Transaction) -> Sample:
+    """A little of the sessions that began last: they are like those to come, and they are the
+    last to expire. When one of them goes, what was learned from it has to go as well."""
+    texts: list[bytes] = []
+    numbers: list[int] = []
+    messages = size = 0
+    before = LAST_NUMBER
+    while page := sessions.newest(txn, before, 500):
+        before = page[-1][0]
+        for number, name in page:
+            if size >= MOST_BYTES or len(numbers) >= MOST_SESSIONS:
+                break
+            session = sessions.find(txn, name)
+            if session is None:
+                continue
+            found = _first_of(txn, session)
+            samples = sample(found)
+            texts += samples
+            size += sum(map(len, samples))
+            messages += len(found.rows)
+            numbers.append(number)
+        else:
+            continue
+        break
+    known = sessions.born(txn, numbers)
+    # One that has gone since it was read: it began at no time, and nothing is kept of it.
+    return Sample(texts, messages, {number: known.get(number, -1) for number in numbers})
+
+
+def sample(segment: Segment) -> list[bytes]:
+    """Messages as they would be compressed, a few at a time."""
+    return [
+        sealed.pack(Segment(segment.rows[n : n + _A_SAMPLE], segment.opens_turn[n : n + _A_SAMPLE]),
+                    None, None)[0]
+        for n in range(0, len(segment.rows), _A_SAMPLE)
+    ]  # fmt: skip
+
+
+def learned(texts: Sequence[bytes]) -> Learned:
+    """Learn from four fifths, try on the last; of several sizes the one that saves the most."""
+    if len(texts) < _FEWEST:
+        return Learned(None, 0, 0)
+    tried, known = list(texts[::5]), [text for n, text in enumerate(texts) if n % 5]
+    before = _size(tried, None)
+    best = Learned(None, before, before)
+    # A fifth stands for the whole: the dictionary itself is weighed against five times as much.
+    cost = before
+    for size in _SIZES:
+        content = compression.learn(known, size * 1024)
+        if content is None:
+            continue
+        after = _size(tried, Dictionary(0, content))
+        weighed = after + len(compression.compress(content, 19)) // 5
+        if weighed < cost:
+            best, cost = Learned(content, before, after), weighed
+    if best.content is None:
+        return best
+    # What was held back has said what it is worth; now it may be learned from as well.
+    return best._replace(content=compression.learn(texts, len(best.content)) or best.content)
+
+
+def _first_of(txn: Transaction, session: SessionRow) -> Segment:
+    found: list[tuple[Row, bool]] = []
+    for stored in segments.overlapping(txn, session.number, 0, session.sealed):
+        segment = segments.read(txn, stored, session.epoch)
+        found += zip(segment.rows, segment.opens_turn, strict=True)
+        if len(found) >= _OF_A_SESSION:
+            break
+    else:
+        found += tail.page(txn, session, session.sealed, _OF_A_SESSION)
+    chosen = found[:_OF_A_SESSION]
+    return Segment(tuple(row for row, _ in chosen), tuple(opens for _, opens in chosen))
+
+
+def _size(texts: Sequence[bytes], dictionary: Dictionary | None) -> int:
+    return sum(len(compression.compress(text, THOROUGH, dictionary)) for text in texts)

@@ -1,0 +1,76 @@
+"""How room that is free inside the database is given back to the disk.
+
+Each statement here stands alone: none of them may run in a transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypeAlias
+
+from onrecord.ledger.database.dialect import TABLES
+from onrecord.ledger.database.transaction import Transaction
+
+_BUSY: Final = (
+    "The write-ahead log could not be folded back into the file, because somebody is reading. "
+    "Do it again when it is quieter."
+)
+_SEEN: Final = (
+    "Rows that were removed could not be cleaned up, because a transaction that began before is "
+    "still open and may read them. Erase again when it has ended."
+)
+_SHARED: Final = (
+    "PostgreSQL keeps the bytes of removed rows in pages that hold other rows too, until these are "
+    "written over. compact(again=True) writes every table anew, and nobody can use it meanwhile. "
+    "Its write-ahead log and backups are yours to let expire."
+)
+_SMALL: Final = frozenset({"meta", "counters", "migrations"})
+"""What everybody needs, and holds nothing of anybody."""
+# A snapshot that is older than the vacuum keeps what was removed since, in every database table.
+_OLDER: Final = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+        AND backend_type = 'client backend' AND age(backend_xmin) > :passed LIMIT 1"""
+
+
+How: TypeAlias = Literal["free", "clean", "anew"]
+"""free: give back what is free. clean: leave no byte of what was removed in SQLite's file, which
+takes writing all of it; on PostgreSQL say where some may be left. anew: write everything, also
+where nobody can use a table meanwhile."""
+
+
+def reclaim(txn: Transaction, how: How) -> str | None:
+    """Give room back to the disk; why that was not possible, if so."""
+    if txn.kind == "sqlite":
+        return _sqlite(txn.cursor, anew=how != "free")
+    return _postgres(txn, how)
+
+
+def _sqlite(cursor: Any, anew: bool) -> str | None:
+    if not cursor.execute("PRAGMA database_list").fetchone()[2]:
+        return None  # in memory
+    if anew:
+        cursor.execute("VACUUM")
+    else:
+        cursor.executescript("PRAGMA incremental_vacuum")  # execute() would free one page
+    busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return _BUSY if busy else None
+
+
+def _postgres(txn: Transaction, how: How) -> str | None:
+    horizon = _next_transaction(txn)
+    for table in TABLES:
+        # FULL writes a table anew, and nobody else uses it meanwhile.
+        full = how == "anew" and table not in _SMALL
+        txn.run(f"VACUUM {'(FULL) ' if full else ''}{{{table}}}")
+    # No REINDEX CONCURRENTLY: under anybody's long transaction it ends by a timeout and leaves an
+    # invalid index behind each time. Empty pages of an index are used again.
+    found = txn.first(_OLDER, {"passed": _next_transaction(txn) - horizon})
+    if found is not None:
+        return _SEEN
+    return _SHARED if how == "clean" else None
+
+
+def _next_transaction(txn: Transaction) -> int:
+    found = txn.first("SELECT txid_snapshot_xmax(txid_current_snapshot())", {})
+    assert found is not None, "it always answers"
+    return int(found[0])

@@ -1,0 +1,235 @@
+"""Whether what is in the database is what was written: every place, every sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from onrecord import codec
+from onrecord.codec import segment as sealed
+from onrecord.errors import Damaged
+from onrecord.ledger.database import bounds
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import (
+    archives,
+    dictionaries,
+    segments,
+    sessions,
+    tail,
+)
+from onrecord.ledger.sessions.segments import Stored
+from onrecord.reports import Problem
+from onrecord.scope import SessionName
+from onrecord.stored.clock import MICROSECONDS
+from onrecord.stored.messages import (
+    LAST_ID,
+    LAST_SEQ,
+    Row,
+    SessionRow,
+)
+
+_PAGE: Final = 500
+_STRAY: Final = """
+    SELECT OWNER, count(*) FROM {TABLE} t
+    WHERE NOT EXISTS (SELECT 1 FROM {OWNERS} s WHERE s.id = OWNER)
+    GROUP BY 1 ORDER BY 1 LIMIT 100"""
+_OWNED: Final = {
+    "tail": ("sessions", "session", "t.place >> 32"),
+    "segments": ("sessions", "session", "t.place >> 32"),
+    "checkpoint_strands": ("checkpoint_threads", "thread", "t.thread"),
+    "checkpoints": ("checkpoint_strands", "strand", "t.place >> 32"),
+    "checkpoint_items": ("checkpoint_strands", "strand", "t.place >> 32"),
+    "checkpoint_writes": ("checkpoint_strands", "strand", "t.strand"),
+}
+"""Tables whose rows belong to a row of another one, what that is, and which."""
+
+_NUMBERS: Final = (*bounds.BOUNDS["sessions"], "owner")
+_ROW: Final = f"SELECT {', '.join(_NUMBERS)} FROM {{sessions}} WHERE id = :session"
+_OPENS: Final = """
+    SELECT place & 4294967295, opens_turn FROM {tail}
+    WHERE place > :low AND place < :high AND opens_turn NOT IN (0, 1) ORDER BY place LIMIT 100"""
+_COUNTERS: Final = "SELECT id FROM {counters}"
+
+
+def of_store(txn: Transaction) -> list[Problem]:
+    """What is wrong outside any session."""
+    problems = [
+        Problem(
+            kind="damaged",
+            where=f"dictionary {number}",
+            what=f"{why}. What was compressed with it cannot be read.",
+        )
+        for number, why in dictionaries.damaged(txn)
+    ]
+    problems += [
+        Problem(
+            kind="damaged",
+            where=f"dictionary {number}",
+            what="what it was learned from cannot be read. The next compact() drops it.",
+        )
+        for number in dictionaries.without_sources(txn)
+    ]
+    problems += bounds.problems(txn)
+    for table, (owners, owner, column) in _OWNED.items():
+        statement = _STRAY.replace("TABLE", table).replace("OWNERS", owners)
+        problems += [
+            Problem(
+                kind="stray",
+                where=f"onrecord_{table}",
+                what=f"{count} rows belong to {owner} {number}, which is not there.",
+            )
+            for number, count in txn.rows(statement.replace("OWNER", column), {})
+        ]
+    return problems
+
+
+def of_session(txn: Transaction, name: SessionName) -> list[Problem]:
+    """What is wrong with one session."""
+    txn.snapshot()
+    found = archives.find(txn, name, damaged=True)
+    described = sessions.describe(txn, name)
+    if found is None or described is None:
+        return []  # it was erased while others were looked at
+    session, archived = found
+    look = _Look(str(name), {int(number) for (number,) in txn.rows(_COUNTERS, {})})
+    look.at_numbers(txn, session, name)
+    if not 0 < session.number <= LAST_ID:
+        return look.problems  # nothing can be found by it
+    for stored in segments.overlapping(txn, session.number, 0, LAST_SEQ):
+        look.at_segment(txn, stored)
+    segment_ends = look.seq
+    if segment_ends > session.sealed:
+        look.is_sealed_up_to(session.sealed, segment_ends)
+    span = {"low": session.number << 32, "high": (session.number + 1) << 32}
+    for seq, opens in txn.rows(_OPENS, span):
+        look.problem("damaged", seq, seq, f"its opens_turn is {opens}.")
+    for page, (rows, opens_turn) in enumerate(_pages(txn, session)):
+        if not page and segment_ends < rows[0].seq <= session.sealed:
+            look.is_sealed_up_to(session.sealed, rows[0].seq - 1)
+        for row, opens in zip(rows, opens_turn, strict=True):
+            look.at_row(row, opens, session.epoch)
+    look.has_come_to(session.head)
+    look.adds_up(described.messages, described.turns, described.tokens, "session's row")
+    if archived and archived[-1][1] > session.head:
+        look.problem("count", *archived[-1], "it is archived, and not there.")
+    return look.problems
+
+
+_OF_ROWS: Final = ("created", "born", "tokens", "counter")
+
+
+class _Look:
+    """Goes over a session from its beginning, and notes what is not as it should be."""
+
+    def __init__(self, where: str, counters: set[int]) -> None:
+        self._counters = counters | {0}
+        self.problems: list[Problem] = []
+        self._where = where
+        self.seq = 0
+        self._sums = [0, 0, 0]
+        self._unsure = False
+
+    def at_numbers(self, txn: Transaction, session: SessionRow, name: SessionName) -> None:
+        """Look at what stands in the session's own row."""
+        row = txn.first(_ROW, {"session": session.number})
+        assert row is not None, "it is from one moment"
+        values = dict(zip(_NUMBERS, row, strict=True))
+        wrong = bounds.outside("sessions", values)
+        if values["owner"] != name.owner:
+            wrong.append(f"its owner is {values['owner']}, and not that of its names")
+        if values["last_active"] // MICROSECONDS != values["active_second"]:
+            wrong.append(
+                f"its last_active is {values['last_active']}, and its active_second "
+                f"{values['active_second']}"
+            )
+        if session.cut_epoch > session.epoch:
+            wrong.append(f"it was cut in epoch {session.cut_epoch}, and is in {session.epoch}")
+        for what in wrong:
+            self.problem("damaged", None, None, f"{what}.")
+
+    def is_sealed_up_to(self, sealed: int, found: int) -> None:
+        """Compare what the session's row says of its segments with what was found."""
+        self.problem("count", None, None, f"the session's row says that it is sealed up to "
+                     f"{sealed}, and what is there says {found}.")  # fmt: skip
+
+    def at_segment(self, txn: Transaction, stored: Stored) -> None:
+        self._follows(stored.first)
+        self.seq = max(self.seq, stored.last)
+        sums = stored.messages, stored.turns, stored.tokens
+        self._add(*sums)
+        try:
+            segment = segments.unpacked(txn, stored)
+        except Damaged as fault:
+            self.problem("damaged", stored.first, stored.last, f"their segment: {fault}.")
+            return
+        for row in segment.rows:
+            self._can_be_read(row)
+        needed = sealed.dictionary_of(stored.body)
+        if stored.dictionary != needed:
+            self.problem("damaged", stored.first, stored.last, f"the row of their segment says "
+                         f"dictionary {stored.dictionary}, and it needs {needed}.")  # fmt: skip
+        if stored.raw != (raw := sealed.raw_length(stored.body)):
+            self.problem("damaged", stored.first, stored.last, f"the row of their segment says "
+                         f"{stored.raw} bytes uncompressed, and it has {raw}.")  # fmt: skip
+        if segments.totals(segment) != sums:
+            self.problem(
+                "count", stored.first, stored.last,
+                f"their segment has {segments.totals(segment)} messages, turns and tokens, and "
+                f"{sums} stand beside it.",
+            )  # fmt: skip
+
+    def at_row(self, row: Row, opens_turn: bool, epoch: int) -> None:
+        if row.seq <= self.seq:
+            self.problem("stray", row.seq, row.seq, "it is in a segment and a row as well.")
+            return
+        self._follows(row.seq)
+        self.seq = row.seq
+        self._can_be_read(row)
+        wrong = bounds.outside("tail", {name: getattr(row, name) for name in _OF_ROWS})
+        if row.counter not in self._counters:
+            wrong.append(f"its counter is {row.counter}, which is not there")
+        if row.born > epoch:
+            wrong.append(f"it was written in epoch {row.born}, and the session is in {epoch}")
+        for what in wrong:
+            self.problem("damaged", row.seq, row.seq, f"{what}.")
+        self._add(int(row.frame is not None), int(opens_turn), row.tokens)
+
+    def has_come_to(self, head: int) -> None:
+        self._follows(head + 1)
+        if self.seq > head:
+            self.problem("stray", head + 1, self.seq, f"they stand behind the head, {head}.")
+
+    def adds_up(self, messages: int, turns: int, tokens: int, where: str) -> None:
+        for what, said, found in zip(
+            ("messages", "turns", "tokens"), (messages, turns, tokens), self._sums, strict=True
+        ):
+            if said != found and not self._unsure:
+                self.problem("count", None, None, f"the {where} says {said} {what}, and "
+                             f"{found} are there.")  # fmt: skip
+
+    def problem(self, kind: str, first: int | None, last: int | None, what: str) -> None:
+        self.problems.append(
+            Problem(kind=kind, where=self._where, first=first, last=last, what=what)  # type: ignore[arg-type]
+        )
+
+    def _follows(self, seq: int) -> None:
+        if seq > self.seq + 1:
+            self.problem("gap", self.seq + 1, seq - 1, "nothing is there, not even a deleted one.")
+            self._unsure = True  # that sums differ then is no second problem
+
+    def _can_be_read(self, row: Row) -> None:
+        if row.frame is not None:
+            try:
+                codec.decode(row.frame)
+            except Damaged as fault:
+                self.problem("damaged", row.seq, row.seq, f"{fault}.")
+
+    def _add(self, *bounds: int) -> None:
+        self._sums = [a + b for a, b in zip(self._sums, bounds, strict=True)]
+
+
+def _pages(txn: Transaction, session: SessionRow) -> Iterator[tuple[list[Row], list[bool]]]:
+    after = 0
+    while page := tail.page(txn, session, after, _PAGE):
+        yield [row for row, _ in page], [opens for _, opens in page]
+        after = page[-1][0].seq

@@ -1,0 +1,108 @@
+"""The tables, as an ordered list of steps that every database walks through once.
+
+Steps are recorded by name, under a lock: ten processes may start at once on an empty database.
+There all steps are one transaction, and on PostgreSQL one script; later each is its own.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from onrecord.errors import Misconfigured, SchemaTooNew
+from onrecord.ledger.database.dialect import quoted
+from onrecord.ledger.database.transaction import Facts, Transaction
+from onrecord.ledger.schema.steps import STEPS, Step
+
+log = logging.getLogger("onrecord")
+
+
+def pending(applied: set[str]) -> list[tuple[str, Step]]:
+    """The steps still to do; a database that knows more than this code is refused."""
+    unknown = applied - {name for name, _ in STEPS}
+    if unknown:
+        raise SchemaTooNew(
+            f"The database was migrated by a newer Onrecord ({sorted(unknown)[-1]!r} is not "
+            f"known here). Upgrade onrecord; nothing was touched."
+        )
+    return [(name, step) for name, step in STEPS if name not in applied]
+
+
+def walk(txn: Transaction, kind: str, schema: str | None) -> list[str]:
+    """Do the next step, under the lock, or all of them where none was done; and say which."""
+    txn.begin()
+    if kind == "postgresql":
+        # One lock for everybody who migrates this schema, released with the transaction.
+        txn.first(
+            "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))",
+            {"name": f"onrecord migrations {schema or ''}"},
+        )
+        if schema is not None and not _schema_exists(txn, schema):
+            txn.run("CREATE SCHEMA {schema}")
+    txn.run("CREATE TABLE IF NOT EXISTS {migrations} (name TEXT PRIMARY KEY)")
+    applied = {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
+    # Of tables that hold something each step is a transaction of its own: one may take long.
+    steps = pending(applied)[: 1 if applied else None]
+    with txn.together():
+        for name, step in steps:
+            step(txn, kind)
+            txn.run("INSERT INTO {migrations} (name) VALUES (:name)", {"name": name})
+    for name, _ in steps:
+        log.info("database migrated: %s", name)
+    return [name for name, _ in steps]
+
+
+def applied(txn: Transaction, kind: str, schema: str | None) -> set[str]:
+    """The names of the steps this database has been through."""
+    if kind == "sqlite":
+        exists = txn.first(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'onrecord_migrations'",
+            {},
+        )
+    else:
+        space = "" if schema is None else f"{quoted(schema)}."
+        exists = txn.first(
+            "SELECT 1 WHERE to_regclass(:name) IS NOT NULL",
+            {"name": f"{space}onrecord_migrations"},
+        )
+    if exists is None:
+        return set()
+    return {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
+
+
+def require(done: set[str]) -> None:
+    """Refuse a database that was not migrated, when nobody asked to do it now."""
+    missing = pending(done)
+    if missing:
+        raise Misconfigured(
+            f"The database has not been migrated: {missing[0][0]!r} is missing. "
+            f"Run store.migrate() once, or open the store without migrate=False."
+        )
+
+
+def learn(txn: Transaction, counter: str) -> Facts:
+    """What the database says about itself; a token counter new to it is given a number."""
+    rows = txn.rows("SELECT name, value FROM {meta}", {})
+    ids = {name: bytes(value) for name, value in rows}
+    if not ids.keys() >= {"store_id", "cache_id"}:
+        raise Misconfigured("onrecord_meta has lost the store's ids: restore it from a backup.")
+    return Facts(ids["store_id"], ids["cache_id"].hex(), register(txn, counter))
+
+
+def register(txn: Transaction, counter: str) -> int:
+    """The number under which a token counter is known here; a new one is given one."""
+    find = "SELECT id FROM {counters} WHERE name = :name"
+    while (known := txn.first(find, {"name": counter})) is None:
+        # Of two that are registered in one instant, the other one may have taken our number.
+        txn.run(
+            "INSERT INTO {counters} (id, name) "
+            "SELECT coalesce(max(id), 0) + 1, :name FROM {counters} WHERE TRUE "
+            "ON CONFLICT DO NOTHING",
+            {"name": counter},
+        )
+    return int(known[0])
+
+
+def _schema_exists(txn: Transaction, schema: str) -> bool:
+    return (
+        txn.first("SELECT 1 FROM pg_namespace WHERE nspname = :name", {"name": schema}) is not None
+    )

@@ -1,0 +1,74 @@
+"""Which messages of a session are archived: kept, and out of the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from onrecord import codec
+from onrecord.errors import Damaged
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions.sessions import (
+    FIND,
+    LOCK,
+    checked,
+)
+from onrecord.scope import SessionName
+from onrecord.stored.messages import SessionRow
+from onrecord.stored.ranges import (
+    Ranges,
+    cut_after,
+    with_added,
+)
+
+_WITH_ARCHIVED: Final = FIND.replace("fence\n", "fence, archived\n")
+_LOCK_WITH_ARCHIVED: Final = LOCK.replace("fence\n", "fence, archived\n")
+_ARCHIVED: Final = "SELECT archived FROM {sessions} WHERE id = :session AND archived IS NOT NULL"
+_SET: Final = "UPDATE {sessions} SET archived = :archived WHERE id = :session"
+
+
+def find(
+    txn: Transaction, name: SessionName, *, lock: bool = False, damaged: bool = False
+) -> tuple[SessionRow, Ranges] | None:
+    """The session and what of it is archived, from one moment; Damaged as by ``sessions.find``,
+    unless who asks takes ``damaged`` ones."""
+    if lock:
+        txn.begin()
+    row = txn.first(_LOCK_WITH_ARCHIVED if lock else _WITH_ARCHIVED, {"identity": name.identity})
+    if row is None:
+        return None
+    session = SessionRow(*row[:-1])
+    return session if damaged else checked(session, name), _unpacked(row[-1])
+
+
+def put(txn: Transaction, session: SessionRow, archived: Ranges) -> None:
+    """Say what of a locked session is archived."""
+    packed = codec.pack_value([list(run) for run in archived], "archived") if archived else None
+    txn.run(_SET, {"session": session.number, "archived": packed})
+
+
+def of(txn: Transaction, session: SessionRow) -> Ranges:
+    """What of a locked session is archived."""
+    row = txn.first(_ARCHIVED, {"session": session.number})
+    return () if row is None else _unpacked(row[0])
+
+
+def add(txn: Transaction, session: SessionRow, seqs: Sequence[int]) -> None:
+    """Say of more of a locked session that it is archived."""
+    put(txn, session, with_added(of(txn, session), seqs))
+
+
+def cut(txn: Transaction, session: SessionRow, head: int) -> None:
+    """What is cut off a session is not archived any more."""
+    if archived := of(txn, session):
+        put(txn, session, cut_after(archived, head))
+
+
+def _unpacked(packed: bytes | None) -> Ranges:
+    if packed is None:
+        return ()
+    try:
+        found = codec.unpack_value(bytes(packed))
+        return tuple((int(first), int(last)) for first, last in found)
+    except (Damaged, TypeError, ValueError):
+        return ()  # everything is active again, and nothing is lost

@@ -1,0 +1,229 @@
+"""The dictionaries of a store: kept in the database, known by number, loaded when first met."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Final
+from zlib import crc32
+
+from onrecord import codec
+from onrecord.codec import Compression, Dictionary, compression
+from onrecord.errors import Damaged, Misconfigured
+from onrecord.ledger.database.bounds import LAST_DICTIONARY
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import sessions
+from onrecord.stored.clock import now
+
+_CHECKSUM: Final = struct.Struct("<I")
+
+_LOAD: Final = "SELECT body FROM {dictionaries} WHERE id = :id"
+_NEWEST: Final = (
+    f"SELECT max(id) FROM {{dictionaries}} WHERE in_use = 1 AND id BETWEEN 1 AND {LAST_DICTIONARY}"
+)
+# PostgreSQL: whoever writes with a dictionary holds its row, so that it cannot go meanwhile.
+_HOLD: Final = "SELECT id FROM {dictionaries} WHERE id = :id AND in_use = 1 {for_key_share}"
+_ADD: Final = """
+    INSERT INTO {dictionaries} (id, in_use, created, sources, body)
+    VALUES (:id, 1, :created, :sources, :body)"""
+_HIGHEST: Final = f"SELECT coalesce(max(id), 0) FROM {{dictionaries}} WHERE id <= {LAST_DICTIONARY}"
+# No number is ever given twice: another process that still knows what it meant would go on
+# writing with that, and nobody could read it.
+_BEGIN_NUMBERS: Final = """
+    INSERT INTO {meta} (name, value) VALUES ('dictionaries', :none) ON CONFLICT (name) DO NOTHING"""
+_NUMBERED: Final = "SELECT value FROM {meta} WHERE name = 'dictionaries' {for_update}"
+_NUMBER: Final = "UPDATE {meta} SET value = :number WHERE name = 'dictionaries'"
+_SOURCES: Final = "SELECT id, sources FROM {dictionaries} WHERE in_use = 1"
+_OLDER: Final = """
+    SELECT id FROM {dictionaries}
+    WHERE in_use = 1 AND id < (SELECT max(id) FROM {dictionaries} WHERE in_use = 1) ORDER BY id"""
+_RETIRE: Final = "UPDATE {dictionaries} SET in_use = 0 WHERE id = :id"
+_LOCK: Final = "SELECT id FROM {dictionaries} WHERE id = :id {for_update}"
+_DROP: Final = "DELETE FROM {dictionaries} WHERE id = :id"
+_COUNT: Final = "SELECT count(*), coalesce(sum(length(body)), 0) FROM {dictionaries}"
+_BODIES: Final = "SELECT id, body FROM {dictionaries} ORDER BY id"
+
+
+class Dictionaries:
+    """What one process knows of a store's dictionaries."""
+
+    def __init__(self, compression: Compression) -> None:
+        self.compression = compression
+        self._known: dict[int, Dictionary] = {}
+        self._current: Dictionary | None = None
+        self.missed = 0
+        """How often one was asked for that was not there."""
+
+    @property
+    def current(self) -> Dictionary | None:
+        """What to compress with; None for nothing, as far as is known here."""
+        return self._current if self.compression == "zstd" else None
+
+    def get(self, txn: Transaction, number: int) -> Dictionary | None:
+        """A dictionary by number; None where it is missing or damaged."""
+        if number not in self._known:
+            found = txn.first(_LOAD, {"id": number})
+            try:
+                content = None if found is None else _unpacked(found[0])
+            except Damaged:
+                content = None
+            known = None if content is None else Dictionary(number, content)
+            if known is None:
+                self.missed += 1
+                return None  # not remembered: it may be restored
+            self._known[number] = known
+            if self._current is None or number > self._current.number:
+                self._current = known  # another process has learned it; asked about in ``held``
+        return self._known[number]
+
+    def learn(self, txn: Transaction) -> None:
+        """Look which one is the newest, when the ledger is opened or maintained."""
+        found = txn.first(_NEWEST, {})
+        if found is not None and found[0] is not None:
+            self.get(txn, found[0])
+
+    def held(self, txn: Transaction) -> Dictionary | None:
+        """The current one, certain to stay until this transaction ends; None for nothing."""
+        current = self.current
+        if current is None or txn.first(_HOLD, {"id": current.number}) is not None:
+            return current
+        return self.refreshed(txn)
+
+    def refreshed(self, txn: Transaction) -> Dictionary | None:
+        """The newest there is in the database, held like ``held``."""
+        while True:
+            found = txn.first(_NEWEST, {})
+            number = None if found is None else found[0]
+            self._current = None if number is None else self.get(txn, number)
+            current = self.current
+            if current is None or txn.first(_HOLD, {"id": current.number}) is not None:
+                return current
+            if txn.kind == "sqlite":  # one transaction is one moment there
+                return None
+
+    def forget(self, number: int) -> None:
+        """It was dropped."""
+        self._known.pop(number, None)
+        if self._current is not None and self._current.number == number:
+            self._current = None
+
+
+def hold(txn: Transaction, number: int) -> bool:
+    """Whether what needs a dictionary may be written: it is in use, and stays until this
+    transaction ends."""
+    return txn.first(_HOLD, {"id": number}) is not None
+
+
+def add(txn: Transaction, content: bytes, sources: Mapping[int, int]) -> int | None:
+    """Keep a new dictionary, learned from sessions that began at these times; its number.
+
+    None where one of them has been erased since: what it said must not stay in here (I7).
+    """
+    txn.begin()
+    if sessions.born(txn, sorted(sources), hold=True) != sources:
+        return None
+    number = _next_number(txn)
+    txn.run(
+        _ADD,
+        {
+            "id": number,
+            "created": now(),
+            "sources": codec.pack_value(dict(sources), "sources"),
+            "body": _packed(content),
+        },
+    )
+    return number
+
+
+def _next_number(txn: Transaction) -> int:
+    """One that no dictionary ever had. Whoever else adds one waits here."""
+    txn.run(_BEGIN_NUMBERS, {"none": (0).to_bytes(4, "big")})
+    given, highest = txn.first(_NUMBERED, {}), txn.first(_HIGHEST, {})
+    assert given is not None, "it was just put there"
+    assert highest is not None, "an aggregate always answers"
+    number = max(int.from_bytes(given[0], "big"), int(highest[0])) + 1
+    if number > LAST_DICTIONARY:
+        raise Misconfigured(
+            f"This store has had {LAST_DICTIONARY:,} dictionaries, and there are no more numbers "
+            f"for them. Export it into another one to train again."
+        )
+    txn.run(_NUMBER, {"number": number.to_bytes(4, "big")})
+    return number
+
+
+def tainted(txn: Transaction) -> list[int]:
+    """Which ones were learned from a session that has been erased since."""
+    return [
+        int(number)
+        for number, packed in txn.rows(_SOURCES, {})
+        if (sources := _sources(packed)) is None or sessions.born(txn, sorted(sources)) != sources
+    ]
+
+
+def retire(txn: Transaction, number: int) -> None:
+    """Nobody writes with it any more once this is committed."""
+    txn.begin()
+    txn.first(_LOCK, {"id": number})  # waits for those who hold it
+    txn.run(_RETIRE, {"id": number})
+
+
+def retire_superseded(txn: Transaction) -> None:
+    """Nobody writes any more with a dictionary that is not the newest: another was learned."""
+    found = txn.rows(_OLDER, {})
+    for (number,) in found:
+        retire(txn, int(number))
+
+
+def handed_over(txn: Transaction) -> list[int]:
+    """Which ones were learned from conversations that do not stand here: nobody can tell whose."""
+    return [int(number) for number, packed in txn.rows(_SOURCES, {}) if _sources(packed) == {}]
+
+
+def drop(txn: Transaction, number: int) -> None:
+    """Take it away; nothing needs it any more."""
+    txn.run(_DROP, {"id": number})
+    txn.dictionaries.forget(number)
+
+
+def totals(txn: Transaction) -> tuple[int, int]:
+    """How many there are, and how many bytes they take."""
+    found = txn.first(_COUNT, {})
+    assert found is not None, "an aggregate always answers"
+    return int(found[0]), int(found[1])
+
+
+def damaged(txn: Transaction) -> list[tuple[int, str]]:
+    """Those that cannot be read, and why."""
+    faults: list[tuple[int, str]] = []
+    for number, body in txn.rows(_BODIES, {}):
+        try:
+            _unpacked(body)
+        except Damaged as fault:
+            faults.append((int(number), str(fault)))
+    return faults
+
+
+def without_sources(txn: Transaction) -> list[int]:
+    """Those of which it cannot be read what they were learned from."""
+    return [int(number) for number, packed in txn.rows(_SOURCES, {}) if _sources(packed) is None]
+
+
+def _packed(content: bytes) -> bytes:
+    body = compression.compress(content, 19)
+    return _CHECKSUM.pack(crc32(body)) + body
+
+
+def _unpacked(stored: bytes) -> bytes:
+    body = stored[_CHECKSUM.size :]
+    if len(stored) < _CHECKSUM.size or _CHECKSUM.unpack_from(stored)[0] != crc32(body):
+        raise Damaged("its checksum does not match")
+    return compression.decompress(body)
+
+
+def _sources(packed: bytes) -> dict[int, int] | None:
+    """None where they cannot be read: what cannot be ruled out has to be assumed."""
+    try:
+        found: dict[int, int] = codec.unpack_value(bytes(packed))
+    except Damaged:
+        return None
+    return found

@@ -1,0 +1,114 @@
+"""The fence and the lineage of a session: how a late commit is refused, and another past known.
+
+A commit leaves a random lineage in its session's row. It goes through only while the fence is
+the one that its mark was told; who settles what a cache holds moves the fence first. Rules 5 to
+7 of docs/cache-protocol.md.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+
+from onrecord.ledger.database import generation
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.scope import SessionName
+
+T = TypeVar("T")
+
+ABSENT: Final = 0
+"""The fence of a session that is not there. No session that is there has it."""
+
+_FIND: Final = "SELECT fence FROM {sessions} WHERE identity = :identity"
+_SETTLE: Final = "UPDATE {sessions} SET fence = :fence WHERE identity = :identity"
+_LEAVE: Final = "UPDATE {sessions} SET lineage = :lineage WHERE identity = :identity"
+
+
+class Fenced(Exception):
+    """Somebody has settled the entry since it was marked. Nothing was done."""
+
+    def __init__(self, fence: int) -> None:
+        super().__init__(fence)
+        self.fence = fence
+
+
+class MarkedBefore(Exception):
+    """The connection was made after the mark: what broke the one before it may have been a
+    database that fell back. Nothing was done."""
+
+
+class Stamp(NamedTuple):
+    """What a commit leaves in its session's row, and under what it may do so."""
+
+    lineage: int
+    first: int
+    """The fence of the session, if this commit is its first."""
+    fence: int | None = None
+    """What its mark was told; None where there is no cache, or it is switched off."""
+    marked_at: float = float("inf")
+    suspension: bytes | None = None
+    """The suspension that was waited for, of a commit without a mark."""
+
+
+def random() -> int:
+    """A number that is not met twice, and not 0."""
+    return 1 + secrets.randbits(62)
+
+
+def stamped(
+    work: Callable[[Transaction], T], stamp: Stamp, hurried: bool = True
+) -> Callable[[Transaction], T]:
+    """The work of one commit, under its stamp, and with a deadline where it is hurried. What it
+    appends, it stamps itself."""
+
+    def do(txn: Transaction) -> T:
+        if stamp.suspension is not None:
+            generation.hold(txn, stamp.suspension)
+        elif stamp.fence is not None and txn.connected_at > stamp.marked_at:
+            raise MarkedBefore
+        txn.stamp = stamp
+        if hurried:
+            txn.hurry()
+        try:
+            return work(txn)
+        finally:
+            txn.stamp = None
+            txn.unhurried()  # the works of others may share this transaction
+
+    return do
+
+
+def rewriting(work: Callable[[Transaction], T], name: SessionName) -> Callable[[Transaction], T]:
+    """Work that changes a session in other ways than by an append: stamped when it is done."""
+
+    def do(txn: Transaction) -> T:
+        answer = work(txn)
+        stamp = txn.stamp
+        assert stamp is not None, "commits are stamped"
+        found = txn.first(_FIND, {"identity": name.identity})
+        if found is not None:  # else it was erased, or is not there to be rewritten
+            refuse_fenced(txn, int(found[0]))
+            txn.run(_LEAVE, {"identity": name.identity, "lineage": stamp.lineage})
+        return answer
+
+    return do
+
+
+def refuse_fenced(txn: Transaction, fence: int) -> None:
+    """Raise where the session's fence is not the one that the mark was told."""
+    stamp = txn.stamp
+    if stamp is None or stamp.fence is None:
+        return
+    found = ABSENT if fence == stamp.first else fence  # it was made by this very transaction
+    if found != stamp.fence:
+        raise Fenced(found)
+
+
+def settle(txn: Transaction, name: SessionName) -> bool:
+    """Move the fence: who has marked before is refused. Whether there is such a session.
+
+    What is read to fill an entry has to be read in a later transaction: this one waits for a
+    commit under way, and a statement that began before its end does not see it.
+    """
+    return bool(txn.run(_SETTLE, {"identity": name.identity, "fence": random()}))

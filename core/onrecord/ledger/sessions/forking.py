@@ -1,0 +1,142 @@
+"""How the beginning of a session is copied into another one of the same store."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from onrecord import codec
+from onrecord.codec.compression import STEADY
+from onrecord.codec.segment import Segment
+from onrecord.errors import Damaged
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import (
+    dictionaries,
+    segments,
+    tail,
+)
+from onrecord.ledger.sessions.segments import Stored
+from onrecord.stored.clock import MICROSECONDS
+from onrecord.stored.messages import (
+    LAST_SEQ,
+    SessionRow,
+    place,
+)
+
+_AT_ONCE: Final = 200
+
+_NEEDED: Final = """
+    SELECT DISTINCT dictionary FROM {segments}
+    WHERE place > :low AND place <= :high AND dictionary IS NOT NULL ORDER BY dictionary"""
+_WITH: Final = """
+    SELECT place FROM {segments}
+    WHERE place > :low AND place <= :high AND dictionary = :dictionary ORDER BY place"""
+_COPY: Final = """
+    INSERT INTO {segments} (place, first, messages, turns, tokens, raw, dictionary, body)
+    SELECT place + :shift, first, messages, turns, tokens, raw, dictionary, body
+    FROM {segments} WHERE place > :low AND place <= :high"""
+_COPY_PLAIN: Final = _COPY + " AND dictionary IS NULL"
+_COPY_WITH: Final = _COPY + " AND dictionary = :dictionary"
+_BEGIN: Final = """
+    UPDATE {sessions} SET
+        head = :head, epoch = :epoch, sealed = :sealed, messages = :messages, turns = :turns,
+        tokens = :tokens, last_active = {greatest}(last_active, :now),
+        active_second = {greatest}(active_second, :second),
+        about = (SELECT about FROM {sessions} WHERE id = :source),
+        expires_in = (SELECT expires_in FROM {sessions} WHERE id = :source)
+    WHERE id = :session"""
+
+
+def copy(
+    txn: Transaction,
+    session: SessionRow,
+    target: SessionRow,
+    at: int,
+    totals: tuple[int, int, int],
+    now: int,
+) -> SessionRow:
+    """Put the messages of a locked session up to a place into another one that has none.
+
+    Segments are copied as they are, by the database, where their messages may keep the epochs
+    they were written in: ids are derived from these, and a session that was in another epoch
+    before may have handed out the same ones. There each message is of the present epoch.
+    """
+    upto = min(session.sealed, at)
+    if target.epoch:
+        for stored in segments.overlapping(txn, session.number, 0, upto):
+            _write(txn, target, stored, upto, target.epoch)
+    else:
+        target = target._replace(epoch=session.epoch)
+        _copy_segments(txn, session, target, upto)
+    born = None if target.epoch == session.epoch else target.epoch
+    after = upto
+    while after < at and (page := tail.page(txn, session, after, _AT_ONCE)):
+        after = page[-1][0].seq
+        run = Segment(tuple([row for row, _ in page]), tuple([opens for _, opens in page]))
+        tail.put(txn, target, _up_to(run, at, born))
+    messages, turns, tokens = totals
+    txn.run(
+        _BEGIN,
+        {
+            "session": target.number,
+            "source": session.number,
+            "head": at,
+            "epoch": target.epoch,
+            "sealed": upto,
+            "messages": messages,
+            "turns": turns,
+            "tokens": tokens,
+            "now": now,
+            "second": now // MICROSECONDS,
+        },
+    )
+    return target._replace(head=at, sealed=upto)
+
+
+def _copy_segments(txn: Transaction, session: SessionRow, target: SessionRow, upto: int) -> None:
+    span = {"low": place(session.number, 0), "high": place(session.number, upto)}
+    shift = {"shift": place(target.number, 0) - place(session.number, 0)}
+    txn.run(_COPY_PLAIN, {**span, **shift})
+    for (number,) in txn.rows(_NEEDED, span):
+        needs = {**span, "dictionary": number}
+        if dictionaries.hold(txn, number):
+            txn.run(_COPY_WITH, {**needs, **shift})
+            continue
+        # It is on its way out: what is copied now would not be found by those who rewrite.
+        for (where,) in txn.rows(_WITH, needs):
+            stored = segments.holding(txn, session.number, where & LAST_SEQ)
+            assert stored is not None, "its session is locked"
+            _write(txn, target, stored, upto, None)
+    if upto and (last := segments.holding(txn, session.number, upto)) and last.last > upto:
+        _write(txn, target, last, upto, None)
+
+
+def _write(
+    txn: Transaction, target: SessionRow, stored: Stored, upto: int, born: int | None
+) -> None:
+    """Write a segment again, as far as it goes up to a place."""
+    try:
+        run = segments.unpacked(txn, stored)
+    except Damaged:
+        if stored.last <= upto:  # its bytes are kept as they are, once
+            shift = place(target.number, stored.last) - stored.place
+            span = {"low": stored.place - 1, "high": stored.place}
+            txn.run(_COPY, {**span, "shift": shift})
+            return
+        run = segments.read(txn, stored, target.epoch)
+    segments.write(txn, target.number, _up_to(run, upto, born), STEADY)
+
+
+def _up_to(run: Segment, upto: int, born: int | None) -> Segment:
+    """What of a run stands up to a place, as rows of another session."""
+    chosen = segments.chosen(run, 0, upto)
+    rows = [
+        replace(
+            row,
+            born=row.born if born is None else born,
+            frame=None if row.frame is None else codec.whole(row.frame),
+        )
+        for row in chosen.rows
+    ]
+    return Segment(tuple(rows), chosen.opens_turn)

@@ -1,0 +1,104 @@
+"""How rows become segments: by the appends that find too many, and by maintenance.
+
+To seal moves no message and changes no epoch: nobody who reads sees a difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from onrecord.codec.compression import STEADY, THOROUGH
+from onrecord.codec.segment import Segment
+from onrecord.errors import Damaged
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import (
+    segments,
+    sessions,
+    tail,
+)
+from onrecord.scope import SessionName
+from onrecord.stored.messages import SessionRow
+
+SEGMENT: int = 128
+"""How many messages are sealed together. With 64 a store is 2 points larger; an append that seals
+comes once in so many, so at 64 it would show in the 99th percentile."""
+LARGEST: Final = 256 * 1024
+"""No more bytes of frames than this are sealed together, if it is not one message."""
+
+
+def outgrown(rows: int) -> bool:
+    """Whether a tail is long enough for its oldest run to be sealed."""
+    return rows >= 2 * SEGMENT
+
+
+def seal_oldest(txn: Transaction, name: SessionName) -> int:
+    """Seal what has outgrown the tail of a session; how many segments that made."""
+    session = sessions.lock(txn, name)
+    made = 0
+    while session is not None and outgrown(session.head - session.sealed):
+        run = tail.oldest(txn, session, SEGMENT, LARGEST)
+        if not run.rows:
+            break  # a gap: verify() reports it, and it is not sealed away
+        session = _sealed(txn, session, run, STEADY)
+        made += 1
+    return made
+
+
+def seal_all(txn: Transaction, session: SessionRow) -> SessionRow:
+    """Seal every message of a locked session, the last segment together with what came after."""
+    last = segments.holding(txn, session.number, session.sealed) if session.sealed else None
+    if last is not None and last.last - last.first + 1 < SEGMENT and session.head > session.sealed:
+        session = _unsealed_into(txn, session, last)
+    while session.head > session.sealed:
+        run = tail.oldest(txn, session, SEGMENT, LARGEST)
+        if not run.rows:
+            break
+        session = _sealed(txn, session, run, THOROUGH)
+    return session
+
+
+def _unsealed_into(txn: Transaction, session: SessionRow, last: segments.Stored) -> SessionRow:
+    """Seal a short last segment again with the rows after it."""
+    try:
+        kept = segments.unpacked(txn, last)
+    except Damaged:
+        return session  # its bytes are kept as they are, once
+    room = SEGMENT - len(kept.rows)
+    run = tail.oldest(txn, session, room, max(LARGEST - last.raw, 0))
+    if not run.rows or last.raw >= LARGEST:
+        return session
+    segments.remove(txn, session.number, last.last - 1, last.last)
+    return _sealed(txn, session, segments.joined([kept, run]), THOROUGH)
+
+
+def _sealed(txn: Transaction, session: SessionRow, run: Segment, level: int) -> SessionRow:
+    last = run.rows[-1].seq
+    segments.write(txn, session.number, run, level)
+    tail.remove(txn, session, last)
+    return sessions.seal(txn, session, last)
+
+
+def seal_sessions(txn: Transaction, numbers: Sequence[int], before: int, again: bool) -> int:
+    """Seal what is not sealed of sessions that have been quiet; how many that were."""
+    done = 0
+    for number in numbers:
+        session = sessions.lock_number(txn, number)
+        if session is None or session.active_second > before:
+            continue  # somebody has come back to it
+        if again:
+            _seal_again(txn, session)
+        done += 1
+        seal_all(txn, session)
+    return done
+
+
+def _seal_again(txn: Transaction, session: SessionRow) -> None:
+    """Write segments as they would be written now: other settings, another dictionary."""
+    for stored in list(segments.overlapping(txn, session.number, 0, session.sealed)):
+        try:
+            segment = segments.unpacked(txn, stored)
+        except Damaged:
+            continue  # its bytes are kept as they are
+        segments.remove(txn, session.number, stored.last - 1, stored.last)
+        segments.write(txn, session.number, segment, THOROUGH)

@@ -1,0 +1,220 @@
+"""The rows of segments: found by place, read, written, cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from onrecord.codec import segment as sealed
+from onrecord.codec.segment import Segment
+from onrecord.errors import Damaged
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.stored.messages import (
+    LAST_SEQ,
+    Row,
+    place,
+)
+
+MOST: Final = 1_024
+"""No segment has more messages than this: how far to look for the one that holds a place."""
+_AT_ONCE: Final = 32
+"""How many are read at a time where not all are wanted."""
+
+_COLUMNS: Final = "g.place, g.first, g.messages, g.turns, g.tokens, g.raw, g.dictionary, g.body"
+# With the session's epoch: what was read before belongs to it only in the same one.
+_BETWEEN: Final = f"""
+    SELECT s.epoch, {_COLUMNS}
+    FROM {{sessions}} s LEFT JOIN {{segments}} g
+        ON g.place > (s.id << 32) + :low AND g.place < (s.id << 32) + :far AND g.first < :high
+    WHERE s.id = :session ORDER BY g.place DIRECTION LIMIT :limit"""
+_NEWEST: Final = _BETWEEN.replace("DIRECTION", "DESC")
+_OLDEST: Final = _BETWEEN.replace("DIRECTION", "ASC")
+
+_HOLDING: Final = f"""
+    SELECT {_COLUMNS} FROM {{segments}} g
+    WHERE g.place >= :place AND g.place < :far ORDER BY g.place LIMIT 1"""
+
+_SUMS: Final = """
+    SELECT coalesce(sum(messages), 0), coalesce(sum(turns), 0), coalesce(sum(tokens), 0)
+    FROM {segments} WHERE place > :low AND place <= :high AND first > :after"""
+
+_INSERT: Final = """
+    INSERT INTO {segments} (place, first, messages, turns, tokens, raw, dictionary, body)
+    VALUES (:place, :first, :messages, :turns, :tokens, :raw, :dictionary, :body)"""
+
+_DELETE: Final = "DELETE FROM {segments} WHERE place > :low AND place <= :high"
+
+
+class Stored(NamedTuple):
+    """A segment as the database keeps it."""
+
+    place: int
+    first: int
+    messages: int
+    turns: int
+    tokens: int
+    raw: int
+    dictionary: int | None
+    body: bytes
+
+    @property
+    def last(self) -> int:
+        """The seq of its last message."""
+        return self.place & LAST_SEQ
+
+
+def between(
+    txn: Transaction,
+    session: int,
+    epoch: int,
+    *,
+    after: int,
+    before: int,
+    limit: int,
+    newest: bool,
+) -> list[Row] | None:
+    """Messages between two places that are in segments, deleted ones left out, in order.
+
+    None where the session is in another epoch.
+    """
+    rows: list[list[Row]] = []
+    wanted = limit
+    while wanted > 0 and after + 1 < before:
+        most = _AT_ONCE if wanted <= LAST_SEQ >> 1 else LAST_SEQ
+        if wanted < MOST:  # few of a session's segments have fewer messages than asked for
+            most = 1 + wanted // 64
+        found = txn.rows(
+            _NEWEST if newest else _OLDEST,
+            {
+                "session": session,
+                "low": after,
+                "far": min(before + MOST, LAST_SEQ),
+                "high": before,
+                "limit": most,
+            },
+        )
+        if not found or found[0][0] != epoch:
+            return None
+        for stored in [Stored(*columns[1:]) for columns in found if columns[1] is not None]:
+            if not wanted:
+                break  # read in vain: it may have been needed, had others been shorter
+            chosen = [
+                row
+                for row in read(txn, stored, epoch).rows
+                if after < row.seq < before and row.frame is not None
+            ]
+            if len(chosen) > wanted:
+                chosen = chosen[-wanted:] if newest else chosen[:wanted]
+            rows.append(chosen)
+            wanted -= len(chosen)
+            if newest:
+                before = stored.first
+            else:
+                after = stored.last
+        if len(found) < most or found[0][1] is None:
+            break
+    if newest:
+        rows.reverse()
+    return [row for run in rows for row in run]
+
+
+def holding(txn: Transaction, session: int, seq: int) -> Stored | None:
+    """The segment that a place is in."""
+    here = place(session, seq)
+    found = txn.first(_HOLDING, {"place": here, "far": min(here + MOST, place(session, LAST_SEQ))})
+    if found is None or found[1] > seq:
+        return None
+    return Stored(*found)
+
+
+def overlapping(txn: Transaction, session: int, after: int, upto: int) -> Iterator[Stored]:
+    """The segments with messages after one place, up to another, oldest first, one at a time."""
+    while after < upto:
+        low = place(session, after)
+        found = txn.first(_HOLDING, {"place": low + 1, "far": place(session, LAST_SEQ)})
+        if found is None or found[1] > upto:
+            return
+        stored = Stored(*found)
+        yield stored
+        after = stored.last
+
+
+def read(txn: Transaction, stored: Stored, born: int) -> Segment:
+    """The messages of a segment; stand-ins with its bytes where it cannot be read (I10)."""
+    try:
+        return unpacked(txn, stored)
+    except Damaged:
+        # Where it begins is no longer sure either; no segment is longer than this.
+        first = max(min(stored.first, stored.last), stored.last - MOST + 1, 1)
+        return sealed.unreadable(stored.body, first, stored.last, born)
+
+
+def unpacked(txn: Transaction, stored: Stored) -> Segment:
+    """The messages of a segment; Damaged where it cannot be read."""
+    found = sealed.unpack(stored.body, stored.first, partial(txn.dictionaries.get, txn))
+    if stored.first + len(found.rows) - 1 != stored.last:
+        raise Damaged(f"it has {len(found.rows)} messages, in the place of others")
+    return found
+
+
+def write(txn: Transaction, session: int, segment: Segment, level: int) -> None:
+    """Seal messages that follow each other."""
+    dictionary = txn.dictionaries.held(txn)
+    compressed = level if txn.dictionaries.compression == "zstd" else None
+    body, raw = sealed.pack(segment, compressed, dictionary)
+    first, last = segment.rows[0].seq, segment.rows[-1].seq
+    assert len(segment.rows) == last - first + 1 <= MOST, "a segment has no gap"
+    txn.run(
+        _INSERT,
+        {
+            "place": place(session, last),
+            "first": first,
+            "messages": sum(row.frame is not None for row in segment.rows),
+            "turns": sum(segment.opens_turn),
+            "tokens": sum(row.tokens for row in segment.rows),
+            "raw": raw,
+            "dictionary": sealed.dictionary_of(body),
+            "body": body,
+        },
+    )
+
+
+def remove(txn: Transaction, session: int, after: int, upto: int = LAST_SEQ) -> None:
+    """Take away the segments that end after one place, and not after another."""
+    txn.run(_DELETE, {"low": place(session, after), "high": place(session, upto)})
+
+
+def sums(txn: Transaction, session: int, after: int, upto: int) -> tuple[int, int, int]:
+    """How many messages, turns and tokens the segments between two places have, of those that
+    begin after the one and end before the other."""
+    found = txn.first(
+        _SUMS, {"low": place(session, after), "high": place(session, upto), "after": after}
+    )
+    assert found is not None, "an aggregate always answers"
+    return int(found[0]), int(found[1]), int(found[2])
+
+
+def chosen(segment: Segment, after: int, upto: int) -> Segment:
+    """What of a segment stands after one place, up to another."""
+    first = segment.rows[0].seq
+    low, high = max(after + 1 - first, 0), max(upto + 1 - first, 0)
+    return Segment(segment.rows[low:high], segment.opens_turn[low:high])
+
+
+def totals(segment: Segment) -> tuple[int, int, int]:
+    """How many messages, turns and tokens it has."""
+    return (
+        sum(row.frame is not None for row in segment.rows),
+        sum(segment.opens_turn),
+        sum(row.tokens for row in segment.rows),
+    )
+
+
+def joined(*parts: Sequence[Segment]) -> Segment:
+    """Segments that follow each other, as one."""
+    runs = [segment for part in parts for segment in part]
+    return Segment(
+        tuple(row for run in runs for row in run.rows),
+        tuple(flag for run in runs for flag in run.opens_turn),
+    )

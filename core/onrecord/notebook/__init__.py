@@ -1,0 +1,1 @@
+"""How sessions and stores show themselves in a notebook."""

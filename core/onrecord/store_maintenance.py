@@ -1,0 +1,278 @@
+"""What a store does for itself: it is sealed, taught, counted, verified, and forgets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from enum import Enum
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from onrecord.errors import Misconfigured, shown
+from onrecord.files import is_there, path_of
+from onrecord.flows.maintenance.backup import backed_up
+from onrecord.scope import ANY, AnyName, Scope, check_owner
+from onrecord.stored.clock import LONGEST_LIFE, MICROSECONDS
+
+if TYPE_CHECKING:
+    from onrecord.accepting import Appendable
+    from onrecord.files import From, Into
+    from onrecord.flow import Flow
+    from onrecord.flows import Protocol
+    from onrecord.reports import (
+        Compaction,
+        Export,
+        Import,
+        OnProgress,
+        Problem,
+        Pruning,
+        Receipt,
+        Stats,
+        Training,
+    )
+
+T = TypeVar("T")
+
+
+class Unsaid(Enum):
+    """A part of a scope that was left out, which is not the same as the empty name."""
+
+    UNSAID = "left out"
+
+
+UNSAID: Final = Unsaid.UNSAID
+
+
+class Upkeep:
+    """The part of a store that is for those who run it."""
+
+    _protocol: Protocol
+
+    if TYPE_CHECKING:
+
+        @property
+        def address(self) -> str: ...
+        def _run(self, flow: Flow[T]) -> T: ...
+        async def _arun(self, flow: Flow[T]) -> T: ...
+
+    def compact(
+        self,
+        *,
+        quiet_for: float = 3600,
+        again: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Compaction:
+        """Seal sessions that nobody wrote to for so many seconds, and give room back to the disk.
+
+        Nothing is needed for sessions that go on: their older messages are sealed as they grow.
+        ``again`` also writes what is sealed already as it would be written today, after a
+        ``train()`` or with another ``compression``, and the whole file or all tables, which then
+        have no room in them; on PostgreSQL nobody else can use a table while it is written.
+        ``progress`` is called with (done, of).
+        """
+        return self._run(self._protocol.compact(_seconds(quiet_for), again, progress))
+
+    async def acompact(
+        self,
+        *,
+        quiet_for: float = 3600,
+        again: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Compaction:
+        """Like ``compact``."""
+        return await self._arun(self._protocol.compact(_seconds(quiet_for), again, progress))
+
+    def train(self, sample: Iterable[Appendable] | None = None) -> Training:
+        """Learn a dictionary from the store's own messages, or from a sample of conversations, and
+        use it from now on. What was compressed before stays so until ``compact(again=True)``.
+
+        What it learns is pieces of messages: an ``erase()`` of one of them takes it away too.
+        Whose a sample was is not known: give one that may stay.
+        """
+        return self._run(self._protocol.train(sample))
+
+    async def atrain(self, sample: Iterable[Appendable] | None = None) -> Training:
+        """Like ``train``."""
+        return await self._arun(self._protocol.train(sample))
+
+    def stats(self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY) -> Stats:
+        """How much there is and what it takes: in the whole store, or in a scope of it."""
+        return self._run(self._protocol.stats(_scope(tenant, user, agent)))
+
+    async def astats(
+        self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY
+    ) -> Stats:
+        """Like ``stats``."""
+        return await self._arun(self._protocol.stats(_scope(tenant, user, agent)))
+
+    def verify(self, *, progress: OnProgress | None = None) -> list[Problem]:
+        """Read everything and report what is damaged, missing or miscounted: nothing, if all is
+        well. Changes nothing; others may go on writing."""
+        return self._run(self._protocol.verify(progress))
+
+    async def averify(self, *, progress: OnProgress | None = None) -> list[Problem]:
+        """Like ``verify``."""
+        return await self._arun(self._protocol.verify(progress))
+
+    def erase(
+        self,
+        *,
+        tenant: AnyName | Unsaid = UNSAID,
+        user: AnyName | Unsaid = UNSAID,
+        agent: AnyName | Unsaid = UNSAID,
+        thorough: bool = True,
+    ) -> Receipt:
+        """Erase every session of a scope, for good, and say what that was.
+
+        At least one part of the scope has to be said. What is left out beside it means the empty
+        name; ``onrecord.ANY`` means every one. The receipt counts what was left under other
+        names. On SQLite the whole file is written again, so that no byte is left in it;
+        ``thorough=False`` puts that off.
+        """
+        return self._run(self._protocol.erase(_scope_to_erase(tenant, user, agent), thorough))
+
+    async def aerase(
+        self,
+        *,
+        tenant: AnyName | Unsaid = UNSAID,
+        user: AnyName | Unsaid = UNSAID,
+        agent: AnyName | Unsaid = UNSAID,
+        thorough: bool = True,
+    ) -> Receipt:
+        """Like ``erase``."""
+        return await self._arun(
+            self._protocol.erase(_scope_to_erase(tenant, user, agent), thorough)
+        )
+
+    def export(
+        self,
+        target: Into,
+        *,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+        progress: OnProgress | None = None,
+    ) -> Export:
+        """Write all sessions, or those of a scope, to a file that ``import_`` reads, and anybody
+        else: lines of JSON, as docs/export.md has them.
+
+        ``target`` is a path that ends in ``.jsonl``, or ``.jsonl.zst`` to be compressed, or a file
+        open for bytes. A path never holds half of it. The same content is the same bytes. Each
+        session is as it was at one moment; others may go on writing.
+        """
+        flow = self._protocol.export(_scope(tenant, user, agent), target, progress)
+        return self._run(flow)
+
+    async def aexport(
+        self,
+        target: Into,
+        *,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+        progress: OnProgress | None = None,
+    ) -> Export:
+        """Like ``export``."""
+        flow = self._protocol.export(_scope(tenant, user, agent), target, progress)
+        return await self._arun(flow)
+
+    def backup(self, path: str | PathLike[str]) -> None:
+        """Copy a SQLite database to a new file, while it is used: one file with all that was
+        committed when it began, and on the disk when this returns.
+
+        Nothing is written over. To restore, put the file in the place of the old one, without
+        what ends in ``-wal`` and ``-shm``. For PostgreSQL use ``pg_dump``, and run
+        ``invalidate()`` after a restore.
+        """
+        self._run(backed_up(self.address, path))
+
+    async def abackup(self, path: str | PathLike[str]) -> None:
+        """Like ``backup``."""
+        await self._arun(backed_up(self.address, path))
+
+    def import_(self, source: From, *, progress: OnProgress | None = None) -> Import:
+        """Bring the sessions that ``export`` wrote to a file, compressed or not.
+
+        What is there already is left alone, so it may be done again, and goes on where it was
+        interrupted. A session that is there and differs stays as it is, and ``differing`` of what
+        is returned names it; the others are brought.
+        """
+        return self._run(self._protocol.import_(source, progress))
+
+    async def aimport_(self, source: From, *, progress: OnProgress | None = None) -> Import:
+        """Like ``import_``."""
+        return await self._arun(self._protocol.import_(source, progress))
+
+    def prune(
+        self,
+        *,
+        older_than: timedelta | datetime | None = None,
+        archive_to: str | PathLike[str] | None = None,
+        dry_run: bool = False,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+    ) -> Pruning:
+        """Take away sessions whose time has come, and say which: what expired, and with
+        ``older_than`` what nobody has written to for so long.
+
+        ``dry_run`` only says which. With ``archive_to``, a ``.jsonl`` or ``.jsonl.zst`` file that
+        ``import_`` reads, they go when the archive is complete and on the disk; a session that
+        was written to meanwhile stays.
+        """
+        scope = _scope(tenant, user, agent)
+        _check_archive(archive_to)
+        return self._run(self._protocol.prune(scope, older_than, archive_to, dry_run))
+
+    async def aprune(
+        self,
+        *,
+        older_than: timedelta | datetime | None = None,
+        archive_to: str | PathLike[str] | None = None,
+        dry_run: bool = False,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+    ) -> Pruning:
+        """Like ``prune``."""
+        scope = _scope(tenant, user, agent)
+        await asyncio.to_thread(_check_archive, archive_to)
+        return await self._arun(self._protocol.prune(scope, older_than, archive_to, dry_run))
+
+
+def _check_archive(archive_to: str | PathLike[str] | None) -> None:
+    """An archive is the only copy of what was pruned into it: it is not written over."""
+    if archive_to is not None and is_there(path_of(archive_to)):
+        raise Misconfigured(
+            f"{path_of(archive_to)!r} is there already. Give each archive a name of its own, with "
+            f"the date in it for example. Nothing was pruned."
+        )
+
+
+def _scope(tenant: Any, user: Any, agent: Any) -> Scope:
+    check_owner(tenant, user, agent)
+    return Scope(tenant, user, agent)
+
+
+def _scope_to_erase(tenant: Any, user: Any, agent: Any) -> Scope:
+    """The scope as it was said; what was left out is the empty name, where anything was said."""
+    parts = (tenant, user, agent)
+    if all(part is UNSAID for part in parts):
+        raise Misconfigured(
+            "erase() has to be told whose sessions to erase, for example erase(user='ada'). "
+            "erase(tenant='', user='', agent='') erases those that stand under no names; "
+            "erase(tenant=ANY, user=ANY, agent=ANY), with onrecord.ANY, erases everybody's. "
+            "Nothing was erased."
+        )
+    return _scope(*("" if part is UNSAID else part for part in parts))
+
+
+def _seconds(quiet_for: object) -> float:
+    if (
+        isinstance(quiet_for, bool)
+        or not isinstance(quiet_for, int | float)
+        or not 0 <= quiet_for <= LONGEST_LIFE // MICROSECONDS  # NaN is neither
+    ):
+        raise Misconfigured(f"quiet_for has to be seconds, from 0 up, not {shown(quiet_for)}.")
+    return quiet_for

@@ -1,0 +1,1 @@
+"""Values that ledger, cache and flows share, as they are stored."""

@@ -1,0 +1,54 @@
+"""The ids of messages that nobody gave one: derived from where they stand, costing no bytes.
+
+An id names the session (by a digest over the store's own random id), the epoch in which the
+message was written and its sequence. No two messages ever share one, not even after a clear,
+and a message that comes back carrying one is recognised as having been handed out here.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+from onrecord.stored.messages import LAST_SEQ
+
+_PREFIX_LENGTH: Final = 13  # base32 of 64 bits
+
+
+class Born(NamedTuple):
+    """Where and when a message was written."""
+
+    epoch: int
+    seq: int
+
+
+@lru_cache(4096)
+def prefix(store_id: bytes, session: int) -> str:
+    """What the derived ids of one session begin with."""
+    digest = blake2b(session.to_bytes(8, "big"), key=store_id, digest_size=8).digest()
+    return b32encode(digest).decode().rstrip("=").lower()
+
+
+def parse(session_prefix: str, given: str) -> Born | None:
+    """Where a message with this id was written, if it was handed out by this session."""
+    match given.split("."):
+        case [start, epoch, seq] if start == session_prefix and _number(epoch) and _number(seq):
+            born = Born(int(epoch), int(seq))
+            # Only what was handed out: no leading zeros, no place outside a session (I6).
+            printed = f"{start}.{born.epoch}.{born.seq}" == given
+            return born if printed and 1 <= born.seq <= LAST_SEQ else None
+    return None
+
+
+def may_be_derived(given: str) -> bool:
+    """Whether an id looks like one of ours, of this session or another."""
+    match given.split("."):
+        case [start, epoch, seq]:
+            return len(start) == _PREFIX_LENGTH and _number(epoch) and _number(seq)
+    return False
+
+
+def _number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10
