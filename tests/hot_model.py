@@ -12,7 +12,9 @@ is needed, and that the test would notice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -26,7 +28,7 @@ from onrecord.cache.redis import RedisCache, Request
 from onrecord.cache.scripts import script
 from onrecord.cache.tails import Tails
 from onrecord.flow import Cold, Flow, Hot, Pause, Step, run
-from onrecord.flows import Belief, Protocol
+from onrecord.flows.belief import Belief
 from onrecord.flows.known import Sessions
 from onrecord.ledger.database import generation
 from onrecord.scope import SessionName
@@ -452,6 +454,25 @@ class FakeCache(RedisCache):
 assert issubclass(FakeCache, Cache)
 
 
+class Bug:
+    """A bug in the flows: its functions are put in the place of those that have their names."""
+
+
+@contextmanager
+def planted(bug: type[Bug] | None) -> Iterator[None]:
+    """Put a bug's functions in the place of the flows' own, wherever these are called."""
+    flows = [m for name, m in sys.modules.items() if name.startswith("onrecord.flows")]
+    with ExitStack() as undo:
+        for name in [] if bug is None else [n for n in vars(bug) if not n.startswith("__")]:
+            sound = {vars(module)[name] for module in flows if name in vars(module)}
+            (original,) = [f for f in sound if callable(f)]
+            for module in flows:
+                if vars(module).get(name) is original:
+                    undo.callback(setattr, module, name, original)
+                    setattr(module, name, getattr(bug, name))
+        yield
+
+
 class Process:
     """One process of a store: memory of its own, the tiers shared with the others."""
 
@@ -465,13 +486,12 @@ class Process:
             strict=strict,
             ttl=world.ttl,
         )
-        self.protocol = copy(world.store._protocol)
-        self.protocol.__class__ = world.protocol
-        self.protocol._hot_messages = world.messages
-        self.protocol._sessions = Sessions()
-        self.protocol._openings = Tails(messages=1)
-        self.protocol._belief = Belief(clock=lambda: world.redis.now / 1000)
-        assert self.protocol._marks, "make the store with a cache: it is never asked"
+        self.desk = copy(world.store._desk)
+        self.desk.cached_messages = world.messages
+        self.desk.known = Sessions()
+        self.desk.openings = Tails(messages=1)
+        self.desk.belief = Belief(clock=lambda: world.redis.now / 1000)
+        assert self.desk.marks, "make the store with a cache: it is never asked"
 
     def requested(self, step: Step) -> tuple[str, Request | None]:
         """What a step is called, and what it asks of Redis if it asks anything."""
@@ -521,7 +541,6 @@ class World:
         name: SessionName,
         *,
         off: Collection[str] = (),
-        protocol: type[Protocol] = Protocol,
         messages: int = 50,
         revalidate: float = 1e6,
         ttl: float = 1e6,
@@ -534,7 +553,6 @@ class World:
         self.revalidate = revalidate
         self.ttl = ttl
         self.redis = FakeRedis(off, most_marks)
-        self.protocol = protocol
         # What another world of this store has left: the cache may be off.
         state = store._ledger.write(generation.read)
         if not generation.is_on(state):
@@ -570,6 +588,7 @@ __all__ = [
     "OF_SUSPENSIONS",
     "RULES",
     "SECOND_LINES",
+    "Bug",
     "CacheUnavailable",
     "Entry",
     "FakeCache",
@@ -577,5 +596,6 @@ __all__ = [
     "Process",
     "World",
     "fall_back",
+    "planted",
     "snapshot",
 ]

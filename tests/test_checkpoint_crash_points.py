@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import onrecord.flows.checkpoints.writing
-from onrecord import CheckpointLog, Store, Unavailable
+from onrecord import CheckpointLog, Store, Unavailable, operations
 from onrecord.checkpoint_log import (
     Listing,
     New,
@@ -90,31 +90,33 @@ def put(log: CheckpointLog, name: str) -> Flow[Any]:
             "y": item("y"),
         },
     )
-    return log._flows.put_labelled(log.name(name), "", new, True, {"n": 1}, 10**6)
+    return operations.put_labelled(log._desk, log.name(name), "", new, True, {"n": 1}, 10**6)
 
 
 def put_on_a_fork(log: CheckpointLog, name: str) -> Flow[Any]:
     new = New("new", "fork", BODY, {"a": Listing([item("other"), item("0")])})
-    return log._flows.put_labelled(log.name(name), "", new, True, None, None)
+    return operations.put_labelled(log._desk, log.name(name), "", new, True, None, None)
 
 
 def put_elsewhere(log: CheckpointLog, name: str) -> Flow[Any]:
     new = New("new", None, BODY, {"a": Listing([item("first")])})
-    return log._flows.put_labelled(log.name(name), "sub", new, True, None, None)
+    return operations.put_labelled(log._desk, log.name(name), "sub", new, True, None, None)
 
 
 WRITES: dict[str, Flows] = {
     "put": put,
     "put on a fork": put_on_a_fork,
     "put elsewhere": put_elsewhere,
-    "put_writes": lambda log, name: log._flows.put_writes(
-        log.name(name), "", "end", "task", "", [(0, "a", item(1)), (1, "b", item(2))]
+    "put_writes": lambda log, name: operations.put_writes(
+        log._desk, log.name(name), "", "end", "task", "", [(0, "a", item(1)), (1, "b", item(2))]
     ),
-    "delete": lambda log, name: log._flows.delete(log.name(name)),
-    "drop": lambda log, name: log._flows.drop(
-        log.name(name), {"": [f"{n:04}" for n in range(RUN - 1)]}
+    "delete": lambda log, name: operations.delete_thread(log._desk, log.name(name)),
+    "drop": lambda log, name: operations.drop_checkpoints(
+        log._desk, log.name(name), {"": [f"{n:04}" for n in range(RUN - 1)]}
     ),
-    "copy": lambda log, name: log._flows.copy(log.name(name), log.name(f"copy of {name}")),
+    "copy": lambda log, name: operations.copy_thread(
+        log._desk, log.name(name), log.name(f"copy of {name}")
+    ),
 }
 
 

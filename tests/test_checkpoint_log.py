@@ -30,6 +30,7 @@ from onrecord.checkpoint_log import (
     Same,
     State,
 )
+from onrecord.flows.checkpoints.threads import erase_threads, verify_thread
 from onrecord.flows.checkpoints.writing import RUN
 from onrecord.ledger.checkpoints import lists as strands_of_ledger
 from onrecord.ledger.checkpoints.threads import span
@@ -379,7 +380,7 @@ def test_nobody_refers_to_what_another_process_has_pruned(place: Place) -> None:
         found = one.state(name)
         assert found is not None
         assert found.values == {"a": [*items, item("new")], "big": big}
-        assert one._run(one._flows.verify(one.name(name))) == []
+        assert one._run(verify_thread(one._desk, one.name(name))) == []
 
 
 # -- rules ---------------------------------------------------------------------------------------
@@ -553,8 +554,7 @@ def test_verify_finds_what_is_damaged_and_scopes_are_counted_and_erased(place: P
         return {what: count.rows for what, count in found.items()}
 
     assert counts() == {"threads": 1, "checkpoints": 72, "items": 70, "writes": 1}
-    verify = log._flows.verify
-    assert log._run(verify(log.name("t"))) == []
+    assert log._run(verify_thread(log._desk, log.name("t"))) == []
     spoil = {
         "UPDATE {checkpoint_items} SET body = :junk WHERE place & 127 = 70": "items up to 70",
         "UPDATE {checkpoint_writes} SET body = :junk": "written after y",
@@ -568,11 +568,11 @@ def test_verify_finds_what_is_damaged_and_scopes_are_counted_and_erased(place: P
                 grow(alone, "t", 70)
                 alone.put("t", "", New("x", "0069", BODY, {"x": item("x")}))
                 alone.put_writes("t", "", "y", "task", "", [(0, "a", item(1))])
-                assert alone._run(alone._flows.verify(alone.name("t"))) == [], n
+                assert alone._run(verify_thread(alone._desk, alone.name("t"))) == [], n
                 alone.store._ledger.write(partial(spoiled, statement=statement))
-                found = alone._run(alone._flows.verify(alone.name("t")))
+                found = alone._run(verify_thread(alone._desk, alone.name("t")))
                 assert any(problem in one for one in found), found
-    assert log._run(log._flows.erase_scope(**scope)) == 1
+    assert log._run(erase_threads(log._desk, **scope)) == 1
     assert counts() == {"threads": 0, "checkpoints": 0, "items": 0, "writes": 0}
 
 

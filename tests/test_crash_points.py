@@ -21,6 +21,7 @@ from onrecord import (
     Store,
     Unavailable,
     Version,
+    operations,
 )
 from onrecord.flow import Cold, Flow, Step
 from onrecord.ledger.database.transaction import Transaction
@@ -130,8 +131,8 @@ RETRY = [{"role": "assistant", "content": "four", "id": "4"}, ("user", "and more
 
 
 def appending(given: Any, expected: Callable[[Session], Version | int] | None = None) -> Flows:
-    return lambda session: session._protocol.append(
-        session.name, given, None if expected is None else expected(session)
+    return lambda session: operations.append(
+        session._desk, session.name, given, None if expected is None else expected(session)
     )
 
 
@@ -141,26 +142,26 @@ APPENDS: dict[str, Flows] = {
     "one with an id": appending(NAMED),
     "a batch with ids": appending(NAMED_BATCH),
     "a batch that is there in part": appending(RETRY),
-    "archived": lambda s: s._protocol.append(s.name, NAMED_BATCH, None, archived=True),
+    "archived": lambda s: operations.append(s._desk, s.name, NAMED_BATCH, None, archived=True),
     "expected version": appending(BATCH, lambda session: session.version()),
     "expected head": appending(NAMED_BATCH, lambda session: session.head()),
 }
 REWRITES: dict[str, Flows] = {
-    "edit": lambda s: s._protocol.edit(s.name, 2, ("assistant", "edited")),
-    "delete": lambda s: s._protocol.delete(s.name, 5),
-    "rewind": lambda s: s._protocol.rewind(s.name, 4),
-    "clear": lambda s: s._protocol.rewind(s.name, 0),
-    "replace": lambda s: s._protocol.replace(s.name, NAMED_BATCH, 2, None, None),
-    "replace active": lambda s: s._protocol.replace(s.name, BATCH, 3, False, None),
-    "replace archived": lambda s: s._protocol.replace(s.name, NAMED_BATCH, 0, True, None),
-    "update": lambda s: s._protocol.update(s.name, "A title", {"a": [1, 2.5, None]}),
+    "edit": lambda s: operations.edit(s._desk, s.name, 2, ("assistant", "edited")),
+    "delete": lambda s: operations.delete(s._desk, s.name, 5),
+    "rewind": lambda s: operations.rewind(s._desk, s.name, 4),
+    "clear": lambda s: operations.rewind(s._desk, s.name, 0),
+    "replace": lambda s: operations.replace(s._desk, s.name, NAMED_BATCH, 2, None, None),
+    "replace active": lambda s: operations.replace(s._desk, s.name, BATCH, 3, False, None),
+    "replace archived": lambda s: operations.replace(s._desk, s.name, NAMED_BATCH, 0, True, None),
+    "update": lambda s: operations.update(s._desk, s.name, "A title", {"a": [1, 2.5, None]}),
 }
 READS: dict[str, Flows] = {
-    "tail": lambda s: s._protocol.tail(s.name, 3),
-    "long tail": lambda s: s._protocol.tail(s.name, 500),
-    "messages": lambda s: s._protocol.messages(s.name, None, None, None),
-    "window": lambda s: s._protocol.window(s.name, _limits(), False),
-    "info": lambda s: s._protocol.info(s.name),
+    "tail": lambda s: operations.tail(s._desk, s.name, 3),
+    "long tail": lambda s: operations.tail(s._desk, s.name, 500),
+    "messages": lambda s: operations.messages(s._desk, s.name, None, None, None),
+    "window": lambda s: operations.window(s._desk, s.name, _limits(), False),
+    "info": lambda s: operations.info(s._desk, s.name),
 }
 WRITES = APPENDS | REWRITES
 

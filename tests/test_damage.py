@@ -718,7 +718,7 @@ def test_a_dictionary_that_is_taken_away_under_a_reader(postgres_place: Postgres
                     return rows_of.seen(Slow(), name, after=n)  # type: ignore[arg-type]
 
                 seen = fresh._ledger.read(read)
-                build = fresh._protocol._built
+                build = fresh._desk.build
                 assert build.messages(seen, seen.rows) == [m for m in before if (m.seq or 0) > n]
             source = other.session("source", user="eve")
             source.append(("user", "again"))

@@ -28,6 +28,7 @@ from onrecord import (
     Since,
     Store,
     Version,
+    operations,
 )
 from onrecord.checkpoint_log import New
 from onrecord.flow import Apart, Cold, Flow, Hot, Step
@@ -321,9 +322,9 @@ def needs_dictionary(store: Store) -> set[str]:
 
 
 ERASURES: dict[str, Callable[[Store], Flow[Any]]] = {
-    "a scope": lambda store: store._protocol.erase(_scope(store), True),
-    "a session": lambda store: store._protocol.erase_session(
-        store.session("chat", user="ada").name, True
+    "a scope": lambda store: operations.erase(store._desk, _scope(store), True),
+    "a session": lambda store: operations.erase_session(
+        store._desk, store.session("chat", user="ada").name, True
     ),
 }
 
@@ -467,7 +468,7 @@ def test_training_does_not_keep_what_is_erased_meanwhile(
     for count in range(12):
         for n in range(24):
             store.session(f"s{n}", user="ada" if n % 2 else "bob").append(talk(f"{n}", 5))
-        flow = store._protocol.train(None)
+        flow = operations.train(store._desk, None)
         done = 0
         try:
             step = next(flow)

@@ -43,6 +43,7 @@ from onrecord import (
     ToolCall,
     ToolResult,
     Unavailable,
+    operations,
 )
 from onrecord.codec import lines
 from onrecord.codec.lines import End, Place
@@ -411,7 +412,7 @@ def steps_of(flow: Flow[Any], store: Store, count: int | None = None) -> list[St
 
 
 def importing(store: Store, content: bytes) -> Flow[Import]:
-    return store._protocol.import_(io.BytesIO(content), None)
+    return operations.import_(store._desk, io.BytesIO(content), None)
 
 
 def agrees_with_itself(store: Store, content: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from onrecord import Store, Unavailable
+from onrecord import Store, Unavailable, operations
 from onrecord.flow import Cold, Flow, Hot, arun, do, run
 from onrecord.scope import SessionName
 
@@ -93,9 +93,9 @@ def test_an_append_is_one_step() -> None:
             steps.append(type(step).__name__)
             return store._perform(step)
 
-        protocol, name = store._protocol, SessionName(key="k")
-        run(protocol.append(name, ("user", "x"), None), perform)
+        desk, name = store._desk, SessionName(key="k")
+        run(operations.append(desk, name, ("user", "x"), None), perform)
         assert steps == ["Cold"]
         steps.clear()
-        run(protocol.tail(name, 5), perform)
+        run(operations.tail(desk, name, 5), perform)
         assert steps == ["Hot", "Cold", "Hot"]

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from onrecord import ANY, Conflict, InvalidName, Message, Misconfigured, Session, Store
+from onrecord import ANY, Conflict, InvalidName, Message, Misconfigured, Session, Store, operations
 from onrecord.flow import Cold, Flow, Step, run
 from onrecord.ledger.database.transaction import Transaction
 from tests.test_crash_points import Tripped, Tripwire
@@ -201,7 +201,7 @@ def test_the_cache_of_a_key_knows_of_the_fork(each_store: Callable[[], Store]) -
 
 
 def forking(session: Session) -> Flow[Any]:
-    return session._protocol.fork(session.name, "fork", 18)
+    return operations.fork(session._desk, session.name, "fork", 18)
 
 
 def test_a_fork_is_there_whole_or_not_at_all(store: Store, session: Session) -> None:
@@ -411,6 +411,6 @@ def test_a_long_session_is_forked_without_being_read(tmp_path: Path) -> None:
 
             return store._ledger.write(work)
 
-        run(session._protocol.fork(session.name, "fork", 599), counted)
+        run(operations.fork(session._desk, session.name, "fork", 599), counted)
         assert store.session("fork").count() == 599
         assert statements < 40  # of 150 segments

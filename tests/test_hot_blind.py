@@ -53,4 +53,4 @@ def test_a_process_never_goes_back_behind_what_a_cold_read_showed(
             client.rpush(key, *old)
             other._hot.empty()
             assert [m.text for m in reader.tail()] == ["one", "two"], read
-            other._protocol._sessions.forget()
+            other._desk.known.forget()

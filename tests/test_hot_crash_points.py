@@ -20,14 +20,16 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
-from onrecord import IdReused, Message, OnrecordError, Store, Unavailable, Version
+from onrecord import IdReused, Message, OnrecordError, Store, Unavailable, Version, operations
 from onrecord.cache import CacheUnavailable
 from onrecord.cache import redis as hot_redis
 from onrecord.cache.redis import RedisCache, Request
 from onrecord.cache.tails import Tails
 from onrecord.flow import Cold, Flow, Hot, Step, run
-from onrecord.flows import Belief, Protocol
+from onrecord.flows.belief import Belief
 from onrecord.flows.known import Sessions
+from onrecord.flows.maintenance.erase import remove
+from onrecord.flows.shared import Desk
 from onrecord.ledger.database import generation
 from onrecord.scope import SessionName
 from onrecord.window import Limits
@@ -46,7 +48,7 @@ def contents(messages: Any) -> Contents:
 class One(NamedTuple):
     """A process with a memory of its own."""
 
-    protocol: Protocol
+    desk: Desk
     perform: Perform
     cache: RedisCache
 
@@ -55,7 +57,7 @@ class One(NamedTuple):
         return run(flow, self.perform)
 
     def tail(self, name: SessionName, n: int = 50) -> Any:
-        return self.do(self.protocol.tail(name, n))
+        return self.do(operations.tail(self.desk, name, n))
 
 
 Beginnings: TypeAlias = Mapping[str, Callable[[One, SessionName], None]]
@@ -79,10 +81,10 @@ START: Final = [("user", "one"), ("assistant", "two"), ("user", "three")]
 class Operation(NamedTuple):
     """Something that is done to a session of three messages."""
 
-    flow: Callable[[Protocol, SessionName], Flow[Any]]
+    flow: Callable[[Desk, SessionName], Flow[Any]]
     after: Contents
     """What the session holds when it has happened."""
-    again: Callable[[Protocol, SessionName], Flow[Any]] | None = None
+    again: Callable[[Desk, SessionName], Flow[Any]] | None = None
     """What a caller who was told nothing can safely do again."""
 
 
@@ -90,8 +92,8 @@ def one_to(n: int) -> Contents:
     return [(seq, text) for seq, (_, text) in enumerate(START[:n], 1)]
 
 
-def append(given: Any, expected: Any = None) -> Callable[[Protocol, SessionName], Flow[Any]]:
-    return lambda protocol, name: protocol.append(name, given, expected)
+def append(given: Any, expected: Any = None) -> Callable[[Desk, SessionName], Flow[Any]]:
+    return lambda desk, name: operations.append(desk, name, given, expected)
 
 
 with_ids = append([{"role": "user", "content": f"new {n}", "id": f"id {n}"} for n in (4, 5)])
@@ -108,18 +110,18 @@ OPERATIONS: Final = {
     "append nothing new": Operation(
         append({"role": "user", "content": "one", "id": "first"}), one_to(3)
     ),
-    "tail": Operation(lambda protocol, name: protocol.tail(name, 50), one_to(3)),
+    "tail": Operation(lambda desk, name: operations.tail(desk, name, 50), one_to(3)),
     "window": Operation(
-        lambda protocol, name: protocol.window(name, Limits(messages=2), False), one_to(3)
+        lambda desk, name: operations.window(desk, name, Limits(messages=2), False), one_to(3)
     ),
     "edit": Operation(
-        lambda protocol, name: protocol.edit(name, 2, ("assistant", "edited")),
+        lambda desk, name: operations.edit(desk, name, 2, ("assistant", "edited")),
         [(1, "one"), (2, "edited"), (3, "three")],
     ),
-    "delete": Operation(lambda protocol, name: protocol.delete(name, 3), one_to(2)),
-    "rewind": Operation(lambda protocol, name: protocol.rewind(name, 1), one_to(1)),
-    "clear": Operation(lambda protocol, name: protocol.rewind(name, 0), []),
-    "erase": Operation(lambda protocol, name: protocol._removed(name), []),
+    "delete": Operation(lambda desk, name: operations.delete(desk, name, 3), one_to(2)),
+    "rewind": Operation(lambda desk, name: operations.rewind(desk, name, 1), one_to(1)),
+    "clear": Operation(lambda desk, name: operations.rewind(desk, name, 0), []),
+    "erase": Operation(lambda desk, name: remove(desk, name), []),
 }
 READS: Final = ("tail", "window")
 
@@ -215,12 +217,12 @@ def all_cases(backend: Backend) -> list[Case]:
                 first, *rest = START
                 one = backend.process()
                 given = {"role": first[0], "content": first[1], "id": "first"}
-                one.do(one.protocol.append(name, given, None))
-                one.do(one.protocol.append(name, rest, None))
+                one.do(operations.append(one.desk, name, given, None))
+                one.do(operations.append(one.desk, name, rest, None))
                 one.tail(name)
                 prepare(one, name)
                 case = Case(operation, warm, f"{how} at {k}", name, one_to(3))
-                flow = OPERATIONS[operation].flow(one.protocol, name)
+                flow = OPERATIONS[operation].flow(one.desk, name)
                 went_on = HOW[how](case, flow, one, k)
                 done.append(case)
                 if not went_on:
@@ -234,7 +236,7 @@ def check(backend: Backend, case: Case) -> Contents:
     """What has to hold now, as another process sees it."""
     name = case.name
     one, other = backend.process(), backend.process()
-    truth_messages: list[Message] = one.do(one.protocol.messages(name, 0, None, None))
+    truth_messages: list[Message] = one.do(operations.messages(one.desk, name, 0, None, None))
     truth = contents(truth_messages)
     operation = OPERATIONS[case.operation]
     # I4, I8: all of it or nothing; I1: all of it where that was said. I5: and once.
@@ -244,12 +246,12 @@ def check(backend: Backend, case: Case) -> Contents:
     if case.acknowledged:
         assert truth == operation.after, case
     # I2: no gap but the one that a deletion left.
-    info = one.do(one.protocol.info(name))
+    info = one.do(operations.info(one.desk, name))
     assert info.messages == len(truth), case
     if case.operation != "delete":
         assert [seq for seq, _ in truth] == list(range(1, info.version.head + 1)), case
     # I3, I7: what is read is what is there, whichever way. First by one that knows nothing.
-    window = other.do(other.protocol.window(name, Limits(messages=50), False))
+    window = other.do(operations.window(other.desk, name, Limits(messages=50), False))
     assert contents(window) == truth, case
     for limit in (50, 2):
         assert contents(one.tail(name, limit)) == truth[-limit:], case
@@ -267,7 +269,7 @@ def check_all(backend: Backend) -> int:
     cases = all_cases(backend)
     bystander = SessionName(key=f"s{next(_names)}", tenant="somebody else's")
     survivor = backend.process()
-    survivor.do(survivor.protocol.append(bystander, ("user", "mine"), None))
+    survivor.do(operations.append(survivor.desk, bystander, ("user", "mine"), None))
     truths = [check(backend, case) for case in cases]
     for _ in range(2):  # the second time it is on again, where it was switched off
         backend.wait()
@@ -288,17 +290,17 @@ def check_all(backend: Backend) -> int:
         one = backend.process()
         if again is not None:
             expected = OPERATIONS[case.operation].after
-            stored = one.do(again(one.protocol, case.name))
+            stored = one.do(again(one.desk, case.name))
             assert contents(stored) == expected[-len(stored) :], case
             assert check(backend, case) == expected, case
             other = append({"role": "user", "content": "other", "id": "id 4"})
             with pytest.raises(IdReused):
-                one.do(other(one.protocol, case.name))
+                one.do(other(one.desk, case.name))
             assert check(backend, case) == expected, case
         elif case.operation not in READS:
             # A late writer continues from where SQL is.
-            before = one.do(one.protocol.version(case.name))
-            (late,) = one.do(append(("user", "late"))(one.protocol, case.name))
+            before = one.do(operations.version(one.desk, case.name))
+            (late,) = one.do(append(("user", "late"))(one.desk, case.name))
             assert late.seq == before.head + 1, case
             found = contents(backend.process().tail(case.name))
             assert found == [*truth, (late.seq, "late")], case
@@ -338,7 +340,7 @@ def in_the_model(*off: str) -> int:
         def process() -> One:
             one = Process(world)
             processes[id(one.cache)] = one
-            return One(one.protocol, one.perform, one.cache)
+            return One(one.desk, one.perform, one.cache)
 
         def wait() -> None:
             world.redis.now += 70_000
@@ -346,7 +348,7 @@ def in_the_model(*off: str) -> int:
         def marked(one: One, name: SessionName) -> None:
             """By somebody who has died."""
             dying = process()
-            flow = dying.protocol.append(name, ("user", "never"), None)
+            flow = operations.append(dying.desk, name, ("user", "never"), None)
             dying.perform(next(flow))
             dying.perform(flow.send(world.store._ledger.read(generation.read)))
             flow.close()
@@ -385,9 +387,9 @@ def real(stores: list[Store], open_store: Callable[[], Store]) -> Backend:
         cache = RedisCache(
             clients, first._ledger.cache_id, messages=50, ttl=1800, revalidate=1e6, strict=False
         )
-        protocol = copy(first._protocol)
-        protocol._sessions, protocol._openings = Sessions(), Tails(messages=1)
-        protocol._belief = Belief()
+        desk = copy(first._desk)
+        desk.known, desk.openings = Sessions(), Tails(messages=1)
+        desk.belief = Belief()
 
         def perform(step: Step) -> Any:
             if isinstance(step, Hot):
@@ -395,7 +397,7 @@ def real(stores: list[Store], open_store: Callable[[], Store]) -> Backend:
                 return cache.exchange(step.call(cache))
             return first._perform(step)
 
-        return One(protocol, perform, cache)
+        return One(desk, perform, cache)
 
     def marked(one: One, name: SessionName) -> None:
         """By somebody who has died."""

@@ -32,11 +32,16 @@ from typing import Any, Final, TypeVar
 
 import pytest
 
-from onrecord import OnrecordError, Store, Unavailable, Version
+from onrecord import OnrecordError, Store, Unavailable, Version, operations
 from onrecord.cache import CacheUnavailable, Glance
 from onrecord.cache.cache import Marked, Settle
 from onrecord.flow import Cold, Flow, Hot, Step, do
-from onrecord.flows import Belief, Protocol
+from onrecord.flows import mark, suspend
+from onrecord.flows.belief import Belief
+from onrecord.flows.maintenance.erase import remove
+from onrecord.flows.sessions import read
+from onrecord.flows.shared import Desk
+from onrecord.flows.suspend import current_generation
 from onrecord.ledger.database import generation
 from onrecord.ledger.sessions import fences
 from onrecord.ledger.sessions.fences import ABSENT, Stamp
@@ -48,10 +53,12 @@ from tests.hot_model import (
     OF_SUSPENSIONS,
     RULES,
     SECOND_LINES,
+    Bug,
     Entry,
     Process,
     World,
     fall_back,
+    planted,
     snapshot,
 )
 
@@ -114,7 +121,7 @@ class Plan:
     """What a run is like, besides its seed."""
 
     off: Collection[str] = ()
-    protocol: type[Protocol] = Protocol
+    bug: type[Bug] | None = None
     cut: bool = False
     """Whether writers are now and then cut off from Redis."""
     falls: bool = False
@@ -144,7 +151,6 @@ class Run:
             store,
             SessionName(key=f"{next(_names)}"),
             off=plan.off,
-            protocol=plan.protocol,
             messages=dice.choice((50, 3)),
             revalidate=plan.revalidate,
             most_marks=dice.choice((8, 2, 1)),
@@ -206,12 +212,12 @@ class Run:
         """A session that was read lately: nothing is marked, and all is cached."""
         world, process = self.world, self.readers[0].process
         if self.small or self.dice.random() < 0.7:
-            process.do(process.protocol.append(world.name, ("user", "first"), None))
+            process.do(operations.append(process.desk, world.name, ("user", "first"), None))
             self.learn(self.actors[0])
             self.truth[-1].acknowledged_at = self.truth[-1].seen_at = 0
         if self.dice.random() < 0.5:
             for _ in range(3):
-                process.do(process.protocol.tail(world.name, 3))
+                process.do(operations.tail(process.desk, world.name, 3))
         self.say("env", "warm", "")
 
     def end(self) -> None:
@@ -228,7 +234,7 @@ class Run:
             self.world.redis.now += 70_000
             # Somebody has to stay for as long as a suspension lasts; the last one knows nothing.
             newcomer = survivor if i < 5 else Process(self.world)
-            found = texts(newcomer.do(newcomer.protocol.tail(self.world.name, n)))
+            found = texts(newcomer.do(operations.tail(newcomer.desk, self.world.name, n)))
             hit = newcomer.cache.counters.hits > 0 and newcomer is not survivor
             self.say("new", "tail", f"{'hit' if hit else 'miss'} {found}")
             if found != latest.messages[-n:] and not self.may_show(found):
@@ -313,7 +319,7 @@ class Run:
     # -- operations --------------------------------------------------------------------------
 
     def begin(self, actor: Actor) -> None:
-        world, dice, protocol = self.world, self.dice, actor.process.protocol
+        world, dice, desk = self.world, self.dice, actor.process.desk
         actor.began = len(self.truth) - 1
         actor.committed = None
         actor.texts = ()
@@ -323,10 +329,10 @@ class Run:
         if actor in self.readers:
             actor.kind, actor.what = "read", "tail"
             actor.floor = self.floor()
-            flow = protocol.tail(world.name, world.messages)
+            flow = operations.tail(desk, world.name, world.messages)
             if dice.random() < 0.1:
                 actor.what = "messages"
-                flow = protocol.messages(world.name, 0, None, None)
+                flow = operations.messages(desk, world.name, 0, None, None)
         elif actor in self.writers:
             actor.kind = "write"
             if actor.retry is not None and dice.random() < 0.8:
@@ -346,7 +352,7 @@ class Run:
                     actor.retry = None
             # Now and then one that SQL refuses, and that is known.
             expected = 10**6 if dice.random() < 0.2 else None
-            flow = protocol.append(world.name, given, expected)
+            flow = operations.append(desk, world.name, given, expected)
         else:
             flow = self.rewriting(actor)
         actor.flow = flow
@@ -354,7 +360,7 @@ class Run:
         self.resume(actor, lambda: next(flow))
 
     def rewriting(self, actor: Actor) -> Flow[Any]:
-        world, dice, protocol = self.world, self.dice, actor.process.protocol
+        world, dice, desk = self.world, self.dice, actor.process.desk
         actor.kind = "write"
         latest = self.truth[-1]
         places = [seq for seq, _ in latest.messages]
@@ -363,21 +369,21 @@ class Run:
                 seq = dice.choice(places)
                 text = f"C.{next(self.numbers)}"
                 actor.what, actor.texts = f"edit {seq} to {text}", (text,)
-                return protocol.edit(world.name, seq, ("user", text))
+                return operations.edit(desk, world.name, seq, ("user", text))
             case 1 if places:
                 seq = dice.choice(places)
                 actor.what = f"delete {seq}"
-                return protocol.delete(world.name, seq)
+                return operations.delete(desk, world.name, seq)
             case 2:
                 seq = dice.randrange(latest.version.head + 1)
                 actor.what = f"rewind {seq}"
-                return protocol.rewind(world.name, seq)
+                return operations.rewind(desk, world.name, seq)
             case 3 | 4:
                 actor.what = "erase"
-                return protocol._removed(world.name)
+                return remove(desk, world.name)
             case _:
                 actor.what = "clear"
-                return protocol.rewind(world.name, 0)
+                return operations.rewind(desk, world.name, 0)
 
     def resume(self, actor: Actor, go: Callable[[], Step]) -> None:
         """Up to the flow's next step, or its end."""
@@ -461,8 +467,10 @@ class Run:
     def learn(self, actor: Actor) -> None:
         """What SQL says after a commit."""
         process = self.observer
-        version: Version = process.do(process.protocol.version(self.world.name))
-        messages = texts(process.do(process.protocol.messages(self.world.name, 0, None, None)))
+        version: Version = process.do(operations.version(process.desk, self.world.name))
+        messages = texts(
+            process.do(operations.messages(process.desk, self.world.name, 0, None, None))
+        )
         if (version, messages) == (self.truth[-1].version, self.truth[-1].messages):
             self.found(actor)
             return
@@ -513,7 +521,7 @@ class Run:
         """Note what a hit would be worth, should its reader believe it."""
         if not glance.fresh or glance.seen is None:
             return
-        built = actor.process.protocol._built
+        built = actor.process.desk.build
         found = texts(built.messages(glance.seen, glance.seen.rows))
         version, messages = self.truth[-1].version, self.truth[-1].messages
         there = messages[-self.world.messages :]
@@ -563,10 +571,11 @@ def violation(store: Store, plan: Plan, seeds: int, first: int = 0) -> tuple[int
     """The first seed that breaks something, and its story."""
     for seed in range(first, first + seeds):
         try:
-            Run(store, seed, plan, trace=False).go()
+            with planted(plan.bug):
+                Run(store, seed, plan, trace=False).go()
         except Violation:
             again = Run(store, seed, plan, trace=True)
-            with pytest.raises(Violation) as told:
+            with planted(plan.bug), pytest.raises(Violation) as told:
                 again.go()
             assert again.trace is not None
             return seed, "\n".join([f"seed {seed}: {told.value}", *again.trace])
@@ -660,25 +669,25 @@ def noticed(store: Store, plan: Plan, sound: Plan) -> tuple[int, str] | None:
 def warmed(world: World) -> None:
     """A session with one message, which is cached."""
     process = Process(world)
-    process.do(process.protocol.append(world.name, ("user", "first"), None))
+    process.do(operations.append(process.desk, world.name, ("user", "first"), None))
 
 
 def appending(world: World, who: str, process: Process | None = None) -> Played:
     process = process or Process(world)
-    process.do(process.protocol._generation())  # it has been there for a while
-    return Played(process, process.protocol.append(world.name, ("user", who), None))
+    process.do(current_generation(process.desk))  # it has been there for a while
+    return Played(process, operations.append(process.desk, world.name, ("user", who), None))
 
 
 def reading(world: World) -> Played:
     process = Process(world)
-    return Played(process, process.protocol.tail(world.name, 50))
+    return Played(process, operations.tail(process.desk, world.name, 50))
 
 
 def a_clear_published_late(world: World) -> None:
     warmed(world)
     process = Process(world)
-    process.do(process.protocol._generation())
-    clear = Played(process, process.protocol.rewind(world.name, 0))
+    process.do(current_generation(process.desk))
+    clear = Played(process, operations.rewind(process.desk, world.name, 0))
     append = appending(world, "after").upto(Cold, True)
     clear.upto(Cold, True).go()
     append.end()
@@ -716,11 +725,11 @@ def an_old_generation(world: World) -> None:
     then = world.redis.entries[key].copy()
     cut = Process(world)
     cut.cut_off = True
-    cut.do(cut.protocol.append(world.name, ("user", "unmarked"), None))
+    cut.do(operations.append(cut.desk, world.name, ("user", "unmarked"), None))
     world.redis.now += 20_000
     others = Process(world)
     for _ in range(2):
-        others.do(others.protocol.tail(world.name, 50))
+        others.do(operations.tail(others.desk, world.name, 50))
         world.redis.now += 20_000
     then.expires = world.redis.now + 10**9
     world.redis.entries[key] = then  # what was there all the time, had nobody filled it
@@ -757,13 +766,13 @@ def joined_past_a_fall(world: World) -> None:
     then = snapshot(world.store)
     reader = Process(world)
     appending(world, "lost").end()
-    reader.do(reader.protocol.tail(world.name, 50))
+    reader.do(operations.tail(reader.desk, world.name, 50))
     fall_back(world.store, then)
     for who in "ab":
         appending(world, who).end()
     world.redis.now += 2_000
     reading(world).end()
-    found = reader.do(reader.protocol.tail(world.name, 50))
+    found = reader.do(operations.tail(reader.desk, world.name, 50))
     if [m.text for m in found] != ["first", "a", "b"]:
         raise Violation(f"two pasts in one: {texts(found)}")
 
@@ -792,7 +801,7 @@ def test_no_rule_can_be_left_out_by_hand(store: Store, rule: str) -> None:
         except Violation:
             right = False
         truth = Process(world)
-        there = truth.do(truth.protocol.messages(world.name, 0, None, None))
+        there = truth.do(operations.messages(truth.desk, world.name, 0, None, None))
         for _ in range(3):
             right = right and reading(world).end() == there
             world.redis.now += 1_500
@@ -848,7 +857,7 @@ def after_the_bound(world: World, rule: str) -> bool:
             publish.end()
     redis.now += 2
     newcomer = Process(world)
-    newcomer.do(newcomer.protocol.tail(world.name, 3))
+    newcomer.do(operations.tail(newcomer.desk, world.name, 3))
     return newcomer.cache.counters.hits > 0
 
 
@@ -875,13 +884,13 @@ def test_one_process_never_goes_back(store: Store, strict: bool) -> None:
     old = world.redis.entries[world.key].copy()
     appending(world, "second").end()
     reader = Process(world, strict)
-    for read in (
-        reader.protocol.messages(world.name, 0, None, None),
-        reader.protocol.tail(world.name, 50),
+    for flow in (
+        operations.messages(reader.desk, world.name, 0, None, None),
+        operations.tail(reader.desk, world.name, 50),
     ):
-        assert [m.text for m in reader.do(read)] == ["first", "second"]
+        assert [m.text for m in reader.do(flow)] == ["first", "second"]
         world.redis.fail_over(world.key, old, noticed=False)
-    assert len(reader.do(reader.protocol.tail(world.name, 50))) == 2
+    assert len(reader.do(operations.tail(reader.desk, world.name, 50))) == 2
     if not strict:
         assert reading(world).end() != [], "another process is shown what Redis has"
 
@@ -896,7 +905,7 @@ def test_an_absent_session_that_was_there_meanwhile(store: Store) -> None:
         reading(world).end()
         world.redis.now += 2_000
     eraser = Process(world)
-    eraser.do(eraser.protocol._removed(world.name))
+    eraser.do(remove(eraser.desk, world.name))
     late.end()
     for _ in range(4):
         assert [m.text for m in reading(world).end()] == ["late"]
@@ -909,28 +918,28 @@ def test_a_writer_who_is_cut_off_pauses_once(store: Store) -> None:
     writer = Process(world)
     writer.cut_off = True
     began = world.redis.now
-    writer.do(writer.protocol.append(world.name, ("user", "a"), None))
+    writer.do(operations.append(writer.desk, world.name, ("user", "a"), None))
     first = world.redis.now - began
-    patience = writer.protocol._belief.patience
+    patience = writer.desk.belief.patience
     assert patience.waits * 1000 <= first <= (patience.waits + patience.marking + 0.5) * 1000
     for who in "bcd":
-        writer.do(writer.protocol.append(world.name, ("user", who), None))
+        writer.do(operations.append(writer.desk, world.name, ("user", who), None))
     assert world.redis.now - began == first, "no other write waits"
     assert [m.text for m in reading(world).end()] == ["first", "a", "b", "c", "d"]
     # Others resume once it has been off for long enough, and it is hot again.
     other = Process(world)
-    other.do(other.protocol.tail(world.name, 50))
+    other.do(operations.tail(other.desk, world.name, 50))
     world.redis.now += int(patience.resume_after * 1000) + 1
     for _ in range(3):
-        other.do(other.protocol.tail(world.name, 50))
+        other.do(operations.tail(other.desk, world.name, 50))
     hits = other.cache.counters.hits
     assert hits > 0
     # Who is still cut off switches it off again, and each time it stays off for longer.
-    writer.do(writer.protocol.append(world.name, ("user", "e"), None))
+    writer.do(operations.append(writer.desk, world.name, ("user", "e"), None))
     world.redis.now += int(patience.resume_after * 1000) + 1
-    other.do(other.protocol.tail(world.name, 50))
-    assert [m.text for m in other.do(other.protocol.tail(world.name, 50))][-1] == "e"
-    assert other.protocol._belief.off is not None
+    other.do(operations.tail(other.desk, world.name, 50))
+    assert [m.text for m in other.do(operations.tail(other.desk, world.name, 50))][-1] == "e"
+    assert other.desk.belief.off is not None
 
 
 def test_what_a_suspension_is_told_is_its_own(store: Store) -> None:
@@ -943,13 +952,13 @@ def test_what_a_suspension_is_told_is_its_own(store: Store) -> None:
     process.cut_off = True
     writer.upto(Cold, True)  # about to switch the cache off
     world.redis.now += 1_500
-    reader = Played(process, process.protocol._generation())
+    reader = Played(process, current_generation(process.desk))
     reader.do()  # on, at this moment
     writer.do()
     reader.hear()
     began = world.redis.now
     writer.hear().end()
-    assert world.redis.now - began >= process.protocol._belief.patience.waits * 1000
+    assert world.redis.now - began >= process.desk.belief.patience.waits * 1000
 
 
 def test_two_who_resume_at_once(store: Store) -> None:
@@ -957,15 +966,15 @@ def test_two_who_resume_at_once(store: Store) -> None:
     warmed(world)
     cut, process = Process(world), Process(world)
     cut.cut_off = True
-    cut.do(cut.protocol.append(world.name, ("user", "unmarked"), None))
-    process.do(process.protocol.tail(world.name, 50))
+    cut.do(operations.append(cut.desk, world.name, ("user", "unmarked"), None))
+    process.do(operations.tail(process.desk, world.name, 50))
     world.redis.now += 11_000
-    one, other = (Played(process, process.protocol.tail(world.name, 50)) for _ in range(2))
+    one, other = (Played(process, operations.tail(process.desk, world.name, 50)) for _ in range(2))
     for _ in range(12):
         one.go()
         other.go()
     assert [m.text for m in one.end()] == [m.text for m in other.end()] == ["first", "unmarked"]
-    assert process.protocol._belief.on
+    assert process.desk.belief.on
 
 
 def test_a_belief_is_read_as_a_whole() -> None:
@@ -1006,27 +1015,41 @@ def test_who_took_long_is_refused_and_commits_again(store: Store) -> None:
 # -- bugs planted in the flows ---------------------------------------------------------------
 
 
-class NeverMarks(Protocol):
+SOUND_STAMP: Final = mark._stamp
+SOUND_MARK: Final = suspend.mark_or_suspend
+SOUND_READ: Final = read.read_tail
+SOUND_COMMIT: Final = mark.commit
+SOUND_TELL: Final = mark._tell_cache
+
+
+class NeverMarks(Bug):
     """Commits and publishes."""
 
-    def _mark(self, identity: bytes, token: str, attempt: int, whatever: bool) -> Flow[Marked]:
-        fence = self._sessions.get(identity).fence
+    @staticmethod
+    def _mark(
+        desk: Desk, identity: bytes, token: str, attempt: int, whatever: bool
+    ) -> Flow[Marked]:
+        fence = desk.known.get(identity).fence
         return Marked(fence, b"nobody's", None)
         yield
 
 
-class IgnoresTheFence(Protocol):
+class IgnoresTheFence(Bug):
     """Commits whatever the fence: what was settled meanwhile is not noticed."""
 
-    def _stamp(self, *told: Any) -> Stamp:
-        return super()._stamp(*told)._replace(fence=None)
+    @staticmethod
+    def _stamp(desk: Desk, *told: Any) -> Stamp:
+        return SOUND_STAMP(desk, *told)._replace(fence=None)
 
 
-class LearnsTheFenceTooLate(Protocol):
+class LearnsTheFenceTooLate(Bug):
     """Asks for the fence after it has marked, and does not mark again."""
 
-    def _marked(self, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
-        marked = yield from super()._marked(identity, token, attempt)
+    @staticmethod
+    def mark_or_suspend(
+        desk: Desk, identity: bytes, token: str, attempt: int
+    ) -> Flow[Marked | bytes]:
+        marked = yield from SOUND_MARK(desk, identity, token, attempt)
         if isinstance(marked, bytes):
             return marked
         query = "SELECT fence FROM {sessions} WHERE identity = :identity"
@@ -1034,12 +1057,13 @@ class LearnsTheFenceTooLate(Protocol):
         return marked._replace(fence=ABSENT if found is None else found[0])
 
 
-class SettlesAfterItsRead(Protocol):
+class SettlesAfterItsRead(Bug):
     """Reads, and moves the fence then."""
 
-    def _near(self, name: SessionName, n: int | None = None) -> Flow[Any]:
+    @staticmethod
+    def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Any]:
         settles: list[Cold[Any]] = []
-        inner = super()._near(name, n)
+        inner = SOUND_READ(desk, name, n)
         try:
             step = next(inner)
             while True:
@@ -1059,19 +1083,23 @@ class SettlesAfterItsRead(Protocol):
             return end.value
 
 
-class DoesNotSettle(Protocol):
+class DoesNotSettle(Bug):
     """Fills over marks as if its read had settled them."""
 
-    def _lease(self, name: SessionName, on: bytes | None, glance: Glance) -> Flow[object | None]:
+    @staticmethod
+    def _lease(
+        desk: Desk, name: SessionName, on: bytes | None, glance: Glance
+    ) -> Flow[object | None]:
         return None if on is None or glance.settle is Settle.LATER else glance.lease
         yield
 
 
-class LiftsWhenInDoubt(Protocol):
+class LiftsWhenInDoubt(Bug):
     """Takes a lost reply for a rollback."""
 
-    def _committed(self, *given: Any, **more: Any) -> Flow[Any]:
-        inner = super()._committed(*given, **more)
+    @staticmethod
+    def commit(desk: Desk, *given: Any, **more: Any) -> Flow[Any]:
+        inner = SOUND_COMMIT(desk, *given, **more)
         lost: Unavailable | None = None
         try:
             step = next(inner)
@@ -1091,17 +1119,18 @@ class LiftsWhenInDoubt(Protocol):
             raise lost or fault from None
 
 
-class AsksSqlFirst(Protocol):
+class AsksSqlFirst(Bug):
     """Takes its lease after it has asked SQL."""
 
-    def _near(self, name: SessionName, n: int | None = None) -> Flow[Any]:
-        on = yield from self._generation()
-        seen = yield from do(Cold(lambda txn: self._newer(txn, name=name, held=None)))
+    @staticmethod
+    def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Any]:
+        on = yield from suspend.current_generation(desk)
+        seen = yield from do(Cold(lambda txn: read._newer(desk, txn, name=name, held=None)))
         try:
             glance: Glance = yield from do(Hot(lambda hot: hot.look(name.identity, on)))
             if glance.fresh:
                 return glance.seen
-            lease = yield from self._lease(name, on, glance)
+            lease = yield from read._lease(desk, name, on, glance)
             if lease is not None and seen.number is not None:
                 yield from do(Hot(lambda hot: hot.fill(name.identity, seen, lease)))
         except CacheUnavailable:
@@ -1109,11 +1138,14 @@ class AsksSqlFirst(Protocol):
         return seen
 
 
-class PublishesNothing(Protocol):
+class PublishesNothing(Bug):
     """Lifts its mark after a commit, as after a rollback."""
 
-    def _told_cache(self, name: Any, token: Any, marked: Any, stamp: Any, _: Any) -> Flow[None]:
-        yield from super()._told_cache(name, token, marked, stamp, None)
+    @staticmethod
+    def _tell_cache(
+        desk: Desk, name: Any, token: Any, marked: Any, stamp: Any, _: Any
+    ) -> Flow[None]:
+        yield from SOUND_TELL(desk, name, token, marked, stamp, None)
 
 
 PLANTED: Final = [
@@ -1128,46 +1160,52 @@ PLANTED: Final = [
 ]
 
 
-class CommitsUnmarkedAtOnce(Protocol):
+class CommitsUnmarkedAtOnce(Bug):
     """Does not wait until nobody believes in the cache any more."""
 
-    def _suspended(self, identity: bytes, token: str, attempt: int) -> Flow[Any]:
-        asked = self._belief.clock()
+    @staticmethod
+    def _suspended(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Any]:
+        asked = desk.belief.clock()
         state = yield from do(Cold(generation.suspend, writes=True))
-        self._belief.learn(state, asked)
+        desk.belief.learn(state, asked)
         return state
 
 
-class DoesNotSuspend(Protocol):
+class DoesNotSuspend(Bug):
     """Commits without a mark, as if nobody could see it."""
 
-    def _suspended(self, identity: bytes, token: str, attempt: int) -> Flow[Any]:
+    @staticmethod
+    def _suspended(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Any]:
         return b"nobody looks"
         yield
 
-    def _stamp(self, *told: Any) -> Stamp:
-        return super()._stamp(*told)._replace(suspension=None)
+    @staticmethod
+    def _stamp(desk: Desk, *told: Any) -> Stamp:
+        return SOUND_STAMP(desk, *told)._replace(suspension=None)
 
 
-class DoesNotHold(Protocol):
+class DoesNotHold(Bug):
     """Commits without a mark though the cache was switched on again meanwhile."""
 
-    def _stamp(self, *told: Any) -> Stamp:
-        return super()._stamp(*told)._replace(suspension=None)
+    @staticmethod
+    def _stamp(desk: Desk, *told: Any) -> Stamp:
+        return SOUND_STAMP(desk, *told)._replace(suspension=None)
 
 
-class BelievesForEver(Protocol):
+class BelievesForEver(Bug):
     """Uses a hit whatever it knew when it was answered."""
 
-    def _believes(self, identity: bytes, on: bytes | None, seen: Any) -> bool:
+    @staticmethod
+    def _believes(desk: Desk, identity: bytes, on: bytes | None, seen: Any) -> bool:
         return on is not None
 
 
-class CountsFromTheAnswer(Protocol):
+class CountsFromTheAnswer(Bug):
     """Takes what it was told for as young as the answer."""
 
-    def _generation(self) -> Flow[bytes | None]:
-        belief = self._belief
+    @staticmethod
+    def current_generation(desk: Desk) -> Flow[bytes | None]:
+        belief = desk.belief
         if belief.asks():
             try:
                 belief.learn((yield from do(Cold(generation.read))), belief.clock())
@@ -1189,21 +1227,21 @@ def resumed_before_it_commits(world: World) -> bool:
     process = Process(world)
     writer = appending(world, "unmarked", process)
     process.cut_off = True
-    belief = process.protocol._belief
+    belief = process.desk.belief
     while (off := belief.off) is None or belief.waiting(off.since) > 0:
         writer.go()
     writer.upto(Cold, True)
     other = Process(world)
-    other.do(other.protocol.tail(world.name, 50))
+    other.do(operations.tail(other.desk, world.name, 50))
     world.redis.now += 11_000
     for _ in range(3):
-        other.do(other.protocol.tail(world.name, 50))
-    assert other.protocol._belief.on, "it was resumed"
+        other.do(operations.tail(other.desk, world.name, 50))
+    assert other.desk.belief.on, "it was resumed"
     process.cut_off = False
     writer.go()
     process.cut_off = True
     writer.end()
-    return len(other.do(other.protocol.tail(world.name, 50))) == 1
+    return len(other.do(operations.tail(other.desk, world.name, 50))) == 1
 
 
 def looked_after_it_believed(world: World) -> bool:
@@ -1212,7 +1250,7 @@ def looked_after_it_believed(world: World) -> bool:
     reader = reading(world).upto(Hot)  # about to look; it knows that the cache is on
     process = Process(world)
     process.cut_off = True
-    process.do(process.protocol.append(world.name, ("user", "unmarked"), None))
+    process.do(operations.append(process.desk, world.name, ("user", "unmarked"), None))
     return len(reader.end()) == 1
 
 
@@ -1221,28 +1259,29 @@ def looked_after_it_believed(world: World) -> bool:
     [(DoesNotHold, resumed_before_it_commits), (BelievesForEver, looked_after_it_believed)],
 )
 def test_bugs_in_suspensions_are_found_by_hand(
-    store: Store, bug: type[Protocol], scene: Callable[[World], bool]
+    store: Store, bug: type[Bug], scene: Callable[[World], bool]
 ) -> None:
-    for protocol in (Protocol, bug):
-        world = World(store, SessionName(key=f"{next(_names)}"), protocol=protocol)
-        assert scene(world) is (protocol is bug)
+    for there in (None, bug):
+        with planted(there):
+            world = World(store, SessionName(key=f"{next(_names)}"))
+            assert scene(world) is (there is bug)
 
 
-@pytest.mark.parametrize("protocol", PLANTED)
-def test_bugs_in_the_flows_are_found(store: Store, protocol: type[Protocol]) -> None:
-    assert noticed(store, Plan(protocol=protocol), Plan())
+@pytest.mark.parametrize("bug", PLANTED)
+def test_bugs_in_the_flows_are_found(store: Store, bug: type[Bug]) -> None:
+    assert noticed(store, Plan(bug=bug), Plan())
 
 
-@pytest.mark.parametrize("protocol", PLANTED_IN_SUSPENSIONS)
-def test_bugs_in_suspensions_are_found(store: Store, protocol: type[Protocol]) -> None:
-    assert noticed(store, Plan(protocol=protocol, cut=True), Plan(cut=True))
+@pytest.mark.parametrize("bug", PLANTED_IN_SUSPENSIONS)
+def test_bugs_in_suspensions_are_found(store: Store, bug: type[Bug]) -> None:
+    assert noticed(store, Plan(bug=bug, cut=True), Plan(cut=True))
 
 
 def test_a_story_can_be_read(store: Store) -> None:
-    found = violation(store, Plan(protocol=NeverMarks), SEEDS_FOR_A_BUG)
+    found = violation(store, Plan(bug=NeverMarks), SEEDS_FOR_A_BUG)
     assert found
     seed, story = found
     headline, *lines = story.splitlines()
     assert headline.startswith(f"seed {seed}: ")
     assert any("commit" in line and "| " in line for line in lines)
-    assert violation(store, Plan(protocol=NeverMarks), 1, first=seed) is not None
+    assert violation(store, Plan(bug=NeverMarks), 1, first=seed) is not None

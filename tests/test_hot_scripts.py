@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 import pytest
 import redis as redis_py
 
-from onrecord import Message, Store, Unavailable
+from onrecord import Message, Store, Unavailable, operations
 from onrecord.cache import redis as hot_redis
 from onrecord.cache.cache import CacheUnavailable, Marked
 from onrecord.cache.redis import RedisCache
@@ -416,7 +416,7 @@ def test_a_huge_message_becomes_a_stub_and_is_read_whole(opened: Opened, redis: 
     is_hit(opened(), "k", expected)
     # Rewritten between the look and the fetch of what the stub stands for.
     reader = opened()
-    flow: Flow[list[Message]] = reader._protocol.tail(chat.name, 50)
+    flow: Flow[list[Message]] = operations.tail(reader._desk, chat.name, 50)
     fetch = flow.send(reader._perform(next(flow)))
     chat.delete(2)
     answer: Any = reader._perform(fetch)
@@ -457,7 +457,7 @@ def test_a_fill_that_brings_more_than_fits_leaves_no_hole(opened: Opened) -> Non
     chat = store.session("k")
     expected = chat.append([("user", str(n)) for n in range(5)])
     filled(store, "k")
-    flow = store._protocol.append(chat.name, [("user", "x" * 30_000)] * 30, None)
+    flow = operations.append(store._desk, chat.name, [("user", "x" * 30_000)] * 30, None)
     commit = flow.send(store._perform(next(flow)))
     store._perform(commit)
     flow.close()  # dies between the commit and its publish
@@ -621,7 +621,7 @@ def test_a_commit_is_not_made_on_a_connection_of_after_its_mark(
     with Store(postgres_url, cache=redis_server.url) as store:
         chat = store.session("k")
         chat.append(("user", "one"))
-        flow: Flow[Any] = store._protocol.append(chat.name, ("user", "two"), None)
+        flow: Flow[Any] = operations.append(store._desk, chat.name, ("user", "two"), None)
         step = next(flow)
         while not (isinstance(step, Cold) and step.writes):
             step = flow.send(store._perform(step))

@@ -32,6 +32,7 @@ from onrecord.checkpoint_log import (
     Same,
     State,
 )
+from onrecord.flows.checkpoints.threads import verify_thread
 
 Opener = Callable[[], Store]
 
@@ -67,7 +68,7 @@ def listed(log: CheckpointLog, thread: str = "t", id: str | None = None) -> list
 
 
 def problems(log: CheckpointLog, thread: str = "t") -> list[str]:
-    return log._run(log._flows.verify(log.name(thread)))
+    return log._run(verify_thread(log._desk, log.name(thread)))
 
 
 def config(name: str = "t", **more: Any) -> RunnableConfig:
@@ -331,9 +332,9 @@ def test_a_child_waits_for_no_thread_of_its_parent(tmp_path: Path) -> None:
     saver = OnrecordSaver(Store(f"sqlite:///{tmp_path / 'store.db'}"))
     graph = chat(saver)
     graph.invoke({"messages": [HumanMessage("hello")]}, config())
-    flows = saver.log._flows
+    memory = saver.log._desk.threads
     memories: list[Any] = [
-        *(flows._items, flows._held, flows._seen, flows._bases, flows._labels),
+        *(memory.items, memory.held, memory.seen, memory.bases, memory.labels),
         saver._memory,
     ]
     locks = [memory._lock for memory in memories]

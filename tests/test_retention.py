@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from onrecord import ANY, Misconfigured, Session, Store
+from onrecord import ANY, Misconfigured, Session, Store, operations
 from onrecord.flow import Step, run
 from onrecord.flows.maintenance.maintain import EVERYBODY
 from onrecord.ledger.database.transaction import Transaction
@@ -132,7 +132,9 @@ def test_who_comes_back_meanwhile_stays(store: Store, old_and_new: tuple[Session
         steps.append(step)
         return answer
 
-    assert run(store._protocol.prune(EVERYBODY, NINETY, None, False), perform).sessions == ()
+    assert (
+        run(operations.prune(store._desk, EVERYBODY, NINETY, None, False), perform).sessions == ()
+    )
     assert len(steps) > 1
     assert old.count() == 3
 

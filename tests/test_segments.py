@@ -31,6 +31,7 @@ from onrecord import (
     Store,
     Unavailable,
     Version,
+    operations,
 )
 from onrecord.codec import Dictionary, compression, decode, encode, same_content
 from onrecord.codec.segment import Segment, dictionary_of, pack, unpack
@@ -637,7 +638,7 @@ def test_an_answer_that_is_lost_while_it_is_sealed(
                 [("user", f"other {n}") for n in range(4 if sealed == "all of it" else 2)]
             )
 
-    flow = session._protocol.append(session.name, batch, None)
+    flow = operations.append(session._desk, session.name, batch, None)
     answer = outcome(flow, store, performed=performed, meanwhile=meanwhile)
     texts = [message.text for message in others.messages()]
     new = [text for text in texts if text.startswith("new")]
@@ -670,8 +671,8 @@ def test_an_append_that_ends_before_it_seals(each_store: Callable[[], Store]) ->
     killed = 0
     session = store.session("chat")
     for n in range(7):
-        flow = session._protocol.append(
-            session.name, [("user", f"{n}.{i}") for i in range(4)], None
+        flow = operations.append(
+            session._desk, session.name, [("user", f"{n}.{i}") for i in range(4)], None
         )
         try:
             run(flow, perform)
@@ -821,7 +822,7 @@ def test_what_happens_between_two_statements_of_a_reader(
             seen = store._ledger.read(
                 lambda txn: rows_of.seen(Interrupted(txn, after, happens), name, **bound)  # type: ignore[arg-type]
             )
-            return store._protocol._built.messages(seen, seen.rows)
+            return store._desk.build.messages(seen, seen.rows)
 
         for number, bound in enumerate(bounds):
             for after in (1, 2, 3):
@@ -845,7 +846,7 @@ def test_what_happens_between_two_statements_of_a_count(postgres_url: str, archi
                 session.append([("user", str(n)) for n in range(11, 14)])
                 session.archive([2, 3, 9, 10, 13])
                 before = session.count(archived=archived)
-                step = next(store._protocol.count(session.name, archived))
+                step = next(operations.count(store._desk, session.name, archived))
                 assert isinstance(step, Cold)
                 work = step.work
                 found = store._ledger.read(

@@ -14,19 +14,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from onrecord import operations
 from onrecord.adapters.reference import check_store
 from onrecord.codec.items import Item
 from onrecord.errors import Misconfigured, shown
 from onrecord.flow import Flow
-from onrecord.flows import UNSET
 from onrecord.flows.building import span, unpacked
 from onrecord.flows.checkpoints.reading import PAGE
-from onrecord.flows.checkpoints.threads import Threading
 from onrecord.flows.checkpoints.turns import LEASE, Turn
 from onrecord.flows.checkpoints.values import (
     Entry,
@@ -38,7 +36,7 @@ from onrecord.flows.checkpoints.values import (
     Value,
     Written,
 )
-from onrecord.flows.shared import lifetime
+from onrecord.flows.shared import UNSET, lifetime
 from onrecord.scope import SessionName
 from onrecord.stored.clock import microseconds, moment_or_none
 
@@ -97,7 +95,7 @@ class CheckpointLog:
         SessionName(key="any", tenant=tenant, user=user, agent=agent)  # checked once, and here
         self.store = store
         self.tenant, self.user, self.agent = tenant, user, agent
-        self._flows = _flows_of(store)
+        self._desk = store._desk
         self._run = store._run
         self._arun = store._arun
 
@@ -146,8 +144,8 @@ class CheckpointLog:
         metadata: Mapping[str, Any] | None,
         expires_in: timedelta | None,
     ) -> Flow[Put]:
-        return self._flows.put_labelled(
-            self.name(thread), namespace, new, alone, metadata, _micros(expires_in)
+        return operations.put_labelled(
+            self._desk, self.name(thread), namespace, new, alone, metadata, _micros(expires_in)
         )
 
     def put_writes(
@@ -161,7 +159,9 @@ class CheckpointLog:
     ) -> None:
         """Add what a task has written towards the checkpoint after this one: (place, channel,
         item). The checkpoint itself may still be on its way."""
-        self._run(self._flows.put_writes(self.name(thread), namespace, id, task, path, writes))
+        self._run(
+            operations.put_writes(self._desk, self.name(thread), namespace, id, task, path, writes)
+        )
 
     async def aput_writes(
         self,
@@ -174,7 +174,7 @@ class CheckpointLog:
     ) -> None:
         """Like ``put_writes``."""
         await self._arun(
-            self._flows.put_writes(self.name(thread), namespace, id, task, path, writes)
+            operations.put_writes(self._desk, self.name(thread), namespace, id, task, path, writes)
         )
 
     def state(self, thread: str, namespace: str = "", id: str | None = None) -> State | None:
@@ -182,93 +182,97 @@ class CheckpointLog:
 
         The newest is the one added last, whatever the clocks of those who add say.
         """
-        return self._run(self._flows.state(self.name(thread), namespace, id))
+        return self._run(operations.read_state(self._desk, self.name(thread), namespace, id))
 
     async def astate(self, thread: str, namespace: str = "", id: str | None = None) -> State | None:
         """Like ``state``."""
-        return await self._arun(self._flows.state(self.name(thread), namespace, id))
+        return await self._arun(operations.read_state(self._desk, self.name(thread), namespace, id))
 
     def entry(self, thread: str, namespace: str = "", id: str | None = None) -> Entry | None:
         """A checkpoint without its values."""
-        return self._run(self._flows.entry(self.name(thread), namespace, id))
+        return self._run(operations.read_entry(self._desk, self.name(thread), namespace, id))
 
     async def aentry(self, thread: str, namespace: str = "", id: str | None = None) -> Entry | None:
         """Like ``entry``."""
-        return await self._arun(self._flows.entry(self.name(thread), namespace, id))
+        return await self._arun(operations.read_entry(self._desk, self.name(thread), namespace, id))
 
     def page(
         self, thread: str, namespace: str = "", *, before: int | None = None, limit: int = PAGE
     ) -> list[Entry]:
         """Checkpoints of a namespace, newest first, without their values. For the next page pass
         the last one's ``row.number`` as ``before``."""
-        return self._run(self._flows.page(self.name(thread), namespace, before, limit))
+        return self._run(
+            operations.page_of_checkpoints(self._desk, self.name(thread), namespace, before, limit)
+        )
 
     async def apage(
         self, thread: str, namespace: str = "", *, before: int | None = None, limit: int = PAGE
     ) -> list[Entry]:
         """Like ``page``."""
-        return await self._arun(self._flows.page(self.name(thread), namespace, before, limit))
+        return await self._arun(
+            operations.page_of_checkpoints(self._desk, self.name(thread), namespace, before, limit)
+        )
 
     def filled(self, thread: str, entries: Sequence[Entry]) -> list[State]:
         """Checkpoints with their values. Those that were deleted meanwhile are left out."""
-        return self._run(self._flows.filled(self.name(thread), entries))
+        return self._run(operations.fill_states(self._desk, self.name(thread), entries))
 
     async def afilled(self, thread: str, entries: Sequence[Entry]) -> list[State]:
         """Like ``filled``."""
-        return await self._arun(self._flows.filled(self.name(thread), entries))
+        return await self._arun(operations.fill_states(self._desk, self.name(thread), entries))
 
     def namespaces(self, thread: str) -> list[str]:
         """The namespaces of a thread."""
-        return self._run(self._flows.namespaces(self.name(thread)))
+        return self._run(operations.namespaces(self._desk, self.name(thread)))
 
     async def anamespaces(self, thread: str) -> list[str]:
         """Like ``namespaces``."""
-        return await self._arun(self._flows.namespaces(self.name(thread)))
+        return await self._arun(operations.namespaces(self._desk, self.name(thread)))
 
     def delete(self, thread: str) -> bool:
         """Delete a thread for good, and say whether there was one. Whoever still writes to what
         was deleted is refused with Cleared."""
-        return self._run(self._flows.delete(self.name(thread)))
+        return self._run(operations.delete_thread(self._desk, self.name(thread)))
 
     async def adelete(self, thread: str) -> bool:
         """Like ``delete``."""
-        return await self._arun(self._flows.delete(self.name(thread)))
+        return await self._arun(operations.delete_thread(self._desk, self.name(thread)))
 
     def drop(self, thread: str, ids: Mapping[str, Sequence[str]]) -> None:
         """Delete some checkpoints by namespace and id, and what was kept for them alone. Those
         that continue from them stay whole."""
-        self._run(self._flows.drop(self.name(thread), ids))
+        self._run(operations.drop_checkpoints(self._desk, self.name(thread), ids))
 
     async def adrop(self, thread: str, ids: Mapping[str, Sequence[str]]) -> None:
         """Like ``drop``."""
-        await self._arun(self._flows.drop(self.name(thread), ids))
+        await self._arun(operations.drop_checkpoints(self._desk, self.name(thread), ids))
 
     def copy(self, source: str, target: str) -> None:
         """Copy a thread of this scope to another that has no checkpoints."""
-        self._run(self._flows.copy(self.name(source), self.name(target)))
+        self._run(operations.copy_thread(self._desk, self.name(source), self.name(target)))
 
     async def acopy(self, source: str, target: str) -> None:
         """Like ``copy``."""
-        await self._arun(self._flows.copy(self.name(source), self.name(target)))
+        await self._arun(operations.copy_thread(self._desk, self.name(source), self.name(target)))
 
     def of_runs(self, runs: Sequence[str]) -> list[tuple[str, str, str]]:
         """The checkpoints that some runs have made: thread, namespace, id."""
-        flow = self._flows.of_runs(runs, self.tenant, self.user, self.agent)
+        flow = operations.checkpoints_of_runs(self._desk, runs, self.tenant, self.user, self.agent)
         return [(name.key, namespace, id) for name, namespace, id in self._run(flow)]
 
     async def aof_runs(self, runs: Sequence[str]) -> list[tuple[str, str, str]]:
         """Like ``of_runs``."""
-        flow = self._flows.of_runs(runs, self.tenant, self.user, self.agent)
+        flow = operations.checkpoints_of_runs(self._desk, runs, self.tenant, self.user, self.agent)
         return [(name.key, namespace, id) for name, namespace, id in await self._arun(flow)]
 
     def info(self, thread: str) -> ThreadInfo | None:
         """What is known about a thread; None where there is none."""
-        found = self._run(self._flows.describe(self.name(thread)))
+        found = self._run(operations.describe_thread(self._desk, self.name(thread)))
         return None if found is None else _info(found)
 
     async def ainfo(self, thread: str) -> ThreadInfo | None:
         """Like ``info``."""
-        found = await self._arun(self._flows.describe(self.name(thread)))
+        found = await self._arun(operations.describe_thread(self._desk, self.name(thread)))
         return None if found is None else _info(found)
 
     def update(
@@ -280,7 +284,11 @@ class CheckpointLog:
         expires_in: timedelta | None = UNSET,
     ) -> None:
         """Give a thread a title, metadata for lists, or a time after which it expires."""
-        self._run(self._flows.update(self.name(thread), title, metadata, _micros(expires_in)))
+        self._run(
+            operations.update_thread(
+                self._desk, self.name(thread), title, metadata, _micros(expires_in)
+            )
+        )
 
     async def aupdate(
         self,
@@ -292,7 +300,9 @@ class CheckpointLog:
     ) -> None:
         """Like ``update``."""
         await self._arun(
-            self._flows.update(self.name(thread), title, metadata, _micros(expires_in))
+            operations.update_thread(
+                self._desk, self.name(thread), title, metadata, _micros(expires_in)
+            )
         )
 
     def threads(
@@ -327,15 +337,19 @@ class CheckpointLog:
         if after is not None:
             at = None if after.last_active is None else microseconds(after.last_active)
             place = (at, after.number)
-        return self._flows.listed(self.tenant, self.user, self.agent, metadata or {}, limit, place)
+        return operations.list_threads(
+            self._desk, self.tenant, self.user, self.agent, metadata or {}, limit, place
+        )
 
     def prune_expired(self) -> list[str]:
         """Delete the threads of this scope whose time has come, and say which."""
-        return self._run(self._flows.prune_expired(self.tenant, self.user, self.agent))
+        return self._run(operations.prune_expired(self._desk, self.tenant, self.user, self.agent))
 
     async def aprune_expired(self) -> list[str]:
         """Like ``prune_expired``."""
-        return await self._arun(self._flows.prune_expired(self.tenant, self.user, self.agent))
+        return await self._arun(
+            operations.prune_expired(self._desk, self.tenant, self.user, self.agent)
+        )
 
     def turn(
         self, thread: str, *, patience: float = 60.0, lease: float = LEASE
@@ -343,13 +357,13 @@ class CheckpointLog:
         """Hold a thread while a turn runs on it: whoever else asks for it waits, at most
         ``patience`` seconds. The lease is renewed meanwhile; who dies holds it no longer than
         that."""
-        return Turn(self._flows, self.name(thread), patience, lease).held(self._run)
+        return Turn(self._desk, self.name(thread), patience, lease).held(self._run)
 
     def aturn(
         self, thread: str, *, patience: float = 60.0, lease: float = LEASE
     ) -> AbstractAsyncContextManager[None]:
         """Like ``turn``."""
-        return Turn(self._flows, self.name(thread), patience, lease).aheld(self._arun)
+        return Turn(self._desk, self.name(thread), patience, lease).aheld(self._arun)
 
     def __repr__(self) -> str:
         scope = "".join(
@@ -358,18 +372,6 @@ class CheckpointLog:
             if given
         )
         return f"CheckpointLog({self.store!r}{scope})"
-
-
-_flows: Final[WeakKeyDictionary[Store, Threading]] = WeakKeyDictionary()
-
-
-def _flows_of(store: Store) -> Threading:
-    """What a store remembers of its checkpoints, whoever asks."""
-    found = _flows.get(store)
-    if found is None:
-        squeezed = store._protocol._compression == "zstd"
-        found = _flows.setdefault(store, Threading(squeezed))
-    return found
 
 
 def _info(found: Described) -> ThreadInfo:

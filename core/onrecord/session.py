@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from onrecord import operations
 from onrecord.accepting import Appendable
-from onrecord.flows import UNSET
+from onrecord.flows.shared import UNSET
 from onrecord.message import Message
 from onrecord.scope import SessionName
 from onrecord.version import Expected, SessionInfo, Version
@@ -32,12 +33,12 @@ PAGE = 1_000
 class Session:
     """One conversation in a store. Holds no connection and no state: make as many as you like."""
 
-    __slots__ = ("_arun", "_protocol", "_run", "name", "store")
+    __slots__ = ("_arun", "_desk", "_run", "name", "store")
 
     def __init__(self, store: Store, name: SessionName) -> None:
         self.store = store
         self.name = name
-        self._protocol = store._protocol
+        self._desk = store._desk
         self._run = store._run
         self._arun = store._arun
 
@@ -53,13 +54,15 @@ class Session:
         the latter. Messages that were read from it before and are gone are then left out.
         With ``archived=True`` what is new is archived in the same moment.
         """
-        return self._run(self._protocol.append(self.name, messages, expected, archived))
+        return self._run(operations.append(self._desk, self.name, messages, expected, archived))
 
     async def aappend(
         self, messages: Appendable, *, expected: Expected = None, archived: bool = False
     ) -> list[Message]:
         """Like ``append``."""
-        return await self._arun(self._protocol.append(self.name, messages, expected, archived))
+        return await self._arun(
+            operations.append(self._desk, self.name, messages, expected, archived)
+        )
 
     @overload
     def messages(
@@ -96,7 +99,7 @@ class Session:
         otherwise it makes no difference. ``into`` makes something else of each message as it is
         read: of 10,000 that takes two thirds of the time of doing it afterwards.
         """
-        flow = self._protocol.messages(self.name, after, before, limit, archived, into)
+        flow = operations.messages(self._desk, self.name, after, before, limit, archived, into)
         return self._run(flow)
 
     @overload
@@ -129,16 +132,16 @@ class Session:
     ) -> list[Message] | list[T]:
         """Like ``messages``."""
         return await self._arun(
-            self._protocol.messages(self.name, after, before, limit, archived, into)
+            operations.messages(self._desk, self.name, after, before, limit, archived, into)
         )
 
     def tail(self, n: int = 20) -> list[Message]:
         """The newest n messages, oldest first."""
-        return self._run(self._protocol.tail(self.name, n))
+        return self._run(operations.tail(self._desk, self.name, n))
 
     async def atail(self, n: int = 20) -> list[Message]:
         """Like ``tail``."""
-        return await self._arun(self._protocol.tail(self.name, n))
+        return await self._arun(operations.tail(self._desk, self.name, n))
 
     def window(
         self,
@@ -160,7 +163,9 @@ class Session:
         again, and the two share their messages.
         """
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
-        return self._run(self._protocol.window(self.name, limits, repair, token_counter, last))
+        return self._run(
+            operations.window(self._desk, self.name, limits, repair, token_counter, last)
+        )
 
     async def awindow(
         self,
@@ -175,7 +180,7 @@ class Session:
         """Like ``window``."""
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
         return await self._arun(
-            self._protocol.window(self.name, limits, repair, token_counter, last)
+            operations.window(self._desk, self.name, limits, repair, token_counter, last)
         )
 
     def scan(self, *, after: int = 0) -> Iterator[Message]:
@@ -185,7 +190,9 @@ class Session:
         """
         version: Version | None = None
         while True:
-            version, page = self._run(self._protocol.page(self.name, after, PAGE, version))
+            version, page = self._run(
+                operations.scan_page(self._desk, self.name, after, PAGE, version)
+            )
             yield from page
             if len(page) < PAGE:
                 return
@@ -195,7 +202,9 @@ class Session:
         """Like ``scan``."""
         version: Version | None = None
         while True:
-            version, page = await self._arun(self._protocol.page(self.name, after, PAGE, version))
+            version, page = await self._arun(
+                operations.scan_page(self._desk, self.name, after, PAGE, version)
+            )
             for message in page:
                 yield message
             if len(page) < PAGE:
@@ -205,11 +214,11 @@ class Session:
     def count(self, *, archived: bool | None = None) -> int:
         """How many messages there are, in all or by whether they are archived; deleted ones do
         not count."""
-        return self._run(self._protocol.count(self.name, archived))
+        return self._run(operations.count(self._desk, self.name, archived))
 
     async def acount(self, *, archived: bool | None = None) -> int:
         """Like ``count``."""
-        return await self._arun(self._protocol.count(self.name, archived))
+        return await self._arun(operations.count(self._desk, self.name, archived))
 
     def head(self) -> int:
         """The sequence of the newest message, 0 for none."""
@@ -221,19 +230,19 @@ class Session:
 
     def version(self) -> Version:
         """Where the session stands. Take it before a turn, and pass it as ``expected`` after."""
-        return self._run(self._protocol.version(self.name))
+        return self._run(operations.version(self._desk, self.name))
 
     async def aversion(self) -> Version:
         """Like ``version``."""
-        return await self._arun(self._protocol.version(self.name))
+        return await self._arun(operations.version(self._desk, self.name))
 
     def info(self) -> SessionInfo:
         """Title, metadata, counts and times, without reading a message."""
-        return self._run(self._protocol.info(self.name))
+        return self._run(operations.info(self._desk, self.name))
 
     async def ainfo(self) -> SessionInfo:
         """Like ``info``."""
-        return await self._arun(self._protocol.info(self.name))
+        return await self._arun(operations.info(self._desk, self.name))
 
     def update(
         self,
@@ -244,7 +253,7 @@ class Session:
     ) -> SessionInfo:
         """Set title, metadata or expiry, each as a whole; what is left out stays, None takes it
         away. ``expires_in`` runs from the last message on, and nothing goes before ``prune()``."""
-        return self._run(self._protocol.update(self.name, title, metadata, expires_in))
+        return self._run(operations.update(self._desk, self.name, title, metadata, expires_in))
 
     async def aupdate(
         self,
@@ -254,15 +263,17 @@ class Session:
         expires_in: timedelta | None = UNSET,
     ) -> SessionInfo:
         """Like ``update``."""
-        return await self._arun(self._protocol.update(self.name, title, metadata, expires_in))
+        return await self._arun(
+            operations.update(self._desk, self.name, title, metadata, expires_in)
+        )
 
     def edit(self, seq: int, message: Appendable) -> Message:
         """Put another message in the place of one. Its place, id and time stay."""
-        return self._run(self._protocol.edit(self.name, seq, message))
+        return self._run(operations.edit(self._desk, self.name, seq, message))
 
     async def aedit(self, seq: int, message: Appendable) -> Message:
         """Like ``edit``."""
-        return await self._arun(self._protocol.edit(self.name, seq, message))
+        return await self._arun(operations.edit(self._desk, self.name, seq, message))
 
     def delete(self, seq: int, *, expected: Expected = None) -> Message:
         """Take one message away for good and return it. Its place stays empty.
@@ -270,19 +281,19 @@ class Session:
         After a clear or a rewind another message may stand there: ``expected=Since(version)``,
         with the version you read it at, refuses then.
         """
-        return self._run(self._protocol.delete(self.name, seq, expected))
+        return self._run(operations.delete(self._desk, self.name, seq, expected))
 
     async def adelete(self, seq: int, *, expected: Expected = None) -> Message:
         """Like ``delete``."""
-        return await self._arun(self._protocol.delete(self.name, seq, expected))
+        return await self._arun(operations.delete(self._desk, self.name, seq, expected))
 
     def rewind(self, seq: int) -> Version:
         """Make ``seq`` the newest message: what came after it is gone for good."""
-        return self._run(self._protocol.rewind(self.name, seq))
+        return self._run(operations.rewind(self._desk, self.name, seq))
 
     async def arewind(self, seq: int) -> Version:
         """Like ``rewind``."""
-        return await self._arun(self._protocol.rewind(self.name, seq))
+        return await self._arun(operations.rewind(self._desk, self.name, seq))
 
     def replace(
         self,
@@ -299,7 +310,7 @@ class Session:
         archived messages in the place of those that are archived, or active ones in the place
         of those that are not; the others stay as they are, and the new ones come after them.
         """
-        flow = self._protocol.replace(self.name, messages, after, archived, expected)
+        flow = operations.replace(self._desk, self.name, messages, after, archived, expected)
         return self._run(flow)
 
     async def areplace(
@@ -311,7 +322,7 @@ class Session:
         expected: Expected = None,
     ) -> list[Message]:
         """Like ``replace``."""
-        flow = self._protocol.replace(self.name, messages, after, archived, expected)
+        flow = operations.replace(self._desk, self.name, messages, after, archived, expected)
         return await self._arun(flow)
 
     def archive(self, seqs: Iterable[int], *, expected: Expected = None) -> list[Message]:
@@ -321,27 +332,27 @@ class Session:
         who reads without ``archived=`` sees no difference. ``expected`` is minded as by
         ``delete``.
         """
-        return self._run(self._protocol.archive(self.name, seqs, expected))
+        return self._run(operations.archive(self._desk, self.name, seqs, expected))
 
     async def aarchive(self, seqs: Iterable[int], *, expected: Expected = None) -> list[Message]:
         """Like ``archive``."""
-        return await self._arun(self._protocol.archive(self.name, seqs, expected))
+        return await self._arun(operations.archive(self._desk, self.name, seqs, expected))
 
     def unarchive(self, seqs: Iterable[int]) -> None:
         """Make archived messages active again."""
-        self._run(self._protocol.unarchive(self.name, seqs))
+        self._run(operations.unarchive(self._desk, self.name, seqs))
 
     async def aunarchive(self, seqs: Iterable[int]) -> None:
         """Like ``unarchive``."""
-        await self._arun(self._protocol.unarchive(self.name, seqs))
+        await self._arun(operations.unarchive(self._desk, self.name, seqs))
 
     def clear(self) -> Version:
         """Take all messages away for good. The session, its title and metadata stay."""
-        return self._run(self._protocol.rewind(self.name, 0))
+        return self._run(operations.rewind(self._desk, self.name, 0))
 
     async def aclear(self) -> Version:
         """Like ``clear``."""
-        return await self._arun(self._protocol.rewind(self.name, 0))
+        return await self._arun(operations.rewind(self._desk, self.name, 0))
 
     def fork(self, key: str, at: int | None = None) -> Session:
         """A session of the same scope that begins with the messages up to ``at``, or all of them.
@@ -350,29 +361,31 @@ class Session:
         metadata and expiry; ids that the store made up are the fork's own. Raises Conflict if
         there are messages under that key already.
         """
-        return Session(self.store, self._run(self._protocol.fork(self.name, key, at)))
+        return Session(self.store, self._run(operations.fork(self._desk, self.name, key, at)))
 
     async def afork(self, key: str, at: int | None = None) -> Session:
         """Like ``fork``."""
-        return Session(self.store, await self._arun(self._protocol.fork(self.name, key, at)))
+        return Session(
+            self.store, await self._arun(operations.fork(self._desk, self.name, key, at))
+        )
 
     def export(self, target: Into) -> Export:
         """Write the session to a file, as ``store.export`` does."""
-        return self._run(self._protocol.export_session(self.name, target))
+        return self._run(operations.export_session(self._desk, self.name, target))
 
     async def aexport(self, target: Into) -> Export:
         """Like ``export``."""
-        return await self._arun(self._protocol.export_session(self.name, target))
+        return await self._arun(operations.export_session(self._desk, self.name, target))
 
     def erase(self, *, thorough: bool = True) -> Receipt:
         """Erase the session for good: messages, title, metadata, what was learned from it, and
         what caches hold. On SQLite the whole file is written again, so that no byte is left in
         it; ``thorough=False`` puts that off."""
-        return self._run(self._protocol.erase_session(self.name, thorough))
+        return self._run(operations.erase_session(self._desk, self.name, thorough))
 
     async def aerase(self, *, thorough: bool = True) -> Receipt:
         """Like ``erase``."""
-        return await self._arun(self._protocol.erase_session(self.name, thorough))
+        return await self._arun(operations.erase_session(self._desk, self.name, thorough))
 
     def __repr__(self) -> str:
         return f"Session({self.name} in {self.store!r})"

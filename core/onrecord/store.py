@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
 import msgspec
 
+from onrecord import operations
 from onrecord.cache import (
     Cache,
     CacheUnavailable,
@@ -20,7 +21,9 @@ from onrecord.cache import (
 )
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.flow import Apart, Aside, Cold, Flow, Hot, Pause, Step, arun, run
-from onrecord.flows import Belief, Protocol
+from onrecord.flows.belief import Belief
+from onrecord.flows.checkpoints.memory import ThreadMemory
+from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
 from onrecord.ledger import Options, ledger_for
 from onrecord.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
@@ -124,16 +127,17 @@ class Store(Upkeep):
             )
         self._belief = Belief()
         self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate)
-        self._protocol = Protocol(
+        self._desk = Desk(
             lambda: self._ledger.facts,
             compression,
             counter,
-            hot_messages=tail,
+            cached_messages=tail,
             marks=self._hot.marks,
             # Only a file of SQLite has a pulse by which what is kept here could be trusted.
             keeps=self._hot.marks or self._ledger.address.kind == "sqlite",
             compare=compare,
             belief=self._belief,
+            threads=ThreadMemory(),
             expires_in=expires_in,
         )
         _stores.add(self)
@@ -187,7 +191,9 @@ class Store(Upkeep):
         are found. For the next page pass the last one of this page as ``after``.
         """
         _check_page(tenant, user, agent, after)
-        return self._run(self._protocol.listed(tenant, user, agent, limit, after, metadata))
+        return self._run(
+            operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
+        )
 
     async def asessions(
         self,
@@ -201,17 +207,21 @@ class Store(Upkeep):
     ) -> list[SessionInfo]:
         """Like ``sessions``."""
         _check_page(tenant, user, agent, after)
-        return await self._arun(self._protocol.listed(tenant, user, agent, limit, after, metadata))
+        return await self._arun(
+            operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
+        )
 
     def health(self) -> Health:
         """Ask both tiers how they are; never raises for an answer that did not come."""
-        database = self._run(self._protocol.database_health(self.address))
-        return self._health(database, self._run(self._protocol.cache_health(self._hot.where)))
+        database = self._run(operations.database_health(self._desk, self.address))
+        return self._health(
+            database, self._run(operations.cache_health(self._desk, self._hot.where))
+        )
 
     async def ahealth(self) -> Health:
         """Like ``health``."""
-        database = await self._arun(self._protocol.database_health(self.address))
-        cache = await self._arun(self._protocol.cache_health(self._hot.where))
+        database = await self._arun(operations.database_health(self._desk, self.address))
+        cache = await self._arun(operations.cache_health(self._desk, self._hot.where))
         return self._health(database, cache)
 
     def migrate(self) -> list[str]:
@@ -334,12 +344,12 @@ class Store(Upkeep):
     def _emptied(self) -> None:
         # A session of the backup may stand where one stood that this process remembers.
         self._hot.empty()
-        self._protocol.forget()
+        self._desk.forget()
 
     def _forget(self) -> None:
         self._ledger.forget()
         self._hot.forget()
-        self._protocol.forget()
+        self._desk.forget()
 
 
 _FROM_ENVIRONMENT = {

@@ -9,6 +9,7 @@ from enum import Enum
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from onrecord import operations
 from onrecord.errors import Misconfigured, shown
 from onrecord.files import is_there, path_of
 from onrecord.flows.maintenance.backup import backed_up
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from onrecord.accepting import Appendable
     from onrecord.files import From, Into
     from onrecord.flow import Flow
-    from onrecord.flows import Protocol
+    from onrecord.flows.shared import Desk
     from onrecord.reports import (
         Compaction,
         Export,
@@ -47,7 +48,7 @@ UNSAID: Final = Unsaid.UNSAID
 class Upkeep:
     """The part of a store that is for those who run it."""
 
-    _protocol: Protocol
+    _desk: Desk
 
     if TYPE_CHECKING:
 
@@ -71,7 +72,7 @@ class Upkeep:
         have no room in them; on PostgreSQL nobody else can use a table while it is written.
         ``progress`` is called with (done, of).
         """
-        return self._run(self._protocol.compact(_seconds(quiet_for), again, progress))
+        return self._run(operations.compact(self._desk, _seconds(quiet_for), again, progress))
 
     async def acompact(
         self,
@@ -81,7 +82,9 @@ class Upkeep:
         progress: OnProgress | None = None,
     ) -> Compaction:
         """Like ``compact``."""
-        return await self._arun(self._protocol.compact(_seconds(quiet_for), again, progress))
+        return await self._arun(
+            operations.compact(self._desk, _seconds(quiet_for), again, progress)
+        )
 
     def train(self, sample: Iterable[Appendable] | None = None) -> Training:
         """Learn a dictionary from the store's own messages, or from a sample of conversations, and
@@ -90,30 +93,30 @@ class Upkeep:
         What it learns is pieces of messages: an ``erase()`` of one of them takes it away too.
         Whose a sample was is not known: give one that may stay.
         """
-        return self._run(self._protocol.train(sample))
+        return self._run(operations.train(self._desk, sample))
 
     async def atrain(self, sample: Iterable[Appendable] | None = None) -> Training:
         """Like ``train``."""
-        return await self._arun(self._protocol.train(sample))
+        return await self._arun(operations.train(self._desk, sample))
 
     def stats(self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY) -> Stats:
         """How much there is and what it takes: in the whole store, or in a scope of it."""
-        return self._run(self._protocol.stats(_scope(tenant, user, agent)))
+        return self._run(operations.stats(self._desk, _scope(tenant, user, agent)))
 
     async def astats(
         self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY
     ) -> Stats:
         """Like ``stats``."""
-        return await self._arun(self._protocol.stats(_scope(tenant, user, agent)))
+        return await self._arun(operations.stats(self._desk, _scope(tenant, user, agent)))
 
     def verify(self, *, progress: OnProgress | None = None) -> list[Problem]:
         """Read everything and report what is damaged, missing or miscounted: nothing, if all is
         well. Changes nothing; others may go on writing."""
-        return self._run(self._protocol.verify(progress))
+        return self._run(operations.verify(self._desk, progress))
 
     async def averify(self, *, progress: OnProgress | None = None) -> list[Problem]:
         """Like ``verify``."""
-        return await self._arun(self._protocol.verify(progress))
+        return await self._arun(operations.verify(self._desk, progress))
 
     def erase(
         self,
@@ -130,7 +133,9 @@ class Upkeep:
         names. On SQLite the whole file is written again, so that no byte is left in it;
         ``thorough=False`` puts that off.
         """
-        return self._run(self._protocol.erase(_scope_to_erase(tenant, user, agent), thorough))
+        return self._run(
+            operations.erase(self._desk, _scope_to_erase(tenant, user, agent), thorough)
+        )
 
     async def aerase(
         self,
@@ -142,7 +147,7 @@ class Upkeep:
     ) -> Receipt:
         """Like ``erase``."""
         return await self._arun(
-            self._protocol.erase(_scope_to_erase(tenant, user, agent), thorough)
+            operations.erase(self._desk, _scope_to_erase(tenant, user, agent), thorough)
         )
 
     def export(
@@ -161,7 +166,7 @@ class Upkeep:
         open for bytes. A path never holds half of it. The same content is the same bytes. Each
         session is as it was at one moment; others may go on writing.
         """
-        flow = self._protocol.export(_scope(tenant, user, agent), target, progress)
+        flow = operations.export(self._desk, _scope(tenant, user, agent), target, progress)
         return self._run(flow)
 
     async def aexport(
@@ -174,7 +179,7 @@ class Upkeep:
         progress: OnProgress | None = None,
     ) -> Export:
         """Like ``export``."""
-        flow = self._protocol.export(_scope(tenant, user, agent), target, progress)
+        flow = operations.export(self._desk, _scope(tenant, user, agent), target, progress)
         return await self._arun(flow)
 
     def backup(self, path: str | PathLike[str]) -> None:
@@ -198,11 +203,11 @@ class Upkeep:
         interrupted. A session that is there and differs stays as it is, and ``differing`` of what
         is returned names it; the others are brought.
         """
-        return self._run(self._protocol.import_(source, progress))
+        return self._run(operations.import_(self._desk, source, progress))
 
     async def aimport_(self, source: From, *, progress: OnProgress | None = None) -> Import:
         """Like ``import_``."""
-        return await self._arun(self._protocol.import_(source, progress))
+        return await self._arun(operations.import_(self._desk, source, progress))
 
     def prune(
         self,
@@ -223,7 +228,7 @@ class Upkeep:
         """
         scope = _scope(tenant, user, agent)
         _check_archive(archive_to)
-        return self._run(self._protocol.prune(scope, older_than, archive_to, dry_run))
+        return self._run(operations.prune(self._desk, scope, older_than, archive_to, dry_run))
 
     async def aprune(
         self,
@@ -238,7 +243,9 @@ class Upkeep:
         """Like ``prune``."""
         scope = _scope(tenant, user, agent)
         await asyncio.to_thread(_check_archive, archive_to)
-        return await self._arun(self._protocol.prune(scope, older_than, archive_to, dry_run))
+        return await self._arun(
+            operations.prune(self._desk, scope, older_than, archive_to, dry_run)
+        )
 
 
 def _check_archive(archive_to: str | PathLike[str] | None) -> None:

@@ -130,7 +130,7 @@ def _complete(content: Message, row: Row, facts: Facts, prefix: str) -> Message:
     return content
 
 
-def info(found: Described) -> SessionInfo:
+def info_of(found: Described) -> SessionInfo:
     """What a session's row says, for people."""
     about = unpacked(found.about)
     return SessionInfo(

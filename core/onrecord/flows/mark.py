@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from onrecord.cache.cache import Marked
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, Hot, do
-from onrecord.flows.suspend import Suspending
+from onrecord.flows.shared import Desk
+from onrecord.flows.suspend import mark_or_suspend
 from onrecord.ledger.database.generation import Resumed
 from onrecord.ledger.sessions import fences
 from onrecord.ledger.sessions.fences import (
@@ -42,103 +43,102 @@ _MOST_ATTEMPTS: Final = 20
 each time its mark asks for twice the patience."""
 
 
-class Marking(Suspending):
-    """The flow around every commit."""
+def commit(
+    desk: Desk,
+    name: SessionName,
+    work: Work[T],
+    published: Callable[[T], Publication | None],
+    *,
+    appends: bool = False,
+    hurried: bool = True,
+) -> Flow[T]:
+    """Do the work between a mark and what ``published`` says of it; None: nothing changed.
 
-    def _committed(
-        self,
-        name: SessionName,
-        work: Work[T],
-        published: Callable[[T], Publication | None],
-        *,
-        appends: bool = False,
-        hurried: bool = True,
-    ) -> Flow[T]:
-        """Do the work between a mark and what ``published`` says of it; None: nothing changed.
-
-        Work that ``appends`` leaves its lineage in the session by itself. Work that copies much is
-        not ``hurried``: each of its statements has a time limit, and all of it has none.
-        """
-        if not appends:
-            work = fences.rewriting(work, name)
-        if not self._marks:
-            stamp = Stamp(fences.random(), fences.random())
-            return (yield from do(Cold(fences.stamped(work, stamp, hurried), writes=True)))
-        identity, token = name.identity, secrets.token_hex(8)
-        said: int | None = None
-        for attempt in range(_MOST_ATTEMPTS):
-            # Before the mark: a fence that is learned after it says nothing of who settled since.
-            known, since = self._sessions.get(identity).fence, time.monotonic()
-            marked = yield from self._marked(identity, token, attempt)
-            stamp = self._stamp(marked, said, known, since)
-            try:
-                answer = yield from do(Cold(fences.stamped(work, stamp, hurried), writes=True))
-            except Fenced as refused:
-                said = refused.fence  # read before the next mark: it is right for that one
-                continue
-            except MarkedBefore:
-                continue
-            except Resumed:
-                self._belief.doubt()
-                continue
-            except Unavailable as fault:
-                if not fault.outcome_unknown:
-                    yield from self._told_cache(name, token, marked, stamp, None)
-                raise
-            except Exception:  # the work refused: it was rolled back, and that is known
-                yield from self._told_cache(name, token, marked, stamp, None)
-                raise
-            yield from self._told_cache(name, token, marked, stamp, published(answer))
-            return answer
-        yield from self._told_cache(name, token, marked, stamp, None)
-        raise Unavailable(
-            f"Writing to {name} was forestalled {_MOST_ATTEMPTS} times by readers who waited for "
-            f"it. Nothing was written. The database or this process is overloaded."
-        )
-
-    def _stamp(
-        self, marked: Marked | bytes, said: int | None, known: int | None, since: float
-    ) -> Stamp:
-        """Under what a commit may go through: a fence that its mark was told, or known before it.
-
-        Where there is none, the session is taken to be new; if it is not, the commit is refused.
-        """
-        lineage, first = fences.random(), fences.random()
-        if isinstance(marked, bytes):
-            return Stamp(lineage, first, suspension=marked)
-        for fence in (said, marked.fence, known):
-            if fence is not None:
-                return Stamp(lineage, first, fence, since)
-        return Stamp(lineage, first, ABSENT, since)
-
-    def _told_cache(
-        self,
-        name: SessionName,
-        token: str,
-        marked: Marked | bytes,
-        stamp: Stamp,
-        publication: Publication | None,
-    ) -> Flow[None]:
-        """Publish what was committed, or lift the mark; None: nothing was changed.
-
-        Nothing here ever fails a write.
-        """
-        identity = name.identity
-        made = publication is not None and stamp.fence == ABSENT
-        if publication is not None:
-            fence = stamp.first if made else stamp.fence
-            self._sessions.wrote(identity, publication.version, fence)
-        if isinstance(marked, bytes):
-            return  # nobody believes in the cache: there is nobody to tell
-
-        def tell(hot: Any) -> Any:
-            if publication is None:
-                return hot.lift(identity, token)
-            # What is the beginning of a session that this commit made is all of it.
-            whole = made and bool(publication.rows) and publication.rows[0].seq == 1
-            return hot.publish(identity, token, publication, marked, stamp.first if whole else None)
-
+    Work that ``appends`` leaves its lineage in the session by itself. Work that copies much is
+    not ``hurried``: each of its statements has a time limit, and all of it has none.
+    """
+    if not appends:
+        work = fences.rewriting(work, name)
+    if not desk.marks:
+        stamp = Stamp(fences.random(), fences.random())
+        return (yield from do(Cold(fences.stamped(work, stamp, hurried), writes=True)))
+    identity, token = name.identity, secrets.token_hex(8)
+    said: int | None = None
+    for attempt in range(_MOST_ATTEMPTS):
+        # Before the mark: a fence that is learned after it says nothing of who settled since.
+        known, since = desk.known.get(identity).fence, time.monotonic()
+        marked = yield from mark_or_suspend(desk, identity, token, attempt)
+        stamp = _stamp(desk, marked, said, known, since)
         try:
-            yield from do(Hot(tell))
-        except Exception as fault:  # whatever ails the cache: the write is done, its mark stands
-            log.debug("the cache was not told how a write ended: %s", fault)
+            answer = yield from do(Cold(fences.stamped(work, stamp, hurried), writes=True))
+        except Fenced as refused:
+            said = refused.fence  # read before the next mark: it is right for that one
+            continue
+        except MarkedBefore:
+            continue
+        except Resumed:
+            desk.belief.doubt()
+            continue
+        except Unavailable as fault:
+            if not fault.outcome_unknown:
+                yield from _tell_cache(desk, name, token, marked, stamp, None)
+            raise
+        except Exception:  # the work refused: it was rolled back, and that is known
+            yield from _tell_cache(desk, name, token, marked, stamp, None)
+            raise
+        yield from _tell_cache(desk, name, token, marked, stamp, published(answer))
+        return answer
+    yield from _tell_cache(desk, name, token, marked, stamp, None)
+    raise Unavailable(
+        f"Writing to {name} was forestalled {_MOST_ATTEMPTS} times by readers who waited for "
+        f"it. Nothing was written. The database or this process is overloaded."
+    )
+
+
+def _stamp(
+    desk: Desk, marked: Marked | bytes, said: int | None, known: int | None, since: float
+) -> Stamp:
+    """Under what a commit may go through: a fence that its mark was told, or known before it.
+
+    Where there is none, the session is taken to be new; if it is not, the commit is refused.
+    """
+    lineage, first = fences.random(), fences.random()
+    if isinstance(marked, bytes):
+        return Stamp(lineage, first, suspension=marked)
+    for fence in (said, marked.fence, known):
+        if fence is not None:
+            return Stamp(lineage, first, fence, since)
+    return Stamp(lineage, first, ABSENT, since)
+
+
+def _tell_cache(
+    desk: Desk,
+    name: SessionName,
+    token: str,
+    marked: Marked | bytes,
+    stamp: Stamp,
+    publication: Publication | None,
+) -> Flow[None]:
+    """Publish what was committed, or lift the mark; None: nothing was changed.
+
+    Nothing here ever fails a write.
+    """
+    identity = name.identity
+    made = publication is not None and stamp.fence == ABSENT
+    if publication is not None:
+        fence = stamp.first if made else stamp.fence
+        desk.known.wrote(identity, publication.version, fence)
+    if isinstance(marked, bytes):
+        return  # nobody believes in the cache: there is nobody to tell
+
+    def tell(hot: Any) -> Any:
+        if publication is None:
+            return hot.lift(identity, token)
+        # What is the beginning of a session that this commit made is all of it.
+        whole = made and bool(publication.rows) and publication.rows[0].seq == 1
+        return hot.publish(identity, token, publication, marked, stamp.first if whole else None)
+
+    try:
+        yield from do(Hot(tell))
+    except Exception as fault:  # whatever ails the cache: the write is done, its mark stands
+        log.debug("the cache was not told how a write ended: %s", fault)

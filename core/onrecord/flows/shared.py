@@ -18,6 +18,7 @@ from onrecord.stored.messages import LAST_SEQ, Entry
 if TYPE_CHECKING:
     from onrecord.codec import Compression
     from onrecord.flows.belief import Belief
+    from onrecord.flows.checkpoints.memory import ThreadMemory
     from onrecord.ledger.database.transaction import Facts
     from onrecord.tokens import TokenCounter
 
@@ -25,55 +26,59 @@ UNSET: Final[Any] = type("Unset", (), {"__repr__": lambda self: "UNSET"})()
 """Stands for "leave it as it is" where None means "take it away"."""
 
 
-class Flows:
-    """What the flows of one store share."""
+class Desk:
+    """What the flows of one store share: its settings, and what this process knows of it."""
 
     def __init__(
         self,
         facts: Callable[[], Facts | None],
         compression: Compression,
         counter: TokenCounter,
-        hot_messages: int,
+        cached_messages: int,
         marks: bool,
         keeps: bool,
         compare: float,
         belief: Belief,
+        threads: ThreadMemory,
         expires_in: timedelta | None = None,
     ) -> None:
-        self._facts = facts
-        self._compression = compression
-        self._counter = counter
-        self._hot_messages = hot_messages
-        self._marks = marks
-        self._keeps = keeps
-        self._compare = compare
-        self._expires_in = lifetime("expires_in", expires_in)
-        self._built = Assembler(facts)
-        self._sessions = Sessions()
-        self._belief = belief
-        self._openings = Tails(messages=1)
+        self.facts = facts
+        self.compression = compression
+        self.counter = counter
+        self.cached_messages = cached_messages
+        self.marks = marks
+        self.keeps = keeps
+        self.compare = compare
+        self.expires_in = lifetime("expires_in", expires_in)
+        self.build = Assembler(facts)
+        self.known = Sessions()
+        self.belief = belief
+        self.threads = threads
+        self.openings = Tails(messages=1)
 
     def forget(self) -> None:
         """Forget what is remembered of sessions."""
-        self._openings.forget()
-        self._sessions.forget()
-        self._belief.forget()
+        self.openings.forget()
+        self.known.forget()
+        self.belief.forget()
 
-    def _encoded(self, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
-        entries: list[Entry] = []
-        contents: list[Message] = []
-        for i, message in enumerate(given):
-            try:
-                frame, content = codec.encode(message, self._compression)
-            except InvalidMessage as fault:
-                if len(given) == 1:
-                    raise
-                raise InvalidMessage(f"message {i}: {fault}") from fault
-            created = at if message.created_at is None else microseconds(message.created_at)
-            tokens = self._counter(content)
-            entries.append(Entry(frame, message.id, created, tokens, content.opens_turn))
-            contents.append(content)
-        return entries, contents
+
+def encode(desk: Desk, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:
+    """Turn messages into what is stored of them, and into what was understood of them."""
+    entries: list[Entry] = []
+    contents: list[Message] = []
+    for i, message in enumerate(given):
+        try:
+            frame, content = codec.encode(message, desk.compression)
+        except InvalidMessage as fault:
+            if len(given) == 1:
+                raise
+            raise InvalidMessage(f"message {i}: {fault}") from fault
+        created = at if message.created_at is None else microseconds(message.created_at)
+        tokens = desk.counter(content)
+        entries.append(Entry(frame, message.id, created, tokens, content.opens_turn))
+        contents.append(content)
+    return entries, contents
 
 
 def lifetime(what: str, given: object) -> int | None:

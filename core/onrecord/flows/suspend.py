@@ -19,7 +19,7 @@ from onrecord.cache.cache import Marked
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, Hot, Pause, do
 from onrecord.flows.belief import Suspended
-from onrecord.flows.shared import Flows
+from onrecord.flows.shared import Desk
 from onrecord.ledger.database import generation
 
 if TYPE_CHECKING:
@@ -31,89 +31,91 @@ _PAUSES: Final = (0.0, 0.02, 0.05, 0.1, 0.1)
 """Before each further attempt to mark. The first is tried again at once, on a new connection."""
 
 
-class Suspending(Flows):
-    """The flows that know whether the cache is on."""
-
-    def _generation(self) -> Flow[bytes | None]:
-        """The generation of the cache; None while it is switched off, or that is not known."""
-        belief = self._belief
-        if belief.asks():
-            asked = belief.clock()
-            try:
-                state = yield from do(Cold(generation.read))
-                if self._facts() is None:
-                    return None  # there are no tables yet: nothing says whose entries are whose
-                belief.learn(state, asked)
-                suspension = belief.to_resume
-                if suspension is not None and (yield from self._reachable()):
-                    yield from self._learned(partial(generation.resume, suspension=suspension))
-            except Unavailable as fault:  # who needs the database more is told so by it
-                log.debug("whether the cache is on could not be asked: %s", fault)
-        return belief.on
-
-    def _reachable(self) -> Flow[bool]:
-        """Whether the cache answers at this moment."""
+def current_generation(desk: Desk) -> Flow[bytes | None]:
+    """The generation of the cache; None while it is switched off, or that is not known."""
+    belief = desk.belief
+    if belief.asks():
+        asked = belief.clock()
         try:
-            return bool((yield from do(Hot[Any](lambda hot: not hot.left_alone and hot.ping()))))
+            state = yield from do(Cold(generation.read))
+            if desk.facts() is None:
+                return None  # there are no tables yet: nothing says whose entries are whose
+            belief.learn(state, asked)
+            suspension = belief.to_resume
+            if suspension is not None and (yield from _reachable(desk)):
+                yield from _learned(desk, partial(generation.resume, suspension=suspension))
+        except Unavailable as fault:  # who needs the database more is told so by it
+            log.debug("whether the cache is on could not be asked: %s", fault)
+    return belief.on
+
+
+def _reachable(desk: Desk) -> Flow[bool]:
+    """Whether the cache answers at this moment."""
+    try:
+        return bool((yield from do(Hot[Any](lambda hot: not hot.left_alone and hot.ping()))))
+    except CacheUnavailable:
+        return False
+
+
+def _learned(desk: Desk, work: Callable[[Transaction], bytes]) -> Flow[bytes]:
+    """Learn the state from somebody who may change it, and return it."""
+    asked = desk.belief.clock()
+    try:
+        state: bytes = yield from do(Cold(work, writes=True))
+        desk.belief.learn(state, asked)
+        return state
+    except Unavailable as fault:
+        if not fault.outcome_unknown:
+            raise
+        # Whether it is on is not known now; of what the caller wanted nothing has begun.
+        raise Unavailable(f"{fault} Nothing else was written.") from fault
+
+
+def mark_or_suspend(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
+    """Mark a session; where that cannot be done, the suspension under which to commit."""
+    belief = desk.belief
+    if belief.known:
+        yield from current_generation(desk)
+    else:
+        yield from _learned(desk, generation.read)
+    spent = 0.0
+    pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
+    while True:
+        suspended = belief.off is not None
+        try:
+            return (yield from _mark(desk, identity, token, attempt, whatever=not suspended))
+        except CacheUnavailable as fault:
+            spent += fault.took
+        if suspended or spent >= belief.patience.marking:
+            return (yield from _suspended(desk, identity, token, attempt))
+        pause = next(pauses)
+        yield from do(Pause(pause))
+        spent += pause
+
+
+def _suspended(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
+    """Switch the cache off, and wait until nobody believes in it; or until it is marked."""
+    belief = desk.belief
+    off = belief.off
+    if off is None:
+        # What it said itself counts, whatever others of this process have learned meanwhile.
+        state = yield from _learned(desk, generation.suspend)
+        known = belief.off  # who learned of the same suspension earlier has waited for us too
+        same = known is not None and known.state == state
+        off = known if known is not None and same else Suspended(state, belief.clock())
+    while (left := belief.waiting(off.since)) > 0:
+        yield from do(Pause(min(left, 0.25)))
+        try:
+            return (yield from _mark(desk, identity, token, attempt, whatever=False))
         except CacheUnavailable:
-            return False
+            pass
+    return off.state
 
-    def _learned(self, work: Callable[[Transaction], bytes]) -> Flow[bytes]:
-        """Learn the state from somebody who may change it, and return it."""
-        asked = self._belief.clock()
-        try:
-            state: bytes = yield from do(Cold(work, writes=True))
-            self._belief.learn(state, asked)
-            return state
-        except Unavailable as fault:
-            if not fault.outcome_unknown:
-                raise
-            # Whether it is on is not known now; of what the caller wanted nothing has begun.
-            raise Unavailable(f"{fault} Nothing else was written.") from fault
 
-    def _marked(self, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
-        """Mark a session; where that cannot be done, the suspension under which to commit."""
-        belief = self._belief
-        if belief.known:
-            yield from self._generation()
-        else:
-            yield from self._learned(generation.read)
-        spent = 0.0
-        pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
-        while True:
-            suspended = belief.off is not None
-            try:
-                return (yield from self._mark(identity, token, attempt, whatever=not suspended))
-            except CacheUnavailable as fault:
-                spent += fault.took
-            if suspended or spent >= belief.patience.marking:
-                return (yield from self._suspended(identity, token, attempt))
-            pause = next(pauses)
-            yield from do(Pause(pause))
-            spent += pause
+def _mark(desk: Desk, identity: bytes, token: str, attempt: int, whatever: bool) -> Flow[Marked]:
+    believed = desk.belief.on
 
-    def _suspended(self, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
-        """Switch the cache off, and wait until nobody believes in it; or until it is marked."""
-        belief = self._belief
-        off = belief.off
-        if off is None:
-            # What it said itself counts, whatever others of this process have learned meanwhile.
-            state = yield from self._learned(generation.suspend)
-            known = belief.off  # who learned of the same suspension earlier has waited for us too
-            same = known is not None and known.state == state
-            off = known if known is not None and same else Suspended(state, belief.clock())
-        while (left := belief.waiting(off.since)) > 0:
-            yield from do(Pause(min(left, 0.25)))
-            try:
-                return (yield from self._mark(identity, token, attempt, whatever=False))
-            except CacheUnavailable:
-                pass
-        return off.state
+    def ask(hot: Any) -> Any:
+        return hot.mark(identity, token, believed, attempt=attempt, whatever=whatever)
 
-    def _mark(self, identity: bytes, token: str, attempt: int, whatever: bool) -> Flow[Marked]:
-        believed = self._belief.on
-
-        def ask(hot: Any) -> Any:
-            return hot.mark(identity, token, believed, attempt=attempt, whatever=whatever)
-
-        return (yield from do(Hot(ask)))
+    return (yield from do(Hot(ask)))

@@ -121,6 +121,17 @@ class Items:
                 self._size = 0
 
 
+class ThreadMemory:
+    """What a process remembers of the threads of one store."""
+
+    def __init__(self) -> None:
+        self.items = Items()
+        self.held = Items()
+        self.seen: Few[tuple[bytes, str], Seen] = Few(MOST_LINES)
+        self.bases: Few[tuple[bytes, str, bytes], Base] = Few(MOST_LINES)
+        self.labels: Few[bytes, tuple[bytes, int]] = Few(MOST_LINES)
+
+
 _memories: Final[weakref.WeakSet[Few[Any, Any] | Items]] = weakref.WeakSet()
 
 

@@ -9,10 +9,7 @@ from onrecord.codec.items import Item, unpack
 from onrecord.errors import Damaged
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.checkpoints.memory import (
-    MOST_LINES,
     Base,
-    Few,
-    Items,
     Seen,
 )
 from onrecord.flows.checkpoints.values import (
@@ -21,6 +18,7 @@ from onrecord.flows.checkpoints.values import (
     entry_of,
     numbered,
 )
+from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.scope import SessionName
@@ -45,178 +43,174 @@ class Gone(Exception):
     """What a reference leads to was taken away between two steps."""
 
 
-class States:
-    """The flows that read."""
-
-    def __init__(self, squeezed: bool = True) -> None:
-        self._squeezed = squeezed
-        self._items = Items()
-        self._held = Items()
-        self._seen: Few[tuple[bytes, str], Seen] = Few(MOST_LINES)
-        self._bases: Few[tuple[bytes, str, bytes], Base] = Few(MOST_LINES)
-
-    # -- reading ---------------------------------------------------------------------------------
-
-    def state(self, name: SessionName, namespace: str, id: str | None) -> Flow[State | None]:
-        """A checkpoint with all its values; the newest of its line where none is named."""
-        last: Gone | None = None
-        for _ in range(ATTEMPTS):
-            entry = yield from self.entry(name, namespace, id)
-            if entry is None:
-                return None
-            if id is None:
-                self._learn_newest(name, namespace, entry.row)
-            try:
-                (state,) = yield from self._filled(name, [entry])
-            except Gone as gone:
-                last = gone  # something was taken away between the two steps: look again
-                continue
-            return state
-        raise Damaged(
-            f"Checkpoint {id or '(the newest)'} of thread {name} refers to values that are not "
-            f"there: {last}. Restore a backup, or continue from an earlier checkpoint."
-        )
-
-    def entry(self, name: SessionName, namespace: str, id: str | None) -> Flow[Entry | None]:
-        """A checkpoint without its values."""
-        key = None if id is None else id_key(id)
-        try:
-            found = yield from do(Cold(lambda txn: rows_of.one(txn, name, namespace, key)))
-        except Damaged as fault:
-            which = f"The newest checkpoint in {namespace!r}" if id is None else f"Checkpoint {id}"
-            raise _unreadable(f"{which} of thread {name}", None, fault) from fault
-        if found is None:
+def read_state(desk: Desk, name: SessionName, namespace: str, id: str | None) -> Flow[State | None]:
+    """A checkpoint with all its values; the newest of its line where none is named."""
+    last: Gone | None = None
+    for _ in range(ATTEMPTS):
+        entry = yield from read_entry(desk, name, namespace, id)
+        if entry is None:
             return None
-        row, frames = found
-        self._bases.put((name.identity, namespace, row.id), Base(row.line, row.number, row.refs))
-        return _explained(name, namespace, row, frames)
-
-    def page(
-        self, name: SessionName, namespace: str, before: int | None, limit: int
-    ) -> Flow[list[Entry]]:
-        """Checkpoints of a line just before a number, newest first, without their values."""
-
-        def work(txn: Transaction) -> list[tuple[Row, list[bytes]]]:
-            line = rows_of.find_line(txn, name, namespace)
-            if line is None:
-                return []
-            rows = rows_of.page(txn, line, line.head + 1 if before is None else before, limit)
-            return [(row, rows_of.writes_to(txn, line.number, row.id)) for row in rows]
-
+        if id is None:
+            _learn_newest(desk, name, namespace, entry.row)
         try:
-            found = yield from do(Cold(work))
-        except Damaged as fault:
-            what = f"A checkpoint in {namespace!r} of thread {name}"
-            raise _unreadable(what, None, fault) from fault
-        return [_explained(name, namespace, row, frames) for row, frames in found]
+            (state,) = yield from fill(desk, name, [entry])
+        except Gone as gone:
+            last = gone  # something was taken away between the two steps: look again
+            continue
+        return state
+    raise Damaged(
+        f"Checkpoint {id or '(the newest)'} of thread {name} refers to values that are not "
+        f"there: {last}. Restore a backup, or continue from an earlier checkpoint."
+    )
 
-    def namespaces(self, name: SessionName) -> Flow[list[str]]:
-        """The namespaces of a thread that have checkpoints, or had."""
 
-        def work(txn: Transaction) -> list[str]:
-            thread = threads.find(txn, name)
-            if thread is None or not thread.live:
-                return []
-            return sorted(s.namespace for s in lists.strands_of(txn, thread) if s.is_line)
+def read_entry(desk: Desk, name: SessionName, namespace: str, id: str | None) -> Flow[Entry | None]:
+    """A checkpoint without its values."""
+    key = None if id is None else id_key(id)
+    try:
+        found = yield from do(Cold(lambda txn: rows_of.one(txn, name, namespace, key)))
+    except Damaged as fault:
+        which = f"The newest checkpoint in {namespace!r}" if id is None else f"Checkpoint {id}"
+        raise _unreadable(f"{which} of thread {name}", None, fault) from fault
+    if found is None:
+        return None
+    row, frames = found
+    desk.threads.bases.put((name.identity, namespace, row.id), Base(row.line, row.number, row.refs))
+    return _explained(name, namespace, row, frames)
 
-        return (yield from do(Cold(work)))
 
-    def filled(self, name: SessionName, entries: Sequence[Entry]) -> Flow[list[State]]:
-        """Checkpoints with their values; those that were deleted meanwhile are left out."""
-        try:
-            return (yield from self._filled(name, entries))
-        except Gone:
-            pass
-        states = []
-        for entry in entries:
-            state = yield from self.state(name, entry.namespace, entry.id)
-            if state is not None:
-                states.append(state)
-        return states
+def page_of_checkpoints(
+    desk: Desk, name: SessionName, namespace: str, before: int | None, limit: int
+) -> Flow[list[Entry]]:
+    """Checkpoints of a line just before a number, newest first, without their values."""
 
-    def _filled(self, name: SessionName, entries: Sequence[Entry]) -> Flow[list[State]]:
-        try:
-            return (yield from self._fetched(entries))
-        except Damaged as fault:
-            ids = ", ".join(entry.id for entry in entries)
-            what = f"Values of checkpoint {ids} of thread {name}"
-            raise _unreadable(what, entries[-1].row.parent, fault) from fault
+    def work(txn: Transaction) -> list[tuple[Row, list[bytes]]]:
+        line = rows_of.find_line(txn, name, namespace)
+        if line is None:
+            return []
+        rows = rows_of.page(txn, line, line.head + 1 if before is None else before, limit)
+        return [(row, rows_of.writes_to(txn, line.number, row.id)) for row in rows]
 
-    def _fetched(self, entries: Sequence[Entry]) -> Flow[list[State]]:
-        held: set[tuple[int, int, int]] = set()  # (line, epoch, number)
-        missing: dict[tuple[int, int], set[int]] = {}  # (strand, epoch): numbers
-        for entry in entries:
-            line = entry.row.line
-            for ref in entry.row.refs.values():
-                if is_listing(ref):
-                    known = self._items.of(ref[0], line.epoch)
-                    wanted = missing.setdefault((ref[0], line.epoch), set())
-                    wanted.update(n for n in numbers_of(ref[1:]) if n not in known)
-                elif ref[0] << 20 not in self._held.of(line.number, line.epoch):
-                    held.add((line.number, line.epoch, ref[0]))
-        fresh: dict[tuple[int, int], dict[int, Item]] = {}
-        ranges = []
-        for (strand, _), numbers in missing.items():
-            runs = runs_of(sorted(numbers))
-            ranges += [(strand, runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
-        if held or ranges:
-            places = sorted({line << 32 | number for line, _, number in held})
-            fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, places, ranges)))
-            epochs = dict(missing.keys())
-            for place, count, frame in fetched.items:
-                strand = place >> 32
-                items = numbered(place & 0xFFFFFFFF, count, frame)
-                self._items.add(strand, epochs[strand], items)
-                fresh.setdefault((strand, epochs[strand]), {}).update(items)
-            for line_number, epoch, number in held:
-                frame_of = fetched.held.get(line_number << 32 | number)
-                if frame_of is None:
-                    raise Gone(f"values of checkpoint number {number}")
-                packed = list(enumerate(unpack(frame_of), number << 20))
-                self._held.add(line_number, epoch, packed)
-                fresh.setdefault((-line_number, epoch), {}).update(packed)
-        return [self._state(entry, fresh) for entry in entries]
+    try:
+        found = yield from do(Cold(work))
+    except Damaged as fault:
+        what = f"A checkpoint in {namespace!r} of thread {name}"
+        raise _unreadable(what, None, fault) from fault
+    return [_explained(name, namespace, row, frames) for row, frames in found]
 
-    def _state(self, entry: Entry, fresh: Mapping[tuple[int, int], dict[int, Item]]) -> State:
+
+def namespaces(desk: Desk, name: SessionName) -> Flow[list[str]]:
+    """The namespaces of a thread that have checkpoints, or had."""
+
+    def work(txn: Transaction) -> list[str]:
+        thread = threads.find(txn, name)
+        if thread is None or not thread.live:
+            return []
+        return sorted(s.namespace for s in lists.strands_of(txn, thread) if s.is_line)
+
+    return (yield from do(Cold(work)))
+
+
+def fill_states(desk: Desk, name: SessionName, entries: Sequence[Entry]) -> Flow[list[State]]:
+    """Checkpoints with their values; those that were deleted meanwhile are left out."""
+    try:
+        return (yield from fill(desk, name, entries))
+    except Gone:
+        pass
+    states = []
+    for entry in entries:
+        state = yield from read_state(desk, name, entry.namespace, entry.id)
+        if state is not None:
+            states.append(state)
+    return states
+
+
+def fill(desk: Desk, name: SessionName, entries: Sequence[Entry]) -> Flow[list[State]]:
+    try:
+        return (yield from _fetched(desk, entries))
+    except Damaged as fault:
+        ids = ", ".join(entry.id for entry in entries)
+        what = f"Values of checkpoint {ids} of thread {name}"
+        raise _unreadable(what, entries[-1].row.parent, fault) from fault
+
+
+def _fetched(desk: Desk, entries: Sequence[Entry]) -> Flow[list[State]]:
+    held: set[tuple[int, int, int]] = set()  # (line, epoch, number)
+    missing: dict[tuple[int, int], set[int]] = {}  # (strand, epoch): numbers
+    for entry in entries:
         line = entry.row.line
-        values: dict[str, Item | list[Item]] = {}
-        numbers: dict[str, list[int]] = {}
-        # What was read a moment ago is there even where the memory is too small to keep it.
-        held = fresh.get((-line.number, line.epoch), {})
-        kept = self._held.of(line.number, line.epoch)
-        for channel, ref in entry.row.refs.items():
-            try:
-                if is_listing(ref):
-                    new = fresh.get((ref[0], line.epoch), {})
-                    known = self._items.of(ref[0], line.epoch)
-                    numbers[channel] = numbers_of(ref[1:])
-                    values[channel] = [known[n] if n in known else new[n] for n in numbers[channel]]
-                else:
-                    at = ref[0] << 20 | ref[1]
-                    values[channel] = kept[at] if at in kept else held[at]
-            except KeyError as fault:
-                raise Gone(f"an item of {channel!r}") from fault
-        return State(entry, values, numbers)
+        for ref in entry.row.refs.values():
+            if is_listing(ref):
+                known = desk.threads.items.of(ref[0], line.epoch)
+                wanted = missing.setdefault((ref[0], line.epoch), set())
+                wanted.update(n for n in numbers_of(ref[1:]) if n not in known)
+            elif ref[0] << 20 not in desk.threads.held.of(line.number, line.epoch):
+                held.add((line.number, line.epoch, ref[0]))
+    fresh: dict[tuple[int, int], dict[int, Item]] = {}
+    ranges = []
+    for (strand, _), numbers in missing.items():
+        runs = runs_of(sorted(numbers))
+        ranges += [(strand, runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
+    if held or ranges:
+        places = sorted({line << 32 | number for line, _, number in held})
+        fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, places, ranges)))
+        epochs = dict(missing.keys())
+        for place, count, frame in fetched.items:
+            strand = place >> 32
+            items = numbered(place & 0xFFFFFFFF, count, frame)
+            desk.threads.items.add(strand, epochs[strand], items)
+            fresh.setdefault((strand, epochs[strand]), {}).update(items)
+        for line_number, epoch, number in held:
+            frame_of = fetched.held.get(line_number << 32 | number)
+            if frame_of is None:
+                raise Gone(f"values of checkpoint number {number}")
+            packed = list(enumerate(unpack(frame_of), number << 20))
+            desk.threads.held.add(line_number, epoch, packed)
+            fresh.setdefault((-line_number, epoch), {}).update(packed)
+    return [_state_of(desk, entry, fresh) for entry in entries]
 
-    # -- what is remembered ----------------------------------------------------------------------
 
-    def seen(self, name: SessionName, namespace: str) -> Seen | None:
-        return self._seen.get((name.identity, namespace))
+def _state_of(desk: Desk, entry: Entry, fresh: Mapping[tuple[int, int], dict[int, Item]]) -> State:
+    line = entry.row.line
+    values: dict[str, Item | list[Item]] = {}
+    numbers: dict[str, list[int]] = {}
+    # What was read a moment ago is there even where the memory is too small to keep it.
+    held = fresh.get((-line.number, line.epoch), {})
+    kept = desk.threads.held.of(line.number, line.epoch)
+    for channel, ref in entry.row.refs.items():
+        try:
+            if is_listing(ref):
+                new = fresh.get((ref[0], line.epoch), {})
+                known = desk.threads.items.of(ref[0], line.epoch)
+                numbers[channel] = numbers_of(ref[1:])
+                values[channel] = [known[n] if n in known else new[n] for n in numbers[channel]]
+            else:
+                at = ref[0] << 20 | ref[1]
+                values[channel] = kept[at] if at in kept else held[at]
+        except KeyError as fault:
+            raise Gone(f"an item of {channel!r}") from fault
+    return State(entry, values, numbers)
 
-    def _learn_newest(self, name: SessionName, namespace: str, row: Row) -> None:
-        known = self._seen.get((name.identity, namespace))
-        if known is None or known.line != row.line or known.id != row.id:
-            lists: dict[str, tuple[int, int]] = {}
-            if known is not None and known.line == row.line:
-                lists = known.strands
-            # A head without a row was deleted: its number is not the newest checkpoint's.
-            if row.number == row.line.head:
-                self._seen.put((name.identity, namespace), Seen(row.line, row.id, lists, 0))
 
-    def _forget(self, name: SessionName, namespace: str, parent: bytes | None) -> None:
-        self._seen.drop((name.identity, namespace))
-        if parent is not None:
-            self._bases.drop((name.identity, namespace, parent))
+def last_seen(desk: Desk, name: SessionName, namespace: str) -> Seen | None:
+    return desk.threads.seen.get((name.identity, namespace))
+
+
+def _learn_newest(desk: Desk, name: SessionName, namespace: str, row: Row) -> None:
+    known = desk.threads.seen.get((name.identity, namespace))
+    if known is None or known.line != row.line or known.id != row.id:
+        lists: dict[str, tuple[int, int]] = {}
+        if known is not None and known.line == row.line:
+            lists = known.strands
+        # A head without a row was deleted: its number is not the newest checkpoint's.
+        if row.number == row.line.head:
+            desk.threads.seen.put((name.identity, namespace), Seen(row.line, row.id, lists, 0))
+
+
+def forget_line(desk: Desk, name: SessionName, namespace: str, parent: bytes | None) -> None:
+    desk.threads.seen.drop((name.identity, namespace))
+    if parent is not None:
+        desk.threads.bases.drop((name.identity, namespace, parent))
 
 
 def _explained(name: SessionName, namespace: str, row: Row, frames: Sequence[bytes]) -> Entry:

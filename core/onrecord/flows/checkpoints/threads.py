@@ -10,15 +10,14 @@ from onrecord.codec.items import unpack
 from onrecord.errors import Damaged, Misconfigured, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.building import unpacked
-from onrecord.flows.checkpoints.memory import MOST_LINES, Few
 from onrecord.flows.checkpoints.values import (
     New,
     Put,
     unpack_writes,
 )
-from onrecord.flows.checkpoints.writing import Checkpointing
+from onrecord.flows.checkpoints.writing import delete_thread, put
 from onrecord.flows.listing import listed
-from onrecord.flows.shared import UNSET
+from onrecord.flows.shared import UNSET, Desk
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.ledger.checkpoints.threads import Described, Held
 from onrecord.scope import AnyName, SessionName
@@ -41,191 +40,191 @@ that begins it anew."""
 _PAGE: Final = 200
 
 
-class Threading(Checkpointing):
-    """The flows of threads, on top of those of their checkpoints."""
+def put_labelled(
+    desk: Desk,
+    name: SessionName,
+    namespace: str,
+    new: New,
+    alone: bool,
+    metadata: Mapping[str, Any] | None,
+    expires_in: int | None,
+) -> Flow[Put]:
+    """Add a checkpoint, and metadata to its thread where it is not known to have it."""
+    label = codec.pack_value(dict(metadata), "metadata") if metadata else None
+    told, labelled = desk.threads.labels.get(name.identity) or (None, None)
+    if told != label:
+        labelled = None
+    done = yield from put(
+        desk,
+        name,
+        namespace,
+        new,
+        alone=alone,
+        label=label,
+        labelled=labelled,
+        expires_in=expires_in,
+    )
+    if label is not None and labelled != done.epoch:
+        desk.threads.labels.put(name.identity, (label, done.epoch))
+    return done
 
-    def __init__(self, squeezed: bool = True) -> None:
-        super().__init__(squeezed)
-        self._labels: Few[bytes, tuple[bytes, int]] = Few(MOST_LINES)
 
-    def put_labelled(
-        self,
-        name: SessionName,
-        namespace: str,
-        new: New,
-        alone: bool,
-        metadata: Mapping[str, Any] | None,
-        expires_in: int | None,
-    ) -> Flow[Put]:
-        """Add a checkpoint, and metadata to its thread where it is not known to have it."""
-        label = codec.pack_value(dict(metadata), "metadata") if metadata else None
-        told, labelled = self._labels.get(name.identity) or (None, None)
-        if told != label:
-            labelled = None
-        put = yield from self.put(
-            name,
-            namespace,
-            new,
-            alone=alone,
-            label=label,
-            labelled=labelled,
-            expires_in=expires_in,
+def describe_thread(desk: Desk, name: SessionName) -> Flow[Described | None]:
+    """What is known about a thread."""
+    return (yield from do(Cold(lambda txn: threads.describe(txn, name))))
+
+
+def update_thread(
+    desk: Desk,
+    name: SessionName,
+    title: str | None,
+    metadata: Mapping[str, Any],
+    expires_in: int | None,
+) -> Flow[None]:
+    """Replace what is given."""
+    if title is not UNSET and title is not None and not isinstance(title, str):
+        raise Misconfigured(f"title has to be a str or None, not {shown(title)}.")
+    given: dict[str, Any] = {}
+    if title is not UNSET:
+        given["title"] = title
+    if metadata is not UNSET:
+        if not isinstance(metadata, Mapping):
+            raise Misconfigured(f"metadata has to be a mapping, not {shown(metadata)}.")
+        given["metadata"] = dict(metadata)
+    packed = codec.pack_value(given, "thread")  # refused before any I/O, if at all
+
+    def work(txn: Transaction) -> None:
+        thread = threads.lock(txn, name)
+        if thread is None or not thread.live:
+            raise Misconfigured(
+                f"There is no thread {name} to update. Nothing was written: give a thread its "
+                f"title or metadata once it has a checkpoint."
+            )
+        if given:
+            about = {**unpacked(thread.about), **codec.unpack_value(packed)}
+            threads.set_about(txn, thread, codec.pack_value(about, "thread"))
+        if expires_in is not UNSET:
+            threads.set_expiry(txn, thread, expires_in)
+
+    yield from do(Cold(work, writes=True))
+    desk.threads.labels.drop(name.identity)
+
+
+def list_threads(
+    desk: Desk,
+    tenant: AnyName,
+    user: AnyName,
+    agent: AnyName,
+    metadata: Mapping[str, Any],
+    limit: int,
+    after: tuple[int | None, int] | None,
+) -> Flow[list[Described]]:
+    """Threads in a scope whose metadata has all that is asked for."""
+
+    def read(txn: Transaction, limit: int, after: tuple[int | None, int] | None) -> list[Described]:
+        return threads.listed(
+            txn,
+            tenant=tenant,
+            user=user,
+            agent=agent,
+            limit=limit,
+            after=after,
+            metadata=metadata,
         )
-        if label is not None and labelled != put.epoch:
-            self._labels.put(name.identity, (label, put.epoch))
-        return put
 
-    def describe(self, name: SessionName) -> Flow[Described | None]:
-        """What is known about a thread."""
-        return (yield from do(Cold(lambda txn: threads.describe(txn, name))))
+    return (yield from listed(read, _place, metadata, limit, after))
 
-    def update(
-        self,
-        name: SessionName,
-        title: str | None,
-        metadata: Mapping[str, Any],
-        expires_in: int | None,
-    ) -> Flow[None]:
-        """Replace what is given."""
-        if title is not UNSET and title is not None and not isinstance(title, str):
-            raise Misconfigured(f"title has to be a str or None, not {shown(title)}.")
-        given: dict[str, Any] = {}
-        if title is not UNSET:
-            given["title"] = title
-        if metadata is not UNSET:
-            if not isinstance(metadata, Mapping):
-                raise Misconfigured(f"metadata has to be a mapping, not {shown(metadata)}.")
-            given["metadata"] = dict(metadata)
-        packed = codec.pack_value(given, "thread")  # refused before any I/O, if at all
 
-        def work(txn: Transaction) -> None:
-            thread = threads.lock(txn, name)
-            if thread is None or not thread.live:
-                raise Misconfigured(
-                    f"There is no thread {name} to update. Nothing was written: give a thread its "
-                    f"title or metadata once it has a checkpoint."
+def prune_expired(desk: Desk, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[list[str]]:
+    """Delete the threads of a scope that have been quiet for longer than they were to be
+    kept, and forget those that were deleted long ago."""
+    deleted: list[str] = []
+    at = now()
+    while True:
+        page = yield from do(
+            Cold(
+                lambda txn: threads.listed(
+                    txn, tenant=tenant, user=user, agent=agent, limit=_PAGE, expired_at=at
                 )
-            if given:
-                about = {**unpacked(thread.about), **codec.unpack_value(packed)}
-                threads.set_about(txn, thread, codec.pack_value(about, "thread"))
-            if expires_in is not UNSET:
-                threads.set_expiry(txn, thread, expires_in)
-
-        yield from do(Cold(work, writes=True))
-        self._labels.drop(name.identity)
-
-    def listed(
-        self,
-        tenant: AnyName,
-        user: AnyName,
-        agent: AnyName,
-        metadata: Mapping[str, Any],
-        limit: int,
-        after: tuple[int | None, int] | None,
-    ) -> Flow[list[Described]]:
-        """Threads in a scope whose metadata has all that is asked for."""
-
-        def read(
-            txn: Transaction, limit: int, after: tuple[int | None, int] | None
-        ) -> list[Described]:
-            return threads.listed(
-                txn,
-                tenant=tenant,
-                user=user,
-                agent=agent,
-                limit=limit,
-                after=after,
-                metadata=metadata,
             )
+        )
+        for found in page:
+            name = SessionName(
+                key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
+            )
+            if (yield from _expired(desk, name, at)):
+                deleted.append(found.key)
+        if len(page) < _PAGE:
+            break
+    yield from do(Cold(lambda txn: _forget(txn, at - REMEMBERED), writes=True))
+    return deleted
 
-        return (yield from listed(read, _place, metadata, limit, after))
 
-    def prune_expired(self, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[list[str]]:
-        """Delete the threads of a scope that have been quiet for longer than they were to be
-        kept, and forget those that were deleted long ago."""
-        deleted: list[str] = []
+def _expired(desk: Desk, name: SessionName, at: int) -> Flow[bool]:
+    def work(txn: Transaction) -> bool:
+        thread = threads.lock(txn, name, alone=True)
+        known = threads.describe(txn, name)
+        if thread is None or known is None or known.expires_in is None:
+            return False
+        if known.last_active + known.expires_in > at:
+            return False  # somebody was there just now
+        threads.bury(txn, thread, at)
+        return True
+
+    return (yield from do(Cold(work, writes=True)))
+
+
+def erase_threads(desk: Desk, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[int]:
+    """Delete every thread of a scope, and say how many."""
+    erased = 0
+    while True:
+        page = yield from do(
+            Cold(
+                lambda txn: threads.listed(txn, tenant=tenant, user=user, agent=agent, limit=_PAGE)
+            )
+        )
+        for found in page:
+            name = SessionName(
+                key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
+            )
+            erased += yield from delete_thread(desk, name)
+        if len(page) < _PAGE:
+            return erased
+
+
+def verify_thread(desk: Desk, name: SessionName) -> Flow[list[str]]:
+    """What is wrong with a thread, in words; nothing where all of it can be read."""
+
+    def work(txn: Transaction) -> list[str]:
+        thread = threads.lock(txn, name, alone=True)  # or it changes while it is looked through
+        return [] if thread is None or not thread.live else _problems(txn, thread)
+
+    return (yield from do(Cold(work, writes=True)))
+
+
+def hold_thread(desk: Desk, name: SessionName, holder: bytes, lease: float) -> Flow[Held | None]:
+    """Take hold of a thread for some seconds; if somebody else has it, who that is."""
+
+    def work(txn: Transaction) -> Held | None:
         at = now()
-        while True:
-            page = yield from do(
-                Cold(
-                    lambda txn: threads.listed(
-                        txn, tenant=tenant, user=user, agent=agent, limit=_PAGE, expired_at=at
-                    )
-                )
-            )
-            for found in page:
-                name = SessionName(
-                    key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
-                )
-                if (yield from self._expired(name, at)):
-                    deleted.append(found.key)
-            if len(page) < _PAGE:
-                break
-        yield from do(Cold(lambda txn: _forget(txn, at - REMEMBERED), writes=True))
-        return deleted
+        thread = threads.lock_or_create(txn, name, at, live=False)
+        return threads.hold(txn, thread, holder, at, int(lease * MICROSECONDS))
 
-    def _expired(self, name: SessionName, at: int) -> Flow[bool]:
-        def work(txn: Transaction) -> bool:
-            thread = threads.lock(txn, name, alone=True)
-            known = threads.describe(txn, name)
-            if thread is None or known is None or known.expires_in is None:
-                return False
-            if known.last_active + known.expires_in > at:
-                return False  # somebody was there just now
-            threads.bury(txn, thread, at)
-            return True
+    return (yield from do(Cold(work, writes=True)))
 
-        return (yield from do(Cold(work, writes=True)))
 
-    def erase_scope(self, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[int]:
-        """Delete every thread of a scope, and say how many."""
-        erased = 0
-        while True:
-            page = yield from do(
-                Cold(
-                    lambda txn: threads.listed(
-                        txn, tenant=tenant, user=user, agent=agent, limit=_PAGE
-                    )
-                )
-            )
-            for found in page:
-                name = SessionName(
-                    key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
-                )
-                erased += yield from self.delete(name)
-            if len(page) < _PAGE:
-                return erased
+def renew_hold(desk: Desk, name: SessionName, holder: bytes, lease: float) -> Flow[bool]:
+    """Hold it for as long again, and say whether it was still held."""
 
-    def verify(self, name: SessionName) -> Flow[list[str]]:
-        """What is wrong with a thread, in words; nothing where all of it can be read."""
+    def work(txn: Transaction) -> bool:
+        return threads.renew(txn, name, holder, now(), int(lease * MICROSECONDS))
 
-        def work(txn: Transaction) -> list[str]:
-            thread = threads.lock(txn, name, alone=True)  # or it changes while it is looked through
-            return [] if thread is None or not thread.live else _problems(txn, thread)
+    return (yield from do(Cold(work, writes=True)))
 
-        return (yield from do(Cold(work, writes=True)))
 
-    def hold(self, name: SessionName, holder: bytes, lease: float) -> Flow[Held | None]:
-        """Take hold of a thread for some seconds; if somebody else has it, who that is."""
-
-        def work(txn: Transaction) -> Held | None:
-            at = now()
-            thread = threads.lock_or_create(txn, name, at, live=False)
-            return threads.hold(txn, thread, holder, at, int(lease * MICROSECONDS))
-
-        return (yield from do(Cold(work, writes=True)))
-
-    def renew(self, name: SessionName, holder: bytes, lease: float) -> Flow[bool]:
-        """Hold it for as long again, and say whether it was still held."""
-
-        def work(txn: Transaction) -> bool:
-            return threads.renew(txn, name, holder, now(), int(lease * MICROSECONDS))
-
-        return (yield from do(Cold(work, writes=True)))
-
-    def let_go(self, name: SessionName, holder: bytes) -> Flow[None]:
-        """Let others take hold of it."""
-        yield from do(Cold(lambda txn: threads.let_go(txn, name, holder), writes=True))
+def let_go_of_thread(desk: Desk, name: SessionName, holder: bytes) -> Flow[None]:
+    """Let others take hold of it."""
+    yield from do(Cold(lambda txn: threads.let_go(txn, name, holder), writes=True))
 
 
 def _place(thread: Described) -> tuple[int | None, int]:

@@ -20,7 +20,8 @@ from typing import Any, Final
 
 from onrecord.errors import Conflict, Misconfigured, OnrecordError, StoreClosed
 from onrecord.flow import Flow
-from onrecord.flows.checkpoints.threads import Threading
+from onrecord.flows.checkpoints.threads import hold_thread, let_go_of_thread, renew_hold
+from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints.threads import Held
 from onrecord.scope import SessionName
 from onrecord.stored.clock import moment
@@ -37,11 +38,11 @@ Arun = Callable[[Flow[Any]], Coroutine[Any, Any, Any]]
 class Turn:
     """One holder of one thread."""
 
-    def __init__(self, flows: Threading, name: SessionName, patience: float, lease: float) -> None:
+    def __init__(self, desk: Desk, name: SessionName, patience: float, lease: float) -> None:
         for setting, seconds in (("patience", patience), ("lease", lease)):
             if not math.isfinite(seconds) or seconds < 0 or (setting == "lease" and seconds == 0):
                 raise Misconfigured(f"{setting} has to be a number of seconds, not {seconds!r}.")
-        self._flows, self._name = flows, name
+        self._desk, self._name = desk, name
         self._patience, self._lease = patience, lease
         self._process = os.getpid()
         self._who = f"process {self._process} on {socket.gethostname()}"
@@ -71,7 +72,7 @@ class Turn:
         finally:
             done.set()
             if self._is_here():
-                run(self._flows.let_go(self._name, self._holder))
+                run(let_go_of_thread(self._desk, self._name, self._holder))
 
     @asynccontextmanager
     async def aheld(self, arun: Arun) -> AsyncIterator[None]:
@@ -95,14 +96,14 @@ class Turn:
         finally:
             renewing.cancel()
             if self._is_here():
-                await arun(self._flows.let_go(self._name, self._holder))
+                await arun(let_go_of_thread(self._desk, self._name, self._holder))
             await asyncio.wait({renewing})
 
     def _hold(self) -> Flow[Held | None]:
-        return self._flows.hold(self._name, self._holder, self._lease)
+        return hold_thread(self._desk, self._name, self._holder, self._lease)
 
     def _renew(self) -> Flow[bool]:
-        held = yield from self._flows.renew(self._name, self._holder, self._lease)
+        held = yield from renew_hold(self._desk, self._name, self._holder, self._lease)
         if not held:
             log.warning("the turn on %s outlived its lease: it holds it no longer", self._name)
         return held

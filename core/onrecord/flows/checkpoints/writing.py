@@ -22,11 +22,7 @@ from onrecord.flows.checkpoints.adding import (
     refuse_late,
 )
 from onrecord.flows.checkpoints.memory import Base
-from onrecord.flows.checkpoints.reading import (
-    ATTEMPTS,
-    Gone,
-    States,
-)
+from onrecord.flows.checkpoints.reading import ATTEMPTS, Gone, forget_line
 from onrecord.flows.checkpoints.values import (
     Listing,
     New,
@@ -36,6 +32,7 @@ from onrecord.flows.checkpoints.values import (
     numbered,
     pack_writes,
 )
+from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.scope import SessionName
@@ -60,277 +57,277 @@ RUN: Final = 64
 """How many items are merged into one row: read at once, and compressed together."""
 
 
-class Checkpointing(States):
-    """The flows of one store's checkpoints."""
-
-    # -- adding ----------------------------------------------------------------------------------
-
-    def put(
-        self,
-        name: SessionName,
-        namespace: str,
-        new: New,
-        *,
-        alone: bool,
-        label: bytes | None = None,
-        labelled: int | None = None,
-        expires_in: int | None = None,
-    ) -> Flow[Put]:
-        """Add a checkpoint. With ``alone`` it is refused where another continues its parent, or,
-        where it has none, where the line has begun already."""
-        check_text(namespace, *new.values)
-        key = id_key(new.id)
-        parent = None if new.parent is None else id_key(new.parent)
-        body = pack(new.body, squeezed=self._squeezed)
-        again = False
-        for _ in range(ATTEMPTS):
-            base = yield from self._base(name, namespace, parent, new.values)
-            try:
-                plan = yield from self._plan(base, new.values)
-            except Gone:
-                self._forget(name, namespace, parent)
-                continue
-            adding = Adding(
-                self._squeezed,
-                self._seen.get((name.identity, namespace)),
-                name,
-                namespace,
-                key,
-                parent,
-                body,
-                new,
-                base,
-                plan,
-                alone,
-                label,
-                labelled,
-                expires_in,
-                again,
-            )
-            try:
-                committed = yield from do(Cold(adding.commit, writes=True))
-            except Unavailable as lost:
-                if not lost.outcome_unknown or again:
-                    raise
-                # Its id says whether it is there: what is there already is not added again.
-                log.warning("a checkpoint of %s lost its answer and is added again: %s", name, lost)
-                again = True
-                self._forget(name, namespace, parent)
-                continue
-            if committed is None:  # something of the thread was taken away, and the plan with it
-                self._forget(name, namespace, parent)
-                continue
-            return (yield from self._learn(name, namespace, key, committed))
-        raise Unavailable(
-            f"Thread {name} is being pruned all the time: no checkpoint could be added. "
-            f"Nothing was written. Try again."
-        )
-
-    def _base(
-        self,
-        name: SessionName,
-        namespace: str,
-        parent: bytes | None,
-        values: Mapping[str, Value],
-    ) -> Flow[Base | None]:
-        """Where the parent's values stand, as far as that is of use."""
-        if parent is None or all(type(value) is tuple for value in values.values()):
-            return None
-        base = self._bases.get((name.identity, namespace, parent))
-        if base is None:
-            found = yield from do(Cold(lambda txn: rows_of.one(txn, name, namespace, parent)))
-            if found is None:
-                return None
-            row, _ = found
-            base = Base(row.line, row.number, row.refs)
-            self._bases.put((name.identity, namespace, parent), base)
-        return base
-
-    def _plan(self, base: Base | None, values: Mapping[str, Value]) -> Flow[Plan]:
-        """Which values are referred to and which are written."""
-        plan: Plan = {}
-        for channel, value in values.items():
-            ref = None if base is None else base.refs.get(channel)
-            if isinstance(value, Same):
-                if ref is not None:
-                    plan[channel] = ref
-                    continue
-                value = value.otherwise()
-            if isinstance(value, Listing):
-                plan[channel] = yield from self._shared(value, base, ref)
-            else:
-                plan[channel] = value
-        return plan
-
-    def _shared(self, value: Listing, base: Base | None, ref: Ref | None) -> Flow[Listing]:
-        """A list whose items are numbers where they are there already."""
-        items = value.items
-        if value.epoch is not None and (base is None or base.line.epoch != value.epoch):
-            assert value.whole is not None, "who gives numbers can also make the items"
-            items = value.whole()
-        if base is None or ref is None or not is_listing(ref):
-            return Listing(items)
-        numbers = numbers_of(ref[1:])
-        if not any(type(item) is tuple for item in items[: len(numbers)]):
-            return Listing(items)
-        # Something before the end is not what it was: what of it was there under another place?
-        known = self._items.of(ref[0], base.line.epoch)
-        fresh: dict[int, Item] = {}
-        runs = runs_of(sorted({n for n in numbers if n not in known}))
-        if runs:
-            ranges = [(ref[0], runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
-            fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, (), ranges)))
-            for place, count, frame in fetched.items:
-                fresh.update(numbered(place & 0xFFFFFFFF, count, frame))
-            self._items.add(ref[0], base.line.epoch, fresh.items())
+def put(
+    desk: Desk,
+    name: SessionName,
+    namespace: str,
+    new: New,
+    *,
+    alone: bool,
+    label: bytes | None = None,
+    labelled: int | None = None,
+    expires_in: int | None = None,
+) -> Flow[Put]:
+    """Add a checkpoint. With ``alone`` it is refused where another continues its parent, or,
+    where it has none, where the line has begun already."""
+    check_text(namespace, *new.values)
+    key = id_key(new.id)
+    parent = None if new.parent is None else id_key(new.parent)
+    body = pack(new.body, squeezed=desk.compression == "zstd")
+    again = False
+    for _ in range(ATTEMPTS):
+        base = yield from _base(desk, name, namespace, parent, new.values)
         try:
-            by_content = {known[n] if n in known else fresh[n]: n for n in reversed(numbers)}
-        except KeyError as fault:
-            raise Gone from fault
-        return Listing([by_content.get(i, i) if isinstance(i, tuple) else i for i in items])
-
-    def _learn(
-        self, name: SessionName, namespace: str, key: bytes, committed: Committed
-    ) -> Flow[Put]:
-        seen = committed.seen
-        epoch = seen.line.epoch
-        self._seen.put((name.identity, namespace), seen)
-        self._bases.put(
-            (name.identity, namespace, key), Base(seen.line, committed.number, committed.refs)
+            plan = yield from _plan(desk, base, new.values)
+        except Gone:
+            forget_line(desk, name, namespace, parent)
+            continue
+        adding = Adding(
+            desk.compression == "zstd",
+            desk.threads.seen.get((name.identity, namespace)),
+            name,
+            namespace,
+            key,
+            parent,
+            body,
+            new,
+            base,
+            plan,
+            alone,
+            label,
+            labelled,
+            expires_in,
+            again,
         )
-        for strand, fresh in committed.fresh:
-            self._items.add(strand, epoch, fresh)
-            first, last = fresh[0][0], fresh[-1][0]
-            if last // RUN > (first - 1) // RUN:
-                yield from self._merged(strand, last // RUN * RUN)
-        return Put(
-            epoch,
-            {ch: numbers_of(ref[1:]) for ch, ref in committed.refs.items() if is_listing(ref)},
-        )
-
-    def _merged(self, strand: int, upto: int) -> Flow[None]:
-        """Make one row of the many that a list has grown by. Their numbers stay, so nobody who
-        reads or refers to them notices, and it does not matter whether this is done."""
-
-        def work(txn: Transaction) -> None:
-            txn.begin()
-            rows = rows_of.merge_items(txn, strand, upto - RUN, upto)
-            for few in _neighbours(rows):
-                items = [item for row in few for _, item in numbered(*row)]
-                frame = pack(items, squeezed=self._squeezed, level=compression.THOROUGH)
-                rows_of.replace_items(
-                    txn, strand, [last for last, *_ in few], few[-1][0], len(items), frame
-                )
-
         try:
-            yield from do(Cold(work, writes=True))
-        except (Unavailable, Damaged) as fault:
-            # The checkpoint is there; the rows are merged less well, or read as they are.
-            log.warning("items could not be merged: %s", fault)
-
-    def put_writes(
-        self,
-        name: SessionName,
-        namespace: str,
-        id: str,
-        task: str,
-        path: str,
-        writes: Sequence[tuple[int, str, Item]],
-    ) -> Flow[None]:
-        """Add what a task has written towards the next of a checkpoint, which may be on its
-        way still."""
-        check_text(namespace, task, path, *[channel for _, channel, _ in writes])
-        key = id_key(id)
-        frame = pack_writes(task, path, writes)
-
-        def work(txn: Transaction) -> None:
-            if rows_of.write_beside(txn, name, namespace, key, frame):
-                return
-            thread = threads.lock_or_create(txn, name, now(), live=False)
-            refuse_late(name, thread, [key])
-            rows_of.write_to(txn, rows_of.lock_line(txn, thread, namespace), key, frame)
-
-        try:
-            yield from do(Cold(work, writes=True))
+            committed = yield from do(Cold(adding.commit, writes=True))
         except Unavailable as lost:
-            if not lost.outcome_unknown:
+            if not lost.outcome_unknown or again:
                 raise
-            yield from do(Cold(work, writes=True))  # written twice, it counts once
+            # Its id says whether it is there: what is there already is not added again.
+            log.warning("a checkpoint of %s lost its answer and is added again: %s", name, lost)
+            again = True
+            forget_line(desk, name, namespace, parent)
+            continue
+        if committed is None:  # something of the thread was taken away, and the plan with it
+            forget_line(desk, name, namespace, parent)
+            continue
+        return (yield from _learn(desk, name, namespace, key, committed))
+    raise Unavailable(
+        f"Thread {name} is being pruned all the time: no checkpoint could be added. "
+        f"Nothing was written. Try again."
+    )
 
-    # -- taking away -----------------------------------------------------------------------------
 
-    def delete(self, name: SessionName) -> Flow[bool]:
-        """Delete a thread for good; whoever still writes to it is refused (I7)."""
+def _base(
+    desk: Desk,
+    name: SessionName,
+    namespace: str,
+    parent: bytes | None,
+    values: Mapping[str, Value],
+) -> Flow[Base | None]:
+    """Where the parent's values stand, as far as that is of use."""
+    if parent is None or all(type(value) is tuple for value in values.values()):
+        return None
+    base = desk.threads.bases.get((name.identity, namespace, parent))
+    if base is None:
+        found = yield from do(Cold(lambda txn: rows_of.one(txn, name, namespace, parent)))
+        if found is None:
+            return None
+        row, _ = found
+        base = Base(row.line, row.number, row.refs)
+        desk.threads.bases.put((name.identity, namespace, parent), base)
+    return base
 
-        def work(txn: Transaction) -> bool:
-            thread = threads.lock(txn, name, alone=True)
-            if thread is None:
-                return False
-            threads.bury(txn, thread, now())
-            return thread.live
 
-        return (yield from do(Cold(work, writes=True)))
+def _plan(desk: Desk, base: Base | None, values: Mapping[str, Value]) -> Flow[Plan]:
+    """Which values are referred to and which are written."""
+    plan: Plan = {}
+    for channel, value in values.items():
+        ref = None if base is None else base.refs.get(channel)
+        if isinstance(value, Same):
+            if ref is not None:
+                plan[channel] = ref
+                continue
+            value = value.otherwise()
+        if isinstance(value, Listing):
+            plan[channel] = yield from _shared(desk, value, base, ref)
+        else:
+            plan[channel] = value
+    return plan
 
-    def drop(self, name: SessionName, ids: Mapping[str, Sequence[str]]) -> Flow[None]:
-        """Delete some checkpoints of a thread, by namespace, and what was kept for them alone."""
-        wanted = {namespace: {id_key(id) for id in of} for namespace, of in ids.items() if of}
-        if not wanted:
+
+def _shared(desk: Desk, value: Listing, base: Base | None, ref: Ref | None) -> Flow[Listing]:
+    """A list whose items are numbers where they are there already."""
+    items = value.items
+    if value.epoch is not None and (base is None or base.line.epoch != value.epoch):
+        assert value.whole is not None, "who gives numbers can also make the items"
+        items = value.whole()
+    if base is None or ref is None or not is_listing(ref):
+        return Listing(items)
+    numbers = numbers_of(ref[1:])
+    if not any(type(item) is tuple for item in items[: len(numbers)]):
+        return Listing(items)
+    # Something before the end is not what it was: what of it was there under another place?
+    known = desk.threads.items.of(ref[0], base.line.epoch)
+    fresh: dict[int, Item] = {}
+    runs = runs_of(sorted({n for n in numbers if n not in known}))
+    if runs:
+        ranges = [(ref[0], runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
+        fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, (), ranges)))
+        for place, count, frame in fetched.items:
+            fresh.update(numbered(place & 0xFFFFFFFF, count, frame))
+        desk.threads.items.add(ref[0], base.line.epoch, fresh.items())
+    try:
+        by_content = {known[n] if n in known else fresh[n]: n for n in reversed(numbers)}
+    except KeyError as fault:
+        raise Gone from fault
+    return Listing([by_content.get(i, i) if isinstance(i, tuple) else i for i in items])
+
+
+def _learn(
+    desk: Desk, name: SessionName, namespace: str, key: bytes, committed: Committed
+) -> Flow[Put]:
+    seen = committed.seen
+    epoch = seen.line.epoch
+    desk.threads.seen.put((name.identity, namespace), seen)
+    desk.threads.bases.put(
+        (name.identity, namespace, key), Base(seen.line, committed.number, committed.refs)
+    )
+    for strand, fresh in committed.fresh:
+        desk.threads.items.add(strand, epoch, fresh)
+        first, last = fresh[0][0], fresh[-1][0]
+        if last // RUN > (first - 1) // RUN:
+            yield from _merged(desk, strand, last // RUN * RUN)
+    return Put(
+        epoch,
+        {ch: numbers_of(ref[1:]) for ch, ref in committed.refs.items() if is_listing(ref)},
+    )
+
+
+def _merged(desk: Desk, strand: int, upto: int) -> Flow[None]:
+    """Make one row of the many that a list has grown by. Their numbers stay, so nobody who
+    reads or refers to them notices, and it does not matter whether this is done."""
+
+    def work(txn: Transaction) -> None:
+        txn.begin()
+        rows = rows_of.merge_items(txn, strand, upto - RUN, upto)
+        for few in _neighbours(rows):
+            items = [item for row in few for _, item in numbered(*row)]
+            frame = pack(items, squeezed=desk.compression == "zstd", level=compression.THOROUGH)
+            rows_of.replace_items(
+                txn, strand, [last for last, *_ in few], few[-1][0], len(items), frame
+            )
+
+    try:
+        yield from do(Cold(work, writes=True))
+    except (Unavailable, Damaged) as fault:
+        # The checkpoint is there; the rows are merged less well, or read as they are.
+        log.warning("items could not be merged: %s", fault)
+
+
+def put_writes(
+    desk: Desk,
+    name: SessionName,
+    namespace: str,
+    id: str,
+    task: str,
+    path: str,
+    writes: Sequence[tuple[int, str, Item]],
+) -> Flow[None]:
+    """Add what a task has written towards the next of a checkpoint, which may be on its
+    way still."""
+    check_text(namespace, task, path, *[channel for _, channel, _ in writes])
+    key = id_key(id)
+    frame = pack_writes(task, path, writes)
+
+    def work(txn: Transaction) -> None:
+        if rows_of.write_beside(txn, name, namespace, key, frame):
             return
+        thread = threads.lock_or_create(txn, name, now(), live=False)
+        refuse_late(name, thread, [key])
+        rows_of.write_to(txn, rows_of.lock_line(txn, thread, namespace), key, frame)
 
-        def work(txn: Transaction) -> None:
-            thread = threads.lock(txn, name, alone=True)
-            if thread is None or not thread.live:
-                return
-            threads.next_epoch(txn, thread, now())  # first: it locks every line of the thread
-            all_of_it = lists.strands_of(txn, thread)
-            for line in all_of_it:
-                if line.is_line and line.namespace in wanted:
-                    lists.drop(txn, all_of_it, line, wanted[line.namespace])
-
+    try:
         yield from do(Cold(work, writes=True))
+    except Unavailable as lost:
+        if not lost.outcome_unknown:
+            raise
+        yield from do(Cold(work, writes=True))  # written twice, it counts once
 
-    def copy(self, source: SessionName, target: SessionName) -> Flow[None]:
-        """Copy a thread with all its checkpoints to one that has none."""
 
-        def work(txn: Transaction) -> None:
-            at = now()
-            # Always in the same order: two that copy crosswise would wait for each other.
-            for name in sorted((source, target), key=lambda name: name.identity):
-                threads.lock(txn, name, alone=True)
-            origin = threads.find(txn, source)
-            if origin is None or not origin.live:
-                return
-            thread = threads.lock_or_create(txn, target, at)
-            if thread.live and any(s.head for s in lists.strands_of(txn, thread)):
-                raise Conflict(
-                    f"Thread {target} has checkpoints already. Delete it first, or copy to "
-                    f"another one."
-                )
-            if not thread.live:
-                threads.revive(txn, target, thread, at)
-            threads.forgive(txn, thread, lists.copy(txn, origin, thread))
-            threads.touch(txn, thread, at, origin.expires_in)
-            if origin.about is not None:
-                threads.set_about(txn, thread, origin.about)
+def delete_thread(desk: Desk, name: SessionName) -> Flow[bool]:
+    """Delete a thread for good; whoever still writes to it is refused (I7)."""
 
-        yield from do(Cold(work, writes=True))
+    def work(txn: Transaction) -> bool:
+        thread = threads.lock(txn, name, alone=True)
+        if thread is None:
+            return False
+        threads.bury(txn, thread, now())
+        return thread.live
 
-    def of_runs(
-        self, runs: Sequence[str], tenant: str, user: str, agent: str
-    ) -> Flow[list[tuple[SessionName, str, str]]]:
-        """The checkpoints that some runs have made in a scope: thread, namespace, id."""
-        if isinstance(runs, str) or not isinstance(runs, Sequence):
-            raise Misconfigured(f"runs has to be a list of ids, not {shown(runs)}.")
+    return (yield from do(Cold(work, writes=True)))
 
-        def work(txn: Transaction) -> list[tuple[SessionName, str, bytes]]:
-            return [
-                found
-                for run in runs
-                for found in lists.of_run(txn, run_key(run), tenant, user, agent)
-            ]
 
-        found = yield from do(Cold(work))
-        return [(name, namespace, id_of(key)) for name, namespace, key in found]
+def drop_checkpoints(desk: Desk, name: SessionName, ids: Mapping[str, Sequence[str]]) -> Flow[None]:
+    """Delete some checkpoints of a thread, by namespace, and what was kept for them alone."""
+    wanted = {namespace: {id_key(id) for id in of} for namespace, of in ids.items() if of}
+    if not wanted:
+        return
+
+    def work(txn: Transaction) -> None:
+        thread = threads.lock(txn, name, alone=True)
+        if thread is None or not thread.live:
+            return
+        threads.next_epoch(txn, thread, now())  # first: it locks every line of the thread
+        all_of_it = lists.strands_of(txn, thread)
+        for line in all_of_it:
+            if line.is_line and line.namespace in wanted:
+                lists.drop(txn, all_of_it, line, wanted[line.namespace])
+
+    yield from do(Cold(work, writes=True))
+
+
+def copy_thread(desk: Desk, source: SessionName, target: SessionName) -> Flow[None]:
+    """Copy a thread with all its checkpoints to one that has none."""
+
+    def work(txn: Transaction) -> None:
+        at = now()
+        # Always in the same order: two that copy crosswise would wait for each other.
+        for name in sorted((source, target), key=lambda name: name.identity):
+            threads.lock(txn, name, alone=True)
+        origin = threads.find(txn, source)
+        if origin is None or not origin.live:
+            return
+        thread = threads.lock_or_create(txn, target, at)
+        if thread.live and any(s.head for s in lists.strands_of(txn, thread)):
+            raise Conflict(
+                f"Thread {target} has checkpoints already. Delete it first, or copy to another one."
+            )
+        if not thread.live:
+            threads.revive(txn, target, thread, at)
+        threads.forgive(txn, thread, lists.copy(txn, origin, thread))
+        threads.touch(txn, thread, at, origin.expires_in)
+        if origin.about is not None:
+            threads.set_about(txn, thread, origin.about)
+
+    yield from do(Cold(work, writes=True))
+
+
+def checkpoints_of_runs(
+    desk: Desk, runs: Sequence[str], tenant: str, user: str, agent: str
+) -> Flow[list[tuple[SessionName, str, str]]]:
+    """The checkpoints that some runs have made in a scope: thread, namespace, id."""
+    if isinstance(runs, str) or not isinstance(runs, Sequence):
+        raise Misconfigured(f"runs has to be a list of ids, not {shown(runs)}.")
+
+    def work(txn: Transaction) -> list[tuple[SessionName, str, bytes]]:
+        return [
+            found for run in runs for found in lists.of_run(txn, run_key(run), tenant, user, agent)
+        ]
+
+    found = yield from do(Cold(work))
+    return [(name, namespace, id_of(key)) for name, namespace, key in found]
 
 
 def _neighbours(rows: Sequence[tuple[int, int, bytes]]) -> list[list[tuple[int, int, bytes]]]:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Apart, Cold, Flow, Hot, do
-from onrecord.flows.building import info
-from onrecord.flows.checkpoints.threads import Threading
-from onrecord.flows.maintenance.maintain import Maintaining
-from onrecord.flows.maintenance.transfer import Transferring
+from onrecord.flows.building import info_of
+from onrecord.flows.checkpoints.threads import erase_threads
+from onrecord.flows.maintenance.maintain import release_learned
+from onrecord.flows.maintenance.transfer import exported
+from onrecord.flows.mark import commit
 from onrecord.flows.sessions.rewrite import rewritten
+from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.maintenance import erasing
 from onrecord.ledger.maintenance.vacuum import reclaim
@@ -46,106 +48,109 @@ _TABLE_OF: Final = {
 }
 
 
-class Erasing(Transferring, Maintaining):
-    """The flows that leave nothing behind."""
+def erase(desk: Desk, scope: Scope, thorough: bool) -> Flow[Receipt]:
+    """Erase every session and every thread of a scope, and what was learned from them."""
+    gone: Counter[str] = Counter()
+    of_scope = scope._asdict()
+    counted = yield from do(Cold(partial(lists.count_in_scope, **of_scope)))
+    yield from erase_threads(desk, **of_scope)
+    gone += Counter({_TABLE_OF[what]: count.rows for what, count in counted.items()})
+    after = 0
+    while page := (
+        yield from do(Cold(partial(sessions.page, scope=scope, after=after, limit=_PAGE)))
+    ):
+        after = page[-1][0]
+        for _, name in page:
+            gone += (yield from remove(desk, name)) or Counter()
+    left = yield from do(Cold(partial(_elsewhere, scope=scope)))
+    return (yield from _receipt(desk, str(scope), gone, left, thorough))
 
-    def erase(self, scope: Scope, thorough: bool) -> Flow[Receipt]:
-        """Erase every session and every thread of a scope, and what was learned from them."""
-        gone: Counter[str] = Counter()
-        of_scope = scope._asdict()
-        counted = yield from do(Cold(partial(lists.count_in_scope, **of_scope)))
-        yield from Threading().erase_scope(**of_scope)
-        gone += Counter({_TABLE_OF[what]: count.rows for what, count in counted.items()})
-        after = 0
-        while page := (
-            yield from do(Cold(partial(sessions.page, scope=scope, after=after, limit=_PAGE)))
-        ):
-            after = page[-1][0]
-            for _, name in page:
-                gone += (yield from self._removed(name)) or Counter()
-        left = yield from do(Cold(partial(_elsewhere, scope=scope)))
-        return (yield from self._receipt(str(scope), gone, left, thorough))
 
-    def erase_session(self, name: SessionName, thorough: bool) -> Flow[Receipt]:
-        """Erase one session."""
-        gone = (yield from self._removed(name)) or Counter()
-        return (yield from self._receipt(f"session {name}", gone, 0, thorough))
+def erase_session(desk: Desk, name: SessionName, thorough: bool) -> Flow[Receipt]:
+    """Erase one session."""
+    gone = (yield from remove(desk, name)) or Counter()
+    return (yield from _receipt(desk, f"session {name}", gone, 0, thorough))
 
-    def prune(
-        self,
-        scope: Scope,
-        older_than: timedelta | datetime | None,
-        archive_to: Any,
-        dry_run: bool,
-    ) -> Flow[Pruning]:
-        """Take away sessions that nobody has written to for long enough."""
-        at = now()
-        before = _before(older_than, at)
-        found: list[tuple[int, SessionInfo]] = []
-        after = 0
-        while page := (
-            yield from do(
-                Cold(
-                    partial(
-                        sessions.due,
-                        scope=scope,
-                        before=before,
-                        now=at,
-                        default=self._expires_in,
-                        after=after,
-                    )
+
+def prune(
+    desk: Desk,
+    scope: Scope,
+    older_than: timedelta | datetime | None,
+    archive_to: Any,
+    dry_run: bool,
+) -> Flow[Pruning]:
+    """Take away sessions that nobody has written to for long enough."""
+    at = now()
+    before = _before(older_than, at)
+    found: list[tuple[int, SessionInfo]] = []
+    after = 0
+    while page := (
+        yield from do(
+            Cold(
+                partial(
+                    sessions.due,
+                    scope=scope,
+                    before=before,
+                    now=at,
+                    default=desk.expires_in,
+                    after=after,
                 )
             )
-        ):
-            after = page[-1][0]
-            found += [(number, info(described)) for number, described in page]
-        if dry_run or not found:
-            return _pruning(dry_run, [info for _, info in found], None)
-        if archive_to is not None:
-            yield from self.exported(
-                [(number, _name(info)) for number, info in found], archive_to, None
-            )
-        gone: list[SessionInfo] = []
-        for _, due in found:
-            if (yield from self._removed(_name(due), due.version)) is not None:
-                gone.append(due)
-        yield from self._released()
-        yield from do(Apart(partial(reclaim, how="free")))
-        return _pruning(False, gone, None if archive_to is None else str(archive_to))
-
-    def _removed(
-        self, name: SessionName, only_at: Version | None = None
-    ) -> Flow[Counter[str] | None]:
-        """Erase a session, and say how much that was; None where it has gone already, or somebody
-        has come back to it."""
-        work = partial(erasing.remove, name=name, only_at=only_at)
-        removed = yield from self._committed(name, work, _published, hurried=False)
-        if removed is None:
-            return None
-        self._openings.drop(name.identity)
-        self._sessions.drop(name.identity)
-        yield from do(Hot(lambda hot: hot.drop(name.identity)))
-        return removed[1]
-
-    def _receipt(self, scope: str, gone: Counter[str], left: int, thorough: bool) -> Flow[Receipt]:
-        gone["onrecord_dictionaries"] += yield from self._released()
-        try:
-            traces = yield from do(Apart(partial(reclaim, how="clean" if thorough else "free")))
-        except OnrecordError as fault:  # it has all gone; where it was is not clean yet
-            traces = f"{fault} Erase again to clean up."
-        if traces is None and not thorough:
-            traces = "Free pages may still hold some of it until erase(thorough=True)."
-        learned = yield from do(Cold(dictionaries.handed_over))
-        if learned:
-            numbers = ", ".join(map(str, learned))
-            traces = " ".join([*([traces] if traces else []), _HANDED_OVER.format(numbers)])
-        return Receipt(
-            scope=scope,
-            at=moment(now()),
-            removed={table: count for table, count in sorted(gone.items()) if count},
-            left=left,
-            traces=traces,
         )
+    ):
+        after = page[-1][0]
+        found += [(number, info_of(described)) for number, described in page]
+    if dry_run or not found:
+        return _pruning(dry_run, [info for _, info in found], None)
+    if archive_to is not None:
+        yield from exported(
+            desk, [(number, _name(info)) for number, info in found], archive_to, None
+        )
+    gone: list[SessionInfo] = []
+    for _, due in found:
+        if (yield from remove(desk, _name(due), due.version)) is not None:
+            gone.append(due)
+    yield from release_learned(desk)
+    yield from do(Apart(partial(reclaim, how="free")))
+    return _pruning(False, gone, None if archive_to is None else str(archive_to))
+
+
+def remove(
+    desk: Desk, name: SessionName, only_at: Version | None = None
+) -> Flow[Counter[str] | None]:
+    """Erase a session, and say how much that was; None where it has gone already, or somebody
+    has come back to it."""
+    work = partial(erasing.remove, name=name, only_at=only_at)
+    removed = yield from commit(desk, name, work, _published, hurried=False)
+    if removed is None:
+        return None
+    desk.openings.drop(name.identity)
+    desk.known.drop(name.identity)
+    yield from do(Hot(lambda hot: hot.drop(name.identity)))
+    return removed[1]
+
+
+def _receipt(
+    desk: Desk, scope: str, gone: Counter[str], left: int, thorough: bool
+) -> Flow[Receipt]:
+    gone["onrecord_dictionaries"] += yield from release_learned(desk)
+    try:
+        traces = yield from do(Apart(partial(reclaim, how="clean" if thorough else "free")))
+    except OnrecordError as fault:  # it has all gone; where it was is not clean yet
+        traces = f"{fault} Erase again to clean up."
+    if traces is None and not thorough:
+        traces = "Free pages may still hold some of it until erase(thorough=True)."
+    learned = yield from do(Cold(dictionaries.handed_over))
+    if learned:
+        numbers = ", ".join(map(str, learned))
+        traces = " ".join([*([traces] if traces else []), _HANDED_OVER.format(numbers)])
+    return Receipt(
+        scope=scope,
+        at=moment(now()),
+        removed={table: count for table, count in sorted(gone.items()) if count},
+        left=left,
+        traces=traces,
+    )
 
 
 def _published(removed: tuple[Version, Counter[str]] | None) -> Publication | None:

@@ -11,8 +11,8 @@ from onrecord.accepting import Appendable, messages_from
 from onrecord.codec.segment import Segment
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Apart, Cold, Flow, do
-from onrecord.flows.checkpoints.threads import Threading
-from onrecord.flows.shared import Flows
+from onrecord.flows.checkpoints.threads import verify_thread
+from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.checkpoints import threads
 from onrecord.ledger.maintenance import (
     counting,
@@ -42,150 +42,151 @@ _AT_ONCE = 25
 """Sessions that are sealed in one transaction: they wait for each other, and share its commit."""
 
 
-class Maintaining(Flows):
-    """The flows of maintenance."""
+def compact(
+    desk: Desk, quiet_for: float, again: bool, progress: OnProgress | None
+) -> Flow[Compaction]:
+    """Seal sessions that have gone quiet, and give the room back."""
+    before = now() // MICROSECONDS - int(quiet_for)
+    before_bytes = yield from do(Cold(counting.disk))
+    yield from release_learned(desk)
+    wanted = partial(_wanted, before=before, again=again)
+    of = yield from do(Cold(partial(_how_many, before=before, again=again)))
+    done, after = 0, 0
+    tell(progress, 0, of)
+    while page := (yield from do(Cold(partial(wanted, after=after)))):
+        after = page[-1]
+        work = partial(sealing.seal_sessions, numbers=page, before=before, again=again)
+        done += yield from do(Cold(work, writes=True))
+        tell(progress, done, max(of, done))
+    if again:  # all that was sealed is sealed with the newest; what else needs others goes on
+        yield from do(Cold(dictionaries.retire_superseded, writes=True))
+        yield from release_learned(desk)
+    try:
+        problem = yield from do(Apart(partial(reclaim, how="anew" if again else "free")))
+    except OnrecordError as fault:  # everything is sealed; the room stays in the database
+        problem = f"The room could not be given back: {fault} Compact again."
+    return Compaction(
+        sessions=done,
+        disk_bytes_before=before_bytes,
+        disk_bytes=(yield from do(Cold(counting.disk))),
+        problem=problem,
+    )
 
-    def compact(
-        self, quiet_for: float, again: bool, progress: OnProgress | None
-    ) -> Flow[Compaction]:
-        """Seal sessions that have gone quiet, and give the room back."""
-        before = now() // MICROSECONDS - int(quiet_for)
-        before_bytes = yield from do(Cold(counting.disk))
-        yield from self._released()
-        wanted = partial(_wanted, before=before, again=again)
-        of = yield from do(Cold(partial(_how_many, before=before, again=again)))
-        done, after = 0, 0
-        tell(progress, 0, of)
-        while page := (yield from do(Cold(partial(wanted, after=after)))):
-            after = page[-1]
-            work = partial(sealing.seal_sessions, numbers=page, before=before, again=again)
-            done += yield from do(Cold(work, writes=True))
-            tell(progress, done, max(of, done))
-        if again:  # all that was sealed is sealed with the newest; what else needs others goes on
-            yield from do(Cold(dictionaries.retire_superseded, writes=True))
-            yield from self._released()
-        try:
-            problem = yield from do(Apart(partial(reclaim, how="anew" if again else "free")))
-        except OnrecordError as fault:  # everything is sealed; the room stays in the database
-            problem = f"The room could not be given back: {fault} Compact again."
-        return Compaction(
-            sessions=done,
-            disk_bytes_before=before_bytes,
-            disk_bytes=(yield from do(Cold(counting.disk))),
-            problem=problem,
+
+def train(desk: Desk, given: Iterable[Appendable] | None) -> Flow[Training]:
+    """Learn a dictionary from a sample, and use it from now on where it saves anything."""
+    if desk.compression != "zstd":
+        raise Misconfigured(
+            "A store with compression='none' has no use for a dictionary. Open it with "
+            "compression='zstd' to train it."
         )
+    if given is not None and not isinstance(given, Iterable):
+        raise Misconfigured(f"A sample is several conversations, not {shown(given)}.")
+    own = None if given is None else [_as_segment(desk, said) for said in given]
 
-    def train(self, given: Iterable[Appendable] | None) -> Flow[Training]:
-        """Learn a dictionary from a sample, and use it from now on where it saves anything."""
-        if self._compression != "zstd":
-            raise Misconfigured(
-                "A store with compression='none' has no use for a dictionary. Open it with "
-                "compression='zstd' to train it."
+    def work(txn: Transaction) -> tuple[Sample, Learned]:
+        if own is None:
+            sample = training.sampled(txn)
+        else:
+            texts = [text for segment in own for text in training.sample(segment)]
+            sample = training.Sample(texts, sum(len(segment.rows) for segment in own), {})
+        return sample, training.learned(sample.texts)
+
+    for _ in range(_MOST_ATTEMPTS):
+        sample, learned = yield from do(Cold(work))
+        number = yield from _kept(desk, sample, learned)
+        if number is not None or learned.content is None:
+            break
+    return Training(
+        dictionary=number,
+        dictionary_bytes=0 if number is None else len(learned.content or b""),
+        messages=sample.messages,
+        bytes_before=learned.before,
+        bytes_after=learned.after,
+    )
+
+
+def stats(desk: Desk, scope: Scope) -> Flow[Stats]:
+    """Count what is there."""
+    return (yield from do(Cold(partial(counting.stats, scope=scope))))
+
+
+def verify(desk: Desk, progress: OnProgress | None) -> Flow[list[Problem]]:
+    """Look at every place and every sum in the store; nothing is changed."""
+    of = yield from do(Cold(partial(sessions.count, scope=EVERYBODY)))
+    problems = yield from do(Apart(verifying.of_store))
+    done, after = 0, -(2**63)  # a damaged number may be below 0
+    tell(progress, 0, of)
+    while page := (
+        yield from do(Cold(partial(sessions.page, scope=EVERYBODY, after=after, limit=200)))
+    ):
+        after = page[-1][0]
+        for _, name in page:
+            problems += yield from do(Cold(partial(verifying.of_session, name=name)))
+        done += len(page)
+        tell(progress, done, max(of, done))
+    return problems + (yield from _verified_threads(desk))
+
+
+def _verified_threads(desk: Desk) -> Flow[list[Problem]]:
+    problems: list[Problem] = []
+    last: tuple[int, int] | None = None
+    everybody = EVERYBODY._asdict()
+    while page := (
+        yield from do(Cold(partial(threads.listed, **everybody, limit=200, after=last)))
+    ):
+        last = (page[-1].last_active, page[-1].number)
+        for found in page:
+            name = SessionName(
+                key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
             )
-        if given is not None and not isinstance(given, Iterable):
-            raise Misconfigured(f"A sample is several conversations, not {shown(given)}.")
-        own = None if given is None else [self._as_segment(said) for said in given]
+            problems += [
+                Problem(kind="damaged", where=f"thread {name}", what=what)
+                for what in (yield from verify_thread(desk, name))
+            ]
+    return problems
 
-        def work(txn: Transaction) -> tuple[Sample, Learned]:
-            if own is None:
-                sample = training.sampled(txn)
-            else:
-                texts = [text for segment in own for text in training.sample(segment)]
-                sample = training.Sample(texts, sum(len(segment.rows) for segment in own), {})
-            return sample, training.learned(sample.texts)
 
-        for _ in range(_MOST_ATTEMPTS):
-            sample, learned = yield from do(Cold(work))
-            number = yield from self._kept(sample, learned)
-            if number is not None or learned.content is None:
-                break
-        return Training(
-            dictionary=number,
-            dictionary_bytes=0 if number is None else len(learned.content or b""),
-            messages=sample.messages,
-            bytes_before=learned.before,
-            bytes_after=learned.after,
-        )
+def _kept(desk: Desk, sample: Sample, learned: Learned) -> Flow[int | None]:
+    """Keep what was learned; None where a session it was learned from has gone meanwhile."""
+    if learned.content is None:
+        return None
+    keep = partial(dictionaries.add, content=learned.content, sources=sample.sessions)
+    number = yield from do(Cold(keep, writes=True))
+    # Only now: had it been rolled back, others would have given its number to another.
+    yield from do(Cold(_refresh))
+    return number
 
-    def stats(self, scope: Scope) -> Flow[Stats]:
-        """Count what is there."""
-        return (yield from do(Cold(partial(counting.stats, scope=scope))))
 
-    def verify(self, progress: OnProgress | None) -> Flow[list[Problem]]:
-        """Look at every place and every sum in the store; nothing is changed."""
-        of = yield from do(Cold(partial(sessions.count, scope=EVERYBODY)))
-        problems = yield from do(Apart(verifying.of_store))
-        done, after = 0, -(2**63)  # a damaged number may be below 0
-        tell(progress, 0, of)
+def _as_segment(desk: Desk, said: Appendable) -> Segment:
+    """A conversation from elsewhere, as it would be sealed here."""
+    entries, contents = encode(desk, messages_from(said), now())
+    rows = tuple(
+        Row(n, 0, entry.frame, None, entry.created, entry.tokens, 0)
+        for n, entry in enumerate(entries, 1)
+    )
+    return Segment(rows, tuple(content.opens_turn for content in contents))
+
+
+def release_learned(desk: Desk) -> Flow[int]:
+    """Take away the dictionaries that were learned from what was erased; how many that were.
+
+    Whoever was interrupted in it goes on here: what has to go can be told at any time.
+    """
+    yield from do(Cold(erasing.retire_tainted, writes=True))
+    yield from do(Cold(_refresh))
+    retired = yield from do(Cold(erasing.retired))
+    for number in retired:
+        after = 0
         while page := (
-            yield from do(Cold(partial(sessions.page, scope=EVERYBODY, after=after, limit=200)))
+            yield from do(Apart(partial(erasing.needing, number=number, after=after, limit=1_000)))
         ):
-            after = page[-1][0]
-            for _, name in page:
-                problems += yield from do(Cold(partial(verifying.of_session, name=name)))
-            done += len(page)
-            tell(progress, done, max(of, done))
-        return problems + (yield from self._verified_threads())
-
-    def _verified_threads(self) -> Flow[list[Problem]]:
-        problems: list[Problem] = []
-        flows = Threading()
-        last: tuple[int, int] | None = None
-        everybody = EVERYBODY._asdict()
-        while page := (
-            yield from do(Cold(partial(threads.listed, **everybody, limit=200, after=last)))
-        ):
-            last = (page[-1].last_active, page[-1].number)
-            for found in page:
-                name = SessionName(
-                    key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
-                )
-                problems += [
-                    Problem(kind="damaged", where=f"thread {name}", what=what)
-                    for what in (yield from flows.verify(name))
-                ]
-        return problems
-
-    def _kept(self, sample: Sample, learned: Learned) -> Flow[int | None]:
-        """Keep what was learned; None where a session it was learned from has gone meanwhile."""
-        if learned.content is None:
-            return None
-        keep = partial(dictionaries.add, content=learned.content, sources=sample.sessions)
-        number = yield from do(Cold(keep, writes=True))
-        # Only now: had it been rolled back, others would have given its number to another.
-        yield from do(Cold(_refresh))
-        return number
-
-    def _as_segment(self, said: Appendable) -> Segment:
-        """A conversation from elsewhere, as it would be sealed here."""
-        entries, contents = self._encoded(messages_from(said), now())
-        rows = tuple(
-            Row(n, 0, entry.frame, None, entry.created, entry.tokens, 0)
-            for n, entry in enumerate(entries, 1)
-        )
-        return Segment(rows, tuple(content.opens_turn for content in contents))
-
-    def _released(self) -> Flow[int]:
-        """Take away the dictionaries that were learned from what was erased; how many that were.
-
-        Whoever was interrupted in it goes on here: what has to go can be told at any time.
-        """
-        yield from do(Cold(erasing.retire_tainted, writes=True))
-        yield from do(Cold(_refresh))
-        retired = yield from do(Cold(erasing.retired))
-        for number in retired:
-            after = 0
-            while page := (
-                yield from do(
-                    Apart(partial(erasing.needing, number=number, after=after, limit=1_000))
-                )
-            ):
-                after = page[-1]
-                for few in _few(page):
-                    work = partial(_release, numbers=few, dictionary=number)
-                    yield from do(Cold(work, writes=True))
-            yield from do(Cold(partial(dictionaries.drop, number=number), writes=True))
-        return len(retired)
+            after = page[-1]
+            for few in _few(page):
+                work = partial(_release, numbers=few, dictionary=number)
+                yield from do(Cold(work, writes=True))
+        yield from do(Cold(partial(dictionaries.drop, number=number), writes=True))
+    return len(retired)
 
 
 def _refresh(txn: Transaction) -> None:

@@ -28,8 +28,9 @@ from onrecord.flows.maintenance.reader import (
     Piece,
     Reader,
 )
-from onrecord.flows.mark import Marking
+from onrecord.flows.mark import commit
 from onrecord.flows.sessions.rewrite import rewritten
+from onrecord.flows.shared import Desk
 from onrecord.ledger.maintenance import transfer
 from onrecord.ledger.sessions import sessions
 from onrecord.reports import Export, Import, OnProgress
@@ -47,94 +48,95 @@ if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 
-class Transferring(Marking):
-    """The flows that carry sessions from one store to another."""
+def export(desk: Desk, scope: Scope, given: Into, progress: OnProgress | None) -> Flow[Export]:
+    """Write every session of a scope to a file."""
+    target = Target(given)
+    numbers = yield from do(Apart(partial(transfer.in_order, scope=scope)))
+    return (yield from _written(numbers, target, progress))
 
-    def export(self, scope: Scope, given: Into, progress: OnProgress | None) -> Flow[Export]:
-        """Write every session of a scope to a file."""
-        target = Target(given)
-        numbers = yield from do(Apart(partial(transfer.in_order, scope=scope)))
-        return (yield from _written(numbers, target, progress))
 
-    def export_session(self, name: SessionName, given: Into) -> Flow[Export]:
-        """Write one session to a file."""
-        target = Target(given)
-        found = yield from do(Cold(partial(sessions.find, name=name)))
-        return (yield from _written([] if found is None else [found.number], target, None))
+def export_session(desk: Desk, name: SessionName, given: Into) -> Flow[Export]:
+    """Write one session to a file."""
+    target = Target(given)
+    found = yield from do(Cold(partial(sessions.find, name=name)))
+    return (yield from _written([] if found is None else [found.number], target, None))
 
-    def exported(
-        self,
-        found: Sequence[tuple[int, SessionName]],
-        given: Into,
-        progress: OnProgress | None,
-    ) -> Flow[Export]:
-        """Write some sessions to a file."""
-        in_order = sorted(found, key=lambda pair: _parts(pair[1]))
-        return (yield from _written([number for number, _ in in_order], Target(given), progress))
 
-    def import_(self, given: From, progress: OnProgress | None) -> Flow[Import]:
-        """Write what a file has and the store has not."""
-        source = Source(given, lines.LONGEST)
-        reader = Reader(source, self._compression)
-        seen, written, messages = 0, 0, 0
-        differing: list[str] = []
-        try:
-            of = yield from do(Aside(reader.begin))
-            tell(progress, 0, of)
-            while (piece := (yield from do(Aside(reader.next)))) is not None:
-                new = None
-                try:
-                    new = yield from self._session_imported(piece, reader, source.name)
-                except Conflict as fault:  # the others have nothing to do with it
-                    differing.append(str(fault))
-                    yield from do(Aside(reader.skip))
-                seen += 1
-                written += new is not None
-                messages += new or 0
-                tell(progress, seen, max(of, seen))
-            yield from do(Aside(source.close))
-        finally:
-            source.close()
-        return Import(sessions=seen, written=written, messages=messages, differing=tuple(differing))
+def exported(
+    desk: Desk,
+    found: Sequence[tuple[int, SessionName]],
+    given: Into,
+    progress: OnProgress | None,
+) -> Flow[Export]:
+    """Write some sessions to a file."""
+    in_order = sorted(found, key=lambda pair: _parts(pair[1]))
+    return (yield from _written([number for number, _ in in_order], Target(given), progress))
 
-    def _session_imported(self, piece: Piece, reader: Reader, where: str) -> Flow[int | None]:
-        """How many messages of one session were written; None where all of it was there."""
-        name = piece.session.name
-        there, at = yield from do(Cold(partial(_standing, name=name)))
-        epoch = at.epoch
-        new: int | None = None
-        if not there and not piece.places:
-            yield from self._committed(
-                name, partial(_add, piece=piece, places=(), at=at), _published, hurried=False
-            )
-            new = 0
-        while True:
-            left = piece.places
-            while left:
-                first = left[0].place.seq
-                if at.epoch != epoch or at.head < first - 1:
-                    raise Conflict(
-                        f"Session {name} was rewritten here while it was imported from {where}, "
-                        f"before message {first}. Import it again.",
-                        at,
-                    )
-                if at.head >= first:
-                    work = partial(_compared, name=name, places=left, where=where)
-                    at = yield from do(Cold(work))
-                    left = [brought for brought in left if brought.place.seq > at.head]
-                    continue
-                add = partial(_add, piece=piece, places=left, at=at)
-                version = yield from self._committed(name, add, _published, hurried=False)
-                if version is None:  # somebody else writes to it too: look what that is
-                    at = yield from do(Cold(partial(sessions.version, name=name)))
-                    continue
-                at = version
-                new = (new or 0) + sum(brought.frame is not None for brought in left)
-                break
-            following = (yield from do(Aside(reader.next))) if piece.more else None
-            if following is None:
-                return new
-            piece = following
+
+def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import]:
+    """Write what a file has and the store has not."""
+    source = Source(given, lines.LONGEST)
+    reader = Reader(source, desk.compression)
+    seen, written, messages = 0, 0, 0
+    differing: list[str] = []
+    try:
+        of = yield from do(Aside(reader.begin))
+        tell(progress, 0, of)
+        while (piece := (yield from do(Aside(reader.next)))) is not None:
+            new = None
+            try:
+                new = yield from _session_imported(desk, piece, reader, source.name)
+            except Conflict as fault:  # the others have nothing to do with it
+                differing.append(str(fault))
+                yield from do(Aside(reader.skip))
+            seen += 1
+            written += new is not None
+            messages += new or 0
+            tell(progress, seen, max(of, seen))
+        yield from do(Aside(source.close))
+    finally:
+        source.close()
+    return Import(sessions=seen, written=written, messages=messages, differing=tuple(differing))
+
+
+def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> Flow[int | None]:
+    """How many messages of one session were written; None where all of it was there."""
+    name = piece.session.name
+    there, at = yield from do(Cold(partial(_standing, name=name)))
+    epoch = at.epoch
+    new: int | None = None
+    if not there and not piece.places:
+        yield from commit(
+            desk, name, partial(_add, piece=piece, places=(), at=at), _published, hurried=False
+        )
+        new = 0
+    while True:
+        left = piece.places
+        while left:
+            first = left[0].place.seq
+            if at.epoch != epoch or at.head < first - 1:
+                raise Conflict(
+                    f"Session {name} was rewritten here while it was imported from {where}, "
+                    f"before message {first}. Import it again.",
+                    at,
+                )
+            if at.head >= first:
+                work = partial(_compared, name=name, places=left, where=where)
+                at = yield from do(Cold(work))
+                left = [brought for brought in left if brought.place.seq > at.head]
+                continue
+            add = partial(_add, piece=piece, places=left, at=at)
+            version = yield from commit(desk, name, add, _published, hurried=False)
+            if version is None:  # somebody else writes to it too: look what that is
+                at = yield from do(Cold(partial(sessions.version, name=name)))
+                continue
+            at = version
+            new = (new or 0) + sum(brought.frame is not None for brought in left)
+            break
+        following = (yield from do(Aside(reader.next))) if piece.more else None
+        if following is None:
+            return new
+        piece = following
 
 
 def _written(numbers: Sequence[int], target: Target, progress: OnProgress | None) -> Flow[Export]:

@@ -9,13 +9,14 @@ from functools import partial
 from onrecord.accepting import Appendable, messages_from
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.mark import Marking
+from onrecord.flows.mark import commit
 from onrecord.flows.sessions.batch import (
     Batch,
     Stored,
     new_token,
 )
 from onrecord.flows.sessions.expected import checked
+from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.sessions import sealing
 from onrecord.message import Message
 from onrecord.scope import SessionName
@@ -26,65 +27,65 @@ from onrecord.version import Expected, Since, Version
 log = logging.getLogger("onrecord")
 
 
-class Appending(Marking):
-    """The flow that adds messages."""
+def append(
+    desk: Desk, name: SessionName, given: Appendable, expected: Expected, archived: bool = False
+) -> Flow[list[Message]]:
+    """Make messages durable, all or none, and give them back as stored."""
+    expected = checked(expected)
+    at = now()
+    entries, contents = encode(desk, messages_from(given), at)
+    if not entries:
+        return []
+    known_epoch = desk.known.get(name.identity).epoch
+    match expected:
+        case Version(epoch, _) | Since(Version(epoch, _)):
+            known_epoch = max(known_epoch, epoch)
+        case _:
+            pass
+    batch = Batch(name, entries, new_token(), expected, known_epoch, at, archived)
+    try:
+        stored = yield from commit(desk, name, batch.commit, published, appends=True)
+    except Unavailable as lost:
+        if not lost.outcome_unknown:
+            raise
+        stored = yield from _append_again(desk, batch, lost)
+    if stored.rows and not desk.marks:
+        newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
+        desk.known.wrote(name.identity, Version(newest.born, newest.seq), None)
+    if sealing.outgrown(stored.in_tail):
+        yield from _seal(desk, name)
+    return as_stored(desk, stored, contents)
 
-    def append(
-        self, name: SessionName, given: Appendable, expected: Expected, archived: bool = False
-    ) -> Flow[list[Message]]:
-        """Make messages durable, all or none, and give them back as stored."""
-        expected = checked(expected)
-        at = now()
-        entries, contents = self._encoded(messages_from(given), at)
-        if not entries:
-            return []
-        known_epoch = self._sessions.get(name.identity).epoch
-        match expected:
-            case Version(epoch, _) | Since(Version(epoch, _)):
-                known_epoch = max(known_epoch, epoch)
-            case _:
-                pass
-        batch = Batch(name, entries, new_token(), expected, known_epoch, at, archived)
-        try:
-            stored = yield from self._committed(name, batch.commit, published, appends=True)
-        except Unavailable as lost:
-            if not lost.outcome_unknown:
-                raise
-            stored = yield from self._append_again(batch, lost)
-        if stored.rows and not self._marks:
-            newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
-            self._sessions.wrote(name.identity, Version(newest.born, newest.seq), None)
-        if sealing.outgrown(stored.in_tail):
-            yield from self._sealed(name)
-        return self._as_stored(stored, contents)
 
-    def _sealed(self, name: SessionName) -> Flow[None]:
-        """Seal what has outgrown the tail. The append before it stands, whatever happens here."""
-        try:
-            yield from do(Cold(partial(sealing.seal_oldest, name=name), writes=True))
-        except Exception as fault:  # any: the next append finds the tail as long, and tries again
-            log.warning("the older messages of %s could not be sealed: %s", name, fault)
+def _seal(desk: Desk, name: SessionName) -> Flow[None]:
+    """Seal what has outgrown the tail. The append before it stands, whatever happens here."""
+    try:
+        yield from do(Cold(partial(sealing.seal_oldest, name=name), writes=True))
+    except Exception as fault:  # any: the next append finds the tail as long, and tries again
+        log.warning("the older messages of %s could not be sealed: %s", name, fault)
 
-    def _append_again(self, batch: Batch, lost: Unavailable) -> Flow[Stored]:
-        """The answer to a commit was lost: look whether it happened, and only then repeat it."""
-        log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
-        try:
-            again = batch.commit_unless_done
-            return (yield from self._committed(batch.name, again, _published_again, appends=True))
-        except Unavailable as fault:
-            # Even where this attempt wrote nothing, the first may have.
-            raise Unavailable(str(lost), outcome_unknown=True) from fault
 
-    def _as_stored(self, stored: Stored, contents: Sequence[Message]) -> list[Message]:
-        """What is in the database now, for each message that was brought."""
-        build = self._built
-        return [
-            # Our own content was decoded from the very frame that was written.
-            build.completed(contents[i], row, stored.session)
-            if fresh
-            else build.message(row, stored.session)
-            for i, row, fresh in stored.rows
-        ]
+def _append_again(desk: Desk, batch: Batch, lost: Unavailable) -> Flow[Stored]:
+    """The answer to a commit was lost: look whether it happened, and only then repeat it."""
+    log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
+    try:
+        again = batch.commit_unless_done
+        return (yield from commit(desk, batch.name, again, _published_again, appends=True))
+    except Unavailable as fault:
+        # Even where this attempt wrote nothing, the first may have.
+        raise Unavailable(str(lost), outcome_unknown=True) from fault
+
+
+def as_stored(desk: Desk, stored: Stored, contents: Sequence[Message]) -> list[Message]:
+    """What is in the database now, for each message that was brought."""
+    build = desk.build
+    return [
+        # Our own content was decoded from the very frame that was written.
+        build.completed(contents[i], row, stored.session)
+        if fresh
+        else build.message(row, stored.session)
+        for i, row, fresh in stored.rows
+    ]
 
 
 def published(stored: Stored) -> Publication | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from onrecord.errors import Misconfigured, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
-from onrecord.flows.shared import Flows, whole_number
+from onrecord.flows.shared import Desk, whole_number
 from onrecord.ledger.sessions import archives, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
@@ -36,89 +36,84 @@ MOST_AT_ONCE: Final = 1_000_000
 """The most sequences one call may name: they are held in memory, 100 bytes each."""
 
 
-class Archiving(Flows):
-    """The flows behind ``archive``, and the reads that tell archived from active.
+def archive(
+    desk: Desk, name: SessionName, seqs: Iterable[int], expected: Expected
+) -> Flow[list[Message]]:
+    """Archive messages, and return those that were not yet: each is returned to one caller."""
+    wanted = _checked("archive", seqs)
+    expected = checked(expected)
 
-    To archive moves no message and changes no epoch: readers who do not ask see no difference.
-    """
+    def work(txn: Transaction) -> Seen:
+        found = archives.find(txn, name, lock=True)
+        session, archived = found or (sessions.absent(txn, name), ())
+        refuse_unexpected(name, session, expected)
+        if found is None:
+            return Seen(None, session.version, (), True)
+        rows: list[Row] = []
+        for first, last in wanted:
+            for low, high in spans(archived, first, last, inside=False):
+                rows += rows_of.seen(txn, name, after=low - 1, before=high + 1).rows
+        if rows:
+            archives.put(txn, session, with_added(archived, [row.seq for row in rows]))
+        return Seen(session.number, session.version, tuple(rows))
 
-    def archive(
-        self, name: SessionName, seqs: Iterable[int], expected: Expected
-    ) -> Flow[list[Message]]:
-        """Archive messages, and return those that were not yet: each is returned to one caller."""
-        wanted = _checked("archive", seqs)
-        expected = checked(expected)
+    seen = yield from do(Cold(work, writes=True))
+    return desk.build.messages(seen, seen.rows)
 
-        def work(txn: Transaction) -> Seen:
-            found = archives.find(txn, name, lock=True)
-            session, archived = found or (sessions.absent(txn, name), ())
-            refuse_unexpected(name, session, expected)
-            if found is None:
-                return Seen(None, session.version, (), True)
-            rows: list[Row] = []
-            for first, last in wanted:
-                for low, high in spans(archived, first, last, inside=False):
-                    rows += rows_of.seen(txn, name, after=low - 1, before=high + 1).rows
-            if rows:
-                archives.put(txn, session, with_added(archived, [row.seq for row in rows]))
-            return Seen(session.number, session.version, tuple(rows))
 
-        seen = yield from do(Cold(work, writes=True))
-        return self._built.messages(seen, seen.rows)
+def unarchive(desk: Desk, name: SessionName, seqs: Iterable[int]) -> Flow[None]:
+    """Make archived messages active again."""
+    wanted = _checked("unarchive", seqs)
 
-    def unarchive(self, name: SessionName, seqs: Iterable[int]) -> Flow[None]:
-        """Make archived messages active again."""
-        wanted = _checked("unarchive", seqs)
+    def work(txn: Transaction) -> None:
+        found = archives.find(txn, name, lock=True)
+        if found is not None:
+            archives.put(txn, found[0], without(found[1], wanted))
 
-        def work(txn: Transaction) -> None:
-            found = archives.find(txn, name, lock=True)
-            if found is not None:
-                archives.put(txn, found[0], without(found[1], wanted))
+    yield from do(Cold(work, writes=True))
 
-        yield from do(Cold(work, writes=True))
 
-    def of_archive(
-        self,
-        name: SessionName,
-        archived: bool,
-        after: int | None,
-        before: int | None,
-        limit: int | None,
-        into: Callable[[Message], object] | None,
-    ) -> Flow[list[Any]]:
-        """Messages that are archived, or that are not, as ``messages`` chooses them."""
-        work = partial(
-            _read,
-            name=name,
-            archived=archived,
-            low=whole_number("after", after or 0) + 1,
-            high=LAST_SEQ if before is None else whole_number("before", before) - 1,
-            limit=None if limit is None else whole_number("limit", limit),
-            newest=before is not None and after is None,
+def messages_by_archived(
+    desk: Desk,
+    name: SessionName,
+    archived: bool,
+    after: int | None,
+    before: int | None,
+    limit: int | None,
+    into: Callable[[Message], object] | None,
+) -> Flow[list[Any]]:
+    """Messages that are archived, or that are not, as ``messages`` chooses them."""
+    work = partial(
+        _read,
+        name=name,
+        archived=archived,
+        low=whole_number("after", after or 0) + 1,
+        high=LAST_SEQ if before is None else whole_number("before", before) - 1,
+        limit=None if limit is None else whole_number("limit", limit),
+        newest=before is not None and after is None,
+    )
+    while (seen := (yield from do(Cold(work)))) is None:
+        pass  # rewritten between two statements: read again
+    return (
+        desk.build.messages(seen, seen.rows) if into is None else desk.build.converted(seen, into)
+    )
+
+
+def count_archived(desk: Desk, name: SessionName, archived: bool) -> Flow[int]:
+    """How many messages are archived, or are not."""
+
+    def work(txn: Transaction) -> int:
+        txn.snapshot()  # messages may be sealed between two statements
+        found = archives.find(txn, name)
+        if found is None:
+            return 0
+        session, ranges = found
+        return sum(
+            rows_of.count(txn, session, low, high)
+            for low, high in spans(ranges, 1, session.head, inside=archived)
         )
-        while (seen := (yield from do(Cold(work)))) is None:
-            pass  # rewritten between two statements: read again
-        return (
-            self._built.messages(seen, seen.rows)
-            if into is None
-            else self._built.converted(seen, into)
-        )
 
-    def count_archived(self, name: SessionName, archived: bool) -> Flow[int]:
-        """How many messages are archived, or are not."""
-
-        def work(txn: Transaction) -> int:
-            txn.snapshot()  # messages may be sealed between two statements
-            found = archives.find(txn, name)
-            if found is None:
-                return 0
-            session, ranges = found
-            return sum(
-                rows_of.count(txn, session, low, high)
-                for low, high in spans(ranges, 1, session.head, inside=archived)
-            )
-
-        return (yield from do(Cold(work)))
+    return (yield from do(Cold(work)))
 
 
 def _read(

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from onrecord.errors import Conflict
 from onrecord.flow import Flow
-from onrecord.flows.mark import Marking
+from onrecord.flows.mark import commit
 from onrecord.flows.sessions.rewrite import rewritten
-from onrecord.flows.shared import whole_number
+from onrecord.flows.shared import Desk, whole_number
 from onrecord.ledger.sessions import (
     archives,
     forking,
@@ -28,16 +28,13 @@ if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 
-class Forking(Marking):
-    """The flow that makes two sessions of one."""
-
-    def fork(self, name: SessionName, key: str, at: int | None) -> Flow[SessionName]:
-        """The messages up to a place again, in a session that has none yet."""
-        fork = replace(name, key=key)
-        upto = None if at is None else whole_number("at", at)
-        work = partial(_fork, name=name, fork=fork, at=upto, when=now())
-        yield from self._committed(fork, work, rewritten, hurried=False)
-        return fork
+def fork(desk: Desk, name: SessionName, key: str, at: int | None) -> Flow[SessionName]:
+    """The messages up to a place again, in a session that has none yet."""
+    fork = replace(name, key=key)
+    upto = None if at is None else whole_number("at", at)
+    work = partial(_fork, name=name, fork=fork, at=upto, when=now())
+    yield from commit(desk, fork, work, rewritten, hurried=False)
+    return fork
 
 
 def _fork(

@@ -16,11 +16,11 @@ from onrecord.cache import CacheUnavailable, Glance
 from onrecord.cache.cache import NOTHING_FOUND, Settle
 from onrecord.errors import Conflict, Damaged, Misconfigured, OnrecordError, shown
 from onrecord.flow import Cold, Flow, Hot, do
-from onrecord.flows.building import info
+from onrecord.flows.building import info_of
 from onrecord.flows.listing import listed
-from onrecord.flows.sessions.archive import Archiving
-from onrecord.flows.shared import whole_number
-from onrecord.flows.suspend import Suspending
+from onrecord.flows.sessions.archive import count_archived, messages_by_archived
+from onrecord.flows.shared import Desk, whole_number
+from onrecord.flows.suspend import current_generation
 from onrecord.ledger.sessions import fences, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
@@ -43,326 +43,335 @@ log = logging.getLogger("onrecord")
 _MOST_RESTARTS: Final = 10
 
 
-class Reading(Archiving, Suspending):
-    """The flows that change nothing."""
+def tail(desk: Desk, name: SessionName, n: int) -> Flow[list[Message]]:
+    """The newest n messages, oldest first."""
+    n = whole_number("n", n)
+    if n <= desk.cached_messages:
+        near = yield from read_tail(desk, name, n)
+        if n <= len(near.rows) or near.complete:
+            said = desk.build.messages(near, near.rows[max(0, len(near.rows) - n) :])
+            if not (near.cached and _unreadable(said)):
+                return said
+            yield from _discarded(desk, name)
+    seen = yield from _from_sql(desk, name, limit=n, newest=True)
+    return desk.build.messages(seen, seen.rows)
 
-    def tail(self, name: SessionName, n: int) -> Flow[list[Message]]:
-        """The newest n messages, oldest first."""
-        n = whole_number("n", n)
-        if n <= self._hot_messages:
-            near = yield from self._near(name, n)
-            if n <= len(near.rows) or near.complete:
-                said = self._built.messages(near, near.rows[max(0, len(near.rows) - n) :])
-                if not (near.cached and _unreadable(said)):
-                    return said
-                yield from self._discarded(name)
-        seen = yield from self._cold(name, limit=n, newest=True)
-        return self._built.messages(seen, seen.rows)
 
-    def messages(
-        self,
-        name: SessionName,
-        after: int | None,
-        before: int | None,
-        limit: int | None,
-        archived: bool | None = None,
-        into: Callable[[Message], object] | None = None,
-    ) -> Flow[list[Any]]:
-        """Messages between two places; with ``before`` alone the ones just before it."""
-        if into is not None and not callable(into):
-            raise Misconfigured(f"into has to be a function of a Message, not {shown(into)}.")
-        if archived is not None:
-            return (yield from self.of_archive(name, archived, after, before, limit, into))
-        seen = yield from self._cold(
-            name,
-            after=whole_number("after", after or 0),
-            before=LAST_SEQ if before is None else whole_number("before", before),
-            limit=None if limit is None else whole_number("limit", limit),
-            newest=before is not None and after is None,
-        )
-        if into is None:
-            return self._built.messages(seen, seen.rows)
-        return self._built.converted(seen, into)
+def messages(
+    desk: Desk,
+    name: SessionName,
+    after: int | None,
+    before: int | None,
+    limit: int | None,
+    archived: bool | None = None,
+    into: Callable[[Message], object] | None = None,
+) -> Flow[list[Any]]:
+    """Messages between two places; with ``before`` alone the ones just before it."""
+    if into is not None and not callable(into):
+        raise Misconfigured(f"into has to be a function of a Message, not {shown(into)}.")
+    if archived is not None:
+        return (yield from messages_by_archived(desk, name, archived, after, before, limit, into))
+    seen = yield from _from_sql(
+        desk,
+        name,
+        after=whole_number("after", after or 0),
+        before=LAST_SEQ if before is None else whole_number("before", before),
+        limit=None if limit is None else whole_number("limit", limit),
+        newest=before is not None and after is None,
+    )
+    if into is None:
+        return desk.build.messages(seen, seen.rows)
+    return desk.build.converted(seen, into)
 
-    def page(
-        self, name: SessionName, after: int, limit: int, version: Version | None
-    ) -> Flow[tuple[Version, list[Message]]]:
-        """The next messages of a scan, refused where the session was rewritten under it."""
-        after = whole_number("after", after)
-        before = LAST_SEQ if version is None else version.head + 1
-        seen = yield from self._cold(name, after=after, before=before, limit=limit)
-        if version is not None and seen.version.epoch != version.epoch:
-            raise Conflict(
-                f"Session {name} was rewritten while it was being scanned, after message {after}. "
-                f"Scan it again.",
-                seen.version,
-            )
-        return version or seen.version, self._built.messages(seen, seen.rows)
 
-    def window(
-        self,
-        name: SessionName,
-        limits: Limits,
-        repair: bool,
-        given: CountTokens | None = None,
-        last: Window | None = None,
-    ) -> Flow[Window]:
-        """The newest messages that fit, cut where nothing that belongs together is torn."""
-        if last is not None and not isinstance(last, Window):
-            raise Misconfigured(
-                f"last has to be a Window of this session, or None, not {shown(last)}."
-            )
-        cutter = Cutter(limits, self._counter, given)
-        near = yield from self._near(name)
-        for attempt in range(_MOST_RESTARTS):
-            if attempt:  # not out of the cache again: it may lag behind for a while
-                near = yield from self._sought(name, partial(self._newer, name=name, held=None))
-            first = near if near.complete else (yield from self._opening(name, near))
-            if first.version.epoch != near.version.epoch:
-                continue
-            newest = self._built.messages(near, near.rows)
-            if near.cached and _unreadable(newest):
-                yield from self._discarded(name)
-                continue
-            known = NOTHING_READ
-            if last is not None and last.reading.goes_on_in(near.version, newest):
-                known = last.reading
-            opening = self._built.messages(first, first.rows[:1])
-            cutter.start(near.version, newest, opening, near.complete)
-            while wanted := cutter.wanted():
-                # Piece by piece as without: what is chosen depends on what is at hand.
-                pieces = known.before(cutter.first_seq, wanted)
-                before = (pieces[0].seq or 0) if pieces else cutter.first_seq
-                missing = 0 if known.complete else wanted - len(pieces)
-                if missing:
-                    older = yield from self._cold(name, before=before, limit=missing, newest=True)
-                    if older.version.epoch != near.version.epoch:
-                        break  # rewritten between two reads: the pieces do not belong together
-                    pieces = [*self._built.messages(older, older.rows), *pieces]
-                cutter.add_older(pieces, len(pieces) < wanted)
-            else:
-                return cutter.window(repair, keep=True)
+def scan_page(
+    desk: Desk, name: SessionName, after: int, limit: int, version: Version | None
+) -> Flow[tuple[Version, list[Message]]]:
+    """The next messages of a scan, refused where the session was rewritten under it."""
+    after = whole_number("after", after)
+    before = LAST_SEQ if version is None else version.head + 1
+    seen = yield from _from_sql(desk, name, after=after, before=before, limit=limit)
+    if version is not None and seen.version.epoch != version.epoch:
         raise Conflict(
-            f"Session {name} was rewritten {_MOST_RESTARTS} times while a window of it was read.",
-            near.version,
+            f"Session {name} was rewritten while it was being scanned, after message {after}. "
+            f"Scan it again.",
+            seen.version,
         )
+    return version or seen.version, desk.build.messages(seen, seen.rows)
 
-    def _opening(self, name: SessionName, near: Seen) -> Flow[Seen]:
-        """The session's first message. It never changes within an epoch of one past: it is asked
-        for once."""
-        kept = self._openings.get(name.identity)
-        # Without a cache nothing is held by which another past could be told.
-        if kept is not None and (kept[1] == near.past or not self._marks):
-            seen = kept[0]
-            if seen.version.epoch == near.version.epoch:
-                return seen
-        seen = yield from self._cold(name, limit=1)
-        if near.past:
-            self._openings.keep(name.identity, seen, near.past)
-        return seen
 
-    def version(self, name: SessionName) -> Flow[Version]:
-        """Where the session stands."""
-        began = self._sessions.begin()
-        version = yield from do(Cold(partial(sessions.version, name=name)))
-        self._sessions.read(name.identity, version, None, began)
-        return version
+def window(
+    desk: Desk,
+    name: SessionName,
+    limits: Limits,
+    repair: bool,
+    given: CountTokens | None = None,
+    last: Window | None = None,
+) -> Flow[Window]:
+    """The newest messages that fit, cut where nothing that belongs together is torn."""
+    if last is not None and not isinstance(last, Window):
+        raise Misconfigured(f"last has to be a Window of this session, or None, not {shown(last)}.")
+    cutter = Cutter(limits, desk.counter, given)
+    near = yield from read_tail(desk, name)
+    for attempt in range(_MOST_RESTARTS):
+        if attempt:  # not out of the cache again: it may lag behind for a while
+            near = yield from sought(desk, name, partial(_newer, desk, name=name, held=None))
+        first = near if near.complete else (yield from _opening(desk, name, near))
+        if first.version.epoch != near.version.epoch:
+            continue
+        newest = desk.build.messages(near, near.rows)
+        if near.cached and _unreadable(newest):
+            yield from _discarded(desk, name)
+            continue
+        known = NOTHING_READ
+        if last is not None and last.reading.goes_on_in(near.version, newest):
+            known = last.reading
+        opening = desk.build.messages(first, first.rows[:1])
+        cutter.start(near.version, newest, opening, near.complete)
+        while wanted := cutter.wanted():
+            # Piece by piece as without: what is chosen depends on what is at hand.
+            pieces = known.before(cutter.first_seq, wanted)
+            before = (pieces[0].seq or 0) if pieces else cutter.first_seq
+            missing = 0 if known.complete else wanted - len(pieces)
+            if missing:
+                older = yield from _from_sql(desk, name, before=before, limit=missing, newest=True)
+                if older.version.epoch != near.version.epoch:
+                    break  # rewritten between two reads: the pieces do not belong together
+                pieces = [*desk.build.messages(older, older.rows), *pieces]
+            cutter.add_older(pieces, len(pieces) < wanted)
+        else:
+            return cutter.window(repair, keep=True)
+    raise Conflict(
+        f"Session {name} was rewritten {_MOST_RESTARTS} times while a window of it was read.",
+        near.version,
+    )
 
-    def count(self, name: SessionName, archived: bool | None) -> Flow[int]:
-        """How many messages there are."""
-        if archived is None:
-            found = yield from self.info(name)
-            if found.damaged is not None:
-                yield from self.version(name)  # raises where it is more than a count
-                raise Damaged(
-                    f"The row of session {name} is damaged: {found.damaged}. messages() still "
-                    f"reads what is there."
-                )
-            return found.messages
-        return (yield from self.count_archived(name, archived))
 
-    def info(self, name: SessionName) -> Flow[SessionInfo]:
-        """What is known about the session without reading its messages."""
-        began = self._sessions.begin()
-        found = yield from do(Cold(partial(_described, name=name)))
-        at = found if isinstance(found, Version) else Version(found.epoch, found.head)
-        self._sessions.read(name.identity, at, None, began)
-        if isinstance(found, Version):
-            return SessionInfo(
-                tenant=name.tenant,
-                user=name.user,
-                agent=name.agent,
-                key=name.key,
-                version=found,
-                messages=0,
-                turns=0,
-                tokens=0,
-                title=None,
-                metadata={},
-                created_at=None,
-                last_active=None,
-            )
-        return info(found)
-
-    def listed(
-        self,
-        tenant: AnyName,
-        user: AnyName,
-        agent: AnyName,
-        limit: int,
-        after: SessionInfo | None,
-        metadata: Mapping[str, Any] | None,
-    ) -> Flow[list[SessionInfo]]:
-        """Sessions in a scope, the one last active first."""
-
-        def read(
-            txn: Transaction, limit: int, after: SessionInfo | None
-        ) -> list[sessions.Described]:
-            return sessions.listed(
-                txn,
-                tenant=tenant,
-                user=user,
-                agent=agent,
-                limit=limit,
-                after=after,
-                metadata=metadata,
-            )
-
-        found = yield from listed(read, info, metadata, limit, after)
-        return list(map(info, found))
-
-    def _near(self, name: SessionName, n: int | None = None) -> Flow[Seen]:
-        """The session's tail, out of the cache where that is known to be all there is (I3).
-
-        The newest n of its rows are whole; others may be stubs of messages too large to cache.
-        """
-        identity = name.identity
-        on: bytes | None = None
-        glance = NOTHING_FOUND
-        if self._marks:
-            on = yield from self._generation()
-        if self._belief.known or not self._marks:
-            with suppress(CacheUnavailable):  # SQL knows as well
-                glance = yield from do(Hot(lambda hot: hot.look(identity, on)))
-        if glance.fresh and glance.seen is not None and self._believes(identity, on, glance.seen):
-            if self._compare and random.random() < self._compare:
-                yield from self._compared(name, glance.seen)
-            return (yield from self._whole(name, glance.seen, n))
-        lease = yield from self._lease(name, on, glance)
-        # SQL is asked after the cache has answered, and by a read of one's own: joining one that
-        # has begun already can miss what was acknowledged meanwhile.
-        held = glance.seen
-        seen = yield from self._sought(name, partial(self._newer, name=name, held=held))
-        with suppress(CacheUnavailable):
-            if lease is None or seen.number is None:
-                yield from do(Hot(lambda hot: hot.remember(identity, seen)))
-            else:
-                yield from do(Hot(lambda hot: hot.fill(identity, seen, lease)))
-        return (yield from self._whole(name, seen, n))
-
-    def _believes(self, identity: bytes, on: bytes | None, seen: Seen) -> bool:
-        """Whether a hit may be used, now that the cache has answered."""
-        if not self._marks:
-            return True
-        # Still the generation that was looked with; and no less than this process has read.
-        known = on is not None and on == self._belief.on
-        return known and seen.version >= self._sessions.get(identity).floor
-
-    def _lease(self, name: SessionName, on: bytes | None, glance: Glance) -> Flow[object | None]:
-        """Under what an entry may be filled; settled first, where that has to be."""
-        if glance.damaged:
-            yield from self._discarded(name)
-            return None
-        if not self._marks:
-            return glance.lease
-        if on is None or glance.settle is Settle.LATER:
-            return None
-        if glance.settle is Settle.DUE:
-            try:
-                done = yield from do(Cold(partial(fences.settle, name=name), writes=True))
-            except OnrecordError as fault:  # busy, or only to be read: it is read all the same
-                log.debug("the entry of %s could not be settled: %s", name, fault)
-                return None
-            return glance.lease if done else None
-        return glance.lease
-
-    def _discarded(self, name: SessionName) -> Flow[None]:
-        """Throw an entry away that is not what was written."""
-        with suppress(CacheUnavailable):
-            yield from do(Hot(lambda hot: hot.discard(name.identity)))
-
-    def _compared(self, name: SessionName, hit: Seen) -> Flow[None]:
-        """Hold a hit against SQL, as a sample, and count whether they agree."""
-        truth = yield from self._sought(name, partial(self._newer, name=name, held=None))
-        if truth.version.epoch > hit.version.epoch:
-            return  # rewritten since: nothing can be said
-        said = {row.seq: row for row in truth.rows}
-        agree = hit.version <= truth.version and all(
-            row.seq not in said or row.frame is None or _same(row, said[row.seq])
-            for row in hit.rows
-        )
-        if not agree:
-            log.error("the cache disagreed with the database about session %s", name)
-        yield from do(Hot(lambda hot: hot.compared(agree)))
-
-    def _whole(self, name: SessionName, seen: Seen, n: int | None) -> Flow[Seen]:
-        """The same with its stubs replaced by the messages they stand for."""
-        first = 0 if n is None else max(0, len(seen.rows) - n)
-        if all(row.frame is not None for row in seen.rows[first:]):
+def _opening(desk: Desk, name: SessionName, near: Seen) -> Flow[Seen]:
+    """The session's first message. It never changes within an epoch of one past: it is asked
+    for once."""
+    kept = desk.openings.get(name.identity)
+    # Without a cache nothing is held by which another past could be told.
+    if kept is not None and (kept[1] == near.past or not desk.marks):
+        seen = kept[0]
+        if seen.version.epoch == near.version.epoch:
             return seen
-        rows = yield from do(Cold(partial(self._fetched, name=name, seen=seen, first=first)))
-        if rows is None:  # rewritten meanwhile
-            return (yield from self._sought(name, partial(self._newer, name=name, held=None)))
-        return seen._replace(rows=rows)
+    seen = yield from _from_sql(desk, name, limit=1)
+    if near.past:
+        desk.openings.keep(name.identity, seen, near.past)
+    return seen
 
-    def _fetched(
-        self, txn: Transaction, name: SessionName, seen: Seen, first: int
-    ) -> tuple[Row, ...] | None:
-        whole = {
-            row.seq: found.rows[0]
-            for row in seen.rows[first:]
-            if row.frame is None
-            and (
-                found := rows_of.seen(
-                    txn, name, after=row.seq - 1, before=row.seq + 1, newest=True, traced=True
-                )
-            ).rows
-        }
-        session = sessions.find(txn, name)
-        if session is None or session.epoch != seen.version.epoch:
-            return None
-        rows = tuple(whole.get(row.seq, row) for row in seen.rows)
-        # Of another write, where the database has fallen back: what was sealed does not say.
-        same = all(
-            found.token in (0, stub.token) for found, stub in zip(rows, seen.rows, strict=True)
-        )
-        return rows if same else None
 
-    def _newer(self, txn: Transaction, name: SessionName, held: Seen | None) -> Seen:
-        """The tail as it is now, reading only what came after what is held."""
-        most = self._hot_messages
-        if held is not None:
-            newer = rows_of.seen(
-                txn, name, after=held.version.head, limit=most, newest=True, traced=True
+def version(desk: Desk, name: SessionName) -> Flow[Version]:
+    """Where the session stands."""
+    began = desk.known.begin()
+    version = yield from do(Cold(partial(sessions.version, name=name)))
+    desk.known.read(name.identity, version, None, began)
+    return version
+
+
+def count(desk: Desk, name: SessionName, archived: bool | None) -> Flow[int]:
+    """How many messages there are."""
+    if archived is None:
+        found = yield from info(desk, name)
+        if found.damaged is not None:
+            yield from version(desk, name)  # raises where it is more than a count
+            raise Damaged(
+                f"The row of session {name} is damaged: {found.damaged}. messages() still "
+                f"reads what is there."
             )
-            # As many rows as were asked for may be the end of more.
-            if newer.joins(held) and len(newer.rows) < most:
-                return held.with_newer(newer, most)
-        seen = rows_of.seen(txn, name, limit=most, newest=True, traced=self._keeps)
-        return seen._replace(complete=len(seen.rows) < most, past=new_past())
+        return found.messages
+    return (yield from count_archived(desk, name, archived))
 
-    def _cold(self, name: SessionName, **bounds: Any) -> Flow[Seen]:
-        return (yield from self._sought(name, partial(rows_of.seen, name=name, **bounds)))
 
-    def _sought(self, name: SessionName, work: Callable[[Transaction], Seen]) -> Flow[Seen]:
-        """What a read of the database says: the least that later reads of this process show."""
-        began = self._sessions.begin()
-        seen = yield from do(Cold(work))
-        if self._marks:
-            # A fence of 0 is one of a session that is not there, or was not asked for.
-            fence = seen.fence if seen.fence or seen.number is None else None
-            self._sessions.read(name.identity, seen.version, fence, began)
+def info(desk: Desk, name: SessionName) -> Flow[SessionInfo]:
+    """What is known about the session without reading its messages."""
+    began = desk.known.begin()
+    found = yield from do(Cold(partial(_described, name=name)))
+    at = found if isinstance(found, Version) else Version(found.epoch, found.head)
+    desk.known.read(name.identity, at, None, began)
+    if isinstance(found, Version):
+        return SessionInfo(
+            tenant=name.tenant,
+            user=name.user,
+            agent=name.agent,
+            key=name.key,
+            version=found,
+            messages=0,
+            turns=0,
+            tokens=0,
+            title=None,
+            metadata={},
+            created_at=None,
+            last_active=None,
+        )
+    return info_of(found)
+
+
+def list_sessions(
+    desk: Desk,
+    tenant: AnyName,
+    user: AnyName,
+    agent: AnyName,
+    limit: int,
+    after: SessionInfo | None,
+    metadata: Mapping[str, Any] | None,
+) -> Flow[list[SessionInfo]]:
+    """Sessions in a scope, the one last active first."""
+
+    def read(txn: Transaction, limit: int, after: SessionInfo | None) -> list[sessions.Described]:
+        return sessions.listed(
+            txn,
+            tenant=tenant,
+            user=user,
+            agent=agent,
+            limit=limit,
+            after=after,
+            metadata=metadata,
+        )
+
+    found = yield from listed(read, info_of, metadata, limit, after)
+    return list(map(info_of, found))
+
+
+def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Seen]:
+    """The session's tail, out of the cache where that is known to be all there is (I3).
+
+    The newest n of its rows are whole; others may be stubs of messages too large to cache.
+    """
+    identity = name.identity
+    on: bytes | None = None
+    glance = NOTHING_FOUND
+    if desk.marks:
+        on = yield from current_generation(desk)
+    if desk.belief.known or not desk.marks:
+        with suppress(CacheUnavailable):  # SQL knows as well
+            glance = yield from do(Hot(lambda hot: hot.look(identity, on)))
+    if glance.fresh and glance.seen is not None and _believes(desk, identity, on, glance.seen):
+        if desk.compare and random.random() < desk.compare:
+            yield from _compared(desk, name, glance.seen)
+        return (yield from _whole(desk, name, glance.seen, n))
+    lease = yield from _lease(desk, name, on, glance)
+    # SQL is asked after the cache has answered, and by a read of one's own: joining one that
+    # has begun already can miss what was acknowledged meanwhile.
+    held = glance.seen
+    seen = yield from sought(desk, name, partial(_newer, desk, name=name, held=held))
+    with suppress(CacheUnavailable):
+        if lease is None or seen.number is None:
+            yield from do(Hot(lambda hot: hot.remember(identity, seen)))
+        else:
+            yield from do(Hot(lambda hot: hot.fill(identity, seen, lease)))
+    return (yield from _whole(desk, name, seen, n))
+
+
+def _believes(desk: Desk, identity: bytes, on: bytes | None, seen: Seen) -> bool:
+    """Whether a hit may be used, now that the cache has answered."""
+    if not desk.marks:
+        return True
+    # Still the generation that was looked with; and no less than this process has read.
+    known = on is not None and on == desk.belief.on
+    return known and seen.version >= desk.known.get(identity).floor
+
+
+def _lease(desk: Desk, name: SessionName, on: bytes | None, glance: Glance) -> Flow[object | None]:
+    """Under what an entry may be filled; settled first, where that has to be."""
+    if glance.damaged:
+        yield from _discarded(desk, name)
+        return None
+    if not desk.marks:
+        return glance.lease
+    if on is None or glance.settle is Settle.LATER:
+        return None
+    if glance.settle is Settle.DUE:
+        try:
+            done = yield from do(Cold(partial(fences.settle, name=name), writes=True))
+        except OnrecordError as fault:  # busy, or only to be read: it is read all the same
+            log.debug("the entry of %s could not be settled: %s", name, fault)
+            return None
+        return glance.lease if done else None
+    return glance.lease
+
+
+def _discarded(desk: Desk, name: SessionName) -> Flow[None]:
+    """Throw an entry away that is not what was written."""
+    with suppress(CacheUnavailable):
+        yield from do(Hot(lambda hot: hot.discard(name.identity)))
+
+
+def _compared(desk: Desk, name: SessionName, hit: Seen) -> Flow[None]:
+    """Hold a hit against SQL, as a sample, and count whether they agree."""
+    truth = yield from sought(desk, name, partial(_newer, desk, name=name, held=None))
+    if truth.version.epoch > hit.version.epoch:
+        return  # rewritten since: nothing can be said
+    said = {row.seq: row for row in truth.rows}
+    agree = hit.version <= truth.version and all(
+        row.seq not in said or row.frame is None or _same(row, said[row.seq]) for row in hit.rows
+    )
+    if not agree:
+        log.error("the cache disagreed with the database about session %s", name)
+    yield from do(Hot(lambda hot: hot.compared(agree)))
+
+
+def _whole(desk: Desk, name: SessionName, seen: Seen, n: int | None) -> Flow[Seen]:
+    """The same with its stubs replaced by the messages they stand for."""
+    first = 0 if n is None else max(0, len(seen.rows) - n)
+    if all(row.frame is not None for row in seen.rows[first:]):
         return seen
+    rows = yield from do(Cold(partial(_fetched, desk, name=name, seen=seen, first=first)))
+    if rows is None:  # rewritten meanwhile
+        return (yield from sought(desk, name, partial(_newer, desk, name=name, held=None)))
+    return seen._replace(rows=rows)
+
+
+def _fetched(
+    desk: Desk, txn: Transaction, name: SessionName, seen: Seen, first: int
+) -> tuple[Row, ...] | None:
+    whole = {
+        row.seq: found.rows[0]
+        for row in seen.rows[first:]
+        if row.frame is None
+        and (
+            found := rows_of.seen(
+                txn, name, after=row.seq - 1, before=row.seq + 1, newest=True, traced=True
+            )
+        ).rows
+    }
+    session = sessions.find(txn, name)
+    if session is None or session.epoch != seen.version.epoch:
+        return None
+    rows = tuple(whole.get(row.seq, row) for row in seen.rows)
+    # Of another write, where the database has fallen back: what was sealed does not say.
+    same = all(found.token in (0, stub.token) for found, stub in zip(rows, seen.rows, strict=True))
+    return rows if same else None
+
+
+def _newer(desk: Desk, txn: Transaction, name: SessionName, held: Seen | None) -> Seen:
+    """The tail as it is now, reading only what came after what is held."""
+    most = desk.cached_messages
+    if held is not None:
+        newer = rows_of.seen(
+            txn, name, after=held.version.head, limit=most, newest=True, traced=True
+        )
+        # As many rows as were asked for may be the end of more.
+        if newer.joins(held) and len(newer.rows) < most:
+            return held.with_newer(newer, most)
+    seen = rows_of.seen(txn, name, limit=most, newest=True, traced=desk.keeps)
+    return seen._replace(complete=len(seen.rows) < most, past=new_past())
+
+
+def _from_sql(desk: Desk, name: SessionName, **bounds: Any) -> Flow[Seen]:
+    return (yield from sought(desk, name, partial(rows_of.seen, name=name, **bounds)))
+
+
+def sought(desk: Desk, name: SessionName, work: Callable[[Transaction], Seen]) -> Flow[Seen]:
+    """What a read of the database says: the least that later reads of this process show."""
+    began = desk.known.begin()
+    seen = yield from do(Cold(work))
+    if desk.marks:
+        # A fence of 0 is one of a session that is not there, or was not asked for.
+        fence = seen.fence if seen.fence or seen.number is None else None
+        desk.known.read(name.identity, seen.version, fence, began)
+    return seen
 
 
 def _unreadable(messages: Sequence[Message]) -> bool:

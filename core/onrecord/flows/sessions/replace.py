@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 from onrecord.accepting import Appendable, messages_from
 from onrecord.errors import Conflict
 from onrecord.flow import Flow
-from onrecord.flows.sessions.append import Appending
+from onrecord.flows.mark import commit
+from onrecord.flows.sessions.append import as_stored
 from onrecord.flows.sessions.batch import (
     Batch,
     Stored,
     new_token,
 )
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
-from onrecord.flows.sessions.rewrite import (
-    Rewriting,
-    cut_at,
-    rewritten,
-)
-from onrecord.flows.shared import whole_number
+from onrecord.flows.sessions.rewrite import cut_at, rewritten
+from onrecord.flows.shared import Desk, encode, whole_number
 from onrecord.ledger.sessions import sessions
 from onrecord.message import Message
 from onrecord.scope import SessionName
@@ -32,42 +29,39 @@ if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 
-class Replacing(Appending, Rewriting):
-    """The flow that rewinds and appends at once."""
+def replace(
+    desk: Desk,
+    name: SessionName,
+    given: Appendable,
+    after: int,
+    archived: bool | None,
+    expected: Expected,
+) -> Flow[list[Message]]:
+    """Take away what stands after a place, and append: nobody sees one without the other."""
+    after = whole_number("after", after)
+    expected = checked(expected)
+    at = now()
+    entries, contents = encode(desk, messages_from(given), at)
 
-    def replace(
-        self,
-        name: SessionName,
-        given: Appendable,
-        after: int,
-        archived: bool | None,
-        expected: Expected,
-    ) -> Flow[list[Message]]:
-        """Take away what stands after a place, and append: nobody sees one without the other."""
-        after = whole_number("after", after)
-        expected = checked(expected)
-        at = now()
-        entries, contents = self._encoded(messages_from(given), at)
+    def work(txn: Transaction) -> tuple[Version, Stored]:
+        session = sessions.lock_or_create(txn, name, at)
+        refuse_unexpected(name, session, expected)
+        if after > session.head:
+            raise Conflict(
+                f"Session {name} has no message {after} to replace what follows it: its "
+                f"newest is {session.head}.",
+                session.version,
+            )
+        session = cut_at(txn, session, after, at, archived)
+        new = [_anew(txn, session.number, entry) for entry in entries]
+        version, epoch = session.version, session.epoch
+        batch = Batch(name, new, new_token(), version, epoch, at, archived is True)
+        stored = batch.commit_locked(txn, session) if new else Stored(session.number, [])
+        fresh = sum(fresh for _, _, fresh in stored.rows)
+        return Version(epoch, session.head + fresh), stored
 
-        def work(txn: Transaction) -> tuple[Version, Stored]:
-            session = sessions.lock_or_create(txn, name, at)
-            refuse_unexpected(name, session, expected)
-            if after > session.head:
-                raise Conflict(
-                    f"Session {name} has no message {after} to replace what follows it: its "
-                    f"newest is {session.head}.",
-                    session.version,
-                )
-            session = cut_at(txn, session, after, at, archived)
-            new = [_anew(txn, session.number, entry) for entry in entries]
-            version, epoch = session.version, session.epoch
-            batch = Batch(name, new, new_token(), version, epoch, at, archived is True)
-            stored = batch.commit_locked(txn, session) if new else Stored(session.number, [])
-            fresh = sum(fresh for _, _, fresh in stored.rows)
-            return Version(epoch, session.head + fresh), stored
-
-        _, stored = yield from self._committed(name, work, lambda done: rewritten(done[0]))
-        return self._as_stored(stored, contents)
+    _, stored = yield from commit(desk, name, work, lambda done: rewritten(done[0]))
+    return as_stored(desk, stored, contents)
 
 
 def _anew(txn: Transaction, session: int, entry: Entry) -> Entry:

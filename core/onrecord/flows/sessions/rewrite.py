@@ -11,11 +11,13 @@ from onrecord import codec
 from onrecord.accepting import Appendable, messages_from
 from onrecord.errors import Conflict, InvalidMessage
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.building import info, unpacked
-from onrecord.flows.mark import Marking
+from onrecord.flows.building import info_of, unpacked
+from onrecord.flows.mark import commit
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.shared import (
     UNSET,
+    Desk,
+    encode,
     lifetime,
     whole_number,
 )
@@ -37,78 +39,77 @@ if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 
-class Rewriting(Marking):
-    """The flows that change what was said before."""
+def edit(desk: Desk, name: SessionName, seq: int, given: Appendable) -> Flow[Message]:
+    """Put another message in the place of one; place, id and time stay."""
+    seq = whole_number("seq", seq)
+    at = now()
+    (entry, *more), (content, *_) = encode(desk, _one(messages_from(given)), at)
+    assert not more
 
-    def edit(self, name: SessionName, seq: int, given: Appendable) -> Flow[Message]:
-        """Put another message in the place of one; place, id and time stay."""
-        seq = whole_number("seq", seq)
-        at = now()
-        (entry, *more), (content, *_) = self._encoded(_one(messages_from(given)), at)
-        assert not more
+    def work(txn: Transaction) -> tuple[SessionRow, Row]:
+        session, row = _locked_with(txn, name, seq)
+        session = _put(txn, session, row, entry, at)
+        row = replace(row, frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
+        return session, row
 
-        def work(txn: Transaction) -> tuple[SessionRow, Row]:
-            session, row = _locked_with(txn, name, seq)
-            session = _put(txn, session, row, entry, at)
-            row = replace(row, frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
-            return session, row
+    session, row = yield from commit(desk, name, work, _changed)
+    return desk.build.completed(content, row, session.number)
 
-        session, row = yield from self._committed(name, work, _changed)
-        return self._built.completed(content, row, session.number)
 
-    def delete(self, name: SessionName, seq: int, expected: Expected = None) -> Flow[Message]:
-        """Take a message away for good, and give it back a last time. Its place stays empty."""
-        seq = whole_number("seq", seq)
-        expected = checked(expected)
-        at = now()
+def delete(desk: Desk, name: SessionName, seq: int, expected: Expected = None) -> Flow[Message]:
+    """Take a message away for good, and give it back a last time. Its place stays empty."""
+    seq = whole_number("seq", seq)
+    expected = checked(expected)
+    at = now()
 
-        def work(txn: Transaction) -> tuple[SessionRow, Row]:
-            session, row = _locked_with(txn, name, seq, expected)
-            return _put(txn, session, row, None, at), row
+    def work(txn: Transaction) -> tuple[SessionRow, Row]:
+        session, row = _locked_with(txn, name, seq, expected)
+        return _put(txn, session, row, None, at), row
 
-        session, row = yield from self._committed(name, work, _changed)
-        return self._built.message(row, session.number)
+    session, row = yield from commit(desk, name, work, _changed)
+    return desk.build.message(row, session.number)
 
-    def rewind(self, name: SessionName, seq: int) -> Flow[Version]:
-        """Make ``seq`` the head: what came after it is gone, and the next message follows it."""
-        seq = whole_number("seq", seq)
-        at = now()
 
-        def work(txn: Transaction) -> Version:
-            found = sessions.lock(txn, name)
-            session = found or sessions.absent(txn, name)
-            if seq > session.head:
-                raise Conflict(
-                    f"Session {name} cannot be rewound to message {seq}: its newest is "
-                    f"{session.head}.",
-                    session.version,
-                )
-            if found is None:
-                return session.version
-            return cut_at(txn, session, seq, at).version
+def rewind(desk: Desk, name: SessionName, seq: int) -> Flow[Version]:
+    """Make ``seq`` the head: what came after it is gone, and the next message follows it."""
+    seq = whole_number("seq", seq)
+    at = now()
 
-        return (yield from self._committed(name, work, rewritten))
+    def work(txn: Transaction) -> Version:
+        found = sessions.lock(txn, name)
+        session = found or sessions.absent(txn, name)
+        if seq > session.head:
+            raise Conflict(
+                f"Session {name} cannot be rewound to message {seq}: its newest is {session.head}.",
+                session.version,
+            )
+        if found is None:
+            return session.version
+        return cut_at(txn, session, seq, at).version
 
-    def update(
-        self, name: SessionName, title: Any, metadata: Any, expires_in: Any = UNSET
-    ) -> Flow[SessionInfo]:
-        """Set title, metadata or expiry; what is left out stays."""
-        changes = _checked_about(title, metadata)
-        expiry = lifetime("expires_in", expires_in) if expires_in is not UNSET else UNSET
-        at = now()
+    return (yield from commit(desk, name, work, rewritten))
 
-        def work(txn: Transaction) -> sessions.Described:
-            session = sessions.lock_or_create(txn, name, at)
-            if changes:
-                about = {**unpacked(sessions.about(txn, session)), **changes}
-                sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
-            if expiry is not UNSET:
-                sessions.set_expiry(txn, session, expiry)
-            found = sessions.describe(txn, name)
-            assert found is not None, "it is locked by this very transaction"
-            return found
 
-        return info((yield from do(Cold(work, writes=True))))
+def update(
+    desk: Desk, name: SessionName, title: Any, metadata: Any, expires_in: Any = UNSET
+) -> Flow[SessionInfo]:
+    """Set title, metadata or expiry; what is left out stays."""
+    changes = _checked_about(title, metadata)
+    expiry = lifetime("expires_in", expires_in) if expires_in is not UNSET else UNSET
+    at = now()
+
+    def work(txn: Transaction) -> sessions.Described:
+        session = sessions.lock_or_create(txn, name, at)
+        if changes:
+            about = {**unpacked(sessions.about(txn, session)), **changes}
+            sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
+        if expiry is not UNSET:
+            sessions.set_expiry(txn, session, expiry)
+        found = sessions.describe(txn, name)
+        assert found is not None, "it is locked by this very transaction"
+        return found
+
+    return info_of((yield from do(Cold(work, writes=True))))
 
 
 def cut_at(

@@ -1,0 +1,89 @@
+"""Every flow that a store can be asked for, in one list: the way from a method to its flow."""
+
+from onrecord.flows.checkpoints.reading import (
+    fill_states,
+    namespaces,
+    page_of_checkpoints,
+    read_entry,
+    read_state,
+)
+from onrecord.flows.checkpoints.threads import (
+    describe_thread,
+    list_threads,
+    prune_expired,
+    put_labelled,
+    update_thread,
+)
+from onrecord.flows.checkpoints.writing import (
+    checkpoints_of_runs,
+    copy_thread,
+    delete_thread,
+    drop_checkpoints,
+    put_writes,
+)
+from onrecord.flows.maintenance.erase import erase, erase_session, prune
+from onrecord.flows.maintenance.health import cache_health, database_health
+from onrecord.flows.maintenance.maintain import compact, stats, train, verify
+from onrecord.flows.maintenance.transfer import export, export_session, import_
+from onrecord.flows.sessions.append import append
+from onrecord.flows.sessions.archive import archive, unarchive
+from onrecord.flows.sessions.fork import fork
+from onrecord.flows.sessions.read import (
+    count,
+    info,
+    list_sessions,
+    messages,
+    scan_page,
+    tail,
+    version,
+    window,
+)
+from onrecord.flows.sessions.replace import replace
+from onrecord.flows.sessions.rewrite import delete, edit, rewind, update
+
+__all__ = [
+    "append",
+    "archive",
+    "cache_health",
+    "checkpoints_of_runs",
+    "compact",
+    "copy_thread",
+    "count",
+    "database_health",
+    "delete",
+    "delete_thread",
+    "describe_thread",
+    "drop_checkpoints",
+    "edit",
+    "erase",
+    "erase_session",
+    "export",
+    "export_session",
+    "fill_states",
+    "fork",
+    "import_",
+    "info",
+    "list_sessions",
+    "list_threads",
+    "messages",
+    "namespaces",
+    "page_of_checkpoints",
+    "prune",
+    "prune_expired",
+    "put_labelled",
+    "put_writes",
+    "read_entry",
+    "read_state",
+    "replace",
+    "rewind",
+    "scan_page",
+    "stats",
+    "tail",
+    "train",
+    "unarchive",
+    "update",
+    "update_thread",
+    "verify",
+    "version",
+    "window",
+]
