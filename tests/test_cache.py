@@ -15,7 +15,7 @@ import pytest
 
 from onrecord import Store
 from onrecord.cache import LocalCache, tails
-from onrecord.stored.messages import Row, Seen
+from onrecord.stored.messages import MessageRow, Snapshot
 from onrecord.version import Version
 
 
@@ -164,8 +164,8 @@ def test_two_stores_on_one_file_never_differ(url: str, seed: int) -> None:
                     assert session.count() == len(everything)
 
 
-def row(seq: int, size: int = 10) -> Row:
-    return Row(seq, 0, b"x" * size, None, 0, 1, 1)
+def row(seq: int, size: int = 10) -> MessageRow:
+    return MessageRow(seq, 0, b"x" * size, None, 0, 1, 1)
 
 
 class Beating:
@@ -190,7 +190,7 @@ def test_an_entry_is_as_old_as_its_lease(monkeypatch: pytest.MonkeyPatch) -> Non
     cache: Any = LocalCache(Beating(1, 2), messages=5)
     lease = cache.look(b"a", None).lease
     # A commit happens between the look and the fill: the pulse has moved to 2.
-    cache.fill(b"a", Seen(1, Version(0, 1), (row(1),), True), lease)
+    cache.fill(b"a", Snapshot(1, Version(0, 1), (row(1),), True), lease)
     glance = cache.look(b"a", None)
     assert not glance.fresh
     assert glance.seen is not None
@@ -200,16 +200,16 @@ def test_an_entry_is_as_old_as_its_lease(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     cache: Any = LocalCache(Beating(1), messages=3)
-    cache.fill(b"a", Seen(1, Version(0, 9), tuple(map(row, range(1, 10))), True), 1)
+    cache.fill(b"a", Snapshot(1, Version(0, 9), tuple(map(row, range(1, 10))), True), 1)
     seen = cache.look(b"a", None).seen
     assert seen is not None
     assert [r.seq for r in seen.rows] == [7, 8, 9]
     assert not seen.complete, "what was cut off is no longer known to be all"
-    cache.fill(b"a", Seen(1, Version(0, 9), (row(9, tails.LARGEST_TAIL),), False), 1)
+    cache.fill(b"a", Snapshot(1, Version(0, 9), (row(9, tails.LARGEST_TAIL),), False), 1)
     assert cache.look(b"a", None).seen is None, "one huge message is not worth the others"
     monkeypatch.setattr(tails, "LARGEST_TOTAL", 10_000)
     for n in range(100):
-        cache.fill(str(n).encode(), Seen(1, Version(0, 1), (row(1, 700),), True), 1)
+        cache.fill(str(n).encode(), Snapshot(1, Version(0, 1), (row(1, 700),), True), 1)
     assert sum(cache.look(str(n).encode(), None).seen is not None for n in range(100)) <= 10
     assert cache.look(b"99", None).seen is not None
 
@@ -228,7 +228,7 @@ def test_a_pulse_that_is_not_at_hand_is_waited_for() -> None:
         cache = LocalCache(Slow(None, 1, None, 1), messages=3)
         lease = exchange(cache, cache.look(b"a", None)).lease
         assert lease == 1
-        cache.fill(b"a", Seen(1, Version(0, 1), (row(1),), True), lease)
+        cache.fill(b"a", Snapshot(1, Version(0, 1), (row(1),), True), lease)
         assert exchange(cache, cache.look(b"a", None)).fresh
 
 

@@ -31,7 +31,7 @@ from onrecord import (
     operations,
 )
 from onrecord.checkpoint_log import New
-from onrecord.flow import Apart, Cold, Flow, Hot, Step
+from onrecord.flow import Autocommit, Cold, Flow, Hot, Step
 from onrecord.ledger.maintenance.erasing import remove
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.testing import Log, check, load
@@ -270,7 +270,7 @@ def perform(store: Store, step: Step) -> Any:
             return store._hot.exchange(call(store._hot))
         case Cold(work, writes):
             return store._ledger.write(work) if writes else store._ledger.read(work)
-        case Apart(work):
+        case Autocommit(work):
             return store._ledger.apart(work)
 
 

@@ -21,7 +21,7 @@ from onrecord.cache import redis as hot_redis
 from onrecord.cache.redis import RedisCache
 from onrecord.codec import decode, encode
 from onrecord.errors import Damaged
-from onrecord.stored.messages import Row
+from onrecord.stored.messages import MessageRow
 from tests.servers.redis import RedisServer
 from tests.turned import hits
 
@@ -115,20 +115,20 @@ def nested_deeply() -> bytes:
 FRAMES = {"2^40 bytes": claims_2_to_the_40, "5,000 deep": nested_deeply}
 
 
-def sealed(row: Row) -> bytes:
+def sealed(row: MessageRow) -> bytes:
     """A row with a checksum that fits."""
     token, body = b"%x" % row.token, msgspec.msgpack.encode(row)
     return b"%b %08x %b" % (token, crc32(body, crc32(token)), body)
 
 
-def raw(row: Row, **changes: Any) -> bytes:
+def raw(row: MessageRow, **changes: Any) -> bytes:
     """The same with fields that a Row could not be decoded with."""
     fields = {name: getattr(row, name) for name in row.__struct_fields__} | changes
     token, body = b"%x" % row.token, msgspec.msgpack.encode(list(fields.values()))
     return b"%b %08x %b" % (token, crc32(body, crc32(token)), body)
 
 
-CRAFTED: dict[str, Callable[[Row], bytes]] = {
+CRAFTED: dict[str, Callable[[MessageRow], bytes]] = {
     "2^40 bytes": lambda row: sealed(msgspec.structs.replace(row, frame=claims_2_to_the_40())),
     "5,000 deep": lambda row: sealed(msgspec.structs.replace(row, frame=nested_deeply())),
     "seq 0": lambda row: raw(row, seq=0),
@@ -142,7 +142,7 @@ CRAFTED: dict[str, Callable[[Row], bytes]] = {
 }
 
 
-def _with_more(row: Row) -> bytes:
+def _with_more(row: MessageRow) -> bytes:
     body = msgspec.msgpack.encode(row)
     body = bytes((body[0] + 1,)) + body[1:] + b"\x91" * 5_000 + b"\xc0"
     token = b"%x" % row.token
@@ -158,7 +158,7 @@ def test_a_crafted_row_is_never_shown(opened: Opened, consistency: Consistency, 
     hits(store, chat.tail)
     client, key = entry_of(store)
     rows = held(client, key)
-    row = msgspec.msgpack.decode(rows[1].split(b" ", 2)[2], type=Row)
+    row = msgspec.msgpack.decode(rows[1].split(b" ", 2)[2], type=MessageRow)
     rows[1] = CRAFTED[what](row)
     reads: list[Callable[[], list[Message]]] = [
         lambda: chat.tail(5),

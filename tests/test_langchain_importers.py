@@ -47,8 +47,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from langchain_onrecord import importers, to_langchain
 from langchain_onrecord.importers import (
-    Brought,
-    Progress,
+    Imported,
+    ImportProgress,
     aimport_postgres,
     aimport_redis,
     aimport_sql,
@@ -89,7 +89,7 @@ class Old:
     def __init__(
         self,
         history: Callable[[str], BaseChatMessageHistory],
-        bring: Callable[..., Brought],
+        bring: Callable[..., Imported],
         abring: Callable[..., Any],
     ) -> None:
         self.history = history
@@ -200,7 +200,7 @@ def without_ids(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     return [message.model_copy(update={"id": None}) for message in messages]
 
 
-def counts(brought: Brought) -> tuple[int, int, int]:
+def counts(brought: Imported) -> tuple[int, int, int]:
     return brought.sessions, brought.messages, brought.already_there
 
 
@@ -343,11 +343,11 @@ def test_ten_thousand_messages(old: Old, store: Store) -> None:
     said = [f"message {n}" for n in range(10_000)]
     for start in range(0, len(said), 2_500):
         old.add(ADA, *said[start : start + 2_500])
-    calls: list[Progress] = []
+    calls: list[ImportProgress] = []
     assert counts(old.bring(store, progress=calls.append)) == (1, 10_000, 0)
     assert texts(store.session(ADA)) == said
     assert len(calls) == 10_000 / BATCH
-    assert calls[2] == Progress(ADA, 1, 3 * BATCH)
+    assert calls[2] == ImportProgress(ADA, 1, 3 * BATCH)
     assert counts(old.bring(store)) == (1, 0, 10_000)
 
 
@@ -628,7 +628,7 @@ def test_two_imports_at_once(old: Old, each_store: OpenStore) -> None:
         together.wait()
         found.append(old.bring(store))
 
-    found: list[Brought] = []
+    found: list[Imported] = []
     threads = [threading.Thread(target=bring) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -645,8 +645,8 @@ def test_others_speak_while_it_is_brought(old: Old, store: Store) -> None:
     old.add(BO, "hello")
     session = store.session(ADA)
 
-    def speak(progress: Progress) -> None:
-        if progress == Progress(ADA, 1, 50):
+    def speak(progress: ImportProgress) -> None:
+        if progress == ImportProgress(ADA, 1, 50):
             session.append([("user", f"here {n}") for n in range(100)])
 
     brought = old.bring(store, session_ids=[ADA], progress=speak)
@@ -658,9 +658,9 @@ def test_others_speak_while_it_is_brought(old: Old, store: Store) -> None:
 def test_another_import_overtakes(old: Old, store: Store) -> None:
     said = [f"{n}" for n in range(330)]
     old.add(ADA, *said)
-    other: list[Brought] = []
+    other: list[Imported] = []
 
-    def overtake(progress: Progress) -> None:
+    def overtake(progress: ImportProgress) -> None:
         if not other:
             other.append(old.bring(store))
 
@@ -677,9 +677,9 @@ def test_another_import_overtakes_one_that_is_killed_then(old: Old, store: Store
     said: list[BaseMessage] = [HumanMessage(f"{n}", id=f"id {n}") for n in range(330)]
     old.add(ADA, *said)
 
-    batches: list[Progress] = []
+    batches: list[ImportProgress] = []
 
-    def overtake(progress: Progress) -> None:
+    def overtake(progress: ImportProgress) -> None:
         batches.append(progress)
         if len(batches) == 1:
             old.bring(store)
@@ -696,7 +696,7 @@ def test_somebody_uses_an_id_while_it_is_brought(old: Old, store: Store) -> None
     old.add(ADA, *[HumanMessage(f"{n}", id=f"id {n}") for n in range(70)])
     session = store.session(ADA)
 
-    def speak(progress: Progress) -> None:
+    def speak(progress: ImportProgress) -> None:
         if progress.messages == 50:
             session.append({"role": "user", "content": "mine", "id": "id 60"})
 
@@ -741,13 +741,13 @@ def test_killed_at_any_batch(old: Old, way: str, each_store: OpenStore) -> None:
     store = each_store()
     session = store.session(ADA)
 
-    def bring(progress: Callable[[Progress], object]) -> Brought:
+    def bring(progress: Callable[[ImportProgress], object]) -> Imported:
         if way == "sync":
             return old.bring(store, progress=progress)
-        found: Brought = asyncio.run(old.abring(store, progress=progress))
+        found: Imported = asyncio.run(old.abring(store, progress=progress))
         return found
 
-    def die(progress: Progress) -> None:
+    def die(progress: ImportProgress) -> None:
         raise Killed
 
     for batches in range(1, 7):
@@ -884,10 +884,10 @@ def test_cancelled(old: Old, store: Store) -> None:
     old.add(ADA, *said)
 
     async def cancelled() -> None:
-        def cancel(_: Progress) -> None:
+        def cancel(_: ImportProgress) -> None:
             task.cancel()
 
-        task: asyncio.Task[Brought] = asyncio.create_task(old.abring(store, progress=cancel))
+        task: asyncio.Task[Imported] = asyncio.create_task(old.abring(store, progress=cancel))
         with pytest.raises(asyncio.CancelledError):
             await task
 
@@ -1054,7 +1054,7 @@ def test_a_source_that_is_written_to_meanwhile(
     """It is not held up, not even SQLite, and the import comes to an end."""
     old.add(ADA, *[f"{n}" for n in range(300)])
 
-    def speak(progress: Progress) -> None:
+    def speak(progress: ImportProgress) -> None:
         old.add(ADA, f"new {progress.messages}")
         old.add(BO, "hello")
 
@@ -1070,7 +1070,7 @@ def test_a_source_that_is_written_to_meanwhile(
 def test_a_source_that_is_cleared_meanwhile(old: Old, store: Store) -> None:
     old.add(ADA, *[f"{n}" for n in range(300)])
 
-    def clear(progress: Progress) -> None:
+    def clear(progress: ImportProgress) -> None:
         if progress.messages == 100:
             old.history(ADA).clear()
             old.add(ADA, "after")
@@ -1085,7 +1085,7 @@ def test_a_source_that_is_cleared_meanwhile(old: Old, store: Store) -> None:
 def test_a_list_that_keeps_changing(redis_old: Old, store: Store) -> None:
     redis_old.add(ADA, *[f"{n}" for n in range(120)])
 
-    def change(progress: Progress) -> None:
+    def change(progress: ImportProgress) -> None:
         redis_old.history(ADA).clear()
         redis_old.add(ADA, *[f"{progress.messages} {n}" for n in range(120)])
 
@@ -1537,8 +1537,8 @@ def test_a_large_table_without_an_index(sqlite_old: Old, store: Store, tmp_path:
     assert time.monotonic() - began < 60
 
 
-def _die_at(sessions: int) -> Callable[[Progress], None]:
-    def progress(at: Progress) -> None:
+def _die_at(sessions: int) -> Callable[[ImportProgress], None]:
+    def progress(at: ImportProgress) -> None:
         if at.sessions >= sessions:
             raise Killed
 

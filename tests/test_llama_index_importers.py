@@ -57,8 +57,8 @@ from sqlalchemy.orm import sessionmaker
 
 from llama_index_onrecord import OnrecordChatStore, OnrecordMemoryStore, importers
 from llama_index_onrecord.importers import (
-    Brought,
-    Progress,
+    Imported,
+    ImportProgress,
     aimport_json,
     aimport_postgres,
     aimport_redis,
@@ -102,8 +102,8 @@ class Old:
     prefix = ""
     """What its keys begin with here."""
     source: Any
-    bring_: Callable[..., Brought]
-    abring_: Callable[..., Coroutine[Any, Any, Brought]]
+    bring_: Callable[..., Imported]
+    abring_: Callable[..., Coroutine[Any, Any, Imported]]
     settings: dict[str, Any]
 
     def add(self, name: str, *messages: ChatMessage | str) -> None:
@@ -126,10 +126,10 @@ class Old:
         """What the peer returns, archived or not."""
         raise NotImplementedError
 
-    def bring(self, store: Store, **how: Any) -> Brought:
+    def bring(self, store: Store, **how: Any) -> Imported:
         return type(self).bring_(store, self.source, **{**self.settings, **how})
 
-    async def abring(self, store: Store, **how: Any) -> Brought:
+    async def abring(self, store: Store, **how: Any) -> Imported:
         return await type(self).abring_(store, self.source, **{**self.settings, **how})
 
     def key(self, name: str) -> str:
@@ -492,11 +492,11 @@ def test_an_id_that_the_caller_set_is_kept(old: Old, store: Store) -> None:
 def test_a_long_conversation_in_many_batches(old: Old, store: Store) -> None:
     said = [f"message {n}" for n in range(730)]
     old.set("ada", [user(text) for text in said])
-    calls: list[Progress] = []
+    calls: list[ImportProgress] = []
     assert counts(old.bring(store, progress=calls.append)) == (1, 730, 0)
     assert texts(store, old.key("ada")) == said
     assert [at.messages for at in calls] == [*range(50, 701, 50), 730]
-    assert calls[0] == Progress(old.key("ada"), 1, 50)
+    assert calls[0] == ImportProgress(old.key("ada"), 1, 50)
 
 
 # -- archived, and in which order --------------------------------------------------------------
@@ -843,10 +843,10 @@ def test_killed_at_any_batch(old: Old, way: str, store: Store) -> None:
     said = [f"{n}" for n in range(130)]
     old.set("ada", [user(text) for text in said])
 
-    def die(progress: Progress) -> None:
+    def die(progress: ImportProgress) -> None:
         raise Killed
 
-    def bring() -> Brought:
+    def bring() -> Imported:
         return (
             old.bring(store, progress=die)
             if way == "sync"
@@ -928,7 +928,7 @@ def test_what_is_read_twice_is_named_once(sql_old: OldTable, store: Store) -> No
     sql_old.raw("ada", POISON[0][0])
     sql_old.add("ada", *[f"{n}" for n in range(70)])
 
-    def change(progress: Progress) -> None:
+    def change(progress: ImportProgress) -> None:
         sql_old.execute("DELETE FROM llama_index_memory WHERE id = 50")
 
     brought = sql_old.bring(store, progress=change)

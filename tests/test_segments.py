@@ -44,7 +44,7 @@ from onrecord.ledger.sessions import (
     sessions,
 )
 from onrecord.ledger.sessions import messages as rows_of
-from onrecord.stored.messages import Row
+from onrecord.stored.messages import MessageRow
 from onrecord.testing import Log, check, load
 from onrecord.window import Window
 from tests.appending import look, write
@@ -127,7 +127,7 @@ rows_of_a_segment = st.lists(
 def test_what_is_sealed_comes_out_equal(
     columns: list[tuple[Any, ...]], first: int, level: int | None, number: int | None
 ) -> None:
-    rows = tuple(Row(first + n, *columns[n][:6]) for n in range(len(columns)))
+    rows = tuple(MessageRow(first + n, *columns[n][:6]) for n in range(len(columns)))
     sealed = Segment(rows, tuple(column[6] for column in columns))
     dictionary = None if number is None else DICTIONARIES[number]
     stored, raw = pack(sealed, level, dictionary)
@@ -161,7 +161,7 @@ def test_what_is_sealed_comes_out_equal(
 def test_any_changed_byte_of_a_segment_is_noticed(
     columns: list[tuple[Any, ...]], level: int | None, number: int | None, data: st.DataObject
 ) -> None:
-    rows = tuple(Row(1 + n, *columns[n][:6]) for n in range(len(columns)))
+    rows = tuple(MessageRow(1 + n, *columns[n][:6]) for n in range(len(columns)))
     sealed = Segment(rows, tuple(column[6] for column in columns))
     stored, _ = pack(sealed, level, None if number is None else DICTIONARIES[number])
     at = data.draw(st.integers(0, len(stored) - 1))
@@ -175,7 +175,7 @@ def test_any_changed_byte_of_a_segment_is_noticed(
 
 def test_a_segment_needs_its_own_dictionary() -> None:
     text = " ".join(f"word{n}" for n in range(40))
-    rows = tuple(Row(n, 0, frame_of(text), None, n, 1, 1) for n in range(1, 4))
+    rows = tuple(MessageRow(n, 0, frame_of(text), None, n, 1, 1) for n in range(1, 4))
     stored, _ = pack(Segment(rows, (True,) * 3), 6, DICTIONARIES[1])
     assert dictionary_of(stored) == 1
     with pytest.raises(Damaged, match="dictionary 1, which is missing"):

@@ -50,8 +50,8 @@ def test_asyncpgs_name_for_sslmode_is_understood() -> None:
         ("host=localhost password=secret", "as a URL"),
         ("postgresql:///user:secret@h/d", "two slashes"),
         ("postgresql://u@h/password=secret", "two slashes"),
-        ("sqlite://memory.db", "sqlite:///memory.db for a file"),
-        ("sqlite://user:secret@memory.db", "three are needed"),
+        ("sqlite://onrecord.db", "sqlite:///onrecord.db for a file"),
+        ("sqlite://user:secret@onrecord.db", "three are needed"),
         ("sqlite://folder/secret.db", "three are needed"),
     ],
 )

@@ -14,7 +14,7 @@ import pytest
 from onrecord import Store, Unavailable
 from onrecord.ledger.database.dialect import Dialect
 from onrecord.ledger.database.gate import Gate
-from onrecord.ledger.database.group_commit import MOST_TOGETHER, Writer
+from onrecord.ledger.database.group_commit import MOST_TOGETHER, GroupCommit
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.dictionaries import Dictionaries
 
@@ -39,9 +39,9 @@ def database(tmp_path: Path) -> Iterator[Recorded]:
     database.connection.close()
 
 
-def writer_on(database: Recorded, patience: float = 10) -> Writer:
+def writer_on(database: Recorded, patience: float = 10) -> GroupCommit:
     cursor = database.connection.cursor()
-    return Writer(
+    return GroupCommit(
         lambda: Transaction(cursor, Dialect("sqlite"), None, Dictionaries("none")),
         lambda fault, unknown: fault,
         Gate(10),
@@ -50,7 +50,7 @@ def writer_on(database: Recorded, patience: float = 10) -> Writer:
 
 
 @pytest.fixture
-def writer(database: Recorded) -> Writer:
+def writer(database: Recorded) -> GroupCommit:
     return writer_on(database)
 
 
@@ -66,13 +66,13 @@ def stored(database: Recorded) -> set[int]:
     return {row[0] for row in database.connection.execute("SELECT n FROM t")}
 
 
-def _until_somebody_waits(writer: Writer, count: int = 1) -> None:
+def _until_somebody_waits(writer: GroupCommit, count: int = 1) -> None:
     while len(writer._waiting) < count:
         threading.Event().wait(0.001)
 
 
 def all_at_once(
-    writer: Writer, works: list[Callable[[Transaction], Any]]
+    writer: GroupCommit, works: list[Callable[[Transaction], Any]]
 ) -> list[int | BaseException]:
     """Hold the leader until every other work waits, then let it go."""
     answers: list[int | BaseException] = [0] * len(works)
@@ -102,20 +102,20 @@ def all_at_once(
     return answers
 
 
-def test_who_waits_shares_one_commit(writer: Writer, database: Recorded) -> None:
+def test_who_waits_shares_one_commit(writer: GroupCommit, database: Recorded) -> None:
     assert all_at_once(writer, [insert(n) for n in range(64)]) == list(range(64))
     assert database.count("COMMIT") == 2
     assert database.count("BEGIN IMMEDIATE") == 2
     assert stored(database) == set(range(64))
 
 
-def test_a_lone_work_needs_no_savepoint(writer: Writer, database: Recorded) -> None:
+def test_a_lone_work_needs_no_savepoint(writer: GroupCommit, database: Recorded) -> None:
     assert writer.run(insert(1)) == 1
     said = [statement for statement in database.said if "INSERT" not in statement]
     assert said == ["BEGIN IMMEDIATE", "COMMIT"]
 
 
-def test_a_failure_is_rolled_back_alone(writer: Writer, database: Recorded) -> None:
+def test_a_failure_is_rolled_back_alone(writer: GroupCommit, database: Recorded) -> None:
     def fail(txn: Transaction) -> None:
         insert(500)(txn)
         raise LookupError("mine")
@@ -132,7 +132,7 @@ def test_a_failure_is_rolled_back_alone(writer: Writer, database: Recorded) -> N
 
 
 def test_a_transaction_given_up_by_sqlite_is_done_again_one_by_one(
-    writer: Writer, database: Recorded
+    writer: GroupCommit, database: Recorded
 ) -> None:
     def lose_everything(txn: Transaction) -> None:
         txn.run("ROLLBACK")  # what SQLite does by itself on a full disk
@@ -145,7 +145,7 @@ def test_a_transaction_given_up_by_sqlite_is_done_again_one_by_one(
 
 
 def test_a_transaction_that_cannot_begin_is_said_to_everybody(
-    tmp_path: Path, writer: Writer, database: Recorded
+    tmp_path: Path, writer: GroupCommit, database: Recorded
 ) -> None:
     other = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -159,7 +159,7 @@ def test_a_transaction_that_cannot_begin_is_said_to_everybody(
     assert writer.run(insert(2)) == 2
 
 
-def test_more_than_one_batch_of_waiters(writer: Writer, database: Recorded) -> None:
+def test_more_than_one_batch_of_waiters(writer: GroupCommit, database: Recorded) -> None:
     works = [insert(n) for n in range(MOST_TOGETHER + 10)]
     assert sorted(a for a in all_at_once(writer, works) if isinstance(a, int)) == list(
         range(MOST_TOGETHER + 10)

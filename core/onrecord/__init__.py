@@ -2,7 +2,7 @@
 
     from onrecord import Store
 
-    store = Store("sqlite:///memory.db")
+    store = Store("sqlite:///onrecord.db")
     chat = store.session("support-42", user="ada")
     chat.append(("user", "My order has not arrived."))
     chat.tail(20)

@@ -1,7 +1,7 @@
 """A flow says what happens next; a driver decides how to wait.
 
 A flow is a generator of coarse steps: ``Hot`` is one round trip to the cache, ``Cold`` is one
-transaction in SQL, ``Aside`` is work with a file. The same flow serves sync and async callers, a
+transaction in SQL, ``InThread`` is work with a file. The same flow serves sync and async callers, a
 test can drive one without a server, and every point at which a process can die is the space
 between two steps.
 
@@ -41,7 +41,7 @@ class Cold(Generic[T]):
         self.writes = writes
 
 
-class Apart(Generic[T]):
+class Autocommit(Generic[T]):
     """Statements in SQL that each stand alone, for as long as they take: maintenance."""
 
     __slots__ = __match_args__ = ("work",)
@@ -50,7 +50,7 @@ class Apart(Generic[T]):
         self.work = work
 
 
-class Aside(Generic[T]):
+class InThread(Generic[T]):
     """Work with neither cache nor database that may take long: a file's."""
 
     __slots__ = __match_args__ = ("work",)
@@ -68,14 +68,14 @@ class Pause:
         self.seconds = seconds
 
 
-Step: TypeAlias = "Hot[Any] | Cold[Any] | Apart[Any] | Aside[Any] | Pause"
+Step: TypeAlias = "Hot[Any] | Cold[Any] | Autocommit[Any] | InThread[Any] | Pause"
 Flow: TypeAlias = Generator[Step, Any, T]
 
 
 @overload
 def do(step: Pause) -> Flow[None]: ...
 @overload
-def do(step: Hot[T] | Cold[T] | Apart[T] | Aside[T]) -> Flow[T]: ...
+def do(step: Hot[T] | Cold[T] | Autocommit[T] | InThread[T]) -> Flow[T]: ...
 def do(step: Any) -> Flow[Any]:
     """Yield one step and return its answer, typed."""
     answer = yield step

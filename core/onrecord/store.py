@@ -20,7 +20,7 @@ from onrecord.cache import (
     LocalCache,
 )
 from onrecord.errors import InvalidName, Misconfigured, shown
-from onrecord.flow import Apart, Aside, Cold, Flow, Hot, Pause, Step, arun, run
+from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Pause, Step, arun, run
 from onrecord.flows.belief import Belief
 from onrecord.flows.checkpoints.memory import ThreadMemory
 from onrecord.flows.shared import Desk
@@ -28,7 +28,7 @@ from onrecord.health import Health, TierHealth
 from onrecord.ledger import Options, ledger_for
 from onrecord.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
 from onrecord.session import Session
-from onrecord.store_maintenance import Upkeep
+from onrecord.store_maintenance import StoreMaintenance
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
 from onrecord.version import SessionInfo
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 DEFAULT_URL = "sqlite:///onrecord.db"
 
 
-class Store(Upkeep):
+class Store(StoreMaintenance):
     """Durable memory for conversations, in one SQLite file or one PostgreSQL database.
 
     Making one does no I/O: the first use connects and creates the tables. It may be used from
@@ -316,9 +316,9 @@ class Store(Upkeep):
                 return self._hot.exchange(call(self._hot))
             case Cold(work, writes):
                 return self._ledger.write(work) if writes else self._ledger.read(work)
-            case Apart(work):
+            case Autocommit(work):
                 return self._ledger.apart(work)
-            case Aside(work):
+            case InThread(work):
                 return work()
             case Pause(seconds):
                 return time.sleep(seconds)
@@ -332,9 +332,9 @@ class Store(Upkeep):
             case Cold(work, writes):
                 perform = self._ledger.awrite if writes else self._ledger.aread
                 return await perform(work)
-            case Apart(work):
+            case Autocommit(work):
                 return await self._ledger.aapart(work)
-            case Aside(work):
+            case InThread(work):
                 return await asyncio.to_thread(work)
             case Pause(seconds):
                 return await asyncio.sleep(seconds)

@@ -45,7 +45,7 @@ class Unsaid(Enum):
 UNSAID: Final = Unsaid.UNSAID
 
 
-class Upkeep:
+class StoreMaintenance:
     """The part of a store that is for those who run it."""
 
     _desk: Desk

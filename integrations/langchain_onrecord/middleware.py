@@ -23,7 +23,7 @@ from langgraph.types import Command, Overwrite
 from langchain_onrecord.messages import SAID, TURN, from_langchain, to_langchain
 from langchain_onrecord.offered import Watched, is_refused
 from langchain_onrecord.run_progress import (
-    Progress,
+    RunProgress,
     as_new,
     asks,
     digest,
@@ -69,7 +69,7 @@ DEFAULT_WINDOW: Final = {"tokens": 32_000}
 class OnrecordState(AgentState[Any]):
     """An agent's state, and how far it is stored."""
 
-    onrecord: NotRequired[Annotated[Progress | None, PrivateStateAttr]]
+    onrecord: NotRequired[Annotated[RunProgress | None, PrivateStateAttr]]
 
 
 _Stored: TypeAlias = "Talk[tuple[str | None, dict[str | None, int]]]"
@@ -270,7 +270,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         return {**update, "messages": Overwrite(now)}
 
     def _start(
-        self, session: Session, messages: Sequence[BaseMessage], progress: Progress | None
+        self, session: Session, messages: Sequence[BaseMessage], progress: RunProgress | None
     ) -> Talk[_Start]:
         """What was said in the session before this run, and what the state holds besides."""
         if progress is not None and progress["session"] == parts_of(session):
@@ -292,7 +292,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         self,
         session: Session,
         messages: Sequence[BaseMessage],
-        progress: Progress,
+        progress: RunProgress,
         version: Version,
     ) -> Talk[_Start]:
         """The state that a checkpoint brought, perhaps with a summary, and what is newer."""
@@ -335,7 +335,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
                 progress, list(takewhile(lambda m: not isinstance(m, AIMessage), new))
             )
 
-    def _said_now(self, progress: Progress, said: Sequence[BaseMessage]) -> Talk[str | None]:
+    def _said_now(self, progress: RunProgress, said: Sequence[BaseMessage]) -> Talk[str | None]:
         """Append what was said in a run, also under an id that was used long ago: a cache of
         answers repeats their ids."""
         answers = [m for m in said if isinstance(m, AIMessage)]
@@ -351,7 +351,9 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         yield from self._said({**progress, "turn": turn}, anew)
         return turn
 
-    def _corrected(self, progress: Progress, messages: Sequence[BaseMessage]) -> Talk[Progress]:
+    def _corrected(
+        self, progress: RunProgress, messages: Sequence[BaseMessage]
+    ) -> Talk[RunProgress]:
         """Store what other middleware has made of a message that was stored as it came.
 
         What was redacted for the model this time would else be shown to it the next time. Only
@@ -404,7 +406,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
             ]
             yield from self._said(progress, [*calls, *answers])
 
-    def _said(self, progress: Progress, messages: Sequence[BaseMessage]) -> _Stored:
+    def _said(self, progress: RunProgress, messages: Sequence[BaseMessage]) -> _Stored:
         """Append what was said in a run."""
         session = self._store.session(**progress["session"])
         version = Version(progress["epoch"], progress["head"])
@@ -472,7 +474,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         known: Iterable[str] = (),
         said: Sequence[BaseMessage] = (),
     ) -> dict[str, Any]:
-        progress = Progress(
+        progress = RunProgress(
             session=parts_of(session),
             epoch=version.epoch,
             head=version.head,

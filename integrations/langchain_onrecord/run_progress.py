@@ -25,7 +25,7 @@ _DIGITS: Final = 8
 """How many of them a digest has."""
 
 
-class Progress(TypedDict):
+class RunProgress(TypedDict):
     """How far a run's messages are stored; kept in the state of the run, where checkpoints
     keep it as well."""
 
@@ -58,7 +58,7 @@ def id_of(message: BaseMessage) -> str:
 def as_new(response: ModelResponse[Any], request: ModelRequest[Any]) -> ModelResponse[Any]:
     """A response whose answers have ids of their own: LangChain's cache repeats them, and a
     second answer under one id takes the place of the first."""
-    progress: Progress | None = request.state.get("onrecord")  # type: ignore[assignment]
+    progress: RunProgress | None = request.state.get("onrecord")  # type: ignore[assignment]
     known = set(progress["known"]) if progress is not None else set()
     if not any(m.id in known for m in response.result):
         return response
@@ -84,7 +84,7 @@ def digest(message: BaseMessage) -> str:
     return blake2b(said, digest_size=4).hexdigest()
 
 
-def is_changed(message: BaseMessage, progress: Progress) -> bool:
+def is_changed(message: BaseMessage, progress: RunProgress) -> bool:
     """Whether a message that was stored in this run says something else by now."""
     before = progress["said"].get(id_of(message))
     if before is None and id_of(message).startswith(progress["run"]):

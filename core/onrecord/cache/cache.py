@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple
 
 from onrecord.health import Counters
-from onrecord.stored.messages import Publication, Seen
+from onrecord.stored.messages import Publication, Snapshot
 
 
 class CacheUnavailable(Exception):
@@ -34,7 +34,7 @@ class Settle(Enum):
 class Glance:
     """What a cache knows about a session at one moment."""
 
-    seen: Seen | None
+    seen: Snapshot | None
     """The newest messages it holds, up to the seen version."""
     fresh: bool
     """Whether they are known to be all that was acknowledged."""
@@ -79,11 +79,11 @@ class Cache(ABC):
         """A Glance at a session, by somebody who believes in a generation."""
 
     @abstractmethod
-    def fill(self, identity: bytes, seen: Seen, lease: object) -> Any:
+    def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Any:
         """Bring what SQL said, under a lease that was taken before SQL was asked."""
 
     @abstractmethod
-    def remember(self, identity: bytes, seen: Seen) -> None:
+    def remember(self, identity: bytes, seen: Snapshot) -> None:
         """Note what SQL said to a reader that was given no lease."""
 
     @abstractmethod

@@ -18,7 +18,7 @@ from onrecord.cache.cache import (
 )
 from onrecord.cache.tails import Tails
 from onrecord.health import Counters
-from onrecord.stored.messages import Publication, Seen
+from onrecord.stored.messages import Publication, Snapshot
 
 
 class HasPulse(Protocol):
@@ -85,11 +85,11 @@ class LocalCache(Cache):
         self.counters.misses += not fresh
         return Glance(seen, fresh, pulse)
 
-    def fill(self, identity: bytes, seen: Seen, lease: object) -> None:
+    def fill(self, identity: bytes, seen: Snapshot, lease: object) -> None:
         """Keep what was read under a lease."""
         self._tails.keep(identity, seen, lease)
 
-    def remember(self, identity: bytes, seen: Seen) -> None:
+    def remember(self, identity: bytes, seen: Snapshot) -> None:
         """Nothing to do: without a lease nothing can be trusted."""
 
     def mark(

@@ -18,21 +18,21 @@ from msgspec.structs import replace
 from onrecord import codec
 from onrecord.cache.tails import LARGEST_TAIL
 from onrecord.errors import Damaged
-from onrecord.stored.messages import Row
+from onrecord.stored.messages import MessageRow
 
 LARGEST_ROW: Final = 32 * 1024
 """A longer message is left out of the entry, a stub in its place: Redis is not for megabytes."""
 _SUM: Final = 9  # eight digits and a space
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Row).decode
+_decode = msgspec.msgpack.Decoder(MessageRow).decode
 
 
 class Garbled(Exception):
     """A row that is not what was written."""
 
 
-def packed(rows: Sequence[Row], read: bool = False) -> tuple[list[bytes], bool]:
+def packed(rows: Sequence[MessageRow], read: bool = False) -> tuple[list[bytes], bool]:
     """Rows as bytes, the newest that fit, and whether these are all. ``read``: out of the database,
     where they may be damaged."""
     found: list[bytes] = []
@@ -46,7 +46,7 @@ def packed(rows: Sequence[Row], read: bool = False) -> tuple[list[bytes], bool]:
     return found[::-1], True
 
 
-def unpacked(data: bytes) -> Row:
+def unpacked(data: bytes) -> MessageRow:
     """One row; Garbled where it is not what was written."""
     token, _, rest = data.partition(b" ")
     body = rest[_SUM:]
@@ -59,7 +59,7 @@ def unpacked(data: bytes) -> Row:
     return row
 
 
-def _is_readable(row: Row) -> bool:
+def _is_readable(row: MessageRow) -> bool:
     if row.frame is None:
         return True
     try:
@@ -69,7 +69,7 @@ def _is_readable(row: Row) -> bool:
     return True
 
 
-def _pack(row: Row) -> bytes:
+def _pack(row: MessageRow) -> bytes:
     if row.frame is not None and len(row.frame) > LARGEST_ROW:
         row = replace(row, frame=None)  # a stub: who needs it fetches it from SQL
     elif row.frame is not None and row.frame[:1] == codec.CHECKED:

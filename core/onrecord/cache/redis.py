@@ -34,7 +34,7 @@ from onrecord.errors import Misconfigured
 from onrecord.health import Counters
 from onrecord.stored.messages import (
     Publication,
-    Seen,
+    Snapshot,
     new_past,
 )
 from onrecord.version import Version
@@ -138,7 +138,7 @@ class RedisCache(Cache):
             lambda answer: self._glance(identity, held, generation, answer),
         )
 
-    def fill(self, identity: bytes, seen: Seen, lease: object) -> Request:
+    def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Request:
         """Bring what SQL said; only what the entry did not hold when the lease was given."""
         assert isinstance(lease, Lease)
         base, base_lineage = -1, _NONE
@@ -175,7 +175,7 @@ class RedisCache(Cache):
             self._filled,
         )
 
-    def remember(self, identity: bytes, seen: Seen) -> None:
+    def remember(self, identity: bytes, seen: Snapshot) -> None:
         """Keep in this process what SQL said: the next look says how far it has seen."""
         self._tails.keep(identity, seen, None)
 
@@ -349,7 +349,9 @@ class RedisCache(Cache):
 
     # -- answers -----------------------------------------------------------------------------
 
-    def _glance(self, identity: bytes, held: Seen | None, generation: str, answer: Any) -> Glance:
+    def _glance(
+        self, identity: bytes, held: Snapshot | None, generation: str, answer: Any
+    ) -> Glance:
         hit, nonce, settle, now, run, fence, number, epoch, head, lineage, complete, joins, rows = (
             answer
         )
@@ -381,13 +383,13 @@ class RedisCache(Cache):
         fresh = bool(hit) and not self._strict and not self._blind
         return Glance(seen or held, fresh, lease, Settle(settle))
 
-    def _seen(self, held: Seen | None, there: Version, rows: Sequence[bytes]) -> Seen:
+    def _seen(self, held: Snapshot | None, there: Version, rows: Sequence[bytes]) -> Snapshot:
         """What an entry holds, together with what this process held where it goes on from that."""
         found = tuple([unpacked(row) for row in reversed(rows)])
         places = [row.seq for row in found]
         if places != sorted(set(places)) or (places and places[-1] > there.head):
             raise Garbled("its messages are not in order")
-        newer = Seen(None, there, found, cached=True)
+        newer = Snapshot(None, there, found, cached=True)
         if held is None:
             return newer._replace(past=new_past())
         return held.with_newer(newer, self.messages)

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import Final
 
-from onrecord.stored.messages import Seen
+from onrecord.stored.messages import Snapshot
 
 LARGEST_TAIL: Final = 256 * 1024
 LARGEST_TOTAL: Final = 64 * 1024 * 1024
@@ -25,15 +25,15 @@ class Tails:
     def forget(self) -> None:
         """Drop everything; also what makes it usable in a child after fork."""
         self._lock = threading.Lock()
-        self._tails: OrderedDict[bytes, tuple[Seen, object, int]] = OrderedDict()
+        self._tails: OrderedDict[bytes, tuple[Snapshot, object, int]] = OrderedDict()
         self._weight = 0
 
-    def get(self, identity: bytes) -> tuple[Seen, object] | None:
+    def get(self, identity: bytes) -> tuple[Snapshot, object] | None:
         """What was kept, and the note that was left with it."""
         kept = self._tails.get(identity)
         return None if kept is None else kept[:2]
 
-    def keep(self, identity: bytes, seen: Seen, note: object) -> None:
+    def keep(self, identity: bytes, seen: Snapshot, note: object) -> None:
         """Keep a tail, if it is not too much, in the place of what was there."""
         rows = seen.rows[-self.messages :] if self.messages else ()
         weight = _A_ROW + sum(len(row.frame or b"") + _A_ROW for row in rows)

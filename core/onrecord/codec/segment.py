@@ -32,7 +32,7 @@ from onrecord.codec.frame import (
     said_by,
 )
 from onrecord.errors import Damaged
-from onrecord.stored.messages import Row
+from onrecord.stored.messages import MessageRow
 
 _VERSION: Final = 1 << 4
 _EMPTY: Final = b"\xc0"  # msgpack's nil: a message that was deleted
@@ -41,7 +41,7 @@ _EMPTY: Final = b"\xc0"  # msgpack's nil: a message that was deleted
 class Segment(NamedTuple):
     """Messages side by side, and which of them open a turn."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[MessageRow, ...]
     opens_turn: tuple[bool, ...]
 
 
@@ -106,7 +106,7 @@ def unpack(stored: bytes, first: int, dictionary: Callable[[int], Dictionary | N
     if not count == len(born) == len(counter) == len(times) == len(ids) == len(columns.tokens):
         raise Damaged("its columns are not of one length")
     rows = tuple(
-        map(Row, range(first, first + count), born, map(_frame, columns.said), ids, times,
+        map(MessageRow, range(first, first + count), born, map(_frame, columns.said), ids, times,
             columns.tokens, counter)
     )  # fmt: skip
     return Segment(rows, _flags(columns.opens_turn, count))
@@ -114,7 +114,7 @@ def unpack(stored: bytes, first: int, dictionary: Callable[[int], Dictionary | N
 
 def unreadable(stored: bytes, first: int, last: int, born: int) -> Segment:
     """What stands in for a segment that cannot be read: its bytes, in the place of each message."""
-    rows = tuple(Row(seq, born, stored, None, 0, 0, 0) for seq in range(first, last + 1))
+    rows = tuple(MessageRow(seq, born, stored, None, 0, 0, 0) for seq in range(first, last + 1))
     return Segment(rows, (False,) * len(rows))
 
 

@@ -21,8 +21,8 @@ from onrecord.stored.clock import (
 )
 from onrecord.stored.messages import (
     LAST_SEQ,
-    Row,
-    Seen,
+    MessageRow,
+    Snapshot,
 )
 from onrecord.version import SessionInfo, Version
 
@@ -52,14 +52,14 @@ class OnlyContent(Generic[T]):
         return self.convert(message)
 
 
-class Assembler:
+class MessageBuilder:
     """Builds messages from the rows of one store."""
 
     def __init__(self, facts: Callable[[], Facts | None]) -> None:
         self._facts = facts
         self._reported: set[tuple[int, int]] = set()
 
-    def messages(self, seen: Seen, rows: Sequence[Row]) -> list[Message]:
+    def messages(self, seen: Snapshot, rows: Sequence[MessageRow]) -> list[Message]:
         """The messages in some rows of what was seen."""
         session = seen.number
         if session is None:
@@ -70,7 +70,7 @@ class Assembler:
         except OverflowError:  # a time that is out of range; to look for it first costs all others
             return [self.message(row, session) for row in rows]
 
-    def converted(self, seen: Seen, convert: Callable[[Message], T]) -> list[T]:
+    def converted(self, seen: Snapshot, convert: Callable[[Message], T]) -> list[T]:
         """What each message is to somebody else, without ever holding all of them twice."""
         session = seen.number
         if session is None:
@@ -85,11 +85,11 @@ class Assembler:
             convert(_complete(self._content(row, session), row, facts, prefix)) for row in seen.rows
         ]
 
-    def message(self, row: Row, session: int) -> Message:
+    def message(self, row: MessageRow, session: int) -> Message:
         """One message; a placeholder where it can no longer be read (I10)."""
         return self.completed(self._content(row, session), row, session)
 
-    def completed(self, content: Message, row: Row, session: int) -> Message:
+    def completed(self, content: Message, row: MessageRow, session: int) -> Message:
         """A message nobody else holds yet, with what the row knows besides its content."""
         if EARLIEST <= row.created <= LATEST:
             return _complete(content, row, *self._known(session))
@@ -105,7 +105,7 @@ class Assembler:
         assert facts is not None, "rows come from a ledger that is open"
         return facts, ids.prefix(facts.store_id, session)
 
-    def _content(self, row: Row, session: int) -> Message:
+    def _content(self, row: MessageRow, session: int) -> Message:
         frame = row.frame or b""
         try:
             return codec.decode(frame)
@@ -113,13 +113,13 @@ class Assembler:
             self._report(session, row, fault)
             return codec.placeholder(frame, fault)
 
-    def _report(self, session: int, row: Row, fault: Damaged) -> None:
+    def _report(self, session: int, row: MessageRow, fault: Damaged) -> None:
         if len(self._reported) < _MOST_REPORTED and (session, row.seq) not in self._reported:
             self._reported.add((session, row.seq))
             log.warning("message %d of session %d cannot be read: %s", row.seq, session, fault)
 
 
-def _complete(content: Message, row: Row, facts: Facts, prefix: str) -> Message:
+def _complete(content: Message, row: MessageRow, facts: Facts, prefix: str) -> Message:
     # Inlined: a call costs as much as what it does, and this runs for every message read.
     force_setattr(content, "id", row.id or f"{prefix}.{row.born}.{row.seq}")
     force_setattr(content, "created_at", _EPOCH + timedelta(0, 0, row.created))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from onrecord import codec
 from onrecord.cache.tails import Tails
 from onrecord.errors import InvalidMessage, Misconfigured, shown
-from onrecord.flows.building import Assembler
+from onrecord.flows.building import MessageBuilder
 from onrecord.flows.known import Sessions
 from onrecord.message import Message
 from onrecord.stored.clock import LONGEST_LIFE, microseconds
@@ -50,7 +50,7 @@ class Desk:
         self.keeps = keeps
         self.compare = compare
         self.expires_in = lifetime("expires_in", expires_in)
-        self.build = Assembler(facts)
+        self.build = MessageBuilder(facts)
         self.known = Sessions()
         self.belief = belief
         self.threads = threads

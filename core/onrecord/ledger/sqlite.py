@@ -17,7 +17,7 @@ from sqlalchemy import NullPool, PoolProxiedConnection, StaticPool, create_engin
 from onrecord.errors import Misconfigured, StoreClosed
 from onrecord.ledger.database.address import Address
 from onrecord.ledger.database.gate import Gate
-from onrecord.ledger.database.group_commit import LoopJob, Writer
+from onrecord.ledger.database.group_commit import GroupCommit, LoopJob
 from onrecord.ledger.database.pool import Held, Pool
 from onrecord.ledger.database.pulse import Pulse, let_go
 from onrecord.ledger.database.transaction import Work
@@ -49,7 +49,7 @@ class SqliteLedger(Ledger):
         super()._start()
         # Room for what is inside to reach its own timeout first.
         self._gate = Gate(2 * self.options.timeout + 1)
-        self._writer: Writer | None = None
+        self._writer: GroupCommit | None = None
         self._writing: Held | None = None
         self._pulse = Pulse(
             lambda: self._hold(self._engine.raw_connection()),
@@ -73,7 +73,7 @@ class SqliteLedger(Ledger):
             patience=self.options.timeout,
             keep=not self.borrowed,
         )
-        self._writer = Writer(
+        self._writer = GroupCommit(
             lambda: self._transaction(self._writing_cursor()),
             self.translate,
             self._gate,

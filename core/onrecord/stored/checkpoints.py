@@ -162,7 +162,7 @@ class Line(NamedTuple):
     """The number of the newest checkpoint; 0 for none."""
 
 
-class Row(NamedTuple):
+class CheckpointRow(NamedTuple):
     """One checkpoint, without the values of its channels."""
 
     line: Line

@@ -54,7 +54,7 @@ class SessionRow(NamedTuple):
         return None
 
 
-class Row(Struct, frozen=True, array_like=True, gc=False):
+class MessageRow(Struct, frozen=True, array_like=True, gc=False):
     """A message as the database keeps it.
 
     No tuple, because the garbage collector tracks those: 10,000 of them, read beside as many
@@ -87,13 +87,13 @@ class Entry(NamedTuple):
     opens_turn: bool
 
 
-class Seen(NamedTuple):
+class Snapshot(NamedTuple):
     """Some of a session's messages, in order, and the version they were seen at."""
 
     number: int | None
     """The session's number; None when nothing was ever written to it."""
     version: Version
-    rows: tuple[Row, ...]
+    rows: tuple[MessageRow, ...]
     complete: bool = False
     """Whether these are known to be all the messages up to the head."""
     lineage: int = 0
@@ -107,7 +107,7 @@ class Seen(NamedTuple):
     """Which of the pasts that this process has met these belong to; 0 where it is not known.
     What was read before, of the same past and epoch, goes on in these."""
 
-    def joins(self, held: Seen) -> bool:
+    def joins(self, held: Snapshot) -> bool:
         """Whether what was read after the head of ``held`` goes on from it, in the same past."""
         return (
             self.number == held.number
@@ -116,7 +116,7 @@ class Seen(NamedTuple):
             and held.lineage == self.at_held != 0
         )
 
-    def with_newer(self, newer: Seen, most: int) -> Seen:
+    def with_newer(self, newer: Snapshot, most: int) -> Snapshot:
         """These and what came after them, at most so many."""
         rows = self.rows + newer.rows
         kept = rows[-most:]
@@ -131,7 +131,7 @@ class Publication(NamedTuple):
     version: Version
     lineage: int
     """What it left in the session; 0 where that is not known."""
-    rows: Sequence[Row] = ()
+    rows: Sequence[MessageRow] = ()
     """What it appended; none for a rewrite."""
     session: int | None = None
     """The session's number, where it is known."""
@@ -145,7 +145,7 @@ def new_past() -> int:
     return next(_pasts)
 
 
-NOTHING_SEEN: Final = Seen(None, NOTHING, (), True)
+NOTHING_SEEN: Final = Snapshot(None, NOTHING, (), True)
 
 
 def place(session: int, seq: int) -> int:

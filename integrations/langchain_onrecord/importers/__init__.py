@@ -21,24 +21,24 @@ from sqlalchemy import URL, Engine
 from langchain_onrecord.importers.rows import row_of
 from onrecord import Store
 from onrecord.adapters.importing import (
-    Brought,
-    How,
-    Progress,
+    Imported,
+    ImportOptions,
+    ImportPlan,
+    ImportProgress,
     Source,
-    Told,
     Unread,
-    abring,
-    bring,
-    told,
+    aimport_source,
+    import_source,
+    plan_of,
 )
 from onrecord.adapters.importing.engines import opened, opened_postgres
 from onrecord.adapters.importing.redis import Lists, connected
 from onrecord.adapters.importing.tables import Columns, Tables
 
 __all__ = [
-    "Brought",
-    "How",
-    "Progress",
+    "ImportOptions",
+    "ImportProgress",
+    "Imported",
     "Unread",
     "aimport_postgres",
     "aimport_redis",
@@ -62,27 +62,27 @@ class SqlTable(TypedDict, total=False):
     schema: str | None
 
 
-class SqlHow(How, SqlTable, total=False):
+class SqlHow(ImportOptions, SqlTable, total=False):
     """What an import out of SQL can be told besides."""
 
 
 def import_sql(
     store: Store, source: str | os.PathLike[str] | URL | Engine, **how: Unpack[SqlHow]
-) -> Brought:
+) -> Imported:
     """Bring what ``SQLChatMessageHistory`` of langchain-community keeps.
 
     ``source`` is its URL, or an SQLAlchemy Engine, which is lent and not closed. ``How`` and
     ``SqlTable`` say what else can be told.
     """
-    return bring(*_sql(store, source, **how))
+    return import_source(*_sql(store, source, **how))
 
 
 async def aimport_sql(
     store: Store, source: str | os.PathLike[str] | URL | Engine, **how: Unpack[SqlHow]
-) -> Brought:
+) -> Imported:
     """Like ``import_sql``."""
     made = await asyncio.to_thread(lambda: _sql(store, source, **how))  # it looks for the file
-    return await abring(*made)
+    return await aimport_source(*made)
 
 
 def import_postgres(
@@ -91,14 +91,14 @@ def import_postgres(
     *,
     table: str,
     schema: str | None = None,
-    **how: Unpack[How],
-) -> Brought:
+    **how: Unpack[ImportOptions],
+) -> Imported:
     """Bring what ``PostgresChatMessageHistory`` of langchain-postgres keeps, with its times.
 
     A connection of psycopg is not taken: an import must not end a transaction that you have
     open on it.
     """
-    return bring(*_postgres(store, source, table, schema, **how))
+    return import_source(*_postgres(store, source, table, schema, **how))
 
 
 async def aimport_postgres(
@@ -107,27 +107,27 @@ async def aimport_postgres(
     *,
     table: str,
     schema: str | None = None,
-    **how: Unpack[How],
-) -> Brought:
+    **how: Unpack[ImportOptions],
+) -> Imported:
     """Like ``import_postgres``."""
-    return await abring(*_postgres(store, source, table, schema, **how))
+    return await aimport_source(*_postgres(store, source, table, schema, **how))
 
 
 def import_redis(
-    store: Store, source: Any, *, key_prefix: str = "message_store:", **how: Unpack[How]
-) -> Brought:
+    store: Store, source: Any, *, key_prefix: str = "message_store:", **how: Unpack[ImportOptions]
+) -> Imported:
     """Bring what ``RedisChatMessageHistory`` of langchain-community keeps in lists.
 
     ``source`` is its URL, or a sync client of redis-py, which is lent and not closed.
     """
-    return bring(*_redis(store, source, key_prefix, **how))
+    return import_source(*_redis(store, source, key_prefix, **how))
 
 
 async def aimport_redis(
-    store: Store, source: Any, *, key_prefix: str = "message_store:", **how: Unpack[How]
-) -> Brought:
+    store: Store, source: Any, *, key_prefix: str = "message_store:", **how: Unpack[ImportOptions]
+) -> Imported:
     """Like ``import_redis``."""
-    return await abring(*_redis(store, source, key_prefix, **how))
+    return await aimport_source(*_redis(store, source, key_prefix, **how))
 
 
 def _sql(
@@ -139,25 +139,25 @@ def _sql(
     message_column: str = "message",
     id_column: str = "id",
     schema: str | None = None,
-    **how: Unpack[How],
-) -> tuple[Source, Told]:
-    chosen = told(store, **how)
+    **how: Unpack[ImportOptions],
+) -> tuple[Source, ImportPlan]:
+    chosen = plan_of(store, **how)
     columns = Columns(id_column, session_id_column, message_column)
     return Tables(opened(source), table, schema, columns, chosen.wanted, row_of), chosen
 
 
 def _postgres(
-    store: Store, source: object, table: str, schema: str | None, **how: Unpack[How]
-) -> tuple[Source, Told]:
-    chosen = told(store, **how)
+    store: Store, source: object, table: str, schema: str | None, **how: Unpack[ImportOptions]
+) -> tuple[Source, ImportPlan]:
+    chosen = plan_of(store, **how)
     engine = opened_postgres(source, "For SQLChatMessageHistory use import_sql.")
     return Tables(engine, table, schema, _POSTGRES, chosen.wanted, row_of), chosen
 
 
 def _redis(
-    store: Store, source: object, key_prefix: str, **how: Unpack[How]
-) -> tuple[Source, Told]:
-    chosen = told(store, **how)
+    store: Store, source: object, key_prefix: str, **how: Unpack[ImportOptions]
+) -> tuple[Source, ImportPlan]:
+    chosen = plan_of(store, **how)
     escaped = re.sub(rb"([*?^\[\]\\-])", rb"\\\1", key_prefix.encode("utf-8", "surrogateescape"))
     lists = Lists(
         connected(source),

@@ -6,13 +6,13 @@ from langchain_core.messages import messages_from_dict
 
 from langchain_onrecord.messages import from_langchain
 from onrecord import Message
-from onrecord.adapters.importing import Row
+from onrecord.adapters.importing import SourceRow
 from onrecord.adapters.importing.rows import first_line, json_in
 
 
-def row_of(name: str, raw: bytes) -> Row:
+def row_of(name: str, raw: bytes) -> SourceRow:
     """The row that ``message_to_dict`` was written to."""
-    return Row(name, raw, _said_in(raw))
+    return SourceRow(name, raw, _said_in(raw))
 
 
 def _said_in(raw: bytes) -> Message | str:

@@ -23,24 +23,24 @@ from llama_index_onrecord.importers.files import JsonFile
 from llama_index_onrecord.importers.rows import canonical, row_of
 from onrecord import Misconfigured, Store
 from onrecord.adapters.importing import (
-    Brought,
-    How,
-    Progress,
+    Imported,
+    ImportOptions,
+    ImportPlan,
+    ImportProgress,
     Source,
-    Told,
     Unread,
-    abring,
-    bring,
-    told,
+    aimport_source,
+    import_source,
+    plan_of,
 )
 from onrecord.adapters.importing.engines import opened, opened_postgres
 from onrecord.adapters.importing.redis import Lists, connected
 from onrecord.adapters.importing.tables import Columns, Tables
 
 __all__ = [
-    "Brought",
-    "How",
-    "Progress",
+    "ImportOptions",
+    "ImportProgress",
+    "Imported",
     "Unread",
     "aimport_json",
     "aimport_postgres",
@@ -63,14 +63,14 @@ def import_sql(
     *,
     table: str = "llama_index_memory",
     schema: str | None = None,
-    **how: Unpack[How],
-) -> Brought:
+    **how: Unpack[ImportOptions],
+) -> Imported:
     """Bring what ``SQLAlchemyChatStore`` keeps, the store of ``Memory``, with its times.
 
     ``source`` is its URL, or a SQLAlchemy Engine, which is lent and not closed. What is archived
     there is archived here, also if it was brought before. ``How`` says what else can be told.
     """
-    return bring(*_sql(store, source, table, schema, **how))
+    return import_source(*_sql(store, source, table, schema, **how))
 
 
 async def aimport_sql(
@@ -79,12 +79,12 @@ async def aimport_sql(
     *,
     table: str = "llama_index_memory",
     schema: str | None = None,
-    **how: Unpack[How],
-) -> Brought:
+    **how: Unpack[ImportOptions],
+) -> Imported:
     """Like ``import_sql``."""
     # In a thread, because it looks for the file.
     made = await asyncio.to_thread(lambda: _sql(store, source, table, schema, **how))
-    return await abring(*made)
+    return await aimport_source(*made)
 
 
 def import_postgres(
@@ -93,14 +93,14 @@ def import_postgres(
     *,
     table: str = "chatstore",
     schema: str = "public",
-    **how: Unpack[How],
-) -> Brought:
+    **how: Unpack[ImportOptions],
+) -> Imported:
     """Bring what ``PostgresChatStore`` of llama-index-storage-chat-store-postgres keeps.
 
     ``table`` is what ``table_name`` was, with or without the ``data_`` that older versions put
     before it.
     """
-    return bring(*_postgres(store, source, table, schema, **how))
+    return import_source(*_postgres(store, source, table, schema, **how))
 
 
 async def aimport_postgres(
@@ -109,45 +109,49 @@ async def aimport_postgres(
     *,
     table: str = "chatstore",
     schema: str = "public",
-    **how: Unpack[How],
-) -> Brought:
+    **how: Unpack[ImportOptions],
+) -> Imported:
     """Like ``import_postgres``."""
-    return await abring(*_postgres(store, source, table, schema, **how))
+    return await aimport_source(*_postgres(store, source, table, schema, **how))
 
 
 def import_redis(
-    store: Store, source: Any, *, pattern: str | None = None, **how: Unpack[How]
-) -> Brought:
+    store: Store, source: Any, *, pattern: str | None = None, **how: Unpack[ImportOptions]
+) -> Imported:
     """Bring what ``RedisChatStore`` of llama-index-storage-chat-store-redis keeps in lists.
 
     ``source`` is its URL, or a sync client of redis-py, which is lent and not closed. The keys
     are the chat keys as they are, so nothing tells them from other people's: say which they are,
     by ``session_ids`` or by a ``pattern`` as Redis has it, such as "chat-*".
     """
-    return bring(*_redis(store, source, pattern, **how))
+    return import_source(*_redis(store, source, pattern, **how))
 
 
 async def aimport_redis(
-    store: Store, source: Any, *, pattern: str | None = None, **how: Unpack[How]
-) -> Brought:
+    store: Store, source: Any, *, pattern: str | None = None, **how: Unpack[ImportOptions]
+) -> Imported:
     """Like ``import_redis``."""
-    return await abring(*_redis(store, source, pattern, **how))
+    return await aimport_source(*_redis(store, source, pattern, **how))
 
 
-def import_json(store: Store, source: str | os.PathLike[str], **how: Unpack[How]) -> Brought:
+def import_json(
+    store: Store, source: str | os.PathLike[str], **how: Unpack[ImportOptions]
+) -> Imported:
     """Bring what ``SimpleChatStore.persist`` wrote to a file."""
-    return bring(*_json(store, source, **how))
+    return import_source(*_json(store, source, **how))
 
 
-async def aimport_json(store: Store, source: str | os.PathLike[str], **how: Unpack[How]) -> Brought:
+async def aimport_json(
+    store: Store, source: str | os.PathLike[str], **how: Unpack[ImportOptions]
+) -> Imported:
     """Like ``import_json``."""
-    return await abring(*_json(store, source, **how))
+    return await aimport_source(*_json(store, source, **how))
 
 
 def _sql(
-    store: Store, source: object, table: str, schema: str | None, **how: Unpack[How]
-) -> tuple[Source, Told]:
-    chosen = told(store, **how)
+    store: Store, source: object, table: str, schema: str | None, **how: Unpack[ImportOptions]
+) -> tuple[Source, ImportPlan]:
+    chosen = plan_of(store, **how)
     tables = Tables(
         *(opened(source), table, schema, _COLUMNS, chosen.wanted, row_of),
         time_of=_time_of,
@@ -157,17 +161,17 @@ def _sql(
 
 
 def _postgres(
-    store: Store, source: object, table: str, schema: str, **how: Unpack[How]
-) -> tuple[Source, Told]:
-    chosen = told(store, **how)
+    store: Store, source: object, table: str, schema: str, **how: Unpack[ImportOptions]
+) -> tuple[Source, ImportPlan]:
+    chosen = plan_of(store, **how)
     engine = opened_postgres(source, "For SQLAlchemyChatStore use import_sql.")
     return Arrays(engine, table, schema, chosen.wanted), chosen
 
 
 def _redis(
-    store: Store, source: object, pattern: str | None, **how: Unpack[How]
-) -> tuple[Source, Told]:
-    chosen = told(store, **how)
+    store: Store, source: object, pattern: str | None, **how: Unpack[ImportOptions]
+) -> tuple[Source, ImportPlan]:
+    chosen = plan_of(store, **how)
     if bool(pattern) == (chosen.wanted is not None):
         raise Misconfigured(
             "RedisChatStore puts nothing before its keys that tells them from others. Say which "
@@ -188,8 +192,10 @@ def _redis(
     return lists, chosen
 
 
-def _json(store: Store, source: str | os.PathLike[str], **how: Unpack[How]) -> tuple[Source, Told]:
-    chosen = told(store, **how)
+def _json(
+    store: Store, source: str | os.PathLike[str], **how: Unpack[ImportOptions]
+) -> tuple[Source, ImportPlan]:
+    chosen = plan_of(store, **how)
     return JsonFile(source, chosen.wanted), chosen
 
 

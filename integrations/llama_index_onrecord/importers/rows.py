@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 from llama_index_onrecord.blocks import OURS
 from llama_index_onrecord.messages import from_llama_index
 from onrecord import Message, Opaque
-from onrecord.adapters.importing import Row
+from onrecord.adapters.importing import SourceRow
 from onrecord.adapters.importing.rows import first_line, json_in
 
 _BLOCK: Final[TypeAdapter[Any]] = TypeAdapter(ContentBlock)
@@ -34,22 +34,22 @@ _NO_MESSAGE: Final = (
 )
 
 
-def row_of(name: str, raw: bytes) -> Row:
+def row_of(name: str, raw: bytes) -> SourceRow:
     """The row that a ``ChatMessage`` was written to."""
     found = json_in(raw)
     if isinstance(found, str):
-        return Row(name, raw, found)
+        return SourceRow(name, raw, found)
     known = canonical(raw)
     if not _may_be_a_message(found):
-        return Row(name, known, _NO_MESSAGE)
+        return SourceRow(name, known, _NO_MESSAGE)
     try:
-        return Row(name, known, from_llama_index(ChatMessage.model_validate(found)))
+        return SourceRow(name, known, from_llama_index(ChatMessage.model_validate(found)))
     except Exception as fault:  # whatever pydantic and LlamaIndex's validators make of it
         why = f"LlamaIndex refuses it: {first_line(fault)}."
     try:
-        return Row(name, known, _read_in_part(found), why)
+        return SourceRow(name, known, _read_in_part(found), why)
     except Exception as fault:  # what cannot be stored either
-        return Row(name, known, f"it is not a message: {first_line(fault)}.")
+        return SourceRow(name, known, f"it is not a message: {first_line(fault)}.")
 
 
 def canonical(raw: bytes) -> bytes:

@@ -25,30 +25,30 @@ from onrecord.adapters.calls import (
 from onrecord.adapters.importing.conversation import (
     BATCH,
     KEY,
-    Bringing,
+    ConversationImport,
 )
 from onrecord.adapters.importing.options import (
-    How,
+    ImportOptions,
+    ImportPlan,
     OnProgress,
     Scope,
     SessionOf,
-    Told,
-    told,
+    plan_of,
 )
 from onrecord.adapters.importing.report import (
-    Brought,
-    Progress,
+    Imported,
+    ImportProgress,
     Tally,
     Unread,
     printable,
 )
 from onrecord.adapters.importing.source import (
+    Bookmark,
     Conversation,
-    Mark,
     Page,
-    Row,
     RowOf,
     Source,
+    SourceRow,
     digest,
 )
 from onrecord.errors import InvalidName
@@ -56,45 +56,45 @@ from onrecord.errors import InvalidName
 __all__ = [
     "BATCH",
     "KEY",
-    "Brought",
+    "Bookmark",
     "Conversation",
-    "How",
-    "Mark",
+    "ImportOptions",
+    "ImportPlan",
+    "ImportProgress",
+    "Imported",
     "OnProgress",
     "Page",
-    "Progress",
-    "Row",
     "RowOf",
     "Scope",
     "SessionOf",
     "Source",
-    "Told",
+    "SourceRow",
     "Unread",
-    "abring",
-    "bring",
+    "aimport_source",
     "digest",
+    "import_source",
+    "plan_of",
     "printable",
-    "told",
 ]
 
 
-def bring(source: Source, told: Told) -> Brought:
+def import_source(source: Source, plan_of: ImportPlan) -> Imported:
     """Bring what a source holds and the store does not, and close the source."""
     try:
-        return talk(_brought(source, told))
+        return talk(_brought(source, plan_of))
     finally:
         source.close()
 
 
-async def abring(source: Source, told: Told) -> Brought:
+async def aimport_source(source: Source, plan_of: ImportPlan) -> Imported:
     """Like ``bring``; the source is read in a thread."""
     try:
-        return await atalk(_brought(source, told))
+        return await atalk(_brought(source, plan_of))
     finally:
         await asyncio.to_thread(source.close)  # a read that a cancellation left alone ends first
 
 
-def _brought(source: Source, told: Told) -> Talk[Brought]:
+def _brought(source: Source, plan_of: ImportPlan) -> Talk[Imported]:
     tally = Tally()
     while some := (yield from call(source, "conversations")):
         for one in some:
@@ -102,10 +102,10 @@ def _brought(source: Source, told: Told) -> Talk[Brought]:
                 tally.unread.append(one)
                 continue
             try:
-                session = told.into(one.id)
+                session = plan_of.into(one.id)
             except InvalidName as fault:
                 tally.unread.append(Unread(printable(one.id), None, str(fault)))
                 continue
             tally.sessions += 1
-            yield from Bringing(source, one, session, tally, told.progress).all()
+            yield from ConversationImport(source, one, session, tally, plan_of.progress).all()
     return tally.brought()

@@ -18,17 +18,17 @@ from onrecord.accepting import messages_from
 from onrecord.adapters.calls import Talk, call
 from onrecord.adapters.importing.options import OnProgress
 from onrecord.adapters.importing.report import (
-    Progress,
+    ImportProgress,
     Tally,
     Unread,
     printable,
 )
 from onrecord.adapters.importing.source import (
+    Bookmark,
     Conversation,
-    Mark,
     Page,
-    Row,
     Source,
+    SourceRow,
 )
 from onrecord.errors import Cleared, Conflict, IdReused, InvalidMessage, InvalidName
 from onrecord.message import Message
@@ -49,7 +49,7 @@ _LONGEST_PART: Final = 100
 _STRANGE: Final = re.compile(r"[^\w.-]")
 
 
-class Bringing:
+class ConversationImport:
     """Brings what of a conversation is not there yet."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Bringing:
         self._progress = progress
         self._name = f"{source.name}/{conversation.id}"
         self._first_unread = len(tally.unread)
-        self._mark = Mark()
+        self._mark = Bookmark()
         self._version = Version(0, 0)
         """Up to where the ids of the session are known."""
         self._found = Version(0, 0)
@@ -127,7 +127,9 @@ class Bringing:
                 yield from self._set_mark(opened if page.more else None)
                 if self._progress is not None:
                     tally = self._tally
-                    self._progress(Progress(self._conversation.id, tally.sessions, tally.messages))
+                    self._progress(
+                        ImportProgress(self._conversation.id, tally.sessions, tally.messages)
+                    )
                 if not page.more:
                     return
                 page = yield from self._next_page()
@@ -166,7 +168,7 @@ class Bringing:
                 break
             seq = found[-1].seq
         late: list[int] = []
-        mark, more = Mark(base=self._mark.base), True
+        mark, more = Bookmark(base=self._mark.base), True
         while more and mark.read < self._mark.read:
             page: Page = yield from call(self._conversation, "after", mark, BATCH)
             for row in page.rows:
@@ -182,9 +184,9 @@ class Bringing:
             with suppress(Cleared):  # they are gone, and others may stand there now
                 yield from call(self._session, "archive", seqs, expected=Since(self._found))
 
-    def _bring_rows(self, rows: Sequence[Row], archived: bool) -> Talk[None]:
+    def _bring_rows(self, rows: Sequence[SourceRow], archived: bool) -> Talk[None]:
         """Append what is not there; all that is there then, is there once."""
-        said: dict[str, tuple[Row, Message]] = {}
+        said: dict[str, tuple[SourceRow, Message]] = {}
         for row in rows:
             if isinstance(row.said, Message):
                 said[self._id_of(row, row.said)] = (row, row.said)
@@ -267,18 +269,18 @@ class Bringing:
             yield from self._look_after(self._version.head)
             self._version = Version(self._version.epoch, info.version.head)
 
-    def _cannot_read(self, row: Row, reason: str) -> None:
+    def _cannot_read(self, row: SourceRow, reason: str) -> None:
         self._report(row, reason)
         self._mark = replace(self._mark, unread=self._mark.unread + 1)
 
-    def _report(self, row: Row | None, reason: str) -> None:
+    def _report(self, row: SourceRow | None, reason: str) -> None:
         self._tally.unread.append(self._unread(row, reason))
 
-    def _unread(self, row: Row | None, reason: str) -> Unread:
+    def _unread(self, row: SourceRow | None, reason: str) -> Unread:
         name = None if row is None else printable(row.name)
         return Unread(printable(self._conversation.id), name, reason)
 
-    def _id_of(self, row: Row, message: Message) -> str:
+    def _id_of(self, row: SourceRow, message: Message) -> str:
         """The message's own, unless an earlier one has it as well: histories hold copies."""
         own = message.id
         if own is None or own in self._spoken or not _is_name(own):
@@ -286,7 +288,7 @@ class Bringing:
         self._spoken.add(own)
         return own
 
-    def _made_id(self, row: Row) -> str:
+    def _made_id(self, row: SourceRow) -> str:
         """The same each time, and another one where the row has become another."""
         whole = f"{self._name}\0{row.name}\0".encode("utf-8", "surrogatepass") + row.raw
         content = blake2b(whole, digest_size=4).hexdigest()
@@ -299,12 +301,12 @@ def _marks_in(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     return marks if isinstance(marks, Mapping) else {}
 
 
-def _mark_in(metadata: Mapping[str, Any], name: str) -> Mark:
+def _mark_in(metadata: Mapping[str, Any], name: str) -> Bookmark:
     try:
-        mark = msgspec.convert(_marks_in(metadata).get(name, {}), Mark)
+        mark = msgspec.convert(_marks_in(metadata).get(name, {}), Bookmark)
     except msgspec.ValidationError:
-        return Mark()  # the ids know as well
-    return mark if mark.last or not mark.read else Mark()
+        return Bookmark()  # the ids know as well
+    return mark if mark.last or not mark.read else Bookmark()
 
 
 def _is_name(own: str) -> bool:

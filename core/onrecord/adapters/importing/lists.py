@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Final
 
 from onrecord.adapters.importing.source import (
+    Bookmark,
     Conversation,
-    Mark,
     Page,
     RowOf,
     digest,
@@ -40,7 +40,7 @@ class Counted(Conversation):
         self._canonical = canonical
         self._loses_its_end = loses_its_end
 
-    def after(self, mark: Mark, limit: int) -> Page:
+    def after(self, mark: Bookmark, limit: int) -> Page:
         """The next rows, or the first ones where those of the mark are no longer there."""
         last = mark.last[-mark.read :] if mark.read else ()
         start, base, gone, anew = mark.read, mark.base, 0, False
@@ -68,7 +68,7 @@ class Counted(Conversation):
                 return n
         return min(len(found), len(last))
 
-    def _found_again(self, mark: Mark) -> int | None:
+    def _found_again(self, mark: Bookmark) -> int | None:
         """Where the rows of the mark end now, if any are left."""
         digests: list[str] = []
         while len(digests) < mark.read:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
-from onrecord.adapters.importing.report import Progress
+from onrecord.adapters.importing.report import ImportProgress
 from onrecord.adapters.reference import check_store
 from onrecord.errors import Misconfigured
 
@@ -17,10 +17,10 @@ _PARTS: Final = frozenset({"session_id", "tenant", "user", "agent"})
 
 SessionOf: TypeAlias = "Callable[[str], Session]"
 Scope: TypeAlias = Callable[[str], Mapping[str, str]]
-OnProgress: TypeAlias = Callable[[Progress], object]
+OnProgress: TypeAlias = Callable[[ImportProgress], object]
 
 
-class How(TypedDict, total=False):
+class ImportOptions(TypedDict, total=False):
     """What every import can be told besides."""
 
     session_ids: Iterable[object] | None
@@ -35,7 +35,7 @@ class How(TypedDict, total=False):
     """Called with a ``Progress`` after every 50 messages; what it raises ends the import."""
 
 
-class Told(NamedTuple):
+class ImportPlan(NamedTuple):
     """What was told, checked."""
 
     into: SessionOf
@@ -45,7 +45,7 @@ class Told(NamedTuple):
     progress: OnProgress | None
 
 
-def told(
+def plan_of(
     store: Store,
     *,
     session_ids: Iterable[object] | None = None,
@@ -54,12 +54,12 @@ def told(
     agent: str = "",
     scope: Scope | None = None,
     progress: OnProgress | None = None,
-) -> Told:
+) -> ImportPlan:
     """``How``, checked before anything is read."""
     check_store(store)
     # Named one by one: what is misspelt is refused, since a scope that is not there is no wall.
     into = _sessions_in(store, {"tenant": tenant, "user": user, "agent": agent}, scope)
-    return Told(into, _only(session_ids), progress)
+    return ImportPlan(into, _only(session_ids), progress)
 
 
 def _sessions_in(store: Store, fixed: Mapping[str, str], scope: Scope | None) -> SessionOf:

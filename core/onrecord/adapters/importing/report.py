@@ -20,7 +20,7 @@ class Unread(NamedTuple):
         return f"{row}{whose}: {self.reason}"
 
 
-class Brought(Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
+class Imported(Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """What an import did."""
 
     sessions: int
@@ -38,7 +38,7 @@ class Brought(Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     is there, and the rest is kept as it was, with words in its place."""
 
 
-class Progress(NamedTuple):
+class ImportProgress(NamedTuple):
     """Where an import stands, after a batch."""
 
     session: str
@@ -56,9 +56,9 @@ class Tally:
         self.incomplete: dict[Unread, None] = {}
         """Each once: where a source is rewritten while it is read, rows are read again."""
 
-    def brought(self) -> Brought:
+    def brought(self) -> Imported:
         """The report."""
-        return Brought(
+        return Imported(
             sessions=self.sessions,
             messages=self.messages,
             already_there=self.there,

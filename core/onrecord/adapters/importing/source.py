@@ -18,7 +18,7 @@ REMEMBERED: Final = 8
 """How many of the last rows a mark describes."""
 
 
-class Row(NamedTuple):
+class SourceRow(NamedTuple):
     """One entry of a conversation as its source has it."""
 
     name: str
@@ -31,14 +31,14 @@ class Row(NamedTuple):
     archived: bool = False
 
 
-RowOf: TypeAlias = Callable[[str, bytes], Row]
+RowOf: TypeAlias = Callable[[str, bytes], SourceRow]
 """Makes a row of its name and of what stands there."""
 
 
 class Page(NamedTuple):
     """Some rows of a conversation."""
 
-    rows: list[Row]
+    rows: list[SourceRow]
     read: int
     """How many rows the conversation has up to the end of this page."""
     more: bool
@@ -55,7 +55,7 @@ class Page(NamedTuple):
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
 
-class Mark(Struct, frozen=True, omit_defaults=True):
+class Bookmark(Struct, frozen=True, omit_defaults=True):
     """How far a conversation was read."""
 
     read: Count = 0
@@ -76,17 +76,17 @@ class Mark(Struct, frozen=True, omit_defaults=True):
     open: int | None = None
     """While rows are being brought, the epoch since when the session must not have been cut."""
 
-    def anew(self, base: int) -> Mark:
+    def anew(self, base: int) -> Bookmark:
         """Before the first row, of which it is not known whether it was brought."""
-        return Mark(base=base, epoch=self.epoch, open=self.epoch)
+        return Bookmark(base=base, epoch=self.epoch, open=self.epoch)
 
-    def cut(self, gone: int) -> Mark:
+    def cut(self, gone: int) -> Bookmark:
         """Before the last rows, which are gone."""
         last = self.last[: max(0, len(self.last) - gone)]
         there = max(0, self.there - gone)
         return replace(self, read=max(0, self.read - gone), last=last, there=there)
 
-    def after(self, page: Page) -> Mark:
+    def after(self, page: Page) -> Bookmark:
         """Behind the rows of a page."""
         newest = page.rows[-REMEMBERED:]
         return replace(
@@ -105,10 +105,10 @@ class Conversation(ABC):
     id: str
 
     @abstractmethod
-    def after(self, mark: Mark, limit: int) -> Page:
+    def after(self, mark: Bookmark, limit: int) -> Page:
         """The next rows, or the first ones where those of the mark are no longer there."""
 
-    async def aafter(self, mark: Mark, limit: int) -> Page:
+    async def aafter(self, mark: Bookmark, limit: int) -> Page:
         """Like ``after``, in a thread."""
         return await asyncio.to_thread(self.after, mark, limit)
 

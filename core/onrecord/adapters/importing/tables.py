@@ -15,11 +15,11 @@ from onrecord.adapters.importing.engines import Opened
 from onrecord.adapters.importing.report import Unread, printable
 from onrecord.adapters.importing.rows import as_bytes
 from onrecord.adapters.importing.source import (
+    Bookmark,
     Conversation,
-    Mark,
     Page,
-    Row,
     RowOf,
+    SourceRow,
     digest,
 )
 from onrecord.adapters.importing.table import InTable, is_text
@@ -101,7 +101,7 @@ class Tables(InTable):
                     found += self._looked_up(connection, chosen)
             return found
 
-    def rows(self, ids: Sequence[Any]) -> dict[Any, Row]:
+    def rows(self, ids: Sequence[Any]) -> dict[Any, SourceRow]:
         """Those of the rows that are still there."""
         t = self._t
         with self._asking() as connection:
@@ -208,11 +208,11 @@ class _Rows(Conversation):
         self._ids = ids
         self._archived = archived
 
-    def after(self, mark: Mark, limit: int) -> Page:
+    def after(self, mark: Bookmark, limit: int) -> Page:
         """The next rows, or the first ones where the last row is gone, changed or not the last."""
         ids, start, anew = self._ids, mark.read, False
         looked = min(start, len(mark.last) if self._tables.rewritten else 1)
-        rows: dict[Any, Row] = {}
+        rows: dict[Any, SourceRow] = {}
         if start <= len(ids):
             rows = self._tables.rows(ids[start - looked : start + limit])
         if start and not self._goes_on(
@@ -228,7 +228,7 @@ class _Rows(Conversation):
         page = [rows[id_]._replace(archived=id_ in self._archived) for id_ in found]
         return Page(page, read, read < len(ids), anew, archived=archived)
 
-    def _goes_on(self, mark: Mark, last: list[Row | None]) -> bool:
+    def _goes_on(self, mark: Bookmark, last: list[SourceRow | None]) -> bool:
         """Whether the last rows of the mark stand where they stood."""
         if not last or (newest := last[-1]) is None:
             return False

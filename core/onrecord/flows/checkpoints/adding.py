@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from onrecord.codec import pack_value, unpack_value
 from onrecord.codec.items import Item, pack
 from onrecord.errors import Cleared, Conflict
-from onrecord.flows.checkpoints.memory import Base, Seen
+from onrecord.flows.checkpoints.memory import Base, LastSeen
 from onrecord.flows.checkpoints.values import Listing, New
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import threads
@@ -39,7 +39,7 @@ _NONE: Final = [0, 0]
 
 
 class Committed(NamedTuple):
-    seen: Seen
+    seen: LastSeen
     number: int
     refs: Refs
     fresh: list[tuple[int, list[tuple[int, Item]]]]
@@ -50,7 +50,7 @@ class Adding(NamedTuple):
     """One checkpoint under the lock of its line."""
 
     squeezed: bool
-    seen: Seen | None
+    seen: LastSeen | None
     """Where this process saw the line last."""
     name: SessionName
     namespace: str
@@ -79,7 +79,7 @@ class Adding(NamedTuple):
                 return committed
         return self._step_by_step(txn, seen, at)
 
-    def _at_once(self, txn: Transaction, seen: Seen, at: int) -> Committed | None:
+    def _at_once(self, txn: Transaction, seen: LastSeen, at: int) -> Committed | None:
         """In one statement, where what is known of the line is enough and still so."""
         growing = self._growing()
         if (
@@ -109,7 +109,7 @@ class Adding(NamedTuple):
             fresh,
         )
 
-    def _step_by_step(self, txn: Transaction, seen: Seen | None, at: int) -> Committed | None:
+    def _step_by_step(self, txn: Transaction, seen: LastSeen | None, at: int) -> Committed | None:
         thread = threads.lock_or_create(txn, self.name, at)
         ids = [self.key, *map(id_key, self.new.under)]
         refuse_late(self.name, thread, ids if self.parent is None else [*ids, self.parent])
@@ -123,7 +123,7 @@ class Adding(NamedTuple):
         if (number := rows_of.number_of(txn, line, self.key)) is not None:
             if self.again:
                 row = rows_of.row_at(txn, line, number)
-                return Committed(Seen(line, b"", {}, 0), number, row.refs, [])
+                return Committed(LastSeen(line, b"", {}, 0), number, row.refs, [])
             # Another of its id makes way, and nobody goes on to refer to what it had.
             rows_of.empty(txn, line, number)
             thread = threads.next_epoch(txn, thread, at)
@@ -144,7 +144,7 @@ class Adding(NamedTuple):
         second = max(at // MICROSECONDS, thread.active_second)
         moved = line._replace(head=number)
         return Committed(
-            Seen(moved, self.key, {**known, **strands}, second, self.expires_in),
+            LastSeen(moved, self.key, {**known, **strands}, second, self.expires_in),
             number,
             refs,
             fresh,

@@ -23,7 +23,7 @@ MOST_BYTES = 64 * 2**20
 MOST_LINES = 4096
 
 
-class Seen(NamedTuple):
+class LastSeen(NamedTuple):
     """Where a line stood when this process saw it last."""
 
     line: Line
@@ -127,7 +127,7 @@ class ThreadMemory:
     def __init__(self) -> None:
         self.items = Items()
         self.held = Items()
-        self.seen: Few[tuple[bytes, str], Seen] = Few(MOST_LINES)
+        self.seen: Few[tuple[bytes, str], LastSeen] = Few(MOST_LINES)
         self.bases: Few[tuple[bytes, str, bytes], Base] = Few(MOST_LINES)
         self.labels: Few[bytes, tuple[bytes, int]] = Few(MOST_LINES)
 

@@ -10,7 +10,7 @@ from onrecord.errors import Damaged
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.checkpoints.memory import (
     Base,
-    Seen,
+    LastSeen,
 )
 from onrecord.flows.checkpoints.values import (
     Entry,
@@ -23,7 +23,7 @@ from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.scope import SessionName
 from onrecord.stored.checkpoints import (
-    Row,
+    CheckpointRow,
     id_key,
     id_of,
     is_listing,
@@ -84,7 +84,7 @@ def page_of_checkpoints(
 ) -> Flow[list[Entry]]:
     """Checkpoints of a line just before a number, newest first, without their values."""
 
-    def work(txn: Transaction) -> list[tuple[Row, list[bytes]]]:
+    def work(txn: Transaction) -> list[tuple[CheckpointRow, list[bytes]]]:
         line = rows_of.find_line(txn, name, namespace)
         if line is None:
             return []
@@ -192,11 +192,11 @@ def _state_of(desk: Desk, entry: Entry, fresh: Mapping[tuple[int, int], dict[int
     return State(entry, values, numbers)
 
 
-def last_seen(desk: Desk, name: SessionName, namespace: str) -> Seen | None:
+def last_seen(desk: Desk, name: SessionName, namespace: str) -> LastSeen | None:
     return desk.threads.seen.get((name.identity, namespace))
 
 
-def _learn_newest(desk: Desk, name: SessionName, namespace: str, row: Row) -> None:
+def _learn_newest(desk: Desk, name: SessionName, namespace: str, row: CheckpointRow) -> None:
     known = desk.threads.seen.get((name.identity, namespace))
     if known is None or known.line != row.line or known.id != row.id:
         lists: dict[str, tuple[int, int]] = {}
@@ -204,7 +204,7 @@ def _learn_newest(desk: Desk, name: SessionName, namespace: str, row: Row) -> No
             lists = known.strands
         # A head without a row was deleted: its number is not the newest checkpoint's.
         if row.number == row.line.head:
-            desk.threads.seen.put((name.identity, namespace), Seen(row.line, row.id, lists, 0))
+            desk.threads.seen.put((name.identity, namespace), LastSeen(row.line, row.id, lists, 0))
 
 
 def forget_line(desk: Desk, name: SessionName, namespace: str, parent: bytes | None) -> None:
@@ -213,7 +213,9 @@ def forget_line(desk: Desk, name: SessionName, namespace: str, parent: bytes | N
         desk.threads.bases.drop((name.identity, namespace, parent))
 
 
-def _explained(name: SessionName, namespace: str, row: Row, frames: Sequence[bytes]) -> Entry:
+def _explained(
+    name: SessionName, namespace: str, row: CheckpointRow, frames: Sequence[bytes]
+) -> Entry:
     try:
         return entry_of(namespace, row, frames)
     except Damaged as fault:

@@ -10,7 +10,7 @@ import msgspec
 
 from onrecord.codec.items import Item, pack, unpack
 from onrecord.errors import Damaged
-from onrecord.stored.checkpoints import Row, id_of
+from onrecord.stored.checkpoints import CheckpointRow, id_of
 
 
 class Listing(NamedTuple):
@@ -69,7 +69,7 @@ class Entry(NamedTuple):
     body: list[Item]
     writes: list[Written]
     """In the order of path, task and place, in which a step applies them."""
-    row: Row
+    row: CheckpointRow
 
     @property
     def channels(self) -> set[str]:
@@ -136,7 +136,7 @@ def numbered(last: int, count: int, frame: bytes) -> list[tuple[int, Item]]:
     return list(zip(range(last - count + 1, last + 1), items, strict=True))
 
 
-def entry_of(namespace: str, row: Row, frames: Iterable[bytes]) -> Entry:
+def entry_of(namespace: str, row: CheckpointRow, frames: Iterable[bytes]) -> Entry:
     """A checkpoint from its row."""
     return Entry(
         namespace,

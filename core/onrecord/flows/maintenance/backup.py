@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onrecord.errors import Misconfigured
 from onrecord.files import Copy
-from onrecord.flow import Apart, Aside, Flow, do
+from onrecord.flow import Autocommit, Flow, InThread, do
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -22,10 +22,10 @@ def backed_up(address: str, given: object) -> Flow[None]:
         )
     if address in ("sqlite://", "sqlite:///:memory:"):
         raise Misconfigured("A database in memory has no file to back up. export() writes one.")
-    copy = yield from do(Aside(partial(Copy, given)))
+    copy = yield from do(InThread(partial(Copy, given)))
     try:
-        yield from do(Apart(partial(_copied, part=copy.part)))
-        yield from do(Aside(copy.finish))
+        yield from do(Autocommit(partial(_copied, part=copy.part)))
+        yield from do(InThread(copy.finish))
     except BaseException:  # also a cancellation: nothing is left of what is not whole
         copy.discard()
         raise

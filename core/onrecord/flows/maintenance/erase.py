@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from onrecord.errors import Misconfigured, OnrecordError, shown
-from onrecord.flow import Apart, Cold, Flow, Hot, do
+from onrecord.flow import Autocommit, Cold, Flow, Hot, do
 from onrecord.flows.building import info_of
 from onrecord.flows.checkpoints.threads import erase_threads
 from onrecord.flows.maintenance.maintain import release_learned
@@ -111,7 +111,7 @@ def prune(
         if (yield from remove(desk, _name(due), due.version)) is not None:
             gone.append(due)
     yield from release_learned(desk)
-    yield from do(Apart(partial(reclaim, how="free")))
+    yield from do(Autocommit(partial(reclaim, how="free")))
     return _pruning(False, gone, None if archive_to is None else str(archive_to))
 
 
@@ -135,7 +135,7 @@ def _receipt(
 ) -> Flow[Receipt]:
     gone["onrecord_dictionaries"] += yield from release_learned(desk)
     try:
-        traces = yield from do(Apart(partial(reclaim, how="clean" if thorough else "free")))
+        traces = yield from do(Autocommit(partial(reclaim, how="clean" if thorough else "free")))
     except OnrecordError as fault:  # it has all gone; where it was is not clean yet
         traces = f"{fault} Erase again to clean up."
     if traces is None and not thorough:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from onrecord.accepting import Appendable, messages_from
 from onrecord.codec.segment import Segment
 from onrecord.errors import Misconfigured, OnrecordError, shown
-from onrecord.flow import Apart, Cold, Flow, do
+from onrecord.flow import Autocommit, Cold, Flow, do
 from onrecord.flows.checkpoints.threads import verify_thread
 from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.checkpoints import threads
@@ -29,7 +29,7 @@ from onrecord.ledger.sessions import (
 from onrecord.reports import Compaction, OnProgress, Problem, Progress, Stats, Training
 from onrecord.scope import ANY, Scope, SessionName
 from onrecord.stored.clock import MICROSECONDS, now
-from onrecord.stored.messages import Row
+from onrecord.stored.messages import MessageRow
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -62,7 +62,7 @@ def compact(
         yield from do(Cold(dictionaries.retire_superseded, writes=True))
         yield from release_learned(desk)
     try:
-        problem = yield from do(Apart(partial(reclaim, how="anew" if again else "free")))
+        problem = yield from do(Autocommit(partial(reclaim, how="anew" if again else "free")))
     except OnrecordError as fault:  # everything is sealed; the room stays in the database
         problem = f"The room could not be given back: {fault} Compact again."
     return Compaction(
@@ -114,7 +114,7 @@ def stats(desk: Desk, scope: Scope) -> Flow[Stats]:
 def verify(desk: Desk, progress: OnProgress | None) -> Flow[list[Problem]]:
     """Look at every place and every sum in the store; nothing is changed."""
     of = yield from do(Cold(partial(sessions.count, scope=EVERYBODY)))
-    problems = yield from do(Apart(verifying.of_store))
+    problems = yield from do(Autocommit(verifying.of_store))
     done, after = 0, -(2**63)  # a damaged number may be below 0
     tell(progress, 0, of)
     while page := (
@@ -162,7 +162,7 @@ def _as_segment(desk: Desk, said: Appendable) -> Segment:
     """A conversation from elsewhere, as it would be sealed here."""
     entries, contents = encode(desk, messages_from(said), now())
     rows = tuple(
-        Row(n, 0, entry.frame, None, entry.created, entry.tokens, 0)
+        MessageRow(n, 0, entry.frame, None, entry.created, entry.tokens, 0)
         for n, entry in enumerate(entries, 1)
     )
     return Segment(rows, tuple(content.opens_turn for content in contents))
@@ -179,7 +179,9 @@ def release_learned(desk: Desk) -> Flow[int]:
     for number in retired:
         after = 0
         while page := (
-            yield from do(Apart(partial(erasing.needing, number=number, after=after, limit=1_000)))
+            yield from do(
+                Autocommit(partial(erasing.needing, number=number, after=after, limit=1_000))
+            )
         ):
             after = page[-1]
             for few in _few(page):

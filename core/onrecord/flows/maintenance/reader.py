@@ -17,7 +17,7 @@ _MOST: Final = 1_024
 _MOST_BYTES: Final = 4 * 2**20
 
 
-class Brought(NamedTuple):
+class ReadMessage(NamedTuple):
     """One place of a session in a file."""
 
     place: Place
@@ -30,7 +30,7 @@ class Piece(NamedTuple):
     """Places of a session that follow each other, as many as are written together."""
 
     session: Session
-    places: Sequence[Brought]
+    places: Sequence[ReadMessage]
     begins: bool
     """Whether they are the first."""
     more: bool
@@ -90,7 +90,7 @@ class Reader:
             return None
         session = self._session
         assert session is not None, "it has just begun"
-        places: list[Brought] = []
+        places: list[ReadMessage] = []
         size = 0
         while self._seq < session.head and len(places) < _MOST and size < _MOST_BYTES:
             places.append(self._place(session))
@@ -114,7 +114,7 @@ class Reader:
             case Place(seq):
                 raise self._refused(f"it is message {seq}, and a session was to begin here")
 
-    def _place(self, session: Session) -> Brought:
+    def _place(self, session: Session) -> ReadMessage:
         said, line = self._said()
         if not isinstance(said, Place) or said.seq != self._seq + 1:
             raise self._refused(f"message {self._seq + 1} of {session.name} should stand here")
@@ -122,9 +122,9 @@ class Reader:
         content = said.content
         if content is None:
             self._deleted += 1
-            return Brought(said, None, line)
+            return ReadMessage(said, None, line)
         self._messages += 1
-        return Brought(said._replace(content=None), self._frame(content, session), line)
+        return ReadMessage(said._replace(content=None), self._frame(content, session), line)
 
     def _frame(self, content: Message, session: Session) -> bytes:
         # What goes into a segment is compressed there, with all the others.

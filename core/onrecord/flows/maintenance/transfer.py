@@ -20,13 +20,13 @@ from onrecord.codec.lines import End, Place, line_of
 from onrecord.codec.segment import Segment
 from onrecord.errors import Conflict, Damaged, Unavailable
 from onrecord.files import From, Into, Source, Target
-from onrecord.flow import Apart, Aside, Cold, Flow, do
+from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.building import unpacked
 from onrecord.flows.maintenance.maintain import tell
 from onrecord.flows.maintenance.reader import (
-    Brought,
     Piece,
     Reader,
+    ReadMessage,
 )
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.rewrite import rewritten
@@ -38,8 +38,8 @@ from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import within
 from onrecord.stored.messages import (
     MOST_TOKENS,
+    MessageRow,
     Publication,
-    Row,
 )
 from onrecord.stored.ranges import cut_after
 from onrecord.version import Version
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 def export(desk: Desk, scope: Scope, given: Into, progress: OnProgress | None) -> Flow[Export]:
     """Write every session of a scope to a file."""
     target = Target(given)
-    numbers = yield from do(Apart(partial(transfer.in_order, scope=scope)))
+    numbers = yield from do(Autocommit(partial(transfer.in_order, scope=scope)))
     return (yield from _written(numbers, target, progress))
 
 
@@ -80,20 +80,20 @@ def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import
     seen, written, messages = 0, 0, 0
     differing: list[str] = []
     try:
-        of = yield from do(Aside(reader.begin))
+        of = yield from do(InThread(reader.begin))
         tell(progress, 0, of)
-        while (piece := (yield from do(Aside(reader.next)))) is not None:
+        while (piece := (yield from do(InThread(reader.next)))) is not None:
             new = None
             try:
                 new = yield from _session_imported(desk, piece, reader, source.name)
             except Conflict as fault:  # the others have nothing to do with it
                 differing.append(str(fault))
-                yield from do(Aside(reader.skip))
+                yield from do(InThread(reader.skip))
             seen += 1
             written += new is not None
             messages += new or 0
             tell(progress, seen, max(of, seen))
-        yield from do(Aside(source.close))
+        yield from do(InThread(source.close))
     finally:
         source.close()
     return Import(sessions=seen, written=written, messages=messages, differing=tuple(differing))
@@ -133,7 +133,7 @@ def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> F
             at = version
             new = (new or 0) + sum(brought.frame is not None for brought in left)
             break
-        following = (yield from do(Aside(reader.next))) if piece.more else None
+        following = (yield from do(InThread(reader.next))) if piece.more else None
         if following is None:
             return new
         piece = following
@@ -143,7 +143,7 @@ def _written(numbers: Sequence[int], target: Target, progress: OnProgress | None
     so_far = End(0, 0, 0)
     damaged = 0
     try:
-        yield from do(Aside(target.open))
+        yield from do(InThread(target.open))
         for done, number in enumerate(numbers):
             tell(progress, done, len(numbers))
             work = partial(_write, number=number, target=target, begun=target.bytes)
@@ -155,11 +155,11 @@ def _written(numbers: Sequence[int], target: Target, progress: OnProgress | None
                     so_far.deleted + counts["deleted"],
                 )
                 damaged += counts["damaged"]
-        yield from do(Aside(partial(_finish, target, so_far)))
+        yield from do(InThread(partial(_finish, target, so_far)))
     except BaseException as fault:  # also a cancellation: nothing is left of what is not whole
         try:
             if isinstance(fault, Exception):  # else there are no steps any more
-                yield from do(Aside(target.discard))
+                yield from do(InThread(target.discard))
         finally:
             target.discard()
         raise
@@ -219,7 +219,7 @@ def _write(txn: Transaction, number: int, target: Target, begun: int) -> Counter
 
 
 def _place(
-    seq: int, row: Row | None, opens_turn: bool, counters: dict[int, str], created: int
+    seq: int, row: MessageRow | None, opens_turn: bool, counters: dict[int, str], created: int
 ) -> tuple[Place, bool]:
     """What stands in a place, and whether it could be read (I10)."""
     if row is None:
@@ -241,7 +241,7 @@ def _place(
 
 
 def _compared(
-    txn: Transaction, name: SessionName, places: Sequence[Brought], where: str
+    txn: Transaction, name: SessionName, places: Sequence[ReadMessage], where: str
 ) -> Version:
     """Where a session stands, if it has what was brought as far as it goes; else Conflict."""
     txn.snapshot()
@@ -266,7 +266,7 @@ def _compared(
     return session.version
 
 
-def _difference(here: Place, brought: Brought) -> str | None:
+def _difference(here: Place, brought: ReadMessage) -> str | None:
     there = brought.place
     if brought.frame is None or here.content is None:
         if brought.frame is not None:
@@ -286,7 +286,9 @@ def _standing(txn: Transaction, name: SessionName) -> tuple[bool, Version]:
     return found is not None, (found or sessions.absent(txn, name)).version
 
 
-def _add(txn: Transaction, piece: Piece, places: Sequence[Brought], at: Version) -> Version | None:
+def _add(
+    txn: Transaction, piece: Piece, places: Sequence[ReadMessage], at: Version
+) -> Version | None:
     """Write what was brought after the head of a session, and say where it stands now; None, and
     nothing is changed, where it does not stand where it did."""
     said = piece.session
@@ -306,7 +308,7 @@ def _add(txn: Transaction, piece: Piece, places: Sequence[Brought], at: Version)
     counted = {place.counter for place, _, _ in places}
     numbers = transfer.counter_numbers(txn, [name for name in counted if name is not None])
     rows = tuple(
-        Row(
+        MessageRow(
             brought.place.seq,
             session.epoch,
             brought.frame,

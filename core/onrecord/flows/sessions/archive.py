@@ -17,8 +17,8 @@ from onrecord.message import Message
 from onrecord.scope import SessionName
 from onrecord.stored.messages import (
     LAST_SEQ,
-    Row,
-    Seen,
+    MessageRow,
+    Snapshot,
 )
 from onrecord.stored.ranges import (
     Ranges,
@@ -43,19 +43,19 @@ def archive(
     wanted = _checked("archive", seqs)
     expected = checked(expected)
 
-    def work(txn: Transaction) -> Seen:
+    def work(txn: Transaction) -> Snapshot:
         found = archives.find(txn, name, lock=True)
         session, archived = found or (sessions.absent(txn, name), ())
         refuse_unexpected(name, session, expected)
         if found is None:
-            return Seen(None, session.version, (), True)
-        rows: list[Row] = []
+            return Snapshot(None, session.version, (), True)
+        rows: list[MessageRow] = []
         for first, last in wanted:
             for low, high in spans(archived, first, last, inside=False):
                 rows += rows_of.seen(txn, name, after=low - 1, before=high + 1).rows
         if rows:
             archives.put(txn, session, with_added(archived, [row.seq for row in rows]))
-        return Seen(session.number, session.version, tuple(rows))
+        return Snapshot(session.number, session.version, tuple(rows))
 
     seen = yield from do(Cold(work, writes=True))
     return desk.build.messages(seen, seen.rows)
@@ -124,14 +124,14 @@ def _read(
     high: int,
     limit: int | None,
     newest: bool,
-) -> Seen | None:
+) -> Snapshot | None:
     """The rows; None where the session was rewritten between two statements."""
     found = archives.find(txn, name)
     if found is None:
-        return Seen(None, sessions.absent(txn, name).version, (), True)
+        return Snapshot(None, sessions.absent(txn, name).version, (), True)
     session, ranges = found
     runs = list(spans(ranges, low, min(high, session.head), inside=archived))
-    rows: list[tuple[Row, ...]] = []
+    rows: list[tuple[MessageRow, ...]] = []
     left = LAST_SEQ if limit is None else limit
     for first, last in reversed(runs) if newest else runs:
         if left <= 0:
@@ -144,7 +144,7 @@ def _read(
     if newest:
         rows.reverse()
     version = Version(session.epoch, session.head)
-    return Seen(session.number, version, tuple(row for run in rows for row in run))
+    return Snapshot(session.number, version, tuple(row for run in rows for row in run))
 
 
 def _checked(method: str, seqs: Iterable[int]) -> Ranges:

@@ -20,7 +20,7 @@ from onrecord.scope import SessionName
 from onrecord.stored import ids
 from onrecord.stored.messages import (
     Entry,
-    Row,
+    MessageRow,
     SessionRow,
 )
 from onrecord.version import Expected
@@ -38,7 +38,7 @@ class Stored(NamedTuple):
     """What an append left in the database, for each message that was brought and is there."""
 
     session: int
-    rows: list[tuple[int, Row, bool]]
+    rows: list[tuple[int, MessageRow, bool]]
     """(which message, its row, whether this call wrote it)"""
     in_tail: int = 0
     """How many rows the session has now, deleted ones too."""
@@ -52,10 +52,10 @@ class _SortedOut:
     def __init__(self, fresh: list[int] | None = None) -> None:
         self.fresh = fresh if fresh is not None else []
         self.gone: list[int] = []
-        self.there: dict[int, Row] = {}
+        self.there: dict[int, MessageRow] = {}
         self.same_as: dict[int, int] = {}
 
-    def stored(self, session: SessionRow, rows: Sequence[Row]) -> Stored:
+    def stored(self, session: SessionRow, rows: Sequence[MessageRow]) -> Stored:
         """The answer, once the new messages have their rows."""
         in_tail = session.head + len(rows) - session.sealed
         if len(rows) == len(self.fresh) and not self.there and not self.same_as:
@@ -150,7 +150,7 @@ class Batch(NamedTuple):
         return found.stored(session, rows)
 
     def _sort_out(
-        self, txn: Transaction, session: SessionRow, written: Sequence[Row] = ()
+        self, txn: Transaction, session: SessionRow, written: Sequence[MessageRow] = ()
     ) -> _SortedOut:
         """Which messages are there, which are gone, and which are new (I5)."""
         found = _SortedOut()
@@ -182,7 +182,7 @@ class Batch(NamedTuple):
 
     def _finder(
         self, txn: Transaction, session: SessionRow
-    ) -> Callable[[str], tuple[bool, Row | None]]:
+    ) -> Callable[[str], tuple[bool, MessageRow | None]]:
         """Looks an id up: whether this session ever had it, and its row if there is one."""
         prefix = ids.prefix(txn.facts.store_id, session.number)
         born = {e.id: ids.parse(prefix, e.id) for e in self.entries if e.id is not None}
@@ -190,7 +190,7 @@ class Batch(NamedTuple):
         rows = rows_of.with_ids(txn, session, given) if given and session.head else {}
         in_place = rows_of.finder(txn, session)
 
-        def find(name: str) -> tuple[bool, Row | None]:
+        def find(name: str) -> tuple[bool, MessageRow | None]:
             place = born[name]
             if place is None:
                 row = rows.get(name)

@@ -27,8 +27,8 @@ from onrecord.message import Message
 from onrecord.scope import AnyName, SessionName
 from onrecord.stored.messages import (
     LAST_SEQ,
-    Row,
-    Seen,
+    MessageRow,
+    Snapshot,
     new_past,
 )
 from onrecord.version import SessionInfo, Version
@@ -147,7 +147,7 @@ def window(
     )
 
 
-def _opening(desk: Desk, name: SessionName, near: Seen) -> Flow[Seen]:
+def _opening(desk: Desk, name: SessionName, near: Snapshot) -> Flow[Snapshot]:
     """The session's first message. It never changes within an epoch of one past: it is asked
     for once."""
     kept = desk.openings.get(name.identity)
@@ -234,7 +234,7 @@ def list_sessions(
     return list(map(info_of, found))
 
 
-def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Seen]:
+def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snapshot]:
     """The session's tail, out of the cache where that is known to be all there is (I3).
 
     The newest n of its rows are whole; others may be stubs of messages too large to cache.
@@ -264,7 +264,7 @@ def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Seen]
     return (yield from _whole(desk, name, seen, n))
 
 
-def _believes(desk: Desk, identity: bytes, on: bytes | None, seen: Seen) -> bool:
+def _believes(desk: Desk, identity: bytes, on: bytes | None, seen: Snapshot) -> bool:
     """Whether a hit may be used, now that the cache has answered."""
     if not desk.marks:
         return True
@@ -298,7 +298,7 @@ def _discarded(desk: Desk, name: SessionName) -> Flow[None]:
         yield from do(Hot(lambda hot: hot.discard(name.identity)))
 
 
-def _compared(desk: Desk, name: SessionName, hit: Seen) -> Flow[None]:
+def _compared(desk: Desk, name: SessionName, hit: Snapshot) -> Flow[None]:
     """Hold a hit against SQL, as a sample, and count whether they agree."""
     truth = yield from sought(desk, name, partial(_newer, desk, name=name, held=None))
     if truth.version.epoch > hit.version.epoch:
@@ -312,7 +312,7 @@ def _compared(desk: Desk, name: SessionName, hit: Seen) -> Flow[None]:
     yield from do(Hot(lambda hot: hot.compared(agree)))
 
 
-def _whole(desk: Desk, name: SessionName, seen: Seen, n: int | None) -> Flow[Seen]:
+def _whole(desk: Desk, name: SessionName, seen: Snapshot, n: int | None) -> Flow[Snapshot]:
     """The same with its stubs replaced by the messages they stand for."""
     first = 0 if n is None else max(0, len(seen.rows) - n)
     if all(row.frame is not None for row in seen.rows[first:]):
@@ -324,8 +324,8 @@ def _whole(desk: Desk, name: SessionName, seen: Seen, n: int | None) -> Flow[See
 
 
 def _fetched(
-    desk: Desk, txn: Transaction, name: SessionName, seen: Seen, first: int
-) -> tuple[Row, ...] | None:
+    desk: Desk, txn: Transaction, name: SessionName, seen: Snapshot, first: int
+) -> tuple[MessageRow, ...] | None:
     whole = {
         row.seq: found.rows[0]
         for row in seen.rows[first:]
@@ -345,7 +345,7 @@ def _fetched(
     return rows if same else None
 
 
-def _newer(desk: Desk, txn: Transaction, name: SessionName, held: Seen | None) -> Seen:
+def _newer(desk: Desk, txn: Transaction, name: SessionName, held: Snapshot | None) -> Snapshot:
     """The tail as it is now, reading only what came after what is held."""
     most = desk.cached_messages
     if held is not None:
@@ -359,11 +359,13 @@ def _newer(desk: Desk, txn: Transaction, name: SessionName, held: Seen | None) -
     return seen._replace(complete=len(seen.rows) < most, past=new_past())
 
 
-def _from_sql(desk: Desk, name: SessionName, **bounds: Any) -> Flow[Seen]:
+def _from_sql(desk: Desk, name: SessionName, **bounds: Any) -> Flow[Snapshot]:
     return (yield from sought(desk, name, partial(rows_of.seen, name=name, **bounds)))
 
 
-def sought(desk: Desk, name: SessionName, work: Callable[[Transaction], Seen]) -> Flow[Seen]:
+def sought(
+    desk: Desk, name: SessionName, work: Callable[[Transaction], Snapshot]
+) -> Flow[Snapshot]:
     """What a read of the database says: the least that later reads of this process show."""
     began = desk.known.begin()
     seen = yield from do(Cold(work))
@@ -383,7 +385,7 @@ def _described(txn: Transaction, name: SessionName) -> sessions.Described | Vers
     return sessions.describe(txn, name) or sessions.absent(txn, name).version
 
 
-def _same(a: Row, b: Row) -> bool:
+def _same(a: MessageRow, b: MessageRow) -> bool:
     """Whether two rows say the same: a frame has other bytes once it was in a segment."""
     return replace(a, frame=b.frame, token=b.token) == b and (
         a.frame == b.frame or codec.same_content(a.frame or b"", b.frame or b"")

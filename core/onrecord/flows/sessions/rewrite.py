@@ -28,8 +28,8 @@ from onrecord.scope import SessionName
 from onrecord.stored.clock import now
 from onrecord.stored.messages import (
     Entry,
+    MessageRow,
     Publication,
-    Row,
     SessionRow,
 )
 from onrecord.stored.ranges import spans
@@ -46,7 +46,7 @@ def edit(desk: Desk, name: SessionName, seq: int, given: Appendable) -> Flow[Mes
     (entry, *more), (content, *_) = encode(desk, _one(messages_from(given)), at)
     assert not more
 
-    def work(txn: Transaction) -> tuple[SessionRow, Row]:
+    def work(txn: Transaction) -> tuple[SessionRow, MessageRow]:
         session, row = _locked_with(txn, name, seq)
         session = _put(txn, session, row, entry, at)
         row = replace(row, frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
@@ -62,7 +62,7 @@ def delete(desk: Desk, name: SessionName, seq: int, expected: Expected = None) -
     expected = checked(expected)
     at = now()
 
-    def work(txn: Transaction) -> tuple[SessionRow, Row]:
+    def work(txn: Transaction) -> tuple[SessionRow, MessageRow]:
         session, row = _locked_with(txn, name, seq, expected)
         return _put(txn, session, row, None, at), row
 
@@ -138,7 +138,7 @@ def cut_at(
     return sessions.cut(txn, sessions.rewrite(txn, session, change, at), head)
 
 
-def _changed(done: tuple[SessionRow, Row]) -> Publication:
+def _changed(done: tuple[SessionRow, MessageRow]) -> Publication:
     return rewritten(done[0].version)
 
 
@@ -149,7 +149,7 @@ def rewritten(version: Version) -> Publication:
 
 def _locked_with(
     txn: Transaction, name: SessionName, seq: int, expected: Expected = None
-) -> tuple[SessionRow, Row]:
+) -> tuple[SessionRow, MessageRow]:
     """The session, locked, and its message at a place; Conflict where there is none."""
     session = sessions.lock(txn, name) or sessions.absent(txn, name)
     refuse_unexpected(name, session, expected)
@@ -164,7 +164,7 @@ def _locked_with(
 
 
 def _put(
-    txn: Transaction, session: SessionRow, row: Row, entry: Entry | None, at: int
+    txn: Transaction, session: SessionRow, row: MessageRow, entry: Entry | None, at: int
 ) -> SessionRow:
     """Another content, or none, in a message's place: a new epoch."""
     opened = rows_of.opens_turn(txn, session, row.seq)

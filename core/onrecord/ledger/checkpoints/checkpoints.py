@@ -13,8 +13,8 @@ from onrecord.scope import SessionName
 from onrecord.stored.checkpoints import (
     LAST_NUMBER,
     Added,
+    CheckpointRow,
     Line,
-    Row,
     Thread,
     strand_name,
     unpack_refs,
@@ -164,7 +164,7 @@ def find_line(txn: Transaction, name: SessionName, namespace: str) -> Line | Non
 
 def one(
     txn: Transaction, name: SessionName, namespace: str, id: bytes | None
-) -> tuple[Row, list[bytes]] | None:
+) -> tuple[CheckpointRow, list[bytes]] | None:
     """A checkpoint and what was written towards the next one; the newest where none is named."""
     values = {"identity": name.identity, "line": strand_name(namespace), "id": id}
     found = txn.first((_NEWEST if id is None else _BY_ID)[txn.kind], values)
@@ -177,7 +177,7 @@ def one(
     return row, [bytes(frame) for frame in writes or ()]
 
 
-def page(txn: Transaction, line: Line, before: int, limit: int) -> list[Row]:
+def page(txn: Transaction, line: Line, before: int, limit: int) -> list[CheckpointRow]:
     """The checkpoints of a line just before a number, newest first."""
     rows = txn.rows(
         _PAGE,
@@ -252,7 +252,7 @@ def number_of(txn: Transaction, line: Line, id: bytes) -> int | None:
     return None if row is None else int(row[0])
 
 
-def row_at(txn: Transaction, line: Line, number: int) -> Row:
+def row_at(txn: Transaction, line: Line, number: int) -> CheckpointRow:
     """The checkpoint with a number."""
     row = txn.first(_IN_PLACES, {"place": line.number << 32 | number})
     assert row is not None, "it was found a moment ago, and the line is locked"
@@ -357,10 +357,12 @@ def replace_items(
     txn.run(_ADD_ITEMS, {"place": strand << 32 | last, "items": count, "body": body})
 
 
-def _row(line: Line, found: Sequence[Any]) -> Row:
+def _row(line: Line, found: Sequence[Any]) -> CheckpointRow:
     number, id, parent, refs, body = found
     key, before = bytes(id), None if parent is None else bytes(parent)
-    return Row(line, number, key, before, unpack_refs(bytes(refs), key, before), bytes(body))
+    return CheckpointRow(
+        line, number, key, before, unpack_refs(bytes(refs), key, before), bytes(body)
+    )
 
 
 def _written(added: Added, refs: bytes) -> dict[str, object]:

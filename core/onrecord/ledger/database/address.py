@@ -49,7 +49,7 @@ def address_of(url: str | os.PathLike[str]) -> Address:
             "The database has to be given as a URL: postgresql://user:password@host/database."
         )
     if "://" not in text:
-        guess = text.rpartition("/")[2] or "memory.db"
+        guess = text.rpartition("/")[2] or "onrecord.db"
         raise Misconfigured(
             f"{text!r} is not a database URL. For a SQLite file write sqlite:///{guess}, or "
             f"sqlite:////… with its whole path, for PostgreSQL postgresql://user@host/database."

@@ -112,7 +112,7 @@ class LoopJob(Job):
                 raise
 
 
-class Writer:
+class GroupCommit:
     """Takes work from any thread and loop, and runs it on one connection, together."""
 
     def __init__(

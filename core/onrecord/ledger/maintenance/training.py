@@ -15,7 +15,7 @@ from onrecord.ledger.sessions import (
     sessions,
     tail,
 )
-from onrecord.stored.messages import Row, SessionRow
+from onrecord.stored.messages import MessageRow, SessionRow
 
 LAST_NUMBER: Final = 2**62
 MOST_SESSIONS: Final = 2_000
@@ -108,7 +108,7 @@ def learned(texts: Sequence[bytes]) -> Learned:
 
 
 def _first_of(txn: Transaction, session: SessionRow) -> Segment:
-    found: list[tuple[Row, bool]] = []
+    found: list[tuple[MessageRow, bool]] = []
     for stored in segments.overlapping(txn, session.number, 0, session.sealed):
         segment = segments.read(txn, stored, session.epoch)
         found += zip(segment.rows, segment.opens_turn, strict=True)

@@ -21,7 +21,7 @@ from onrecord.stored.clock import MICROSECONDS
 from onrecord.stored.messages import (
     LAST_ID,
     LAST_SEQ,
-    Row,
+    MessageRow,
     SessionRow,
 )
 from onrecord.stored.ranges import (
@@ -99,7 +99,7 @@ def _last(txn: Transaction, statement: str, span: Mapping[str, int]) -> int:
 
 def places(
     txn: Transaction, session: SessionRow, after: int = 0, upto: int = LAST_SEQ
-) -> Iterator[tuple[Row | None, bool]]:
+) -> Iterator[tuple[MessageRow | None, bool]]:
     """Every place of a session between two, in order, and whether it opens a turn; None where
     nothing is, not even a deleted message. Holds few of them at a time."""
     upto = min(upto, session.head)

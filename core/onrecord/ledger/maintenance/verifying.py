@@ -24,7 +24,7 @@ from onrecord.stored.clock import MICROSECONDS
 from onrecord.stored.messages import (
     LAST_ID,
     LAST_SEQ,
-    Row,
+    MessageRow,
     SessionRow,
 )
 
@@ -178,7 +178,7 @@ class _Look:
                 f"{sums} stand beside it.",
             )  # fmt: skip
 
-    def at_row(self, row: Row, opens_turn: bool, epoch: int) -> None:
+    def at_row(self, row: MessageRow, opens_turn: bool, epoch: int) -> None:
         if row.seq <= self.seq:
             self.problem("stray", row.seq, row.seq, "it is in a segment and a row as well.")
             return
@@ -217,7 +217,7 @@ class _Look:
             self.problem("gap", self.seq + 1, seq - 1, "nothing is there, not even a deleted one.")
             self._unsure = True  # that sums differ then is no second problem
 
-    def _can_be_read(self, row: Row) -> None:
+    def _can_be_read(self, row: MessageRow) -> None:
         if row.frame is not None:
             try:
                 codec.decode(row.frame)
@@ -228,7 +228,7 @@ class _Look:
         self._sums = [a + b for a, b in zip(self._sums, bounds, strict=True)]
 
 
-def _pages(txn: Transaction, session: SessionRow) -> Iterator[tuple[list[Row], list[bool]]]:
+def _pages(txn: Transaction, session: SessionRow) -> Iterator[tuple[list[MessageRow], list[bool]]]:
     after = 0
     while page := tail.page(txn, session, after, _PAGE):
         yield [row for row, _ in page], [opens for _, opens in page]

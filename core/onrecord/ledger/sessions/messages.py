@@ -28,9 +28,9 @@ from onrecord.scope import SessionName
 from onrecord.stored.messages import (
     LAST_ID,
     LAST_SEQ,
-    Row,
-    Seen,
+    MessageRow,
     SessionRow,
+    Snapshot,
 )
 
 __all__ = ["append_at_once", "insert", "with_token"]
@@ -47,7 +47,7 @@ def seen(
     limit: int | None = None,
     newest: bool = False,
     traced: bool = False,
-) -> Seen:
+) -> Snapshot:
     """Messages between two places, deleted ones left out; the newest of them if so asked, and
     ``traced`` by which writes they came."""
     missed = txn.dictionaries.missed
@@ -56,7 +56,7 @@ def seen(
             txn, name, after=after, before=before, limit=limit, newest=newest, traced=traced
         )
         if found is None:
-            return Seen(None, sessions.absent(txn, name).version, (), True)
+            return Snapshot(None, sessions.absent(txn, name).version, (), True)
         if not 0 < found.session <= LAST_ID:
             sessions.find(txn, name)  # raises: nothing can be found by a damaged number
         rows = found.rows
@@ -71,7 +71,7 @@ def seen(
     return _in_one_moment(txn, name, after, before, limit, newest, traced)
 
 
-def at(txn: Transaction, session: SessionRow, seq: int) -> Row | None:
+def at(txn: Transaction, session: SessionRow, seq: int) -> MessageRow | None:
     """The message in one place, also a deleted one."""
     if seq > session.sealed:
         return tail.at(txn, session, seq)
@@ -81,12 +81,12 @@ def at(txn: Transaction, session: SessionRow, seq: int) -> Row | None:
     return _place_in(segments.read(txn, stored, session.epoch), seq)[0]
 
 
-def finder(txn: Transaction, session: SessionRow) -> Callable[[int], Row | None]:
+def finder(txn: Transaction, session: SessionRow) -> Callable[[int], MessageRow | None]:
     """Like ``at``, for many places of a locked session: of those that stand in one segment it is
     read once. 5,000 messages that are appended again took 1.3 s without."""
     known: list[Segment] = []
 
-    def find(seq: int) -> Row | None:
+    def find(seq: int) -> MessageRow | None:
         if seq > session.sealed:
             return tail.at(txn, session, seq)
         if not known or not known[0].rows[0].seq <= seq <= known[0].rows[-1].seq:
@@ -99,7 +99,7 @@ def finder(txn: Transaction, session: SessionRow) -> Callable[[int], Row | None]
     return find
 
 
-def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[str, Row]:
+def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[str, MessageRow]:
     """The messages the caller gave these ids to, also deleted ones.
 
     Looked for among the newest, and from there back for as long as any are found: so an append
@@ -136,11 +136,11 @@ def replace(
         tail.replace(txn, session, seq, frame=frame, tokens=tokens, opens_turn=opens_turn)
         return
 
-    def changed(row: Row, opens: bool) -> tuple[Row, bool]:
+    def changed(row: MessageRow, opens: bool) -> tuple[MessageRow, bool]:
         if row.seq != seq:
             return row, opens
         counter = txn.facts.counter
-        return Row(seq, row.born, frame, row.id, row.created, tokens, counter), opens_turn
+        return MessageRow(seq, row.born, frame, row.id, row.created, tokens, counter), opens_turn
 
     _rewrite(txn, session, seq - 1, seq, changed)
 
@@ -201,7 +201,7 @@ def empty(txn: Transaction, session: SessionRow, after: int, upto: int) -> None:
             session,
             after,
             min(upto, session.sealed),
-            lambda row, _: (Row(row.seq, row.born, None, None, row.created, 0, 0), False),
+            lambda row, _: (MessageRow(row.seq, row.born, None, None, row.created, 0, 0), False),
         )
 
 
@@ -213,7 +213,7 @@ def _across(
     before: int,
     limit: int | None,
     newest: bool,
-) -> list[Row] | None:
+) -> list[MessageRow] | None:
     """Rows and what is in segments before them; None where the session was rewritten between."""
     wanted = LAST_SEQ if limit is None else limit
     older = segments.between(
@@ -248,21 +248,21 @@ def _in_one_moment(
     limit: int | None,
     newest: bool,
     traced: bool,
-) -> Seen:
+) -> Snapshot:
     """For a session that is rewritten all the time: nobody reads in vain."""
     txn.snapshot()
     found = tail.found(
         txn, name, after=after, before=before, limit=limit, newest=newest, traced=traced
     )
     if found is None:
-        return Seen(None, sessions.absent(txn, name).version, (), True)
+        return Snapshot(None, sessions.absent(txn, name).version, (), True)
     rows = _across(txn, name, found, after, before, limit, newest)
     assert rows is not None, "one moment has one epoch"
     return _seen(found, rows)
 
 
-def _seen(found: tail.Found, rows: Sequence[Row]) -> Seen:
-    return Seen(
+def _seen(found: tail.Found, rows: Sequence[MessageRow]) -> Snapshot:
+    return Snapshot(
         found.session,
         found.version,
         tuple(rows),
@@ -272,7 +272,7 @@ def _seen(found: tail.Found, rows: Sequence[Row]) -> Seen:
     )
 
 
-def _place_in(segment: Segment, seq: int) -> tuple[Row | None, bool]:
+def _place_in(segment: Segment, seq: int) -> tuple[MessageRow | None, bool]:
     """What a segment has in one place, and whether that opens a turn."""
     n = seq - segment.rows[0].seq
     return (segment.rows[n], segment.opens_turn[n]) if n >= 0 else (None, False)
@@ -295,7 +295,7 @@ def _rewrite(
     session: SessionRow,
     after: int,
     upto: int,
-    change: Callable[[Row, bool], tuple[Row, bool]],
+    change: Callable[[MessageRow, bool], tuple[MessageRow, bool]],
 ) -> None:
     """Change messages in segments, after one place, up to another."""
     for stored in list(segments.overlapping(txn, session.number, after, upto)):

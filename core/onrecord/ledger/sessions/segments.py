@@ -12,7 +12,7 @@ from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.stored.messages import (
     LAST_SEQ,
-    Row,
+    MessageRow,
     place,
 )
 
@@ -73,12 +73,12 @@ def between(
     before: int,
     limit: int,
     newest: bool,
-) -> list[Row] | None:
+) -> list[MessageRow] | None:
     """Messages between two places that are in segments, deleted ones left out, in order.
 
     None where the session is in another epoch.
     """
-    rows: list[list[Row]] = []
+    rows: list[list[MessageRow]] = []
     wanted = limit
     while wanted > 0 and after + 1 < before:
         most = _AT_ONCE if wanted <= LAST_SEQ >> 1 else LAST_SEQ

@@ -15,7 +15,7 @@ from onrecord.scope import SessionName
 from onrecord.stored.messages import (
     LAST_SEQ,
     Entry,
-    Row,
+    MessageRow,
     SessionRow,
     place,
 )
@@ -159,7 +159,7 @@ class Found(NamedTuple):
     session: int
     version: Version
     sealed: int
-    rows: list[Row]
+    rows: list[MessageRow]
     lineage: int = 0
     fence: int = 0
     at_low: int = 0
@@ -168,11 +168,13 @@ class Found(NamedTuple):
 
 def insert(
     txn: Transaction, session: SessionRow, entries: Sequence[Entry], token: int
-) -> list[Row]:
+) -> list[MessageRow]:
     """Write messages after the head of a locked session."""
     counter = txn.facts.counter
     rows = [
-        Row(session.head + n, session.epoch, e.frame, e.id, e.created, e.tokens, counter, token)
+        MessageRow(
+            session.head + n, session.epoch, e.frame, e.id, e.created, e.tokens, counter, token
+        )
         for n, e in enumerate(entries, 1)
     ]
     put(txn, session, Segment(tuple(rows), tuple([e.opens_turn for e in entries])), token)
@@ -260,7 +262,7 @@ def append_at_once(
         return None
     counter = txn.facts.counter
     rows = [
-        Row(place & LAST_SEQ, born, e.frame, e.id, e.created, e.tokens, counter, token)
+        MessageRow(place & LAST_SEQ, born, e.frame, e.id, e.created, e.tokens, counter, token)
         for (place, born, _), e in zip(answer, entries, strict=True)
     ]
     last_place, epoch, sealed = answer[-1]
@@ -310,15 +312,15 @@ def found(
     return found._replace(lineage=lineage, fence=fence, at_low=at_low or 0)
 
 
-def at(txn: Transaction, session: SessionRow, seq: int) -> Row | None:
+def at(txn: Transaction, session: SessionRow, seq: int) -> MessageRow | None:
     """The message in one place, also a deleted one."""
     found = txn.first(_SELECT + "t.place = :place", {"place": place(session.number, seq)})
     return None if found is None else _row(txn, found)
 
 
-def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[str, Row]:
+def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[str, MessageRow]:
     """The messages the caller gave these ids to, also deleted ones."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, MessageRow] = {}
     for start in range(0, len(ids), _MOST_IDS):
         wanted = ids[start : start + _MOST_IDS]
         # Padded to few sizes by asking for the last one again: few statements to remember.
@@ -329,7 +331,7 @@ def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[
     return rows
 
 
-def with_token(txn: Transaction, session: SessionRow, token: int) -> list[Row]:
+def with_token(txn: Transaction, session: SessionRow, token: int) -> list[MessageRow]:
     """What one call of append wrote, in order. Reads the whole session: only for a lost answer."""
     found = txn.rows(
         _SELECT + "t.place > :low AND t.place <= :high AND t.token = :token ORDER BY t.place",
@@ -373,7 +375,9 @@ def oldest(txn: Transaction, session: SessionRow, most: int, most_bytes: int) ->
     return Segment(tuple(row for row, _ in run), tuple(opens for _, opens in run))
 
 
-def page(txn: Transaction, session: SessionRow, after: int, most: int) -> list[tuple[Row, bool]]:
+def page(
+    txn: Transaction, session: SessionRow, after: int, most: int
+) -> list[tuple[MessageRow, bool]]:
     """Rows after a place, deleted ones too, and whether each opens a turn."""
     values = {**_span(session, after), "most": most}
     return [(_row(txn, found[:-1]), bool(found[-1])) for found in txn.rows(_WITH_TURNS, values)]
@@ -438,11 +442,11 @@ def _kept(frame: bytes, dictionary: codec.Dictionary | None) -> bytes:
         return frame  # one that was copied: its bytes are kept as they are
 
 
-def _row(txn: Transaction, columns: tuple[Any, ...]) -> Row:
+def _row(txn: Transaction, columns: tuple[Any, ...]) -> MessageRow:
     frame = columns[2]
     if frame is not None and frame[:2] in _LEARNED:
         number = codec.dictionary_of(frame)
         known = None if number is None else txn.dictionaries.get(txn, number)
         if known is not None:  # else it comes back as damaged, with these very bytes
             columns = (*columns[:2], codec.without_dictionary(frame, known), *columns[3:])
-    return Row(*columns)
+    return MessageRow(*columns)
