@@ -15,7 +15,7 @@ from langgraph_onrecord import OnrecordSaver
 from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
 from llama_index_onrecord.importers import import_json
 from onrecord import CheckpointLog, Message, Misconfigured, Store
-from onrecord.adapters.calls import OnlyContent
+from onrecord.adapters.calls import OnlyContent, call, talk
 
 MADE_OF_A_STORE: dict[str, Callable[[Any], object]] = {
     "log": CheckpointLog,
@@ -43,7 +43,7 @@ def test_what_is_no_store_is_refused_at_once(what: str) -> None:
         (None, "a NoneType"),
         (Store, "a type"),
     ):
-        with pytest.raises(Misconfigured, match=r"has to be a onrecord\.Store, not a ") as refused:
+        with pytest.raises(Misconfigured, match=r"has to be an onrecord\.Store, not a ") as refused:
             make(given)
         assert re.search(rf"not {name}\b", str(refused.value))
         assert "geheim" not in str(refused.value)
@@ -66,3 +66,10 @@ def test_only_content_is_all_there_is() -> None:
                 whole.metadata,
             )
         assert chat.messages(archived=False, into=OnlyContent(str)) == list(map(str, only))
+
+
+def test_a_wrong_argument_of_a_call_is_seen_by_the_type_check() -> None:
+    """mypy would say that the comment is not needed, if it did not see it."""
+    session = Store("sqlite://").session("k")
+    with pytest.raises(TypeError, match="nonsense"):
+        talk(call(session.window, nonsense=4))  # type: ignore[call-arg]

@@ -992,7 +992,7 @@ def test_damage_is_said_and_harms_no_other_checkpoint(each_store: Opener) -> Non
 
 
 def test_what_cannot_be_meant_is_refused_at_once() -> None:
-    with pytest.raises(Misconfigured, match=r"has to be a onrecord\.Store"):
+    with pytest.raises(Misconfigured, match=r"has to be an onrecord\.Store"):
         OnrecordSaver("sqlite:///file.db")  # type: ignore[arg-type]
     with Store("sqlite://") as store:
         with pytest.raises(Misconfigured, match="timedelta"):

@@ -64,7 +64,7 @@ class OnrecordChatMessageHistory(BaseChatMessageHistory):
     ) -> None:
         """
         session_id     which conversation; text, a number or a UUID, as all parts of its name
-        store          a onrecord.Store, made once for the process
+        store          an onrecord.Store, made once for the process
         tenant, user, agent    whose it is
         window         at most so many messages, or {"messages": …, "turns": …, "tokens": …}
         token_counter  counts LangChain messages; otherwise the store's own counts hold
@@ -121,19 +121,19 @@ class OnrecordChatMessageHistory(BaseChatMessageHistory):
     def _shown(self) -> Talk[list[BaseMessage]]:
         if not self._windowed:
             return (yield from self._whole())
-        window = yield from call(self.session, "window", **self._window, repair=True)
+        window = yield from call(self.session.window, **self._window, repair=True)
         return _going_on(window)
 
     def _whole(self) -> Talk[list[BaseMessage]]:
-        said: list[BaseMessage] = yield from call(self.session, "messages", into=to_langchain)
+        said: list[BaseMessage] = yield from call(self.session.messages, into=to_langchain)
         return said
 
     def _added(self, messages: Sequence[BaseMessage]) -> Talk[None]:
         said = [from_langchain(message) for message in messages if not is_made_up(message)]
-        yield from call(self.session, "append", said)
+        yield from call(self.session.append, said)
 
     def _cleared(self) -> Talk[None]:
-        yield from call(self.session, "clear")
+        yield from call(self.session.clear)
 
     def _now(self, said: Talk[T]) -> T:
         try:
@@ -169,10 +169,10 @@ class _Turn(OnrecordChatMessageHistory):
     def _shown(self) -> Talk[list[BaseMessage]]:
         if self._read is None:
             if self._windowed:
-                window = yield from call(self.session, "window", **self._window, repair=True)
+                window = yield from call(self.session.window, **self._window, repair=True)
                 self._version, self._read = window.version, _going_on(window)
             else:
-                self._version = yield from call(self.session, "version")
+                self._version = yield from call(self.session.version)
                 self._read = yield from self._whole()
         return list(self._read)
 
@@ -186,7 +186,7 @@ class _Turn(OnrecordChatMessageHistory):
             if not is_made_up(message) and not _is_same(message, read.get(message.id))
         ]
         expected = None if self._version is None else Since(self._version)
-        yield from call(self.session, "append", said, expected=expected)
+        yield from call(self.session.append, said, expected=expected)
         self._read = self._version = None  # should it live on, it is a new turn
 
     def _cleared(self) -> Talk[None]:

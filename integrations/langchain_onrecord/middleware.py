@@ -49,6 +49,8 @@ from onrecord.adapters.calls import (
     talk,
 )
 from onrecord.adapters.reference import check_store
+from onrecord.adapters.stored import id_of as stored_id
+from onrecord.adapters.stored import seq_of
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
@@ -112,7 +114,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         token_counter: CountsTokens | None = None,
     ) -> None:
         """
-        store          a onrecord.Store, made once for the process
+        store          an onrecord.Store, made once for the process
         session_id     which conversation: a name, or a function of the runtime; otherwise
                        config["configurable"]["session_id"], or its "thread_id"
         tenant, user, agent    names, or functions of the runtime
@@ -257,7 +259,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
                     f"To say it again, give it another id.",
                     version,
                 )
-            since = yield from call(session, "messages", after=place - 1)
+            since = yield from call(session.messages, after=place - 1)
             shown = in_langchain(Window.of(since))
         until = [m.id for m in shown].index(question.id) + 1
         answer = list(takewhile(lambda m: not asks(m), shown[until:]))
@@ -274,7 +276,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     ) -> Talk[_Start]:
         """What was said in the session before this run, and what the state holds besides."""
         if progress is not None and progress["session"] == parts_of(session):
-            version: Version = yield from call(session, "version")
+            version: Version = yield from call(session.version)
             if version.epoch == progress["epoch"]:
                 return (yield from self._resumed(session, messages, progress, version))
         known = set(progress["known"] if progress else ())
@@ -283,7 +285,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
             # The state is of another session, or of before a rewrite. What its last run had not
             # stored by then goes as well.
             new = list(dropwhile(is_left_over, new))
-        window: Window = yield from call(session, "window", **self._window)
+        window: Window = yield from call(session.window, **self._window)
         shown = in_langchain(window)
         said = {str(m.id): str(m.metadata[SAID]) for m in window if SAID in m.metadata}
         return _Start(window.version, shown, without(new, shown), known, said)
@@ -297,7 +299,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     ) -> Talk[_Start]:
         """The state that a checkpoint brought, perhaps with a summary, and what is newer."""
         known = set(progress["known"])
-        newer: list[Message] = yield from call(session, "messages", after=progress["head"])
+        newer: list[Message] = yield from call(session.messages, after=progress["head"])
         shown = together(
             [m for m in messages if m.id in known or is_aside(m)],
             [m for m in newer if m.id not in known],
@@ -364,7 +366,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
             return progress
         session = self._store.session(**progress["session"])
         since = max(0, progress["head"] - 1)
-        stored: list[Message] = yield from call(session, "messages", after=since)
+        stored: list[Message] = yield from call(session.messages, after=since)
         edits = 0
         for message in stored:
             now = changed.get(message.id)
@@ -374,9 +376,9 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
                 if original := progress["said"].get(id_of(now)):
                     metadata[SAID] = original  # so that a retry in the first words is known
                 said = msgspec.structs.replace(said, metadata=metadata)
-                yield from call(session, "edit", message.seq, said)
+                yield from call(session.edit, seq_of(message), said)
                 edits += 1
-        version: Version = yield from call(session, "version")
+        version: Version = yield from call(session.version)
         if version.epoch != progress["epoch"] + edits:
             return progress  # somebody else has moved it: a clear is still to be noticed
         return {**progress, "epoch": version.epoch}
@@ -462,8 +464,8 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         if not said:
             return turn, {}
         # Others may have spoken meanwhile. Who was cleared away comes not back (I7).
-        found = yield from call(session, "append", said, expected=Since(version))
-        return turn, {message.id: message.seq for message in found}
+        found = yield from call(session.append, said, expected=Since(version))
+        return turn, {stored_id(message): seq_of(message) for message in found}
 
     def _progress(
         self,

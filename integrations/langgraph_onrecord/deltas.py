@@ -39,18 +39,18 @@ def delta_history(
     remaining = set(channels)
     if not remaining:
         return {}
-    entry: Entry | None = yield from call(log, "entry", thread, namespace, id)
+    entry: Entry | None = yield from call(log.entry, thread, namespace, id)
     page: dict[str, Entry] = {}
     before = None if entry is None else entry.row.number
     while entry is not None and entry.parent is not None and remaining:
         parent = page.get(entry.parent)
         if parent is None:
-            found = yield from call(log, "page", thread, namespace, before=before, limit=PAGE)
+            found = yield from call(log.page, thread, namespace, before=before, limit=PAGE)
             page = {e.id: e for e in found}
             before = found[-1].row.number if found else before
             parent = page.get(entry.parent)
         if parent is None:  # far behind, where many other branches stand between
-            parent = yield from call(log, "entry", thread, namespace, entry.parent)
+            parent = yield from call(log.entry, thread, namespace, entry.parent)
             before = None if parent is None else parent.row.number
         entry = parent
         if entry is None:
@@ -60,7 +60,7 @@ def delta_history(
                 writes[written.channel].append(written)
         whole = remaining & entry.channels
         if whole:
-            (state,) = yield from call(log, "filled", thread, [entry])
+            (state,) = yield from call(log.filled, thread, [entry])
             for channel in whole:
                 seeds[channel] = state
             remaining -= whole

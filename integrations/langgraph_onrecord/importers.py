@@ -65,7 +65,7 @@ def import_threads(
     they were written with, if not LangGraph's own; ``threads`` are all there are, if not given.
     """
     if not isinstance(saver, OnrecordSaver):
-        raise Misconfigured(f"import_threads takes a OnrecordSaver first, not {saver!r:.50}.")
+        raise Misconfigured(f"import_threads takes an OnrecordSaver first, not {saver!r:.50}.")
     if isinstance(threads, str):
         raise Misconfigured(f"threads is a list: threads=[{threads!r}].")
     engine, owned = opened(source)

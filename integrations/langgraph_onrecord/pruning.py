@@ -21,7 +21,7 @@ def superseded(
 
     What is added while this looks has a parent among those kept, and is not in the answer.
     """
-    namespaces: list[str] = yield from call(log, "namespaces", thread)
+    namespaces: list[str] = yield from call(log.namespaces, thread)
     lines: dict[str, list[Entry]] = {}
     for namespace in namespaces:
         lines[namespace] = yield from _line(log, thread, namespace)
@@ -44,7 +44,7 @@ def _line(log: CheckpointLog, thread: str, namespace: str) -> Talk[list[Entry]]:
     entries: list[Entry] = []
     before: int | None = None
     while True:
-        page: list[Entry] = yield from call(log, "page", thread, namespace, before=before)
+        page: list[Entry] = yield from call(log.page, thread, namespace, before=before)
         entries += page
         if len(page) < PAGE:
             return entries

@@ -42,7 +42,7 @@ Infos: TypeAlias = list[ThreadInfo]  # inside the class, ``list`` is what LangGr
 
 
 class OnrecordSaver(Steps):
-    """Checkpoints of graphs in a Onrecord store: ``compile(checkpointer=OnrecordSaver(store))``.
+    """Checkpoints of graphs in an Onrecord store: ``compile(checkpointer=OnrecordSaver(store))``.
 
     Makes no connection and holds none: the store does. Use one for the whole application, or one
     per user.
@@ -105,7 +105,7 @@ class OnrecordSaver(Steps):
         while (step := next_step(walk, answer)) is not None:
             answer = None
             if isinstance(step, Call):
-                answer = getattr(step.on, step.method)(*step.given, **step.settings)
+                answer = step.method(*step.given, **step.settings)
             else:
                 yield step
 
@@ -123,7 +123,7 @@ class OnrecordSaver(Steps):
         while (step := next_step(walk, answer)) is not None:
             answer = None
             if isinstance(step, Call):
-                answer = await getattr(step.on, f"a{step.method}")(*step.given, **step.settings)
+                answer = await step.twin(*step.given, **step.settings)
             else:
                 yield step
 

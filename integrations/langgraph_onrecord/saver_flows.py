@@ -78,7 +78,7 @@ class Steps(BaseCheckpointSaver[Any]):
     def _got(self, config: RunnableConfig) -> Talk[CheckpointTuple | None]:
         thread, namespace = _thread(config), _namespace(config)
         id = get_checkpoint_id(config)
-        state: State | None = yield from call(self.log, "state", thread, namespace, id)
+        state: State | None = yield from call(self.log.state, thread, namespace, id)
         if state is None:
             return None
         found = self._tuple(thread, state, remember=True)
@@ -101,7 +101,7 @@ class Steps(BaseCheckpointSaver[Any]):
         after: ThreadInfo | None = None
         while left:
             if config is None:
-                infos = yield from call(self.log, "threads", after=after)
+                infos = yield from call(self.log.threads, after=after)
                 threads = [info.key for info in infos]
                 after = infos[-1] if infos else None
             else:
@@ -123,23 +123,23 @@ class Steps(BaseCheckpointSaver[Any]):
         named = None if config is None else config["configurable"].get("checkpoint_ns")
         only = None if config is None else get_checkpoint_id(config)
         if named is None:
-            namespaces = yield from call(self.log, "namespaces", thread)
+            namespaces = yield from call(self.log.namespaces, thread)
         else:
             namespaces = [named]
         for namespace in namespaces:
             start: int | None = None
             bound = None if before is None else get_checkpoint_id(before)
             if bound is not None:
-                entry = yield from call(self.log, "entry", thread, namespace, bound)
+                entry = yield from call(self.log.entry, thread, namespace, bound)
                 if entry is not None:
                     start, bound = entry.row.number, None
             while left:
                 page: Sequence[Entry]
                 if only is not None:
-                    found = yield from call(self.log, "entry", thread, namespace, only)
+                    found = yield from call(self.log.entry, thread, namespace, only)
                     page = [] if found is None else [found]
                 else:
-                    page = yield from call(self.log, "page", thread, namespace, before=start)
+                    page = yield from call(self.log.page, thread, namespace, before=start)
                 wanted = [
                     e for e in page if (bound is None or e.id < bound) and self._has(e, filter)
                 ]
@@ -147,7 +147,7 @@ class Steps(BaseCheckpointSaver[Any]):
                 for i in range(0, len(wanted), 10):
                     few = wanted[i : i + 10]
                     few = few if left < 0 else few[:left]
-                    states = yield from call(self.log, "filled", thread, few)
+                    states = yield from call(self.log.filled, thread, few)
                     for state in states:
                         listed = self._tuple(thread, state)
                         if config is not None and is_running(config["configurable"]):
@@ -215,9 +215,7 @@ class Steps(BaseCheckpointSaver[Any]):
         about = get_checkpoint_metadata(config, metadata)
         run = about.get("run_id")
         putting = partial(
-            call,
-            self.log,
-            "put",
+            self.log.put,
             thread,
             namespace,
             New(
@@ -233,11 +231,11 @@ class Steps(BaseCheckpointSaver[Any]):
         )
         alone = self.second_turn == "refuse" and is_of_a_turn(configurable, metadata)
         try:
-            put = yield from putting(alone=alone)
+            put = yield from call(putting, alone=alone)
         except Conflict:
             if not (yield from self._is_of_one_step(thread, namespace, parent, metadata)):
                 raise
-            put = yield from putting(alone=False)
+            put = yield from call(putting, alone=False)
         # What is not among the values, as a channel of deltas, is as it was.
         stored: Lists = {ch: old for ch, old in known.items() if old.epoch == put.epoch}
         for channel, prints in lists.items():
@@ -253,7 +251,7 @@ class Steps(BaseCheckpointSaver[Any]):
         graph has called for: Send("sub", …) twice, and a subgraph that keeps its state."""
         if not namespace:
             return False
-        page: Sequence[Entry] = yield from call(self.log, "page", thread, namespace)
+        page: Sequence[Entry] = yield from call(self.log.page, thread, namespace)
         return any(
             self._values.load(entry.body[1]).get("parents") == metadata.get("parents")
             for entry in page
@@ -267,7 +265,7 @@ class Steps(BaseCheckpointSaver[Any]):
         found = self._memory.of(self.log.name(thread).identity, namespace, parent)
         if found is not None:
             return found
-        entry: Entry | None = yield from call(self.log, "entry", thread, namespace, parent)
+        entry: Entry | None = yield from call(self.log.entry, thread, namespace, parent)
         if entry is None:
             return Remembered({}, {})
         return Remembered(self._values.load(entry.body[0])["channel_versions"], {})
@@ -331,12 +329,12 @@ class Steps(BaseCheckpointSaver[Any]):
     def _deleted_for_runs(self, run_ids: Sequence[str]) -> Talk[None]:
         if isinstance(run_ids, str):
             raise Misconfigured(f"delete_for_runs takes a list: delete_for_runs([{run_ids!r}]).")
-        found = yield from call(self.log, "of_runs", [str(run) for run in run_ids])
+        found = yield from call(self.log.of_runs, [str(run) for run in run_ids])
         of_threads: dict[str, dict[str, Names]] = {}
         for thread, namespace, id in found:
             of_threads.setdefault(thread, {}).setdefault(namespace, []).append(id)
         for thread, ids in of_threads.items():
-            yield from call(self.log, "drop", thread, ids)
+            yield from call(self.log.drop, thread, ids)
 
     def _pruned(self, thread_ids: Sequence[str], strategy: str) -> Talk[None]:
         if strategy not in ("keep_latest", "delete"):
@@ -345,15 +343,15 @@ class Steps(BaseCheckpointSaver[Any]):
             raise Misconfigured(f"prune takes a list of threads: prune([{thread_ids!r}]).")
         for thread in map(thread_key, thread_ids):
             if strategy == "delete":
-                yield from call(self.log, "delete", thread)
+                yield from call(self.log.delete, thread)
                 continue
             ids = yield from superseded(self.log, thread, self._values.load)
-            yield from call(self.log, "drop", thread, ids)
+            yield from call(self.log.drop, thread, ids)
 
     # -- the rest --------------------------------------------------------------------------------
 
     def _transcript(self, thread: str, channel: str) -> Talk[Messages]:
-        state: State | None = yield from call(self.log, "state", thread)
+        state: State | None = yield from call(self.log.state, thread)
         if state is None:
             return []
         if channel in state.values:

@@ -18,10 +18,11 @@ from onrecord.adapters.calls import (
     call,
     talk,
 )
+from onrecord.adapters.stored import seq_of
 
 
 class OnrecordChatStore(InScope, BaseChatStore):
-    """Chat histories in a Onrecord store. A key is a session; positions are list positions."""
+    """Chat histories in an Onrecord store. A key is a session; positions are list positions."""
 
     # Said again, because type checkers think up another one for each class of pydantic's.
     def __init__(
@@ -43,7 +44,7 @@ class OnrecordChatStore(InScope, BaseChatStore):
 
     def get_messages(self, key: str, **limits: Any) -> list[ChatMessage]:
         """All messages, oldest first; or some, by ``after=``, ``before=`` and ``limit=``."""
-        return talk(self._get(key, limits))
+        return talk(self._get(key, **limits))
 
     def add_message(self, key: str, message: ChatMessage, idx: int | None = None) -> None:
         """Append a message; or insert it, as into a list."""
@@ -73,7 +74,7 @@ class OnrecordChatStore(InScope, BaseChatStore):
 
     async def aget_messages(self, key: str, **limits: Any) -> list[ChatMessage]:
         """Like ``get_messages``."""
-        return await atalk(self._get(key, limits))
+        return await atalk(self._get(key, **limits))
 
     async def async_add_message(
         self, key: str, message: ChatMessage, idx: int | None = None
@@ -100,28 +101,34 @@ class OnrecordChatStore(InScope, BaseChatStore):
     # -- what happens then, written once -----------------------------------------------------
 
     def _set(self, key: str, messages: Sequence[ChatMessage]) -> Talk[None]:
-        yield from call(self.session(key), "replace", list(map(from_llama_index, messages)))
+        yield from call(self.session(key).replace, list(map(from_llama_index, messages)))
 
-    def _get(self, key: str, limits: dict[str, Any]) -> Talk[list[ChatMessage]]:
-        into = {"into": OnlyContent(to_llama_index)}
-        found: list[ChatMessage] = yield from call(self.session(key), "messages", **limits, **into)
-        return found
+    def _get(
+        self,
+        key: str,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
+    ) -> Talk[list[ChatMessage]]:
+        convert = OnlyContent(to_llama_index)
+        messages = self.session(key).messages
+        return (yield from call(messages, after=after, before=before, limit=limit, into=convert))
 
     def _add(self, key: str, message: ChatMessage, idx: int | None) -> Talk[None]:
         session, new = self.session(key), from_llama_index(message)
         if idx is None:
-            yield from call(session, "append", new)
+            yield from call(session.append, new)
             return
         while True:
-            version = yield from call(session, "version")
-            messages = yield from call(session, "messages")
+            version = yield from call(session.version)
+            messages = yield from call(session.messages)
             rest = messages[idx:]
             if not rest:
-                yield from call(session, "append", new)
+                yield from call(session.append, new)
                 return
             try:
                 yield from call(
-                    session, "replace", [new, *rest], after=rest[0].seq - 1, expected=version
+                    session.replace, [new, *rest], after=seq_of(rest[0]) - 1, expected=version
                 )
             except Conflict:
                 continue  # somebody wrote meanwhile: the position may be another
@@ -130,12 +137,12 @@ class OnrecordChatStore(InScope, BaseChatStore):
     def _delete_all(self, key: str) -> Talk[list[ChatMessage] | None]:
         session = self.session(key)
         while True:
-            version = yield from call(session, "version")
-            gone = yield from self._get(key, {})
+            version = yield from call(session.version)
+            gone = yield from self._get(key)
             if not gone:
                 return None
             try:
-                yield from call(session, "replace", [], expected=version)
+                yield from call(session.replace, [], expected=version)
             except Conflict:
                 continue  # somebody wrote meanwhile, and is to be told what went
             return gone
@@ -145,21 +152,21 @@ class OnrecordChatStore(InScope, BaseChatStore):
             return None
         session = self.session(key)
         while True:
-            messages = yield from call(session, "messages", limit=idx + 1)
+            messages = yield from call(session.messages, limit=idx + 1)
             if len(messages) <= idx:
                 return None
             try:
-                return to_llama_index((yield from call(session, "delete", messages[idx].seq)))
+                return to_llama_index((yield from call(session.delete, seq_of(messages[idx]))))
             except Conflict:
                 continue  # deleted meanwhile: another stands there now
 
     def _delete_last(self, key: str) -> Talk[ChatMessage | None]:
         session = self.session(key)
         while True:
-            last = yield from call(session, "tail", 1)
+            last = yield from call(session.tail, 1)
             if not last:
                 return None
             try:
-                return to_llama_index((yield from call(session, "delete", last[0].seq)))
+                return to_llama_index((yield from call(session.delete, seq_of(last[0]))))
             except Conflict:
                 continue

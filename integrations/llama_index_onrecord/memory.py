@@ -38,7 +38,7 @@ Content: TypeAlias = "str | list[ContentBlock] | list[ChatMessage]"
 
 
 class OnrecordMemory(BaseMemory):
-    """One conversation in a Onrecord store, as ``memory=`` of an agent or a chat engine.
+    """One conversation in an Onrecord store, as ``memory=`` of an agent or a chat engine.
 
     Dumps and pickles name the store and the conversation and hold no message. ``memory_blocks``
     and ``token_counter`` are not dumped. In the process that dumped it they are found again, as
@@ -92,14 +92,14 @@ class OnrecordMemory(BaseMemory):
     token_counter: Callable[[Any], int] | None = Field(
         default=None,
         exclude=True,
-        description="Counts a onrecord.Message; otherwise the store's own counts hold.",
+        description="Counts an onrecord.Message; otherwise the store's own counts hold.",
     )
     _reference: StoreReference = PrivateAttr()
     _last: LastShown = PrivateAttr(default_factory=LastShown)
 
     def __init__(self, store: Store | str, **fields: Any) -> None:
         """
-        store    a onrecord.Store, made once for the process; or, in what was dumped, its name:
+        store    an onrecord.Store, made once for the process; or, in what was dumped, its name:
                  the store is found by it when it is first needed
         fields   see ``from_defaults``
         """
@@ -290,7 +290,7 @@ class OnrecordMemory(BaseMemory):
     def _reset(self) -> Talk[None]:
         self._last.end_turn()
         if self.on_reset == "clear":
-            yield from call(self.session, "clear")
+            yield from call(self.session.clear)
             return
         self.session_id = str(uuid4())
         if self.memory_blocks or self.token_counter:
@@ -447,14 +447,14 @@ class OnrecordMemory(BaseMemory):
 
 
 _OURS: Final = {
-    "chat_store": "store=, a onrecord.Store",
-    "sql_store": "store=, a onrecord.Store",
+    "chat_store": "store=, an onrecord.Store",
+    "sql_store": "store=, an onrecord.Store",
     "async_engine": "store=, made by Store(engine=…)",
     "async_database_uri": "store=, made by Store(url)",
     "table_name": "store=, which names its tables",
     "db_schema": "store=, made by Store(url, schema=…)",
     "chat_store_key": "session_id=",
-    "tokenizer_fn": "token_counter=, a function of a onrecord.Message",
+    "tokenizer_fn": "token_counter=, a function of an onrecord.Message",
 }
 """What LlamaIndex's own memories are told, and how this one is told it."""
 

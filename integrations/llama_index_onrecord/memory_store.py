@@ -25,6 +25,7 @@ from onrecord.adapters.calls import (
     atalk,
     call,
 )
+from onrecord.adapters.stored import seq_of
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 
@@ -127,7 +128,7 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
             return to_llama_index(message)
 
         found: list[ChatMessage] = yield from call(
-            session, "messages", archived=archived, limit=most, into=noted
+            session.messages, archived=archived, limit=most, into=noted
         )
         if archived is False and most is None:
             _read.set(_Queue(weakref.ref(session.store), session.name, queue))
@@ -136,17 +137,17 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
     def _add(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus) -> Talk[None]:
         new = list(map(from_llama_index, messages))
         _read.set(None)
-        yield from call(self.session(key), "append", new, archived=_archived(status))
+        yield from call(self.session(key).append, new, archived=bool(_archived(status)))
 
     def _set(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus) -> Talk[None]:
         new = list(map(from_llama_index, messages))
         _read.set(None)
         # At once, because what another worker archives in this moment has to be kept.
-        yield from call(self.session(key), "replace", new, archived=_archived(status))
+        yield from call(self.session(key).replace, new, archived=_archived(status))
 
     def _clear(self, key: str) -> Talk[None]:
         _read.set(None)
-        yield from call(self.session(key), "clear")
+        yield from call(self.session(key).clear)
 
     def _delete_at(self, key: str, idx: int) -> Talk[ChatMessage | None]:
         if idx < 0:
@@ -154,50 +155,54 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
         session = self.session(key)
         _read.set(None)
         while True:
-            version = yield from call(session, "version")
-            found = yield from call(session, "messages", archived=False, limit=idx + 1)
+            version = yield from call(session.version)
+            found = yield from call(session.messages, archived=False, limit=idx + 1)
             if len(found) <= idx:
                 return None
             with suppress(Conflict):  # gone meanwhile: another stands there now
-                seq, since = found[idx].seq, Since(version)
-                return to_llama_index((yield from call(session, "delete", seq, expected=since)))
+                seq, since = seq_of(found[idx]), Since(version)
+                return to_llama_index((yield from call(session.delete, seq, expected=since)))
 
     def _delete_oldest(self, key: str, n: int) -> Talk[list[ChatMessage]]:
         session = self.session(key)
         _read.set(None)
         gone: list[Message] = []
         while len(gone) < n:
-            version = yield from call(session, "version")
+            version = yield from call(session.version)
             left = n - len(gone)
-            found = yield from call(session, "messages", archived=False, limit=left)
+            found = yield from call(session.messages, archived=False, limit=left)
             if not found:
                 break
             for message in found:
                 with suppress(Conflict):  # somebody else has deleted it, and has it
                     since = Since(version)
-                    gone.append((yield from call(session, "delete", message.seq, expected=since)))
+                    gone.append((yield from call(session.delete, seq_of(message), expected=since)))
         return list(map(to_llama_index, gone))
 
     def _archive_oldest(self, key: str, n: int) -> Talk[list[ChatMessage]]:
         if n <= 0:
             return []
         session, queue = self.session(key), _read.get()
-        part: dict[str, Any] = {"limit": n}
+        after: int | None = None
+        before: int | None = None
+        limit: int | None = n
         read: set[str] | None = None
         if queue and queue.store() is session.store and queue.name == session.name:
             oldest = queue.messages[:n]
             if not oldest:
                 return []
             _read.set(queue._replace(messages=queue.messages[n:]))  # Memory may go on from there
-            part = {"after": oldest[0][0] - 1, "before": oldest[-1][0] + 1}
+            after, before, limit = oldest[0][0] - 1, oldest[-1][0] + 1, None
             read = {id_ for _, id_ in oldest}
         while True:
-            version = yield from call(session, "version")
-            found = yield from call(session, "messages", archived=False, **part)
-            seqs = [m.seq for m in found if read is None or m.id in read]
+            version = yield from call(session.version)
+            found = yield from call(
+                session.messages, archived=False, after=after, before=before, limit=limit
+            )
+            seqs = [seq_of(m) for m in found if read is None or m.id in read]
             with suppress(Cleared):  # others stand in these places now: never read, so they stay
                 since = Since(version)
-                archived = yield from call(session, "archive", seqs, expected=since)
+                archived = yield from call(session.archive, seqs, expected=since)
                 return list(map(to_llama_index, archived))
 
 

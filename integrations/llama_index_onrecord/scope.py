@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, Field, PrivateAttr
 
@@ -13,6 +13,8 @@ from onrecord.adapters.calls import Talk, call
 from onrecord.adapters.reference import StoreReference
 
 _PAGE = 500
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
+"""Where a session stands in a list whose time is damaged."""
 
 
 class InScope(BaseModel):
@@ -28,7 +30,7 @@ class InScope(BaseModel):
         self, store: Store | str, tenant: str = "", user: str = "", agent: str = "", **data: Any
     ) -> None:
         """
-        store          a onrecord.Store, made once for the process; or, in what was dumped, its
+        store          an onrecord.Store, made once for the process; or, in what was dumped, its
                        name: the store is found by it when it is first needed
         tenant, user, agent    the scope of the sessions that keys name
         """
@@ -53,11 +55,15 @@ class InScope(BaseModel):
         keys: list[tuple[datetime, str]] = []
         last = None
         while True:
-            found = call(
-                self._reference.store, "sessions", **self._scope(), limit=_PAGE, after=last
+            page = yield from call(
+                self._reference.store.sessions,
+                tenant=self.tenant,
+                user=self.user,
+                agent=self.agent,
+                limit=_PAGE,
+                after=last,
             )
-            page = yield from found
-            keys += [(info.created_at, info.key) for info in page if info.messages]
+            keys += [(info.created_at or _LONG_AGO, info.key) for info in page if info.messages]
             if len(page) < _PAGE:
                 return [key for _, key in sorted(reversed(keys), key=itemgetter(0))]
             last = page[-1]

@@ -65,13 +65,13 @@ class LastShown:
         last = None if shown is None or shown.asked != asked else shown.window
         if last is not None and self._stands:
             # The smallest window tells where the session stands, out of the cache if there is one.
-            newest: Window = yield from call(session, "window", messages=1)
+            newest: Window = yield from call(session.window, messages=1)
             # A session that was made anew may stand where the old one stood: other ids, times.
             if newest.version == last.version and newest[-1:] == last[-1:]:
                 return last
         self._stands = True  # before it is read: what is put meanwhile outdates it
         window: Window = yield from call(
-            session, "window", tokens=tokens, repair=True, token_counter=counter, last=last
+            session.window, tokens=tokens, repair=True, token_counter=counter, last=last
         )
         self._shown = _Shown(asked, window)
         self.note(window)

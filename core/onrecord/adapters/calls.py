@@ -4,8 +4,8 @@ Frameworks want sync and async methods on one object. An adapter writes what it 
 sessions once, as a generator of calls, and has two one-line shells over it:
 
     def _said(self, messages) -> Talk[list[Message]]:
-        version = yield from call(self.session, "version")
-        return (yield from call(self.session, "append", messages, expected=version))
+        version = yield from call(self.session.version)
+        return (yield from call(self.session.append, messages, expected=version))
 
     def add(self, messages): return talk(self._said(messages))
     async def aadd(self, messages): return await atalk(self._said(messages))
@@ -13,8 +13,9 @@ sessions once, as a generator of calls, and has two one-line shells over it:
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from onrecord.flow import arun, run
 from onrecord.flows.building import OnlyContent
@@ -22,31 +23,44 @@ from onrecord.flows.shared import lifetime
 
 __all__ = ["Call", "OnlyContent", "Talk", "atalk", "call", "lifetime", "talk"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Call(NamedTuple):
-    """A method of something that has an a-prefixed twin of it."""
+    """A bound method that has an a-prefixed twin, or a partial of one; and its arguments."""
 
-    on: Any
-    method: str
+    method: Callable[..., Any]
     given: tuple[Any, ...]
     settings: dict[str, Any]
+
+    @property
+    def twin(self) -> Callable[..., Any]:
+        """The method's a-prefixed twin."""
+        if isinstance(self.method, partial):
+            return partial(_twin(self.method.func), *self.method.args, **self.method.keywords)
+        return _twin(self.method)
+
+
+def _twin(method: Any) -> Callable[..., Any]:
+    twin: Callable[..., Any] = getattr(method.__self__, f"a{method.__name__}")
+    return twin
 
 
 Talk: TypeAlias = Generator[Call, Any, T]
 
 
-def call(on: Any, method: str, /, *given: Any, **settings: Any) -> Talk[Any]:
-    """One call in a talk, and its answer."""
-    return (yield Call(on, method, given, settings))
+def call(method: Callable[P, T], /, *given: P.args, **settings: P.kwargs) -> Talk[T]:
+    """Call a method, or its twin where the talk is led on a loop, and return its answer."""
+    answer: T = yield Call(method, given, settings)
+    return answer
 
 
 def talk(said: Talk[T]) -> T:
     """Lead a talk to its end in this thread."""
-    return run(said, lambda c: getattr(c.on, c.method)(*c.given, **c.settings))
+    return run(said, lambda c: c.method(*c.given, **c.settings))
 
 
 async def atalk(said: Talk[T]) -> T:
     """Like ``talk``, by the a-prefixed twins."""
-    return await arun(said, lambda c: getattr(c.on, f"a{c.method}")(*c.given, **c.settings))
+    return await arun(said, lambda c: c.twin(*c.given, **c.settings))

@@ -27,7 +27,7 @@ def check_store(given: object) -> None:
     """Refuse at once what is no store. It is not shown: an address may hold a password."""
     if not isinstance(given, Store):
         raise Misconfigured(
-            f"store= has to be a onrecord.Store, not a {type(given).__name__}. Make one for the "
+            f"store= has to be an onrecord.Store, not a {type(given).__name__}. Make one for the "
             f"process, Store(url), and pass that; a session has it as session.store."
         )
 

@@ -96,7 +96,7 @@ async def aimport_source(source: Source, plan_of: ImportPlan) -> Imported:
 
 def _brought(source: Source, plan_of: ImportPlan) -> Talk[Imported]:
     tally = Tally()
-    while some := (yield from call(source, "conversations")):
+    while some := (yield from call(source.conversations)):
         for one in some:
             if isinstance(one, Unread):
                 tally.unread.append(one)

@@ -30,6 +30,7 @@ from onrecord.adapters.importing.source import (
     Source,
     SourceRow,
 )
+from onrecord.adapters.stored import id_of, seq_of
 from onrecord.errors import Cleared, Conflict, IdReused, InvalidMessage, InvalidName
 from onrecord.message import Message
 from onrecord.scope import check_name
@@ -84,7 +85,7 @@ class ConversationImport:
 
     def all(self) -> Talk[None]:
         """Bring it."""
-        info = yield from call(self._session, "info")
+        info = yield from call(self._session.info)
         self._mark, self._found = _mark_in(info.metadata, self._name), info.version
         page = yield from self._next_page()
         late = page.archived - sum(row.archived for row in page.rows) > self._mark.archived
@@ -138,39 +139,37 @@ class ConversationImport:
         self._report(None, "it kept changing while it was read. Import it again.")
 
     def _next_page(self) -> Talk[Page]:
-        page: Page = yield from call(self._conversation, "after", self._mark, BATCH)
+        page: Page = yield from call(self._conversation.after, self._mark, BATCH)
         self._mark = self._mark.anew(page.base) if page.anew else self._mark.cut(page.gone)
         return page
 
     def _look_after(self, seq: int) -> Talk[None]:
         """Learn which ids the session has, and which of them may be rows that are yet to come."""
         while True:
-            page = yield from call(self._session, "messages", after=seq, limit=_PAGE)
+            page = yield from call(self._session.messages, after=seq, limit=_PAGE)
             for message in page:
-                if message.seq > self._mark.head:
-                    self._there[message.id] = message.seq
+                if seq_of(message) > self._mark.head:
+                    self._there[id_of(message)] = seq_of(message)
                 else:
-                    self._spoken.add(message.id)
+                    self._spoken.add(id_of(message))
             if len(page) < _PAGE:
                 return
-            seq = page[-1].seq
+            seq = seq_of(page[-1])
 
     def _archive_late(self) -> Talk[None]:
         """Archive here what was archived in the source after it had been brought."""
         active: dict[str, int] = {}
         seq = 0
         while True:
-            found = yield from call(
-                self._session, "messages", after=seq, limit=_PAGE, archived=False
-            )
-            active.update({message.id: message.seq for message in found})
+            found = yield from call(self._session.messages, after=seq, limit=_PAGE, archived=False)
+            active.update({id_of(message): seq_of(message) for message in found})
             if len(found) < _PAGE:
                 break
-            seq = found[-1].seq
+            seq = seq_of(found[-1])
         late: list[int] = []
         mark, more = Bookmark(base=self._mark.base), True
         while more and mark.read < self._mark.read:
-            page: Page = yield from call(self._conversation, "after", mark, BATCH)
+            page: Page = yield from call(self._conversation.after, mark, BATCH)
             for row in page.rows:
                 id_ = self._id_of(row, row.said) if isinstance(row.said, Message) else ""
                 if row.archived and id_ in active:
@@ -182,7 +181,7 @@ class ConversationImport:
     def _archive(self, seqs: Sequence[int]) -> Talk[None]:
         if seqs:
             with suppress(Cleared):  # they are gone, and others may stand there now
-                yield from call(self._session, "archive", seqs, expected=Since(self._found))
+                yield from call(self._session.archive, seqs, expected=Since(self._found))
 
     def _bring_rows(self, rows: Sequence[SourceRow], archived: bool) -> Talk[None]:
         """Append what is not there; all that is there then, is there once."""
@@ -204,7 +203,7 @@ class ConversationImport:
             messages = [replace(said[id_][1], id=id_) for id_ in fresh]
             try:
                 stored = yield from call(
-                    self._session, "append", messages, expected=self._version, archived=archived
+                    self._session.append, messages, expected=self._version, archived=archived
                 )
             except Cleared:
                 self._cut = True
@@ -262,9 +261,9 @@ class ConversationImport:
         # Where it was cleared, rows that could not be read are no reason to begin again.
         unread = 0 if self._cut else self._mark.unread
         self._mark = replace(self._mark, open=opened, unread=unread)
-        info = yield from call(self._session, "info")
+        info = yield from call(self._session.info)
         marks = {**_marks_in(info.metadata), self._name: msgspec.to_builtins(self._mark)}
-        yield from call(self._session, "update", metadata={**info.metadata, KEY: marks})
+        yield from call(self._session.update, metadata={**info.metadata, KEY: marks})
         if opened is not None and info.version.head > self._version.head:  # others spoke
             yield from self._look_after(self._version.head)
             self._version = Version(self._version.epoch, info.version.head)

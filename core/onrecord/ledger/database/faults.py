@@ -1,4 +1,4 @@
-"""What a driver's error means for the caller: a Onrecord error that says what to do next."""
+"""What a driver's error means for the caller: an Onrecord error that says what to do next."""
 
 from __future__ import annotations
 
