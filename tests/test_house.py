@@ -22,7 +22,7 @@ ROOT = CORE.parent.parent
 FLOORS: list[set[str]] = [
     {"errors", "flow", "health", "message", "version", "cache/scripts"},
     {"files", "reports", "scope", "tokens", "stored"},
-    {"accepting", "window", "codec", "ledger/database"},
+    {"accepting", "window", "codec", "ledger/database", "watching"},
     {"cache", "ledger/schema/steps", "ledger/sessions", "notebook"},
     {"ledger/schema", "ledger/checkpoints", "flows"},
     {"ledger", "ledger/maintenance", "flows/sessions", "flows/checkpoints"},

@@ -31,6 +31,7 @@ from onrecord.session import Session
 from onrecord.store_maintenance import StoreMaintenance
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
 from onrecord.version import SessionInfo
+from onrecord.watching import Observer, SlowLog, Watch, name_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -66,6 +67,7 @@ class Store(StoreMaintenance):
         migrate: bool = True,
         timeout: float = 5.0,
         pool_size: int = 10,
+        slow: float | None = None,
         token_counter: CountTokens | tuple[str, CountTokens] | None = None,
     ) -> None:
         """
@@ -90,6 +92,7 @@ class Store(StoreMaintenance):
         migrate        create and update the tables by itself at first use
         timeout        seconds to wait for a lock, a connection or an answer
         pool_size      connections at the most
+        slow           seconds from which on an operation is logged as a warning, with its steps
         token_counter  a function of a message, or ``(name, function)``; an estimate by default
         """
         if url is not None and engine is not None:
@@ -103,6 +106,8 @@ class Store(StoreMaintenance):
         _check_range("ttl", ttl, "seconds", 0.01, 10 * 365 * 86_400)
         _check_range("revalidate", revalidate, "seconds", 0, 10 * 365 * 86_400)
         _check_range("compare", compare, "a share", 0, 1)
+        if slow is not None:
+            _check_range("slow", slow, "seconds", 0, 86_400)
         if schema is not None:
             _check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
         counter = self._counter = named_counter(token_counter)
@@ -125,6 +130,7 @@ class Store(StoreMaintenance):
                 "durability= is SQLite's. On PostgreSQL the server's own settings rule: see its "
                 "synchronous_commit."
             )
+        self._observers: tuple[Observer, ...] = () if slow is None else (SlowLog(slow),)
         self._belief = Belief()
         self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate)
         self._desk = Desk(
@@ -146,8 +152,8 @@ class Store(StoreMaintenance):
     def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
         """The store that the environment names: ONRECORD_URL, and ONRECORD_CACHE,
         ONRECORD_TTL, ONRECORD_CONSISTENCY, ONRECORD_REVALIDATE, ONRECORD_SCHEMA,
-        ONRECORD_DURABILITY, ONRECORD_COMPRESSION, ONRECORD_TIMEOUT, ONRECORD_POOL_SIZE
-        where they are set. Arguments given here win."""
+        ONRECORD_DURABILITY, ONRECORD_COMPRESSION, ONRECORD_TIMEOUT, ONRECORD_POOL_SIZE,
+        ONRECORD_SLOW where they are set. Arguments given here win."""
         found = os.environ if environ is None else environ
         for name, convert in _FROM_ENVIRONMENT.items():
             text = found.get(f"ONRECORD_{name.upper()}")
@@ -305,10 +311,16 @@ class Store(StoreMaintenance):
         )
 
     def _run(self, flow: Flow[T]) -> T:
-        return run(flow, self._perform)
+        if not self._observers:
+            return run(flow, self._perform)
+        with Watch(name_of(flow), self._observers) as watch:
+            return run(flow, watch.timed(self._perform))
 
     async def _arun(self, flow: Flow[T]) -> T:
-        return await arun(flow, self._aperform)
+        if not self._observers:
+            return await arun(flow, self._aperform)
+        with Watch(name_of(flow), self._observers) as watch:
+            return await arun(flow, watch.atimed(self._aperform))
 
     def _perform(self, step: Step) -> Any:
         match step:
@@ -363,6 +375,7 @@ _FROM_ENVIRONMENT = {
     "compression": str,
     "timeout": float,
     "pool_size": int,
+    "slow": float,
 }
 
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
