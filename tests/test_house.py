@@ -159,3 +159,19 @@ def test_every_method_has_its_twin(cls: type) -> None:
         assert inspect.iscoroutinefunction(twin), f"{cls.__name__}.a{name} is not async"
         assert ours.return_annotation == theirs.return_annotation, name
         assert f"``{name}``" in (twin.__doc__ or ""), f"a{name} does not say whose twin it is"
+
+
+def test_a_store_that_is_up_to_date_is_used_without_sqlalchemy(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    """It takes half of the first append to load it, and is needed for a caller's engine alone."""
+    program = (
+        "import sys; from onrecord import Store\n"
+        "store = Store(sys.argv[1]); store.session('k').append(('user', 'x'))\n"
+        "print(len(store.session('k').tail()), 'sqlalchemy' in sys.modules); store.close()"
+    )
+    for url in (f"sqlite:///{tmp_path / 'x.db'}", postgres_url):
+        for stored in (1, 2):
+            command = [sys.executable, "-c", program, url]
+            answer = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert answer.stdout.split() == [str(stored), "False"]

@@ -1,4 +1,4 @@
-"""What lives in SQL: the truth. All SQL is here, and SQLAlchemy is loaded with it."""
+"""What lives in SQL: the truth. All SQL is here."""
 
 from __future__ import annotations
 

@@ -9,11 +9,10 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import NullPool, PoolProxiedConnection, create_engine
-
 from onrecord.errors import Misconfigured
 from onrecord.ledger.database.address import Address
 from onrecord.ledger.database.faults import lost_connection
+from onrecord.ledger.database.own_engine import Lent, OwnEngine
 from onrecord.ledger.database.pool import Held, Pool
 from onrecord.ledger.database.transaction import Transaction, Work
 from onrecord.ledger.ledger import Ledger
@@ -42,14 +41,7 @@ class PostgresLedger(Ledger):
         if self._pool is not None:
             return
         if self._engine is None:
-            self._engine = create_engine(
-                self.address.url,
-                poolclass=NullPool,
-                use_native_hstore=False,  # saves a question at every new connection
-                # Nothing of ours inside: SQLAlchemy keeps it as long as a connection is open,
-                # and a store that was forgotten has to give its connections back.
-                creator=partial(_connect, self.address, self.options.timeout),
-            )
+            self._engine = OwnEngine(partial(_connect, self.address, self.options.timeout))
         self._pool = Pool(
             self._engine,
             self._hold,
@@ -58,7 +50,7 @@ class PostgresLedger(Ledger):
             keep=not self.borrowed,
         )
 
-    def _hold(self, proxied: PoolProxiedConnection) -> Held:
+    def _hold(self, proxied: Lent) -> Held:
         assert self._pool is not None
         connection: Any = proxied.dbapi_connection
         held = _HeldPostgres(proxied, connection, None, self._pool.generation)
@@ -155,10 +147,16 @@ class PostgresLedger(Ledger):
 
 def _connect(address: Address, timeout: float) -> Any:
     """A connection of our own, with its timeouts set."""
-    arguments: dict[str, Any] = address.url.translate_connect_args(
-        username="user", database="dbname"
-    )
-    for name, value in address.url.query.items():
+    url = address.url
+    parts = {
+        "host": url.host,
+        "dbname": url.database,
+        "user": url.username,
+        "password": url.password,
+        "port": url.port,
+    }
+    arguments: dict[str, Any] = {name: part for name, part in parts.items() if part}
+    for name, value in url.query.items():
         arguments[name] = value if isinstance(value, str) else ",".join(value)
     arguments.setdefault("connect_timeout", str(math.ceil(timeout)))
     arguments.setdefault("application_name", "onrecord")

@@ -10,14 +10,14 @@ import sqlite3
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
-
-from sqlalchemy import NullPool, PoolProxiedConnection, StaticPool, create_engine
 
 from onrecord.errors import Misconfigured, StoreClosed
 from onrecord.ledger.database.address import Address
 from onrecord.ledger.database.gate import Gate
 from onrecord.ledger.database.group_commit import GroupCommit, LoopJob
+from onrecord.ledger.database.own_engine import Engine, Lent, OwnEngine
 from onrecord.ledger.database.pool import Held, Pool
 from onrecord.ledger.database.pulse import Pulse, let_go
 from onrecord.ledger.database.transaction import Work
@@ -37,7 +37,7 @@ class SqliteLedger(Ledger):
     def __init__(self, address: Address, engine: Any, options: Options) -> None:
         if options.schema is not None:
             raise Misconfigured("SQLite has no schemas. Leave schema= out, or use another file.")
-        if engine is not None and address.in_memory and not isinstance(engine.pool, StaticPool):
+        if engine is not None and address.in_memory and not _is_static(engine):
             raise Misconfigured(
                 "An engine for SQLite in memory needs poolclass=StaticPool and "
                 'connect_args={"check_same_thread": False}, or every connection gets a database '
@@ -61,11 +61,7 @@ class SqliteLedger(Ledger):
         if self._writer is not None:
             return
         if self._engine is None:
-            self._engine = create_engine(
-                self.address.url,
-                poolclass=NullPool,
-                connect_args={"check_same_thread": False, "timeout": self.options.timeout},
-            )
+            self._engine = _engine_for(self.address, self.options.timeout)
         self._pool = Pool(
             self._engine,
             self._hold,
@@ -141,7 +137,7 @@ class SqliteLedger(Ledger):
                     raise
             time.sleep(pause)
 
-    def _hold(self, proxied: PoolProxiedConnection) -> Held:
+    def _hold(self, proxied: Lent) -> Held:
         connection: Any = proxied.dbapi_connection
         held = _HeldSqlite(proxied, connection, None, self._pool.generation if self._pool else 0)
         held.isolation_level = connection.isolation_level
@@ -290,3 +286,24 @@ def _settle(answered: asyncio.Future[Any], job: LoopJob) -> None:
         answered.set_exception(job.fault)
     else:
         answered.set_result(job.answer)
+
+
+def _engine_for(address: Address, timeout: float) -> Engine:
+    """What makes the connections of a store's own."""
+    file = address.url.database or ":memory:"
+    if file.startswith("file:"):  # SQLite's own URIs, with options: SQLAlchemy knows them all
+        from sqlalchemy import NullPool, create_engine
+
+        return create_engine(
+            address.url.render_as_string(hide_password=False),
+            poolclass=NullPool,
+            connect_args={"check_same_thread": False, "timeout": timeout},
+        )
+    return OwnEngine(partial(sqlite3.connect, file, timeout=timeout, check_same_thread=False))
+
+
+def _is_static(engine: Any) -> bool:
+    """Whether an engine has one connection for all."""
+    from sqlalchemy import StaticPool  # whoever has an engine has loaded it
+
+    return isinstance(engine.pool, StaticPool)

@@ -6,11 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from sqlalchemy import Engine
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
-
 from onrecord.errors import Misconfigured
+from onrecord.ledger.database.url import Url, url_of
 
 Kind = Literal["sqlite", "postgresql"]
 
@@ -24,7 +21,7 @@ class Address:
     """Where the database is."""
 
     kind: Kind
-    url: URL
+    url: Url
 
     def __str__(self) -> str:
         # Without the options: passwords may stand there, too.
@@ -42,7 +39,7 @@ class Address:
 def address_of(url: str | os.PathLike[str]) -> Address:
     """Read a URL, put in the driver Onrecord uses, and refuse what it cannot use."""
     if isinstance(url, os.PathLike):
-        return Address("sqlite", URL.create("sqlite+pysqlite", database=_absolute(url)))
+        return Address("sqlite", Url("sqlite+pysqlite", database=_absolute(url)))
     text = str(url)
     if "://" not in text and "=" in text:  # libpq's own form, perhaps with a password
         raise Misconfigured(
@@ -61,8 +58,8 @@ def address_of(url: str | os.PathLike[str]) -> Address:
             "password: @ is %40."
         )
     try:
-        parsed = make_url(text)
-    except (ArgumentError, ValueError):
+        parsed = url_of(text)
+    except ValueError:
         # Without the cause: what it quotes may hold a password.
         raise Misconfigured(
             "The database URL cannot be read. Write it as postgresql://user:password@host/database"
@@ -111,7 +108,7 @@ def _absolute(file: str | os.PathLike[str]) -> str:
     return os.path.normpath(path) if os.path.isabs(path) else os.path.abspath(path)
 
 
-def _check_slashes(url: URL) -> None:
+def _check_slashes(url: Url) -> None:
     """Two slashes and a name are a host, which SQLite has not: it would be a database in memory."""
     if url.host is None and url.username is None:
         return
@@ -124,7 +121,7 @@ def _check_slashes(url: URL) -> None:
     )
 
 
-def _check_whole(url: URL) -> None:
+def _check_whole(url: Url) -> None:
     """Refuse an address that names no database anywhere, or that has a password in the name."""
     if any(sign in (url.database or "") for sign in ("@", "=", "://")):
         # Not shown: it is user:password@host behind three slashes, or libpq's own form.
@@ -159,11 +156,25 @@ def address_of_engine(engine: Any) -> Address:
             "Pass engine.sync_engine if it uses psycopg, or the URL; Onrecord's a-methods "
             "stay asynchronous either way."
         )
+    from sqlalchemy import Engine  # whoever has an engine has loaded it
+
     if not isinstance(engine, Engine):
         raise Misconfigured(f"engine has to be a SQLAlchemy Engine, not {type(engine).__name__}.")
     for kind, driver in _DRIVERS.items():
         if (engine.dialect.name, engine.dialect.driver) == (kind, driver):
-            return Address(kind, engine.url)
+            url = engine.url
+            return Address(
+                kind,
+                Url(
+                    url.drivername,
+                    url.username,
+                    None if url.password is None else str(url.password),
+                    url.host,
+                    url.port,
+                    url.database,
+                    dict(url.query),
+                ),
+            )
     raise Misconfigured(
         f"An engine for {engine.dialect.name}+{engine.dialect.driver} cannot be used. Onrecord "
         f"takes sqlite+pysqlite and postgresql+psycopg; make one with create_engine, or pass a URL."

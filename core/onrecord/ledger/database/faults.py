@@ -6,20 +6,19 @@ import re
 import sqlite3
 from typing import Final
 
-import sqlalchemy.exc
-
 from onrecord.errors import Damaged, Misconfigured, OnrecordError, Unavailable
 from onrecord.ledger.database.address import Address
+from onrecord.ledger.database.pool import NoFreeConnection
 
 
 def explain(fault: Exception, address: Address, *, unknown: bool = False) -> OnrecordError | None:
     """The error to raise ``from fault``, or None for what is not the database's doing."""
     if isinstance(fault, OnrecordError):
         return fault
-    original = fault.orig if isinstance(fault, sqlalchemy.exc.DBAPIError) else fault
+    original = original_of(fault)
     if isinstance(original, sqlite3.Error):
         return _sqlite(original, address, unknown)
-    if isinstance(original, sqlalchemy.exc.TimeoutError):
+    if isinstance(original, NoFreeConnection) or _of_sqlalchemy(original, "TimeoutError"):
         return Unavailable(
             f"All connections to {address} were in use for too long. Raise pool_size=, or look "
             f"for work that holds them."
@@ -29,9 +28,23 @@ def explain(fault: Exception, address: Address, *, unknown: bool = False) -> Onr
     return None
 
 
+def original_of(fault: BaseException) -> BaseException:
+    """The driver's own error, where SQLAlchemy has put one of its own around it."""
+    wrapped = getattr(fault, "orig", None) if _of_sqlalchemy(fault, "DBAPIError") else None
+    return wrapped if isinstance(wrapped, BaseException) else fault
+
+
+def _of_sqlalchemy(fault: BaseException, name: str) -> bool:
+    """Whether it is an error of SQLAlchemy's: only a caller's engine raises them, and has loaded
+    it."""
+    return any(
+        cls.__name__ == name and cls.__module__ == "sqlalchemy.exc" for cls in type(fault).__mro__
+    )
+
+
 def lost_connection(fault: BaseException) -> bool:
     """Whether the connection is gone, as opposed to a statement having failed on it."""
-    original = fault.orig if isinstance(fault, sqlalchemy.exc.DBAPIError) else fault
+    original = original_of(fault)
     if type(original).__module__.partition(".")[0] != "psycopg":
         return False
     state = getattr(original, "sqlstate", None)

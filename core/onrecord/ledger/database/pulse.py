@@ -29,9 +29,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-import sqlalchemy.exc
-
 from onrecord.errors import OnrecordError
+from onrecord.ledger.database.faults import original_of
 from onrecord.ledger.database.gate import Gate
 from onrecord.ledger.database.pool import Held
 
@@ -85,7 +84,9 @@ class Pulse:
                 if self._kept is not None and self._mapped is None:
                     self._map(self._kept)
                 return self.at_hand() or (self._times, version)
-        except (sqlite3.Error, sqlalchemy.exc.DBAPIError, OnrecordError):
+        except Exception as fault:  # a caller's engine puts its own around the driver's
+            if not isinstance(original_of(fault), sqlite3.Error | OnrecordError):
+                raise
             # Not knowing is an answer: the caller reads the database, and hears why there.
             return None
 

@@ -1,8 +1,8 @@
 """One transaction, over the driver's own cursor.
 
-SQLAlchemy opens, pools and names connections. Statements go through the driver, because that
-is what makes an append cost little more than its commit: 1.3 times a bare ``sqlite3``
-transaction this way, 2.1 to 2.4 times through SQLAlchemy's own execution.
+Statements go through the driver, because that is what makes an append cost little more than its
+commit: 1.3 times a bare ``sqlite3`` transaction this way, 2.1 to 2.4 times through SQLAlchemy's
+own execution.
 """
 
 from __future__ import annotations
