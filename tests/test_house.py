@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Collection
@@ -175,3 +176,17 @@ def test_a_store_that_is_up_to_date_is_used_without_sqlalchemy(
             command = [sys.executable, "-c", program, url]
             answer = subprocess.run(command, capture_output=True, text=True, check=True)
             assert answer.stdout.split() == [str(stored), "False"]
+
+
+def test_only_the_ledger_knows_which_database_it_is() -> None:
+    """Others ask what it can do: ``txn.can``."""
+    for file in CORE.rglob("*.py"):
+        room = file.relative_to(CORE).parts[0]
+        if room in ("ledger", "adapters"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Compare) and "kind" in ast.unparse(node.left):
+                said = ast.unparse(node)
+                assert not {"sqlite", "postgresql"} & set(re.findall(r"\w+", said)), (
+                    f"{file}: {said}"
+                )

@@ -125,11 +125,6 @@ class Store(StoreMaintenance):
                 compression=compression,
             ),
         )
-        if durability != "full" and self._ledger.address.kind != "sqlite":
-            raise Misconfigured(
-                "durability= is SQLite's. On PostgreSQL the server's own settings rule: see its "
-                "synchronous_commit."
-            )
         self._observers: tuple[Observer, ...] = () if slow is None else (SlowLog(slow),)
         self._belief = Belief()
         self._hot = self._cache(cache, tail, ttl, consistency == "strict", revalidate)
@@ -140,7 +135,7 @@ class Store(StoreMaintenance):
             cached_messages=tail,
             marks=self._hot.marks,
             # Only a file of SQLite has a pulse by which what is kept here could be trusted.
-            keeps=self._hot.marks or self._ledger.address.kind == "sqlite",
+            keeps=self._hot.marks or self._ledger.dialect.can.pulse,
             compare=compare,
             belief=self._belief,
             threads=ThreadMemory(),

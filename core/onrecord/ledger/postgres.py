@@ -15,7 +15,7 @@ from onrecord.ledger.database.faults import lost_connection
 from onrecord.ledger.database.own_engine import Lent, OwnEngine
 from onrecord.ledger.database.pool import Held, Pool
 from onrecord.ledger.database.transaction import Transaction, Work
-from onrecord.ledger.ledger import Ledger
+from onrecord.ledger.ledger import Ledger, Options
 
 try:
     import psycopg
@@ -36,6 +36,14 @@ _PREPARED_AFTER: Final = 3
 
 class PostgresLedger(Ledger):
     """One PostgreSQL database."""
+
+    def __init__(self, address: Address, engine: Any, options: Options) -> None:
+        if options.durability != "full":
+            raise Misconfigured(
+                "durability= is SQLite's. On PostgreSQL the server's own settings rule: see its "
+                "synchronous_commit."
+            )
+        super().__init__(address, engine, options)
 
     def _connect(self) -> None:
         if self._pool is not None:

@@ -73,7 +73,7 @@ class Adding(NamedTuple):
         """Write it; None where something of the thread was taken away since it was planned."""
         at = now()
         seen = self.seen
-        if txn.kind == "postgresql" and seen is not None:
+        if txn.can.one_statement_writes and seen is not None:
             committed = self._at_once(txn, seen, at)
             if committed is not None:
                 return committed

@@ -87,7 +87,7 @@ class Batch(NamedTuple):
     def commit(self, txn: Transaction) -> Stored:
         """Append what is new, in one statement where the database can."""
         if (
-            txn.kind == "postgresql"
+            txn.can.one_statement_writes
             and not self.archived
             and not any(
                 entry.id is not None and ids.may_be_derived(entry.id) for entry in self.entries

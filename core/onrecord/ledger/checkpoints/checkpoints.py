@@ -172,7 +172,7 @@ def one(
         return None
     *line, number, key, parent, refs, body, writes = found
     row = _row(_line(line), (number, key, parent, refs, body))
-    if txn.kind == "sqlite":
+    if not txn.can.array_parameters:
         return row, writes_to(txn, row.line.number, row.id)
     return row, [bytes(frame) for frame in writes or ()]
 
@@ -193,7 +193,7 @@ def writes_to(txn: Transaction, line: int, id: bytes) -> list[bytes]:
 
 def fetch(txn: Transaction, held: Sequence[int], items: Sequence[tuple[int, int, int]]) -> Fetched:
     """Values by the places of checkpoints that hold them, and (strand, first, last) of items."""
-    if txn.kind == "postgresql":
+    if txn.can.array_parameters:
         rows = txn.rows(
             _FETCH_AT_ONCE,
             {

@@ -7,7 +7,7 @@ A statement is a template: ``{tail}`` is a table in the schema of choice, ``{blo
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from onrecord.ledger.database.address import Kind
 
@@ -58,11 +58,35 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
 }
 
 
+class Capabilities(NamedTuple):
+    """What a database can do, for those who need not know which it is."""
+
+    one_statement_writes: bool
+    """A lock, a check and an insert in one statement, hence in one round trip."""
+    one_moment_transactions: bool
+    """Every transaction sees one moment, and nothing is committed beside it."""
+    array_parameters: bool
+    """A list of numbers is one parameter of a statement, and one value of an answer."""
+    pulse: bool
+    """A value that moves with every commit can be read without a round trip."""
+
+
+_CAPABILITIES: Final[dict[Kind, Capabilities]] = {
+    "sqlite": Capabilities(
+        one_statement_writes=False, one_moment_transactions=True, array_parameters=False, pulse=True
+    ),
+    "postgresql": Capabilities(
+        one_statement_writes=True, one_moment_transactions=False, array_parameters=True, pulse=False
+    ),
+}
+
+
 class Dialect:
     """Renders statement templates for one database and schema."""
 
     def __init__(self, kind: Kind, schema: str | None = None) -> None:
         self.kind = kind
+        self.can = _CAPABILITIES[kind]
         self.schema = schema
         space = "" if schema is None else f"{quoted(schema)}."
         self._words: dict[str, str] = {

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from onrecord.errors import Unavailable
 from onrecord.ledger.database.address import Kind
-from onrecord.ledger.database.dialect import Dialect
+from onrecord.ledger.database.dialect import Capabilities, Dialect
 
 if TYPE_CHECKING:
     from onrecord.ledger.sessions.dictionaries import Dictionaries
@@ -95,8 +95,13 @@ class Transaction:
 
     @property
     def kind(self) -> Kind:
-        """Which database this is, for the few statements that differ."""
+        """Which database this is: by it statements are chosen that differ."""
         return self._dialect.kind
+
+    @property
+    def can(self) -> Capabilities:
+        """What this database can do."""
+        return self._dialect.can
 
     @property
     def schema(self) -> str | None:

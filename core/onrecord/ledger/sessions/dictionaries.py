@@ -98,7 +98,7 @@ class Dictionaries:
             current = self.current
             if current is None or txn.first(_HOLD, {"id": current.number}) is not None:
                 return current
-            if txn.kind == "sqlite":  # one transaction is one moment there
+            if txn.can.one_moment_transactions:
                 return None
 
     def forget(self, number: int) -> None:

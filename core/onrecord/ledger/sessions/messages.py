@@ -65,7 +65,7 @@ def seen(
             if whole is None:
                 continue
             rows = whole
-        if txn.dictionaries.missed != missed and txn.kind == "postgresql":
+        if txn.dictionaries.missed != missed and not txn.can.one_moment_transactions:
             break  # a dictionary that was taken away between two statements, or it is damaged
         return _seen(found, rows)
     return _in_one_moment(txn, name, after, before, limit, newest, traced)
