@@ -15,18 +15,20 @@ from uuid import UUID, uuid4
 
 import msgspec
 from langchain.agents.middleware import AgentMiddleware, AgentState, hook_config
-from langchain.agents.middleware.types import PrivateStateAttr
+from langchain.agents.middleware.types import ExtendedModelResponse, PrivateStateAttr
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.config import get_config
 from langgraph.types import Command, Overwrite
 
 from langchain_onrecord.messages import SAID, TURN, from_langchain, to_langchain
-from langchain_onrecord.offered import Watched, is_refused
+from langchain_onrecord.offered import checked
 from langchain_onrecord.run_progress import (
     RunProgress,
+    Runs,
     as_new,
     asks,
     digest,
+    id_in,
     id_of,
     is_answered,
     is_aside,
@@ -38,6 +40,7 @@ from langchain_onrecord.run_progress import (
     question_in,
     together,
     tool_messages,
+    up_to_answers,
     without,
 )
 from langchain_onrecord.window import CountsTokens, WindowLimits, in_langchain, window_settings
@@ -132,7 +135,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         self._session_id = session_id
         self._scope: Mapping[str, Named] = {"tenant": tenant, "user": user, "agent": agent}
         self._window = window_settings(window, token_counter)
-        self._offered: set[str] = set()  # names of tools, whoever has offered them to the model
+        self._runs = Runs()
 
     # -- what LangChain calls ----------------------------------------------------------------
 
@@ -146,55 +149,44 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         """Like ``before_agent``."""
         return await atalk(self._begun(state, self._session(runtime)))
 
-    def after_model(self, state: OnrecordState, runtime: Any) -> Update:
-        """Store what the model answered."""
-        return talk(self._caught_up(state))
-
-    async def aafter_model(self, state: OnrecordState, runtime: Any) -> Update:
-        """Like ``after_model``."""
-        return await atalk(self._caught_up(state))
-
     def after_agent(self, state: OnrecordState, runtime: Any) -> Update:
         """Store what came last."""
-        return talk(self._caught_up(state))
+        return talk(self._ended(state))
 
     async def aafter_agent(self, state: OnrecordState, runtime: Any) -> Update:
         """Like ``after_agent``."""
-        return await atalk(self._caught_up(state))
+        return await atalk(self._ended(state))
 
     def wrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], ModelResponse[Any]],
-    ) -> ModelResponse[Any]:
+    ) -> ExtendedModelResponse[Any]:
         """Store what came since the last answer, and show the model a window that is torn
-        nowhere. The state stays as it is."""
-        talk(self._told(request.state))
-        watched = Watched.of(self._fitting(request))
-        response = handler(watched)
-        self._offered.update(watched.offered())
-        return as_new(response, request)
+        nowhere. The state's messages stay as they are."""
+        progress = talk(self._told(request))
+        response = handler(self._shown(request, handler))
+        return talk(self._noted(request, response, progress))
 
     async def awrap_model_call(
         self,
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
-    ) -> ModelResponse[Any]:
+    ) -> ExtendedModelResponse[Any]:
         """Like ``wrap_model_call``."""
-        await atalk(self._told(request.state))
-        watched = Watched.of(self._fitting(request))
-        response = await handler(watched)
-        self._offered.update(watched.offered())
-        return as_new(response, request)
+        progress = await atalk(self._told(request))
+        response = await handler(self._shown(request, handler))
+        return await atalk(self._noted(request, response, progress))
 
     def wrap_tool_call(
         self,
         request: ToolCallRequest,
         handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
     ) -> ToolMessage | Command[Any]:
-        """Store a tool's result at once: what it did, it did."""
+        """Store a call before it is carried out, and its result at once: what it did, it did."""
+        progress = talk(self._called(request))
         result = handler(request)
-        talk(self._answered(request, result))
+        talk(self._answered(request, result, progress))
         return result
 
     async def awrap_tool_call(
@@ -203,8 +195,9 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         """Like ``wrap_tool_call``."""
+        progress = await atalk(self._called(request))
         result = await handler(request)
-        await atalk(self._answered(request, result))
+        await atalk(self._answered(request, result, progress))
         return result
 
     # -- what happens then, written once -----------------------------------------------------
@@ -307,50 +300,85 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         new = without(messages, shown)
         return _Start(version, shown, new, known, progress["said"], progress["turn"])
 
-    def _caught_up(self, state: OnrecordState) -> Talk[Update]:
-        """Make durable what the state holds and the store does not."""
-        progress = state.get("onrecord")
+    # A node of the graph would be a step, and steps count. So a call is stored where the tool is
+    # called, an answer without calls at the end, and whatever else came before the next answer.
+
+    def _told(self, request: ModelRequest[Any]) -> Talk[RunProgress | None]:
+        """Make durable what the state holds and the store does not, before the model is called."""
+        progress: RunProgress | None = request.state.get("onrecord")  # type: ignore[assignment]
         if progress is None:
             return None
-        before, progress = progress, (yield from self._corrected(progress, state["messages"]))
+        return (yield from self._caught_up(progress, request.state["messages"]))
+
+    def _noted(
+        self, request: ModelRequest[Any], response: ModelResponse[Any], progress: RunProgress | None
+    ) -> Talk[ExtendedModelResponse[Any]]:
+        """A response that brings into the state how far it is stored."""
+        if progress is None:
+            return ExtendedModelResponse(response)
+        progress = yield from self._corrected(progress, request.state["messages"])
+        note: Command[Any] = Command(update={"onrecord": progress})
+        return ExtendedModelResponse(as_new(response, progress), note)
+
+    def _ended(self, state: OnrecordState) -> Talk[Update]:
+        """Make durable what the run has come to."""
+        if (before := state.get("onrecord")) is None:
+            return None
+        progress = yield from self._corrected(before, state["messages"])
+        progress = yield from self._caught_up(progress, state["messages"])
+        self._runs.forget(progress["run"])
+        return None if progress is before else {"onrecord": progress}
+
+    def _caught_up(
+        self, progress: RunProgress, messages: Sequence[BaseMessage]
+    ) -> Talk[RunProgress]:
+        """Make durable what a state holds and the store does not."""
         known = set(progress["known"])
-        new = [m for m in state["messages"] if m.id not in known]
+        new = [m for m in messages if m.id not in known]
         if not new:
-            return None if progress is before else {"onrecord": progress}
+            return progress
         # Results are not compared with what is stored: other middleware may have added to them.
         said = [m for m in new if not id_of(m).startswith(progress["run"])]
-        turn = yield from self._said_now(progress, said)
+        turn = progress["turn"]
+        if said:
+            there = self._runs.stored_in(progress["run"])
+            if there is None:
+                # The run goes on where it did not begin, and perhaps much later.
+                session = self._store.session(**progress["session"])
+                since: list[Message] = yield from call(session, "messages", after=progress["head"])
+                there = self._runs.begin(progress["run"], (m.id for m in since))
+            turn = yield from self._said_now(progress, said, there)
+            there.update(map(id_of, said))
         ids = [*progress["known"], *map(id_of, new)]
-        return {"onrecord": {**progress, "known": ids, "turn": turn}}
+        return {**progress, "known": ids, "turn": turn}
 
-    def _told(self, state: Any) -> Talk[None]:
-        """Make durable what a tool has told besides its result, before the model is called. A hook
-        of its own would be a step, and steps count; the next one that is there notes it, and what
-        is appended again is there already."""
-        progress = state.get("onrecord")
-        if progress is not None:
-            known = set(progress["known"])
-            new = [m for m in state["messages"] if m.id not in known]
-            new = [m for m in new if not id_of(m).startswith(progress["run"])]
-            # An answer that has passed no hook is stored with what follows it, by the next.
-            yield from self._said(
-                progress, list(takewhile(lambda m: not isinstance(m, AIMessage), new))
-            )
+    def _said_now(
+        self, progress: RunProgress, said: Sequence[BaseMessage], there: Container[str | None]
+    ) -> Talk[str | None]:
+        """Append what was said in a run, but for what is there; and say whose turn it is then."""
+        turn = progress["turn"]
+        for part in up_to_answers(said):
+            turn = yield from self._part_said({**progress, "turn": turn}, part, there)
+        return turn
 
-    def _said_now(self, progress: RunProgress, said: Sequence[BaseMessage]) -> Talk[str | None]:
-        """Append what was said in a run, also under an id that was used long ago: a cache of
-        answers repeats their ids."""
-        answers = [m for m in said if isinstance(m, AIMessage)]
+    def _part_said(
+        self, progress: RunProgress, said: Sequence[BaseMessage], there: Container[str | None]
+    ) -> Talk[str | None]:
+        """Append what leads to an answer, and the answer, also under an id that was used long ago:
+        a cache of answers repeats their ids."""
+        last = said[-1]
+        is_new = isinstance(last, AIMessage) and last.id not in there
         try:
-            turn, places = yield from self._said(progress, said)
-            repeated = [m for m in answers if places.get(m.id, LATER) <= progress["head"]]
+            turn, places = yield from self._said(progress, said, there)
+            repeated = is_new and places.get(last.id, LATER) <= progress["head"]
         except IdReused:
-            if not answers:
+            if not is_new:
                 raise
-            turn, _ = yield from self._said(progress, [m for m in said if m not in answers])
-            repeated = answers
-        anew = [m.model_copy(update={"id": str(uuid4())}) for m in repeated]
-        yield from self._said({**progress, "turn": turn}, anew)
+            turn, _ = yield from self._said(progress, said[:-1], there)
+            repeated = True
+        if repeated:
+            anew = last.model_copy(update={"id": id_in(progress["run"], id_of(last))})
+            yield from self._said({**progress, "turn": turn}, [anew])
         return turn
 
     def _corrected(
@@ -383,36 +411,36 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
             return progress  # somebody else has moved it: a clear is still to be noticed
         return {**progress, "epoch": version.epoch}
 
-    def _answered(self, request: ToolCallRequest, result: Any) -> Talk[None]:
+    def _called(self, request: ToolCallRequest) -> Talk[RunProgress | None]:
+        """Make the call durable before it is carried out, and what came with it."""
+        state = request.state
+        progress: RunProgress | None = state.get("onrecord") if isinstance(state, dict) else None
+        if progress is None:
+            return None
+        return (yield from self._caught_up(progress, state["messages"]))
+
+    def _answered(
+        self, request: ToolCallRequest, result: Any, progress: RunProgress | None
+    ) -> Talk[None]:
         """Make a tool's result durable. What else a Command brings is stored with the state."""
-        name = request.tool_call["name"]
-        if name in self._offered and is_refused(request, result):
-            raise ValueError(
-                f"Middleware added tools that the agent doesn't know how to execute. "
-                f"Unknown tools: [{name!r}]. Give them to create_agent(tools=…), or execute them "
-                f"in a wrap_tool_call of the middleware that adds them."
-            )
-        progress = request.state.get("onrecord") if isinstance(request.state, dict) else None
         if progress is not None:
             asked = request.tool_call["id"]
             answers = [m for m in tool_messages(result) if m.tool_call_id == asked]
             for message in answers:
                 made = f"{progress['run']}{digest(message)}{uuid4().hex[:12]}"
                 message.id = message.id or made
-            # Who jumps to the tools leaves out the hook that would have stored the call.
-            known = set(progress["known"])
-            calls = [
-                m
-                for m in request.state["messages"]
-                if m.id not in known and not id_of(m).startswith(progress["run"])
-            ]
-            yield from self._said(progress, [*calls, *answers])
+            yield from self._said(progress, answers)
 
-    def _said(self, progress: RunProgress, messages: Sequence[BaseMessage]) -> _Stored:
+    def _said(
+        self,
+        progress: RunProgress,
+        messages: Sequence[BaseMessage],
+        passing: Container[str | None] = (),
+    ) -> _Stored:
         """Append what was said in a run."""
         session = self._store.session(**progress["session"])
         version = Version(progress["epoch"], progress["head"])
-        return self._stored(session, messages, version, progress["turn"])
+        return self._stored(session, messages, version, progress["turn"], passing)
 
     def _brought(
         self,
@@ -476,13 +504,15 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         known: Iterable[str] = (),
         said: Sequence[BaseMessage] = (),
     ) -> dict[str, Any]:
+        run = uuid4().hex[:12]
+        self._runs.begin(run)
         progress = RunProgress(
             session=parts_of(session),
             epoch=version.epoch,
             head=version.head,
             known=[*dict.fromkeys([*known, *map(id_of, messages)])],
             turn=turn,
-            run=uuid4().hex[:12],
+            run=run,
             said={id_of(m): digest(m) for m in said if asks(m)},
         )
         return {"onrecord": progress}
@@ -498,6 +528,11 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
             for message in window
         ]
         return request if shown == request.messages else request.override(messages=shown)
+
+    def _shown(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> ModelRequest[Any]:
+        """The request as the model is to have it."""
+        ours = OnrecordMiddleware
+        return checked(self._fitting(request), handler, ours.wrap_tool_call, ours.awrap_tool_call)
 
     def _session(self, runtime: Any) -> Session:
         """The session of a run that begins."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import msgspec
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
@@ -17,12 +19,15 @@ from langchain_onrecord.messages import TURN, is_made_up, to_langchain
 from onrecord import Message
 
 if TYPE_CHECKING:
-    from langchain.agents.middleware.types import ModelRequest, ModelResponse
+    from langchain.agents.middleware.types import ModelResponse
 
     from onrecord import Session
 
 _DIGITS: Final = 8
 """How many of them a digest has."""
+
+_MANY: Final = 4096
+"""So many runs may be under way in a process, and each is remembered."""
 
 
 class RunProgress(TypedDict):
@@ -55,11 +60,45 @@ def id_of(message: BaseMessage) -> str:
     return message.id
 
 
-def as_new(response: ModelResponse[Any], request: ModelRequest[Any]) -> ModelResponse[Any]:
+def id_in(run: str, of: str) -> str:
+    """Another id for what a run says under one that is taken: the same one each time."""
+    return str(uuid5(NAMESPACE_OID, f"{run} {of}"))
+
+
+class Runs:
+    """What runs have stored: their messages' ids, for as long as this process remembers them.
+
+    The state cannot be told of a call before its tools begin, and several begin at once.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stored: OrderedDict[str, set[str | None]] = OrderedDict()
+
+    def begin(self, run: str, stored: Iterable[str | None] = ()) -> set[str | None]:
+        """Remember a run. The oldest of very many is forgotten: it was abandoned."""
+        with self._lock:
+            ids = self._stored.setdefault(run, set())
+            ids.update(stored)
+            while len(self._stored) > _MANY:
+                self._stored.popitem(last=False)
+            return ids
+
+    def stored_in(self, run: str) -> set[str | None] | None:
+        """The ids; None if the run did not begin here."""
+        with self._lock:
+            return self._stored.get(run)
+
+    def forget(self, run: str) -> None:
+        """A run has ended."""
+        with self._lock:
+            self._stored.pop(run, None)
+
+
+def as_new(response: ModelResponse[Any], progress: RunProgress) -> ModelResponse[Any]:
     """A response whose answers have ids of their own: LangChain's cache repeats them, and a
     second answer under one id takes the place of the first."""
-    progress: RunProgress | None = request.state.get("onrecord")  # type: ignore[assignment]
-    known = set(progress["known"]) if progress is not None else set()
+    known = set(progress["known"])
     if not any(m.id in known for m in response.result):
         return response
     result = [
@@ -139,6 +178,18 @@ def together(held: Sequence[BaseMessage], newer: Sequence[Message]) -> list[Base
             turn = said.id
         turns.setdefault(turn, []).append(to_langchain(said))
     return [message for turn in turns.values() for message in turn]
+
+
+def up_to_answers(messages: Sequence[BaseMessage]) -> Iterator[list[BaseMessage]]:
+    """Messages in parts, of which each but the last ends with an answer."""
+    part: list[BaseMessage] = []
+    for message in messages:
+        part.append(message)
+        if isinstance(message, AIMessage):
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def tool_messages(result: Any) -> Iterator[ToolMessage]:
