@@ -130,7 +130,7 @@ def learn(store: Store, seed: int, sources: list[int]) -> int:
         lambda txn: dictionaries.add(txn, content, sessions.born(txn, sources))
     )
     assert number is not None
-    store._ledger.read(lambda txn: txn.dictionaries.learn(txn))
+    store._ledger.read(lambda txn: txn.dictionaries.refreshed(txn))
     return number
 
 

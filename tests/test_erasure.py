@@ -80,7 +80,7 @@ def learn(store: Store, number: int, *sources: Session) -> None:
         )
 
     assert store._ledger.write(work) is not None
-    store._ledger.read(lambda txn: txn.dictionaries.learn(txn))
+    store._ledger.read(lambda txn: txn.dictionaries.refreshed(txn))
 
 
 def is_silent(store: Store) -> None:
@@ -296,7 +296,7 @@ def furnished(store: Store, other: Store) -> tuple[Session, Session, list[Messag
     ada.append(talk("ada", 8))
     store.session("more", user="ada").append(talk("more", 2))
     learn(store, 1, ada)
-    other._ledger.read(lambda txn: txn.dictionaries.learn(txn))
+    other._ledger.read(lambda txn: txn.dictionaries.refreshed(txn))
     bob = store.session("chat", user="bob")
     bob.append(talk("bob", 8))
     store.compact(quiet_for=0)

@@ -270,7 +270,7 @@ def learn(store: Store, seed: int) -> None:
     """A new dictionary, as ``train()`` would keep one: learning itself takes long."""
     content = DICTIONARIES[1 + seed % 3].content
     store._ledger.write(lambda txn: dictionaries.add(txn, content, {}))
-    store._ledger.read(lambda txn: txn.dictionaries.learn(txn))
+    store._ledger.read(lambda txn: txn.dictionaries.refreshed(txn))
 
 
 class Play:

@@ -148,8 +148,7 @@ class Ledger(ABC):
                         if not done and not writes:
                             return
                         self._migrate(done)
-                    self._make_ready()
-                    self._facts = self._in_transaction(self._learn)
+                    self._get_to_know()
 
     def _transaction(
         self, cursor: Any, begin: str | None = None, connected_at: float = -math.inf
@@ -164,8 +163,12 @@ class Ledger(ABC):
             self.options.timeout,
         )
 
+    def _get_to_know(self) -> None:
+        """Learn what a database that has its tables says of itself."""
+        self._make_ready()
+        self._facts = self._in_transaction(self._learn)
+
     def _learn(self, txn: Transaction) -> Facts:
-        self._dictionaries.learn(txn)
         return migrations.learn(txn, self.options.counter)
 
     async def aopen(self, *, writes: bool = False) -> None:
@@ -186,7 +189,10 @@ class Ledger(ABC):
         """Bring the tables up to date, and say which steps that took."""
         with self._opening(), self._explained():
             self._connect()
-            return self._migrate(self._applied())
+            names = self._migrate(self._applied())
+            if self._facts is None:
+                self._get_to_know()  # so that the first work after it has nothing to wait for
+            return names
 
     async def amigrate(self) -> list[str]:
         """Like ``migrate``, in a thread of our own."""
@@ -249,7 +255,9 @@ class Ledger(ABC):
             self._make_ready()
         while len(names) < len(missing) and (
             walked := self._in_transaction(
-                lambda txn: migrations.walk(txn, self.address.kind, self.options.schema)
+                lambda txn: migrations.walk(
+                    txn, self.address.kind, self.options.schema, self.options.counter
+                )
             )
         ):
             names += walked

@@ -51,7 +51,7 @@ class PostgresLedger(Ledger):
         if self._engine is None:
             self._engine = OwnEngine(partial(_connect, self.address, self.options.timeout))
         self._pool = Pool(
-            self._engine,
+            self._engine.raw_connection,
             self._hold,
             size=self.options.pool_size,
             patience=self.options.timeout,
@@ -73,8 +73,6 @@ class PostgresLedger(Ledger):
     def _disconnect(self) -> None:
         if self._pool is not None:
             self._pool.close()
-        if self._engine is not None and not self.borrowed:
-            self._engine.dispose()
 
     def before_fork(self) -> None:
         """Nothing to do: the child leaves our sockets alone."""

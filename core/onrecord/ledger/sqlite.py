@@ -63,7 +63,7 @@ class SqliteLedger(Ledger):
         if self._engine is None:
             self._engine = _engine_for(self.address, self.options.timeout)
         self._pool = Pool(
-            self._engine,
+            self._engine.raw_connection,
             self._hold,
             size=self.options.pool_size,
             patience=self.options.timeout,

@@ -24,6 +24,6 @@ def read_nothing(work: Work[T], counter: str) -> T:
         cursor = connection.cursor()
         dialect, dictionaries = Dialect("sqlite"), Dictionaries("none")
         txn = Transaction(cursor, dialect, None, dictionaries)
-        migrations.walk(txn, "sqlite", None)
+        migrations.walk(txn, "sqlite", None, counter)
         facts = migrations.learn(txn, counter)
         return work(Transaction(cursor, dialect, facts, dictionaries))

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from onrecord.ledger.database.own_engine import Engine, Lent
+from onrecord.ledger.database.own_engine import Lent
 
 
 class NoFreeConnection(Exception):
@@ -53,14 +53,14 @@ class Pool:
 
     def __init__(
         self,
-        engine: Engine,
+        connect: Callable[[], Lent],
         prepare: Callable[[Lent], Held],
         *,
         size: int,
         patience: float,
         keep: bool,
     ) -> None:
-        self._engine = engine
+        self._connect = connect
         self._prepare = prepare
         self._patience = patience
         self._keep = keep
@@ -93,7 +93,7 @@ class Pool:
             raise NoFreeConnection("every connection is in use") from None
         held: Held | None = None
         try:
-            held = self._fitting() or self._prepare(self._engine.raw_connection())
+            held = self._fitting() or self._prepare(self._connect())
             yield held
         except BaseException as fault:
             # What an interrupt cut off in the middle is of no use to the next caller.

@@ -131,7 +131,10 @@ class Transaction:
         """From here on several statements belong together."""
         if self._begin is not None and not self.begun:
             self.begun = True
-            self._cursor.execute(self._begin)
+            if self._script is not None:
+                self._script.append((self._begin, {}))
+            else:
+                self._cursor.execute(self._begin)
 
     def snapshot(self) -> None:
         """From here on several statements see one moment, whatever others commit meanwhile."""
@@ -141,6 +144,8 @@ class Transaction:
 
     def first(self, statement: str, values: Mapping[str, object]) -> tuple[Any, ...] | None:
         """The first row of the answer, if there is one."""
+        if self._script is not None:
+            return next(iter(self.rows(statement, values)), None)
         self._in_time()
         self._cursor.execute(self._dialect.render(statement), values)
         row: tuple[Any, ...] | None = self._cursor.fetchone()
@@ -148,6 +153,9 @@ class Transaction:
 
     def rows(self, statement: str, values: Mapping[str, object]) -> list[tuple[Any, ...]]:
         """All rows of the answer."""
+        if self._script is not None:
+            self._script.append((self._dialect.render(statement), values))
+            return self._sent()
         self._in_time()
         self._cursor.execute(self._dialect.render(statement), values)
         rows: list[tuple[Any, ...]] = self._cursor.fetchall()
@@ -165,22 +173,32 @@ class Transaction:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Send what is run inside as one script, where each statement is a round trip. What is
-        run must not depend on an answer."""
+        """Where each statement is a round trip, send what is run inside as one script: with the
+        next question, or at the end. How many rows a statement changed is not told."""
         if self.kind == "sqlite":
             yield
             return
-        from psycopg import ClientCursor  # a script takes no parameters: they are written into it
-
-        connection = self._cursor.connection
         self._script = []
         try:
             yield
-            text = [ClientCursor(connection).mogrify(*said) for said in self._script]
+            if self._script:
+                self._sent()
         finally:
             self._script = None
+
+    def _sent(self) -> list[tuple[Any, ...]]:
+        """Send the script so far, and return what its last statement answers."""
+        from psycopg import ClientCursor  # a script takes no parameters: they are written into it
+
+        self._in_time()
+        connection, said = self._cursor.connection, self._script or []
+        self._script = []
+        text = [ClientCursor(connection).mogrify(*statement) for statement in said]
         with connection.cursor() as cursor:
             cursor.execute(";\n".join(text).encode())
+            while cursor.nextset():
+                pass
+            return cursor.fetchall() if cursor.description else []
 
     def many(self, statement: str, values: Iterable[Mapping[str, object]]) -> None:
         """The same statement for many sets of values."""

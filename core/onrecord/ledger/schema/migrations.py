@@ -1,19 +1,30 @@
 """The tables, as an ordered list of steps that every database walks through once.
 
 Steps are recorded by name, under a lock: ten processes may start at once on an empty database.
-There all steps are one transaction, and on PostgreSQL one script; later each is its own.
+There all steps are one transaction, and on PostgreSQL two scripts: one that waits for the lock and
+looks what is there, and one that makes what is not. Later each step is a transaction of its own.
 """
 
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from onrecord.errors import Misconfigured, SchemaTooNew
 from onrecord.ledger.database.dialect import quoted
 from onrecord.ledger.database.transaction import Facts, Transaction
 from onrecord.ledger.schema.steps import STEPS, Step
+from onrecord.ledger.sessions.dictionaries import NEWEST
 
 log = logging.getLogger("onrecord")
+
+_REGISTER: Final = """
+    INSERT INTO {counters} (id, name)
+    SELECT coalesce(max(id), 0) + 1, :name FROM {counters} WHERE TRUE ON CONFLICT DO NOTHING"""
+# In one statement: each is a round trip, and this is done at every opening.
+_LEARN: Final = f"""
+    SELECT name, value, (SELECT id FROM {{counters}} WHERE name = :counter), ({NEWEST})
+    FROM {{meta}}"""
 
 
 def pending(applied: set[str]) -> list[tuple[str, Step]]:
@@ -27,25 +38,30 @@ def pending(applied: set[str]) -> list[tuple[str, Step]]:
     return [(name, step) for name, step in STEPS if name not in applied]
 
 
-def walk(txn: Transaction, kind: str, schema: str | None) -> list[str]:
-    """Do the next step, under the lock, or all of them where none was done; and say which."""
-    txn.begin()
-    if kind == "postgresql":
-        # One lock for everybody who migrates this schema, released with the transaction.
-        txn.first(
-            "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))",
-            {"name": f"onrecord migrations {schema or ''}"},
-        )
-        if schema is not None and not _schema_exists(txn, schema):
-            txn.run("CREATE SCHEMA {schema}")
-    txn.run("CREATE TABLE IF NOT EXISTS {migrations} (name TEXT PRIMARY KEY)")
-    applied = {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
-    # Of tables that hold something each step is a transaction of its own: one may take long.
-    steps = pending(applied)[: 1 if applied else None]
+def walk(txn: Transaction, kind: str, schema: str | None, counter: str) -> list[str]:
+    """Do the next step, under the lock, or all of them where none was done; and say which.
+
+    The token counter of who makes the tables is the first that is known there.
+    """
     with txn.together():
+        txn.begin()
+        if kind == "postgresql":
+            # One lock for everybody who migrates this schema, released with the transaction.
+            txn.run(
+                "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))",
+                {"name": f"onrecord migrations {schema or ''}"},
+            )
+            if schema is not None and not _schema_exists(txn, schema):
+                txn.run("CREATE SCHEMA {schema}")
+        txn.run("CREATE TABLE IF NOT EXISTS {migrations} (name TEXT PRIMARY KEY)")
+        applied = {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
+        # Of tables that hold something each step is a transaction of its own: one may take long.
+        steps = pending(applied)[: 1 if applied else None]
         for name, step in steps:
             step(txn, kind)
             txn.run("INSERT INTO {migrations} (name) VALUES (:name)", {"name": name})
+        if not applied:
+            txn.run(_REGISTER, {"name": counter})
     for name, _ in steps:
         log.info("database migrated: %s", name)
     return [name for name, _ in steps]
@@ -81,11 +97,14 @@ def require(done: set[str]) -> None:
 
 def learn(txn: Transaction, counter: str) -> Facts:
     """What the database says about itself; a token counter new to it is given a number."""
-    rows = txn.rows("SELECT name, value FROM {meta}", {})
-    ids = {name: bytes(value) for name, value in rows}
+    rows = txn.rows(_LEARN, {"counter": counter})
+    ids = {name: bytes(value) for name, value, _, _ in rows}
     if not ids.keys() >= {"store_id", "cache_id"}:
         raise Misconfigured("onrecord_meta has lost the store's ids: restore it from a backup.")
-    return Facts(ids["store_id"], ids["cache_id"].hex(), register(txn, counter))
+    _, _, known, newest = rows[0]
+    txn.dictionaries.learn(txn, newest)
+    number = int(known) if known is not None else register(txn, counter)
+    return Facts(ids["store_id"], ids["cache_id"].hex(), number)
 
 
 def register(txn: Transaction, counter: str) -> int:
@@ -93,12 +112,7 @@ def register(txn: Transaction, counter: str) -> int:
     find = "SELECT id FROM {counters} WHERE name = :name"
     while (known := txn.first(find, {"name": counter})) is None:
         # Of two that are registered in one instant, the other one may have taken our number.
-        txn.run(
-            "INSERT INTO {counters} (id, name) "
-            "SELECT coalesce(max(id), 0) + 1, :name FROM {counters} WHERE TRUE "
-            "ON CONFLICT DO NOTHING",
-            {"name": counter},
-        )
+        txn.run(_REGISTER, {"name": counter})
     return int(known[0])
 
 

@@ -18,7 +18,7 @@ from onrecord.stored.clock import now
 _CHECKSUM: Final = struct.Struct("<I")
 
 _LOAD: Final = "SELECT body FROM {dictionaries} WHERE id = :id"
-_NEWEST: Final = (
+NEWEST: Final = (
     f"SELECT max(id) FROM {{dictionaries}} WHERE in_use = 1 AND id BETWEEN 1 AND {LAST_DICTIONARY}"
 )
 # PostgreSQL: whoever writes with a dictionary holds its row, so that it cannot go meanwhile.
@@ -76,11 +76,10 @@ class Dictionaries:
                 self._current = known  # another process has learned it; asked about in ``held``
         return self._known[number]
 
-    def learn(self, txn: Transaction) -> None:
-        """Look which one is the newest, when the ledger is opened or maintained."""
-        found = txn.first(_NEWEST, {})
-        if found is not None and found[0] is not None:
-            self.get(txn, found[0])
+    def learn(self, txn: Transaction, newest: int | None) -> None:
+        """Know the newest one, which was asked for when the ledger was opened."""
+        if newest is not None:
+            self.get(txn, newest)
 
     def held(self, txn: Transaction) -> Dictionary | None:
         """The current one, certain to stay until this transaction ends; None for nothing."""
@@ -92,7 +91,7 @@ class Dictionaries:
     def refreshed(self, txn: Transaction) -> Dictionary | None:
         """The newest there is in the database, held like ``held``."""
         while True:
-            found = txn.first(_NEWEST, {})
+            found = txn.first(NEWEST, {})
             number = None if found is None else found[0]
             self._current = None if number is None else self.get(txn, number)
             current = self.current
