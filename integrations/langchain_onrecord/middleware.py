@@ -345,7 +345,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
             if there is None:
                 # The run goes on where it did not begin, and perhaps much later.
                 session = self._store.session(**progress["session"])
-                since: list[Message] = yield from call(session, "messages", after=progress["head"])
+                since: list[Message] = yield from call(session.messages, after=progress["head"])
                 there = self._runs.begin(progress["run"], (m.id for m in since))
             turn = yield from self._said_now(progress, said, there)
             there.update(map(id_of, said))
