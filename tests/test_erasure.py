@@ -30,14 +30,16 @@ from onrecord import (
     Version,
     operations,
 )
-from onrecord.checkpoint_log import New
+from onrecord.checkpoint_log import Listing, New
 from onrecord.flow import Autocommit, Cold, Flow, Hot, Step
+from onrecord.ledger.database.dialect import TABLES as TABLES_OF_ALL
 from onrecord.ledger.maintenance.erasing import remove
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.testing import Log, check, load
 from tests.servers.redis import OwnRedis
 from tests.test_crash_points import Tripped, Tripwire
 from tests.test_segments import DICTIONARIES, small_talk
+from tests.turned import hits
 
 SEGMENT = 3
 TABLES = ("sessions", "tail", "segments", "dictionaries")
@@ -737,10 +739,10 @@ def test_nothing_is_left_in_the_tables_of_postgres(postgres_url: str) -> None:
             assert not [row for (row,) in found if name in row or name.encode().hex() in row]
 
 
-def in_postgres_files(connection: psycopg.Connection[Any], needle: str) -> set[str]:
-    """Our tables, with their indexes and TOAST, whose files hold a text."""
+def postgres_files(connection: psycopg.Connection[Any]) -> list[tuple[str, bytes]]:
+    """The files of our tables, with those of their indexes and TOAST, by table."""
     connection.execute("CHECKPOINT")
-    found = connection.execute(
+    return connection.execute(
         """
         WITH ours AS (SELECT oid, reltoastrelid AS toast, relname FROM pg_class
             WHERE relkind = 'r' AND relname LIKE 'onrecord_%'),
@@ -750,7 +752,11 @@ def in_postgres_files(connection: psycopg.Connection[Any], needle: str) -> set[s
         SELECT relname, pg_read_binary_file(pg_relation_filepath(oid)) FROM files WHERE oid <> 0
         """
     ).fetchall()
-    return {table for table, content in found if needle.encode() in content}
+
+
+def in_postgres_files(connection: psycopg.Connection[Any], needle: str) -> set[str]:
+    """Our tables whose files hold a text."""
+    return {table for table, content in postgres_files(connection) if needle.encode() in content}
 
 
 def test_a_reader_that_keeps_removed_rows_in_postgres_is_named(postgres_url: str) -> None:
@@ -801,6 +807,128 @@ def test_what_postgres_may_keep_is_named_and_goes_when_all_is_written_anew(
         assert store.session("chat", user="bob").tail(1)[0].text == "re: hello"
         assert store.stats(user="bob").threads == 1
         assert (store.stats().threads, store.stats(user="ada").threads) == (2, 0)
+
+
+def tables_with(store: Store, needle: str) -> set[str]:
+    """Our tables of which a row holds a text."""
+
+    def work(txn: Any) -> set[str]:
+        found = set()
+        for table in TABLES_OF_ALL:
+            for row in txn.rows(f"SELECT * FROM {{{table}}}", {}):
+                values = [v.encode() if isinstance(v, str) else v for v in row]
+                if any(
+                    needle.encode() in bytes(value)
+                    for value in values
+                    if isinstance(value, (bytes, memoryview))
+                ):
+                    found.add(table)
+        return found
+
+    return store._ledger.read(work)
+
+
+def compressed_pieces(store: Store, user: str) -> list[bytes]:
+    """Pieces of what a text cannot be looked for in: somebody's frames and segments, and what was
+    learned."""
+
+    def work(txn: Any) -> list[bytes]:
+        hers = 'place >> 32 IN (SELECT id FROM {sessions} WHERE "user" = :user)'
+        bodies = [
+            bytes(body)
+            for statement in (
+                f"SELECT frame FROM {{tail}} WHERE frame IS NOT NULL AND {hers}",
+                f"SELECT body FROM {{segments}} WHERE {hers}",
+            )
+            for (body,) in txn.rows(statement, {"user": user})
+        ]
+        bodies += [bytes(body) for (body,) in txn.rows("SELECT body FROM {dictionaries}", {})]
+        return [piece for body in bodies if len(body) > 28 for piece in slices(body)]
+
+    return store._ledger.read(work)
+
+
+def furnish_user(store: Store, user: str, said: str) -> list[Session]:
+    """Conversations with titles and metadata, and a graph's thread with its pending writes: in
+    all of them, and in all names, the same text."""
+    user = f"{user} {said}"
+    chats = [store.session(f"{n} of {said}", user=user) for n in range(30)]
+    for n, chat in enumerate(chats):
+        chat.append([(role, f"{text} {said}") for role, text in small_talk(f"{user} {n}", 4)])
+        chat.update(title=f"about {said}", metadata={"note": said})
+    log = CheckpointLog(store, user=user)
+    item = ("json", said.encode())
+    for n, parent in ((1, None), (2, "1")):
+        values: dict[str, Any] = {"messages": Listing([item] * n), "step": item}
+        log.put(f"graph {said}", "", New(f"{n}", parent, [item], values), metadata={"about": said})
+    log.put_writes(f"graph {said}", "", "2", "task", "", [(0, "channel", item)])
+    return chats
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_nothing_of_a_user_is_left_anywhere(
+    request: pytest.FixtureRequest, own_redis: OwnRedis, tmp_path: Path, database: str
+) -> None:
+    """Conversations, a graph, what was learned, what is cached: gone from every file, or named."""
+    needle = secrets.token_hex(20)
+    user = f"ada {needle}"
+    path = tmp_path / "x.db"
+    url = (
+        request.getfixturevalue("postgres_url") if database == "postgresql" else f"sqlite:///{path}"
+    )
+
+    def left(pieces: Sequence[bytes]) -> list[bytes]:
+        if database == "sqlite":
+            return left_of(path, pieces)
+        with psycopg.connect(url, autocommit=True) as files:
+            content = b"".join(content for _, content in postgres_files(files))
+        return [piece for piece in pieces if piece in content]
+
+    with Store(url, cache=own_redis.url) as store, Store(url, cache=own_redis.url) as other:
+        bobs = furnish_user(store, "bob", "hello")
+        adas = furnish_user(store, "ada", needle)
+        assert tables_with(store, needle) == {
+            "sessions", "tail", "checkpoint_threads", "checkpoints", "checkpoint_items",
+            "checkpoint_writes",
+        }  # fmt: skip
+        learned = store.train().dictionary
+        assert learned is not None
+        known = store._ledger.read(lambda txn: txn.dictionaries.get(txn, learned))
+        assert known is not None
+        assert any(part in known.content for part in (needle[:12].encode(), needle[-12:].encode()))
+        pieces = compressed_pieces(store, user)
+        store.compact(quiet_for=0)
+        for chat, text in ((bobs[0], "hello"), (adas[0], needle)):
+            chat.append([*small_talk(text, 2), ("user", text)])
+        pieces += compressed_pieces(store, user)
+        late = other.session(adas[0].name.key, user=user)
+        hits(store, adas[0].tail)
+        hits(other, late.tail)
+        said = bobs[0].messages()
+        state = CheckpointLog(store, user="bob hello").state("graph hello")
+        assert needs_dictionary(store) == {"tail", "segments"}
+        assert needle.encode() in in_redis(own_redis.url)
+        pieces.append(needle.encode())
+        assert len(left(pieces)) > 100
+
+        receipt = store.erase(user=user)
+        assert receipt.removed["onrecord_sessions"] == 30
+        assert receipt.removed["onrecord_checkpoint_threads"] == 1
+        assert receipt.removed["onrecord_dictionaries"] == 1
+        for chat in (adas[0], late):
+            assert chat.tail(5) == chat.messages() == []
+        assert tables_with(store, needle) == set()
+        assert needle.encode() not in in_redis(own_redis.url)
+        if database == "sqlite":
+            assert receipt.traces is None
+        else:  # in what is free of pages that other rows are in
+            assert "compact(again=True)" in (receipt.traces or "")
+            store.compact(quiet_for=0, again=True)
+        assert left(pieces) == []
+        assert bobs[0].messages() == said
+        assert CheckpointLog(other, user="bob hello").state("graph hello") == state
+        is_silent(store)
+    assert left(pieces) == []
 
 
 def test_a_dictionary_of_unknown_sources_is_named_and_can_be_dropped(
