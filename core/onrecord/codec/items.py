@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 
 from onrecord.codec import compression, values
-from onrecord.errors import Damaged
+from onrecord.errors import Damaged, InvalidName
 
 Item: TypeAlias = tuple[str, bytes]
 """What a serializer made of one value: a word for the kind, and the bytes."""
@@ -37,7 +37,13 @@ def pack(items: Sequence[Item], *, squeezed: bool = True, level: int = compressi
     kinds: str | list[str] = [kind for kind, _ in items]
     if kinds and kinds.count(kinds[0]) == len(kinds):
         kinds = kinds[0]
-    head = _encode((kinds, [len(content) for _, content in items]))
+    try:
+        head = _encode((kinds, [len(content) for _, content in items]))
+    except UnicodeEncodeError as fault:
+        raise InvalidName(
+            f"{kinds!r:.100}, a serializer's word for a kind, has half of a surrogate pair in it, "
+            f"which is not text."
+        ) from fault
     body = b"".join([len(head).to_bytes(4, "little"), head, *[content for _, content in items]])
     flags = 0
     if squeezed and len(body) >= _WORTH_COMPRESSING:

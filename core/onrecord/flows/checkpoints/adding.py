@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from onrecord.codec import pack_value, unpack_value
 from onrecord.codec.items import Item, pack
-from onrecord.errors import Cleared, Conflict
+from onrecord.errors import Cleared, Conflict, Misconfigured, shown
 from onrecord.flows.checkpoints.memory import Base, LastSeen
 from onrecord.flows.checkpoints.values import Listing, New
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import threads
 from onrecord.scope import SessionName
 from onrecord.stored.checkpoints import (
+    LAST_NUMBER,
     Added,
     Line,
     Ref,
@@ -90,7 +91,10 @@ class Adding(NamedTuple):
             or not growing.keys() <= seen.strands.keys()
         ):
             return None
-        added, refs, strands, fresh = self._made(seen.line.head + 1, seen.strands)
+        try:
+            added, refs, strands, fresh = self._made(seen.line.head + 1, seen.strands)
+        except Misconfigured:  # a number that others may have added: under the lock it is certain
+            return None
         second = at // MICROSECONDS
         touch = None if second <= seen.second else {"now": at, "second": second}
         number = rows_of.add_at_once(txn, seen.line, added, self._packed(refs), touch)
@@ -227,9 +231,17 @@ class Adding(NamedTuple):
                         numbers.append(last + len(new))
                     else:
                         numbers.append(item)  # type: ignore[arg-type]
-                refs[channel] = [strand, *runs_of(numbers)]
+                runs = runs_of(numbers)
+                end = last + len(new)
+                most = end if channel in known else LAST_NUMBER
+                if runs and not 0 < min(runs) <= max(runs) <= most:
+                    raise Misconfigured(
+                        f"The list in channel {channel!r} has numbers from {shown(min(runs))} to "
+                        f"{shown(max(runs))}, and items are there from 1 to {most}. Nothing was "
+                        f"written: give those that State.numbers has told."
+                    )
+                refs[channel] = [strand, *runs]
                 if new:
-                    end = last + len(new)
                     rows.append((strand, end, len(new), pack(new, squeezed=squeezed)))
                     strands[channel] = (strand, end)
                     fresh.append((strand, list(enumerate(new, last + 1))))

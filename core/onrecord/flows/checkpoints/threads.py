@@ -50,6 +50,8 @@ def put_labelled(
     expires_in: int | None,
 ) -> Flow[Put]:
     """Add a checkpoint, and metadata to its thread where it is not known to have it."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise Misconfigured(f"metadata has to be a mapping or None, not {shown(metadata)}.")
     label = codec.pack_value(dict(metadata), "metadata") if metadata else None
     told, labelled = desk.threads.labels.get(name.identity) or (None, None)
     if told != label:

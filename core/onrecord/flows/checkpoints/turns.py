@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import os
 import random
 import secrets
@@ -18,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-from onrecord.errors import Conflict, Misconfigured, OnrecordError, StoreClosed
+from onrecord.errors import Conflict, Misconfigured, OnrecordError, StoreClosed, shown
 from onrecord.flow import Flow
 from onrecord.flows.checkpoints.threads import hold_thread, let_go_of_thread, renew_hold
 from onrecord.flows.shared import Desk
@@ -30,6 +29,9 @@ log = logging.getLogger("onrecord")
 
 LEASE: Final = 60.0
 """Seconds for which a holder holds on without a sign of life. It gives one in every third of it."""
+SHORTEST: Final = 0.01
+"""Of a lease: who renews more often than that does nothing else."""
+LONGEST: Final = 365 * 86_400
 
 Run = Callable[[Flow[Any]], Any]
 Arun = Callable[[Flow[Any]], Coroutine[Any, Any, Any]]
@@ -39,9 +41,13 @@ class Turn:
     """One holder of one thread."""
 
     def __init__(self, desk: Desk, name: SessionName, patience: float, lease: float) -> None:
-        for setting, seconds in (("patience", patience), ("lease", lease)):
-            if not math.isfinite(seconds) or seconds < 0 or (setting == "lease" and seconds == 0):
-                raise Misconfigured(f"{setting} has to be a number of seconds, not {seconds!r}.")
+        for setting, seconds, least in (("patience", patience, 0.0), ("lease", lease, SHORTEST)):
+            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if not number or not least <= seconds <= LONGEST:
+                raise Misconfigured(
+                    f"{setting} has to be a number of seconds from {least:g} to {LONGEST:,}, not "
+                    f"{shown(seconds)}."
+                )
         self._desk, self._name = desk, name
         self._patience, self._lease = patience, lease
         self._process = os.getpid()

@@ -15,6 +15,7 @@ from onrecord.codec import compression
 from onrecord.codec.items import Item, pack
 from onrecord.errors import Conflict, Damaged, Misconfigured, Unavailable, shown
 from onrecord.flow import Cold, Flow, do
+from onrecord.flows import brought
 from onrecord.flows.checkpoints.adding import (
     Adding,
     Committed,
@@ -70,6 +71,7 @@ def put(
 ) -> Flow[Put]:
     """Add a checkpoint. With ``alone`` it is refused where another continues its parent, or,
     where it has none, where the line has begun already."""
+    brought.new_checkpoint(new)
     check_text(namespace, *new.values)
     key = id_key(new.id)
     parent = None if new.parent is None else id_key(new.parent)
@@ -143,26 +145,35 @@ def _base(
 def _plan(desk: Desk, base: Base | None, values: Mapping[str, Value]) -> Flow[Plan]:
     """Which values are referred to and which are written."""
     plan: Plan = {}
-    for channel, value in values.items():
+    for channel, given in values.items():
         ref = None if base is None else base.refs.get(channel)
-        if isinstance(value, Same):
+        otherwise: object = given
+        if isinstance(given, Same):
             if ref is not None:
                 plan[channel] = ref
                 continue
-            value = value.otherwise()
+            otherwise = brought.same(channel, given)
+        value = brought.value(channel, otherwise)
         if isinstance(value, Listing):
-            plan[channel] = yield from _shared(desk, value, base, ref)
+            plan[channel] = yield from _shared(desk, channel, value, base, ref)
         else:
             plan[channel] = value
     return plan
 
 
-def _shared(desk: Desk, value: Listing, base: Base | None, ref: Ref | None) -> Flow[Listing]:
+def _shared(
+    desk: Desk, channel: str, value: Listing, base: Base | None, ref: Ref | None
+) -> Flow[Listing]:
     """A list whose items are numbers where they are there already."""
     items = value.items
     if value.epoch is not None and (base is None or base.line.epoch != value.epoch):
-        assert value.whole is not None, "who gives numbers can also make the items"
-        items = value.whole()
+        if value.whole is None:
+            raise Conflict(
+                f"The list in channel {channel!r} has numbers of epoch {value.epoch}, and "
+                f"something of its thread was deleted since. Nothing was written: read the "
+                f"state again, or give the Listing a whole= that makes all items."
+            )
+        items = brought.items(channel, value.whole())
     if base is None or ref is None or not is_listing(ref):
         return Listing(items)
     numbers = numbers_of(ref[1:])
@@ -237,7 +248,8 @@ def put_writes(
 ) -> Flow[None]:
     """Add what a task has written towards the next of a checkpoint, which may be on its
     way still."""
-    check_text(namespace, task, path, *[channel for _, channel, _ in writes])
+    check_text(namespace, task, path)
+    brought.writes(writes)
     key = id_key(id)
     frame = pack_writes(task, path, writes)
 
@@ -271,7 +283,7 @@ def delete_thread(desk: Desk, name: SessionName) -> Flow[bool]:
 
 def drop_checkpoints(desk: Desk, name: SessionName, ids: Mapping[str, Sequence[str]]) -> Flow[None]:
     """Delete some checkpoints of a thread, by namespace, and what was kept for them alone."""
-    wanted = {namespace: {id_key(id) for id in of} for namespace, of in ids.items() if of}
+    wanted = brought.ids(ids)
     if not wanted:
         return
 
