@@ -1,5 +1,6 @@
 """Fixtures for real servers, started when a test first asks for one."""
 
+import asyncio
 import itertools
 import os
 import platform
@@ -17,6 +18,7 @@ import pytest
 import redis
 
 from onrecord import Store
+from onrecord.testing.contract import AsyncFace, Face
 from tests.scratch import choose_folder
 from tests.servers.binaries import Binaries, External, Missing
 from tests.servers.postgres import (
@@ -180,3 +182,13 @@ def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
     yield open_store
     for store in stores:
         store.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def face(request: pytest.FixtureRequest) -> Iterator[Face]:
+    """Shows a session by its sync methods, or by their twins on one loop."""
+    if request.param == "sync":
+        yield lambda handle: handle
+    else:
+        with asyncio.Runner() as runner:
+            yield lambda handle: AsyncFace(runner.get_loop(), handle)

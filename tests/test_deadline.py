@@ -8,6 +8,7 @@ import pytest
 
 from onrecord import Store, Unavailable
 from onrecord.ledger.database import transaction
+from onrecord.testing.contract import Face
 
 
 class Clock:
@@ -19,12 +20,16 @@ class Clock:
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_clear_whose_statements_wait_each_is_refused(
-    postgres_url: str, redis_server: Any, monkeypatch: pytest.MonkeyPatch, cached: bool
+    postgres_url: str,
+    redis_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    face: Face,
+    cached: bool,
 ) -> None:
     """Each waits 4.5 of 10 s: none of them too long, and all of them 13.5. Nothing is written."""
     cache = redis_server.url if cached else None
     with Store(postgres_url, cache=cache, timeout=10) as store:
-        chat = store.session("k")
+        chat = face(store.session("k"))
         chat.append(("user", "one"))
         clock = Clock()
         monkeypatch.setattr(transaction, "time", clock)
@@ -46,7 +51,7 @@ def test_a_clear_whose_statements_wait_each_is_refused(
             with pytest.raises(Unavailable, match="together") as refused:
                 chat.clear()
             assert not refused.value.outcome_unknown
-            assert store.session("k").fork("f", at=1) is not None, "who copies is not hurried"
+            assert chat.fork("f", at=1) is not None, "who copies is not hurried"
         assert [m.text for m in chat.tail(5)] == [m.text for m in chat.messages()] == ["one"]
         chat.clear()
         assert chat.tail(5) == chat.messages() == []

@@ -22,6 +22,7 @@ from onrecord.cache.redis import RedisCache
 from onrecord.codec import decode, encode
 from onrecord.errors import Damaged
 from onrecord.stored.messages import MessageRow
+from onrecord.testing.contract import Face
 from tests.servers.redis import RedisServer
 from tests.turned import hits
 
@@ -70,10 +71,12 @@ def put(client: Any, key: str, rows: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("consistency", MODES)
-def test_a_flipped_byte_is_never_shown(opened: Opened, consistency: Consistency) -> None:
+def test_a_flipped_byte_is_never_shown(
+    opened: Opened, face: Face, consistency: Consistency
+) -> None:
     """Each byte of the header and of every message in turn, read by who has read nothing yet."""
     store = opened(consistency)
-    chat = store.session("k")
+    chat = face(store.session("k"))
     expected = chat.append([("user", "one"), {"role": "user", "content": "two", "id": "mine"}])
     hits(store, chat.tail)
     client, key = entry_of(store)
@@ -151,9 +154,11 @@ def _with_more(row: MessageRow) -> bytes:
 
 @pytest.mark.parametrize("consistency", MODES)
 @pytest.mark.parametrize("what", CRAFTED)
-def test_a_crafted_row_is_never_shown(opened: Opened, consistency: Consistency, what: str) -> None:
+def test_a_crafted_row_is_never_shown(
+    opened: Opened, face: Face, consistency: Consistency, what: str
+) -> None:
     store = opened(consistency)
-    chat = store.session("k")
+    chat = face(store.session("k"))
     expected = chat.append([("user", "one"), ("user", "two")])
     hits(store, chat.tail)
     client, key = entry_of(store)
@@ -198,18 +203,18 @@ def test_a_deep_caller_finds_no_damage() -> None:
 
 @pytest.mark.parametrize("what", FRAMES)
 def test_a_crafted_frame_in_the_database_is_a_placeholder(
-    opened: Opened, tmp_path: Path, what: str
+    opened: Opened, tmp_path: Path, face: Face, what: str
 ) -> None:
     """I10; and it is no entry's fault: the other messages stay in the cache."""
     store = opened()
-    chat = store.session("k")
+    chat = face(store.session("k"))
     chat.append([("user", "one"), ("user", "two")])
     store.close()
     frame = FRAMES[what]()
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
         connection.execute("UPDATE onrecord_tail SET frame = ? WHERE place & 1 = 0", (frame,))
     again = opened()
-    chat = again.session("k")
+    chat = face(again.session("k"))
     chat.count()  # opens it
     client, key = entry_of(again)
     client.delete(key)
