@@ -10,7 +10,8 @@ import msgspec
 
 
 class Version(NamedTuple):
-    """Where a session stands. Versions of one session are ordered and never used twice."""
+    """Where a session stands. Versions of one session are ordered and never used twice, but where
+    its database fell back; one that was read is known from its like of another past."""
 
     epoch: int
     """How often the session was rewritten: cleared, rewound, edited, or a message deleted."""
@@ -18,8 +19,33 @@ class Version(NamedTuple):
     """The sequence of the newest message, 0 for none."""
 
 
+class _Told(Version):
+    """A version that the database told: it is known in which past the session stood there."""
+
+    _lineage = 0
+
+    def __repr__(self) -> str:
+        return f"Version(epoch={self.epoch}, head={self.head})"
+
+
+def told(version: Version, lineage: int) -> Version:
+    """The same, with the lineage that was found at it. It is neither shown nor part of what
+    versions are compared by; ``expected`` tells by it one past from another."""
+    if not lineage:
+        return version
+    found = _Told(*version)
+    found._lineage = lineage
+    return found
+
+
+def lineage_of(version: Version) -> int:
+    """The lineage that a version was told with; 0 where it was made of numbers."""
+    return version._lineage if isinstance(version, _Told) else 0
+
+
 class Since(NamedTuple):
     """As ``expected``: others may have appended since, but a clear or a rewind refuses.
+    Which past of the session that was is not compared.
 
     For whoever holds a turn open and does not mind company: ``append(answer, expected=Since(v))``.
     """

@@ -24,7 +24,7 @@ from onrecord.stored.messages import (
     MessageRow,
     Snapshot,
 )
-from onrecord.version import SessionInfo, Version
+from onrecord.version import SessionInfo
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Facts
@@ -138,7 +138,7 @@ def info_of(found: Described) -> SessionInfo:
         user=found.user,
         agent=found.agent,
         key=found.key,
-        version=Version(found.epoch, found.head),
+        version=found.version,
         messages=_count(found.messages),
         turns=_count(found.turns),
         tokens=_count(found.tokens),

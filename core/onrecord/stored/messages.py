@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from onrecord.errors import Misconfigured
 from onrecord.stored.clock import EARLIEST, LATEST
-from onrecord.version import NOTHING, Version
+from onrecord.version import NOTHING, Version, told
 
 SEQ_BITS: Final = 32
 LAST_SEQ: Final = 2**SEQ_BITS - 1
@@ -37,10 +37,17 @@ class SessionRow(NamedTuple):
     """The last of its messages that is in a segment; those after it are rows."""
     fence: int = 0
     """What a commit's mark has to have been told; 0 for a session that is not there."""
+    lineage: int = 0
+    """What the newest write left, as it was when the row was read; 0 where that is not known."""
 
     @property
     def version(self) -> Version:
         return Version(self.epoch, self.head)
+
+    @property
+    def found_at(self) -> Version:
+        """The version of a row as it was read, with its lineage; no row that was changed since."""
+        return told(self.version, self.lineage)
 
     @property
     def damage(self) -> str | None:

@@ -6,7 +6,7 @@ from onrecord.errors import Cleared, Conflict, Misconfigured, shown
 from onrecord.flows.shared import whole_number
 from onrecord.scope import SessionName
 from onrecord.stored.messages import SessionRow
-from onrecord.version import Expected, Since, Version
+from onrecord.version import Expected, Since, Version, lineage_of
 
 
 def checked(expected: object) -> Expected:
@@ -25,13 +25,20 @@ def checked(expected: object) -> Expected:
 
 
 def refuse_unexpected(name: SessionName, session: SessionRow, expected: Expected) -> None:
-    """Raise where a locked session is not at the version that was expected."""
-    version = session.version
+    """Raise where a locked session, as it was read, is not at the version that was expected."""
+    version = session.found_at
     match expected:
         case None:
             return
         case Version() if expected == version:
-            return
+            if lineage_of(expected) in (0, session.lineage):
+                return
+            raise Conflict(
+                f"Session {name} is at {tuple(version)} as expected, and in another past: the "
+                f"database fell back to an earlier state, and others wrote since. Nothing was "
+                f"written. Read again what is there, and decide again.",
+                version,
+            )
         case Version(epoch, _) | Since(Version(epoch, _)) if session.cut_epoch > epoch:
             looked = expected.version if isinstance(expected, Since) else expected
             raise Cleared(

@@ -31,7 +31,7 @@ from onrecord.stored.messages import (
     Snapshot,
     new_past,
 )
-from onrecord.version import SessionInfo, Version
+from onrecord.version import SessionInfo, Version, told
 from onrecord.window import NOTHING_READ, Cutter, Limits, Window
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def window(
         if last is not None and last.reading.goes_on_in(near.version, newest):
             known = last.reading
         opening = desk.build.messages(first, first.rows[:1])
-        cutter.start(near.version, newest, opening, near.complete)
+        at = told(near.version, near.lineage)
+        cutter.start(at, newest, opening, near.complete)
         while wanted := cutter.wanted():
             # Piece by piece as without: what is chosen depends on what is at hand.
             pieces = known.before(cutter.first_seq, wanted)
@@ -188,7 +189,7 @@ def info(desk: Desk, name: SessionName) -> Flow[SessionInfo]:
     """What is known about the session without reading its messages."""
     began = desk.known.begin()
     found = yield from do(Cold(partial(_described, name=name)))
-    at = found if isinstance(found, Version) else Version(found.epoch, found.head)
+    at = found if isinstance(found, Version) else found.version
     desk.known.read(name.identity, at, None, began)
     if isinstance(found, Version):
         return SessionInfo(

@@ -21,8 +21,8 @@ from onrecord.stored.ranges import (
     with_added,
 )
 
-_WITH_ARCHIVED: Final = FIND.replace("fence\n", "fence, archived\n")
-_LOCK_WITH_ARCHIVED: Final = LOCK.replace("fence\n", "fence, archived\n")
+_WITH_ARCHIVED: Final = FIND.replace("lineage\n", "lineage, archived\n")
+_LOCK_WITH_ARCHIVED: Final = LOCK.replace("lineage\n", "lineage, archived\n")
 _ARCHIVED: Final = "SELECT archived FROM {sessions} WHERE id = :session AND archived IS NOT NULL"
 _SET: Final = "UPDATE {sessions} SET archived = :archived WHERE id = :session"
 

@@ -18,10 +18,10 @@ from onrecord.stored.clock import (
 )
 from onrecord.stored.clock import now as _now
 from onrecord.stored.messages import Entry, SessionRow
-from onrecord.version import SessionInfo, Version
+from onrecord.version import SessionInfo, Version, told
 
 FIND: Final = """
-    SELECT id, epoch, cut_epoch, head, active_second, sealed, fence
+    SELECT id, epoch, cut_epoch, head, active_second, sealed, fence, lineage
     FROM {sessions} WHERE identity = :identity"""
 LOCK: Final = FIND + " {for_update}"
 
@@ -90,7 +90,7 @@ _SET_ABOUT: Final = "UPDATE {sessions} SET about = :about WHERE id = :session"
 
 _DESCRIBED: Final = """
     SELECT tenant, "user", agent, key, epoch, head, messages, turns, tokens, about,
-        created, last_active, expires_in
+        created, last_active, expires_in, lineage
     FROM {sessions}"""
 
 
@@ -119,6 +119,11 @@ class Described(NamedTuple):
     created: int
     last_active: int
     expires_in: int | None
+    lineage: int
+
+    @property
+    def version(self) -> Version:
+        return told(Version(self.epoch, self.head), self.lineage)
 
 
 class Change(NamedTuple):
@@ -193,7 +198,7 @@ def absent(txn: Transaction, name: SessionName) -> SessionRow:
 
 def version(txn: Transaction, name: SessionName) -> Version:
     """Where a session stands, whether it is there or not."""
-    return (find(txn, name) or absent(txn, name)).version
+    return (find(txn, name) or absent(txn, name)).found_at
 
 
 def lock_number(txn: Transaction, number: int, *, damaged: bool = False) -> SessionRow | None:

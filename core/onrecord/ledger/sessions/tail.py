@@ -19,7 +19,7 @@ from onrecord.stored.messages import (
     SessionRow,
     place,
 )
-from onrecord.version import Expected, Since, Version
+from onrecord.version import Expected, Since, Version, lineage_of
 
 RETRIED: Final = 64
 """Among so many of a session's newest messages an id is looked for that was given before (I5)."""
@@ -72,6 +72,19 @@ _MANY_AT_ONCE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
     ) WITH ORDINALITY AS entry (created, tokens, opens_turn, frame, id, nr)
     RETURNING place, born, (SELECT sealed FROM moved)"""
 
+
+def _in_one_past(statement: str) -> str:
+    """The same where it is known which past is expected: nobody else's append says more."""
+    return statement.replace("AND (refused IS", "AND lineage = :lineage AND (refused IS")
+
+
+_AT_ONCE: Final = {
+    (many, known): _in_one_past(text) if known else text
+    for many, text in ((False, _ONE_AT_ONCE), (True, _MANY_AT_ONCE))
+    for known in (False, True)
+}
+"""By whether there are several messages, and whether it is known which past is expected."""
+
 _COLUMNS: Final = "t.place & 4294967295, t.born, t.frame, t.id, t.created, t.tokens, t.counter"
 _TRACED: Final = f"{_COLUMNS}, t.token"
 # The lineage at the head that a reader holds: of the row there, which is of the write that left it.
@@ -108,9 +121,10 @@ def _texts(session: str, columns: str, direction: str) -> dict[Kind, str]:
     }
 
 
-_NEWEST: Final = _texts(_SESSION, _COLUMNS, "DESC")
+_NEWEST: Final = _texts(f"{_SESSION}, s.lineage", _COLUMNS, "DESC")
 _OLDEST: Final = _texts(_SESSION, _COLUMNS, "ASC")
-# For who keeps what was read: by whom it was written, so that another past can be told from it.
+# The lineage is for who appends to what was read. For who keeps that: also by whom it was written,
+# so that another past can be told from it.
 # Columns that only a cache needs cost a reader without one an eighth.
 _NEWEST_TRACED: Final = _texts(f"{_SESSION}, s.lineage, s.fence, 0", _TRACED, "DESC")
 _NEWER_TRACED: Final = _texts(f"{_SESSION}, s.lineage, s.fence, {_AT_LOW}", _TRACED, "DESC")
@@ -235,10 +249,13 @@ def append_at_once(
     match expected:
         case Version():
             values.update(expected_epoch=expected.epoch, expected_head=expected.head)
+            if lineage := lineage_of(expected):
+                values["lineage"] = lineage
         case Since(version):
             values.update(not_cut_since=version.epoch)
         case _:
             values.update(expected_head=expected)
+    statement = _AT_ONCE[len(entries) > 1, "lineage" in values]
     if len(entries) == 1:
         entry = entries[0]
         values.update(
@@ -248,7 +265,7 @@ def append_at_once(
             frame=frames[0],
             id=entry.id,
         )
-        answer = txn.rows(_ONE_AT_ONCE, values)
+        answer = txn.rows(statement, values)
     else:
         values.update(
             all_created=[entry.created for entry in entries],
@@ -257,7 +274,7 @@ def append_at_once(
             all_frames=frames,
             all_ids=[entry.id for entry in entries],
         )
-        answer = sorted(txn.rows(_MANY_AT_ONCE, values))
+        answer = sorted(txn.rows(statement, values))
     if not answer:
         return None
     counter = txn.facts.counter
@@ -300,14 +317,14 @@ def found(
     )
     if not answer:
         return None
-    width = 7 if traced else 4
+    width = 7 if traced else 5 if newest else 4
     number, epoch, head, sealed, *trace = answer[0][:width]
     rows = [_row(txn, columns[width:]) for columns in answer if columns[width] is not None]
     if newest:
         rows.reverse()
     found = Found(number, Version(epoch, head), sealed, rows)
     if not traced:
-        return found
+        return found._replace(lineage=trace[0]) if newest else found
     lineage, fence, at_low = trace
     return found._replace(lineage=lineage, fence=fence, at_low=at_low or 0)
 
