@@ -292,3 +292,35 @@ def test_nobody_appends_behind_a_damaged_head(place: Place) -> None:
             assert [p.where for p in store.verify()].count(str(session.name)) >= 1
             assert session.erase().removed["onrecord_sessions"] == 1
             assert store.verify() == []
+
+
+@pytest.mark.parametrize("rows", ["no rows", "some rows", "nothing but rows"])
+def test_sealed_is_named_where_it_is_another_number_that_may_be(place: Place, rows: str) -> None:
+    """It is where rows are looked for: too high, and it hides them; verify() says what is there."""
+    with place.open() as store:
+        session = store.session(rows, user="ada")
+        if rows != "nothing but rows":
+            session.append([said(n) for n in range(1, 9)])
+            store.compact(quiet_for=0)
+        if rows != "no rows":
+            session.append([said(n) for n in range(9, 13)])
+        assert store.verify() == []
+        whole = session.messages(limit=6)
+        find = "SELECT sealed FROM onrecord_sessions WHERE key = ?"
+        update = "UPDATE onrecord_sessions SET sealed = ? WHERE key = ?"
+        ((sealed,),) = place.sql(find, rows)
+        assert sealed == {"no rows": 8, "some rows": 8, "nothing but rows": 0}[rows]
+        hidden = 0
+        for number in range(session.head() + 1):
+            if number == sealed:
+                continue
+            place.sql(update, number, rows)
+            with place.open() as fresh:
+                hidden += fresh.session(rows, user="ada").messages(limit=6) != whole
+                named = [problem.what for problem in fresh.verify()]
+            place.sql(update, sealed, rows)
+            assert any(f"sealed up to {number}, and" in what for what in named), (number, named)
+            assert any(what.endswith(f"says {sealed}.") for what in named), (number, named)
+        assert hidden, "otherwise it would not matter"
+        assert session.erase().removed["onrecord_sessions"] == 1
+        assert store.verify() == []
