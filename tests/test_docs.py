@@ -41,6 +41,28 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
+def environment() -> dict[str, str]:
+    """What is set for this process, but for what pytest itself sets."""
+    return {name: text for name, text in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_left_set() -> Iterator[None]:
+    """Later tests find the environment that there was: a page may set ONRECORD_URL."""
+    before = environment()
+    yield
+    assert environment() == before
+
+
+@pytest.fixture
+def _own_environment() -> Iterator[None]:
+    """What a page sets is its own."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 class Block(NamedTuple):
     """A fenced block, and the line it begins on."""
 
@@ -91,6 +113,7 @@ def run(block: Block, page: str, namespace: dict[str, Any], runner: asyncio.Runn
     return printed.getvalue()
 
 
+@pytest.mark.usefixtures("_own_environment")
 @pytest.mark.parametrize("page", [page for page in PAGES if page not in PROSE_ONLY])
 def test_the_python_on_a_page_runs(
     page: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
