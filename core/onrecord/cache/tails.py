@@ -36,14 +36,19 @@ class Tails:
     def keep(self, identity: bytes, seen: Snapshot, note: object) -> None:
         """Keep a tail, if it is not too much, in the place of what was there."""
         rows = seen.rows[-self.messages :] if self.messages else ()
-        weight = _A_ROW + sum(len(row.frame or b"") + _A_ROW for row in rows)
+        known = self._tails.get(identity)
+        if known is not None and known[0].rows is rows:  # as mostly: nothing was added
+            weight = known[2]
+        else:
+            weight = _A_ROW * (1 + len(rows)) + sum([len(row.frame or b"") for row in rows])
+            if len(rows) < len(seen.rows):
+                seen = seen._replace(rows=rows, complete=False)
         with self._lock:
             old = self._tails.pop(identity, None)
             self._weight -= old[2] if old else 0
             if weight > LARGEST_TAIL:
                 return
-            complete = seen.complete and len(rows) == len(seen.rows)
-            self._tails[identity] = (seen._replace(rows=rows, complete=complete), note, weight)
+            self._tails[identity] = (seen, note, weight)
             self._weight += weight
             while self._weight > LARGEST_TOTAL:
                 _, (_, _, oldest) = self._tails.popitem(last=False)
