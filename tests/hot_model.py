@@ -278,8 +278,7 @@ class FakeRedis:
             # Absent: create it, and a miss that nobody settles yet.
             entry = self.entries[key] = Entry(self.run, nonce, expires=self.now + ttl)
             settle = 2 if self._on("look: settle an absent key") else 0
-            nothing: tuple[Any, ...] = (b"-", -1, -1, -1, b"-", b"0", 0, [])
-            return [0, nonce.encode(), settle, self.now, self.run.encode(), *nothing]
+            return [f"0 {nonce} {settle} {self.now} {self.run} - -1 -1 -1 - 0 0".encode(), []]
         entry.expires = self.now + ttl
         # A hit needs data, no mark at all, a fence, one's own generation, and a recent check.
         marked = bool(entry.marks) and self._on("look: no hit under a mark")
@@ -310,22 +309,13 @@ class FakeRedis:
                 joins = 1
                 most = min(most, entry.head - head)
         messages = entry.messages[: max(0, most)] if entry.epoch >= 0 else []
-        return [
-            int(hit),
-            entry.nonce.encode(),
-            settle,
-            self.now,
-            self.run.encode(),
-            entry.fence.encode(),
-            entry.session,
-            entry.epoch,
-            entry.head,
-            entry.lineage.encode(),
-            # Of all there is, and all of it was sent.
-            b"1" if entry.complete and len(messages) == len(entry.messages) else b"0",
-            joins,
-            list(messages),
-        ]
+        # Of all there is, and all of it was sent.
+        complete = entry.complete and len(messages) == len(entry.messages)
+        about = (
+            f"{hit:d} {entry.nonce} {settle} {self.now} {self.run} {entry.fence} {entry.session} "
+            f"{entry.epoch} {entry.head} {entry.lineage} {complete:d} {joins}"
+        )
+        return [about.encode(), list(messages)]
 
     def fill(
         self,

@@ -75,8 +75,9 @@ class Cache(ABC):
     """Whether writers have to mark a session before they commit, and publish after."""
 
     @abstractmethod
-    def look(self, identity: bytes, on: bytes | None) -> Any:
-        """A Glance at a session, by somebody who believes in a generation."""
+    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Any:
+        """A Glance at a session, by somebody who believes in a generation. ``wanted``: how many
+        of the newest are needed at the least; None for as many as are kept."""
 
     @abstractmethod
     def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Any:

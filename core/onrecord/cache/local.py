@@ -53,7 +53,7 @@ class LocalCache(Cache):
         """Drop everything."""
         self._tails.forget()
 
-    def look(self, identity: bytes, on: bytes | None) -> Glance | _Look:
+    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Glance | _Look:
         """What is known about a session now."""
         pulse = self._ledger.pulse_at_hand()
         if pulse is None and self._ledger.has_pulse:

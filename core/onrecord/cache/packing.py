@@ -22,7 +22,6 @@ from onrecord.stored.messages import MessageRow
 
 LARGEST_ROW: Final = 32 * 1024
 """A longer message is left out of the entry, a stub in its place: Redis is not for megabytes."""
-_SUM: Final = 9  # eight digits and a space
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(MessageRow).decode
@@ -48,11 +47,10 @@ def packed(rows: Sequence[MessageRow], read: bool = False) -> tuple[list[bytes],
 
 def unpacked(data: bytes) -> MessageRow:
     """One row; Garbled where it is not what was written."""
-    token, _, rest = data.partition(b" ")
-    body = rest[_SUM:]
-    if rest[:_SUM] != b"%08x " % crc32(body, crc32(token)):
-        raise Garbled("the checksum of a message does not match")
     try:
+        token, found, body = data.split(b" ", 2)
+        if found != b"%08x" % crc32(body, crc32(token)):
+            raise Garbled("the checksum of a message does not match")
         row = _decode(body)
     except (ValueError, msgspec.DecodeError, RecursionError) as fault:
         raise Garbled(f"a message cannot be decoded: {fault}") from fault

@@ -33,6 +33,7 @@ from onrecord.cache.within import Within
 from onrecord.errors import Misconfigured
 from onrecord.health import Counters
 from onrecord.stored.messages import (
+    MessageRow,
     Publication,
     Snapshot,
     new_past,
@@ -115,12 +116,18 @@ class RedisCache(Cache):
 
     # -- requests ----------------------------------------------------------------------------
 
-    def look(self, identity: bytes, on: bytes | None) -> Request:
+    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Request:
         """What is known about a session now; only what this process has not seen is sent."""
         kept = self._tails.get(identity)
         held = None if kept is None else kept[0]
+        most = self.messages if wanted is None else min(wanted, self.messages)
         epoch, head = (-1, -1) if held is None else held.version
-        lineage = _number(held.lineage) if held is not None and held.lineage else _NONE
+        lineage = _NONE
+        if held is not None and held.cut and len(held.rows) < most:
+            held = None  # it is behind what is wanted: from the newest on, and nothing is joined on
+        if held is not None:
+            lineage = _number(held.lineage) if held.lineage else _NONE
+            most = self.messages  # fewer would leave a gap behind what is held
         generation = _NONE if on is None else _generation(on)
         return Request(
             script("look"),
@@ -133,9 +140,9 @@ class RedisCache(Cache):
                 epoch,
                 head,
                 lineage,
-                self.messages,
+                most,
             ),
-            lambda answer: self._glance(identity, held, generation, answer),
+            lambda answer: self._glance(identity, held, most, generation, answer),
         )
 
     def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Request:
@@ -350,49 +357,51 @@ class RedisCache(Cache):
     # -- answers -----------------------------------------------------------------------------
 
     def _glance(
-        self, identity: bytes, held: Snapshot | None, generation: str, answer: Any
+        self, identity: bytes, held: Snapshot | None, most: int, generation: str, answer: Any
     ) -> Glance:
-        hit, nonce, settle, now, run, fence, number, epoch, head, lineage, complete, joins, rows = (
-            answer
+        about, rows = answer
+        hit, nonce, settle, now, run, fence, number, epoch, head, lineage, complete, joins = (
+            about.split(b" ")
         )
         self._run_seen(run)
-        there = None if epoch < 0 else Version(epoch, head)
+        hit, settle = hit == b"1", Settle(int(settle))
+        there = None if epoch == b"-1" else Version(int(epoch), int(head))
         seen = None
         if there is not None:
             try:
-                seen = self._seen(held if joins else None, there, rows)._replace(
-                    number=number if number >= 0 else None,
-                    lineage=int(lineage, 16),
-                    fence=0 if fence == b"-" else int(fence, 16),
+                found = _unpacked(rows, there.head)
+                whole = complete == b"1"
+                seen = Snapshot(
+                    None if number == b"-1" else int(number),
+                    there,
+                    found,
+                    whole,
+                    int(lineage, 16),
+                    0 if fence == b"-" else int(fence, 16),
+                    cached=True,
+                    cut=not whole and len(found) == most < self.messages,
                 )
             except (Garbled, ValueError) as fault:
                 log.warning("an entry of the cache is not what was written: %s", fault)
                 self.counters.misses += 1
                 return Glance(None, False, None, damaged=True)
-            if not joins:
-                seen = seen._replace(complete=complete == b"1")
+            if joins == b"1" and held is not None:
+                seen = held.with_newer(seen, self.messages)
+            else:
+                seen = seen._replace(past=new_past())
         if hit and seen is not None:
             self.counters.hits += 1
             self._tails.keep(identity, seen, None)
         else:
             self.counters.misses += 1
             # Known, and nobody is writing: it only was too long ago.
-            self.counters.validations += there is not None and settle == 0
+            self.counters.validations += there is not None and settle is Settle.NOT_NEEDED
         past = 0 if seen is None else seen.past
-        lease = Lease(nonce, now, generation, there, lineage.decode(), past)
-        fresh = bool(hit) and not self._strict and not self._blind
-        return Glance(seen or held, fresh, lease, Settle(settle))
-
-    def _seen(self, held: Snapshot | None, there: Version, rows: Sequence[bytes]) -> Snapshot:
-        """What an entry holds, together with what this process held where it goes on from that."""
-        found = tuple([unpacked(row) for row in reversed(rows)])
-        places = [row.seq for row in found]
-        if places != sorted(set(places)) or (places and places[-1] > there.head):
-            raise Garbled("its messages are not in order")
-        newer = Snapshot(None, there, found, cached=True)
-        if held is None:
-            return newer._replace(past=new_past())
-        return held.with_newer(newer, self.messages)
+        lease = Lease(nonce, int(now), generation, there, lineage.decode(), past)
+        fresh = hit and not self._strict and not self._blind
+        if seen is None and held is not None and not held.cut:  # else less would be filled in
+            seen = held
+        return Glance(seen, fresh, lease, settle)
 
     def _run_seen(self, run: Any) -> Any:
         """Note whether Redis says which run of it answers."""
@@ -410,6 +419,17 @@ class RedisCache(Cache):
             self.counters.fills += 1
         else:
             self.counters.refused_fills += 1
+
+
+def _unpacked(rows: Sequence[bytes], head: int) -> tuple[MessageRow, ...]:
+    """The messages of an entry, oldest first; Garbled where they are not in order."""
+    if not rows:
+        return ()
+    found = tuple([unpacked(row) for row in reversed(rows)])
+    places = [row.seq for row in found]
+    if places != sorted(set(places)) or places[-1] > head:
+        raise Garbled("its messages are not in order")
+    return found
 
 
 def _number(number: int) -> str:

@@ -113,6 +113,8 @@ class Snapshot(NamedTuple):
     past: int = 0
     """Which of the pasts that this process has met these belong to; 0 where it is not known.
     What was read before, of the same past and epoch, goes on in these."""
+    cut: bool = False
+    """Whether the cache that these come from may have older ones, for which nobody asked."""
 
     def joins(self, held: Snapshot) -> bool:
         """Whether what was read after the head of ``held`` goes on from it, in the same past."""
@@ -127,9 +129,18 @@ class Snapshot(NamedTuple):
         """These and what came after them, at most so many."""
         rows = self.rows + newer.rows
         kept = rows[-most:]
-        complete = self.complete and len(kept) == len(rows)
-        cached = self.cached or newer.cached
-        return newer._replace(rows=kept, complete=complete, past=self.past, cached=cached)
+        return Snapshot(
+            newer.number,
+            newer.version,
+            kept,
+            self.complete and len(kept) == len(rows),
+            newer.lineage,
+            newer.fence,
+            newer.at_held,
+            self.cached or newer.cached,
+            self.past,
+            self.cut,
+        )
 
 
 class Publication(NamedTuple):

@@ -24,8 +24,8 @@ local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-local known, server = pcall(function() return redis.call('INFO', 'server') end)
-local run = known and string.match(server, 'run_id:(%x%x%x%x%x%x%x%x)') or '-'
+local server = redis.pcall('INFO', 'server')
+local run = type(server) == 'string' and string.match(server, 'run_id:(%x%x%x%x%x%x%x%x)') or '-'
 
 -- A write that Redis refuses (it is full) must not leave half of one behind. Deleting the whole
 -- entry is always allowed, and is the strongest mark there is.
@@ -46,9 +46,9 @@ local function load()
   local header = redis.pcall('LINDEX', key, 0)
   if not header then return nil end
   if type(header) == 'table' then header = '' end -- not a list: nothing of ours
-  local text, sum = string.match(header, '^(.*) (%x+)$')
+  local text, sum = string.sub(header, 1, -10), string.sub(header, -9)
   local by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce, asked, marks
-  if text and sum == sum_of(text) then
+  if sum == ' ' .. sum_of(text) then
     by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce, asked, marks =
       string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
   end

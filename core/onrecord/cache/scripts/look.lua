@@ -3,8 +3,9 @@
 -- KEYS[1]  the session's entry
 -- ARGV     nonce, generation ('-': the cache is not known to be on), revalidate (ms), ttl (ms),
 --          epoch, head and lineage that the reader holds (-1 -1 -: none), most messages to send
--- answer   { hit, nonce, settle, now, run, fence, session, epoch, head, lineage, complete,
---            joins, messages newest first }
+-- answer   { "hit nonce settle now run fence session epoch head lineage complete joins",
+--            messages newest first }
+--          One text, because a client takes as long for each element as for a message.
 --          settle: 0 may be filled, 1 the session's fence has to be moved first, 2 so it has, but
 --          not now. joins: 1 where only the messages after the held head are sent.
 --
@@ -17,7 +18,7 @@ if not entry then
   entry = empty(nonce)
   write('RPUSH', key, header_of(entry))
   redis.call('PEXPIRE', key, ttl)
-  return { 0, nonce, 2, now, run, '-', -1, -1, -1, '-', '0', 0, {} }
+  return { string.format('0 %s 2 %.0f %s - -1 -1 -1 - 0 0', nonce, now, run), {} }
 end
 redis.call('PEXPIRE', key, ttl)
 local age = now - entry.checked -- below nothing after the clock was set back
@@ -57,6 +58,8 @@ end
 -- A reader with a shorter tail is sent less than there is.
 local all = #messages == redis.call('LLEN', key) - 1
 return {
-  hit and 1 or 0, entry.nonce, settle, now, run, entry.fence, entry.session, entry.epoch,
-  entry.head, entry.lineage, all and entry.complete or '0', joins, messages,
+  string.format('%d %s %d %.0f %s %s %.0f %.0f %.0f %s %s %d', hit and 1 or 0, entry.nonce, settle,
+    now, run, entry.fence, entry.session, entry.epoch, entry.head, entry.lineage,
+    all and entry.complete or '0', joins),
+  messages,
 }

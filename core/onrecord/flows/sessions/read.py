@@ -247,7 +247,7 @@ def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snaps
         on = yield from current_generation(desk)
     if desk.belief.known or not desk.marks:
         with suppress(CacheUnavailable):  # SQL knows as well
-            glance = yield from do(Hot(lambda hot: hot.look(identity, on)))
+            glance = yield from do(Hot(lambda hot: hot.look(identity, on, n)))
     if glance.fresh and glance.seen is not None and _believes(desk, identity, on, glance.seen):
         if desk.compare and random.random() < desk.compare:
             yield from _compared(desk, name, glance.seen)
