@@ -3,13 +3,13 @@ request, and for each test anew."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event
 
 from langgraph_onrecord import OnrecordSaver
 from onrecord import Store
@@ -83,18 +83,18 @@ def test_after_a_setup_the_first_request_costs_what_the_next_does(
 
 
 @pytest.fixture
-def said() -> Iterator[list[str]]:
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The first words of what SQLite is asked."""
     said: list[str] = []
+    connect = sqlite3.connect
 
-    def trace(connection: Any, _: object) -> None:
+    def traced(*given: Any, **settings: Any) -> sqlite3.Connection:
+        connection = connect(*given, **settings)
         connection.set_trace_callback(lambda statement: said.append(statement.split()[0]))
+        return connection
 
-    event.listen(Engine, "connect", trace)
-    try:
-        yield said
-    finally:
-        event.remove(Engine, "connect", trace)
+    monkeypatch.setattr(sqlite3, "connect", traced)
+    return said
 
 
 def test_tables_are_made_in_one_commit(tmp_path: Path, said: list[str]) -> None:

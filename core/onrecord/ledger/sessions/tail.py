@@ -8,7 +8,6 @@ from typing import Any, Final, NamedTuple
 from onrecord import codec
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
-from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.sessions import growth
 from onrecord.scope import SessionName
@@ -88,44 +87,53 @@ _AT_ONCE: Final = {
 _COLUMNS: Final = "t.place & 4294967295, t.born, t.frame, t.id, t.created, t.tokens, t.counter"
 _TRACED: Final = f"{_COLUMNS}, t.token"
 # The lineage at the head that a reader holds: of the row there, which is of the write that left it.
-# Not where all is read: it is looked up for each row that is answered (25 of 178 µs).
+# Not where all is read: PostgreSQL looks it up for each row that is answered.
 _AT_LOW: Final = """CASE WHEN s.head = :low THEN s.lineage
         ELSE (SELECT h.token FROM {tail} h WHERE h.place = (s.id << 32) + :low) END"""
 _SESSION: Final = "s.id, s.epoch, s.head, s.sealed"
 _BOUNDS: Final = """t.place > (s.id << 32) + :low AND t.place < (s.id << 32) + :high
         AND t.frame IS NOT NULL AND (:far = 1 OR s.sealed <= :low)"""
 
-# The session's version and its messages from one statement, hence from one moment. PostgreSQL
-# would sort a whole session without LATERAL; SQLite has no LATERAL and needs none.
-_RANGE_TEXTS: Final[dict[Kind, str]] = {
-    "sqlite": f"""
-        SELECT SESSION, COLUMNS
-        FROM {{sessions}} s LEFT JOIN {{tail}} t ON {_BOUNDS}
-        WHERE s.identity = :identity ORDER BY t.place DIRECTION LIMIT :limit""",
-    "postgresql": f"""
-        SELECT SESSION, t.*
-        FROM {{sessions}} s LEFT JOIN LATERAL (
-            SELECT COLUMNS FROM {{tail}} t WHERE {_BOUNDS}
-            ORDER BY t.place DIRECTION LIMIT :limit
-        ) t ON TRUE
-        WHERE s.identity = :identity""",
-}
+# The session's version and its messages from one moment. On PostgreSQL by one statement, which
+# would sort a whole session without LATERAL. On SQLite a transaction is one moment, and a second
+# statement costs less than the session's columns beside each message.
+_AT_ONCE: Final = f"""
+    SELECT SESSION, t.*
+    FROM {{sessions}} s LEFT JOIN LATERAL (
+        SELECT COLUMNS FROM {{tail}} t WHERE {_BOUNDS}
+        ORDER BY t.place DIRECTION LIMIT :limit
+    ) t ON TRUE
+    WHERE s.identity = :identity"""
+_FIND: Final = "SELECT SESSION FROM {sessions} s WHERE s.identity = :identity"
+_ROWS: Final = """
+    SELECT COLUMNS FROM {tail} t
+    WHERE t.place > (:session << 32) + :low AND t.place < (:session << 32) + :high
+        AND t.frame IS NOT NULL ORDER BY t.place DIRECTION LIMIT :limit"""
 
 
-def _texts(session: str, columns: str, direction: str) -> dict[Kind, str]:
-    return {
-        kind: text.replace("SESSION", session)
-        .replace("COLUMNS", columns)
-        .replace("DIRECTION", direction)
-        for kind, text in _RANGE_TEXTS.items()
-    }
+class _Texts(NamedTuple):
+    """How a part of a session is asked for."""
+
+    at_once: str
+    session: str
+    rows: str
+
+
+def _texts(session: str, columns: str, direction: str) -> _Texts:
+    return _Texts(
+        *[
+            text.replace("SESSION", session)
+            .replace("COLUMNS", columns)
+            .replace("DIRECTION", direction)
+            for text in (_AT_ONCE, _FIND, _ROWS)
+        ]
+    )
 
 
 _NEWEST: Final = _texts(f"{_SESSION}, s.lineage", _COLUMNS, "DESC")
 _OLDEST: Final = _texts(_SESSION, _COLUMNS, "ASC")
 # The lineage is for who appends to what was read. For who keeps that: also by whom it was written,
-# so that another past can be told from it.
-# Columns that only a cache needs cost a reader without one an eighth.
+# so that another past can be told from it. Who has no cache is not sent what only a cache needs.
 _NEWEST_TRACED: Final = _texts(f"{_SESSION}, s.lineage, s.fence, 0", _TRACED, "DESC")
 _NEWER_TRACED: Final = _texts(f"{_SESSION}, s.lineage, s.fence, {_AT_LOW}", _TRACED, "DESC")
 
@@ -305,28 +313,37 @@ def found(
     if traced:
         assert newest, "only the newest are kept"
         texts = _NEWER_TRACED if after else _NEWEST_TRACED
-    answer = txn.rows(
-        texts[txn.kind],
-        {
-            "identity": name.identity,
-            "low": after,
-            "high": before,
-            "limit": LAST_SEQ if limit is None else limit,
-            "far": int(newest or limit is None),
-        },
-    )
-    if not answer:
-        return None
-    width = 7 if traced else 5 if newest else 4
-    number, epoch, head, sealed, *trace = answer[0][:width]
-    rows = [_row(txn, columns[width:]) for columns in answer if columns[width] is not None]
+    far = newest or limit is None
+    values: dict[str, object] = {
+        "identity": name.identity,
+        "low": after,
+        "high": before,
+        "limit": LAST_SEQ if limit is None else limit,
+        "far": int(far),
+    }
+    if txn.can.one_moment_transactions:
+        session = txn.first(texts.session, values)
+        if session is None:
+            return None
+        answer = []
+        if far or session[3] <= after:
+            values["session"] = session[0]
+            answer = txn.rows(texts.rows, values)
+    else:
+        beside = txn.rows(texts.at_once, values)
+        if not beside:
+            return None
+        width = 7 if traced else 5 if newest else 4
+        session = beside[0][:width]
+        answer = [columns[width:] for columns in beside if columns[width] is not None]
+    rows = [_row(txn, columns) for columns in answer]
     if newest:
         rows.reverse()
-    found = Found(number, Version(epoch, head), sealed, rows)
+    number, epoch, head, sealed, *trace = session
     if not traced:
-        return found._replace(lineage=trace[0]) if newest else found
+        return Found(number, Version(epoch, head), sealed, rows, *trace)
     lineage, fence, at_low = trace
-    return found._replace(lineage=lineage, fence=fence, at_low=at_low or 0)
+    return Found(number, Version(epoch, head), sealed, rows, lineage, fence, at_low or 0)
 
 
 def at(txn: Transaction, session: SessionRow, seq: int) -> MessageRow | None:
