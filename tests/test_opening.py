@@ -89,7 +89,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     connect = sqlite3.connect
 
     def traced(*given: Any, **settings: Any) -> sqlite3.Connection:
-        connection = connect(*given, **settings)
+        connection: sqlite3.Connection = connect(*given, **settings)
         connection.set_trace_callback(lambda statement: said.append(statement.split()[0]))
         return connection
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from onrecord.codec.items import Item, unpack
 from onrecord.errors import Damaged
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows import brought
+from onrecord.flows.checkpoints import accepting
 from onrecord.flows.checkpoints.memory import (
     Base,
     LastSeen,
@@ -114,7 +114,7 @@ def namespaces(desk: Desk, name: SessionName) -> Flow[list[str]]:
 
 def fill_states(desk: Desk, name: SessionName, entries: Sequence[Entry]) -> Flow[list[State]]:
     """Checkpoints with their values; those that were deleted meanwhile are left out."""
-    entries = brought.entries(entries)
+    entries = accepting.entries(entries)
     try:
         return (yield from fill(desk, name, entries))
     except Gone:

@@ -15,7 +15,7 @@ from onrecord.codec import compression
 from onrecord.codec.items import Item, pack
 from onrecord.errors import Conflict, Damaged, Misconfigured, Unavailable, shown
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows import brought
+from onrecord.flows.checkpoints import accepting
 from onrecord.flows.checkpoints.adding import (
     Adding,
     Committed,
@@ -71,7 +71,7 @@ def put(
 ) -> Flow[Put]:
     """Add a checkpoint. With ``alone`` it is refused where another continues its parent, or,
     where it has none, where the line has begun already."""
-    brought.new_checkpoint(new)
+    accepting.new_checkpoint(new)
     check_text(namespace, *new.values)
     key = id_key(new.id)
     parent = None if new.parent is None else id_key(new.parent)
@@ -152,8 +152,8 @@ def _plan(desk: Desk, base: Base | None, values: Mapping[str, Value]) -> Flow[Pl
             if ref is not None:
                 plan[channel] = ref
                 continue
-            otherwise = brought.same(channel, given)
-        value = brought.value(channel, otherwise)
+            otherwise = accepting.same(channel, given)
+        value = accepting.value(channel, otherwise)
         if isinstance(value, Listing):
             plan[channel] = yield from _shared(desk, channel, value, base, ref)
         else:
@@ -173,7 +173,7 @@ def _shared(
                 f"something of its thread was deleted since. Nothing was written: read the "
                 f"state again, or give the Listing a whole= that makes all items."
             )
-        items = brought.items(channel, value.whole())
+        items = accepting.items(channel, value.whole())
     if base is None or ref is None or not is_listing(ref):
         return Listing(items)
     numbers = numbers_of(ref[1:])
@@ -249,7 +249,7 @@ def put_writes(
     """Add what a task has written towards the next of a checkpoint, which may be on its
     way still."""
     check_text(namespace, task, path)
-    brought.writes(writes)
+    accepting.writes(writes)
     key = id_key(id)
     frame = pack_writes(task, path, writes)
 
@@ -283,7 +283,7 @@ def delete_thread(desk: Desk, name: SessionName) -> Flow[bool]:
 
 def drop_checkpoints(desk: Desk, name: SessionName, ids: Mapping[str, Sequence[str]]) -> Flow[None]:
     """Delete some checkpoints of a thread, by namespace, and what was kept for them alone."""
-    wanted = brought.ids(ids)
+    wanted = accepting.ids(ids)
     if not wanted:
         return
 

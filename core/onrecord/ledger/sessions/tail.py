@@ -56,12 +56,12 @@ _ADVANCE_AT_ONCE: Final = """
     )"""
 
 # Its own text for a single message: unnest costs a fifth of the appends a second.
-_ONE_AT_ONCE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
+_ONE_BESIDE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
     SELECT (moved.id << 32) | moved.head, :created, :token, moved.epoch, :entry_tokens,
         :counter, :opens_turn, :frame, :id
     FROM moved RETURNING place, born, (SELECT sealed FROM moved)"""
 
-_MANY_AT_ONCE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
+_MANY_BESIDE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
     SELECT (moved.id << 32) | (moved.head - :count + entry.nr), entry.created, :token,
         moved.epoch, entry.tokens, :counter, entry.opens_turn, entry.frame, entry.id
     FROM moved, unnest(
@@ -97,7 +97,7 @@ _BOUNDS: Final = """t.place > (s.id << 32) + :low AND t.place < (s.id << 32) + :
 # The session's version and its messages from one moment. On PostgreSQL by one statement, which
 # would sort a whole session without LATERAL. On SQLite a transaction is one moment, and a second
 # statement costs less than the session's columns beside each message.
-_AT_ONCE: Final = f"""
+_BESIDE: Final = f"""
     SELECT SESSION, t.*
     FROM {{sessions}} s LEFT JOIN LATERAL (
         SELECT COLUMNS FROM {{tail}} t WHERE {_BOUNDS}
@@ -114,7 +114,7 @@ _ROWS: Final = """
 class _Texts(NamedTuple):
     """How a part of a session is asked for."""
 
-    at_once: str
+    beside: str
     session: str
     rows: str
 
@@ -125,7 +125,7 @@ def _texts(session: str, columns: str, direction: str) -> _Texts:
             text.replace("SESSION", session)
             .replace("COLUMNS", columns)
             .replace("DIRECTION", direction)
-            for text in (_AT_ONCE, _FIND, _ROWS)
+            for text in (_BESIDE, _FIND, _ROWS)
         ]
     )
 
@@ -330,7 +330,7 @@ def found(
             values["session"] = session[0]
             answer = txn.rows(texts.rows, values)
     else:
-        beside = txn.rows(texts.at_once, values)
+        beside = txn.rows(texts.beside, values)
         if not beside:
             return None
         width = 7 if traced else 5 if newest else 4
