@@ -56,12 +56,12 @@ _ADVANCE_AT_ONCE: Final = """
     )"""
 
 # Its own text for a single message: unnest costs a fifth of the appends a second.
-_ONE_BESIDE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
+_ONE_AT_ONCE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
     SELECT (moved.id << 32) | moved.head, :created, :token, moved.epoch, :entry_tokens,
         :counter, :opens_turn, :frame, :id
     FROM moved RETURNING place, born, (SELECT sealed FROM moved)"""
 
-_MANY_BESIDE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
+_MANY_AT_ONCE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
     SELECT (moved.id << 32) | (moved.head - :count + entry.nr), entry.created, :token,
         moved.epoch, entry.tokens, :counter, entry.opens_turn, entry.frame, entry.id
     FROM moved, unnest(
