@@ -13,6 +13,7 @@ differ in their names alone are one. Time is whole ticks; with R = V = 0 there i
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections import deque
@@ -303,6 +304,7 @@ class Step(NamedTuple):
     who: str
     what: str
     state: State
+    """As it comes, with whatever names: `canonical` says which state that is."""
     bad: str
 
 
@@ -353,8 +355,10 @@ class Steps:
         return self.out
 
     def _emit(self, who: str, what: str, bad: str = "", **changes: Any) -> None:
-        state = canonical(self.state._replace(**changes), self.revives, self.keeps)
-        self.out.append(Step(who, what, state, bad))
+        self.out.append(Step(who, what, self.state._replace(**changes), bad))
+
+    def canonical(self, state: State) -> State:
+        return canonical(state, self.revives, self.keeps)
 
     def _write(self, i: int, what: str, writer: Writer, **changes: Any) -> None:
         writers = self.state.writers
@@ -853,11 +857,28 @@ def starts(case: Case) -> Iterator[tuple[str, State]]:
         yield what, canonical(state)
 
 
+MOST_MET: Final = 200_000
+"""Of states as they came: more would take much memory in the larger cases."""
+
+
 def explore(case: Case, trace: bool = False) -> Result:
     """Visit every state, shortest way first. Without a trace readers are interchangeable."""
+    # Nothing here refers to itself, and to look for that among millions takes a quarter longer.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _explored(case, trace)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _explored(case: Case, trace: bool) -> Result:
     pack, steps, count = Packer(), Steps(case), 0
     seen: dict[int, tuple[int, str]] = {}  # with a trace: from where, by what
     found: set[int] = set()
+    met: set[State] = set()
+    """As they came, so that most of those that come again are not renamed again."""
     waiting: deque[tuple[int, State]] = deque()
     for what, state in starts(case):
         key = pack(state, not trace)
@@ -876,6 +897,12 @@ def explore(case: Case, trace: bool = False) -> Result:
                     key, label = seen[key]
                     way.append(label)
                 return Result(len(found), count, bad, tuple(reversed(way)) if trace else ())
+            if after in met:
+                continue
+            if len(met) == MOST_MET:
+                met.clear()
+            met.add(after)
+            after = steps.canonical(after)
             key = pack(after, not trace)
             if key not in found:
                 found.add(key)

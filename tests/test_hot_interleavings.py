@@ -68,6 +68,8 @@ MORE: Final = float(os.environ.get("ONRECORD_SEEDS", "1"))
 SEEDS: Final = int(1_500 * MORE)
 SEEDS_FOR_A_BUG: Final = 30_000
 """A planted bug has to be found within so many; most are within a few hundred."""
+SEEDS_A_DATABASE: Final = 100
+"""After so many it is what it was: a copy of it, for a fall, takes longer the more it holds."""
 
 Texts = tuple[tuple[int, str], ...]
 _names = count(1)
@@ -569,7 +571,11 @@ def _without_log() -> Iterator[None]:
 
 def violation(store: Store, plan: Plan, seeds: int, first: int = 0) -> tuple[int, str] | None:
     """The first seed that breaks something, and its story."""
+    store._ledger.write(generation.read)
+    before = snapshot(store)
     for seed in range(first, first + seeds):
+        if (seed - first) % SEEDS_A_DATABASE == 0:
+            fall_back(store, before)
         try:
             with planted(plan.bug):
                 Run(store, seed, plan, trace=False).go()
@@ -653,8 +659,30 @@ class Played:
 # -- a rule left out ---------------------------------------------------------------------------
 
 
-def noticed(store: Store, plan: Plan, sound: Plan) -> tuple[int, str] | None:
-    """The first seed that breaks something with the planted bug, and nothing without."""
+KNOWN_SEEDS: Final[dict[str, int]] = {
+    "IgnoresTheFence": 2710,
+    "LearnsTheFenceTooLate": 576,
+    "SettlesAfterItsRead": 3727,
+    "DoesNotSettle": 834,
+    "LiftsWhenInDoubt": 320,
+    "CommitsUnmarkedAtOnce": 1081,
+    "mark: new nonce": 1629,
+    "publish: exactly before": 285,
+    "look: settle by marks": 904,
+    "fill: its own lease": 1309,
+    "fill: not where nothing is": 1257,
+}
+"""Where the search of a rare one begins: seeds that have found it. Should one find it no more,
+since the flows take other steps now, all are tried from the first."""
+
+
+def noticed(store: Store, what: str, plan: Plan, sound: Plan) -> tuple[int, str] | None:
+    """A seed that breaks something with the planted bug, and nothing without."""
+    known = KNOWN_SEEDS.get(what)
+    if known is not None:
+        found = violation(store, plan, 1, known)
+        if found and violation(store, sound, 1, known) is None:
+            return found
     first = 0
     while first < SEEDS_FOR_A_BUG:
         found = violation(store, plan, SEEDS_FOR_A_BUG - first, first)
@@ -813,7 +841,7 @@ BY_DICE: Final = [rule for rule in RULES if rule not in BY_HAND]
 
 @pytest.mark.parametrize("rule", BY_DICE)
 def test_no_rule_can_be_left_out(store: Store, rule: str) -> None:
-    found = noticed(store, Plan(off=[rule]), Plan())
+    found = noticed(store, rule, Plan(off=[rule]), Plan())
     assert found, f"nobody noticed that this was gone: {RULES[rule]}"
 
 
@@ -1269,12 +1297,12 @@ def test_bugs_in_suspensions_are_found_by_hand(
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_bugs_in_the_flows_are_found(store: Store, bug: type[Bug]) -> None:
-    assert noticed(store, Plan(bug=bug), Plan())
+    assert noticed(store, protocol.__name__, Plan(bug=bug), Plan())
 
 
 @pytest.mark.parametrize("bug", PLANTED_IN_SUSPENSIONS)
 def test_bugs_in_suspensions_are_found(store: Store, bug: type[Bug]) -> None:
-    assert noticed(store, Plan(bug=bug, cut=True), Plan(cut=True))
+    assert noticed(store, protocol.__name__, Plan(bug=bug, cut=True), Plan(cut=True))
 
 
 def test_a_story_can_be_read(store: Store) -> None:

@@ -56,6 +56,7 @@ class PostgresServer:
         self._url = make_url(url).set(drivername="postgresql")
         self._prefix = f"onrecord_test_{secrets.token_hex(4)}_"
         self._databases: set[str] = set()
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
     @property
     def url(self) -> str:
@@ -76,10 +77,10 @@ class PostgresServer:
         statement = (
             "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
         )
-        with self._administer() as connection:
-            if connection.info.server_version >= 15_00_00:
-                statement += " STRATEGY FILE_COPY"  # much faster for an empty database
-            connection.execute(sql.SQL(statement).format(sql.Identifier(database)))
+        connection = self._administer()
+        if connection.info.server_version >= 15_00_00:
+            statement += " STRATEGY FILE_COPY"  # much faster for an empty database
+        connection.execute(sql.SQL(statement).format(sql.Identifier(database)))
         self._databases.add(database)
         return _text(self._url.set(database=database))
 
@@ -89,17 +90,32 @@ class PostgresServer:
         if database not in self._databases:
             raise ValueError(f"not a database of ours: {name}")
         statement = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-        with self._administer() as connection:
-            connection.execute(statement.format(sql.Identifier(database)))
+        self._administer().execute(statement.format(sql.Identifier(database)))
         self._databases.discard(database)
 
     def close(self) -> None:
         """Leave the server as it was found."""
-        for database in sorted(self._databases):
-            self.drop_database(database.removeprefix(self._prefix))
+        try:
+            for database in sorted(self._databases):
+                self.drop_database(database.removeprefix(self._prefix))
+        finally:
+            self._hang_up()
 
     def _administer(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self.url, autocommit=True, connect_timeout=10)
+        """A connection that is kept: to make one takes longer than what it is asked for."""
+        if self._connection is not None:
+            try:
+                self._connection.execute("SELECT 1")  # whoever stopped the server cut it off
+            except psycopg.OperationalError:
+                self._hang_up()
+        if self._connection is None:
+            self._connection = psycopg.connect(self.url, autocommit=True, connect_timeout=10)
+        return self._connection
+
+    def _hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 class OwnPostgres(PostgresServer):
@@ -175,6 +191,7 @@ class OwnPostgres(PostgresServer):
 
     def stop(self) -> None:
         """Stop the server, cutting off its clients. It can be started again, on the same URL."""
+        self._hang_up()
         self._process.stop()
 
     def restart(self) -> None:
@@ -183,10 +200,12 @@ class OwnPostgres(PostgresServer):
 
     def kill(self) -> None:
         """As if the machine had crashed: no checkpoint, no farewell to clients."""
+        self._hang_up()
         self._process.kill(signal.SIGQUIT)
 
     def close(self) -> None:
         """Stop the server and remove everything it had."""
+        self._hang_up()
         self._process.close()
 
 
