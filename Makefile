@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo test torture scale bench bench-quick check lint format types clean venv-core venv-dev venv-bench venv-upstream upstream
+.PHONY: help demo test torture scale bench bench-quick check lint format types clean venv-core venv-dev venv-bench venv-upstream venv-newest venv-oldest upstream test-newest test-oldest lock
 # Much of a test run is waiting for disks and servers: two processes take 140 s, one 215 s.
 JOBS ?= 2
 # Lint, types and tests would only get in each other's way.
@@ -14,6 +14,12 @@ demo: venv-core  ## a support conversation over three days, in one SQLite file
 
 test: venv-dev  ## the whole suite, against real servers (ARGS="-k name" to choose, JOBS=1 for one process)
 	@.venv/bin/python -m pytest --numprocesses $(JOBS) $(ARGS)
+
+test-newest: venv-newest  ## the suite with what the package index has today, whatever is locked
+	@.venv-newest/bin/python -m pytest --numprocesses $(JOBS) $(ARGS)
+
+test-oldest: venv-oldest  ## the suite with the floors of pyproject.toml, on Python 3.11
+	@.venv-oldest/bin/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 7")
 	@.venv/bin/python -m tests.torture $(ARGS)
@@ -43,8 +49,11 @@ format: venv-dev  ## let ruff fix what it can
 types: venv-dev  ## mypy, strict
 	@.venv/bin/python -m mypy
 
+lock:  ## write requirements/ anew from pyproject.toml, with uv (ARGS=--upgrade takes the newest)
+	@scripts/lock.sh $(ARGS)
+
 clean:  ## remove .venv and everything that was built or cached
-	rm -rf .venv .venv-bench .venv-upstream build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv-core:
@@ -55,6 +64,12 @@ venv-dev:
 
 venv-upstream:
 	@scripts/venv.sh upstream
+
+venv-newest:
+	@scripts/venv.sh newest
+
+venv-oldest:
+	@scripts/venv.sh oldest
 
 venv-bench:
 	@scripts/venv.sh bench

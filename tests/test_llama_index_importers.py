@@ -48,7 +48,6 @@ from llama_index.core.storage.chat_store import SimpleChatStore
 from llama_index.core.storage.chat_store.base_db import MessageStatus
 from llama_index.core.storage.chat_store.loading import load_chat_store
 from llama_index.core.storage.chat_store.sql import SQLAlchemyChatStore
-from llama_index.storage.chat_store.postgres import PostgresChatStore  # type: ignore[import-untyped]
 from llama_index.storage.chat_store.redis import RedisChatStore  # type: ignore[import-untyped]
 from pydantic_core import PydanticSerializationError
 from sqlalchemy import create_engine, make_url
@@ -72,6 +71,11 @@ from onrecord import InvalidMessage, Misconfigured, Opaque, Session, Store, Text
 from onrecord.adapters.importing import KEY
 from tests.servers.redis import OwnRedis, RedisServer
 from tests.test_langchain_importers import SECRET, Dying, Killed, counts, secretless, sync_url
+
+# Not on Python 3.14: it asks for an asyncpg that has no wheel for it.
+PostgresChatStore = pytest.importorskip(
+    "llama_index.storage.chat_store.postgres", exc_type=ModuleNotFoundError
+).PostgresChatStore
 
 OpenStore = Callable[[], Store]
 T = TypeVar("T")
