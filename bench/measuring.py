@@ -99,28 +99,36 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         first = next(one.name for one in self.found if one.kind is Kind.OURS)
         return found.beside or first
 
-    def ratio(self, name: str, beside: str) -> tuple[float, float, float]:
+    def ratio(self, name: str, beside: str) -> tuple[float, float, float] | None:
         """How many times what another takes one takes: the median over rounds, and the quarter
-        of the rounds on each side of which it is."""
+        of the rounds on each side of which it is.
+
+        None if there is no round to compare: a process may not grow at all, or shrink.
+        """
         ours, theirs = self.of(name).values, self.of(beside).values
-        if len(ours) == len(theirs):
-            ratios = [a / b for a, b in zip(ours, theirs, strict=True) if b]
-        else:
-            ratios = [statistics.median(ours) / statistics.median(theirs)]
+        if len(ours) != len(theirs):
+            ours, theirs = (statistics.median(ours),), (statistics.median(theirs),)
+        ratios = [a / b for a, b in zip(ours, theirs, strict=True) if a > 0 and b > 0]
+        if not ratios:
+            return None
         if len(ratios) < 2:
             return ratios[0], ratios[0], ratios[0]
         low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
         return middle, low, high
 
-    def outcome(self, wanted: Wanted) -> tuple[float, bool]:
-        """What came of it, and whether that is enough."""
+    def outcome(self, wanted: Wanted) -> tuple[float | None, bool]:
+        """What came of it, and whether that is enough: None is not, for what cannot be compared
+        with everybody shows nothing."""
         if not wanted.beside:
             value = self.of(wanted.ours).median
             assert wanted.at_most is not None
             return value, value <= wanted.at_most
-        ratios = [self.ratio(wanted.ours, name)[0] for name in wanted.beside]
-        if self.more_is_better:
-            ratios = [1 / ratio for ratio in ratios]
+        ratios = []
+        for name in wanted.beside:
+            compared = self.ratio(wanted.ours, name)
+            if compared is None:
+                return None, False
+            ratios.append(1 / compared[0] if self.more_is_better else compared[0])
         worst = max(ratios)  # beside the best of them
         if wanted.at_least is not None:
             return 1 / worst, 1 / worst >= wanted.at_least

@@ -75,7 +75,10 @@ def _bars(
         for found in row.found:
             if found.kind is not kind:
                 continue
-            middle, low, high = row.ratio(row.compared_with(found), found.name)
+            compared = row.ratio(row.compared_with(found), found.name)
+            if compared is None:
+                continue  # the table says so
+            middle, low, high = compared
             # Of ours by theirs: for a peer the inverse says how much better ours is, unless more
             # is better; for a limit it is the other way round.
             if row.more_is_better == (kind is Kind.LIMIT):

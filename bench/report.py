@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -30,6 +31,8 @@ _PACKAGES = (
     "llama-index-storage-chat-store-redis",
     "openai-agents",
 )
+
+INCOMPARABLE: Final = "cannot be compared: one of the two took nothing"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +108,10 @@ def ratios(row: Row, found: Found) -> str:
     ours = row.compared_with(found)
     if found.name == ours:
         return ""
-    middle, low, high = row.ratio(ours, found.name)
+    compared = row.ratio(ours, found.name)
+    if compared is None:
+        return INCOMPARABLE
+    middle, low, high = compared
     called = "ours" if ours == row.compared_with(row.found[0]) else ours
     if found.kind is Kind.LIMIT:
         spread = "" if low == high else f" ({_times(low)} to {_times(high)})"
@@ -122,7 +128,9 @@ def named(found: Found) -> str:
 def told(row: Row, wanted: Wanted) -> str:
     """What came of a wish."""
     value, met = row.outcome(wanted)
-    if not wanted.beside:
+    if value is None:
+        shown = INCOMPARABLE
+    elif not wanted.beside:
         shown = written(value, row.unit)
     elif (wanted.at_most or wanted.at_least or 1) < 1:
         shown = f"{value:.1%}"  # as it was asked for

@@ -52,6 +52,26 @@ def test_wishes(unit: str, ours: float, peer: float, wish: Wanted, value: float,
     assert enough == met
 
 
+@pytest.mark.parametrize("values", [(0.0,), (0.0, -4096.0), (0.0, 0.0, 0.0)])
+@pytest.mark.parametrize("who", ["ours", "peer"])
+def test_what_cannot_be_compared_says_so(who: str, values: tuple[float, ...]) -> None:
+    """A process that holds a few sessions more may not grow at all, or even shrink."""
+    wish = wanted(at_least=1)
+    grown = (8_000.0,) * len(values)
+    ours, peer = (values, grown) if who == "ours" else (grown, values)
+    one = row("bytes", ours, peer, wish)
+    assert one.ratio("ours", "peer") is None
+    assert one.outcome(wish) == (None, False)
+    shown = list(report.lines(one))
+    assert shown[3].endswith("   cannot be compared: one of the two took nothing")
+    assert shown[4] == "  wanted: x. NOT met: cannot be compared: one of the two took nothing"
+
+
+def test_rounds_that_can_be_compared_are() -> None:
+    one = row("bytes", (0.0, 4.0, 4.0), (8.0, 8.0, 0.0))
+    assert one.ratio("ours", "peer") == (0.5, 0.5, 0.5)
+
+
 def test_the_best_of_several_peers_counts() -> None:
     wish = Wanted(text="x", ours="ours", beside=("slow", "quick"), at_least=2)
     values = {"ours": 1.0, "slow": 9.0, "quick": 1.5}
