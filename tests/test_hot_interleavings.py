@@ -1297,12 +1297,12 @@ def test_bugs_in_suspensions_are_found_by_hand(
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_bugs_in_the_flows_are_found(store: Store, bug: type[Bug]) -> None:
-    assert noticed(store, protocol.__name__, Plan(bug=bug), Plan())
+    assert noticed(store, bug.__name__, Plan(bug=bug), Plan())
 
 
 @pytest.mark.parametrize("bug", PLANTED_IN_SUSPENSIONS)
 def test_bugs_in_suspensions_are_found(store: Store, bug: type[Bug]) -> None:
-    assert noticed(store, protocol.__name__, Plan(bug=bug, cut=True), Plan(cut=True))
+    assert noticed(store, bug.__name__, Plan(bug=bug, cut=True), Plan(cut=True))
 
 
 def test_a_story_can_be_read(store: Store) -> None:
