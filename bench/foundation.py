@@ -24,7 +24,7 @@ from pathlib import Path
 from onrecord import Message, Store
 from onrecord.codec import encode
 from onrecord.ledger.database.dialect import Dialect
-from onrecord.ledger.schema.steps.sessions import _TABLES
+from onrecord.ledger.schema.steps import first_statements
 
 TEXT = (
     "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
@@ -41,13 +41,13 @@ class Bare:
         connection = self.connect()
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
-        for statement in _TABLES:
-            text = statement.replace("BIGINT_KEY", "INTEGER")
-            connection.execute(Dialect("sqlite").render(text))
+        for statement in first_statements("sqlite"):
+            connection.execute(Dialect("sqlite").render(statement))
         for n in range(1, sessions + 1):
             connection.execute(
-                "INSERT INTO onrecord_sessions VALUES "
-                "(?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, '', '', '', 'k', NULL, NULL)",
+                "INSERT INTO onrecord_sessions (id, identity, owner, epoch, cut_epoch, head, "
+                "messages, turns, tokens, created, last_active, active_second, tenant, user, "
+                "agent, key) VALUES (?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', '', '', 'k')",
                 (n, n.to_bytes(20, "big")),
             )
         self._own = connection

@@ -30,6 +30,7 @@ PROSE_ONLY = {
     "docs/cache-protocol.md",
     "docs/how-an-append-travels.md",
     "docs/promises.md",
+    "docs/reference/tables.md",
     "integrations/README.md",
     "notebooks/README.md",
 }

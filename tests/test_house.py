@@ -21,10 +21,10 @@ ROOT = CORE.parent.parent
 
 # A room is a folder, or a module that stands in none. Each may import from the floors below it.
 FLOORS: list[set[str]] = [
-    {"errors", "flow", "health", "message", "version", "cache/scripts"},
+    {"tables", "errors", "flow", "health", "message", "version", "cache/scripts"},
     {"files", "reports", "scope", "tokens", "stored"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
-    {"cache", "ledger/schema/steps", "ledger/sessions", "notebook"},
+    {"cache", "ledger/sessions", "notebook"},
     {"ledger/schema", "ledger/checkpoints", "flows"},
     {"ledger", "ledger/maintenance", "flows/sessions", "flows/checkpoints"},
     {"flows/maintenance"},

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 
 from onrecord import ANY, CheckpointLog, Misconfigured, Store, Version
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.schema import migrations
 from tests.servers.redis import RedisServer
 
 READS: dict[str, tuple[Callable[[Store], object], object]] = {
@@ -124,21 +126,20 @@ def test_a_store_that_must_not_migrate_says_so_on_a_read(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_older_database_is_migrated_by_a_read(tmp_path: Path) -> None:
+def test_an_older_database_is_migrated_by_a_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is ours, and today's statements need today's columns."""
     url = f"sqlite:///{tmp_path / 'old.db'}"
     with Store(url) as store:
         store.migrate()
-        names = store._ledger.read(lambda txn: txn.rows("SELECT name FROM {migrations}", {}))
-    with sqlite3.connect(tmp_path / "old.db") as connection:
-        connection.execute("DELETE FROM onrecord_migrations WHERE name LIKE '0003%'")
-        for (table,) in connection.execute(
-            "SELECT name FROM sqlite_master WHERE name LIKE 'onrecord_checkpoint%' "
-            "AND type = 'table'"
-        ).fetchall():
-            connection.execute(f"DROP TABLE {table}")
-    connection.close()
+
+    def make_more(txn: Transaction, kind: str) -> None:
+        txn.run("ALTER TABLE {meta} ADD COLUMN more TEXT")
+
+    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, ("0002 more", make_more)))
     with Store(url) as store:
         assert CheckpointLog(store).threads() == []
         found = store._ledger.read(lambda txn: txn.rows("SELECT name FROM {migrations}", {}))
-    assert sorted(found) == sorted(names)
+        store._ledger.read(lambda txn: txn.rows("SELECT more FROM {meta}", {}))
+    assert sorted(found) == [("0001 tables",), ("0002 more",)]

@@ -53,7 +53,7 @@ def walk(txn: Transaction, kind: str, schema: str | None, counter: str) -> list[
             )
             if schema is not None and not _schema_exists(txn, schema):
                 txn.run("CREATE SCHEMA {schema}")
-        txn.run("CREATE TABLE IF NOT EXISTS {migrations} (name TEXT PRIMARY KEY)")
+        txn.run("CREATE TABLE IF NOT EXISTS {migrations} (name TEXT NOT NULL PRIMARY KEY)")
         applied = {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
         # Of tables that hold something each step is a transaction of its own: one may take long.
         steps = pending(applied)[: 1 if applied else None]

@@ -1,0 +1,154 @@
+CREATE TABLE {sessions} (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  identity BLOB NOT NULL,
+  owner BIGINT NOT NULL,
+  epoch BIGINT NOT NULL,
+  cut_epoch BIGINT NOT NULL,
+  head BIGINT NOT NULL,
+  messages BIGINT NOT NULL,
+  turns BIGINT NOT NULL,
+  tokens BIGINT NOT NULL,
+  created BIGINT NOT NULL,
+  last_active BIGINT NOT NULL,
+  active_second BIGINT NOT NULL,
+  refused BIGINT,
+  tenant TEXT NOT NULL,
+  user TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  "key" TEXT NOT NULL,
+  about BLOB,
+  archived BLOB,
+  sealed BIGINT DEFAULT 0 NOT NULL,
+  sealed_at BIGINT,
+  expires_in BIGINT,
+  fence BIGINT DEFAULT 0 NOT NULL,
+  lineage BIGINT DEFAULT 0 NOT NULL,
+  UNIQUE (identity)
+);
+
+CREATE INDEX onrecord_sessions_by_activity ON {sessions} (active_second, id);
+
+CREATE INDEX onrecord_sessions_by_owner ON {sessions} (owner, active_second, id);
+
+CREATE TABLE {tail} (
+  place INTEGER NOT NULL,
+  created BIGINT NOT NULL,
+  token BIGINT NOT NULL,
+  born INTEGER NOT NULL,
+  tokens INTEGER NOT NULL,
+  counter SMALLINT NOT NULL,
+  opens_turn SMALLINT NOT NULL,
+  frame BLOB,
+  id TEXT,
+  PRIMARY KEY (place)
+);
+
+CREATE UNIQUE INDEX onrecord_tail_by_id ON {tail} ((place >> 32), id) WHERE id IS NOT NULL;
+
+CREATE TABLE {segments} (
+  place INTEGER NOT NULL,
+  first BIGINT NOT NULL,
+  messages INTEGER NOT NULL,
+  turns INTEGER NOT NULL,
+  tokens BIGINT NOT NULL,
+  raw BIGINT NOT NULL,
+  dictionary SMALLINT,
+  body BLOB NOT NULL,
+  PRIMARY KEY (place)
+);
+
+CREATE TABLE {dictionaries} (
+  id INTEGER NOT NULL,
+  in_use SMALLINT NOT NULL,
+  created BIGINT NOT NULL,
+  sources BLOB NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE TABLE {erased} (
+  identity BLOB NOT NULL,
+  session BIGINT NOT NULL,
+  epoch BIGINT NOT NULL,
+  at BIGINT NOT NULL,
+  PRIMARY KEY (identity)
+);
+
+CREATE TABLE {checkpoint_threads} (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  identity BLOB NOT NULL,
+  owner BIGINT NOT NULL,
+  live SMALLINT NOT NULL,
+  epoch BIGINT NOT NULL,
+  created BIGINT NOT NULL,
+  last_active BIGINT NOT NULL,
+  active_second BIGINT NOT NULL,
+  expires_in BIGINT,
+  held_until BIGINT,
+  holder BLOB,
+  tenant TEXT NOT NULL,
+  user TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  "key" TEXT NOT NULL,
+  about BLOB,
+  gone BLOB,
+  UNIQUE (identity)
+);
+
+CREATE INDEX onrecord_checkpoint_threads_by_activity ON {checkpoint_threads} (active_second, id);
+
+CREATE INDEX onrecord_checkpoint_threads_by_owner ON {checkpoint_threads} (owner, active_second, id);
+
+CREATE TABLE {checkpoint_strands} (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  thread BIGINT NOT NULL,
+  head BIGINT NOT NULL,
+  name BLOB NOT NULL
+);
+
+CREATE UNIQUE INDEX onrecord_checkpoint_strands_by_name ON {checkpoint_strands} (thread, name);
+
+CREATE TABLE {checkpoints} (
+  place INTEGER NOT NULL,
+  id BLOB,
+  parent BLOB,
+  run BLOB,
+  refs BLOB,
+  body BLOB,
+  held BLOB,
+  PRIMARY KEY (place)
+);
+
+CREATE UNIQUE INDEX onrecord_checkpoints_by_id ON {checkpoints} ((place >> 32), id) WHERE id IS NOT NULL;
+
+CREATE INDEX onrecord_checkpoints_by_run ON {checkpoints} (run) WHERE run IS NOT NULL;
+
+CREATE TABLE {checkpoint_items} (
+  place INTEGER NOT NULL,
+  items INTEGER NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (place)
+);
+
+CREATE TABLE {checkpoint_writes} (
+  number INTEGER NOT NULL,
+  strand BIGINT NOT NULL,
+  id BLOB NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (number)
+);
+
+CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (strand, id);
+
+CREATE TABLE {meta} (
+  name TEXT NOT NULL,
+  value BLOB NOT NULL,
+  PRIMARY KEY (name)
+);
+
+CREATE TABLE {counters} (
+  id INTEGER NOT NULL,
+  name TEXT NOT NULL,
+  PRIMARY KEY (id),
+  UNIQUE (name)
+);

@@ -1,0 +1,323 @@
+"""The tables, as SQLAlchemy metadata: to join one's own data with, to chart, to look things up.
+
+    from onrecord import tables
+    select(tables.sessions.c.key, tables.sessions.c.messages)
+    tables.tail.join(tables.sessions, tables.number_in(tables.tail) == tables.sessions.c.id)
+
+They are declared here and nowhere else: the SQL that makes them, and docs/reference/tables.md, are
+written from this file by ``python -m scripts.tables``. Read them as you like, and write through a
+store: it keeps counts, the cache and what was learned in step. Where a store has ``schema=``, take
+``schema_translate_map={None: schema}``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    literal_column,
+    text,
+)
+from sqlalchemy.sql import ColumnElement
+
+metadata: Final = MetaData()
+
+_ROWID: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""A key of SQLite's own, which is an INTEGER by that very name."""
+_FILLED: Final = {"fillfactor": 80}
+"""Room on each page, so that moving a head stays on its page and touches no index."""
+
+
+def _column(name: str, kind: Any, comment: str, *, null: bool = False, **more: Any) -> Column[Any]:
+    return Column(name, kind, nullable=null, comment=comment, **more)
+
+
+def _number(comment: str, name: str = "id") -> Column[Any]:
+    """A key that the database makes, and never twice."""
+    return Column(name, _ROWID, Identity(always=True), primary_key=True, comment=comment)
+
+
+def _key(name: str, comment: str, kind: Any = _ROWID) -> Column[Any]:
+    return Column(name, kind, primary_key=True, autoincrement=False, comment=comment)
+
+
+def _names() -> tuple[Column[Any], ...]:
+    return (
+        _column("tenant", Text, "Of its full name."),
+        _column("user", Text, "Of its full name."),
+        _column("agent", Text, "Of its full name."),
+        _column("key", Text, "Of its full name."),
+    )
+
+
+sessions: Final = Table(
+    "onrecord_sessions",
+    metadata,
+    _number("What places of its messages begin with."),
+    _column("identity", LargeBinary, "A digest of its four names: scope.py.", unique=True),
+    _column("owner", BigInteger, "A digest of tenant, user and agent, to list by."),
+    _column("epoch", BigInteger, "How often it was rewritten."),
+    _column("cut_epoch", BigInteger, "Its epoch at the last clear or rewind."),
+    _column("head", BigInteger, "The sequence of its newest message, 0 for none."),
+    _column("messages", BigInteger, "How many there are; deleted ones do not count."),
+    _column("turns", BigInteger, "How many of them open a turn."),
+    _column("tokens", BigInteger, "Of all messages, as the store's counter has it."),
+    _column("created", BigInteger, "Microseconds since 1970."),
+    _column("last_active", BigInteger, "Microseconds since 1970."),
+    _column(
+        "active_second",
+        BigInteger,
+        "last_active in whole seconds: an index on the exact time would be rewritten by every "
+        "append, which costs PostgreSQL a third of the appends a second.",
+    ),
+    _column(
+        "refused",
+        BigInteger,
+        "The token of an append whose answer was lost and which was done again: should the first "
+        "attempt still arrive, it is refused by it.",
+        null=True,
+    ),
+    *_names(),
+    _column("about", LargeBinary, "Title and metadata, encoded.", null=True),
+    _column("archived", LargeBinary, "Ranges of sequences that are archived.", null=True),
+    _column("sealed", BigInteger, "Messages up to here are in segments.", server_default=text("0")),
+    _column("sealed_at", BigInteger, "The second in which that was last done.", null=True),
+    _column(
+        "expires_in",
+        BigInteger,
+        "Microseconds from the last activity after which prune() may take it; NULL for the "
+        "store's setting.",
+        null=True,
+    ),
+    _column(
+        "fence",
+        BigInteger,
+        "Random, moved by whoever settles what a cache holds of the session: a commit goes through "
+        "only under the fence that its mark was told.",
+        server_default=text("0"),
+    ),
+    _column(
+        "lineage",
+        BigInteger,
+        "Random, left by the last write; the rows of an append have it as their token.",
+        server_default=text("0"),
+    ),
+    sqlite_autoincrement=True,
+    postgresql_with=_FILLED,
+    comment="Conversations.",
+)
+Index("onrecord_sessions_by_owner", sessions.c.owner, sessions.c.active_second, sessions.c.id)
+Index("onrecord_sessions_by_activity", sessions.c.active_second, sessions.c.id)
+
+tail: Final = Table(
+    "onrecord_tail",
+    metadata,
+    _key("place", "session << 32 | sequence: one number, so that a session's rows lie together."),
+    _column("created", BigInteger, "Microseconds since 1970."),
+    _column("token", BigInteger, "Of the append that wrote it; 0 where none is known."),
+    _column("born", Integer, "The epoch in which it was written."),
+    _column("tokens", Integer, "Of the message, as its counter has it."),
+    _column("counter", SmallInteger, "Who counted: onrecord_counters."),
+    _column("opens_turn", SmallInteger, "1 where a turn begins."),
+    _column("frame", LargeBinary, "The message, encoded; NULL where it was deleted.", null=True),
+    _column("id", Text, "The message's id, where the caller gave one.", null=True),
+    comment="The newest messages of each session, a row each. Older ones are in segments.",
+)
+Index(
+    "onrecord_tail_by_id",
+    text("(place >> 32)"),
+    tail.c.id,
+    unique=True,
+    sqlite_where=text("id IS NOT NULL"),
+    postgresql_where=text("id IS NOT NULL"),
+    _table=tail,
+)
+
+segments: Final = Table(
+    "onrecord_segments",
+    metadata,
+    _key("place", "session << 32 | its last sequence: a message is in the first from there on."),
+    _column("first", BigInteger, "Its first sequence."),
+    _column("messages", Integer, "How many there are in it; deleted ones do not count."),
+    _column("turns", Integer, "How many of them open a turn."),
+    _column("tokens", BigInteger, "Of all of them."),
+    _column("raw", BigInteger, "Bytes before compression."),
+    _column("dictionary", SmallInteger, "What it was compressed with.", null=True),
+    _column("body", LargeBinary, "The messages, sealed together."),
+    postgresql_with={"toast_tuple_target": 8160},
+    comment="Runs of messages, compressed together.",
+)
+
+dictionaries: Final = Table(
+    "onrecord_dictionaries",
+    metadata,
+    _key("id", "What frames and segments name it by.", Integer),
+    _column("in_use", SmallInteger, "0 while what needs it is being rewritten without it."),
+    _column("created", BigInteger, "Microseconds since 1970."),
+    _column("sources", LargeBinary, "The sessions that it was learned from."),
+    _column("body", LargeBinary, "The dictionary, compressed."),
+    comment="What train() has learned.",
+)
+
+erased: Final = Table(
+    "onrecord_erased",
+    metadata,
+    _key("identity", "The session's, hashed again with the store's id.", LargeBinary),
+    _column("session", BigInteger, "The number it had, and has again if it is written to."),
+    _column("epoch", BigInteger, "The epoch from which it goes on then."),
+    _column("at", BigInteger, "The second in which it was erased."),
+    comment="What is left of sessions that were erased: enough to know late writers by.",
+)
+
+checkpoint_threads: Final = Table(
+    "onrecord_checkpoint_threads",
+    metadata,
+    _number("What its strands name it by."),
+    _column("identity", LargeBinary, "A digest of its four names: scope.py.", unique=True),
+    _column("owner", BigInteger, "A digest of tenant, user and agent, to list by."),
+    _column("live", SmallInteger, "0 where it was deleted: its row stays, without its names."),
+    _column("epoch", BigInteger, "Moves whenever something is taken away."),
+    _column("created", BigInteger, "Microseconds since 1970."),
+    _column("last_active", BigInteger, "Microseconds since 1970."),
+    _column("active_second", BigInteger, "last_active in whole seconds."),
+    _column("expires_in", BigInteger, "Microseconds without activity; NULL: never.", null=True),
+    _column("held_until", BigInteger, "Until when a turn holds it.", null=True),
+    _column("holder", LargeBinary, "Which turn does.", null=True),
+    *_names(),
+    _column("about", LargeBinary, "Title and metadata, encoded.", null=True),
+    _column(
+        "gone",
+        LargeBinary,
+        "Digests of checkpoints that were deleted: who still writes to them is late.",
+        null=True,
+    ),
+    sqlite_autoincrement=True,
+    postgresql_with=_FILLED,
+    comment="Threads of graphs.",
+)
+Index(
+    "onrecord_checkpoint_threads_by_owner",
+    checkpoint_threads.c.owner,
+    checkpoint_threads.c.active_second,
+    checkpoint_threads.c.id,
+)
+Index(
+    "onrecord_checkpoint_threads_by_activity",
+    checkpoint_threads.c.active_second,
+    checkpoint_threads.c.id,
+)
+
+checkpoint_strands: Final = Table(
+    "onrecord_checkpoint_strands",
+    metadata,
+    _number("What places in it begin with."),
+    _column("thread", BigInteger, "The thread it belongs to."),
+    _column("head", BigInteger, "The number of the newest in it."),
+    _column("name", LargeBinary, "A namespace, or a namespace and a channel."),
+    sqlite_autoincrement=True,
+    postgresql_with=_FILLED,
+    comment="What is numbered as it comes: the checkpoints of a namespace, the items of a list.",
+)
+Index(
+    "onrecord_checkpoint_strands_by_name",
+    checkpoint_strands.c.thread,
+    checkpoint_strands.c.name,
+    unique=True,
+)
+
+checkpoints: Final = Table(
+    "onrecord_checkpoints",
+    metadata,
+    _key("place", "strand << 32 | number, in the order of commits."),
+    _column("id", LargeBinary, "NULL where only values are left that later ones use.", null=True),
+    _column("parent", LargeBinary, "The id it continues from.", null=True),
+    _column("run", LargeBinary, "A digest of the run that made it.", null=True),
+    _column("refs", LargeBinary, "Where its channels' values stand.", null=True),
+    _column("body", LargeBinary, "What there is to it besides its channels.", null=True),
+    _column("held", LargeBinary, "The values that are new in it.", null=True),
+    comment="Checkpoints, each as what it adds.",
+)
+Index(
+    "onrecord_checkpoints_by_id",
+    text("(place >> 32)"),
+    checkpoints.c.id,
+    unique=True,
+    sqlite_where=text("id IS NOT NULL"),
+    postgresql_where=text("id IS NOT NULL"),
+    _table=checkpoints,
+)
+Index(
+    "onrecord_checkpoints_by_run",
+    checkpoints.c.run,
+    sqlite_where=text("run IS NOT NULL"),
+    postgresql_where=text("run IS NOT NULL"),
+)
+
+checkpoint_items: Final = Table(
+    "onrecord_checkpoint_items",
+    metadata,
+    _key("place", "strand << 32 | the number of the last item in the row."),
+    _column("items", Integer, "How many there are in it."),
+    _column("body", LargeBinary, "The items, compressed together."),
+    comment="Items of list-valued channels, kept once for all checkpoints.",
+)
+
+checkpoint_writes: Final = Table(
+    "onrecord_checkpoint_writes",
+    metadata,
+    Column(
+        "number",
+        _ROWID,
+        Identity(always=True),
+        primary_key=True,
+        comment="In the order in which they came.",
+    ),
+    _column("strand", BigInteger, "The checkpoints it belongs to."),
+    _column("id", LargeBinary, "The checkpoint before it, which may come later."),
+    _column("body", LargeBinary, "What a task has written, encoded."),
+    comment="What tasks have written towards the next checkpoint.",
+)
+Index("onrecord_checkpoint_writes_by_id", checkpoint_writes.c.strand, checkpoint_writes.c.id)
+
+meta: Final = Table(
+    "onrecord_meta",
+    metadata,
+    _key("name", "store_id, cache_id, cache.", Text),
+    _column("value", LargeBinary, "What it is."),
+    comment="What the database says of itself.",
+)
+
+counters: Final = Table(
+    "onrecord_counters",
+    metadata,
+    _key("id", "What rows name it by.", Integer),
+    _column("name", Text, "The token counter's name.", unique=True),
+    comment="Who counted tokens.",
+)
+
+migrations: Final = Table(
+    "onrecord_migrations",
+    metadata,
+    _key("name", "A step that this database has been through.", Text),
+    comment="How far the tables are.",
+)
+
+
+def number_in(table: Table) -> ColumnElement[int]:
+    """The number of the session or the strand that a row with a place belongs to."""
+    return table.c.place.op(">>")(literal_column("32"))
+
+
+def sequence_in(table: Table) -> ColumnElement[int]:
+    """The sequence of a row with a place: in its session, or in its strand."""
+    return table.c.place.op("&")(literal_column("4294967295"))
