@@ -15,6 +15,7 @@ import pytest
 from onrecord import ANY, CheckpointLog, Misconfigured, Store, Version
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.schema import migrations
+from onrecord.ledger.schema.steps import STEPS
 from tests.servers.redis import RedisServer
 
 READS: dict[str, tuple[Callable[[Store], object], object]] = {
@@ -137,7 +138,7 @@ def test_an_older_database_is_migrated_by_a_read(
     def make_more(txn: Transaction, kind: str) -> None:
         txn.run("ALTER TABLE {meta} ADD COLUMN more TEXT")
 
-    monkeypatch.setattr(migrations, "STEPS", (*migrations.STEPS, ("0002 more", make_more)))
+    monkeypatch.setattr(migrations, "STEPS", (*STEPS, ("0002 more", make_more)))
     with Store(url) as store:
         assert CheckpointLog(store).threads() == []
         found = store._ledger.read(lambda txn: txn.rows("SELECT name FROM {migrations}", {}))
