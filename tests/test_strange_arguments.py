@@ -39,6 +39,13 @@ class Unprintable:
         raise RuntimeError("no")
 
 
+class Taking:
+    """A class where a value or a function belongs; called, it raises nothing of its own."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+
 STRANGE = st.one_of(
     st.sampled_from(
         [
@@ -48,7 +55,7 @@ STRANGE = st.one_of(
             *((), [], {}, set(), (1,), [None], [("user", "x")], {"role": "user"}, {1: 2}),
             *(("user", "x"), Message("user", "x"), {"role": "user", "content": "x"}),
             *(timedelta.max, timedelta.min, timedelta(0), datetime.min, datetime.max, object()),
-            *(ANY, Unprintable(), range(10**9), int, deep(), {"a": deep()}, {"t": ["x"]}),
+            *(ANY, Unprintable(), range(10**9), Taking, deep(), {"a": deep()}, {"t": ["x"]}),
         ]
     ),
     st.text(max_size=5),

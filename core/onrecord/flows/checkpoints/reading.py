@@ -19,7 +19,7 @@ from onrecord.flows.checkpoints.values import (
     entry_of,
     numbered,
 )
-from onrecord.flows.shared import Desk
+from onrecord.flows.shared import Desk, whole_number
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.scope import SessionName
@@ -84,6 +84,8 @@ def page_of_checkpoints(
     desk: Desk, name: SessionName, namespace: str, before: int | None, limit: int
 ) -> Flow[list[Entry]]:
     """Checkpoints of a line just before a number, newest first, without their values."""
+    limit = whole_number("limit", limit)
+    before = None if before is None else whole_number("before", before)
 
     def work(txn: Transaction) -> list[tuple[CheckpointRow, list[bytes]]]:
         line = rows_of.find_line(txn, name, namespace)
