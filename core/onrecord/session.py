@@ -1,6 +1,6 @@
 """A session: what users hold of one conversation.
 
-Each method is one line over a flow of ``protocol``, and each has a twin with ``a`` before
+Each method is one line over a flow (``operations.py``), and each has a twin with ``a`` before
 its name; ``tests`` hold the two to the same signature.
 """
 

@@ -5,8 +5,8 @@ result without its call or leaves behind a result of a call it holds. When the n
 is too long, its question stays and the newest groups of call and results that fit. The newest
 group is always there, even when it alone is over the limit: ``fits`` says so.
 
-Nothing here reads or changes what is stored. The flow in ``protocol`` brings older messages
-for as long as ``Cutter.wanted`` asks for them.
+Nothing here reads or changes what is stored. The flow in ``flows/sessions/read.py`` brings older
+messages for as long as ``Cutter.wanted`` asks for them.
 """
 
 from __future__ import annotations
