@@ -23,7 +23,7 @@ ROOT = CORE.parent.parent
 FLOORS: list[set[str]] = [
     {"tables", "errors", "flow", "health", "message", "version", "cache/scripts"},
     {"files", "reports", "scope", "tokens", "stored"},
-    {"accepting", "window", "codec", "ledger/database", "watching"},
+    {"accepting", "arguments", "window", "codec", "ledger/database", "watching"},
     {"cache", "ledger/sessions", "notebook"},
     {"ledger/schema", "ledger/checkpoints", "flows"},
     {"ledger", "ledger/maintenance", "flows/sessions", "flows/checkpoints"},

@@ -20,6 +20,7 @@ import msgspec
 
 from onrecord import operations
 from onrecord.adapters.reference import check_store
+from onrecord.arguments import lifetime
 from onrecord.codec.items import Item
 from onrecord.errors import Misconfigured, shown
 from onrecord.flow import Flow
@@ -36,7 +37,7 @@ from onrecord.flows.checkpoints.values import (
     Value,
     Written,
 )
-from onrecord.flows.shared import UNSET, lifetime
+from onrecord.flows.shared import UNSET
 from onrecord.scope import SessionName
 from onrecord.stored.clock import microseconds, moment_or_none
 

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
 import msgspec
 
-from onrecord import operations
+from onrecord import arguments, operations
 from onrecord.cache import (
     Cache,
     CacheUnavailable,
     LocalCache,
 )
-from onrecord.errors import InvalidName, Misconfigured, shown
+from onrecord.errors import Misconfigured
 from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Pause, Step, arun, run
 from onrecord.flows.belief import Belief
 from onrecord.flows.checkpoints.memory import ThreadMemory
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
 from onrecord.ledger import Options, ledger_for
-from onrecord.scope import LONGEST_NAME, AnyName, SessionName, check_name, check_owner
+from onrecord.scope import LONGEST_NAME, AnyName, SessionName
 from onrecord.session import Session
 from onrecord.store_maintenance import StoreMaintenance
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
@@ -97,21 +97,21 @@ class Store(StoreMaintenance):
         """
         if url is not None and engine is not None:
             raise Misconfigured("Pass a URL or an engine, not both.")
-        _check_choice("durability", durability, ("full", "normal"))
-        _check_choice("compression", compression, ("zstd", "none"))
-        _check_choice("consistency", consistency, ("cached", "strict"))
-        _check_number("tail", tail, 1, 10_000)
-        _check_number("pool_size", pool_size, 1, 10_000)
-        _check_range("timeout", timeout, "seconds", 0.01, 86_400)
-        _check_range("ttl", ttl, "seconds", 0.01, 10 * 365 * 86_400)
-        _check_range("revalidate", revalidate, "seconds", 0, 10 * 365 * 86_400)
-        _check_range("compare", compare, "a share", 0, 1)
+        arguments.check_choice("durability", durability, ("full", "normal"))
+        arguments.check_choice("compression", compression, ("zstd", "none"))
+        arguments.check_choice("consistency", consistency, ("cached", "strict"))
+        arguments.check_number("tail", tail, 1, 10_000)
+        arguments.check_number("pool_size", pool_size, 1, 10_000)
+        arguments.check_range("timeout", timeout, "seconds", 0.01, 86_400)
+        arguments.check_range("ttl", ttl, "seconds", 0.01, 10 * 365 * 86_400)
+        arguments.check_range("revalidate", revalidate, "seconds", 0, 10 * 365 * 86_400)
+        arguments.check_range("compare", compare, "a share", 0, 1)
         if slow is not None:
-            _check_range("slow", slow, "seconds", 0, 86_400)
+            arguments.check_range("slow", slow, "seconds", 0, 86_400)
         if schema is not None:
-            _check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
+            arguments.check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
         counter = self._counter = named_counter(token_counter)
-        _check_text("token_counter's name", counter.name, LONGEST_NAME)
+        arguments.check_text("token_counter's name", counter.name, LONGEST_NAME)
         self._ledger = ledger_for(
             DEFAULT_URL if url is None and engine is None else url,
             engine,
@@ -191,7 +191,7 @@ class Store(StoreMaintenance):
         leaves those that have all of it: sessions are looked at, from the newest on, until enough
         are found. For the next page pass the last one of this page as ``after``.
         """
-        _check_page(tenant, user, agent, after)
+        arguments.check_page(tenant, user, agent, after)
         return self._run(
             operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
         )
@@ -207,7 +207,7 @@ class Store(StoreMaintenance):
         after: SessionInfo | None = None,
     ) -> list[SessionInfo]:
         """Like ``sessions``."""
-        _check_page(tenant, user, agent, after)
+        arguments.check_page(tenant, user, agent, after)
         return await self._arun(
             operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
         )
@@ -403,41 +403,3 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_after_fork_in_parent,
         after_in_child=_after_fork_in_child,
     )
-
-
-def _check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
-    if given not in choices:
-        raise Misconfigured(
-            f"{what} has to be {' or '.join(map(repr, choices))}, not {shown(given)}."
-        )
-
-
-def _check_page(tenant: object, user: object, agent: object, after: object) -> None:
-    check_owner(tenant, user, agent)
-    if after is not None and not isinstance(after, SessionInfo):
-        raise Misconfigured(
-            f"after has to be the last SessionInfo of the page before, not {shown(after)}."
-        )
-
-
-def _check_text(what: str, given: object, longest: int) -> None:
-    try:
-        check_name(what, given)
-    except InvalidName as fault:
-        raise Misconfigured(str(fault)) from None
-    if len(str(given).encode()) > longest:
-        raise Misconfigured(f"{what} has more than {longest} bytes.")
-
-
-def _check_number(what: str, given: object, least: int, most: int) -> None:
-    if not isinstance(given, int) or isinstance(given, bool) or not least <= given <= most:
-        raise Misconfigured(
-            f"{what} has to be a whole number from {least} to {most:,}, not {shown(given)}."
-        )
-
-
-def _check_range(what: str, given: object, unit: str, least: float, most: float) -> None:
-    if isinstance(given, bool) or not isinstance(given, int | float) or not least <= given <= most:
-        raise Misconfigured(
-            f"{what} has to be {unit} from {least:g} to {most:,}, not {shown(given)}."
-        )

@@ -17,9 +17,9 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
+from onrecord.arguments import lifetime
 from onrecord.flow import arun, run
 from onrecord.flows.building import OnlyContent
-from onrecord.flows.shared import lifetime
 
 __all__ = ["Call", "OnlyContent", "Talk", "atalk", "call", "lifetime", "talk"]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from onrecord.arguments import whole_number
 from onrecord.errors import Misconfigured, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.building import unpacked
-from onrecord.flows.shared import whole_number
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction

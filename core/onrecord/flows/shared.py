@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from onrecord import codec
+from onrecord.arguments import lifetime
 from onrecord.cache.tails import Tails
-from onrecord.errors import InvalidMessage, Misconfigured, shown
+from onrecord.errors import InvalidMessage
 from onrecord.flows.building import MessageBuilder
 from onrecord.flows.known import Sessions
 from onrecord.message import Message
-from onrecord.stored.clock import LONGEST_LIFE, microseconds
-from onrecord.stored.messages import LAST_SEQ, Entry
+from onrecord.stored.clock import microseconds
+from onrecord.stored.messages import Entry
 
 if TYPE_CHECKING:
     from onrecord.codec import Compression
@@ -79,24 +80,3 @@ def encode(desk: Desk, given: Sequence[Message], at: int) -> tuple[list[Entry], 
         entries.append(Entry(frame, message.id, created, tokens, content.opens_turn))
         contents.append(content)
     return entries, contents
-
-
-def lifetime(what: str, given: object) -> int | None:
-    """A time span as it is stored, in microseconds; None for no end."""
-    if given is None:
-        return None
-    if not isinstance(given, timedelta) or given <= timedelta(0):
-        raise Misconfigured(f"{what} has to be a timedelta above zero or None, not {shown(given)}.")
-    span = given // timedelta(microseconds=1)
-    if span > LONGEST_LIFE:
-        raise Misconfigured(
-            f"{what} can be 10,000 years at the most, and this is {shown(given)}. For what never "
-            f"expires pass None."
-        )
-    return span
-
-
-def whole_number(what: str, n: object) -> int:
-    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise Misconfigured(f"{what} has to be a whole number from 0 up, not {shown(n)}.")
-    return min(n, LAST_SEQ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from onrecord.arguments import whole_number
 from onrecord.codec.items import Item, unpack
 from onrecord.errors import Damaged
 from onrecord.flow import Cold, Flow, do
@@ -19,7 +20,7 @@ from onrecord.flows.checkpoints.values import (
     entry_of,
     numbered,
 )
-from onrecord.flows.shared import Desk, whole_number
+from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.scope import SessionName

@@ -7,10 +7,11 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from onrecord.arguments import whole_number
 from onrecord.errors import Misconfigured, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
-from onrecord.flows.shared import Desk, whole_number
+from onrecord.flows.shared import Desk
 from onrecord.ledger.sessions import archives, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message

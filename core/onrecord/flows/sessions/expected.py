@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from onrecord.arguments import whole_number
 from onrecord.errors import Cleared, Conflict, Misconfigured, shown
-from onrecord.flows.shared import whole_number
 from onrecord.scope import SessionName
 from onrecord.stored.messages import SessionRow
 from onrecord.version import Expected, Since, Version, lineage_of

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from onrecord.arguments import whole_number
 from onrecord.errors import Conflict
 from onrecord.flow import Flow
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.rewrite import rewritten
-from onrecord.flows.shared import Desk, whole_number
+from onrecord.flows.shared import Desk
 from onrecord.ledger.sessions import (
     archives,
     forking,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from onrecord import codec
+from onrecord.arguments import whole_number
 from onrecord.cache import CacheUnavailable, Glance
 from onrecord.cache.cache import NOTHING_FOUND, Settle
 from onrecord.errors import Conflict, Damaged, Misconfigured, OnrecordError, shown
@@ -19,7 +20,7 @@ from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.building import info_of
 from onrecord.flows.listing import listed
 from onrecord.flows.sessions.archive import count_archived, messages_by_archived
-from onrecord.flows.shared import Desk, whole_number
+from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import current_generation
 from onrecord.ledger.sessions import fences, sessions
 from onrecord.ledger.sessions import messages as rows_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onrecord.accepting import Appendable, messages_from
+from onrecord.arguments import whole_number
 from onrecord.errors import Conflict
 from onrecord.flow import Flow
 from onrecord.flows.mark import commit
@@ -16,7 +17,7 @@ from onrecord.flows.sessions.batch import (
 )
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.sessions.rewrite import cut_at, rewritten
-from onrecord.flows.shared import Desk, encode, whole_number
+from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.sessions import sessions
 from onrecord.message import Message
 from onrecord.scope import SessionName

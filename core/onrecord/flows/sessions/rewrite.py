@@ -9,18 +9,13 @@ from msgspec.structs import replace
 
 from onrecord import codec
 from onrecord.accepting import Appendable, messages_from
+from onrecord.arguments import lifetime, whole_number
 from onrecord.errors import Conflict, InvalidMessage
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.building import info_of, unpacked
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
-from onrecord.flows.shared import (
-    UNSET,
-    Desk,
-    encode,
-    lifetime,
-    whole_number,
-)
+from onrecord.flows.shared import UNSET, Desk, encode
 from onrecord.ledger.sessions import archives, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
