@@ -1060,7 +1060,7 @@ class Disturbed(Base):  # type: ignore[misc]
 
         class Watched:
             def __getattr__(self, name: str) -> Any:
-                if name in ("aarchive", "adelete") and meanwhile:
+                if name in ("archive", "delete") and meanwhile:
                     meanwhile.pop()()
                 return getattr(found, name)
 

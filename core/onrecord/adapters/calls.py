@@ -14,7 +14,7 @@ sessions once, as a generator of calls, and has two one-line shells over it:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from onrecord.arguments import lifetime
@@ -43,8 +43,20 @@ class Call(NamedTuple):
 
 
 def _twin(method: Any) -> Callable[..., Any]:
-    twin: Callable[..., Any] = getattr(method.__self__, f"a{method.__name__}")
+    on: object = method.__self__
+    twin: Callable[..., Any] = getattr(on, f"a{_name_in(type(on), method.__func__)}")
     return twin
+
+
+@lru_cache(maxsize=256)
+def _name_in(cls: type, function: Callable[..., Any]) -> str:
+    """The name under which a function stands in a class: whoever traces calls may have put
+    another in its place, with a name of its own."""
+    for base in cls.__mro__:
+        for name, there in vars(base).items():
+            if there is function:
+                return name
+    return function.__name__
 
 
 Talk: TypeAlias = Generator[Call, Any, T]
