@@ -14,7 +14,7 @@ sessions once, as a generator of calls, and has two one-line shells over it:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from onrecord.arguments import lifetime
@@ -48,15 +48,17 @@ def _twin(method: Any) -> Callable[..., Any]:
     return twin
 
 
-@lru_cache(maxsize=256)
 def _name_in(cls: type, function: Callable[..., Any]) -> str:
     """The name under which a function stands in a class: whoever traces calls may have put
     another in its place, with a name of its own."""
+    own: str = function.__name__
+    if getattr(cls, own, None) is function:
+        return own
     for base in cls.__mro__:
         for name, there in vars(base).items():
             if there is function:
                 return name
-    return function.__name__
+    return own
 
 
 Talk: TypeAlias = Generator[Call, Any, T]
