@@ -798,8 +798,7 @@ def test_a_message_larger_than_the_window_is_shown_all_the_same(
 
 def summarizing(keep: int = 3, trigger: int = 6) -> SummarizationMiddleware[Any]:
     return SummarizationMiddleware(
-        model=Scripted(),
-        summarizer=lambda messages: f"the summary of {len(messages)}",
+        model=Scripted(script=["the summary of all this"] * 99),
         trigger=("messages", trigger),
         keep=("messages", keep),
     )
@@ -861,7 +860,7 @@ def test_a_summary_that_was_made_just_before_a_failure(
         invoke(agent, f"q{n}", config)
     with pytest.raises(RuntimeError, match="down"):
         invoke(agent, "q2", config)
-    summary = "user: Here is a summary of the conversation to date:\n\nthe summary of 4"
+    summary = "user: Here is a summary of the conversation to date:\n\nthe summary of all this"
     assert shown(model.shown[-1]) == [summary, "user: q2"]
     if cleared:
         store.session("chat").clear()
@@ -895,9 +894,8 @@ def test_a_thread_that_began_without_memory(store: Store, invoke: Invoke) -> Non
     assert "the summary of" in model.shown[-1][0].text
     agent = agent_of(model, store, checkpointer=saver)
     invoke(agent, "q4", config)
-    assert shown(model.shown[-1])[
-        0
-    ] == "user: Here is a summary of the conversation to date:\n\n" + ("the summary of 4")
+    summary = "user: Here is a summary of the conversation to date:\n\nthe summary of all this"
+    assert shown(model.shown[-1])[0] == summary
     expected = ["user: q2", "assistant: a2", "user: q3", "assistant: a3"]
     assert stored(store) == [*expected, "user: q4", "assistant: a4"]
 

@@ -8,6 +8,7 @@ import inspect
 import json
 import operator
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -411,7 +412,8 @@ def test_the_second_of_two_turns_is_refused(
         list(pool.map(turn, range(2)))
     assert sum(isinstance(one, Conflict) for one in both) == 1
     [refused] = [one for one in both if isinstance(one, Conflict)]
-    assert "Run it again" in str(refused)
+    # Before 1.2.16 LangGraph may raise what the step after it was told.
+    assert re.search("Run (it|the turn) again", str(refused))
     said = texts(chat(OnrecordSaver(each_store())).get_state(thread()))
     assert said[-2:] in (["q0", "re: q0"], ["q1", "re: q1"])
     assert len(said) == (4 if begun else 2)
