@@ -482,8 +482,8 @@ def test_an_import_that_is_killed(store: Store, other: Store, tmp_path: Path) ->
         """
         import os, signal, sys
         from onrecord import Store
-        from onrecord.ledger import sealing
-        from onrecord.flows import reader
+        from onrecord.ledger.sessions import sealing
+        from onrecord.flows.maintenance import reader
 
         sealing.SEGMENT, reader._MOST = 4, 10
         pieces, given = int(sys.argv[3]), reader.Reader.next
