@@ -254,6 +254,10 @@ class FakeRedis:
             entry.marks.pop(token, None)
         return 1
 
+    @property
+    def _time(self) -> str:
+        return f"{self.now // 1000} {self.now % 1000 * 1000}"
+
     def drop(self, key: str) -> int:
         # Always allowed, and the strongest mark there is.
         return int(self.entries.pop(key, None) is not None)
@@ -278,7 +282,8 @@ class FakeRedis:
             # Absent: create it, and a miss that nobody settles yet.
             entry = self.entries[key] = Entry(self.run, nonce, expires=self.now + ttl)
             settle = 2 if self._on("look: settle an absent key") else 0
-            return [f"0 {nonce} {settle} {self.now} {self.run} - -1 -1 -1 - 0 0".encode(), []]
+            about = f"0 {settle} {self._time} 0 1 {self.run} - - -1 -1 -1 - 0 0 0 {nonce}"
+            return [about.encode(), []]
         entry.expires = self.now + ttl
         # A hit needs data, no mark at all, a fence, one's own generation, and a recent check.
         marked = bool(entry.marks) and self._on("look: no hit under a mark")
@@ -309,11 +314,11 @@ class FakeRedis:
                 joins = 1
                 most = min(most, entry.head - head)
         messages = entry.messages[: max(0, most)] if entry.epoch >= 0 else []
-        # Of all there is, and all of it was sent.
-        complete = entry.complete and len(messages) == len(entry.messages)
+        sent_all = len(messages) == len(entry.messages)
         about = (
-            f"{hit:d} {entry.nonce} {settle} {self.now} {self.run} {entry.fence} {entry.session} "
-            f"{entry.epoch} {entry.head} {entry.lineage} {complete:d} {joins}"
+            f"{hit:d} {settle} {self._time} {joins} {sent_all:d} {self.run} {entry.gen} "
+            f"{entry.fence} {entry.session} {entry.epoch} {entry.head} {entry.lineage} "
+            f"{entry.checked} {entry.complete:d} {entry.weight} {entry.nonce}"
         )
         return [about.encode(), list(messages)]
 

@@ -51,6 +51,7 @@ _JITTER: Final = 0.1
 _LONGEST_WHY: Final = 300
 _MOST_WARNED: Final = 16
 _NONE: Final = "-"
+_SETTLE: Final = {b"%d" % choice.value: choice for choice in Settle}
 
 log = logging.getLogger("onrecord")
 
@@ -142,7 +143,7 @@ class RedisCache(Cache):
                 lineage,
                 most,
             ),
-            lambda answer: self._glance(identity, held, most, generation, answer),
+            lambda answer: self._glance(identity, held, generation, answer),
         )
 
     def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Request:
@@ -357,29 +358,26 @@ class RedisCache(Cache):
     # -- answers -----------------------------------------------------------------------------
 
     def _glance(
-        self, identity: bytes, held: Snapshot | None, most: int, generation: str, answer: Any
+        self, identity: bytes, held: Snapshot | None, generation: str, answer: Any
     ) -> Glance:
         about, rows = answer
-        hit, nonce, settle, now, run, fence, number, epoch, head, lineage, complete, joins = (
-            about.split(b" ")
-        )
+        hit, settle, seconds, micros, joins, sent_all, *header = about.split(b" ")
+        run, _, fence, number, epoch, head, lineage, _, complete, _, nonce = header
         self._run_seen(run)
-        hit, settle = hit == b"1", Settle(int(settle))
+        hit, settle = hit == b"1", _SETTLE[settle]
         there = None if epoch == b"-1" else Version(int(epoch), int(head))
         seen = None
         if there is not None:
             try:
-                found = _unpacked(rows, there.head)
-                whole = complete == b"1"
                 seen = Snapshot(
                     None if number == b"-1" else int(number),
                     there,
-                    found,
-                    whole,
+                    _unpacked(rows, there.head),
+                    complete == sent_all == b"1",
                     int(lineage, 16),
                     0 if fence == b"-" else int(fence, 16),
                     cached=True,
-                    cut=not whole and len(found) == most < self.messages,
+                    cut=sent_all == b"0",
                 )
             except (Garbled, ValueError) as fault:
                 log.warning("an entry of the cache is not what was written: %s", fault)
@@ -397,7 +395,8 @@ class RedisCache(Cache):
             # Known, and nobody is writing: it only was too long ago.
             self.counters.validations += there is not None and settle is Settle.NOT_NEEDED
         past = 0 if seen is None else seen.past
-        lease = Lease(nonce, int(now), generation, there, lineage.decode(), past)
+        now = int(seconds) * 1000 + int(micros) // 1000
+        lease = Lease(nonce, now, generation, there, lineage.decode(), past)
         fresh = hit and not self._strict and not self._blind
         if seen is None and held is not None and not held.cut:  # else less would be filled in
             seen = held

@@ -47,17 +47,18 @@ local function load()
   if not header then return nil end
   if type(header) == 'table' then header = '' end -- not a list: nothing of ours
   local text, sum = string.sub(header, 1, -10), string.sub(header, -9)
-  local by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce, asked, marks
+  local about, by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce
+  local asked, marks
   if sum == ' ' .. sum_of(text) then
-    by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce, asked, marks =
-      string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (.*)$')
+    about, by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce, asked, marks =
+      string.match(text, '^((%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)) (%S+) (.*)$')
   end
   if by ~= run then
     redis.call('UNLINK', key)
     return nil
   end
   return {
-    gen = gen, fence = fence, session = tonumber(session), epoch = tonumber(epoch),
+    about = about, gen = gen, fence = fence, session = tonumber(session), epoch = tonumber(epoch),
     head = tonumber(head), lineage = lineage, checked = tonumber(checked), complete = complete,
     bytes = tonumber(bytes), nonce = nonce, asked = tonumber(asked), marks = marks,
   }

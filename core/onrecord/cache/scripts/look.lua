@@ -3,9 +3,11 @@
 -- KEYS[1]  the session's entry
 -- ARGV     nonce, generation ('-': the cache is not known to be on), revalidate (ms), ttl (ms),
 --          epoch, head and lineage that the reader holds (-1 -1 -: none), most messages to send
--- answer   { "hit nonce settle now run fence session epoch head lineage complete joins",
+-- answer   { "hit settle seconds micros joins all", and the header up to its nonce;
 --            messages newest first }
---          One text, because a client takes as long for each element as for a message.
+--          One text, because a client takes as long for each element as for a message; and what
+--          is a text already, because Lua takes as long to write a number. all: 1 where these are
+--          all the messages of the entry.
 --          settle: 0 may be filled, 1 the session's fence has to be moved first, 2 so it has, but
 --          not now. joins: 1 where only the messages after the held head are sent.
 --
@@ -18,7 +20,8 @@ if not entry then
   entry = empty(nonce)
   write('RPUSH', key, header_of(entry))
   redis.call('PEXPIRE', key, ttl)
-  return { string.format('0 %s 2 %.0f %s - -1 -1 -1 - 0 0', nonce, now, run), {} }
+  local nothing = ' 0 1 ' .. run .. ' - - -1 -1 -1 - 0 0 0 '
+  return { '0 2 ' .. time[1] .. ' ' .. time[2] .. nothing .. nonce, {} }
 end
 redis.call('PEXPIRE', key, ttl)
 local age = now - entry.checked -- below nothing after the clock was set back
@@ -26,21 +29,21 @@ local later = entry.epoch > epoch or (entry.epoch == epoch and entry.head >= hea
 local hit = entry.epoch >= 0 and entry.marks == '' and entry.fence ~= '-' and later
   and generation ~= '-' and entry.gen == generation and age >= 0 and age < revalidate
 
-local settle = 0
+local settle = '0'
 if not hit and (entry.marks ~= '' or entry.fence == '-') then
   local due = entry.marks == ''
   for s, us, at in string.gmatch(entry.marks, '=(%d+)%.(%d+),(%d+);') do
     if tonumber(at) <= now or milliseconds(s, us) > now then due = true end
   end
-  settle = 2
+  settle = '2'
   if due and generation ~= '-' and (entry.asked <= now or entry.asked > now + 1000) then
-    settle = 1
+    settle = '1'
     entry.asked = now + 1000
     save(entry)
   end
 end
 
-local messages, joins = {}, 0
+local messages, joins = {}, ' 0'
 if entry.epoch >= 0 then
   if entry.epoch == epoch and head >= 0 and head <= entry.head then
     local there = entry.lineage -- the lineage at the head that is held
@@ -49,7 +52,7 @@ if entry.epoch >= 0 then
       there = message and string.match(message, '^(%S+) ') or ''
     end
     if there == lineage then
-      joins = 1
+      joins = ' 1'
       if entry.head - head < most then most = entry.head - head end
     end
   end
@@ -58,8 +61,7 @@ end
 -- A reader with a shorter tail is sent less than there is.
 local all = #messages == redis.call('LLEN', key) - 1
 return {
-  string.format('%d %s %d %.0f %s %s %.0f %.0f %.0f %s %s %d', hit and 1 or 0, entry.nonce, settle,
-    now, run, entry.fence, entry.session, entry.epoch, entry.head, entry.lineage,
-    all and entry.complete or '0', joins),
+  (hit and '1 ' or '0 ') .. settle .. ' ' .. time[1] .. ' ' .. time[2] .. joins
+    .. (all and ' 1 ' or ' 0 ') .. entry.about,
   messages,
 }
