@@ -56,7 +56,7 @@ _DISK: Final[dict[Kind, str]] = {
     "sqlite": "SELECT (SELECT * FROM pragma_page_count()) * (SELECT * FROM pragma_page_size())",
     "postgresql": """
         SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c
-        WHERE c.relkind = 'r' AND left(c.relname, 10) = 'onrecord_'
+        WHERE c.relkind = 'r' AND starts_with(c.relname, 'onrecord_')
             AND c.relnamespace = (SELECT oid FROM pg_namespace
                 WHERE nspname = coalesce(CAST(:schema AS TEXT), current_schema()))""",
 }
