@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from langgraph_onrecord import OnrecordSaver
 from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
 from llama_index_onrecord.importers import import_json
 from onrecord import CheckpointLog, Message, Misconfigured, Store
+from onrecord.adapters import reference
 from onrecord.adapters.calls import OnlyContent, call, talk
 
 MADE_OF_A_STORE: dict[str, Callable[[Any], object]] = {
@@ -73,3 +75,16 @@ def test_a_wrong_argument_of_a_call_is_seen_by_the_type_check() -> None:
     session = Store("sqlite://").session("k")
     with pytest.raises(TypeError, match="nonsense"):
         talk(call(session.window, nonsense=4))  # type: ignore[call-arg]
+
+
+def test_a_store_that_was_closed_is_not_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "_opened", {})
+    monkeypatch.delenv("ONRECORD_URL", raising=False)
+    with Store(f"sqlite:///{tmp_path / 'x.db'}") as closed:
+        closed.session("k").append(("user", "Hi."))
+        name = reference.StoreReference(closed).name
+    for _ in range(2):
+        with reference.StoreReference(name).store as found:
+            assert found.session("k").count() == 1

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
@@ -327,10 +328,24 @@ def test_nobody_appends_behind_a_damaged_head(place: Place) -> None:
             assert store.verify() == []
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def own_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """A place for one test, which may seal what is in it."""
+    found: SqlitePlace | PostgresPlace
+    if request.param == "sqlite":
+        found = SqlitePlace(tmp_path / "x.db")
+    else:
+        found = PostgresPlace(request.getfixturevalue("postgres_url"))
+    with closing(found):
+        yield found
+
+
 @pytest.mark.parametrize("rows", ["no rows", "some rows", "nothing but rows"])
-def test_sealed_is_named_where_it_is_another_number_that_may_be(place: Place, rows: str) -> None:
+def test_sealed_is_named_where_it_is_another_number_that_may_be(
+    own_place: Place, rows: str
+) -> None:
     """It is where rows are looked for: too high, and it hides them; verify() says what is there."""
-    with place.open() as store:
+    with own_place.open() as store:
         session = store.session(rows, user="ada")
         if rows != "nothing but rows":
             session.append([said(n) for n in range(1, 9)])
@@ -341,17 +356,17 @@ def test_sealed_is_named_where_it_is_another_number_that_may_be(place: Place, ro
         whole = session.messages(limit=6)
         find = "SELECT sealed FROM onrecord_sessions WHERE key = ?"
         update = "UPDATE onrecord_sessions SET sealed = ? WHERE key = ?"
-        ((sealed,),) = place.sql(find, rows)
+        ((sealed,),) = own_place.sql(find, rows)
         assert sealed == {"no rows": 8, "some rows": 8, "nothing but rows": 0}[rows]
         hidden = 0
         for number in range(session.head() + 1):
             if number == sealed:
                 continue
-            place.sql(update, number, rows)
-            with place.open() as fresh:
+            own_place.sql(update, number, rows)
+            with own_place.open() as fresh:
                 hidden += fresh.session(rows, user="ada").messages(limit=6) != whole
                 named = [problem.what for problem in fresh.verify()]
-            place.sql(update, sealed, rows)
+            own_place.sql(update, sealed, rows)
             assert any(f"sealed up to {number}, and" in what for what in named), (number, named)
             assert any(what.endswith(f"says {sealed}.") for what in named), (number, named)
         assert hidden, "otherwise it would not matter"

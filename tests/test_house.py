@@ -136,7 +136,7 @@ def test_everything_exported_is_there() -> None:
     assert set(onrecord.__all__) <= set(dir(onrecord))
 
 
-WITHOUT_IO = {"session", "from_env", "name", "store", "address", "token_counter"}
+WITHOUT_IO = {"session", "from_env", "closed", "name", "store", "address", "token_counter"}
 
 
 @pytest.mark.parametrize("cls", [Store, Session, Ledger])

@@ -171,6 +171,11 @@ class Store(StoreMaintenance):
         """Which database this is, as it may be shown."""
         return str(self._ledger.address)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed: then it does no more I/O."""
+        return self._ledger.closed
+
     def session(self, key: str, *, tenant: str = "", user: str = "", agent: str = "") -> Session:
         """A handle on one conversation. Does no I/O; an unknown session reads as empty."""
         return Session(self, SessionName(key=key, tenant=tenant, user=user, agent=agent))

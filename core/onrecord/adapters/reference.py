@@ -76,17 +76,21 @@ class StoreReference:
 def _found(name: str) -> Store:
     address = name.partition("#")[0]
     with _lock:
-        if (store := _alive.get(name)) is not None:
+        # A store that was closed may be there still: nobody has collected it.
+        if (store := _alive.get(name)) is not None and not store.closed:
             return store
         for store in list(_alive.values()):
-            if store.address == address:
+            if store.address == address and not store.closed:
                 return store
-        if address in _opened:
+        if address in _opened and not _opened[address].closed:
             return _opened[address]
     store = _made(address)
     with _lock:
         # Nobody else holds it: for good. Of two that were made at once one is never used.
-        return _opened.setdefault(address, store)
+        there = _opened.get(address)
+        if there is None or there.closed:
+            there = _opened[address] = store
+        return there
 
 
 def _made(address: str) -> Store:

@@ -72,6 +72,11 @@ class Ledger(ABC):
         self._pool: Pool | None = None
 
     @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
     def facts(self) -> Facts | None:
         """What the database says about itself; None until it is opened and has tables."""
         return self._facts
