@@ -165,7 +165,7 @@ def test_every_method_has_its_twin(cls: type) -> None:
 def test_a_store_that_is_up_to_date_is_used_without_sqlalchemy(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    """It takes half of the first append to load it, and is needed for a caller's engine alone."""
+    """To load it slows the first append, and it is needed for a caller's engine alone."""
     program = (
         "import sys; from onrecord import Store\n"
         "store = Store(sys.argv[1]); store.session('k').append(('user', 'x'))\n"

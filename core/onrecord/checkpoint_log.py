@@ -27,16 +27,7 @@ from onrecord.flow import Flow
 from onrecord.flows.building import span, unpacked
 from onrecord.flows.checkpoints.reading import PAGE
 from onrecord.flows.checkpoints.turns import LEASE, Turn
-from onrecord.flows.checkpoints.values import (
-    Entry,
-    Listing,
-    New,
-    Put,
-    Same,
-    State,
-    Value,
-    Written,
-)
+from onrecord.flows.checkpoints.values import Entry, Listing, New, Put, Same, State, Value, Written
 from onrecord.flows.shared import UNSET
 from onrecord.scope import SessionName
 from onrecord.stored.clock import microseconds, moment_or_none

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 import msgspec
 
 from onrecord import arguments, operations
-from onrecord.cache import (
-    Cache,
-    CacheUnavailable,
-    LocalCache,
-)
+from onrecord.cache import Cache, CacheUnavailable, LocalCache
 from onrecord.errors import Misconfigured
 from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Pause, Step, arun, run
 from onrecord.flows.belief import Belief

@@ -15,19 +15,9 @@ from uuid import UUID
 from langchain_core.chat_history import BaseChatMessageHistory
 
 from langchain_onrecord.messages import from_langchain, is_made_up, to_langchain
-from langchain_onrecord.window import (
-    CountsTokens,
-    WindowLimits,
-    in_langchain,
-    window_settings,
-)
+from langchain_onrecord.window import CountsTokens, WindowLimits, in_langchain, window_settings
 from onrecord import Cleared, Misconfigured, Since, Version
-from onrecord.adapters.calls import (
-    Talk,
-    atalk,
-    call,
-    talk,
-)
+from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
 
 if TYPE_CHECKING:

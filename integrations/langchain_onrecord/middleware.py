@@ -45,12 +45,7 @@ from langchain_onrecord.run_progress import (
 )
 from langchain_onrecord.window import CountsTokens, WindowLimits, in_langchain, window_settings
 from onrecord import Cleared, IdReused, Message, Misconfigured, Since, Version, Window
-from onrecord.adapters.calls import (
-    Talk,
-    atalk,
-    call,
-    talk,
-)
+from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
 from onrecord.adapters.stored import id_of as stored_id
 from onrecord.adapters.stored import seq_of

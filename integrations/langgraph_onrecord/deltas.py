@@ -12,12 +12,7 @@ from langchain_onrecord import from_langchain
 from langgraph_onrecord.values import _DeltaSnapshot
 from onrecord import CheckpointLog, Message, Misconfigured
 from onrecord.adapters.calls import Talk, call
-from onrecord.checkpoint_log import (
-    PAGE,
-    Entry,
-    State,
-    Written,
-)
+from onrecord.checkpoint_log import PAGE, Entry, State, Written
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import DeltaChannelHistory

@@ -7,11 +7,7 @@ from typing import Any
 
 from onrecord import CheckpointLog
 from onrecord.adapters.calls import Talk, call
-from onrecord.checkpoint_log import (
-    PAGE,
-    Entry,
-    Item,
-)
+from onrecord.checkpoint_log import PAGE, Entry, Item
 
 
 def superseded(

@@ -17,22 +17,12 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from langgraph_onrecord.saver_flows import (
-    Messages,
-    Names,
-    Steps,
-    next_step,
-)
+from langgraph_onrecord.saver_flows import Messages, Names, Steps, next_step
 from langgraph_onrecord.turn_notes import thread_key
 from langgraph_onrecord.underway import settled, stored
 from langgraph_onrecord.values import Memory
 from onrecord import CheckpointLog, Misconfigured, Store, ThreadInfo
-from onrecord.adapters.calls import (
-    Call,
-    atalk,
-    lifetime,
-    talk,
-)
+from onrecord.adapters.calls import Call, atalk, lifetime, talk
 from onrecord.checkpoint_log import LEASE
 
 if TYPE_CHECKING:

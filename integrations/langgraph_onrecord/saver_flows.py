@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -27,30 +26,12 @@ from langgraph.checkpoint.base import (
 
 from langgraph_onrecord.deltas import delta_history, messages_of
 from langgraph_onrecord.pruning import superseded
-from langgraph_onrecord.turn_notes import (
-    asked,
-    is_of_a_turn,
-    is_running,
-    thread_key,
-)
+from langgraph_onrecord.turn_notes import asked, is_of_a_turn, is_running, thread_key
 from langgraph_onrecord.underway import Line
 from langgraph_onrecord.values import Known, Lists, Memory, Remembered, Values, list_in
 from onrecord import CheckpointLog, Conflict, Message, Misconfigured, ThreadInfo
-from onrecord.adapters.calls import (
-    Call,
-    Talk,
-    call,
-)
-from onrecord.checkpoint_log import (
-    PAGE,
-    Entry,
-    Item,
-    Listing,
-    New,
-    Same,
-    State,
-    Value,
-)
+from onrecord.adapters.calls import Call, Talk, call
+from onrecord.checkpoint_log import PAGE, Entry, Item, Listing, New, Put, Same, State, Value
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import DeltaChannelHistory
@@ -214,28 +195,34 @@ class Steps(BaseCheckpointSaver[Any]):
             rest["onrecord_snapshots"] = snapshots
         about = get_checkpoint_metadata(config, metadata)
         run = about.get("run_id")
-        putting = partial(
-            self.log.put,
-            thread,
-            namespace,
-            New(
-                checkpoint["id"],
-                parent,
-                (self._values.dump(rest), self._values.dump(about)),
-                values,
-                run if isinstance(run, str) else None,
-                tuple((metadata.get("parents") or {}).values()),
-            ),
-            metadata=None if namespace else _labels(about),
-            expires_in=self.expires_in,
+        added = New(
+            checkpoint["id"],
+            parent,
+            (self._values.dump(rest), self._values.dump(about)),
+            values,
+            run if isinstance(run, str) else None,
+            tuple((metadata.get("parents") or {}).values()),
         )
+        labels = None if namespace else _labels(about)
+
+        def putting(alone: bool) -> Talk[Put]:
+            return call(
+                self.log.put,
+                thread,
+                namespace,
+                added,
+                alone=alone,
+                metadata=labels,
+                expires_in=self.expires_in,
+            )
+
         alone = self.second_turn == "refuse" and is_of_a_turn(configurable, metadata)
         try:
-            put = yield from call(putting, alone=alone)
+            put = yield from putting(alone)
         except Conflict:
             if not (yield from self._is_of_one_step(thread, namespace, parent, metadata)):
                 raise
-            put = yield from call(putting, alone=False)
+            put = yield from putting(False)
         # What is not among the values, as a channel of deltas, is as it was.
         stored: Lists = {ch: old for ch, old in known.items() if old.epoch == put.epoch}
         for channel, prints in lists.items():

@@ -15,11 +15,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_onrecord.fingerprints import Prints
-from onrecord.checkpoint_log import (
-    Item,
-    Listing,
-    State,
-)
+from onrecord.checkpoint_log import Item, Listing, State
 
 try:
     from langgraph.checkpoint.serde.types import _DeltaSnapshot

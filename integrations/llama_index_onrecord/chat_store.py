@@ -11,13 +11,7 @@ from llama_index.core.storage.chat_store.base import BaseChatStore
 from llama_index_onrecord.messages import from_llama_index, to_llama_index
 from llama_index_onrecord.scope import InScope
 from onrecord import Conflict, Store
-from onrecord.adapters.calls import (
-    OnlyContent,
-    Talk,
-    atalk,
-    call,
-    talk,
-)
+from onrecord.adapters.calls import OnlyContent, Talk, atalk, call, talk
 from onrecord.adapters.stored import seq_of
 
 

@@ -23,13 +23,7 @@ from llama_index_onrecord.block_feeder import Feeder, waited
 from llama_index_onrecord.messages import from_llama_index, to_llama_index
 from llama_index_onrecord.window_memo import LastShown
 from onrecord import Conflict, Message, Misconfigured, Session, Store, Window
-from onrecord.adapters.calls import (
-    OnlyContent,
-    Talk,
-    atalk,
-    call,
-    talk,
-)
+from onrecord.adapters.calls import OnlyContent, Talk, atalk, call, talk
 from onrecord.adapters.reference import StoreReference
 from onrecord.tokens import estimate
 

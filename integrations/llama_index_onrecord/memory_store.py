@@ -20,11 +20,7 @@ from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, Messag
 from llama_index_onrecord.messages import from_llama_index, to_llama_index
 from llama_index_onrecord.scope import InScope
 from onrecord import Cleared, Conflict, Message, Since, Store
-from onrecord.adapters.calls import (
-    Talk,
-    atalk,
-    call,
-)
+from onrecord.adapters.calls import Talk, atalk, call
 from onrecord.adapters.stored import seq_of
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED

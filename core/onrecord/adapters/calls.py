@@ -14,7 +14,6 @@ sessions once, as a generator of calls, and has two one-line shells over it:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 from onrecord.arguments import lifetime
@@ -28,7 +27,7 @@ T = TypeVar("T")
 
 
 class Call(NamedTuple):
-    """A bound method that has an a-prefixed twin, or a partial of one; and its arguments."""
+    """A bound method that has an a-prefixed twin, and its arguments."""
 
     method: Callable[..., Any]
     given: tuple[Any, ...]
@@ -37,15 +36,10 @@ class Call(NamedTuple):
     @property
     def twin(self) -> Callable[..., Any]:
         """The method's a-prefixed twin."""
-        if isinstance(self.method, partial):
-            return partial(_twin(self.method.func), *self.method.args, **self.method.keywords)
-        return _twin(self.method)
-
-
-def _twin(method: Any) -> Callable[..., Any]:
-    on: object = method.__self__
-    twin: Callable[..., Any] = getattr(on, f"a{_name_in(type(on), method.__func__)}")
-    return twin
+        method: Any = self.method
+        on: object = method.__self__
+        twin: Callable[..., Any] = getattr(on, f"a{_name_in(type(on), method.__func__)}")
+        return twin
 
 
 def _name_in(cls: type, function: Callable[..., Any]) -> str:

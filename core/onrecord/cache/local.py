@@ -11,11 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from onrecord.cache.cache import (
-    Cache,
-    Glance,
-    Marked,
-)
+from onrecord.cache.cache import Cache, Glance, Marked
 from onrecord.cache.tails import Tails
 from onrecord.health import Counters
 from onrecord.stored.messages import Publication, Snapshot

@@ -14,30 +14,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.cache.breaker import Breaker
-from onrecord.cache.cache import (
-    Cache,
-    CacheUnavailable,
-    Glance,
-    Marked,
-    Settle,
-)
+from onrecord.cache.cache import Cache, CacheUnavailable, Glance, Marked, Settle
 from onrecord.cache.clients import Clients, NoScriptError
-from onrecord.cache.packing import (
-    Garbled,
-    packed,
-    unpacked,
-)
+from onrecord.cache.packing import Garbled, packed, unpacked
 from onrecord.cache.scripts import Script, script
 from onrecord.cache.tails import LARGEST_TAIL, Tails
 from onrecord.cache.within import Within
 from onrecord.errors import Misconfigured
 from onrecord.health import Counters
-from onrecord.stored.messages import (
-    MessageRow,
-    Publication,
-    Snapshot,
-    new_past,
-)
+from onrecord.stored.messages import MessageRow, Publication, Snapshot, new_past
 from onrecord.version import Version
 
 CALL_TIMEOUT: Final = 0.25

@@ -22,11 +22,7 @@ from onrecord.codec.readable import Spell, encoded, readable, value_of
 from onrecord.errors import Damaged, InvalidName
 from onrecord.message import Block, Message
 from onrecord.scope import SessionName, check_name
-from onrecord.stored.clock import (
-    LONGEST_LIFE,
-    microseconds,
-    moment,
-)
+from onrecord.stored.clock import LONGEST_LIFE, microseconds, moment
 from onrecord.stored.ranges import Ranges
 
 FORMAT: Final = "onrecord"

@@ -22,15 +22,7 @@ from msgspec import Raw, Struct
 
 from onrecord.codec import compression, values
 from onrecord.codec.compression import Dictionary
-from onrecord.codec.frame import (
-    COMPRESSED,
-    HEADER,
-    LEARNED,
-    SEGMENT,
-    checked,
-    is_checked,
-    said_by,
-)
+from onrecord.codec.frame import COMPRESSED, HEADER, LEARNED, SEGMENT, checked, is_checked, said_by
 from onrecord.errors import Damaged
 from onrecord.stored.messages import MessageRow
 

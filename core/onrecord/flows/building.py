@@ -13,17 +13,8 @@ from onrecord import codec
 from onrecord.errors import Damaged
 from onrecord.message import Message
 from onrecord.stored import ids
-from onrecord.stored.clock import (
-    EARLIEST,
-    LATEST,
-    moment,
-    moment_or_none,
-)
-from onrecord.stored.messages import (
-    LAST_SEQ,
-    MessageRow,
-    Snapshot,
-)
+from onrecord.stored.clock import EARLIEST, LATEST, moment, moment_or_none
+from onrecord.stored.messages import LAST_SEQ, MessageRow, Snapshot
 from onrecord.version import SessionInfo
 
 if TYPE_CHECKING:

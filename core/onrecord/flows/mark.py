@@ -22,12 +22,7 @@ from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import mark_or_suspend
 from onrecord.ledger.database.generation import Resumed
 from onrecord.ledger.sessions import fences
-from onrecord.ledger.sessions.fences import (
-    ABSENT,
-    Fenced,
-    MarkedBefore,
-    Stamp,
-)
+from onrecord.ledger.sessions.fences import ABSENT, Fenced, MarkedBefore, Stamp
 from onrecord.scope import SessionName
 from onrecord.stored.messages import Publication
 

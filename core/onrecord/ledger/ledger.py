@@ -21,11 +21,7 @@ from onrecord.ledger.database.address import Address
 from onrecord.ledger.database.dialect import Dialect
 from onrecord.ledger.database.faults import explain
 from onrecord.ledger.database.pool import Pool
-from onrecord.ledger.database.transaction import (
-    Facts,
-    Transaction,
-    Work,
-)
+from onrecord.ledger.database.transaction import Facts, Transaction, Work
 from onrecord.ledger.schema import migrations
 from onrecord.ledger.sessions.dictionaries import Dictionaries
 from onrecord.ledger.unmigrated import read_nothing

@@ -11,11 +11,7 @@ from sqlalchemy import Connection, Text, func, select
 
 from llama_index_onrecord.importers.rows import canonical, row_of
 from onrecord import Misconfigured
-from onrecord.adapters.importing import (
-    Conversation,
-    Unread,
-    printable,
-)
+from onrecord.adapters.importing import Conversation, Unread, printable
 from onrecord.adapters.importing.engines import Opened
 from onrecord.adapters.importing.lists import Counted
 from onrecord.adapters.importing.rows import as_bytes

@@ -11,12 +11,7 @@ from typing import Any
 
 from llama_index_onrecord.importers.rows import canonical, row_of
 from onrecord import Misconfigured
-from onrecord.adapters.importing import (
-    Conversation,
-    Source,
-    Unread,
-    printable,
-)
+from onrecord.adapters.importing import Conversation, Source, Unread, printable
 from onrecord.adapters.importing.lists import Counted
 
 

@@ -16,17 +16,8 @@ from __future__ import annotations
 
 import asyncio
 
-from onrecord.adapters.calls import (
-    Talk,
-    atalk,
-    call,
-    talk,
-)
-from onrecord.adapters.importing.conversation import (
-    BATCH,
-    KEY,
-    ConversationImport,
-)
+from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.adapters.importing.conversation import BATCH, KEY, ConversationImport
 from onrecord.adapters.importing.options import (
     ImportOptions,
     ImportPlan,
@@ -35,13 +26,7 @@ from onrecord.adapters.importing.options import (
     SessionOf,
     plan_of,
 )
-from onrecord.adapters.importing.report import (
-    Imported,
-    ImportProgress,
-    Tally,
-    Unread,
-    printable,
-)
+from onrecord.adapters.importing.report import Imported, ImportProgress, Tally, Unread, printable
 from onrecord.adapters.importing.source import (
     Bookmark,
     Conversation,

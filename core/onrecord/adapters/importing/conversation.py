@@ -17,19 +17,8 @@ from onrecord import codec
 from onrecord.accepting import messages_from
 from onrecord.adapters.calls import Talk, call
 from onrecord.adapters.importing.options import OnProgress
-from onrecord.adapters.importing.report import (
-    ImportProgress,
-    Tally,
-    Unread,
-    printable,
-)
-from onrecord.adapters.importing.source import (
-    Bookmark,
-    Conversation,
-    Page,
-    Source,
-    SourceRow,
-)
+from onrecord.adapters.importing.report import ImportProgress, Tally, Unread, printable
+from onrecord.adapters.importing.source import Bookmark, Conversation, Page, Source, SourceRow
 from onrecord.adapters.stored import id_of, seq_of
 from onrecord.errors import Cleared, Conflict, IdReused, InvalidMessage, InvalidName
 from onrecord.message import Message

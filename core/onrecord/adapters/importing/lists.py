@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from onrecord.adapters.importing.source import (
-    Bookmark,
-    Conversation,
-    Page,
-    RowOf,
-    digest,
-)
+from onrecord.adapters.importing.source import Bookmark, Conversation, Page, RowOf, digest
 
 _AT_A_TIME: Final = 1_000
 

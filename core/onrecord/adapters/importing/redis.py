@@ -12,11 +12,7 @@ from typing import Any, Final, NamedTuple
 from onrecord.adapters.importing.lists import Counted
 from onrecord.adapters.importing.report import Unread, printable
 from onrecord.adapters.importing.rows import as_bytes
-from onrecord.adapters.importing.source import (
-    Conversation,
-    RowOf,
-    Source,
-)
+from onrecord.adapters.importing.source import Conversation, RowOf, Source
 from onrecord.errors import Misconfigured, Unavailable
 
 _AT_A_TIME: Final = 100

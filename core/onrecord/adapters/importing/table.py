@@ -11,11 +11,7 @@ import sqlalchemy
 from sqlalchemy import Connection
 from sqlalchemy import exc as faults
 
-from onrecord.adapters.importing.engines import (
-    Opened,
-    explained,
-    shown,
-)
+from onrecord.adapters.importing.engines import Opened, explained, shown
 from onrecord.adapters.importing.source import Source
 from onrecord.errors import Misconfigured
 

@@ -10,16 +10,8 @@ from onrecord.codec.items import Item, unpack
 from onrecord.errors import Damaged
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.checkpoints import accepting
-from onrecord.flows.checkpoints.memory import (
-    Base,
-    LastSeen,
-)
-from onrecord.flows.checkpoints.values import (
-    Entry,
-    State,
-    entry_of,
-    numbered,
-)
+from onrecord.flows.checkpoints.memory import Base, LastSeen
+from onrecord.flows.checkpoints.values import Entry, State, entry_of, numbered
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads

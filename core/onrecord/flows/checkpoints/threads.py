@@ -10,25 +10,14 @@ from onrecord.codec.items import unpack
 from onrecord.errors import Damaged, Misconfigured, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.building import unpacked
-from onrecord.flows.checkpoints.values import (
-    New,
-    Put,
-    unpack_writes,
-)
+from onrecord.flows.checkpoints.values import New, Put, unpack_writes
 from onrecord.flows.checkpoints.writing import delete_thread, put
 from onrecord.flows.listing import listed
 from onrecord.flows.shared import UNSET, Desk
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.ledger.checkpoints.threads import Described, Held
 from onrecord.scope import AnyName, SessionName
-from onrecord.stored.checkpoints import (
-    Line,
-    Thread,
-    id_of,
-    is_listing,
-    numbers_of,
-    unpack_refs,
-)
+from onrecord.stored.checkpoints import Line, Thread, id_of, is_listing, numbers_of, unpack_refs
 from onrecord.stored.clock import MICROSECONDS, now
 
 if TYPE_CHECKING:

@@ -16,23 +16,10 @@ from onrecord.codec.items import Item, pack
 from onrecord.errors import Conflict, Damaged, Misconfigured, Unavailable, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.checkpoints import accepting
-from onrecord.flows.checkpoints.adding import (
-    Adding,
-    Committed,
-    Plan,
-    refuse_late,
-)
+from onrecord.flows.checkpoints.adding import Adding, Committed, Plan, refuse_late
 from onrecord.flows.checkpoints.memory import Base
 from onrecord.flows.checkpoints.reading import ATTEMPTS, Gone, forget_line
-from onrecord.flows.checkpoints.values import (
-    Listing,
-    New,
-    Put,
-    Same,
-    Value,
-    numbered,
-    pack_writes,
-)
+from onrecord.flows.checkpoints.values import Listing, New, Put, Same, Value, numbered, pack_writes
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads

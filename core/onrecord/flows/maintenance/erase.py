@@ -23,11 +23,7 @@ from onrecord.ledger.maintenance.vacuum import reclaim
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.reports import Pruning, Receipt
 from onrecord.scope import ANY, Scope, SessionName
-from onrecord.stored.clock import (
-    microseconds,
-    moment,
-    now,
-)
+from onrecord.stored.clock import microseconds, moment, now
 from onrecord.stored.messages import Publication
 from onrecord.version import SessionInfo, Version
 

@@ -14,18 +14,9 @@ from onrecord.flow import Autocommit, Cold, Flow, do
 from onrecord.flows.checkpoints.threads import verify_thread
 from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.checkpoints import threads
-from onrecord.ledger.maintenance import (
-    counting,
-    erasing,
-    training,
-    verifying,
-)
+from onrecord.ledger.maintenance import counting, erasing, training, verifying
 from onrecord.ledger.maintenance.vacuum import reclaim
-from onrecord.ledger.sessions import (
-    dictionaries,
-    sealing,
-    sessions,
-)
+from onrecord.ledger.sessions import dictionaries, sealing, sessions
 from onrecord.reports import Compaction, OnProgress, Problem, Progress, Stats, Training
 from onrecord.scope import ANY, Scope, SessionName
 from onrecord.stored.clock import MICROSECONDS, now

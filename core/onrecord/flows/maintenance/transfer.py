@@ -23,11 +23,7 @@ from onrecord.files import From, Into, Source, Target
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.building import unpacked
 from onrecord.flows.maintenance.maintain import tell
-from onrecord.flows.maintenance.reader import (
-    Piece,
-    Reader,
-    ReadMessage,
-)
+from onrecord.flows.maintenance.reader import Piece, Reader, ReadMessage
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.rewrite import rewritten
 from onrecord.flows.shared import Desk
@@ -36,11 +32,7 @@ from onrecord.ledger.sessions import sessions
 from onrecord.reports import Export, Import, OnProgress
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import within
-from onrecord.stored.messages import (
-    MOST_TOKENS,
-    MessageRow,
-    Publication,
-)
+from onrecord.stored.messages import MOST_TOKENS, MessageRow, Publication
 from onrecord.stored.ranges import cut_after
 from onrecord.version import Version
 

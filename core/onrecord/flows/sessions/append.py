@@ -10,11 +10,7 @@ from onrecord.accepting import Appendable, messages_from
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.mark import commit
-from onrecord.flows.sessions.batch import (
-    Batch,
-    Stored,
-    new_token,
-)
+from onrecord.flows.sessions.batch import Batch, Stored, new_token
 from onrecord.flows.sessions.expected import checked
 from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.sessions import sealing

@@ -16,17 +16,8 @@ from onrecord.ledger.sessions import archives, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
 from onrecord.scope import SessionName
-from onrecord.stored.messages import (
-    LAST_SEQ,
-    MessageRow,
-    Snapshot,
-)
-from onrecord.stored.ranges import (
-    Ranges,
-    spans,
-    with_added,
-    without,
-)
+from onrecord.stored.messages import LAST_SEQ, MessageRow, Snapshot
+from onrecord.stored.ranges import Ranges, spans, with_added, without
 from onrecord.version import Expected, Version
 
 if TYPE_CHECKING:

@@ -10,19 +10,11 @@ from onrecord import codec
 from onrecord.errors import Cleared, IdReused, Unavailable
 from onrecord.flows.sessions.expected import refuse_unexpected
 from onrecord.ledger.database.faults import id_is_taken
-from onrecord.ledger.sessions import (
-    archives,
-    fences,
-    sessions,
-)
+from onrecord.ledger.sessions import archives, fences, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.scope import SessionName
 from onrecord.stored import ids
-from onrecord.stored.messages import (
-    Entry,
-    MessageRow,
-    SessionRow,
-)
+from onrecord.stored.messages import Entry, MessageRow, SessionRow
 from onrecord.version import Expected
 
 if TYPE_CHECKING:

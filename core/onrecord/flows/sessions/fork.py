@@ -13,11 +13,7 @@ from onrecord.flow import Flow
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.rewrite import rewritten
 from onrecord.flows.shared import Desk
-from onrecord.ledger.sessions import (
-    archives,
-    forking,
-    sessions,
-)
+from onrecord.ledger.sessions import archives, forking, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.scope import SessionName
 from onrecord.stored.clock import now

@@ -26,12 +26,7 @@ from onrecord.ledger.sessions import fences, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
 from onrecord.scope import AnyName, SessionName
-from onrecord.stored.messages import (
-    LAST_SEQ,
-    MessageRow,
-    Snapshot,
-    new_past,
-)
+from onrecord.stored.messages import LAST_SEQ, MessageRow, Snapshot, new_past
 from onrecord.version import SessionInfo, Version, told
 from onrecord.window import NOTHING_READ, Cutter, Limits, Window
 

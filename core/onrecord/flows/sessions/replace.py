@@ -10,11 +10,7 @@ from onrecord.errors import Conflict
 from onrecord.flow import Flow
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.append import as_stored
-from onrecord.flows.sessions.batch import (
-    Batch,
-    Stored,
-    new_token,
-)
+from onrecord.flows.sessions.batch import Batch, Stored, new_token
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.sessions.rewrite import cut_at, rewritten
 from onrecord.flows.shared import Desk, encode

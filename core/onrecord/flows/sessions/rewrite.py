@@ -21,12 +21,7 @@ from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
 from onrecord.scope import SessionName
 from onrecord.stored.clock import now
-from onrecord.stored.messages import (
-    Entry,
-    MessageRow,
-    Publication,
-    SessionRow,
-)
+from onrecord.stored.messages import Entry, MessageRow, Publication, SessionRow
 from onrecord.stored.ranges import spans
 from onrecord.version import Expected, SessionInfo, Version
 

@@ -8,23 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from onrecord.ledger.checkpoints.checkpoints import (
-    ADD,
-    DELETE_ITEMS,
-    EMPTY,
-    MOVE_HEAD,
-    lock_strand,
-)
+from onrecord.ledger.checkpoints.checkpoints import ADD, DELETE_ITEMS, EMPTY, MOVE_HEAD, lock_strand
 from onrecord.ledger.checkpoints.threads import drop_strand, span
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import ANY, AnyName, SessionName, owner_number
-from onrecord.stored.checkpoints import (
-    Line,
-    Thread,
-    namespace_of,
-    pack_refs,
-    unpack_refs,
-)
+from onrecord.stored.checkpoints import Line, Thread, namespace_of, pack_refs, unpack_refs
 
 _ALL_REFS: Final = """
     SELECT place & 4294967295, id, parent, refs FROM {checkpoints}

@@ -10,11 +10,7 @@ from onrecord.ledger.sessions.metadata_filter import holding
 from onrecord.ledger.sessions.sessions import DUE
 from onrecord.scope import ANY, AnyName, SessionName, owner_number
 from onrecord.stored.checkpoints import Thread, mark_of
-from onrecord.stored.clock import (
-    EARLIEST,
-    LATEST,
-    MICROSECONDS,
-)
+from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
 from onrecord.stored.messages import LAST_ID
 
 MOST_MARKS: Final = 128

@@ -7,16 +7,8 @@ from typing import Final
 
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.reports import Problem
-from onrecord.stored.clock import (
-    EARLIEST,
-    LATEST,
-    MICROSECONDS,
-)
-from onrecord.stored.messages import (
-    LAST_ID,
-    LAST_SEQ,
-    MOST_TOKENS,
-)
+from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
+from onrecord.stored.messages import LAST_ID, LAST_SEQ, MOST_TOKENS
 
 _MOST: Final = 2**63 - 1
 _TIME: Final = (EARLIEST, LATEST)

@@ -1,5 +1,5 @@
-"""A database URL in its parts. SQLAlchemy reads them the same way; to load it for this alone costs
-the first append of a process half of its time."""
+"""A database URL in its parts. SQLAlchemy reads them the same way; to load it for this alone
+would slow the first append of every process."""
 
 from __future__ import annotations
 

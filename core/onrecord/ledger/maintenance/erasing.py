@@ -9,20 +9,10 @@ from onrecord import codec
 from onrecord.codec.compression import THOROUGH
 from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import (
-    dictionaries,
-    fences,
-    segments,
-    sessions,
-    tail,
-)
+from onrecord.ledger.sessions import dictionaries, fences, segments, sessions, tail
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS, now
-from onrecord.stored.messages import (
-    LAST_ID,
-    LAST_SEQ,
-    SessionRow,
-)
+from onrecord.stored.messages import LAST_ID, LAST_SEQ, SessionRow
 from onrecord.version import Version
 
 _REMOVE: Final = {

@@ -10,11 +10,7 @@ from onrecord.codec import segment as sealed
 from onrecord.codec.compression import THOROUGH, Dictionary
 from onrecord.codec.segment import Segment
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import (
-    segments,
-    sessions,
-    tail,
-)
+from onrecord.ledger.sessions import segments, sessions, tail
 from onrecord.stored.messages import MessageRow, SessionRow
 
 LAST_NUMBER: Final = 2**62

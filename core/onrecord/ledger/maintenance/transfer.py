@@ -9,26 +9,11 @@ from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.schema import migrations
-from onrecord.ledger.sessions import (
-    archives,
-    sealing,
-    segments,
-    sessions,
-    tail,
-)
+from onrecord.ledger.sessions import archives, sealing, segments, sessions, tail
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import MICROSECONDS
-from onrecord.stored.messages import (
-    LAST_ID,
-    LAST_SEQ,
-    MessageRow,
-    SessionRow,
-)
-from onrecord.stored.ranges import (
-    Ranges,
-    spans,
-    with_added,
-)
+from onrecord.stored.messages import LAST_ID, LAST_SEQ, MessageRow, SessionRow
+from onrecord.stored.ranges import Ranges, spans, with_added
 
 _AT_ONCE: Final = 200
 """Rows that are read together, if they have not too many bytes."""

@@ -10,23 +10,12 @@ from onrecord.codec import segment as sealed
 from onrecord.errors import Damaged
 from onrecord.ledger.database import bounds
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import (
-    archives,
-    dictionaries,
-    segments,
-    sessions,
-    tail,
-)
+from onrecord.ledger.sessions import archives, dictionaries, segments, sessions, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.reports import Problem
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS
-from onrecord.stored.messages import (
-    LAST_ID,
-    LAST_SEQ,
-    MessageRow,
-    SessionRow,
-)
+from onrecord.stored.messages import LAST_ID, LAST_SEQ, MessageRow, SessionRow
 
 _PAGE: Final = 500
 _STRAY: Final = """

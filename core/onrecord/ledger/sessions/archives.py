@@ -8,18 +8,10 @@ from typing import Final
 from onrecord import codec
 from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions.sessions import (
-    FIND,
-    LOCK,
-    checked,
-)
+from onrecord.ledger.sessions.sessions import FIND, LOCK, checked
 from onrecord.scope import SessionName
 from onrecord.stored.messages import SessionRow
-from onrecord.stored.ranges import (
-    Ranges,
-    cut_after,
-    with_added,
-)
+from onrecord.stored.ranges import Ranges, cut_after, with_added
 
 _WITH_ARCHIVED: Final = FIND.replace("lineage\n", "lineage, archived\n")
 _LOCK_WITH_ARCHIVED: Final = LOCK.replace("lineage\n", "lineage, archived\n")

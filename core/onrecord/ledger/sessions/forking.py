@@ -11,18 +11,10 @@ from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import (
-    dictionaries,
-    segments,
-    tail,
-)
+from onrecord.ledger.sessions import dictionaries, segments, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.stored.clock import MICROSECONDS
-from onrecord.stored.messages import (
-    LAST_SEQ,
-    SessionRow,
-    place,
-)
+from onrecord.stored.messages import LAST_SEQ, SessionRow, place
 
 _AT_ONCE: Final = 200
 

@@ -12,26 +12,11 @@ from typing import Final
 from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import (
-    segments,
-    sessions,
-    tail,
-)
+from onrecord.ledger.sessions import segments, sessions, tail
 from onrecord.ledger.sessions.segments import Stored
-from onrecord.ledger.sessions.tail import (
-    RETRIED,
-    append_at_once,
-    insert,
-    with_token,
-)
+from onrecord.ledger.sessions.tail import RETRIED, append_at_once, insert, with_token
 from onrecord.scope import SessionName
-from onrecord.stored.messages import (
-    LAST_ID,
-    LAST_SEQ,
-    MessageRow,
-    SessionRow,
-    Snapshot,
-)
+from onrecord.stored.messages import LAST_ID, LAST_SEQ, MessageRow, SessionRow, Snapshot
 
 __all__ = ["append_at_once", "insert", "with_token"]
 

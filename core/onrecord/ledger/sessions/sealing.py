@@ -12,11 +12,7 @@ from onrecord.codec.compression import STEADY, THOROUGH
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import (
-    segments,
-    sessions,
-    tail,
-)
+from onrecord.ledger.sessions import segments, sessions, tail
 from onrecord.scope import SessionName
 from onrecord.stored.messages import SessionRow
 

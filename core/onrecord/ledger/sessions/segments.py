@@ -10,11 +10,7 @@ from onrecord.codec import segment as sealed
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.stored.messages import (
-    LAST_SEQ,
-    MessageRow,
-    place,
-)
+from onrecord.stored.messages import LAST_SEQ, MessageRow, place
 
 MOST: Final = 1_024
 """No segment has more messages than this: how far to look for the one that holds a place."""

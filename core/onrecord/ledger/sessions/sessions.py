@@ -10,12 +10,7 @@ from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import fences
 from onrecord.ledger.sessions.metadata_filter import holding
 from onrecord.scope import ANY, AnyName, Scope, SessionName, owner_number
-from onrecord.stored.clock import (
-    EARLIEST,
-    LATEST,
-    MICROSECONDS,
-    microseconds,
-)
+from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS, microseconds
 from onrecord.stored.clock import now as _now
 from onrecord.stored.messages import Entry, SessionRow
 from onrecord.version import SessionInfo, Version, told

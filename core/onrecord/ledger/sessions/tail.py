@@ -11,13 +11,7 @@ from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.sessions import growth
 from onrecord.scope import SessionName
-from onrecord.stored.messages import (
-    LAST_SEQ,
-    Entry,
-    MessageRow,
-    SessionRow,
-    place,
-)
+from onrecord.stored.messages import LAST_SEQ, Entry, MessageRow, SessionRow, place
 from onrecord.version import Expected, Since, Version, lineage_of
 
 RETRIED: Final = 64
