@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,7 +20,9 @@ ROOT: Final = Path(__file__).parent.parent
 SQL: Final = ROOT / "core/onrecord/ledger/schema/sql"
 PAGE: Final = ROOT / "docs/reference/tables.md"
 
-_DIALECTS: Final[dict[str, Any]] = {
+Kind: TypeAlias = Literal["sqlite", "postgresql"]
+
+_DIALECTS: Final[dict[Kind, Any]] = {
     "sqlite": sqlite.dialect(),
     "postgresql": postgresql.dialect(),  # type: ignore[no-untyped-call]
 }
@@ -37,10 +39,10 @@ def written() -> dict[Path, str]:
     return {**files, PAGE: page()}
 
 
-def statements(kind: str) -> Iterator[str]:
+def statements(kind: Kind) -> Iterator[str]:
     """The statements that make the tables, as templates of ``Dialect``."""
     dialect = _DIALECTS[kind]
-    for table in tables.metadata.tables.values():
+    for table in tables.declared(kind).tables.values():
         if table.name in _ELSEWHERE:
             continue
         yield _template(str(CreateTable(table).compile(dialect=dialect)))

@@ -32,8 +32,8 @@ from onrecord.checkpoint_log import (
 )
 from onrecord.flows.checkpoints.threads import erase_threads, verify_thread
 from onrecord.flows.checkpoints.writing import RUN
+from onrecord.ledger import keys
 from onrecord.ledger.checkpoints import lists as strands_of_ledger
-from onrecord.ledger.checkpoints.threads import span
 from onrecord.stored.clock import now
 from tests.children import PATIENCE, Child
 from tests.servers.postgres import PostgresServer
@@ -254,8 +254,8 @@ def rows(log: CheckpointLog, name: str) -> list[tuple[int, int]]:
             for strand in strands_of_ledger.strands_of(txn, thread)
             if not strand.is_line
             for last, count in txn.rows(
-                strands_of_ledger._ITEM_ROWS + " ORDER BY place",
-                span(strand.number),
+                strands_of_ledger._ITEM_ROWS + " ORDER BY number",
+                keys.list_span(txn, strand.key),
             )
         ]
 
@@ -556,10 +556,10 @@ def test_verify_finds_what_is_damaged_and_scopes_are_counted_and_erased(place: P
     assert counts() == {"threads": 1, "checkpoints": 72, "items": 70, "writes": 1}
     assert log._run(verify_thread(log._desk, log.name("t"))) == []
     spoil = {
-        "UPDATE {checkpoint_items} SET body = :junk WHERE place & 127 = 70": "items up to 70",
+        "UPDATE {checkpoint_items} SET body = :junk WHERE number = 70": "items up to 70",
         "UPDATE {checkpoint_writes} SET body = :junk": "written after y",
-        "UPDATE {checkpoints} SET held = NULL WHERE held IS NOT NULL": "'x' refers to",
-        "UPDATE {checkpoints} SET body = :junk WHERE place & 4294967295 = 3": "checkpoint 0002",
+        "UPDATE {checkpoints} SET new_values = NULL WHERE new_values IS NOT NULL": "'x' refers to",
+        "UPDATE {checkpoints} SET body = :junk WHERE number = 3": "checkpoint 0002",
     }
     if place.logs[0].store._ledger.address.kind == "sqlite":  # where the tables are ours alone
         for n, (statement, problem) in enumerate(spoil.items()):

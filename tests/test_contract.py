@@ -10,6 +10,7 @@ import pytest
 from onrecord import Store
 from onrecord.testing.contract import StoreContract
 from tests.emptied import emptied
+from tests.partitioned import partition
 from tests.servers.postgres import PostgresServer
 
 
@@ -37,6 +38,16 @@ class TestPostgres(StoreContract):
     @pytest.fixture
     def store(self, database: str) -> Iterator[Store]:
         with Store(database, schema=emptied(database, 'a "schema" %s'), pool_size=2) as store:
+            yield store
+
+
+class TestPartitionedPostgres(StoreContract):
+    """Every key begins with the shard: so tables may be spread by it."""
+
+    @pytest.fixture
+    def store(self, database: str) -> Iterator[Store]:
+        partition(database, "partitioned")
+        with Store(database, schema=emptied(database, "partitioned"), pool_size=2) as store:
             yield store
 
 

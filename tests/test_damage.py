@@ -20,11 +20,13 @@ import pytest
 
 from onrecord import ANY, Message, OnrecordError, Session, Store
 from onrecord.codec import compression
+from onrecord.flows.maintenance.maintain import FIRST
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Opaque
 from onrecord.reports import Problem
 from onrecord.scope import Scope
+from onrecord.stored.messages import SessionKey
 from tests.servers.postgres import PostgresServer
 
 SEGMENT = 3
@@ -42,11 +44,14 @@ class Blob(NamedTuple):
     """Something stored: where it is, the messages that are in it, and its bytes."""
 
     table: str
-    key: int
     session: int
     first: int
     last: int
     body: bytes
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.session, self.last
 
     @property
     def seqs(self) -> range:
@@ -56,6 +61,9 @@ class Blob(NamedTuple):
         changed = bytearray(self.body)
         changed[at] ^= by
         return bytes(changed)
+
+
+HERE = "session = ? AND seq = ?"
 
 
 class Place(ABC):
@@ -75,22 +83,27 @@ class Place(ABC):
     def blobs(self) -> list[Blob]:
         """Every frame and every segment."""
         found = [
-            Blob("tail", place, place >> 32, place & 0xFFFFFFFF, place & 0xFFFFFFFF, bytes(frame))
-            for place, frame in self.sql(
-                "SELECT place, frame FROM onrecord_tail WHERE frame IS NOT NULL ORDER BY 1"
+            Blob("tail", session, seq, seq, bytes(frame))
+            for session, seq, frame in self.sql(
+                "SELECT session, seq, frame FROM onrecord_tail WHERE frame IS NOT NULL "
+                "ORDER BY session, seq"
             )
         ]
         found += [
-            Blob("segments", place, place >> 32, first, place & 0xFFFFFFFF, bytes(body))
-            for place, first, body in self.sql(
-                "SELECT place, first, body FROM onrecord_segments ORDER BY 1"
+            Blob("segments", session, first, seq, bytes(body))
+            for session, seq, first, body in self.sql(
+                "SELECT session, seq, first, body FROM onrecord_segments ORDER BY session, seq"
             )
         ]
         return found
 
     def put(self, blob: Blob, body: bytes) -> None:
         column = "frame" if blob.table == "tail" else "body"
-        self.sql(f"UPDATE onrecord_{blob.table} SET {column} = ? WHERE place = ?", body, blob.key)
+        self.sql(f"UPDATE onrecord_{blob.table} SET {column} = ? WHERE {HERE}", body, *blob.key)
+
+    @abstractmethod
+    def written(self, table: str) -> list[str]:
+        """The columns of a table that are written: not those that are told from others."""
 
 
 class SqlitePlace(Place):
@@ -102,6 +115,9 @@ class SqlitePlace(Place):
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         return self.connection.execute(statement, values).fetchall()
+
+    def written(self, table: str) -> list[str]:
+        return [row[1] for row in self.sql(f"SELECT * FROM pragma_table_info('onrecord_{table}')")]
 
     def close(self) -> None:
         self.connection.close()
@@ -116,18 +132,26 @@ class PostgresPlace(Place):
         cursor = self.connection.execute(statement.replace("?", "%s"), values)
         return cursor.fetchall() if cursor.description else []
 
+    def written(self, table: str) -> list[str]:
+        found = self.sql(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = ? "
+            "ORDER BY ordinal_position",
+            f"onrecord_{table}",
+        )
+        return [name for (name,) in found]
+
     def close(self) -> None:
         self.connection.close()
 
 
-def learn(store: Store, seed: int, sources: list[int]) -> int:
+def learn(store: Store, seed: int, sources: list[SessionKey]) -> int:
     """A dictionary, without what learning from a thousand messages takes."""
     random = Random(seed)
     samples = [" ".join(random.choices(WORDS, k=30)).encode() for _ in range(200)]
     content = compression.learn(samples, 2_048)
     assert content is not None
     number = store._ledger.write(
-        lambda txn: dictionaries.add(txn, content, sessions.born(txn, sources))
+        lambda txn: dictionaries.add(txn, content, sessions.created_of(txn, sources))
     )
     assert number is not None
     store._ledger.read(lambda txn: txn.dictionaries.refreshed(txn))
@@ -153,10 +177,8 @@ def furnish(place: Place) -> None:
         store.compact(quiet_for=0)
         source = store.session("source", user="eve")
         source.append([("user", "What is learned from.")])
-        (number,) = (
-            number for number, name in store._ledger.read(_all_sessions) if name.key == "source"
-        )
-        learn(store, 1, [number])
+        (key,) = (key for key, name in store._ledger.read(_all_sessions) if name.key == "source")
+        learn(store, 1, [key])
         session.append([said(n) for n in range(5, 10)])
         session.delete(5)
         store.compact(quiet_for=0)
@@ -171,7 +193,7 @@ def furnish(place: Place) -> None:
 
 
 def _all_sessions(txn: Any) -> Any:
-    return sessions.page(txn, Scope(ANY, ANY, ANY), 0, 100)
+    return sessions.page(txn, Scope(ANY, ANY, ANY), FIRST, 100)
 
 
 @pytest.fixture(scope="module")
@@ -226,8 +248,8 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 def sessions_of(store: Store) -> dict[int, Session]:
     return {
-        number: store.session(name.key, user=name.user)
-        for number, name in store._ledger.read(_all_sessions)
+        key.session: store.session(name.key, user=name.user)
+        for key, name in store._ledger.read(_all_sessions)
     }
 
 
@@ -407,8 +429,9 @@ def test_what_is_missing_is_a_gap(place: Place) -> None:
         before = session.messages()
         for blob in [b for b in place.blobs() if b.session == 1]:
             table = f"onrecord_{blob.table}"
-            ((*kept,),) = place.sql(f"SELECT * FROM {table} WHERE place = ?", blob.key)
-            place.sql(f"DELETE FROM {table} WHERE place = ?", blob.key)
+            columns = ", ".join(place.written(blob.table))
+            ((*kept,),) = place.sql(f"SELECT {columns} FROM {table} WHERE {HERE}", *blob.key)
+            place.sql(f"DELETE FROM {table} WHERE {HERE}", *blob.key)
             left = [m for m in before if not blob.first <= (m.seq or 0) <= blob.last]
             assert session.messages() == left
             assert [m for n in range(14) for m in session.messages(after=n, limit=1)][-1] == left[
@@ -418,7 +441,7 @@ def test_what_is_missing_is_a_gap(place: Place) -> None:
             assert names(problems, "gap") == [(str(session.name), blob.first, blob.last)]
             assert len(problems) == 1
             marks = ", ".join("?" for _ in kept)
-            place.sql(f"INSERT INTO {table} VALUES ({marks})", *kept)
+            place.sql(f"INSERT INTO {table} ({columns}) VALUES ({marks})", *kept)
         assert store.verify() == []
 
 
@@ -436,12 +459,11 @@ def test_what_is_missing_is_a_gap(place: Place) -> None:
 def test_a_count_that_disagrees_is_reported(place: Place, table: str, column: str) -> None:
     with place.open() as store:
         name = str(store.session("long", user="ada").name)
-        ((key,),) = place.sql(
-            f"SELECT max({'id' if table == 'sessions' else 'place'}) FROM onrecord_{table} "
-            f"WHERE {'id' if table == 'sessions' else 'place >> 32'} = 1"
-        )
-        where = "id" if table == "sessions" else "place"
-        place.sql(f"UPDATE onrecord_{table} SET {column} = {column} + 1 WHERE {where} = ?", key)
+        where = "id = 1"
+        if table == "segments":
+            ((last,),) = place.sql("SELECT max(seq) FROM onrecord_segments WHERE session = 1")
+            where = f"session = 1 AND seq = {last}"
+        place.sql(f"UPDATE onrecord_{table} SET {column} = {column} + 1 WHERE {where}")
         problems = store.verify()
         assert {(p.kind, p.where) for p in problems} == {("count", name)}
         assert any(column in p.what or table == "segments" for p in problems)
@@ -454,7 +476,7 @@ def test_where_a_segment_begins_is_checked(place: Place) -> None:
         before = session.messages()
         blob = next(b for b in place.blobs() if b.session == 1 and b.first == 4)
         for first in (5, 3, 2, 1, 0, -(10**12), 7, 2**40):
-            place.sql("UPDATE onrecord_segments SET first = ? WHERE place = ?", first, blob.key)
+            place.sql(f"UPDATE onrecord_segments SET first = ? WHERE {HERE}", first, *blob.key)
             found = {m.seq: m for m in session.messages()}
             assert all(found[m.seq] == m for m in before if (m.seq or 0) > blob.last)
             problems = store.verify()
@@ -465,7 +487,7 @@ def test_where_a_segment_begins_is_checked(place: Place) -> None:
                 session.messages(before=seq, limit=2)
             session.tail(9)
         # And a rewrite of it takes nothing else along.
-        place.sql("UPDATE onrecord_segments SET first = 1 WHERE place = ?", blob.key)
+        place.sql(f"UPDATE onrecord_segments SET first = 1 WHERE {HERE}", *blob.key)
         session.delete(blob.last)
         assert [b.seqs for b in place.blobs() if b.session == 1 and b.last == 3] == [range(1, 4)]
 
@@ -485,11 +507,14 @@ def test_a_message_in_a_segment_and_in_a_row(place: Place) -> None:
     with place.open() as store:
         session = store.session("long", user="ada")
         row = next(b for b in place.blobs() if b.session == 1 and b.table == "tail")
-        ((*columns,),) = place.sql("SELECT * FROM onrecord_tail WHERE place = ?", row.key)
-        columns[0] = (1 << 32) + 4
-        columns[-1] = None
-        marks = ", ".join("?" for _ in columns)
-        place.sql(f"INSERT INTO onrecord_tail VALUES ({marks})", *columns)
+        names_of = place.written("tail")
+        ((*columns,),) = place.sql(
+            f"SELECT {', '.join(names_of)} FROM onrecord_tail WHERE {HERE}", *row.key
+        )
+        kept = dict(zip(names_of, columns, strict=True))
+        kept.update({"place": (1 << 32) + 4} if "place" in kept else {"seq": 4}, id=None)
+        marks = ", ".join("?" for _ in kept)
+        place.sql(f"INSERT INTO onrecord_tail ({', '.join(kept)}) VALUES ({marks})", *kept.values())
         assert names(store.verify(), "stray") == [(str(session.name), 4, 4)]
 
 
@@ -518,7 +543,7 @@ def _flip(choose: Callable[[Blob], bool]) -> Damage:
 def _remove(choose: Callable[[Blob], bool]) -> Damage:
     def damage(place: Place) -> tuple[int, int]:
         blob = next(b for b in place.blobs() if b.session == 1 and choose(b))
-        place.sql(f"DELETE FROM onrecord_{blob.table} WHERE place = ?", blob.key)
+        place.sql(f"DELETE FROM onrecord_{blob.table} WHERE {HERE}", *blob.key)
         return blob.first, blob.last
 
     return damage
@@ -722,8 +747,8 @@ def test_a_dictionary_that_is_taken_away_under_a_reader(postgres_place: Postgres
                 assert build.messages(seen, seen.rows) == [m for m in before if (m.seq or 0) > n]
             source = other.session("source", user="eve")
             source.append(("user", "again"))
-            ((source_number,),) = postgres_place.sql(
-                "SELECT id FROM onrecord_sessions WHERE key = 'source'"
+            ((shard, number),) = postgres_place.sql(
+                "SELECT shard, id FROM onrecord_sessions WHERE key = 'source'"
             )
-            learn(store, n, [source_number])
+            learn(store, n, [SessionKey(shard, number)])
             session.append([said(40 + n + i) for i in range(3)])

@@ -262,7 +262,7 @@ def test_a_damaged_message_is_visible(tmp_path: Path) -> None:
     with Store(f"sqlite:///{file}") as store:
         store.session("s").append([("user", "one"), ("user", "two")])
     with sqlite3.connect(file) as connection:
-        connection.execute("UPDATE onrecord_tail SET frame = x'01' WHERE place & 4294967295 = 1")
+        connection.execute("UPDATE onrecord_tail SET frame = x'01' WHERE seq = 1")
     connection.close()
     with Store(f"sqlite:///{file}") as store:
         page = Page(session_html(store.session("s")))

@@ -76,9 +76,9 @@ def learn(store: Store, number: int, *sources: Session) -> None:
 
     def work(txn: Any) -> int | None:
         found = [sessions.find(txn, session.name) for session in sources]
-        numbers = [session.number for session in found if session is not None]
+        learned_from = [session.key for session in found if session is not None]
         return dictionaries.add(
-            txn, DICTIONARIES[number].content, sessions.born(txn, sorted(numbers))
+            txn, DICTIONARIES[number].content, sessions.created_of(txn, sorted(learned_from))
         )
 
     assert store._ledger.write(work) is not None
@@ -489,7 +489,7 @@ def test_training_does_not_keep_what_is_erased_meanwhile(
 
         def sources(txn: Any) -> list[set[int]]:
             return [
-                set(dictionaries._sources(packed) or ())
+                {key.session for key in dictionaries._sources(packed) or ()}
                 for (packed,) in txn.rows("SELECT sources FROM {dictionaries}", {})
             ]
 
@@ -622,7 +622,7 @@ def slices(body: bytes, most: int = 60) -> list[bytes]:
 
 def stored_pieces(path: Path) -> list[bytes]:
     """Pieces of every dictionary, and of every frame and segment of ada's, as they are now."""
-    hers = "place >> 32 IN (SELECT id FROM onrecord_sessions WHERE \"user\" = 'ada')"
+    hers = "session IN (SELECT id FROM onrecord_sessions WHERE \"user\" = 'ada')"
     chosen = (
         f"SELECT frame FROM onrecord_tail WHERE frame IS NOT NULL AND {hers}",
         f"SELECT body FROM onrecord_segments WHERE {hers}",
@@ -833,7 +833,7 @@ def compressed_pieces(store: Store, user: str) -> list[bytes]:
     learned."""
 
     def work(txn: Any) -> list[bytes]:
-        hers = 'place >> 32 IN (SELECT id FROM {sessions} WHERE "user" = :user)'
+        hers = 'session IN (SELECT id FROM {sessions} WHERE "user" = :user)'
         bodies = [
             bytes(body)
             for statement in (

@@ -353,7 +353,7 @@ def test_a_dictionary_on_its_way_out_is_not_copied(
         session = at_work.session("long")
         fork = session.fork(f"fork of {id(at_work)}", 21)
         assert as_said(fork, 21) == as_said(session, 21)
-    found = Database(store).run("SELECT place >> 32, dictionary FROM onrecord_segments")
+    found = Database(store).run("SELECT session, dictionary FROM onrecord_segments")
     assert {session for session, used in found if used == number} == {found[0][0]}
     store.compact(quiet_for=0)  # drops it
     assert Database(store).run("SELECT id FROM onrecord_dictionaries") == []
@@ -368,12 +368,12 @@ def test_what_is_damaged_is_copied_with_its_bytes(each_store: Callable[[], Store
     store.compact(quiet_for=0)
     session.append([("user", "21"), ("user", "22")])
     database = Database(store)
-    (place, body) = database.run(
-        "SELECT place, body FROM onrecord_segments ORDER BY place LIMIT 1 OFFSET 1"
+    (seq, body) = database.run(
+        "SELECT seq, body FROM onrecord_segments ORDER BY seq LIMIT 1 OFFSET 1"
     )[0]
     broken = bytes(body)[:-3] + bytes(3)
-    database.run("UPDATE onrecord_segments SET body = ? WHERE place = ?", broken, place)
-    database.run("UPDATE onrecord_tail SET frame = ? WHERE place & 4294967295 = 22", b"\x01\x05x")
+    database.run("UPDATE onrecord_segments SET body = ? WHERE seq = ?", broken, seq)
+    database.run("UPDATE onrecord_tail SET frame = ? WHERE seq = 22", b"\x01\x05x")
     used = store.session("used")
     used.append(("user", "x"))
     used.clear()

@@ -212,7 +212,7 @@ def test_a_crafted_frame_in_the_database_is_a_placeholder(
     store.close()
     frame = FRAMES[what]()
     with closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
-        connection.execute("UPDATE onrecord_tail SET frame = ? WHERE place & 1 = 0", (frame,))
+        connection.execute("UPDATE onrecord_tail SET frame = ? WHERE seq % 2 = 0", (frame,))
     again = opened()
     chat = face(again.session("k"))
     chat.count()  # opens it

@@ -381,7 +381,7 @@ def test_what_a_restored_backup_does_not_have_is_not_read(opened: Opened) -> Non
     filled(store, "k")
 
     def restore(txn: Any) -> None:
-        txn.run("DELETE FROM {tail} WHERE place & 4294967295 > 2")
+        txn.run("DELETE FROM {tail} WHERE seq > 2")
         txn.run("UPDATE {sessions} SET head = 2, messages = 2")
 
     store._ledger.write(restore)

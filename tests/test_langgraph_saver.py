@@ -980,7 +980,7 @@ def test_damage_is_said_and_harms_no_other_checkpoint(each_store: Opener) -> Non
 
     def spoil(txn: Any) -> None:
         txn.run(
-            "UPDATE {checkpoint_items} SET body = :junk WHERE place & 4294967295 = 3",
+            "UPDATE {checkpoint_items} SET body = :junk WHERE number = 3",
             {"junk": b"\x01\x00junk"},
         )
 

@@ -254,19 +254,20 @@ def test_a_bit_that_flips_in_what_a_checkpoint_refers_to_is_noticed(each_store: 
 
     def rows(txn: Any) -> list[Any]:
         found: list[Any] = txn.rows(
-            "SELECT place, id, parent, refs FROM {checkpoints} WHERE parent IS NOT NULL", {}
+            "SELECT list, number, id, parent, refs FROM {checkpoints} WHERE parent IS NOT NULL", {}
         )
-        return [(place, *map(bytes, rest)) for place, *rest in found]
+        return [(row[:2], *map(bytes, row[2:])) for row in found]
 
     rng = random.Random(7)
-    for place, *kept in log.store._ledger.read(rows):
+    for (line, number), *kept in log.store._ledger.read(rows):
         for column, was in zip(("id", "parent", "refs"), kept, strict=True):
             at = rng.randrange(len(was))
             bad = was[:at] + bytes((was[at] ^ 0x80,)) + was[at + 1 :]
-            statement = f"UPDATE {{checkpoints}} SET {column} = :value WHERE place = :place"
+            statement = f"UPDATE {{checkpoints}} SET {column} = :value WHERE {{list_at}}"
             for value in (bad, was):
+                where = {"shard": log.name("t").shard, "list": line, "number": number}
                 log.store._ledger.write(
-                    partial(_run, statement=statement, values={"value": value, "place": place})
+                    partial(_run, statement=statement, values={"value": value, **where})
                 )
                 fresh = CheckpointLog(each_store())
                 if value is was:

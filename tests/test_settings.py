@@ -237,12 +237,12 @@ def test_a_message_that_can_no_longer_be_read_does_not_take_the_others_along(
         chat.append([("user", "before"), ("user", "broken"), ("user", "after")])
         with engine.begin() as connection:
             frame = connection.execute(
-                text("SELECT frame FROM onrecord_tail WHERE place % 4294967296 = 2")
+                text("SELECT frame FROM onrecord_tail WHERE seq = 2")
             ).scalar()
             assert isinstance(frame, bytes)
             damaged = frame[:-1] + bytes([frame[-1] ^ 1])
             connection.execute(
-                text("UPDATE onrecord_tail SET frame = :f WHERE place % 4294967296 = 2"),
+                text("UPDATE onrecord_tail SET frame = :f WHERE seq = 2"),
                 {"f": damaged},
             )
         for _ in range(3):

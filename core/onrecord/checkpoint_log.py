@@ -30,6 +30,7 @@ from onrecord.flows.checkpoints.turns import LEASE, Turn
 from onrecord.flows.checkpoints.values import Entry, Listing, New, Put, Same, State, Value, Written
 from onrecord.flows.shared import UNSET
 from onrecord.scope import SessionName
+from onrecord.stored.checkpoints import ThreadPlace
 from onrecord.stored.clock import microseconds, moment_or_none
 
 if TYPE_CHECKING:
@@ -325,10 +326,13 @@ class CheckpointLog:
             raise Misconfigured(
                 f"after has to be the last ThreadInfo of the page before, not {shown(after)}."
             )
-        place = None
+        place: ThreadPlace | None = None
         if after is not None:
             at = None if after.last_active is None else microseconds(after.last_active)
-            place = (at, after.number)
+            name = SessionName(
+                key=after.key, tenant=after.tenant, user=after.user, agent=after.agent
+            )
+            place = ThreadPlace(at, name.shard, after.number)
         return operations.list_threads(
             self._desk, self.tenant, self.user, self.agent, metadata or {}, limit, place
         )

@@ -58,6 +58,11 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """What sessions of one tenant and user are listed by."""
         return owner_number(self.tenant, self.user)
 
+    @property
+    def shard(self) -> int:
+        """What PostgreSQL's keys begin with, so that tables can be spread by it."""
+        return shard_of(self.owner)
+
     def hashed(self, store_id: bytes) -> bytes:
         """What is kept of the name once the session was erased: no guess of it can be tried on
         it without the store's own random id."""
@@ -87,6 +92,11 @@ class Scope(NamedTuple):
 def owner_number(tenant: str, user: str) -> int:
     """A signed 64-bit number for a tenant and user, small enough for an index everywhere."""
     return int.from_bytes(_digest(8, tenant, user), "big", signed=True)
+
+
+def shard_of(owner: int) -> int:
+    """A number of 15 bits, of an owner's."""
+    return owner & 0x7FFF
 
 
 def check_owner(tenant: object, user: object, agent: object) -> None:

@@ -2,33 +2,36 @@
 
     from onrecord import tables
     select(tables.sessions.c.key, tables.sessions.c.messages)
-    tables.tail.join(tables.sessions, tables.number_in(tables.tail) == tables.sessions.c.id)
+    tables.tail.join(tables.sessions, tables.tail.c.session == tables.sessions.c.id)
 
 They are declared here and nowhere else: the SQL that makes them, and docs/reference/tables.md, are
-written from this file by ``python -m scripts.tables``. Read them as you like, and write through a
-store: it keeps counts, the cache and what was learned in step. Where a store has ``schema=``, take
-``schema_translate_map={None: schema}``.
+written from this file by ``python -m scripts.tables``. These have what both databases have;
+``declared`` adds the keys of one of them: on PostgreSQL a shard, on SQLite a place.
+
+Read them as you like, and write through a store: it keeps counts, the cache and what was learned
+in step. Where a store has ``schema=``, take ``schema_translate_map={None: schema}``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    Computed,
     Identity,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
-    literal_column,
+    UniqueConstraint,
     text,
 )
-from sqlalchemy.sql import ColumnElement
 
 metadata: Final = MetaData()
 
@@ -51,6 +54,15 @@ def _key(name: str, comment: str, kind: Any = _ROWID) -> Column[Any]:
     return Column(name, kind, primary_key=True, autoincrement=False, comment=comment)
 
 
+def _in_order(owner: str, whose: str, number: str, which: str) -> tuple[Column[Any], Column[Any]]:
+    """The two columns by which rows of one owner stand in their order."""
+    return _key(owner, whose, BigInteger), _key(number, which, BigInteger)
+
+
+_SHARDED: Final = {"sharded": True}
+"""Of a table or an index: on PostgreSQL its key begins with the shard."""
+
+
 def _names() -> tuple[Column[Any], ...]:
     return (
         _column("tenant", Text, "Of its full name."),
@@ -63,7 +75,7 @@ def _names() -> tuple[Column[Any], ...]:
 sessions: Final = Table(
     "onrecord_sessions",
     metadata,
-    _number("What places of its messages begin with."),
+    _number("What its messages name it by."),
     _column("identity", LargeBinary, "A digest of its four names: scope.py.", unique=True),
     _column("owner", BigInteger, "A digest of tenant, user and agent, to list by."),
     _column("epoch", BigInteger, "How often it was rewritten."),
@@ -114,39 +126,54 @@ sessions: Final = Table(
     ),
     sqlite_autoincrement=True,
     postgresql_with=_FILLED,
+    info=_SHARDED,
     comment="Conversations.",
 )
-Index("onrecord_sessions_by_owner", sessions.c.owner, sessions.c.active_second, sessions.c.id)
+Index(
+    "onrecord_sessions_by_owner",
+    sessions.c.owner,
+    sessions.c.active_second,
+    sessions.c.id,
+    info=_SHARDED,
+)
 Index("onrecord_sessions_by_activity", sessions.c.active_second, sessions.c.id)
 
 tail: Final = Table(
     "onrecord_tail",
     metadata,
-    _key("place", "session << 32 | sequence: one number, so that a session's rows lie together."),
+    *_in_order("session", "The session's id.", "seq", "Its sequence: 1 for the first message."),
     _column("created", BigInteger, "Microseconds since 1970."),
     _column("token", BigInteger, "Of the append that wrote it; 0 where none is known."),
-    _column("born", Integer, "The epoch in which it was written."),
+    _column("epoch", Integer, "The session's epoch in which it was written."),
     _column("tokens", Integer, "Of the message, as its counter has it."),
     _column("counter", SmallInteger, "Who counted: onrecord_counters."),
     _column("opens_turn", SmallInteger, "1 where a turn begins."),
     _column("frame", LargeBinary, "The message, encoded; NULL where it was deleted.", null=True),
+    _column("raw", Integer, "Bytes before compression; NULL: it is not compressed.", null=True),
+    _column("dictionary", SmallInteger, "What it was compressed with.", null=True),
     _column("id", Text, "The message's id, where the caller gave one.", null=True),
     comment="The newest messages of each session, a row each. Older ones are in segments.",
+    info=_SHARDED,
 )
 Index(
     "onrecord_tail_by_id",
-    text("(place >> 32)"),
+    tail.c.session,
     tail.c.id,
     unique=True,
     sqlite_where=text("id IS NOT NULL"),
     postgresql_where=text("id IS NOT NULL"),
-    _table=tail,
+    info=_SHARDED,
 )
 
 segments: Final = Table(
     "onrecord_segments",
     metadata,
-    _key("place", "session << 32 | its last sequence: a message is in the first from there on."),
+    *_in_order(
+        "session",
+        "The session's id.",
+        "seq",
+        "Its last sequence: a message is in the first segment from there on.",
+    ),
     _column("first", BigInteger, "Its first sequence."),
     _column("messages", Integer, "How many there are in it; deleted ones do not count."),
     _column("turns", Integer, "How many of them open a turn."),
@@ -155,6 +182,7 @@ segments: Final = Table(
     _column("dictionary", SmallInteger, "What it was compressed with.", null=True),
     _column("body", LargeBinary, "The messages, sealed together."),
     postgresql_with={"toast_tuple_target": 8160},
+    info=_SHARDED,
     comment="Runs of messages, compressed together.",
 )
 
@@ -182,7 +210,7 @@ erased: Final = Table(
 checkpoint_threads: Final = Table(
     "onrecord_checkpoint_threads",
     metadata,
-    _number("What its strands name it by."),
+    _number("What its lists name it by."),
     _column("identity", LargeBinary, "A digest of its four names: scope.py.", unique=True),
     _column("owner", BigInteger, "A digest of tenant, user and agent, to list by."),
     _column("live", SmallInteger, "0 where it was deleted: its row stays, without its names."),
@@ -196,13 +224,14 @@ checkpoint_threads: Final = Table(
     *_names(),
     _column("about", LargeBinary, "Title and metadata, encoded.", null=True),
     _column(
-        "gone",
+        "deleted_ids",
         LargeBinary,
         "Digests of checkpoints that were deleted: who still writes to them is late.",
         null=True,
     ),
     sqlite_autoincrement=True,
     postgresql_with=_FILLED,
+    info=_SHARDED,
     comment="Threads of graphs.",
 )
 Index(
@@ -210,6 +239,7 @@ Index(
     checkpoint_threads.c.owner,
     checkpoint_threads.c.active_second,
     checkpoint_threads.c.id,
+    info=_SHARDED,
 )
 Index(
     "onrecord_checkpoint_threads_by_activity",
@@ -217,58 +247,63 @@ Index(
     checkpoint_threads.c.id,
 )
 
-checkpoint_strands: Final = Table(
-    "onrecord_checkpoint_strands",
+checkpoint_lists: Final = Table(
+    "onrecord_checkpoint_lists",
     metadata,
-    _number("What places in it begin with."),
+    _number("What stands in it names it by."),
     _column("thread", BigInteger, "The thread it belongs to."),
     _column("head", BigInteger, "The number of the newest in it."),
     _column("name", LargeBinary, "A namespace, or a namespace and a channel."),
     sqlite_autoincrement=True,
     postgresql_with=_FILLED,
-    comment="What is numbered as it comes: the checkpoints of a namespace, the items of a list.",
+    info=_SHARDED,
+    comment="What is numbered as it comes: the checkpoints of a namespace, the items of a channel.",
 )
 Index(
-    "onrecord_checkpoint_strands_by_name",
-    checkpoint_strands.c.thread,
-    checkpoint_strands.c.name,
+    "onrecord_checkpoint_lists_by_name",
+    checkpoint_lists.c.thread,
+    checkpoint_lists.c.name,
     unique=True,
+    info=_SHARDED,
 )
 
 checkpoints: Final = Table(
     "onrecord_checkpoints",
     metadata,
-    _key("place", "strand << 32 | number, in the order of commits."),
+    *_in_order("list", "Of its namespace.", "number", "In the order of commits."),
     _column("id", LargeBinary, "NULL where only values are left that later ones use.", null=True),
     _column("parent", LargeBinary, "The id it continues from.", null=True),
     _column("run", LargeBinary, "A digest of the run that made it.", null=True),
     _column("refs", LargeBinary, "Where its channels' values stand.", null=True),
     _column("body", LargeBinary, "What there is to it besides its channels.", null=True),
-    _column("held", LargeBinary, "The values that are new in it.", null=True),
+    _column("new_values", LargeBinary, "The values that are new in it.", null=True),
+    info=_SHARDED,
     comment="Checkpoints, each as what it adds.",
 )
 Index(
     "onrecord_checkpoints_by_id",
-    text("(place >> 32)"),
+    checkpoints.c.list,
     checkpoints.c.id,
     unique=True,
     sqlite_where=text("id IS NOT NULL"),
     postgresql_where=text("id IS NOT NULL"),
-    _table=checkpoints,
+    info=_SHARDED,
 )
 Index(
     "onrecord_checkpoints_by_run",
     checkpoints.c.run,
     sqlite_where=text("run IS NOT NULL"),
     postgresql_where=text("run IS NOT NULL"),
+    info=_SHARDED,
 )
 
 checkpoint_items: Final = Table(
     "onrecord_checkpoint_items",
     metadata,
-    _key("place", "strand << 32 | the number of the last item in the row."),
+    *_in_order("list", "Of its channel.", "number", "Of the last item in the row."),
     _column("items", Integer, "How many there are in it."),
     _column("body", LargeBinary, "The items, compressed together."),
+    info=_SHARDED,
     comment="Items of list-valued channels, kept once for all checkpoints.",
 )
 
@@ -282,12 +317,18 @@ checkpoint_writes: Final = Table(
         primary_key=True,
         comment="In the order in which they came.",
     ),
-    _column("strand", BigInteger, "The checkpoints it belongs to."),
+    _column("list", BigInteger, "The checkpoints it belongs to."),
     _column("id", LargeBinary, "The checkpoint before it, which may come later."),
     _column("body", LargeBinary, "What a task has written, encoded."),
+    info=_SHARDED,
     comment="What tasks have written towards the next checkpoint.",
 )
-Index("onrecord_checkpoint_writes_by_id", checkpoint_writes.c.strand, checkpoint_writes.c.id)
+Index(
+    "onrecord_checkpoint_writes_by_id",
+    checkpoint_writes.c.list,
+    checkpoint_writes.c.id,
+    info=_SHARDED,
+)
 
 meta: Final = Table(
     "onrecord_meta",
@@ -313,11 +354,90 @@ migrations: Final = Table(
 )
 
 
-def number_in(table: Table) -> ColumnElement[int]:
-    """The number of the session or the strand that a row with a place belongs to."""
-    return table.c.place.op(">>")(literal_column("32"))
+def declared(kind: Literal["sqlite", "postgresql"]) -> MetaData:
+    """The tables of one database, with the keys that only it has.
+
+    PostgreSQL's keys begin with a shard, a small number that is computed from tenant and user:
+    so a table can be partitioned by it, or spread over machines. SQLite has one number for an
+    owner and an order, and tells the two apart when it is asked: rows lie together in a fifth
+    less room so.
+    """
+    whole = MetaData()
+    for table in metadata.tables.values():
+        columns = [_copied(column) for column in table.columns]
+        key = [column for column in table.columns if column.primary_key]
+        if kind == "postgresql" and table.info.get("sharded"):
+            _with_shard(table, columns, whole)
+        elif kind == "sqlite" and len(key) == 2:
+            _with_place(table, columns, whole)
+        else:
+            Table(table.name, whole, *columns, comment=table.comment, **_options(table))
+        for index in table.indexes:
+            _index(index, whole.tables[table.name], kind)
+    return whole
 
 
-def sequence_in(table: Table) -> ColumnElement[int]:
-    """The sequence of a row with a place: in its session, or in its strand."""
-    return table.c.place.op("&")(literal_column("4294967295"))
+def _with_shard(table: Table, columns: list[Column[Any]], whole: MetaData) -> None:
+    """Where it takes least room: before what has no fixed length."""
+    key = [column.name for column in table.columns if column.primary_key]
+    unique = [column.name for column in table.columns if column.unique]
+    for column in columns:
+        column.unique, column.primary_key = None, False
+    shard = _column("shard", SmallInteger, "Computed from tenant and user; every key has it.")
+    fixed = [isinstance(column.type, LargeBinary | Text) for column in columns]
+    columns.insert(fixed.index(True) if True in fixed else len(columns), shard)
+    Table(
+        table.name,
+        whole,
+        *columns,
+        PrimaryKeyConstraint("shard", *key),
+        *[UniqueConstraint("shard", name) for name in unique],
+        comment=table.comment,
+        **_options(table),
+    )
+
+
+def _with_place(table: Table, columns: list[Column[Any]], whole: MetaData) -> None:
+    """One number as the key, and two columns that are read out of it and take no room."""
+    (owner, number), others = columns[:2], columns[2:]
+    place = f"{owner.name} << 32 | {number.name}: one number, so that rows lie together."
+    Table(
+        table.name,
+        whole,
+        _key("place", place),
+        _told(owner, "place >> 32"),
+        _told(number, "place & 4294967295"),
+        *others,
+        comment=table.comment,
+        **_options(table),
+    )
+
+
+def _told(column: Column[Any], expression: str) -> Column[Any]:
+    computed = Computed(expression, persisted=False)
+    return Column(column.name, BigInteger, computed, nullable=False, comment=column.comment)
+
+
+def _copied(column: Column[Any]) -> Column[Any]:
+    return column._copy()
+
+
+def _options(table: Table) -> dict[str, Any]:
+    return {
+        f"{dialect}_{name}": value
+        for dialect, options in table.dialect_options.items()
+        for name, value in options.items()
+        if value is not None and value is not False
+    }
+
+
+def _index(index: Index, table: Table, kind: str) -> None:
+    columns = [table.c[column.name] for column in index.columns]
+    if kind == "postgresql" and index.info.get("sharded"):
+        columns.insert(0, table.c.shard)
+    where = {
+        f"{dialect}_where": options["where"]
+        for dialect, options in index.dialect_options.items()
+        if options.get("where") is not None
+    }
+    Index(index.name, *columns, unique=bool(index.unique), **where)

@@ -275,15 +275,16 @@ def dictionary_of(frame: bytes) -> int | None:
     return None
 
 
-def raw_length(begin: bytes, stored: int) -> int:
-    """How long a compressed frame would be without that, from its first 32 bytes; as long as it
-    is stored where a damaged one does not say."""
-    body = begin[HEADER + 2 :] if begin[1] & LEARNED else begin[HEADER:]
+def raw_length(frame: bytes) -> int | None:
+    """How long a compressed frame would be without that; None where it is not compressed, or a
+    damaged one does not say."""
+    if len(frame) < HEADER or frame[0] != VERSION or not frame[1] & COMPRESSED:
+        return None
     try:
-        found = length(body)
+        found = length(frame[HEADER + 2 :] if frame[1] & LEARNED else frame[HEADER:])
     except Damaged:
-        return stored
-    return HEADER + found if found <= LARGEST else stored
+        return None
+    return HEADER + found if found <= LARGEST else None
 
 
 def without_dictionary(frame: bytes, dictionary: Dictionary) -> bytes:

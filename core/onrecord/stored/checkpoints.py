@@ -139,6 +139,13 @@ def _checksum(packed: bytes, id: bytes, parent: bytes | None) -> bytes:
 _decode_refs = msgspec.msgpack.Decoder(Refs).decode
 
 
+class ListKey(NamedTuple):
+    """What the rows of a list are found by."""
+
+    shard: int
+    list: int
+
+
 class Thread(NamedTuple):
     """A thread as the database keeps it, locked or not."""
 
@@ -150,6 +157,16 @@ class Thread(NamedTuple):
     expires_in: int | None
     about: bytes | None
     gone: bytes | None
+    shard: int = 0
+
+
+class ThreadPlace(NamedTuple):
+    """Where a thread stands among others, the one last active first."""
+
+    last_active: int | None
+    """None for one whose own time is damaged."""
+    shard: int
+    number: int
 
 
 class Line(NamedTuple):
@@ -160,6 +177,11 @@ class Line(NamedTuple):
     epoch: int
     head: int
     """The number of the newest checkpoint; 0 for none."""
+    shard: int = 0
+
+    @property
+    def key(self) -> ListKey:
+        return ListKey(self.shard, self.number)
 
 
 class CheckpointRow(NamedTuple):

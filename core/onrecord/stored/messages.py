@@ -8,7 +8,6 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 
 from msgspec import Meta, Struct
 
-from onrecord.errors import Misconfigured
 from onrecord.stored.clock import EARLIEST, LATEST
 from onrecord.version import NOTHING, Version, told
 
@@ -17,10 +16,15 @@ LAST_SEQ: Final = 2**SEQ_BITS - 1
 
 _Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """What is out of range is refused where a row is decoded: a cache may hold anything."""
-LAST_ID: Final = 2**31 - 1
-"""The highest number of a session or a strand: with a sequence behind it, it has 64 bits."""
 MOST_TOKENS: Final = 2**31 - 1
 """Of one message."""
+
+
+class SessionKey(NamedTuple):
+    """What the rows of a session are found by."""
+
+    shard: int
+    session: int
 
 
 class SessionRow(NamedTuple):
@@ -39,6 +43,11 @@ class SessionRow(NamedTuple):
     """What a commit's mark has to have been told; 0 for a session that is not there."""
     lineage: int = 0
     """What the newest write left, as it was when the row was read; 0 where that is not known."""
+    shard: int = 0
+
+    @property
+    def key(self) -> SessionKey:
+        return SessionKey(self.shard, self.number)
 
     @property
     def version(self) -> Version:
@@ -52,7 +61,7 @@ class SessionRow(NamedTuple):
     @property
     def damage(self) -> str | None:
         """Which of its numbers cannot be what was written; None where all can."""
-        if not 0 < self.number <= LAST_ID:
+        if self.number < 1:
             return f"its number is {self.number}"
         if not 0 <= self.cut_epoch <= self.epoch:
             return f"it is in epoch {self.epoch}, and was cut in epoch {self.cut_epoch}"
@@ -164,13 +173,3 @@ def new_past() -> int:
 
 
 NOTHING_SEEN: Final = Snapshot(None, NOTHING, (), True)
-
-
-def place(session: int, seq: int) -> int:
-    """The one number that is the key of a message's row.
-
-    A sequence out of range would be a place in another session (I6).
-    """
-    if not 0 <= seq <= LAST_SEQ:
-        raise Misconfigured(f"A sequence is a whole number from 0 to {LAST_SEQ:,}, not {seq!r}.")
-    return (session << SEQ_BITS) | seq

@@ -17,6 +17,7 @@ from onrecord.stored.checkpoints import (
     LAST_NUMBER,
     Added,
     Line,
+    ListKey,
     Ref,
     Refs,
     Thread,
@@ -140,7 +141,10 @@ class Adding(NamedTuple):
             if channel not in known:
                 name = strand_name(self.namespace, channel)
                 strand, used = rows_of.lock_strand(txn, thread, name)
-                known[channel] = (strand, max(used, rows_of.last_item(txn, strand)))
+                known[channel] = (
+                    strand,
+                    max(used, rows_of.last_item(txn, ListKey(thread.shard, strand))),
+                )
         added, refs, strands, fresh = self._made(line.head + 1, known)
         number = rows_of.add(txn, line, added, self._packed(refs))
         threads.touch(txn, thread, at, self.expires_in)

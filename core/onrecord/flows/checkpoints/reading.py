@@ -85,7 +85,7 @@ def page_of_checkpoints(
         if line is None:
             return []
         rows = rows_of.page(txn, line, line.head + 1 if before is None else before, limit)
-        return [(row, rows_of.writes_to(txn, line.number, row.id)) for row in rows]
+        return [(row, rows_of.writes_to(txn, line, row.id)) for row in rows]
 
     try:
         found = yield from do(Cold(work))
@@ -149,16 +149,16 @@ def _fetched(desk: Desk, entries: Sequence[Entry]) -> Flow[list[State]]:
         runs = runs_of(sorted(numbers))
         ranges += [(strand, runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
     if held or ranges:
-        places = sorted({line << 32 | number for line, _, number in held})
-        fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, places, ranges)))
+        shard = entries[0].row.line.shard
+        values = sorted({(line, number) for line, _, number in held})
+        fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, shard, values, ranges)))
         epochs = dict(missing.keys())
-        for place, count, frame in fetched.items:
-            strand = place >> 32
-            items = numbered(place & 0xFFFFFFFF, count, frame)
+        for strand, last, count, frame in fetched.items:
+            items = numbered(last, count, frame)
             desk.threads.items.add(strand, epochs[strand], items)
             fresh.setdefault((strand, epochs[strand]), {}).update(items)
         for line_number, epoch, number in held:
-            frame_of = fetched.held.get(line_number << 32 | number)
+            frame_of = fetched.values.get((line_number, number))
             if frame_of is None:
                 raise Gone(f"values of checkpoint number {number}")
             packed = list(enumerate(unpack(frame_of), number << 20))

@@ -17,7 +17,15 @@ from onrecord.flows.shared import UNSET, Desk
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.ledger.checkpoints.threads import Described, Held
 from onrecord.scope import AnyName, SessionName
-from onrecord.stored.checkpoints import Line, Thread, id_of, is_listing, numbers_of, unpack_refs
+from onrecord.stored.checkpoints import (
+    Line,
+    Thread,
+    ThreadPlace,
+    id_of,
+    is_listing,
+    numbers_of,
+    unpack_refs,
+)
 from onrecord.stored.clock import MICROSECONDS, now
 
 if TYPE_CHECKING:
@@ -108,11 +116,11 @@ def list_threads(
     agent: AnyName,
     metadata: Mapping[str, Any],
     limit: int,
-    after: tuple[int | None, int] | None,
+    after: ThreadPlace | None,
 ) -> Flow[list[Described]]:
     """Threads in a scope whose metadata has all that is asked for."""
 
-    def read(txn: Transaction, limit: int, after: tuple[int | None, int] | None) -> list[Described]:
+    def read(txn: Transaction, limit: int, after: ThreadPlace | None) -> list[Described]:
         return threads.listed(
             txn,
             tenant=tenant,
@@ -218,8 +226,8 @@ def let_go_of_thread(desk: Desk, name: SessionName, holder: bytes) -> Flow[None]
     yield from do(Cold(lambda txn: threads.let_go(txn, name, holder), writes=True))
 
 
-def _place(thread: Described) -> tuple[int | None, int]:
-    return thread.last_active, thread.number
+def _place(thread: Described) -> ThreadPlace:
+    return ThreadPlace(thread.last_active, thread.shard, thread.number)
 
 
 def _problems(txn: Transaction, thread: Thread) -> list[str]:
@@ -229,7 +237,7 @@ def _problems(txn: Transaction, thread: Thread) -> list[str]:
     for strand in of_thread:
         if strand.is_line:
             continue
-        for last, count, frame in lists.every_item(txn, strand.number):
+        for last, count, frame in lists.every_item(txn, strand.key):
             try:
                 if (there_are := len(unpack(frame))) != count:
                     problems.append(
@@ -240,11 +248,11 @@ def _problems(txn: Transaction, thread: Thread) -> list[str]:
             except Damaged as fault:
                 problems.append(f"items up to {last} in {strand.namespace!r}: {fault}")
                 count = min(max(count, 0), last)  # what it says cannot be compared
-            there.update((strand.number, number) for number in range(last - count + 1, last + 1))
+            there.update((strand.key.list, number) for number in range(last - count + 1, last + 1))
     for strand in of_thread:
         if not strand.is_line:
             continue
-        line = Line(thread.number, strand.number, thread.epoch, strand.head)
+        line = Line(thread.number, strand.key.list, thread.epoch, strand.head, thread.shard)
         rows = lists.every_row(txn, line)
         held: dict[int, int] = {}
         for number, _, _, _, _, _, frame in rows:

@@ -25,6 +25,7 @@ from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.scope import SessionName
 from onrecord.stored.checkpoints import (
+    ListKey,
     Ref,
     check_text,
     id_key,
@@ -172,9 +173,10 @@ def _shared(
     runs = runs_of(sorted({n for n in numbers if n not in known}))
     if runs:
         ranges = [(ref[0], runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
-        fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, (), ranges)))
-        for place, count, frame in fetched.items:
-            fresh.update(numbered(place & 0xFFFFFFFF, count, frame))
+        shard = base.line.shard
+        fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, shard, (), ranges)))
+        for _, last, count, frame in fetched.items:
+            fresh.update(numbered(last, count, frame))
         desk.threads.items.add(ref[0], base.line.epoch, fresh.items())
     try:
         by_content = {known[n] if n in known else fresh[n]: n for n in reversed(numbers)}
@@ -196,25 +198,25 @@ def _learn(
         desk.threads.items.add(strand, epoch, fresh)
         first, last = fresh[0][0], fresh[-1][0]
         if last // RUN > (first - 1) // RUN:
-            yield from _merged(desk, strand, last // RUN * RUN)
+            yield from _merged(desk, ListKey(seen.line.shard, strand), last // RUN * RUN)
     return Put(
         epoch,
         {ch: numbers_of(ref[1:]) for ch, ref in committed.refs.items() if is_listing(ref)},
     )
 
 
-def _merged(desk: Desk, strand: int, upto: int) -> Flow[None]:
+def _merged(desk: Desk, key: ListKey, upto: int) -> Flow[None]:
     """Make one row of the many that a list has grown by. Their numbers stay, so nobody who
     reads or refers to them notices, and it does not matter whether this is done."""
 
     def work(txn: Transaction) -> None:
         txn.begin()
-        rows = rows_of.merge_items(txn, strand, upto - RUN, upto)
+        rows = rows_of.merge_items(txn, key, upto - RUN, upto)
         for few in _neighbours(rows):
             items = [item for row in few for _, item in numbered(*row)]
             frame = pack(items, squeezed=desk.compression == "zstd", level=compression.THOROUGH)
             rows_of.replace_items(
-                txn, strand, [last for last, *_ in few], few[-1][0], len(items), frame
+                txn, key, [last for last, *_ in few], few[-1][0], len(items), frame
             )
 
     try:

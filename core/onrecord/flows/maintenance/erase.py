@@ -12,7 +12,7 @@ from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Autocommit, Cold, Flow, Hot, do
 from onrecord.flows.building import info_of
 from onrecord.flows.checkpoints.threads import erase_threads
-from onrecord.flows.maintenance.maintain import release_learned
+from onrecord.flows.maintenance.maintain import FIRST, release_learned
 from onrecord.flows.maintenance.transfer import exported
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.rewrite import rewritten
@@ -24,7 +24,7 @@ from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.reports import Pruning, Receipt
 from onrecord.scope import ANY, Scope, SessionName
 from onrecord.stored.clock import microseconds, moment, now
-from onrecord.stored.messages import Publication
+from onrecord.stored.messages import Publication, SessionKey
 from onrecord.version import SessionInfo, Version
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ _HANDED_OVER: Final = (
     "Nobody can tell whose words are in what was learned from conversations that were handed to "
     "train() (dictionary {}). If some were of this scope, run train() without any, and then "
     "compact(again=True), which drops what was learned before."
+)
+_STILL_THERE: Final = (
+    "What was learned from it (dictionary {}) is still there, because a transaction that began "
+    "before is still open and may need it. Erase or compact again when it has ended."
 )
 _TABLE_OF: Final = {
     "threads": "onrecord_checkpoint_threads",
@@ -51,7 +55,7 @@ def erase(desk: Desk, scope: Scope, thorough: bool) -> Flow[Receipt]:
     counted = yield from do(Cold(partial(lists.count_in_scope, **of_scope)))
     yield from erase_threads(desk, **of_scope)
     gone += Counter({_TABLE_OF[what]: count.rows for what, count in counted.items()})
-    after = 0
+    after = FIRST
     while page := (
         yield from do(Cold(partial(sessions.page, scope=scope, after=after, limit=_PAGE)))
     ):
@@ -78,8 +82,8 @@ def prune(
     """Take away sessions that nobody has written to for long enough."""
     at = now()
     before = _before(older_than, at)
-    found: list[tuple[int, SessionInfo]] = []
-    after = 0
+    found: list[tuple[SessionKey, SessionInfo]] = []
+    after = FIRST
     while page := (
         yield from do(
             Cold(
@@ -136,6 +140,9 @@ def _receipt(
         traces = f"{fault} Erase again to clean up."
     if traces is None and not thorough:
         traces = "Free pages may still hold some of it until erase(thorough=True)."
+    if waiting := (yield from do(Cold(erasing.retired))):
+        numbers = ", ".join(map(str, waiting))
+        traces = " ".join([*([traces] if traces else []), _STILL_THERE.format(numbers)])
     learned = yield from do(Cold(dictionaries.handed_over))
     if learned:
         numbers = ", ".join(map(str, learned))

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 from onrecord.accepting import Appendable, messages_from
 from onrecord.codec.segment import Segment
 from onrecord.errors import Misconfigured, OnrecordError, shown
-from onrecord.flow import Autocommit, Cold, Flow, do
+from onrecord.flow import Autocommit, Cold, Flow, Pause, do
 from onrecord.flows.checkpoints.threads import verify_thread
 from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.checkpoints import threads
-from onrecord.ledger.maintenance import counting, erasing, training, verifying
+from onrecord.ledger.maintenance import counting, erasing, horizon, training, verifying
 from onrecord.ledger.maintenance.vacuum import reclaim
 from onrecord.ledger.sessions import dictionaries, sealing, sessions
 from onrecord.reports import Compaction, OnProgress, Problem, Progress, Stats, Training
 from onrecord.scope import ANY, Scope, SessionName
+from onrecord.stored.checkpoints import ThreadPlace
 from onrecord.stored.clock import MICROSECONDS, now
-from onrecord.stored.messages import MessageRow
+from onrecord.stored.messages import MessageRow, SessionKey
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 EVERYBODY = Scope(ANY, ANY, ANY)
 _MOST_ATTEMPTS = 3
 """How often a training begins because a session it learned from was erased meanwhile."""
+FIRST = SessionKey(-1, -(2**63))
+"""Before every session: a damaged number may be below 0."""
+_PAUSES = (0.005, 0.02, 0.05, *[0.1] * 50)
+"""Seconds to wait for transactions that have begun: what an append takes, or a little more."""
 _AT_ONCE = 25
 """Sessions that are sealed in one transaction: they wait for each other, and share its commit."""
 
@@ -42,11 +47,11 @@ def compact(
     yield from release_learned(desk)
     wanted = partial(_wanted, before=before, again=again)
     of = yield from do(Cold(partial(_how_many, before=before, again=again)))
-    done, after = 0, 0
+    done, after = 0, FIRST
     tell(progress, 0, of)
     while page := (yield from do(Cold(partial(wanted, after=after)))):
         after = page[-1]
-        work = partial(sealing.seal_sessions, numbers=page, before=before, again=again)
+        work = partial(sealing.seal_sessions, wanted=page, before=before, again=again)
         done += yield from do(Cold(work, writes=True))
         tell(progress, done, max(of, done))
     if again:  # all that was sealed is sealed with the newest; what else needs others goes on
@@ -106,7 +111,7 @@ def verify(desk: Desk, progress: OnProgress | None) -> Flow[list[Problem]]:
     """Look at every place and every sum in the store; nothing is changed."""
     of = yield from do(Cold(partial(sessions.count, scope=EVERYBODY)))
     problems = yield from do(Autocommit(verifying.of_store))
-    done, after = 0, -(2**63)  # a damaged number may be below 0
+    done, after = 0, FIRST
     tell(progress, 0, of)
     while page := (
         yield from do(Cold(partial(sessions.page, scope=EVERYBODY, after=after, limit=200)))
@@ -121,12 +126,12 @@ def verify(desk: Desk, progress: OnProgress | None) -> Flow[list[Problem]]:
 
 def _verified_threads(desk: Desk) -> Flow[list[Problem]]:
     problems: list[Problem] = []
-    last: tuple[int, int] | None = None
+    last: ThreadPlace | None = None
     everybody = EVERYBODY._asdict()
     while page := (
         yield from do(Cold(partial(threads.listed, **everybody, limit=200, after=last)))
     ):
-        last = (page[-1].last_active, page[-1].number)
+        last = ThreadPlace(page[-1].last_active, page[-1].shard, page[-1].number)
         for found in page:
             name = SessionName(
                 key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
@@ -162,13 +167,16 @@ def _as_segment(desk: Desk, said: Appendable) -> Segment:
 def release_learned(desk: Desk) -> Flow[int]:
     """Take away the dictionaries that were learned from what was erased; how many that were.
 
-    Whoever was interrupted in it goes on here: what has to go can be told at any time.
+    Whoever was interrupted in it goes on here: what has to go can be told at any time. So it can
+    where somebody has been in a transaction for so long that nobody waits for it.
     """
     yield from do(Cold(erasing.retire_tainted, writes=True))
     yield from do(Cold(_refresh))
     retired = yield from do(Cold(erasing.retired))
+    if not retired or not (yield from _everybody_knows()):
+        return 0
     for number in retired:
-        after = 0
+        after = FIRST
         while page := (
             yield from do(
                 Autocommit(partial(erasing.needing, number=number, after=after, limit=1_000))
@@ -176,20 +184,30 @@ def release_learned(desk: Desk) -> Flow[int]:
         ):
             after = page[-1]
             for few in _few(page):
-                work = partial(_release, numbers=few, dictionary=number)
+                work = partial(_release, needing=few, dictionary=number)
                 yield from do(Cold(work, writes=True))
         yield from do(Cold(partial(dictionaries.drop, number=number), writes=True))
     return len(retired)
+
+
+def _everybody_knows() -> Flow[bool]:
+    """Wait until nobody is left who began to write before a dictionary was taken out of use."""
+    moment = yield from do(Cold(horizon.here))
+    for pause in _PAUSES:
+        if (yield from do(Cold(partial(horizon.has_passed, horizon=moment)))):
+            return True
+        yield from do(Pause(pause))
+    return (yield from do(Cold(partial(horizon.has_passed, horizon=moment))))
 
 
 def _refresh(txn: Transaction) -> None:
     txn.dictionaries.refreshed(txn)
 
 
-def _wanted(txn: Transaction, before: int, again: bool, after: int) -> list[int]:
-    """Sessions to be sealed, by number, after one."""
+def _wanted(txn: Transaction, before: int, again: bool, after: SessionKey) -> list[SessionKey]:
+    """Sessions to be sealed, by key after one."""
     page = sessions.page(txn, EVERYBODY, after, _AT_ONCE, _condition(again), before=before)
-    return [number for number, _ in page]
+    return [key for key, _ in page]
 
 
 def _how_many(txn: Transaction, before: int, again: bool) -> int:
@@ -200,13 +218,13 @@ def _condition(again: bool) -> str:
     return "active_second <= :before" + ("" if again else " AND sealed < head")
 
 
-def _release(txn: Transaction, numbers: Sequence[int], dictionary: int) -> None:
-    for number in numbers:
-        erasing.release(txn, number, dictionary)
+def _release(txn: Transaction, needing: Sequence[SessionKey], dictionary: int) -> None:
+    for key in needing:
+        erasing.release(txn, key, dictionary)
 
 
-def _few(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (numbers[n : n + _AT_ONCE] for n in range(0, len(numbers), _AT_ONCE))
+def _few(keys: Sequence[SessionKey]) -> Iterable[Sequence[SessionKey]]:
+    return (keys[n : n + _AT_ONCE] for n in range(0, len(keys), _AT_ONCE))
 
 
 def tell(progress: OnProgress | None, done: int, of: int) -> None:

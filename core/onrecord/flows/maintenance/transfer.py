@@ -32,7 +32,7 @@ from onrecord.ledger.sessions import sessions
 from onrecord.reports import Export, Import, OnProgress
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import within
-from onrecord.stored.messages import MOST_TOKENS, MessageRow, Publication
+from onrecord.stored.messages import MOST_TOKENS, MessageRow, Publication, SessionKey
 from onrecord.stored.ranges import cut_after
 from onrecord.version import Version
 
@@ -43,26 +43,26 @@ if TYPE_CHECKING:
 def export(desk: Desk, scope: Scope, given: Into, progress: OnProgress | None) -> Flow[Export]:
     """Write every session of a scope to a file."""
     target = Target(given)
-    numbers = yield from do(Autocommit(partial(transfer.in_order, scope=scope)))
-    return (yield from _written(numbers, target, progress))
+    keys = yield from do(Autocommit(partial(transfer.in_order, scope=scope)))
+    return (yield from _written(keys, target, progress))
 
 
 def export_session(desk: Desk, name: SessionName, given: Into) -> Flow[Export]:
     """Write one session to a file."""
     target = Target(given)
     found = yield from do(Cold(partial(sessions.find, name=name)))
-    return (yield from _written([] if found is None else [found.number], target, None))
+    return (yield from _written([] if found is None else [found.key], target, None))
 
 
 def exported(
     desk: Desk,
-    found: Sequence[tuple[int, SessionName]],
+    found: Sequence[tuple[SessionKey, SessionName]],
     given: Into,
     progress: OnProgress | None,
 ) -> Flow[Export]:
     """Write some sessions to a file."""
     in_order = sorted(found, key=lambda pair: _parts(pair[1]))
-    return (yield from _written([number for number, _ in in_order], Target(given), progress))
+    return (yield from _written([key for key, _ in in_order], Target(given), progress))
 
 
 def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import]:
@@ -131,14 +131,16 @@ def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> F
         piece = following
 
 
-def _written(numbers: Sequence[int], target: Target, progress: OnProgress | None) -> Flow[Export]:
+def _written(
+    keys: Sequence[SessionKey], target: Target, progress: OnProgress | None
+) -> Flow[Export]:
     so_far = End(0, 0, 0)
     damaged = 0
     try:
         yield from do(InThread(target.open))
-        for done, number in enumerate(numbers):
-            tell(progress, done, len(numbers))
-            work = partial(_write, number=number, target=target, begun=target.bytes)
+        for done, key in enumerate(keys):
+            tell(progress, done, len(keys))
+            work = partial(_write, key=key, target=target, begun=target.bytes)
             counts = yield from do(Cold(work))
             if counts is not None:  # else it was erased meanwhile
                 so_far = End(
@@ -155,7 +157,7 @@ def _written(numbers: Sequence[int], target: Target, progress: OnProgress | None
         finally:
             target.discard()
         raise
-    tell(progress, len(numbers), len(numbers))
+    tell(progress, len(keys), len(keys))
     return Export(
         sessions=so_far.sessions,
         messages=so_far.messages,
@@ -172,14 +174,14 @@ def _finish(target: Target, so_far: End) -> None:
     target.finish()
 
 
-def _write(txn: Transaction, number: int, target: Target, begun: int) -> Counter[str] | None:
+def _write(txn: Transaction, key: SessionKey, target: Target, begun: int) -> Counter[str] | None:
     """Write one session to the file, all of it from one moment."""
     if target.bytes != begun:
         raise Unavailable(
             "The connection to the database was lost in the middle of an export. Nothing is left "
             "of the file: export again."
         )
-    found = transfer.look(txn, number)
+    found = transfer.look(txn, key)
     if found is None:
         return None
     session, described, archived = found

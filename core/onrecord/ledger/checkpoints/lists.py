@@ -8,55 +8,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from onrecord.ledger import keys
 from onrecord.ledger.checkpoints.checkpoints import ADD, DELETE_ITEMS, EMPTY, MOVE_HEAD, lock_strand
-from onrecord.ledger.checkpoints.threads import drop_strand, span
+from onrecord.ledger.checkpoints.threads import drop_strand
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import ANY, AnyName, SessionName, owner_number
-from onrecord.stored.checkpoints import Line, Thread, namespace_of, pack_refs, unpack_refs
+from onrecord.scope import ANY, AnyName, SessionName, owner_number, shard_of
+from onrecord.stored.checkpoints import Line, ListKey, Thread, namespace_of, pack_refs, unpack_refs
 
 _ALL_REFS: Final = """
-    SELECT place & 4294967295, id, parent, refs FROM {checkpoints}
-    WHERE place > :low AND place < :high
-    ORDER BY place"""
+    SELECT number, id, parent, refs FROM {checkpoints} WHERE {list_span} ORDER BY {list_order}"""
 _ALL_ITEMS: Final = """
-    SELECT place & 4294967295, items, body FROM {checkpoint_items}
-    WHERE place > :low AND place < :high ORDER BY place"""
-_DELETE: Final = "DELETE FROM {checkpoints} WHERE place = :place"
-_ITEM_ROWS: Final = """
-    SELECT place & 4294967295, items FROM {checkpoint_items} WHERE place > :low AND place < :high"""
-_KEEP_NUMBERS: Final = """
-    UPDATE {checkpoint_strands} SET head = {greatest}(head, :last) WHERE id = :strand"""
-_STRANDS: Final = "SELECT id, name, head FROM {checkpoint_strands} WHERE thread = :thread"
-_COPY_ITEMS: Final = """
-    INSERT INTO {checkpoint_items} (place, items, body)
-    SELECT (CAST(:target AS BIGINT) << 32) | (place & 4294967295), items, body
-    FROM {checkpoint_items}
-    WHERE place > :low AND place < :high"""
-_COPY_WRITES: Final = """
-    INSERT INTO {checkpoint_writes} (strand, id, body)
-    SELECT CAST(:target AS BIGINT), id, body FROM {checkpoint_writes} WHERE strand = :strand
-    ORDER BY number"""
+    SELECT number, items, body FROM {checkpoint_items} WHERE {list_span} ORDER BY {list_order}"""
 _ALL_ROWS: Final = """
-    SELECT place & 4294967295, id, parent, run, refs, body, held FROM {checkpoints}
-    WHERE place > :low AND place < :high ORDER BY place"""
+    SELECT number, id, parent, run, refs, body, new_values FROM {checkpoints}
+    WHERE {list_span} ORDER BY {list_order}"""
+_DELETE: Final = "DELETE FROM {checkpoints} WHERE {list_at}"
+_ITEM_ROWS: Final = "SELECT number, items FROM {checkpoint_items} WHERE {list_span}"
+_KEEP_NUMBERS: Final = """
+    UPDATE {checkpoint_lists} SET head = {greatest}(head, :last) WHERE {my_shard} id = :list"""
+_LISTS: Final = """
+    SELECT id, name, head FROM {checkpoint_lists} WHERE {my_shard} thread = :thread"""
+_LISTS_ALONE: Final = f"{_LISTS} {{for_update}}"
+_COPY_ITEMS: Final = """
+    INSERT INTO {checkpoint_items} ({list_row_key}, items, body)
+    SELECT {list_row_copy}, items, body FROM {checkpoint_items} WHERE {list_span}"""
+_COPY_WRITES: Final = """
+    INSERT INTO {checkpoint_writes} ({target_shard_key} list, id, body)
+    SELECT {target_shard_value} CAST(:target AS BIGINT), id, body FROM {checkpoint_writes}
+    WHERE {my_shard} list = :list ORDER BY number"""
 
 _OF_RUN: Final = """
-    SELECT t.tenant, t."user", t.agent, t.key, s.name, c.id
-    FROM {checkpoints} c JOIN {checkpoint_strands} s ON s.id = (c.place >> 32)
-    JOIN {checkpoint_threads} t ON t.id = s.thread
-    WHERE c.run = :run AND t.owner = :owner AND t.tenant = :tenant AND t."user" = :user
-        AND t.agent = :agent"""
+    SELECT t.tenant, t."user", t.agent, t.key, l.name, c.id
+    FROM {checkpoints} c
+    JOIN {checkpoint_lists} l ON {l.my_shard} l.id = c.list
+    JOIN {checkpoint_threads} t ON {t.my_shard} t.id = l.thread
+    WHERE {c.my_shard} c.run = :run AND t.owner = :owner AND t.tenant = :tenant
+        AND t."user" = :user AND t.agent = :agent"""
 
-
-_DELETE_WRITES: Final = "DELETE FROM {checkpoint_writes} WHERE strand = :line AND id = :id"
+_DELETE_WRITES: Final = """
+    DELETE FROM {checkpoint_writes} WHERE {my_shard} list = :list AND id = :id"""
 _WRITES_OF_LINE: Final = """
-    SELECT id, body FROM {checkpoint_writes} WHERE strand = :line ORDER BY number"""
+    SELECT id, body FROM {checkpoint_writes} WHERE {my_shard} list = :list ORDER BY number"""
+_WAITING: Final = "SELECT id FROM {checkpoint_writes} WHERE {my_shard} list = :list LIMIT 1"
 
 
 class Strand(NamedTuple):
     """A strand of a thread, by what it is for."""
 
-    number: int
+    key: ListKey
     namespace: str
     is_line: bool
     name: bytes
@@ -67,10 +66,10 @@ def strands_of(txn: Transaction, thread: Thread, *, alone: bool = False) -> list
     """All strands of a thread; ``alone`` holds them, so that nothing is added meanwhile: who
     knows a line's head adds to it without locking the thread."""
     found = []
-    statement = _STRANDS + " {for_update}" if alone else _STRANDS
-    for number, name, head in txn.rows(statement, {"thread": thread.number}):
+    values = {"shard": thread.shard, "thread": thread.number}
+    for number, name, head in txn.rows(_LISTS_ALONE if alone else _LISTS, values):
         namespace, is_line = namespace_of(bytes(name))
-        found.append(Strand(number, namespace, is_line, bytes(name), head))
+        found.append(Strand(ListKey(thread.shard, number), namespace, is_line, bytes(name), head))
     return found
 
 
@@ -80,7 +79,7 @@ def drop(txn: Transaction, strands: Sequence[Strand], line: Strand, ids: set[byt
     The thread is locked alone, so nobody adds a reference meanwhile. Mark and sweep: counts of
     references would have to be right for ever, and this is done rarely.
     """
-    rows = txn.rows(_ALL_REFS, span(line.number))
+    rows = txn.rows(_ALL_REFS, keys.list_span(txn, line.key))
     left = {
         number: unpack_refs(bytes(refs), bytes(id), None if parent is None else bytes(parent))
         for number, id, parent, refs in rows
@@ -95,9 +94,9 @@ def drop(txn: Transaction, strands: Sequence[Strand], line: Strand, ids: set[byt
             else:
                 items.setdefault(ref[0], []).extend(ref[1:])
     for number, id, *_ in rows:
-        place = {"place": line.number << 32 | number}
+        place = keys.list_at(line.key, number)
         if id in ids:
-            txn.run(_DELETE_WRITES, {"line": line.number, "id": id})
+            txn.run(_DELETE_WRITES, {**keys.of_list(line.key), "id": id})
         if number in left:
             continue
         if number not in used:
@@ -107,38 +106,40 @@ def drop(txn: Transaction, strands: Sequence[Strand], line: Strand, ids: set[byt
     of_line = [s for s in strands if s.namespace == line.namespace]
     if not left:
         # What was written towards a checkpoint that is still on its way stays where it is.
-        waiting = txn.first(
-            "SELECT id FROM {checkpoint_writes} WHERE strand = :line LIMIT 1",
-            {"line": line.number},
-        )
+        waiting = txn.first(_WAITING, keys.of_list(line.key))
         for strand in of_line:
             if not (strand.is_line and waiting):
-                drop_strand(txn, strand.number)
+                drop_strand(txn, strand.key)
         return
     for strand in of_line:
         if not strand.is_line:
-            _drop_items_outside(txn, strand.number, items.get(strand.number, []))
+            _drop_items_outside(txn, strand.key, items.get(strand.key.list, []))
 
 
-def _drop_items_outside(txn: Transaction, strand: int, runs: list[int]) -> None:
+def _drop_items_outside(txn: Transaction, key: ListKey, runs: list[int]) -> None:
     spans = sorted(set(zip(runs[::2], runs[1::2], strict=True)))
-    rows = txn.rows(_ITEM_ROWS, span(strand))
+    rows = txn.rows(_ITEM_ROWS, keys.list_span(txn, key))
     if rows:
         # Who is in the middle of reading what goes here must find nothing, not another item.
-        txn.run(_KEEP_NUMBERS, {"strand": strand, "last": max(last for last, _ in rows)})
+        txn.run(_KEEP_NUMBERS, {**keys.of_list(key), "last": max(last for last, _ in rows)})
     for last, count in rows:
         first = last - count + 1
         if not any(low <= last and first <= high for low, high in spans):
-            txn.run(DELETE_ITEMS, {"place": strand << 32 | last})
+            txn.run(DELETE_ITEMS, keys.list_at(key, last))
 
 
 def copy(txn: Transaction, source: Thread, target: Thread) -> list[bytes]:
     """Everything of one locked thread into another that has nothing; the checkpoints' ids."""
     ids: list[bytes] = []
     strands = strands_of(txn, source, alone=True)
-    numbers = {s.number: lock_strand(txn, target, s.name)[0] for s in strands}
+    numbers = {s.key.list: lock_strand(txn, target, s.name)[0] for s in strands}
     for strand in strands:
-        new = {"target": numbers[strand.number], "strand": strand.number, **span(strand.number)}
+        to = ListKey(target.shard, numbers[strand.key.list])
+        new = {
+            **keys.list_span(txn, strand.key),
+            "target_shard": to.shard,
+            "target": to.list,
+        }
         if not strand.is_line:
             txn.run(_COPY_ITEMS, new)
             continue
@@ -154,19 +155,19 @@ def copy(txn: Transaction, source: Thread, target: Thread) -> list[bytes]:
                 ids.append(key)
             rows.append(
                 {
-                    "place": numbers[strand.number] << 32 | number,
+                    **keys.list_at(to, number),
                     "id": id,
                     "parent": parent,
                     "run": run,
                     "refs": refs,
                     "body": body,
-                    "held": held,
+                    "new_values": held,
                 }
             )
         if rows:
             txn.many(ADD, rows)
         txn.run(_COPY_WRITES, new)
-        txn.run(MOVE_HEAD, {"line": numbers[strand.number], "head": strand.head})
+        txn.run(MOVE_HEAD, {**keys.of_list(to), "head": strand.head})
     return ids
 
 
@@ -178,7 +179,8 @@ def of_run(
         _OF_RUN,
         {
             "run": run,
-            "owner": owner_number(tenant, user),
+            "owner": (owner := owner_number(tenant, user)),
+            "shard": shard_of(owner),
             "tenant": tenant,
             "user": user,
             "agent": agent,
@@ -197,20 +199,18 @@ def of_run(
 
 # -- for the store as a whole --------------------------------------------------------------------
 
+# Each is followed by the condition for the threads of a scope, called t.
+_OF_THREADS: Final = """FROM {checkpoint_threads} t
+        JOIN {checkpoint_lists} s ON {s.in_shard_of t} s.thread = t.id"""
 _COUNTED: Final = {
-    "threads": "SELECT count(*), 0 FROM {checkpoint_threads} t WHERE t.live = 1 AND {0}",
-    "checkpoints": """SELECT count(c.id), coalesce(sum(length(c.body) + length(c.refs)), 0)
-            + coalesce(sum(length(c.held)), 0)
-        FROM {checkpoint_threads} t JOIN {checkpoint_strands} s ON s.thread = t.id
-        JOIN {checkpoints} c ON c.place > (s.id << 32) AND c.place < ((s.id + 1) << 32)
-        WHERE {0}""",
-    "items": """SELECT coalesce(sum(i.items), 0), coalesce(sum(length(i.body)), 0)
-        FROM {checkpoint_threads} t JOIN {checkpoint_strands} s ON s.thread = t.id
-        JOIN {checkpoint_items} i ON i.place > (s.id << 32) AND i.place < ((s.id + 1) << 32)
-        WHERE {0}""",
-    "writes": """SELECT count(*), coalesce(sum(length(w.body)), 0)
-        FROM {checkpoint_threads} t JOIN {checkpoint_strands} s ON s.thread = t.id
-        JOIN {checkpoint_writes} w ON w.strand = s.id WHERE {0}""",
+    "threads": "SELECT count(*), 0 FROM {checkpoint_threads} t WHERE t.live = 1 AND ",
+    "checkpoints": f"""SELECT count(c.id), coalesce(sum(length(c.body) + length(c.refs)), 0)
+            + coalesce(sum(length(c.new_values)), 0)
+        {_OF_THREADS} JOIN {{checkpoints}} c ON {{c.of_list s}} WHERE """,
+    "items": f"""SELECT coalesce(sum(i.items), 0), coalesce(sum(length(i.body)), 0)
+        {_OF_THREADS} JOIN {{checkpoint_items}} i ON {{i.of_list s}} WHERE """,
+    "writes": f"""SELECT count(*), coalesce(sum(length(w.body)), 0)
+        {_OF_THREADS} JOIN {{checkpoint_writes}} w ON {{s.in_shard_of w}} w.list = s.id WHERE """,
 }
 
 
@@ -228,7 +228,7 @@ def count_in_scope(
     where, values = in_scope(tenant, user, agent)
     counts = {}
     for what, statement in _COUNTED.items():
-        row = txn.first(statement.replace("{0}", where), values)
+        row = txn.first(statement + where, values)
         assert row is not None, "an aggregate always answers"
         counts[what] = Count(int(row[0]), int(row[1]))
     return counts
@@ -237,7 +237,7 @@ def count_in_scope(
 def count_threads(txn: Transaction, *, tenant: AnyName, user: AnyName, agent: AnyName) -> int:
     """How many threads a scope has."""
     where, values = in_scope(tenant, user, agent)
-    row = txn.first(_COUNTED["threads"].replace("{0}", where), values)
+    row = txn.first(_COUNTED["threads"] + where, values)
     assert row is not None, "an aggregate always answers"
     return int(row[0])
 
@@ -251,23 +251,24 @@ def in_scope(tenant: AnyName, user: AnyName, agent: AnyName) -> tuple[str, dict[
             conditions.append(f't."{part}" = :{part}')
             values[part] = given
     if tenant is not ANY and user is not ANY:
-        conditions.append("t.owner = :owner")
-        values["owner"] = owner_number(tenant, user)
+        owner = owner_number(tenant, user)
+        conditions.append("{t.my_shard} t.owner = :owner")
+        values.update(owner=owner, shard=shard_of(owner))
     return " AND ".join(conditions), values
 
 
 def every_row(txn: Transaction, line: Line) -> list[tuple[Any, ...]]:
     """(number, id, parent, run, refs, body, held) of a line, for ``verify``."""
-    return txn.rows(_ALL_ROWS, span(line.number))
+    return txn.rows(_ALL_ROWS, keys.list_span(txn, line.key))
 
 
-def every_item(txn: Transaction, strand: int) -> list[tuple[int, int, bytes]]:
+def every_item(txn: Transaction, key: ListKey) -> list[tuple[int, int, bytes]]:
     """(number of the last one, how many, frame) of each row of items, for ``verify``."""
-    rows = txn.rows(_ALL_ITEMS, span(strand))
+    rows = txn.rows(_ALL_ITEMS, keys.list_span(txn, key))
     return [(last, count, bytes(body)) for last, count, body in rows]
 
 
 def every_write(txn: Transaction, line: Line) -> list[tuple[bytes, bytes]]:
     """(id, frame) of all that was written towards checkpoints of a line, for ``verify``."""
-    rows = txn.rows(_WRITES_OF_LINE, {"line": line.number})
+    rows = txn.rows(_WRITES_OF_LINE, keys.of_list(line.key))
     return [(bytes(id), bytes(body)) for id, body in rows]

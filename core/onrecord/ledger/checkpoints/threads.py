@@ -5,99 +5,112 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from onrecord.ledger import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.metadata_filter import holding
 from onrecord.ledger.sessions.sessions import DUE
-from onrecord.scope import ANY, AnyName, SessionName, owner_number
-from onrecord.stored.checkpoints import Thread, mark_of
+from onrecord.scope import ANY, AnyName, SessionName, owner_number, shard_of
+from onrecord.stored.checkpoints import ListKey, Thread, ThreadPlace, mark_of
 from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
-from onrecord.stored.messages import LAST_ID
 
 MOST_MARKS: Final = 128
 """How many of the deleted checkpoints are remembered, so that who still writes to them is told."""
 
-_COLUMNS: Final = "id, epoch, live, active_second, expires_in, about, gone"
-_FIND: Final = f"SELECT {_COLUMNS} FROM {{checkpoint_threads}} WHERE identity = :identity"
+_FIND: Final = """
+    SELECT id, epoch, live, active_second, expires_in, about, deleted_ids, {shard}
+    FROM {checkpoint_threads} WHERE {my_shard} identity = :identity"""
 # What writes beside others leaves the key alone: see FOR KEY SHARE in checkpoints.py.
-_LOCK: Final = {"sqlite": _FIND, "postgresql": _FIND + " FOR NO KEY UPDATE"}
-_LOCK_ALONE: Final = _FIND + " {for_update}"
+_LOCK: Final = f"{_FIND} {{for_no_key_update}}"
+_LOCK_ALONE: Final = f"{_FIND} {{for_update}}"
 
 _CREATE: Final = """
     INSERT INTO {checkpoint_threads} (
-        identity, owner, live, epoch, created, last_active, active_second, tenant, "user", agent,
-        key
+        {shard_key} identity, owner, live, epoch, created, last_active, active_second,
+        tenant, "user", agent, key
     ) VALUES (
-        :identity, :owner, :live, :now, :now, :now, :second, :tenant, :user, :agent, :key
-    ) ON CONFLICT (identity) DO NOTHING"""
+        {shard_value} :identity, :owner, :live, :now, :now, :now, :second,
+        :tenant, :user, :agent, :key
+    ) ON CONFLICT ({shard_key} identity) DO NOTHING"""
 _REVIVE: Final = """
     UPDATE {checkpoint_threads} SET
         live = 1, owner = :owner, tenant = :tenant, "user" = :user, agent = :agent, key = :key,
         created = :now, last_active = {greatest}(last_active, :now)
-    WHERE id = :thread"""
+    WHERE {my_shard} id = :thread"""
 _TOUCH: Final = """
     UPDATE {checkpoint_threads} SET
         last_active = {greatest}(last_active, :now),
         active_second = {greatest}(active_second, :second)
-    WHERE id = :thread"""
-_SET_GONE: Final = "UPDATE {checkpoint_threads} SET gone = :gone WHERE id = :thread"
-_EXPIRE: Final = "UPDATE {checkpoint_threads} SET expires_in = :expires_in WHERE id = :thread"
-_SET_ABOUT: Final = "UPDATE {checkpoint_threads} SET about = :about WHERE id = :thread"
+    WHERE {my_shard} id = :thread"""
+_SET_DELETED: Final = """
+    UPDATE {checkpoint_threads} SET deleted_ids = :deleted_ids WHERE {my_shard} id = :thread"""
+_EXPIRE: Final = """
+    UPDATE {checkpoint_threads} SET expires_in = :expires_in WHERE {my_shard} id = :thread"""
+_SET_ABOUT: Final = """
+    UPDATE {checkpoint_threads} SET about = :about WHERE {my_shard} id = :thread"""
 # Epochs begin with the clock, and only ever have to differ: from those of a thread of the same
 # name that was forgotten, and from those before a backup was restored.
 _NEXT_EPOCH: Final = """
-    UPDATE {checkpoint_threads} SET epoch = {greatest}(epoch + 1, :now) WHERE id = :thread
-    RETURNING epoch"""
+    UPDATE {checkpoint_threads} SET epoch = {greatest}(epoch + 1, :now)
+    WHERE {my_shard} id = :thread RETURNING epoch"""
 _NEXT_EPOCH_OF_ALL: Final = "UPDATE {checkpoint_threads} SET epoch = {greatest}(epoch + 1, :now)"
-_MOVE_ALL_HEADS: Final = "UPDATE {checkpoint_strands} SET head = head + 1"
+_MOVE_ALL_HEADS: Final = "UPDATE {checkpoint_lists} SET head = head + 1"
 # No line of it stays at the head that a writer remembers.
-_MOVE_HEADS: Final = "UPDATE {checkpoint_strands} SET head = head + 1 WHERE thread = :thread"
+_MOVE_HEADS: Final = """
+    UPDATE {checkpoint_lists} SET head = head + 1 WHERE {my_shard} thread = :thread"""
 _BURY: Final = """
     UPDATE {checkpoint_threads} SET
         epoch = {greatest}(epoch + 1, :now), live = 0, owner = 0,
         tenant = '', "user" = '', agent = '', key = '',
-        about = NULL, expires_in = NULL, holder = NULL, held_until = NULL, gone = :gone,
-        last_active = :now, active_second = :second
-    WHERE id = :thread"""
+        about = NULL, expires_in = NULL, holder = NULL, held_until = NULL,
+        deleted_ids = :deleted_ids, last_active = :now, active_second = :second
+    WHERE {my_shard} id = :thread"""
 _DELETED: Final = """
-    SELECT id FROM {checkpoint_threads} WHERE live = 0 AND active_second < :second {for_update}"""
-_FORGET: Final = "DELETE FROM {checkpoint_threads} WHERE id = :thread"
+    SELECT {shard}, id FROM {checkpoint_threads}
+    WHERE live = 0 AND active_second < :second {for_update}"""
+_FORGET: Final = "DELETE FROM {checkpoint_threads} WHERE {my_shard} id = :thread"
 
-_STRANDS: Final = "SELECT id FROM {checkpoint_strands} WHERE thread = :thread"
+_LISTS: Final = "SELECT id FROM {checkpoint_lists} WHERE {my_shard} thread = :thread"
 _NEWEST_IDS: Final = """
-    SELECT id FROM {checkpoints} WHERE place > :low AND place < :high AND id IS NOT NULL
-    ORDER BY place DESC LIMIT :limit"""
+    SELECT id FROM {checkpoints} WHERE {list_span} AND id IS NOT NULL
+    ORDER BY {list_order} DESC LIMIT :limit"""
+_DELETE_ROWS: Final = (
+    "DELETE FROM {checkpoints} WHERE {list_span}",
+    "DELETE FROM {checkpoint_items} WHERE {list_span}",
+)
 _DELETE: Final = (
-    "DELETE FROM {checkpoints} WHERE place > :low AND place < :high",
-    "DELETE FROM {checkpoint_items} WHERE place > :low AND place < :high",
-    "DELETE FROM {checkpoint_writes} WHERE strand = :strand",
-    "DELETE FROM {checkpoint_strands} WHERE id = :strand",
+    "DELETE FROM {checkpoint_writes} WHERE {my_shard} list = :list",
+    "DELETE FROM {checkpoint_lists} WHERE {my_shard} id = :list",
 )
 
 _DESCRIBED: Final = """
-    SELECT id, tenant, "user", agent, key, about, created, last_active, expires_in
+    SELECT id, tenant, "user", agent, key, about, created, last_active, expires_in, {shard}
     FROM {checkpoint_threads}"""
+_DESCRIBE: Final = f"{_DESCRIBED} WHERE {{my_shard}} identity = :identity AND live = 1"
 
 # By the clock of the database, where there is one for all: leases are short, and the clocks of
 # machines are minutes apart at times.
 _HOLD: Final = """
     UPDATE {checkpoint_threads} SET holder = :holder, held_until = {clock} + :lease
-    WHERE id = :thread AND (holder IS NULL OR holder = :holder OR held_until < {clock})"""
-_HELD: Final = "SELECT holder, held_until FROM {checkpoint_threads} WHERE id = :thread"
+    WHERE {my_shard} id = :thread
+        AND (holder IS NULL OR holder = :holder OR held_until < {clock})"""
+_HELD: Final = """
+    SELECT holder, held_until FROM {checkpoint_threads} WHERE {my_shard} id = :thread"""
 _RENEW: Final = """
     UPDATE {checkpoint_threads} SET held_until = {clock} + :lease
-    WHERE identity = :identity AND holder = :holder"""
+    WHERE {my_shard} identity = :identity AND holder = :holder"""
 _LET_GO: Final = """
     UPDATE {checkpoint_threads} SET holder = NULL, held_until = NULL
-    WHERE identity = :identity AND holder = :holder"""
+    WHERE {my_shard} identity = :identity AND holder = :holder"""
 
 
 # As in sessions.py: where the second is damaged, the row stands in another place of the list.
 _PLACE: Final = """coalesce((SELECT active_second FROM {checkpoint_threads}
-    WHERE id = :number AND last_active = :last_active), :second)"""
+    WHERE {last_shard} id = :number AND last_active = :last_active), :second)"""
 _BEHIND: Final = f"""active_second <= {_PLACE}
     AND (active_second, last_active, id) < ({_PLACE}, :last_active, :number)"""
 _BEHIND_DAMAGED: Final = """(active_second, last_active, id) < (
-    SELECT active_second, last_active, id FROM {checkpoint_threads} WHERE id = :number)"""
+    SELECT active_second, last_active, id FROM {checkpoint_threads}
+    WHERE {last_shard} id = :number)"""
 
 
 class Described(NamedTuple):
@@ -112,6 +125,7 @@ class Described(NamedTuple):
     created: int
     last_active: int
     expires_in: int | None
+    shard: int
 
     @property
     def damage(self) -> str | None:
@@ -129,51 +143,51 @@ class Described(NamedTuple):
 
 def find(txn: Transaction, name: SessionName) -> Thread | None:
     """The thread as it is now."""
-    row = txn.first(_FIND, {"identity": name.identity})
+    row = txn.first(_FIND, keys.of_name(name))
     return None if row is None else _thread(row)
 
 
 def lock(txn: Transaction, name: SessionName, *, alone: bool = False) -> Thread | None:
     """The thread, held to the end of this transaction; ``alone`` also from those who only add."""
     txn.begin()
-    row = txn.first(_LOCK_ALONE if alone else _LOCK[txn.kind], {"identity": name.identity})
+    row = txn.first(_LOCK_ALONE if alone else _LOCK, keys.of_name(name))
     return None if row is None else _thread(row)
 
 
 def lock_or_create(txn: Transaction, name: SessionName, now: int, *, live: bool = True) -> Thread:
     """The thread, locked; made first where there is none, to be seen when it is live."""
     while (thread := lock(txn, name)) is None:
-        values = {"identity": name.identity, "live": int(live), **_names(name), **_moment(now)}
+        values = {**keys.of_name(name), "live": int(live), **_names(name), **_moment(now)}
         txn.run(_CREATE, values)
     return thread
 
 
 def revive(txn: Transaction, name: SessionName, thread: Thread, now: int) -> None:
     """A thread that was deleted begins again."""
-    txn.run(_REVIVE, {"thread": thread.number, "now": now, **_names(name)})
+    txn.run(_REVIVE, {**_key(thread), "now": now, **_names(name)})
 
 
 def touch(txn: Transaction, thread: Thread, now: int, expires_in: int | None) -> None:
     """Say that it was written to; what is as it was is left alone."""
     if now // MICROSECONDS > thread.active_second:
-        txn.run(_TOUCH, {"thread": thread.number, **_moment(now)})
+        txn.run(_TOUCH, {**_key(thread), **_moment(now)})
     if expires_in is not None and expires_in != thread.expires_in:
         set_expiry(txn, thread, expires_in)
 
 
 def set_about(txn: Transaction, thread: Thread, about: bytes) -> None:
-    txn.run(_SET_ABOUT, {"thread": thread.number, "about": about})
+    txn.run(_SET_ABOUT, {**_key(thread), "about": about})
 
 
 def set_expiry(txn: Transaction, thread: Thread, expires_in: int | None) -> None:
-    txn.run(_EXPIRE, {"thread": thread.number, "expires_in": expires_in})
+    txn.run(_EXPIRE, {**_key(thread), "expires_in": expires_in})
 
 
 def next_epoch(txn: Transaction, thread: Thread, now: int) -> Thread:
     """Something was taken away: what processes remember of the thread is of no use now."""
-    row = txn.first(_NEXT_EPOCH, {"thread": thread.number, "now": now})
+    row = txn.first(_NEXT_EPOCH, {**_key(thread), "now": now})
     assert row is not None, "the thread is locked"
-    txn.run(_MOVE_HEADS, {"thread": thread.number})
+    txn.run(_MOVE_HEADS, _key(thread))
     return thread._replace(epoch=row[0])
 
 
@@ -190,35 +204,39 @@ def forgive(txn: Transaction, thread: Thread, ids: Iterable[bytes]) -> None:
         back = {mark_of(id) for id in ids}
         marks = [thread.gone[i : i + 8] for i in range(0, len(thread.gone), 8)]
         left = b"".join([mark for mark in marks if mark not in back])
-        txn.run(_SET_GONE, {"thread": thread.number, "gone": left})
+        txn.run(_SET_DELETED, {**_key(thread), "deleted_ids": left})
 
 
 def bury(txn: Transaction, thread: Thread, now: int) -> None:
     """Delete everything of a thread that is locked alone, but that there was one (I7)."""
-    strands = [row[0] for row in txn.rows(_STRANDS + " {for_update}", {"thread": thread.number})]
+    found = txn.rows(f"{_LISTS} {{for_update}}", _key(thread))
+    strands = [ListKey(thread.shard, row[0]) for row in found]
     marks: list[bytes] = []
     for strand in strands:
-        newest = txn.rows(_NEWEST_IDS, {**span(strand), "limit": MOST_MARKS})
+        newest = txn.rows(_NEWEST_IDS, {**keys.list_span(txn, strand), "limit": MOST_MARKS})
         marks.extend(mark_of(bytes(row[0])) for row in newest)
     for strand in strands:
         drop_strand(txn, strand)
     before = bytes(thread.gone or b"")[: 8 * MOST_MARKS]
     gone = b"".join(marks[: 4 * MOST_MARKS]) + before
-    txn.run(_BURY, {"thread": thread.number, "gone": gone, **_moment(now)})
+    txn.run(_BURY, {**_key(thread), "deleted_ids": gone, **_moment(now)})
 
 
-def drop_strand(txn: Transaction, strand: int) -> None:
+def drop_strand(txn: Transaction, strand: ListKey) -> None:
     """Delete a strand with all there is on it."""
+    for statement in _DELETE_ROWS:
+        txn.run(statement, keys.list_span(txn, strand))
     for statement in _DELETE:
-        txn.run(statement, {"strand": strand, **span(strand)})
+        txn.run(statement, keys.of_list(strand))
 
 
 def forget_deleted(txn: Transaction, before: int) -> None:
     """Forget that threads were deleted, where that was long ago, and what waited for them."""
-    for (thread,) in txn.rows(_DELETED, {"second": before // MICROSECONDS}):
-        for (strand,) in txn.rows(_STRANDS, {"thread": thread}):
-            drop_strand(txn, strand)
-        txn.run(_FORGET, {"thread": thread})
+    for shard, thread in txn.rows(_DELETED, {"second": before // MICROSECONDS}):
+        key = {"shard": shard, "thread": thread}
+        for (strand,) in txn.rows(_LISTS, key):
+            drop_strand(txn, ListKey(shard, strand))
+        txn.run(_FORGET, key)
 
 
 def listed(
@@ -228,11 +246,11 @@ def listed(
     user: AnyName,
     agent: AnyName,
     limit: int,
-    after: tuple[int | None, int] | None = None,
+    after: ThreadPlace | None = None,
     expired_at: int | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> list[Described]:
-    """Threads in a scope, the one last active first, beginning after (last active, number).
+    """Threads in a scope, the one last active first, beginning after a place.
 
     Some that lack ``metadata`` are left out already: see labels.py.
     """
@@ -244,14 +262,15 @@ def listed(
             conditions.append(f'"{part}" = :{part}')
             values[part] = given
     if tenant is not ANY and user is not ANY:
-        conditions.append("owner = :owner")  # the index; the names decide
-        values["owner"] = owner_number(tenant, user)
+        owner = owner_number(tenant, user)  # the index; the names decide
+        conditions.append("{my_shard} owner = :owner")
+        values.update(owner=owner, shard=shard_of(owner))
     if expired_at is not None:
         conditions.append(DUE)
         values.update(now=expired_at, before=EARLIEST, default=None)
     if after is not None:
-        conditions.append(_BEHIND_DAMAGED if after[0] is None else _BEHIND)
-        last_active, values["number"] = after
+        conditions.append(_BEHIND_DAMAGED if after.last_active is None else _BEHIND)
+        last_active, values["last_shard"], values["number"] = after
         if last_active is not None:
             values.update(last_active=last_active, second=last_active // MICROSECONDS)
     where = " AND ".join(conditions)
@@ -261,9 +280,7 @@ def listed(
 
 def describe(txn: Transaction, name: SessionName) -> Described | None:
     """What is known about one thread."""
-    row = txn.first(
-        _DESCRIBED + " WHERE identity = :identity AND live = 1", {"identity": name.identity}
-    )
+    row = txn.first(_DESCRIBE, keys.of_name(name))
     return None if row is None else Described(*row)
 
 
@@ -276,35 +293,27 @@ class Held(NamedTuple):
 
 def hold(txn: Transaction, thread: Thread, holder: bytes, now: int, lease: int) -> Held | None:
     """Have a locked thread held by this holder, unless another does."""
-    values = {"thread": thread.number, "holder": holder, "now": now, "lease": lease}
+    values = {**_key(thread), "holder": holder, "now": now, "lease": lease}
     if txn.run(_HOLD, values) == 1:
         return None
-    row = txn.first(_HELD, {"thread": thread.number})
+    row = txn.first(_HELD, _key(thread))
     assert row is not None, "the thread is locked"
     return Held(bytes(row[0])[16:].decode(errors="replace") or "a process", row[1])
 
 
 def renew(txn: Transaction, name: SessionName, holder: bytes, now: int, lease: int) -> bool:
     """Hold it on, and say whether it was held."""
-    values = {"identity": name.identity, "holder": holder, "now": now, "lease": lease}
+    values = {**keys.of_name(name), "holder": holder, "now": now, "lease": lease}
     return txn.run(_RENEW, values) == 1
 
 
 def let_go(txn: Transaction, name: SessionName, holder: bytes) -> None:
     """Hold it no longer."""
-    txn.run(_LET_GO, {"identity": name.identity, "holder": holder})
-
-
-def span(strand: int) -> dict[str, int]:
-    """Before the first and after the last place of a strand; of one whose number is damaged,
-    before and after nothing."""
-    if not 0 < strand <= LAST_ID:
-        return {"low": 0, "high": 0}
-    return {"low": strand << 32, "high": (strand + 1) << 32}
+    txn.run(_LET_GO, {**keys.of_name(name), "holder": holder})
 
 
 def _thread(row: tuple[Any, ...]) -> Thread:
-    number, epoch, live, second, expires_in, about, gone = row
+    number, epoch, live, second, expires_in, about, gone, shard = row
     return Thread(
         number,
         epoch,
@@ -313,7 +322,12 @@ def _thread(row: tuple[Any, ...]) -> Thread:
         expires_in,
         None if about is None else bytes(about),
         None if gone is None else bytes(gone),
+        shard,
     )
+
+
+def _key(thread: Thread) -> dict[str, object]:
+    return {"shard": thread.shard, "thread": thread.number}
 
 
 def _names(name: SessionName) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Final
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.reports import Problem
 from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
-from onrecord.stored.messages import LAST_ID, LAST_SEQ, MOST_TOKENS
+from onrecord.stored.messages import LAST_SEQ, MOST_TOKENS
 
 _MOST: Final = 2**63 - 1
 _TIME: Final = (EARLIEST, LATEST)
@@ -16,13 +16,15 @@ _SECOND: Final = (EARLIEST // MICROSECONDS, LATEST // MICROSECONDS)
 _COUNT: Final = (0, LAST_SEQ)
 _SMALL: Final = (0, 2**15 - 1)
 _FLAG: Final = (0, 1)
+ID: Final = (1, -1)
+"""A key that the database makes: its upper bound differs, see ``Capabilities.last_id``."""
 LAST_DICTIONARY: Final = 2**15 - 1
 """What a segment's column holds, and the two bytes in a frame."""
 
-# Random 64 bits, digests and keys that other rows confirm are left out: see inspection.py.
+# Random 64 bits, digests and keys that other rows confirm are left out: see verifying.py.
 BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
     "sessions": {
-        "id": (1, LAST_ID),
+        "id": ID,
         "epoch": (0, _MOST),
         "cut_epoch": (0, _MOST),
         "head": _COUNT,
@@ -38,16 +40,18 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
     },
     "tail": {
         "created": _TIME,
-        "born": (0, _MOST),
+        "epoch": (0, _MOST),
         "tokens": (0, MOST_TOKENS),
         "counter": _SMALL,
         "opens_turn": _FLAG,
+        "raw": (0, _MOST),
+        "dictionary": (1, LAST_DICTIONARY),
     },
     "dictionaries": {"id": (1, LAST_DICTIONARY), "in_use": _FLAG, "created": _TIME},
-    "erased": {"session": (1, LAST_ID), "epoch": (1, _MOST), "at": _SECOND},
+    "erased": {"session": ID, "epoch": (1, _MOST), "at": _SECOND},
     "counters": {"id": (1, _SMALL[1])},
     "checkpoint_threads": {
-        "id": (1, LAST_ID),
+        "id": ID,
         "live": _FLAG,
         "epoch": (0, _MOST),
         "created": _TIME,
@@ -56,19 +60,35 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
         "expires_in": (1, _MOST),
         "held_until": _TIME,
     },
-    "checkpoint_strands": {"id": (1, LAST_ID), "thread": (1, LAST_ID), "head": _COUNT},
-    "checkpoint_items": {"items": _COUNT},
-    "checkpoint_writes": {"number": (1, _MOST), "strand": (1, LAST_ID)},
+    "checkpoint_lists": {"id": ID, "thread": ID, "head": _COUNT},
+    "checkpoints": {"number": _COUNT},
+    "checkpoint_items": {"number": _COUNT, "items": _COUNT},
+    "checkpoint_writes": {"number": (1, _MOST), "list": ID},
 }
+_KEYS: Final = {
+    "erased": "session",
+    "checkpoints": "list",
+    "checkpoint_items": "list",
+    "checkpoint_writes": "number",
+}
+"""What a row is named by, where that is not its id."""
 _OF_SESSIONS: Final = ("sessions", "tail")
-"""Named with the session that they belong to: see inspection.py."""
+"""Named with the session that they belong to: see verifying.py."""
 
 
-def outside(table: str, values: Mapping[str, int | None]) -> list[str]:
+def of(txn: Transaction, table: str) -> dict[str, tuple[int, int]]:
+    """The bounds of a table's columns in this database."""
+    return {
+        column: (1, txn.can.last_id) if bound is ID else bound
+        for column, bound in BOUNDS[table].items()
+    }
+
+
+def outside(txn: Transaction, table: str, values: Mapping[str, int | None]) -> list[str]:
     """Which of a row's numbers cannot be what was written, in words."""
     return [
         f"its {column} is {values[column]}"
-        for column, (least, most) in BOUNDS[table].items()
+        for column, (least, most) in of(txn, table).items()
         if (value := values.get(column)) is not None and not least <= value <= most
     ]
 
@@ -76,13 +96,11 @@ def outside(table: str, values: Mapping[str, int | None]) -> list[str]:
 def problems(txn: Transaction) -> list[Problem]:
     """The rows outside of any session with such a number, a hundred of each column."""
     found: list[Problem] = []
-    for table, columns in BOUNDS.items():
+    for table in BOUNDS:
         if table in _OF_SESSIONS:
             continue
-        key = {"erased": "session", "checkpoint_items": "place", "checkpoint_writes": "number"}.get(
-            table, "id"
-        )
-        for column, (least, most) in columns.items():
+        key = _KEYS.get(table, "id")
+        for column, (least, most) in of(txn, table).items():
             statement = (
                 f"SELECT {key}, {column} FROM {{{table}}} "
                 f"WHERE {column} < {least} OR {column} > {most} ORDER BY 1 LIMIT 100"

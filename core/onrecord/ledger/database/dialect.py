@@ -1,12 +1,16 @@
 """Where the two databases speak differently, and how statements are written once for both.
 
-A statement is a template: ``{tail}`` is a table in the schema of choice, ``{blob}`` a type,
-``:name`` a parameter. It is rendered once per store and then looked up.
+A statement is a template. ``:name`` is a parameter, ``{tail}`` a table in the schema of choice,
+``{for_update}`` a word of the database's own. ``{t.span}`` is a condition about the keys of a
+table called t, which differ: PostgreSQL's begin with a shard, so that a table can be spread over
+many machines; SQLite has one number for a session and a sequence in it, because the rows of such
+a table lie together in a fifth less room. It is rendered once per store and then looked up.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from onrecord.ledger.database.address import Kind
@@ -18,7 +22,7 @@ TABLES: Final = (
     "dictionaries",
     "erased",
     "checkpoint_threads",
-    "checkpoint_strands",
+    "checkpoint_lists",
     "checkpoints",
     "checkpoint_items",
     "checkpoint_writes",
@@ -29,31 +33,84 @@ TABLES: Final = (
 
 _WORDS: Final[dict[Kind, dict[str, str]]] = {
     "sqlite": {
-        "blob": "BLOB",
-        "key": "INTEGER PRIMARY KEY AUTOINCREMENT",
-        "packed": "",
         "with_that_id": "",
         "clock": ":now",
         "greatest": "max",
         "least": "min",
         "for_update": "",
+        "for_no_key_update": "",
         "for_share": "",
         "for_key_share": "",
-        "lateral": "",
+        "for_key_share_of_l": "",
     },
     "postgresql": {
-        "blob": "BYTEA",
-        "key": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-        # Room on each page, so that moving a head stays on its page and touches no index.
-        "packed": "WITH (fillfactor = 80)",
         "with_that_id": "OVERRIDING SYSTEM VALUE",
         "clock": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
         "greatest": "GREATEST",
         "least": "LEAST",
         "for_update": "FOR UPDATE",
+        "for_no_key_update": "FOR NO KEY UPDATE",
         "for_share": "FOR SHARE",
         "for_key_share": "FOR KEY SHARE",
-        "lateral": "LATERAL",
+        "for_key_share_of_l": "FOR KEY SHARE OF l",
+    },
+}
+
+# Of the tables with a row for each session or thread: {s.my_shard} stands before a condition that
+# finds one of its rows, {shard_key} and {shard_value} where a row is written; {last_shard} is like
+# {my_shard}, of the row that a page ended with.
+# Of those with rows in an order: {t.span} is from :after, not counted in, up to :upto; {t.at} is
+# one row; {t.of s} all rows of what a row called s has the number of; {t.order} their order.
+_KEYS: Final[dict[Kind, dict[str, str]]] = {
+    "sqlite": {
+        "shard": "0",
+        "my_shard": "",
+        "shard_key": "",
+        "shard_value": "",
+        "last_shard": "",
+        "target_shard_key": "",
+        "target_shard_value": "",
+        "span": "{t}place > (:session << 32) + :after AND {t}place <= (:session << 32) + :upto",
+        "at": "{t}place = (:session << 32) + :seq",
+        "in_shard_of": "",
+        "of": "{t}place > ({s}.id << 32) AND {t}place < (({s}.id + 1) << 32)",
+        "order": "{t}place",
+        "row_key": "place",
+        "row_value": "(:session << 32) + :seq",
+        "row_copy": "(:target << 32) + seq",
+        "list_span": "{t}place > (:list << 32) + :after AND {t}place <= (:list << 32) + :upto",
+        "list_at": "{t}place = (:list << 32) + :number",
+        "of_list": "{t}place > ({s}.id << 32) AND {t}place < (({s}.id + 1) << 32)",
+        "list_order": "{t}place",
+        "list_row_key": "place",
+        "list_row_value": "(:list << 32) + :number",
+        "list_row_copy": "(:target << 32) + number",
+    },
+    "postgresql": {
+        "shard": "{t}shard",
+        "my_shard": "{t}shard = :shard AND",
+        "shard_key": "shard,",
+        "shard_value": "CAST(:shard AS SMALLINT),",
+        "last_shard": "shard = :last_shard AND",
+        "target_shard_key": "shard,",
+        "target_shard_value": "CAST(:target_shard AS SMALLINT),",
+        "span": "{t}shard = :shard AND {t}session = :session AND {t}seq > :after AND "
+        "{t}seq <= :upto",
+        "at": "{t}shard = :shard AND {t}session = :session AND {t}seq = :seq",
+        "in_shard_of": "{t}shard = {s}.shard AND",
+        "of": "{t}shard = {s}.shard AND {t}session = {s}.id",
+        "order": "{t}seq",
+        "row_key": "shard, session, seq",
+        "row_value": ":shard, :session, :seq",
+        "row_copy": "CAST(:target_shard AS SMALLINT), CAST(:target AS BIGINT), seq",
+        "list_span": "{t}shard = :shard AND {t}list = :list AND {t}number > :after AND "
+        "{t}number <= :upto",
+        "list_at": "{t}shard = :shard AND {t}list = :list AND {t}number = :number",
+        "of_list": "{t}shard = {s}.shard AND {t}list = {s}.id",
+        "list_order": "{t}number",
+        "list_row_key": "shard, list, number",
+        "list_row_value": ":shard, :list, :number",
+        "list_row_copy": "CAST(:target_shard AS SMALLINT), CAST(:target AS BIGINT), number",
     },
 }
 
@@ -69,14 +126,24 @@ class Capabilities(NamedTuple):
     """A list of numbers is one parameter of a statement, and one value of an answer."""
     pulse: bool
     """A value that moves with every commit can be read without a round trip."""
+    last_id: int
+    """The highest number of a session: on SQLite a sequence stands behind it, in 64 bits."""
 
 
 _CAPABILITIES: Final[dict[Kind, Capabilities]] = {
     "sqlite": Capabilities(
-        one_statement_writes=False, one_moment_transactions=True, array_parameters=False, pulse=True
+        one_statement_writes=False,
+        one_moment_transactions=True,
+        array_parameters=False,
+        pulse=True,
+        last_id=2**31 - 1,
     ),
     "postgresql": Capabilities(
-        one_statement_writes=True, one_moment_transactions=False, array_parameters=True, pulse=False
+        one_statement_writes=True,
+        one_moment_transactions=False,
+        array_parameters=True,
+        pulse=False,
+        last_id=2**63 - 1,
     ),
 }
 
@@ -94,19 +161,65 @@ class Dialect:
             **{table: f"{space}onrecord_{table}" for table in TABLES},
         }
         self._words["schema"] = "" if schema is None else quoted(schema)
-        if kind == "postgresql":
-            self._words = {k: v.replace("%", "%%") for k, v in self._words.items()}
         self._rendered: dict[str, str] = {}
 
     def render(self, template: str) -> str:
         """The statement as the driver wants it."""
         text = self._rendered.get(template)
         if text is None:
-            text = template
-            if self.kind == "postgresql":
-                text = re.sub(r":(\w+)", r"%(\1)s", text)
-            text = self._rendered[template] = text.format_map(self._words)
+            text = self._rendered[template] = filled(template, self.kind, self._words)
         return text
+
+
+_PART: Final = re.compile(
+    r"""
+    (?P<kept>  '(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* )
+    | \{ (?:(?P<alias>\w+)\.)? (?P<word>\w+) (?:\ (?P<other_alias>\w+))? \}
+    | : (?P<name>[A-Za-z_]\w*)
+    | (?P<cast> :: )
+    | (?P<odd> [{}:'"] )
+    | (?P<other> [^{}:'"-]+ | - )
+    """,
+    re.VERBOSE,
+)
+
+
+def filled(template: str, kind: Kind, words: Mapping[str, str]) -> str:
+    """A template with its words and parameters filled in; AssertionError where it cannot be read.
+
+    What is quoted, and comments, stay as they are.
+    """
+    return "".join([_part(part, template, kind, words) for part in _PART.finditer(template)])
+
+
+def _part(part: re.Match[str], template: str, kind: Kind, words: Mapping[str, str]) -> str:
+    postgres = kind == "postgresql"
+    if (name := part["name"]) is not None:
+        return f"%({name})s" if postgres else f":{name}"
+    if (word := part["word"]) is not None:
+        alias = part["alias"]
+        if word in _KEYS[kind]:
+            table = "" if alias is None else f"{alias}."
+            found = _KEYS[kind][word].format(t=table, s=part["other_alias"])
+            return filled(found, kind, words)
+        if word not in words or alias or part["other_alias"]:
+            raise AssertionError(f"{part[0]} is no table and no word, in: {template}")
+        found = words[word]
+        return filled(found, kind, {}) if word in _WORDS[kind] else _percent(found, postgres)
+    if part["cast"] is not None:
+        raise AssertionError(
+            f"CAST(… AS …) is understood everywhere, and :: is not, in: {template}"
+        )
+    if part["odd"] is not None:
+        raise AssertionError(
+            f"A {part['odd']} that belongs to nothing, at {part.start()} in: {template}"
+        )
+    return _percent(part[0], postgres)
+
+
+def _percent(text: str, postgres: bool) -> str:
+    """As it stands, in a text in which psycopg looks for parameters."""
+    return text.replace("%", "%%") if postgres else text
 
 
 def quoted(name: str) -> str:

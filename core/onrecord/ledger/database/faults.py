@@ -57,8 +57,22 @@ def lost_connection(fault: BaseException) -> bool:
 
 def id_is_taken(fault: BaseException) -> bool:
     """Whether a statement failed because the session knows a message id already."""
+    return _violates(fault, "onrecord_tail_by_id", "(shard, session, id)")
+
+
+def checkpoint_is_there(fault: BaseException) -> bool:
+    """Whether a statement failed because the namespace has a checkpoint of this id already."""
+    return _violates(fault, "onrecord_checkpoints_by_id", "(shard, list, id)")
+
+
+def _violates(fault: BaseException, index: str, columns: str) -> bool:
+    """Whether a unique index refused it. Partitions have indexes of other names, over the same
+    columns; and where row security is on, the server does not say which columns."""
     diagnosis = getattr(fault, "diag", None)
-    return getattr(diagnosis, "constraint_name", None) == "onrecord_tail_by_id"
+    if getattr(diagnosis, "sqlstate", None) != "23505":
+        return False
+    named: str = getattr(diagnosis, "constraint_name", None) or ""
+    return named == index or columns in (getattr(diagnosis, "message_detail", None) or "")
 
 
 def _sqlite(fault: sqlite3.Error, address: Address, unknown: bool) -> OnrecordError | None:

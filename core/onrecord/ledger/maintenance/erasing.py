@@ -8,32 +8,41 @@ from typing import Final
 from onrecord import codec
 from onrecord.codec.compression import THOROUGH
 from onrecord.errors import Damaged
+from onrecord.ledger import keys
+from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import dictionaries, fences, segments, sessions, tail
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS, now
-from onrecord.stored.messages import LAST_ID, LAST_SEQ, SessionRow
+from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 from onrecord.version import Version
 
-_REMOVE: Final = {
-    "onrecord_segments": "DELETE FROM {segments} WHERE place > :low AND place < :high",
-    "onrecord_tail": "DELETE FROM {tail} WHERE place > :low AND place < :high",
-    "onrecord_sessions": "DELETE FROM {sessions} WHERE id = :session",
+_REMOVE_ROWS: Final = {
+    "onrecord_segments": "DELETE FROM {segments} WHERE {span}",
+    "onrecord_tail": "DELETE FROM {tail} WHERE {span}",
 }
+_REMOVE: Final = "DELETE FROM {sessions} WHERE {my_shard} id = :session"
 _REMEMBER: Final = """
     INSERT INTO {erased} (identity, session, epoch, at) VALUES (:identity, :session, :epoch, :at)
     ON CONFLICT (identity) DO UPDATE SET session = :session, epoch = :epoch, at = :at"""
 
-_NEEDING: Final = """
-    SELECT DISTINCT place >> 32 AS session FROM {segments}
-    WHERE dictionary = :number AND place >= :low
-    UNION SELECT DISTINCT place >> 32 FROM {tail}
-    WHERE substr(frame, 2, 1) IN (:c5, :c7) AND substr(frame, 7, 2) = :name AND place >= :low
-    ORDER BY session LIMIT :limit"""
+_NEEDING: Final[dict[Kind, str]] = {
+    "sqlite": """
+        SELECT 0 AS shard, session FROM {segments}
+        WHERE dictionary = :number AND place >= (:session + 1) << 32
+        UNION SELECT 0, session FROM {tail}
+        WHERE dictionary = :number AND place >= (:session + 1) << 32
+        ORDER BY session LIMIT :limit""",
+    "postgresql": """
+        SELECT shard, session FROM {segments}
+        WHERE dictionary = :number AND (shard, session) > (:shard, :session)
+        UNION SELECT shard, session FROM {tail}
+        WHERE dictionary = :number AND (shard, session) > (:shard, :session)
+        ORDER BY shard, session LIMIT :limit""",
+}
 _RETIRED: Final = "SELECT id FROM {dictionaries} WHERE in_use = 0 ORDER BY id"
 _IN_TAIL: Final = """
-    SELECT place & 4294967295, frame FROM {tail}
-    WHERE place > :low AND place < :high AND substr(frame, 2, 1) IN (:c5, :c7)"""
+    SELECT seq FROM {tail} WHERE {span} AND dictionary = :number ORDER BY {order}"""
 
 
 def remove(
@@ -48,10 +57,9 @@ def remove(
     if session is None or (only_at is not None and session.version != only_at):
         return None
     fences.refuse_fenced(txn, session.fence)  # now: afterwards there is no row to look at
-    values = {"session": session.number, **_span(session.number)}
-    for table, statement in _REMOVE.items():
-        chosen = {key: value for key, value in values.items() if f":{key}" in statement}
-        gone[table] += txn.run(statement, chosen)
+    for table, statement in _REMOVE_ROWS.items():
+        gone[table] += txn.run(statement, keys.span(txn, session.key))
+    gone["onrecord_sessions"] += txn.run(_REMOVE, keys.of_session(session.key))
     epoch = session.epoch + 1
     txn.run(
         _REMEMBER,
@@ -76,25 +84,16 @@ def retired(txn: Transaction) -> list[int]:
     return [int(number) for (number,) in txn.rows(_RETIRED, {})]
 
 
-def needing(txn: Transaction, number: int, after: int, limit: int) -> list[int]:
-    """Sessions, by number, of which something needs a dictionary."""
-    found = txn.rows(
-        _NEEDING,
-        {
-            "number": number,
-            "name": number.to_bytes(2, "little"),
-            "low": (after + 1) << 32,
-            "limit": limit,
-            **_LEARNED,
-        },
-    )
-    return [int(session) for (session,) in found]
+def needing(txn: Transaction, number: int, after: SessionKey, limit: int) -> list[SessionKey]:
+    """Sessions, by key after one, of which something needs a dictionary."""
+    values = {"number": number, "limit": limit, **after._asdict()}
+    return [SessionKey(*row) for row in txn.rows(_NEEDING[txn.kind], values)]
 
 
-def release(txn: Transaction, session: int, number: int) -> None:
+def release(txn: Transaction, session: SessionKey, number: int) -> None:
     """Write again what of a session needs a dictionary, without it."""
-    locked = sessions.lock_number(txn, session, damaged=True)
-    if locked is None or not 0 < session <= LAST_ID:
+    locked = sessions.lock_key(txn, session, damaged=True)
+    if locked is None:
         return
     for stored in list(segments.overlapping(txn, session, 0, LAST_SEQ)):
         if stored.dictionary == number:
@@ -104,9 +103,8 @@ def release(txn: Transaction, session: int, number: int) -> None:
                 continue  # nothing reads it any more; its bytes are kept as they are
             segments.remove(txn, session, stored.last - 1, stored.last)
             segments.write(txn, session, segment, THOROUGH)
-    for seq, frame in txn.rows(_IN_TAIL, {**_span(session), **_LEARNED}):
-        if codec.dictionary_of(bytes(frame)) == number:
-            _release_row(txn, locked, seq)
+    for (seq,) in txn.rows(_IN_TAIL, {**keys.span(txn, session), "number": number}):
+        _release_row(txn, locked, seq)
 
 
 def _release_row(txn: Transaction, session: SessionRow, seq: int) -> None:
@@ -116,12 +114,3 @@ def _release_row(txn: Transaction, session: SessionRow, seq: int) -> None:
     if codec.dictionary_of(row.frame) is not None:
         return  # damaged: its bytes are kept as they are
     tail.put_frame(txn, session, seq, codec.whole(row.frame))
-
-
-def _span(session: int) -> dict[str, int]:
-    if not 0 < session <= LAST_ID:
-        return {"low": 0, "high": 0}  # a damaged row: nothing can be found by its number
-    return {"low": session << 32, "high": (session + 1) << 32}
-
-
-_LEARNED: Final = {"c5": b"\x05", "c7": b"\x07"}

@@ -11,9 +11,10 @@ from onrecord.codec.compression import THOROUGH, Dictionary
 from onrecord.codec.segment import Segment
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import segments, sessions, tail
-from onrecord.stored.messages import MessageRow, SessionRow
+from onrecord.stored.messages import MessageRow, SessionKey, SessionRow
 
-LAST_NUMBER: Final = 2**62
+_LAST: Final = (2**62, 2**62)
+"""Behind every (active second, number)."""
 MOST_SESSIONS: Final = 2_000
 MOST_BYTES: Final = 8 * 2**20
 """More samples make learning slower, and what is learned hardly better."""
@@ -30,8 +31,8 @@ class Sample(NamedTuple):
 
     texts: list[bytes]
     messages: int
-    sessions: dict[int, int]
-    """By number, when each began."""
+    sessions: dict[SessionKey, int]
+    """When each began."""
 
 
 class Learned(NamedTuple):
@@ -43,16 +44,15 @@ class Learned(NamedTuple):
 
 
 def sampled(txn: Transaction) -> Sample:
-    """A little of the sessions that began last: they are like those to come, and they are the
-    last to expire. When one of them goes, what was learned from it has to go as well."""
+    """A little of the sessions that were active last: they are like those to come, and they are
+    the last to expire. When one of them goes, what was learned from it has to go as well."""
     texts: list[bytes] = []
-    numbers: list[int] = []
+    learned_from: list[SessionKey] = []
     messages = size = 0
-    before = LAST_NUMBER
+    before = _LAST
     while page := sessions.newest(txn, before, 500):
-        before = page[-1][0]
-        for number, name in page:
-            if size >= MOST_BYTES or len(numbers) >= MOST_SESSIONS:
+        for key, name, before in page:  # noqa: B007 - the last of a page is where the next begins
+            if size >= MOST_BYTES or len(learned_from) >= MOST_SESSIONS:
                 break
             session = sessions.find(txn, name)
             if session is None:
@@ -62,13 +62,13 @@ def sampled(txn: Transaction) -> Sample:
             texts += samples
             size += sum(map(len, samples))
             messages += len(found.rows)
-            numbers.append(number)
+            learned_from.append(key)
         else:
             continue
         break
-    known = sessions.born(txn, numbers)
+    known = sessions.created_of(txn, learned_from)
     # One that has gone since it was read: it began at no time, and nothing is kept of it.
-    return Sample(texts, messages, {number: known.get(number, -1) for number in numbers})
+    return Sample(texts, messages, {key: known.get(key, -1) for key in learned_from})
 
 
 def sample(segment: Segment) -> list[bytes]:
@@ -105,7 +105,7 @@ def learned(texts: Sequence[bytes]) -> Learned:
 
 def _first_of(txn: Transaction, session: SessionRow) -> Segment:
     found: list[tuple[MessageRow, bool]] = []
-    for stored in segments.overlapping(txn, session.number, 0, session.sealed):
+    for stored in segments.overlapping(txn, session.key, 0, session.sealed):
         segment = segments.read(txn, stored, session.epoch)
         found += zip(segment.rows, segment.opens_turn, strict=True)
         if len(found) >= _OF_A_SESSION:

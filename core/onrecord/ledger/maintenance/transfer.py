@@ -7,12 +7,13 @@ from typing import Final
 
 from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
+from onrecord.ledger import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.schema import migrations
 from onrecord.ledger.sessions import archives, sealing, segments, sessions, tail
-from onrecord.scope import Scope, SessionName
+from onrecord.scope import Scope
 from onrecord.stored.clock import MICROSECONDS
-from onrecord.stored.messages import LAST_ID, LAST_SEQ, MessageRow, SessionRow
+from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, SessionRow
 from onrecord.stored.ranges import Ranges, spans, with_added
 
 _AT_ONCE: Final = 200
@@ -26,9 +27,8 @@ _BY_NAME: Final = {
 
 MOST_LOST: Final = 1_000
 """A head that is further behind the last message than this is not believed."""
-_LAST_SEALED: Final = """
-    SELECT place FROM {segments} WHERE place > :low AND place < :high ORDER BY place DESC LIMIT 1"""
-_LAST_ROW: Final = _LAST_SEALED.replace("{segments}", "{tail}")
+_LAST_SEALED: Final = "SELECT seq FROM {segments} WHERE {span} ORDER BY {order} DESC LIMIT 1"
+_LAST_ROW: Final = "SELECT seq FROM {tail} WHERE {span} ORDER BY {order} DESC LIMIT 1"
 
 _COUNTERS: Final = "SELECT id, name FROM {counters}"
 
@@ -37,27 +37,26 @@ _GROW: Final = """
         head = :head, messages = messages + :messages, turns = turns + :turns,
         tokens = tokens + :tokens, last_active = {greatest}(last_active, :active),
         active_second = {greatest}(active_second, :second)
-    WHERE id = :session"""
+    WHERE {my_shard} id = :session"""
 
 
-def in_order(txn: Transaction, scope: Scope) -> list[int]:
-    """The sessions of a scope, by number, in the order of their names."""
+def in_order(txn: Transaction, scope: Scope) -> list[SessionKey]:
+    """The sessions of a scope, in the order of their names."""
     conditions, values = sessions.within(scope)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    found = txn.rows(f"SELECT id FROM {{sessions}}{where} ORDER BY {_BY_NAME[txn.kind]}", values)
-    return [int(number) for (number,) in found]
+    found = txn.rows(
+        f"SELECT {{shard}}, id FROM {{sessions}}{where} ORDER BY {_BY_NAME[txn.kind]}", values
+    )
+    return [SessionKey(*row) for row in found]
 
 
-def look(txn: Transaction, number: int) -> tuple[SessionRow, sessions.Described, Ranges] | None:
+def look(txn: Transaction, key: SessionKey) -> tuple[SessionRow, sessions.Described, Ranges] | None:
     """A session by its number, all of it from this moment on."""
     txn.snapshot()
-    described = sessions.describe_number(txn, number)
+    described = sessions.describe_key(txn, key)
     if described is None:
         return None
-    name = SessionName(
-        key=described.key, tenant=described.tenant, user=described.user, agent=described.agent
-    )
-    found = archives.find(txn, name, damaged=True)
+    found = archives.find_key(txn, key)
     assert found is not None, "it is from one moment"
     return _believed(txn, found[0], described.messages), described, found[1]
 
@@ -65,9 +64,9 @@ def look(txn: Transaction, number: int) -> tuple[SessionRow, sessions.Described,
 def _believed(txn: Transaction, session: SessionRow, messages: int) -> SessionRow:
     """The session with a head that something stands at, where its own cannot be right: nobody
     walks 2^32 places because of one bit."""
-    if session.number > LAST_ID or session.number < 1:
+    if not keys.is_number(txn, session.number):
         return session._replace(head=min(max(session.head, 0), MOST_LOST))
-    span = {"low": session.number << 32, "high": (session.number + 1) << 32}
+    span = keys.span(txn, session.key)
     sealed = _last(txn, _LAST_SEALED, span)
     head = session.head
     if not 0 <= head - messages <= MOST_LOST:
@@ -77,9 +76,9 @@ def _believed(txn: Transaction, session: SessionRow, messages: int) -> SessionRo
     return session._replace(head=head, sealed=min(sealed, head))
 
 
-def _last(txn: Transaction, statement: str, span: Mapping[str, int]) -> int:
+def _last(txn: Transaction, statement: str, span: Mapping[str, object]) -> int:
     found = txn.first(statement, span)
-    return 0 if found is None else int(found[0]) & LAST_SEQ
+    return 0 if found is None else int(found[0])
 
 
 def places(
@@ -99,9 +98,9 @@ def places(
 
 
 def _runs(txn: Transaction, session: SessionRow, after: int, upto: int) -> Iterator[Segment]:
-    if not 0 < session.number <= LAST_ID:
+    if not keys.is_number(txn, session.number):
         return  # a damaged row: nothing can be found by it
-    for stored in segments.overlapping(txn, session.number, after, min(upto, session.sealed)):
+    for stored in segments.overlapping(txn, session.key, after, min(upto, session.sealed)):
         run = segments.read(txn, stored, session.epoch)
         yield segments.chosen(run, after, min(upto, session.sealed))
     after = max(after, session.sealed)
@@ -152,7 +151,7 @@ def add(
     left = run
     while session.head == session.sealed and (len(left.rows) > most or _has_an_id_twice(left)):
         piece, left = _parted(left)
-        segments.write(txn, session.number, piece, STEADY)
+        segments.write(txn, session.key, piece, STEADY)
         session = session._replace(head=piece.rows[-1].seq, sealed=piece.rows[-1].seq)
     if left.rows:
         tail.put(txn, session, left)
@@ -161,7 +160,7 @@ def add(
     txn.run(
         _GROW,
         {
-            "session": session.number,
+            **keys.of_session(session.key),
             "head": last,
             "messages": messages,
             "turns": turns,

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from onrecord.ledger.database.dialect import TABLES
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.maintenance import horizon
 
 _BUSY: Final = (
     "The write-ahead log could not be folded back into the file, because somebody is reading. "
@@ -25,11 +26,6 @@ _SHARED: Final = (
 )
 _SMALL: Final = frozenset({"meta", "counters", "migrations"})
 """What everybody needs, and holds nothing of anybody."""
-# A snapshot that is older than the vacuum keeps what was removed since, in every database table.
-_OLDER: Final = """
-    SELECT 1 FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-        AND backend_type = 'client backend' AND age(backend_xmin) > :passed LIMIT 1"""
 
 
 How: TypeAlias = Literal["free", "clean", "anew"]
@@ -57,20 +53,13 @@ def _sqlite(cursor: Any, anew: bool) -> str | None:
 
 
 def _postgres(txn: Transaction, how: How) -> str | None:
-    horizon = _next_transaction(txn)
+    before = horizon.here(txn)
     for table in TABLES:
         # FULL writes a table anew, and nobody else uses it meanwhile.
         full = how == "anew" and table not in _SMALL
         txn.run(f"VACUUM {'(FULL) ' if full else ''}{{{table}}}")
     # No REINDEX CONCURRENTLY: under anybody's long transaction it ends by a timeout and leaves an
     # invalid index behind each time. Empty pages of an index are used again.
-    found = txn.first(_OLDER, {"passed": _next_transaction(txn) - horizon})
-    if found is not None:
-        return _SEEN
+    if not horizon.has_passed(txn, before):
+        return _SEEN  # who began before the vacuum may read what was removed, and it stays
     return _SHARED if how == "clean" else None
-
-
-def _next_transaction(txn: Transaction) -> int:
-    found = txn.first("SELECT txid_snapshot_xmax(txid_current_snapshot())", {})
-    assert found is not None, "it always answers"
-    return int(found[0])

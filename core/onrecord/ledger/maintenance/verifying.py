@@ -8,35 +8,55 @@ from typing import Final
 from onrecord import codec
 from onrecord.codec import segment as sealed
 from onrecord.errors import Damaged
+from onrecord.ledger import keys
 from onrecord.ledger.database import bounds
+from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import archives, dictionaries, segments, sessions, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.reports import Problem
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS
-from onrecord.stored.messages import LAST_ID, LAST_SEQ, MessageRow, SessionRow
+from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionRow
 
 _PAGE: Final = 500
-_STRAY: Final = """
-    SELECT OWNER, count(*) FROM {TABLE} t
-    WHERE NOT EXISTS (SELECT 1 FROM {OWNERS} s WHERE s.id = OWNER)
-    GROUP BY 1 ORDER BY 1 LIMIT 100"""
 _OWNED: Final = {
-    "tail": ("sessions", "session", "t.place >> 32"),
-    "segments": ("sessions", "session", "t.place >> 32"),
-    "checkpoint_strands": ("checkpoint_threads", "thread", "t.thread"),
-    "checkpoints": ("checkpoint_strands", "strand", "t.place >> 32"),
-    "checkpoint_items": ("checkpoint_strands", "strand", "t.place >> 32"),
-    "checkpoint_writes": ("checkpoint_strands", "strand", "t.strand"),
+    "tail": ("sessions", "session"),
+    "segments": ("sessions", "session"),
+    "checkpoint_lists": ("checkpoint_threads", "thread"),
+    "checkpoints": ("checkpoint_lists", "list"),
+    "checkpoint_items": ("checkpoint_lists", "list"),
+    "checkpoint_writes": ("checkpoint_lists", "list"),
 }
-"""Tables whose rows belong to a row of another one, what that is, and which."""
+"""Tables whose rows belong to a row of another one, and by which column."""
+_STRAY: Final = {
+    table: f"""
+    SELECT t.{column}, count(*) FROM {{{table}}} t
+    WHERE NOT EXISTS (SELECT 1 FROM {{{owners}}} s WHERE {{s.in_shard_of t}} s.id = t.{column})
+    GROUP BY 1 ORDER BY 1 LIMIT 100"""
+    for table, (owners, column) in _OWNED.items()
+}
+
+# As in scope.shard_of. Threads that were deleted have no owner any more.
+_MISPLACED: Final[dict[Kind, dict[str, str]]] = {
+    "sqlite": {},
+    "postgresql": {
+        "sessions": """
+            SELECT shard, id FROM {sessions} WHERE shard <> (owner & 32767) LIMIT 100""",
+        "checkpoint_threads": """
+            SELECT shard, id FROM {checkpoint_threads}
+            WHERE shard <> (owner & 32767) AND live = 1 LIMIT 100""",
+    },
+}
 
 _NUMBERS: Final = (*bounds.BOUNDS["sessions"], "owner")
-_ROW: Final = f"SELECT {', '.join(_NUMBERS)} FROM {{sessions}} WHERE id = :session"
+_ROW: Final = f"SELECT {', '.join(_NUMBERS)} FROM {{sessions}} WHERE {{my_shard}} id = :session"
 _OPENS: Final = """
-    SELECT place & 4294967295, opens_turn FROM {tail}
-    WHERE place > :low AND place < :high AND opens_turn NOT IN (0, 1) ORDER BY place LIMIT 100"""
+    SELECT seq, opens_turn FROM {tail}
+    WHERE {span} AND opens_turn NOT IN (0, 1) ORDER BY {order} LIMIT 100"""
+_PACKED: Final = """
+    SELECT seq, raw, dictionary, frame FROM {tail}
+    WHERE {span} AND frame IS NOT NULL ORDER BY {order} LIMIT :limit"""
 _COUNTERS: Final = "SELECT id FROM {counters}"
 
 
@@ -59,15 +79,24 @@ def of_store(txn: Transaction) -> list[Problem]:
         for number in dictionaries.without_sources(txn)
     ]
     problems += bounds.problems(txn)
-    for table, (owners, owner, column) in _OWNED.items():
-        statement = _STRAY.replace("TABLE", table).replace("OWNERS", owners)
+    for table, statement in _MISPLACED[txn.kind].items():
+        problems += [
+            Problem(
+                kind="damaged",
+                where=f"onrecord_{table}",
+                what=f"shard is {shard} in the row with id {number}, which is not that of its "
+                f"owner: it cannot be found by its name.",
+            )
+            for shard, number in txn.rows(statement, {})
+        ]
+    for table, statement in _STRAY.items():
         problems += [
             Problem(
                 kind="stray",
                 where=f"onrecord_{table}",
-                what=f"{count} rows belong to {owner} {number}, which is not there.",
+                what=f"{count} rows belong to {_OWNED[table][1]} {number}, which is not there.",
             )
-            for number, count in txn.rows(statement.replace("OWNER", column), {})
+            for number, count in txn.rows(statement, {})
         ]
     return problems
 
@@ -82,21 +111,22 @@ def of_session(txn: Transaction, name: SessionName) -> list[Problem]:
     session, archived = found
     look = _Look(str(name), {int(number) for (number,) in txn.rows(_COUNTERS, {})})
     look.at_numbers(txn, session, name)
-    if not 0 < session.number <= LAST_ID:
+    if not keys.is_number(txn, session.number):
         return look.problems  # nothing can be found by it
-    for stored in segments.overlapping(txn, session.number, 0, LAST_SEQ):
+    for stored in segments.overlapping(txn, session.key, 0, LAST_SEQ):
         look.at_segment(txn, stored)
     segment_ends = look.seq
     if segment_ends > session.sealed:
         look.is_sealed_up_to(session.sealed, segment_ends)
-    span = {"low": session.number << 32, "high": (session.number + 1) << 32}
-    for seq, opens in txn.rows(_OPENS, span):
+    for seq, opens in txn.rows(_OPENS, keys.span(txn, session.key)):
         look.problem("damaged", seq, seq, f"its opens_turn is {opens}.")
     for page, (rows, opens_turn) in enumerate(_pages(txn, session)):
         if not page and segment_ends < rows[0].seq <= session.sealed:
             look.is_sealed_up_to(session.sealed, rows[0].seq - 1)
         for row, opens in zip(rows, opens_turn, strict=True):
-            look.at_row(row, opens, session.epoch)
+            look.at_row(txn, row, opens, session.epoch)
+    for seq, what in _wrongly_packed(txn, session):
+        look.says_otherwise(seq, what)
     look.has_come_to(session.head)
     look.adds_up(described.messages, described.turns, described.tokens, "session's row")
     if archived and archived[-1][1] > session.head:
@@ -104,7 +134,8 @@ def of_session(txn: Transaction, name: SessionName) -> list[Problem]:
     return look.problems
 
 
-_OF_ROWS: Final = ("created", "born", "tokens", "counter")
+_OF_ROWS: Final = {"created": "created", "epoch": "born", "tokens": "tokens", "counter": "counter"}
+"""Columns, and what they are called in a row that was read."""
 
 
 class _Look:
@@ -120,10 +151,10 @@ class _Look:
 
     def at_numbers(self, txn: Transaction, session: SessionRow, name: SessionName) -> None:
         """Look at what stands in the session's own row."""
-        row = txn.first(_ROW, {"session": session.number})
+        row = txn.first(_ROW, keys.of_session(session.key))
         assert row is not None, "it is from one moment"
         values = dict(zip(_NUMBERS, row, strict=True))
-        wrong = bounds.outside("sessions", values)
+        wrong = bounds.outside(txn, "sessions", values)
         if values["owner"] != name.owner:
             wrong.append(f"its owner is {values['owner']}, and not that of its names")
         if values["last_active"] // MICROSECONDS != values["active_second"]:
@@ -167,14 +198,16 @@ class _Look:
                 f"{sums} stand beside it.",
             )  # fmt: skip
 
-    def at_row(self, row: MessageRow, opens_turn: bool, epoch: int) -> None:
+    def at_row(self, txn: Transaction, row: MessageRow, opens_turn: bool, epoch: int) -> None:
         if row.seq <= self.seq:
             self.problem("stray", row.seq, row.seq, "it is in a segment and a row as well.")
             return
         self._follows(row.seq)
         self.seq = row.seq
         self._can_be_read(row)
-        wrong = bounds.outside("tail", {name: getattr(row, name) for name in _OF_ROWS})
+        wrong = bounds.outside(
+            txn, "tail", {column: getattr(row, name) for column, name in _OF_ROWS.items()}
+        )
         if row.counter not in self._counters:
             wrong.append(f"its counter is {row.counter}, which is not there")
         if row.born > epoch:
@@ -182,6 +215,11 @@ class _Look:
         for what in wrong:
             self.problem("damaged", row.seq, row.seq, f"{what}.")
         self._add(int(row.frame is not None), int(opens_turn), row.tokens)
+
+    def says_otherwise(self, seq: int, what: str) -> None:
+        """Note what a row's columns say of its frame, unless that is damaged itself."""
+        if not any(found.first == found.last == seq for found in self.problems):
+            self.problem("damaged", seq, seq, what)
 
     def has_come_to(self, head: int) -> None:
         self._follows(head + 1)
@@ -215,6 +253,20 @@ class _Look:
 
     def _add(self, *bounds: int) -> None:
         self._sums = [a + b for a, b in zip(self._sums, bounds, strict=True)]
+
+
+def _wrongly_packed(txn: Transaction, session: SessionRow) -> Iterator[tuple[int, str]]:
+    """Rows whose columns say something else of their frame than it says itself."""
+    after = 0
+    values = {**keys.span(txn, session.key), "limit": _PAGE}
+    while page := txn.rows(_PACKED, {**values, "after": after}):
+        after = page[-1][0]
+        for seq, raw, dictionary, frame in page:
+            said = (raw, dictionary)
+            found = codec.raw_length(frame), codec.dictionary_of(frame)
+            for what, says, has in zip(("raw", "dictionary"), said, found, strict=True):
+                if says != has:
+                    yield seq, f"its {what} is {says}, and its frame says {has}."
 
 
 def _pages(txn: Transaction, session: SessionRow) -> Iterator[tuple[list[MessageRow], list[bool]]]:

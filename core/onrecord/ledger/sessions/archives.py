@@ -7,16 +7,17 @@ from typing import Final
 
 from onrecord import codec
 from onrecord.errors import Damaged
+from onrecord.ledger import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions.sessions import FIND, LOCK, checked
+from onrecord.ledger.sessions.sessions import FIND_KEY_WITH_ARCHIVED, FIND_WITH_ARCHIVED, checked
 from onrecord.scope import SessionName
-from onrecord.stored.messages import SessionRow
+from onrecord.stored.messages import SessionKey, SessionRow
 from onrecord.stored.ranges import Ranges, cut_after, with_added
 
-_WITH_ARCHIVED: Final = FIND.replace("lineage\n", "lineage, archived\n")
-_LOCK_WITH_ARCHIVED: Final = LOCK.replace("lineage\n", "lineage, archived\n")
-_ARCHIVED: Final = "SELECT archived FROM {sessions} WHERE id = :session AND archived IS NOT NULL"
-_SET: Final = "UPDATE {sessions} SET archived = :archived WHERE id = :session"
+_LOCK_WITH_ARCHIVED: Final = f"{FIND_WITH_ARCHIVED} {{for_update}}"
+_ARCHIVED: Final = """
+    SELECT archived FROM {sessions} WHERE {my_shard} id = :session AND archived IS NOT NULL"""
+_SET: Final = "UPDATE {sessions} SET archived = :archived WHERE {my_shard} id = :session"
 
 
 def find(
@@ -26,22 +27,28 @@ def find(
     unless who asks takes ``damaged`` ones."""
     if lock:
         txn.begin()
-    row = txn.first(_LOCK_WITH_ARCHIVED if lock else _WITH_ARCHIVED, {"identity": name.identity})
+    row = txn.first(_LOCK_WITH_ARCHIVED if lock else FIND_WITH_ARCHIVED, keys.of_name(name))
     if row is None:
         return None
     session = SessionRow(*row[:-1])
-    return session if damaged else checked(session, name), _unpacked(row[-1])
+    return session if damaged else checked(txn, session, name), _unpacked(row[-1])
+
+
+def find_key(txn: Transaction, key: SessionKey) -> tuple[SessionRow, Ranges] | None:
+    """The same by its number, whatever is damaged in it."""
+    row = txn.first(FIND_KEY_WITH_ARCHIVED, keys.of_session(key))
+    return None if row is None else (SessionRow(*row[:-1]), _unpacked(row[-1]))
 
 
 def put(txn: Transaction, session: SessionRow, archived: Ranges) -> None:
     """Say what of a locked session is archived."""
     packed = codec.pack_value([list(run) for run in archived], "archived") if archived else None
-    txn.run(_SET, {"session": session.number, "archived": packed})
+    txn.run(_SET, {**keys.of_session(session.key), "archived": packed})
 
 
 def of(txn: Transaction, session: SessionRow) -> Ranges:
     """What of a locked session is archived."""
-    row = txn.first(_ARCHIVED, {"session": session.number})
+    row = txn.first(_ARCHIVED, keys.of_session(session.key))
     return () if row is None else _unpacked(row[0])
 
 

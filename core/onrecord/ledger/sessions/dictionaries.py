@@ -14,6 +14,7 @@ from onrecord.ledger.database.bounds import LAST_DICTIONARY
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import sessions
 from onrecord.stored.clock import now
+from onrecord.stored.messages import SessionKey
 
 _CHECKSUM: Final = struct.Struct("<I")
 
@@ -21,8 +22,7 @@ _LOAD: Final = "SELECT body FROM {dictionaries} WHERE id = :id"
 NEWEST: Final = (
     f"SELECT max(id) FROM {{dictionaries}} WHERE in_use = 1 AND id BETWEEN 1 AND {LAST_DICTIONARY}"
 )
-# PostgreSQL: whoever writes with a dictionary holds its row, so that it cannot go meanwhile.
-_HOLD: Final = "SELECT id FROM {dictionaries} WHERE id = :id AND in_use = 1 {for_key_share}"
+_IN_USE: Final = "SELECT id FROM {dictionaries} WHERE id = :id AND in_use = 1"
 _ADD: Final = """
     INSERT INTO {dictionaries} (id, in_use, created, sources, body)
     VALUES (:id, 1, :created, :sources, :body)"""
@@ -38,7 +38,6 @@ _OLDER: Final = """
     SELECT id FROM {dictionaries}
     WHERE in_use = 1 AND id < (SELECT max(id) FROM {dictionaries} WHERE in_use = 1) ORDER BY id"""
 _RETIRE: Final = "UPDATE {dictionaries} SET in_use = 0 WHERE id = :id"
-_LOCK: Final = "SELECT id FROM {dictionaries} WHERE id = :id {for_update}"
 _DROP: Final = "DELETE FROM {dictionaries} WHERE id = :id"
 _COUNT: Final = "SELECT count(*), coalesce(sum(length(body)), 0) FROM {dictionaries}"
 _BODIES: Final = "SELECT id, body FROM {dictionaries} ORDER BY id"
@@ -81,24 +80,23 @@ class Dictionaries:
         if newest is not None:
             self.get(txn, newest)
 
-    def held(self, txn: Transaction) -> Dictionary | None:
-        """The current one, certain to stay until this transaction ends; None for nothing."""
+    def in_use(self, txn: Transaction) -> Dictionary | None:
+        """The current one, certain to stay until this transaction ends; None for nothing.
+
+        Of a transaction that writes: who takes one away waits for those that began before it was
+        taken out of use (``retire``). So no row is locked, which all who write would share.
+        """
         current = self.current
-        if current is None or txn.first(_HOLD, {"id": current.number}) is not None:
+        if current is None or is_in_use(txn, current.number):
             return current
         return self.refreshed(txn)
 
     def refreshed(self, txn: Transaction) -> Dictionary | None:
-        """The newest there is in the database, held like ``held``."""
-        while True:
-            found = txn.first(NEWEST, {})
-            number = None if found is None else found[0]
-            self._current = None if number is None else self.get(txn, number)
-            current = self.current
-            if current is None or txn.first(_HOLD, {"id": current.number}) is not None:
-                return current
-            if txn.can.one_moment_transactions:
-                return None
+        """The newest there is in the database, like ``in_use``."""
+        found = txn.first(NEWEST, {})
+        number = None if found is None else found[0]
+        self._current = None if number is None else self.get(txn, number)
+        return self.current
 
     def forget(self, number: int) -> None:
         """It was dropped."""
@@ -107,19 +105,19 @@ class Dictionaries:
             self._current = None
 
 
-def hold(txn: Transaction, number: int) -> bool:
+def is_in_use(txn: Transaction, number: int) -> bool:
     """Whether what needs a dictionary may be written: it is in use, and stays until this
-    transaction ends."""
-    return txn.first(_HOLD, {"id": number}) is not None
+    transaction, which writes, has ended."""
+    return txn.first(_IN_USE, {"id": number}) is not None
 
 
-def add(txn: Transaction, content: bytes, sources: Mapping[int, int]) -> int | None:
+def add(txn: Transaction, content: bytes, sources: Mapping[SessionKey, int]) -> int | None:
     """Keep a new dictionary, learned from sessions that began at these times; its number.
 
     None where one of them has been erased since: what it said must not stay in here (I7).
     """
     txn.begin()
-    if sessions.born(txn, sorted(sources), hold=True) != sources:
+    if sessions.created_of(txn, sorted(sources), hold=True) != sources:
         return None
     number = _next_number(txn)
     txn.run(
@@ -127,7 +125,7 @@ def add(txn: Transaction, content: bytes, sources: Mapping[int, int]) -> int | N
         {
             "id": number,
             "created": now(),
-            "sources": codec.pack_value(dict(sources), "sources"),
+            "sources": codec.pack_value([[*key, at] for key, at in sources.items()], "sources"),
             "body": _packed(content),
         },
     )
@@ -155,14 +153,13 @@ def tainted(txn: Transaction) -> list[int]:
     return [
         int(number)
         for number, packed in txn.rows(_SOURCES, {})
-        if (sources := _sources(packed)) is None or sessions.born(txn, sorted(sources)) != sources
+        if (sources := _sources(packed)) is None
+        or sessions.created_of(txn, sorted(sources)) != sources
     ]
 
 
 def retire(txn: Transaction, number: int) -> None:
     """Nobody writes with it any more once this is committed."""
-    txn.begin()
-    txn.first(_LOCK, {"id": number})  # waits for those who hold it
     txn.run(_RETIRE, {"id": number})
 
 
@@ -219,10 +216,10 @@ def _unpacked(stored: bytes) -> bytes:
     return compression.decompress(body)
 
 
-def _sources(packed: bytes) -> dict[int, int] | None:
+def _sources(packed: bytes) -> dict[SessionKey, int] | None:
     """None where they cannot be read: what cannot be ruled out has to be assumed."""
     try:
-        found: dict[int, int] = codec.unpack_value(bytes(packed))
-    except Damaged:
+        found: list[list[int]] = codec.unpack_value(bytes(packed))
+        return {SessionKey(shard, session): at for shard, session, at in found}
+    except (Damaged, TypeError, ValueError):
         return None
-    return found

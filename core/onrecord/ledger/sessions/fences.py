@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
+from onrecord.ledger import keys
 from onrecord.ledger.database import generation
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import SessionName
@@ -20,9 +21,9 @@ T = TypeVar("T")
 ABSENT: Final = 0
 """The fence of a session that is not there. No session that is there has it."""
 
-_FIND: Final = "SELECT fence FROM {sessions} WHERE identity = :identity"
-_SETTLE: Final = "UPDATE {sessions} SET fence = :fence WHERE identity = :identity"
-_LEAVE: Final = "UPDATE {sessions} SET lineage = :lineage WHERE identity = :identity"
+_FIND: Final = "SELECT fence FROM {sessions} WHERE {my_shard} identity = :identity"
+_SETTLE: Final = "UPDATE {sessions} SET fence = :fence WHERE {my_shard} identity = :identity"
+_LEAVE: Final = "UPDATE {sessions} SET lineage = :lineage WHERE {my_shard} identity = :identity"
 
 
 class Fenced(Exception):
@@ -86,10 +87,10 @@ def rewriting(work: Callable[[Transaction], T], name: SessionName) -> Callable[[
         answer = work(txn)
         stamp = txn.stamp
         assert stamp is not None, "commits are stamped"
-        found = txn.first(_FIND, {"identity": name.identity})
+        found = txn.first(_FIND, keys.of_name(name))
         if found is not None:  # else it was erased, or is not there to be rewritten
             refuse_fenced(txn, int(found[0]))
-            txn.run(_LEAVE, {"identity": name.identity, "lineage": stamp.lineage})
+            txn.run(_LEAVE, {**keys.of_name(name), "lineage": stamp.lineage})
         return answer
 
     return do
@@ -111,4 +112,4 @@ def settle(txn: Transaction, name: SessionName) -> bool:
     What is read to fill an entry has to be read in a later transaction: this one waits for a
     commit under way, and a statement that began before its end does not see it.
     """
-    return bool(txn.run(_SETTLE, {"identity": name.identity, "fence": random()}))
+    return bool(txn.run(_SETTLE, {**keys.of_name(name), "fence": random()}))

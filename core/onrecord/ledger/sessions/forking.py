@@ -10,24 +10,24 @@ from onrecord import codec
 from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
+from onrecord.ledger import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import dictionaries, segments, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.stored.clock import MICROSECONDS
-from onrecord.stored.messages import LAST_SEQ, SessionRow, place
+from onrecord.stored.messages import SessionRow
 
 _AT_ONCE: Final = 200
 
 _NEEDED: Final = """
     SELECT DISTINCT dictionary FROM {segments}
-    WHERE place > :low AND place <= :high AND dictionary IS NOT NULL ORDER BY dictionary"""
+    WHERE {span} AND dictionary IS NOT NULL ORDER BY dictionary"""
 _WITH: Final = """
-    SELECT place FROM {segments}
-    WHERE place > :low AND place <= :high AND dictionary = :dictionary ORDER BY place"""
+    SELECT seq FROM {segments} WHERE {span} AND dictionary = :dictionary ORDER BY {order}"""
 _COPY: Final = """
-    INSERT INTO {segments} (place, first, messages, turns, tokens, raw, dictionary, body)
-    SELECT place + :shift, first, messages, turns, tokens, raw, dictionary, body
-    FROM {segments} WHERE place > :low AND place <= :high"""
+    INSERT INTO {segments} ({row_key}, first, messages, turns, tokens, raw, dictionary, body)
+    SELECT {row_copy}, first, messages, turns, tokens, raw, dictionary, body
+    FROM {segments} WHERE {span}"""
 _COPY_PLAIN: Final = _COPY + " AND dictionary IS NULL"
 _COPY_WITH: Final = _COPY + " AND dictionary = :dictionary"
 _BEGIN: Final = """
@@ -35,9 +35,9 @@ _BEGIN: Final = """
         head = :head, epoch = :epoch, sealed = :sealed, messages = :messages, turns = :turns,
         tokens = :tokens, last_active = {greatest}(last_active, :now),
         active_second = {greatest}(active_second, :second),
-        about = (SELECT about FROM {sessions} WHERE id = :source),
-        expires_in = (SELECT expires_in FROM {sessions} WHERE id = :source)
-    WHERE id = :session"""
+        about = (SELECT about FROM {sessions} WHERE {my_shard} id = :source),
+        expires_in = (SELECT expires_in FROM {sessions} WHERE {my_shard} id = :source)
+    WHERE {my_shard} id = :session"""
 
 
 def copy(
@@ -56,8 +56,8 @@ def copy(
     """
     upto = min(session.sealed, at)
     if target.epoch:
-        for stored in segments.overlapping(txn, session.number, 0, upto):
-            _write(txn, target, stored, upto, target.epoch)
+        for stored in segments.overlapping(txn, session.key, 0, upto):
+            _write(txn, session, target, stored, upto, target.epoch)
     else:
         target = target._replace(epoch=session.epoch)
         _copy_segments(txn, session, target, upto)
@@ -71,7 +71,7 @@ def copy(
     txn.run(
         _BEGIN,
         {
-            "session": target.number,
+            **keys.of_session(target.key),
             "source": session.number,
             "head": at,
             "epoch": target.epoch,
@@ -87,37 +87,41 @@ def copy(
 
 
 def _copy_segments(txn: Transaction, session: SessionRow, target: SessionRow, upto: int) -> None:
-    span = {"low": place(session.number, 0), "high": place(session.number, upto)}
-    shift = {"shift": place(target.number, 0) - place(session.number, 0)}
-    txn.run(_COPY_PLAIN, {**span, **shift})
+    span = keys.span(txn, session.key, 0, upto)
+    to = {"target_shard": target.shard, "target": target.number}
+    txn.run(_COPY_PLAIN, {**span, **to})
     for (number,) in txn.rows(_NEEDED, span):
         needs = {**span, "dictionary": number}
-        if dictionaries.hold(txn, number):
-            txn.run(_COPY_WITH, {**needs, **shift})
+        if dictionaries.is_in_use(txn, number):
+            txn.run(_COPY_WITH, {**needs, **to})
             continue
         # It is on its way out: what is copied now would not be found by those who rewrite.
-        for (where,) in txn.rows(_WITH, needs):
-            stored = segments.holding(txn, session.number, where & LAST_SEQ)
+        for (seq,) in txn.rows(_WITH, needs):
+            stored = segments.holding(txn, session.key, seq)
             assert stored is not None, "its session is locked"
-            _write(txn, target, stored, upto, None)
-    if upto and (last := segments.holding(txn, session.number, upto)) and last.last > upto:
-        _write(txn, target, last, upto, None)
+            _write(txn, session, target, stored, upto, None)
+    if upto and (last := segments.holding(txn, session.key, upto)) and last.last > upto:
+        _write(txn, session, target, last, upto, None)
 
 
 def _write(
-    txn: Transaction, target: SessionRow, stored: Stored, upto: int, born: int | None
+    txn: Transaction,
+    session: SessionRow,
+    target: SessionRow,
+    stored: Stored,
+    upto: int,
+    born: int | None,
 ) -> None:
     """Write a segment again, as far as it goes up to a place."""
     try:
         run = segments.unpacked(txn, stored)
     except Damaged:
         if stored.last <= upto:  # its bytes are kept as they are, once
-            shift = place(target.number, stored.last) - stored.place
-            span = {"low": stored.place - 1, "high": stored.place}
-            txn.run(_COPY, {**span, "shift": shift})
+            span = keys.span(txn, session.key, stored.last - 1, stored.last)
+            txn.run(_COPY, {**span, "target_shard": target.shard, "target": target.number})
             return
         run = segments.read(txn, stored, target.epoch)
-    segments.write(txn, target.number, _up_to(run, upto, born), STEADY)
+    segments.write(txn, target.key, _up_to(run, upto, born), STEADY)
 
 
 def _up_to(run: Segment, upto: int, born: int | None) -> Segment:

@@ -11,12 +11,13 @@ from typing import Final
 
 from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
+from onrecord.ledger import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import segments, sessions, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.ledger.sessions.tail import RETRIED, append_at_once, insert, with_token
 from onrecord.scope import SessionName
-from onrecord.stored.messages import LAST_ID, LAST_SEQ, MessageRow, SessionRow, Snapshot
+from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, SessionRow, Snapshot
 
 __all__ = ["append_at_once", "insert", "with_token"]
 
@@ -42,7 +43,7 @@ def seen(
         )
         if found is None:
             return Snapshot(None, sessions.absent(txn, name).version, (), True)
-        if not 0 < found.session <= LAST_ID:
+        if not keys.is_number(txn, found.session):
             sessions.find(txn, name)  # raises: nothing can be found by a damaged number
         rows = found.rows
         if found.sealed > after and (limit is None or limit > len(rows) or not newest):
@@ -60,7 +61,7 @@ def at(txn: Transaction, session: SessionRow, seq: int) -> MessageRow | None:
     """The message in one place, also a deleted one."""
     if seq > session.sealed:
         return tail.at(txn, session, seq)
-    stored = segments.holding(txn, session.number, seq)
+    stored = segments.holding(txn, session.key, seq)
     if stored is None:
         return None
     return _place_in(segments.read(txn, stored, session.epoch), seq)[0]
@@ -75,7 +76,7 @@ def finder(txn: Transaction, session: SessionRow) -> Callable[[int], MessageRow 
         if seq > session.sealed:
             return tail.at(txn, session, seq)
         if not known or not known[0].rows[0].seq <= seq <= known[0].rows[-1].seq:
-            stored = segments.holding(txn, session.number, seq)
+            stored = segments.holding(txn, session.key, seq)
             if stored is None:
                 return None
             known[:] = [segments.read(txn, stored, session.epoch)]
@@ -95,7 +96,7 @@ def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[
     found = len(rows)
     upto = session.sealed
     while upto and wanted and (found or session.head - upto < RETRIED):
-        stored = segments.holding(txn, session.number, upto)
+        stored = segments.holding(txn, session.key, upto)
         if stored is None:
             break
         here = segments.read(txn, stored, session.epoch).rows
@@ -137,7 +138,7 @@ def totals(
     parts = [tail.totals(txn, session, max(after, session.sealed), upto)]
     if after < session.sealed:
         upto = min(upto, session.sealed)
-        parts.append(segments.sums(txn, session.number, after, upto))
+        parts.append(segments.sums(txn, session.key, after, upto))
         parts += [
             segments.totals(segments.chosen(segments.read(txn, stored, 0), after, upto))
             for stored in _cut_through(txn, session, after, upto)
@@ -155,7 +156,7 @@ def opens_turn(txn: Transaction, session: SessionRow, seq: int) -> bool:
     """Whether the message in one place counts as the opening of a turn."""
     if seq > session.sealed:
         return tail.opens_turn(txn, session, seq)
-    stored = segments.holding(txn, session.number, seq)
+    stored = segments.holding(txn, session.key, seq)
     if stored is None:
         return False
     return _place_in(segments.read(txn, stored, session.epoch), seq)[1]
@@ -171,9 +172,9 @@ def cut_after(txn: Transaction, session: SessionRow, seq: int) -> None:
         for stored in _cut_through(txn, session, seq, session.sealed)
         if stored.first <= seq
     ]
-    segments.remove(txn, session.number, seq)
+    segments.remove(txn, session.key, seq)
     for segment in left:
-        segments.write(txn, session.number, segment, STEADY)
+        segments.write(txn, session.key, segment, STEADY)
 
 
 def empty(txn: Transaction, session: SessionRow, after: int, upto: int) -> None:
@@ -203,7 +204,7 @@ def _across(
     wanted = LAST_SEQ if limit is None else limit
     older = segments.between(
         txn,
-        found.session,
+        SessionKey(name.shard, found.session),
         found.version.epoch,
         after=after,
         before=min(before, found.sealed + 1),
@@ -253,7 +254,7 @@ def _seen(found: tail.Found, rows: Sequence[MessageRow]) -> Snapshot:
         tuple(rows),
         lineage=found.lineage,
         fence=found.fence,
-        at_held=found.at_low,
+        at_held=found.at_held,
     )
 
 
@@ -265,10 +266,10 @@ def _place_in(segment: Segment, seq: int) -> tuple[MessageRow | None, bool]:
 
 def _cut_through(txn: Transaction, session: SessionRow, after: int, upto: int) -> list[Stored]:
     """The segments that lie only partly between two places: two at the most."""
-    found = [segments.holding(txn, session.number, seq) for seq in {after + 1, upto} if seq > 0]
+    found = [segments.holding(txn, session.key, seq) for seq in {after + 1, upto} if seq > 0]
     return list(
         {
-            stored.place: stored
+            stored.last: stored
             for stored in found
             if stored is not None and (stored.first <= after or stored.last > upto)
         }.values()
@@ -283,12 +284,12 @@ def _rewrite(
     change: Callable[[MessageRow, bool], tuple[MessageRow, bool]],
 ) -> None:
     """Change messages in segments, after one place, up to another."""
-    for stored in list(segments.overlapping(txn, session.number, after, upto)):
+    for stored in list(segments.overlapping(txn, session.key, after, upto)):
         segment = segments.read(txn, stored, session.epoch)
         changed = [
             change(row, opens) if after < row.seq <= upto else (row, opens)
             for row, opens in zip(segment.rows, segment.opens_turn, strict=True)
         ]
-        segments.remove(txn, session.number, stored.last - 1, stored.last)
+        segments.remove(txn, session.key, stored.last - 1, stored.last)
         rows, opens_turn = zip(*changed, strict=True)
-        segments.write(txn, session.number, Segment(tuple(rows), tuple(opens_turn)), STEADY)
+        segments.write(txn, session.key, Segment(tuple(rows), tuple(opens_turn)), STEADY)

@@ -14,7 +14,7 @@ from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import segments, sessions, tail
 from onrecord.scope import SessionName
-from onrecord.stored.messages import SessionRow
+from onrecord.stored.messages import SessionKey, SessionRow
 
 SEGMENT: int = 128
 """How many messages are sealed together. With 64 a store is 2 points larger; an append that seals
@@ -43,7 +43,7 @@ def seal_oldest(txn: Transaction, name: SessionName) -> int:
 
 def seal_all(txn: Transaction, session: SessionRow) -> SessionRow:
     """Seal every message of a locked session, the last segment together with what came after."""
-    last = segments.holding(txn, session.number, session.sealed) if session.sealed else None
+    last = segments.holding(txn, session.key, session.sealed) if session.sealed else None
     if last is not None and last.last - last.first + 1 < SEGMENT and session.head > session.sealed:
         session = _unsealed_into(txn, session, last)
     while session.head > session.sealed:
@@ -64,22 +64,22 @@ def _unsealed_into(txn: Transaction, session: SessionRow, last: segments.Stored)
     run = tail.oldest(txn, session, room, max(LARGEST - last.raw, 0))
     if not run.rows or last.raw >= LARGEST:
         return session
-    segments.remove(txn, session.number, last.last - 1, last.last)
+    segments.remove(txn, session.key, last.last - 1, last.last)
     return _sealed(txn, session, segments.joined([kept, run]), THOROUGH)
 
 
 def _sealed(txn: Transaction, session: SessionRow, run: Segment, level: int) -> SessionRow:
     last = run.rows[-1].seq
-    segments.write(txn, session.number, run, level)
+    segments.write(txn, session.key, run, level)
     tail.remove(txn, session, last)
     return sessions.seal(txn, session, last)
 
 
-def seal_sessions(txn: Transaction, numbers: Sequence[int], before: int, again: bool) -> int:
+def seal_sessions(txn: Transaction, wanted: Sequence[SessionKey], before: int, again: bool) -> int:
     """Seal what is not sealed of sessions that have been quiet; how many that were."""
     done = 0
-    for number in numbers:
-        session = sessions.lock_number(txn, number)
+    for key in wanted:
+        session = sessions.lock_key(txn, key)
         if session is None or session.active_second > before:
             continue  # somebody has come back to it
         if again:
@@ -91,10 +91,10 @@ def seal_sessions(txn: Transaction, numbers: Sequence[int], before: int, again: 
 
 def _seal_again(txn: Transaction, session: SessionRow) -> None:
     """Write segments as they would be written now: other settings, another dictionary."""
-    for stored in list(segments.overlapping(txn, session.number, 0, session.sealed)):
+    for stored in list(segments.overlapping(txn, session.key, 0, session.sealed)):
         try:
             segment = segments.unpacked(txn, stored)
         except Damaged:
             continue  # its bytes are kept as they are
-        segments.remove(txn, session.number, stored.last - 1, stored.last)
-        segments.write(txn, session.number, segment, THOROUGH)
+        segments.remove(txn, session.key, stored.last - 1, stored.last)
+        segments.write(txn, session.key, segment, THOROUGH)

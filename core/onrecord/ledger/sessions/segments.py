@@ -9,43 +9,43 @@ from typing import Final, NamedTuple
 from onrecord.codec import segment as sealed
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
+from onrecord.ledger import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.stored.messages import LAST_SEQ, MessageRow, place
+from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey
 
 MOST: Final = 1_024
 """No segment has more messages than this: how far to look for the one that holds a place."""
 _AT_ONCE: Final = 32
 """How many are read at a time where not all are wanted."""
 
-_COLUMNS: Final = "g.place, g.first, g.messages, g.turns, g.tokens, g.raw, g.dictionary, g.body"
+_COLUMNS: Final = "g.seq, g.first, g.messages, g.turns, g.tokens, g.raw, g.dictionary, g.body"
 # With the session's epoch: what was read before belongs to it only in the same one.
 _BETWEEN: Final = f"""
     SELECT s.epoch, {_COLUMNS}
-    FROM {{sessions}} s LEFT JOIN {{segments}} g
-        ON g.place > (s.id << 32) + :low AND g.place < (s.id << 32) + :far AND g.first < :high
-    WHERE s.id = :session ORDER BY g.place DIRECTION LIMIT :limit"""
-_NEWEST: Final = _BETWEEN.replace("DIRECTION", "DESC")
-_OLDEST: Final = _BETWEEN.replace("DIRECTION", "ASC")
+    FROM {{sessions}} s LEFT JOIN {{segments}} g ON {{g.span}} AND g.first < :before
+    WHERE {{s.my_shard}} s.id = :session"""
+_NEWEST: Final = f"{_BETWEEN} ORDER BY {{g.order}} DESC LIMIT :limit"
+_OLDEST: Final = f"{_BETWEEN} ORDER BY {{g.order}} LIMIT :limit"
 
 _HOLDING: Final = f"""
-    SELECT {_COLUMNS} FROM {{segments}} g
-    WHERE g.place >= :place AND g.place < :far ORDER BY g.place LIMIT 1"""
+    SELECT {_COLUMNS} FROM {{segments}} g WHERE {{g.span}} ORDER BY {{g.order}} LIMIT 1"""
 
 _SUMS: Final = """
     SELECT coalesce(sum(messages), 0), coalesce(sum(turns), 0), coalesce(sum(tokens), 0)
-    FROM {segments} WHERE place > :low AND place <= :high AND first > :after"""
+    FROM {segments} WHERE {span} AND first > :after"""
 
 _INSERT: Final = """
-    INSERT INTO {segments} (place, first, messages, turns, tokens, raw, dictionary, body)
-    VALUES (:place, :first, :messages, :turns, :tokens, :raw, :dictionary, :body)"""
+    INSERT INTO {segments} ({row_key}, first, messages, turns, tokens, raw, dictionary, body)
+    VALUES ({row_value}, :first, :messages, :turns, :tokens, :raw, :dictionary, :body)"""
 
-_DELETE: Final = "DELETE FROM {segments} WHERE place > :low AND place <= :high"
+_DELETE: Final = "DELETE FROM {segments} WHERE {span}"
 
 
 class Stored(NamedTuple):
     """A segment as the database keeps it."""
 
-    place: int
+    last: int
+    """The sequence of its last message."""
     first: int
     messages: int
     turns: int
@@ -54,15 +54,10 @@ class Stored(NamedTuple):
     dictionary: int | None
     body: bytes
 
-    @property
-    def last(self) -> int:
-        """The seq of its last message."""
-        return self.place & LAST_SEQ
-
 
 def between(
     txn: Transaction,
-    session: int,
+    session: SessionKey,
     epoch: int,
     *,
     after: int,
@@ -83,10 +78,8 @@ def between(
         found = txn.rows(
             _NEWEST if newest else _OLDEST,
             {
-                "session": session,
-                "low": after,
-                "far": min(before + MOST, LAST_SEQ),
-                "high": before,
+                **keys.span(txn, session, after, before + MOST),
+                "before": before,
                 "limit": most,
             },
         )
@@ -115,20 +108,18 @@ def between(
     return [row for run in rows for row in run]
 
 
-def holding(txn: Transaction, session: int, seq: int) -> Stored | None:
+def holding(txn: Transaction, session: SessionKey, seq: int) -> Stored | None:
     """The segment that a place is in."""
-    here = place(session, seq)
-    found = txn.first(_HOLDING, {"place": here, "far": min(here + MOST, place(session, LAST_SEQ))})
+    found = txn.first(_HOLDING, keys.span(txn, session, seq - 1, seq + MOST))
     if found is None or found[1] > seq:
         return None
     return Stored(*found)
 
 
-def overlapping(txn: Transaction, session: int, after: int, upto: int) -> Iterator[Stored]:
+def overlapping(txn: Transaction, session: SessionKey, after: int, upto: int) -> Iterator[Stored]:
     """The segments with messages after one place, up to another, oldest first, one at a time."""
     while after < upto:
-        low = place(session, after)
-        found = txn.first(_HOLDING, {"place": low + 1, "far": place(session, LAST_SEQ)})
+        found = txn.first(_HOLDING, keys.span(txn, session, after))
         if found is None or found[1] > upto:
             return
         stored = Stored(*found)
@@ -154,9 +145,9 @@ def unpacked(txn: Transaction, stored: Stored) -> Segment:
     return found
 
 
-def write(txn: Transaction, session: int, segment: Segment, level: int) -> None:
+def write(txn: Transaction, session: SessionKey, segment: Segment, level: int) -> None:
     """Seal messages that follow each other."""
-    dictionary = txn.dictionaries.held(txn)
+    dictionary = txn.dictionaries.in_use(txn)
     compressed = level if txn.dictionaries.compression == "zstd" else None
     body, raw = sealed.pack(segment, compressed, dictionary)
     first, last = segment.rows[0].seq, segment.rows[-1].seq
@@ -164,7 +155,7 @@ def write(txn: Transaction, session: int, segment: Segment, level: int) -> None:
     txn.run(
         _INSERT,
         {
-            "place": place(session, last),
+            **keys.at(session, last),
             "first": first,
             "messages": sum(row.frame is not None for row in segment.rows),
             "turns": sum(segment.opens_turn),
@@ -176,17 +167,15 @@ def write(txn: Transaction, session: int, segment: Segment, level: int) -> None:
     )
 
 
-def remove(txn: Transaction, session: int, after: int, upto: int = LAST_SEQ) -> None:
+def remove(txn: Transaction, session: SessionKey, after: int, upto: int = LAST_SEQ) -> None:
     """Take away the segments that end after one place, and not after another."""
-    txn.run(_DELETE, {"low": place(session, after), "high": place(session, upto)})
+    txn.run(_DELETE, keys.span(txn, session, after, upto))
 
 
-def sums(txn: Transaction, session: int, after: int, upto: int) -> tuple[int, int, int]:
+def sums(txn: Transaction, session: SessionKey, after: int, upto: int) -> tuple[int, int, int]:
     """How many messages, turns and tokens the segments between two places have, of those that
     begin after the one and end before the other."""
-    found = txn.first(
-        _SUMS, {"low": place(session, after), "high": place(session, upto), "after": after}
-    )
+    found = txn.first(_SUMS, keys.span(txn, session, after, upto))
     assert found is not None, "an aggregate always answers"
     return int(found[0]), int(found[1]), int(found[2])
 

@@ -6,39 +6,46 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.errors import Damaged
+from onrecord.ledger import keys
+from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import fences
 from onrecord.ledger.sessions.metadata_filter import holding
-from onrecord.scope import ANY, AnyName, Scope, SessionName, owner_number
+from onrecord.scope import ANY, AnyName, Scope, SessionName, owner_number, shard_of
 from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS, microseconds
 from onrecord.stored.clock import now as _now
-from onrecord.stored.messages import Entry, SessionRow
+from onrecord.stored.messages import Entry, SessionKey, SessionRow
 from onrecord.version import SessionInfo, Version, told
 
-FIND: Final = """
-    SELECT id, epoch, cut_epoch, head, active_second, sealed, fence, lineage
-    FROM {sessions} WHERE identity = :identity"""
-LOCK: Final = FIND + " {for_update}"
+_FOUND: Final = "id, epoch, cut_epoch, head, active_second, sealed, fence, lineage, {shard}"
+FIND: Final = f"SELECT {_FOUND} FROM {{sessions}} WHERE {{my_shard}} identity = :identity"
+LOCK: Final = f"{FIND} {{for_update}}"
+_LOCK_NUMBER: Final = f"""
+    SELECT {_FOUND} FROM {{sessions}} WHERE {{my_shard}} id = :session {{for_update}}"""
+FIND_KEY_WITH_ARCHIVED: Final = f"""
+    SELECT {_FOUND}, archived FROM {{sessions}} WHERE {{my_shard}} id = :session"""
+FIND_WITH_ARCHIVED: Final = f"""
+    SELECT {_FOUND}, archived FROM {{sessions}} WHERE {{my_shard}} identity = :identity"""
 
 _CREATE: Final = """
     INSERT INTO {sessions} (
-        identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
+        {shard_key} identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
         created, last_active, active_second, tenant, "user", agent, key, fence
     ) VALUES (
-        :identity, :owner, 0, 0, 0, 0, 0, 0, :now, :now, :second, :tenant, :user, :agent, :key,
-        :fence
-    ) ON CONFLICT (identity) DO NOTHING"""
+        {shard_value} :identity, :owner, 0, 0, 0, 0, 0, 0,
+        :now, :now, :second, :tenant, :user, :agent, :key, :fence
+    ) ON CONFLICT ({shard_key} identity) DO NOTHING"""
 _CREATE_AGAIN: Final = """
     INSERT INTO {sessions} (
-        id, identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
+        id, {shard_key} identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
         created, last_active, active_second, tenant, "user", agent, key, fence
     ) {with_that_id} VALUES (
-        :id, :identity, :owner, :epoch, :epoch, 0, 0, 0, 0,
+        :id, {shard_value} :identity, :owner, :epoch, :epoch, 0, 0, 0, 0,
         :now, :now, :second, :tenant, :user, :agent, :key, :fence
     ) ON CONFLICT DO NOTHING"""
 _UNMAKE: Final = """
-    DELETE FROM {sessions} WHERE id = :session AND created = :made_at AND head = 0
-        AND about IS NULL"""
+    DELETE FROM {sessions}
+    WHERE {my_shard} id = :session AND created = :made_at AND head = 0 AND about IS NULL"""
 _ERASED: Final = "SELECT session, epoch FROM {erased} WHERE identity = :identity"
 
 # Two texts: where the indexed second stays, SQLite does not look at the indexes (8 of 45 µs).
@@ -47,28 +54,33 @@ _ADVANCE: Final = """
         head = head + :count, messages = messages + :count,
         turns = turns + :turns, tokens = tokens + :tokens, lineage = :lineage,
         last_active = {greatest}(last_active, :now)"""
-_ADVANCE_WITHIN_SECOND: Final = _ADVANCE + " WHERE id = :session"
-_ADVANCE_LATER: Final = _ADVANCE + ", active_second = :second WHERE id = :session"
+_ADVANCE_WITHIN_SECOND: Final = _ADVANCE + " WHERE {my_shard} id = :session"
+_ADVANCE_LATER: Final = _ADVANCE + ", active_second = :second WHERE {my_shard} id = :session"
 
 _REWRITE: Final = """
     UPDATE {sessions} SET
         epoch = epoch + 1, messages = messages + :messages, turns = turns + :turns,
         tokens = tokens + :tokens, last_active = {greatest}(last_active, :now),
         active_second = {greatest}(active_second, :second)
-    WHERE id = :session"""
+    WHERE {my_shard} id = :session"""
 
 _CUT: Final = """
     UPDATE {sessions} SET head = :head, cut_epoch = epoch, sealed = {least}(sealed, :head)
-    WHERE id = :session"""
+    WHERE {my_shard} id = :session"""
 # Where a damaged session had lost messages, what went is less than what was counted.
-_CUT_ALL: Final = _CUT.replace("SET", "SET messages = 0, turns = 0, tokens = 0,")
+_CUT_ALL: Final = """
+    UPDATE {sessions} SET
+        messages = 0, turns = 0, tokens = 0, head = 0, cut_epoch = epoch, sealed = 0
+    WHERE {my_shard} id = :session"""
 
-_SEAL: Final = "UPDATE {sessions} SET sealed = :sealed, sealed_at = :second WHERE id = :session"
-_SEALED_SINCE: Final = "SELECT 1 FROM {sessions} WHERE id = :session AND sealed_at >= :second"
+_SEAL: Final = """
+    UPDATE {sessions} SET sealed = :sealed, sealed_at = :second WHERE {my_shard} id = :session"""
+_SEALED_SINCE: Final = """
+    SELECT 1 FROM {sessions} WHERE {my_shard} id = :session AND sealed_at >= :second"""
 _SKEW: Final = 60
 """Seconds by which the clocks of two hosts may differ."""
 
-_EXPIRE: Final = "UPDATE {sessions} SET expires_in = :expires_in WHERE id = :session"
+_EXPIRE: Final = "UPDATE {sessions} SET expires_in = :expires_in WHERE {my_shard} id = :session"
 # What is damaged never goes by itself: two columns say the same time, and have to agree.
 _IN_TIME: Final = f"""last_active BETWEEN {EARLIEST} AND {LATEST} AND active_second BETWEEN
     last_active / {MICROSECONDS} - 1 AND last_active / {MICROSECONDS} + 1"""
@@ -78,24 +90,35 @@ DUE: Final = f"""CASE WHEN {_IN_TIME} AND coalesce(expires_in, 1) > 0 THEN last_
 
 _MOST_AT_ONCE: Final = 400  # SQLite took at most 999 parameters until 3.32
 
-_REFUSE: Final = "UPDATE {sessions} SET refused = :token WHERE id = :session"
+_REFUSE: Final = "UPDATE {sessions} SET refused = :token WHERE {my_shard} id = :session"
 
-_ABOUT: Final = "SELECT about FROM {sessions} WHERE id = :session"
-_SET_ABOUT: Final = "UPDATE {sessions} SET about = :about WHERE id = :session"
+_ABOUT: Final = "SELECT about FROM {sessions} WHERE {my_shard} id = :session"
+_SET_ABOUT: Final = "UPDATE {sessions} SET about = :about WHERE {my_shard} id = :session"
 
-_DESCRIBED: Final = """
-    SELECT tenant, "user", agent, key, epoch, head, messages, turns, tokens, about,
-        created, last_active, expires_in, lineage
-    FROM {sessions}"""
+_DESCRIPTION: Final = """tenant, "user", agent, key, epoch, head, messages, turns, tokens, about,
+        created, last_active, expires_in, lineage"""
+_DESCRIBED: Final = f"SELECT {_DESCRIPTION} FROM {{sessions}}"
+_DESCRIBE: Final = f"{_DESCRIBED} WHERE {{my_shard}} identity = :identity"
+_DESCRIBE_NUMBER: Final = f"{_DESCRIBED} WHERE {{my_shard}} id = :session"
+_NAMES: Final = 'SELECT {shard}, id, tenant, "user", agent, key, active_second FROM {sessions}'
+# By keys, which never change: whoever goes through all of them meets none twice.
+_BY_KEY: Final[dict[Kind, tuple[str, str]]] = {
+    "sqlite": ("id > :after", "ORDER BY id LIMIT :limit"),
+    "postgresql": ("(shard, id) > (:after_shard, :after)", "ORDER BY shard, id LIMIT :limit"),
+}
+_NEWEST: Final = f"""{_NAMES} WHERE (active_second, id) < (:second, :session)
+    ORDER BY active_second DESC, id DESC LIMIT :limit"""
 
 
 # Where the second is damaged the row stands in another place of the list than its time says.
 _PLACE: Final = """coalesce((SELECT active_second FROM {sessions}
-    WHERE identity = :identity AND last_active = :last_active), :second)"""
+    WHERE {last_shard} identity = :identity AND last_active = :last_active), :second)"""
 _BEHIND: Final = f"""active_second <= {_PLACE} AND (active_second, last_active, id) < (
-    {_PLACE}, :last_active, (SELECT id FROM {{sessions}} WHERE identity = :identity))"""
+    {_PLACE}, :last_active,
+    (SELECT id FROM {{sessions}} WHERE {{last_shard}} identity = :identity))"""
 _BEHIND_DAMAGED: Final = """(active_second, last_active, id) < (
-    SELECT active_second, last_active, id FROM {sessions} WHERE identity = :identity)"""
+    SELECT active_second, last_active, id FROM {sessions}
+    WHERE {last_shard} identity = :identity)"""
 
 
 class Described(NamedTuple):
@@ -131,8 +154,8 @@ class Change(NamedTuple):
 
 def find(txn: Transaction, name: SessionName) -> SessionRow | None:
     """The session as it is now; Damaged where its numbers cannot be what was written."""
-    row = txn.first(FIND, {"identity": name.identity})
-    return None if row is None else checked(SessionRow(*row), name)
+    row = txn.first(FIND, keys.of_name(name))
+    return None if row is None else checked(txn, SessionRow(*row), name)
 
 
 def lock(txn: Transaction, name: SessionName, *, damaged: bool = False) -> SessionRow | None:
@@ -141,15 +164,15 @@ def lock(txn: Transaction, name: SessionName, *, damaged: bool = False) -> Sessi
     Damaged where its numbers cannot be what was written, unless who asks takes ``damaged`` ones.
     """
     txn.begin()
-    row = txn.first(LOCK, {"identity": name.identity})
+    row = txn.first(LOCK, keys.of_name(name))
     if row is None:
         return None
-    return SessionRow(*row) if damaged else checked(SessionRow(*row), name)
+    return SessionRow(*row) if damaged else checked(txn, SessionRow(*row), name)
 
 
-def checked(session: SessionRow, name: SessionName) -> SessionRow:
+def checked(txn: Transaction, session: SessionRow, name: SessionName) -> SessionRow:
     """The same; Damaged where its numbers cannot be what was written."""
-    if (why := session.damage) is not None:
+    if (why := _damage(txn, session)) is not None:
         raise Damaged(
             f"The row of session {name} is damaged: {why}. Nothing was changed. Restore a backup, "
             f"or export() what is left of it, erase() it, and import it again."
@@ -161,7 +184,7 @@ def lock_or_create(txn: Transaction, name: SessionName, now: int) -> SessionRow:
     """The session, locked; made first where nothing was ever written to it."""
     while (session := lock(txn, name)) is None:
         values = {
-            "identity": name.identity,
+            **keys.of_name(name),
             "owner": name.owner,
             "tenant": name.tenant,
             "user": name.user,
@@ -181,14 +204,14 @@ def lock_or_create(txn: Transaction, name: SessionName, now: int) -> SessionRow:
 def unmake(txn: Transaction, session: SessionRow, made_at: int) -> None:
     """Take a session away again that ``lock_or_create`` made at that time, and nobody needed: of
     one that was erased, not even the name may come back (I7)."""
-    txn.run(_UNMAKE, {"session": session.number, "made_at": made_at})
+    txn.run(_UNMAKE, {**keys.of_session(session.key), "made_at": made_at})
 
 
 def absent(txn: Transaction, name: SessionName) -> SessionRow:
     """Where a session stands that is not there: at its beginning, or where it was erased."""
     found = txn.first(_ERASED, {"identity": name.hashed(txn.facts.store_id)})
     number, epoch = (0, 0) if found is None else found
-    return SessionRow(number, epoch, epoch, 0, 0)
+    return SessionRow(number, epoch, epoch, 0, 0, shard=name.shard)
 
 
 def version(txn: Transaction, name: SessionName) -> Version:
@@ -196,21 +219,27 @@ def version(txn: Transaction, name: SessionName) -> Version:
     return (find(txn, name) or absent(txn, name)).found_at
 
 
-def lock_number(txn: Transaction, number: int, *, damaged: bool = False) -> SessionRow | None:
+def lock_key(txn: Transaction, key: SessionKey, *, damaged: bool = False) -> SessionRow | None:
     """Like ``lock``, for a session known by its number; None also where its row is damaged."""
     txn.begin()
-    row = txn.first(LOCK.replace("identity = :identity", "id = :id"), {"id": number})
+    row = txn.first(_LOCK_NUMBER, keys.of_session(key))
     session = None if row is None else SessionRow(*row)
-    return None if session is None or (session.damage and not damaged) else session
+    return None if session is None or (_damage(txn, session) and not damaged) else session
+
+
+def _damage(txn: Transaction, session: SessionRow) -> str | None:
+    """Which of its numbers cannot be what was written; None where all can."""
+    if not keys.is_number(txn, session.number):
+        return f"its number is {session.number}"
+    return session.damage
 
 
 def advance(
     txn: Transaction, session: SessionRow, entries: Sequence[Entry], now: int, lineage: int
 ) -> None:
     """Move a locked session's head over new messages."""
-    values = growth(entries, now)
-    values.update(session=session.number, lineage=lineage)
-    later = values["second"] > session.active_second
+    values = {**growth(entries, now), **keys.of_session(session.key), "lineage": lineage}
+    later = now // MICROSECONDS > session.active_second
     txn.run(_ADVANCE_LATER if later else _ADVANCE_WITHIN_SECOND, values)
 
 
@@ -227,79 +256,86 @@ def growth(entries: Sequence[Entry], now: int) -> dict[str, int]:
 
 def rewrite(txn: Transaction, session: SessionRow, change: Change, now: int) -> SessionRow:
     """Begin a new epoch of a locked session."""
-    txn.run(_REWRITE, {"session": session.number, **change._asdict(), **_moment(now)})
+    txn.run(_REWRITE, {**keys.of_session(session.key), **change._asdict(), **_moment(now)})
     return session._replace(epoch=session.epoch + 1)
 
 
 def cut(txn: Transaction, session: SessionRow, head: int) -> SessionRow:
     """Say that the present epoch began with a clear or a rewind."""
-    txn.run(_CUT if head else _CUT_ALL, {"session": session.number, "head": head})
+    txn.run(_CUT if head else _CUT_ALL, {**keys.of_session(session.key), "head": head})
     return session._replace(head=head, cut_epoch=session.epoch, sealed=min(session.sealed, head))
 
 
 def seal(txn: Transaction, session: SessionRow, sealed: int) -> SessionRow:
     """Say that the messages of a locked session up to a place are in segments."""
     second = _now() // MICROSECONDS
-    txn.run(_SEAL, {"session": session.number, "sealed": sealed, "second": second})
+    txn.run(_SEAL, {**keys.of_session(session.key), "sealed": sealed, "second": second})
     return session._replace(sealed=sealed)
 
 
 def sealed_since(txn: Transaction, session: SessionRow, at: int) -> bool:
     """Whether messages of a locked session may have been sealed since a time."""
-    values = {"session": session.number, "second": at // MICROSECONDS - _SKEW}
+    values = {**keys.of_session(session.key), "second": at // MICROSECONDS - _SKEW}
     return txn.first(_SEALED_SINCE, values) is not None
 
 
 def refuse(txn: Transaction, session: SessionRow, token: int) -> None:
     """Refuse an earlier attempt of an append, should it still arrive."""
-    txn.run(_REFUSE, {"session": session.number, "token": token})
+    txn.run(_REFUSE, {**keys.of_session(session.key), "token": token})
 
 
 def about(txn: Transaction, session: SessionRow) -> bytes | None:
     """Title and metadata, packed."""
-    row = txn.first(_ABOUT, {"session": session.number})
+    row = txn.first(_ABOUT, keys.of_session(session.key))
     return None if row is None or row[0] is None else bytes(row[0])
 
 
 def set_about(txn: Transaction, session: SessionRow, packed: bytes) -> None:
     """Replace title and metadata."""
-    txn.run(_SET_ABOUT, {"session": session.number, "about": packed})
+    txn.run(_SET_ABOUT, {**keys.of_session(session.key), "about": packed})
 
 
 def set_expiry(txn: Transaction, session: SessionRow, expires_in: int | None) -> None:
     """Say after how many microseconds of quiet a locked session may be pruned."""
-    txn.run(_EXPIRE, {"session": session.number, "expires_in": expires_in})
+    txn.run(_EXPIRE, {**keys.of_session(session.key), "expires_in": expires_in})
 
 
 def due(
-    txn: Transaction, scope: Scope, before: int | None, now: int, default: int | None, after: int
-) -> list[tuple[int, Described]]:
-    """Sessions that may be pruned, by number after one: quiet since a time, or expired."""
+    txn: Transaction,
+    scope: Scope,
+    before: int | None,
+    now: int,
+    default: int | None,
+    after: SessionKey,
+) -> list[tuple[SessionKey, Described]]:
+    """Sessions that may be pruned, by key after one: quiet since a time, or expired."""
     conditions, values = within(scope)
-    conditions += ["id > :after", f"({DUE})"]
+    behind, order = _BY_KEY[txn.kind]
+    conditions += [behind, f"({DUE})"]
     found = txn.rows(
-        f"{_DESCRIBED.replace('SELECT', 'SELECT id,', 1)} WHERE {' AND '.join(conditions)} "
-        f"ORDER BY id LIMIT 500",
+        f"SELECT {{shard}}, id, {_DESCRIPTION} FROM {{sessions}} "
+        f"WHERE {' AND '.join(conditions)} {order}",
         {
             **values,
-            "after": after,
+            **_behind(after),
+            "limit": 500,
             "before": -1 if before is None else before,
             "now": now,
             "default": default,
         },
     )
-    return [(row[0], Described(*row[1:])) for row in found]
+    return [(SessionKey(*row[:2]), Described(*row[2:])) for row in found]
 
 
 def describe(txn: Transaction, name: SessionName) -> Described | None:
     """What is known about a session."""
-    row = txn.first(_DESCRIBED + " WHERE identity = :identity", {"identity": name.identity})
+    row = txn.first(_DESCRIBE, keys.of_name(name))
     return None if row is None else Described(*row)
 
 
-def describe_number(txn: Transaction, number: int) -> Described | None:
+def describe_key(txn: Transaction, key: SessionKey) -> Described | None:
     """Like ``describe``, for a session known by its number."""
-    row = txn.first(_DESCRIBED + " WHERE id = :id", {"id": number})
+    row = txn.first(_DESCRIBE_NUMBER, keys.of_session(key))
     return None if row is None else Described(*row)
 
 
@@ -326,7 +362,7 @@ def listed(
         name_of_last = SessionName(
             key=after.key, tenant=after.tenant, user=after.user, agent=after.agent
         )
-        values["identity"] = name_of_last.identity
+        values.update(identity=name_of_last.identity, last_shard=name_of_last.shard)
         if after.last_active is not None:
             last_active = microseconds(after.last_active)
             values.update(last_active=last_active, second=last_active // MICROSECONDS)
@@ -344,55 +380,74 @@ def within(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object]]
             conditions.append(f'{table}"{part}" = :{part}')
             values[part] = name
     if scope.tenant is not ANY and scope.user is not ANY:
-        conditions.append(f"{table}owner = :owner")  # the index; the names decide
-        values["owner"] = owner_number(scope.tenant, scope.user)
+        owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
+        conditions.append(f"{{{table}my_shard}} {table}owner = :owner")
+        values.update(owner=owner, shard=shard_of(owner))
     return conditions, values
 
 
 def page(
-    txn: Transaction, scope: Scope, after: int, limit: int, condition: str = "", **values: object
-) -> list[tuple[int, SessionName]]:
-    """Sessions of a scope by number, which never changes, beginning after one."""
+    txn: Transaction,
+    scope: Scope,
+    after: SessionKey,
+    limit: int,
+    condition: str = "",
+    **values: object,
+) -> list[tuple[SessionKey, SessionName]]:
+    """Sessions of a scope by key, which never changes, beginning after one."""
     conditions, chosen = within(scope)
-    conditions += ["id > :after", *([condition] if condition else [])]
+    behind, order = _BY_KEY[txn.kind]
+    conditions += [behind, *([condition] if condition else [])]
     found = txn.rows(
-        f'SELECT id, tenant, "user", agent, key FROM {{sessions}} '
-        f"WHERE {' AND '.join(conditions)} ORDER BY id LIMIT :limit",
-        {**chosen, **values, "after": after, "limit": limit},
+        f"{_NAMES} WHERE {' AND '.join(conditions)} {order}",
+        {**chosen, **values, **_behind(after), "limit": limit},
     )
-    return _named(found)
+    return [(key, name) for key, name, _ in map(_named, found)]
 
 
-def newest(txn: Transaction, before: int, limit: int) -> list[tuple[int, SessionName]]:
-    """Sessions of everybody by number, the last begun first, before one."""
-    found = txn.rows(
-        'SELECT id, tenant, "user", agent, key FROM {sessions} '
-        "WHERE id < :before ORDER BY id DESC LIMIT :limit",
-        {"before": before, "limit": limit},
-    )
-    return _named(found)
+def _behind(after: SessionKey) -> dict[str, int]:
+    return {"after_shard": after.shard, "after": after.session}
 
 
-def _named(found: Sequence[tuple[Any, ...]]) -> list[tuple[int, SessionName]]:
-    return [
-        (number, SessionName(key=key, tenant=tenant, user=user, agent=agent))
-        for number, tenant, user, agent, key in found
-    ]
+def newest(
+    txn: Transaction, before: tuple[int, int], limit: int
+) -> list[tuple[SessionKey, SessionName, tuple[int, int]]]:
+    """Sessions of everybody, the last active first; each with what those after it are before."""
+    found = txn.rows(_NEWEST, {"second": before[0], "session": before[1], "limit": limit})
+    return [(key, name, (second, key.session)) for key, name, second in map(_named, found)]
 
 
-def born(txn: Transaction, numbers: Sequence[int], *, hold: bool = False) -> dict[int, int]:
+def _named(row: tuple[Any, ...]) -> tuple[SessionKey, SessionName, int]:
+    shard, number, tenant, user, agent, key, second = row
+    name = SessionName(key=key, tenant=tenant, user=user, agent=agent)
+    return SessionKey(shard, number), name, second
+
+
+def created_of(
+    txn: Transaction, sessions: Sequence[SessionKey], *, hold: bool = False
+) -> dict[SessionKey, int]:
     """When sessions were first written to, of those that are there; held so, if asked for."""
-    found: dict[int, int] = {}
-    for n in range(0, len(numbers), _MOST_AT_ONCE):
-        few = numbers[n : n + _MOST_AT_ONCE]
-        names = ", ".join(f":n{i}" for i in range(len(few)))
-        statement = f"SELECT id, created FROM {{sessions}} WHERE id IN ({names}) ORDER BY id"
-        rows = txn.rows(
-            statement + (" {for_key_share}" if hold else ""),
-            {f"n{i}": number for i, number in enumerate(few)},
-        )
-        found.update((int(number), int(created)) for number, created in rows)
+    found: dict[SessionKey, int] = {}
+    for n in range(0, len(sessions), _MOST_AT_ONCE):
+        few = sessions[n : n + _MOST_AT_ONCE]
+        statement, values = _created(txn.kind, few)
+        rows = txn.rows(statement + (" {for_key_share}" if hold else ""), values)
+        found.update((SessionKey(*row[:2]), int(row[2])) for row in rows)
     return found
+
+
+def _created(kind: Kind, few: Sequence[SessionKey]) -> tuple[str, dict[str, object]]:
+    values: dict[str, object] = {f"n{i}": key.session for i, key in enumerate(few)}
+    if kind == "sqlite":
+        names = ", ".join(f":n{i}" for i in range(len(few)))
+        return f"SELECT 0, id, created FROM {{sessions}} WHERE id IN ({names}) ORDER BY id", values
+    names = ", ".join(f"(:s{i}, :n{i})" for i in range(len(few)))
+    values.update((f"s{i}", key.shard) for i, key in enumerate(few))
+    return (
+        f"SELECT shard, id, created FROM {{sessions}} WHERE (shard, id) IN ({names}) "
+        f"ORDER BY shard, id",
+        values,
+    )
 
 
 def count(txn: Transaction, scope: Scope, condition: str = "", **values: object) -> int:

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from onrecord import codec
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
+from onrecord.ledger import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.sessions import growth
 from onrecord.scope import SessionName
-from onrecord.stored.messages import LAST_SEQ, Entry, MessageRow, SessionRow, place
+from onrecord.stored.messages import LAST_SEQ, Entry, MessageRow, SessionRow
 from onrecord.version import Expected, Since, Version, lineage_of
 
 RETRIED: Final = 64
 """Among so many of a session's newest messages an id is looked for that was given before (I5)."""
 
-_INSERT: Final = """
-    INSERT INTO {tail} (place, created, token, born, tokens, counter, opens_turn, frame, id)"""
+_WRITTEN: Final = "created, token, epoch, tokens, counter, opens_turn, frame, raw, dictionary, id"
 
-_INSERT_ROW: Final = f"""{_INSERT}
-    VALUES (:place, :created, :token, :born, :tokens, :counter, :opens_turn, :frame, :id)"""
+_INSERT_ROW: Final = f"""
+    INSERT INTO {{tail}} ({{row_key}}, {_WRITTEN})
+    VALUES ({{row_value}}, :created, :token, :epoch, :tokens, :counter, :opens_turn, :frame, :raw,
+        :dictionary, :id)"""
 
 # PostgreSQL, one statement and one round trip: the UPDATE takes the row's lock, so a second
 # writer waits here and then continues from the head this one leaves. A message id that is
 # there already violates the unique index and undoes the whole statement, head and all
-# (ON CONFLICT DO NOTHING would leave a gap).
-_ADVANCE_AT_ONCE: Final = """
-    WITH moved AS (
+# (ON CONFLICT DO NOTHING would leave a gap). Who takes a dictionary out of use waits for what
+# began before: no lock of its row, which all appends would share.
+_MOVED: Final = """
         UPDATE {sessions} SET
             head = head + :count, messages = messages + :count,
             turns = turns + :turns, tokens = tokens + :tokens, lineage = :token,
             last_active = GREATEST(last_active, :now),
             active_second = GREATEST(active_second, :second)
-        WHERE identity = :identity
+        WHERE {my_shard} identity = :identity
             AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)
             AND (CAST(:expected_epoch AS BIGINT) IS NULL OR epoch = :expected_epoch)
             AND (CAST(:expected_head AS BIGINT) IS NULL OR head = :expected_head)
@@ -43,130 +46,125 @@ _ADVANCE_AT_ONCE: Final = """
             AND head BETWEEN 0 AND 4294967295 - :count
             AND (CAST(:rows_wanted AS BIGINT) IS NULL
                 OR sealed = 0 OR head - sealed >= :rows_wanted)
-            AND (CAST(:dictionary AS INTEGER) IS NULL OR EXISTS (
+            AND (CAST(:newest_dictionary AS INTEGER) IS NULL OR EXISTS (
                 SELECT 1 FROM {dictionaries} d
-                WHERE d.id = :dictionary AND d.in_use = 1 FOR KEY SHARE))
-        RETURNING id, epoch, head, sealed
-    )"""
+                WHERE d.id = :newest_dictionary AND d.in_use = 1))"""
+_RETURNING: Final = "RETURNING id, epoch, head, sealed"
+# Where it is known which past is expected: nobody else's append says more.
+_MOVED_IN_ONE_PAST: Final = f"{_MOVED} AND lineage = :lineage"
 
 # Its own text for a single message: unnest costs a fifth of the appends a second.
-_ONE_AT_ONCE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
-    SELECT (moved.id << 32) | moved.head, :created, :token, moved.epoch, :entry_tokens,
-        :counter, :opens_turn, :frame, :id
-    FROM moved RETURNING place, born, (SELECT sealed FROM moved)"""
-
-_MANY_AT_ONCE: Final = f"""{_ADVANCE_AT_ONCE} {_INSERT}
-    SELECT (moved.id << 32) | (moved.head - :count + entry.nr), entry.created, :token,
-        moved.epoch, entry.tokens, :counter, entry.opens_turn, entry.frame, entry.id
+_ONE: Final = f"""
+    INSERT INTO {{tail}} ({{row_key}}, {_WRITTEN})
+    SELECT CAST(:shard AS SMALLINT), moved.id, moved.head, :created, :token, moved.epoch,
+        :entry_tokens, :counter, :opens_turn, :frame, :raw, :dictionary, :id
+    FROM moved RETURNING session, seq, epoch, (SELECT sealed FROM moved)"""
+_MANY: Final = f"""
+    INSERT INTO {{tail}} ({{row_key}}, {_WRITTEN})
+    SELECT CAST(:shard AS SMALLINT), moved.id, moved.head - :count + entry.nr, entry.created,
+        :token, moved.epoch, entry.tokens, :counter, entry.opens_turn, entry.frame, entry.raw,
+        entry.dictionary, entry.id
     FROM moved, unnest(
         CAST(:all_created AS BIGINT[]), CAST(:all_tokens AS INTEGER[]),
         CAST(:all_opens_turn AS SMALLINT[]), CAST(:all_frames AS BYTEA[]),
+        CAST(:all_raw AS INTEGER[]), CAST(:all_dictionaries AS SMALLINT[]),
         CAST(:all_ids AS TEXT[])
-    ) WITH ORDINALITY AS entry (created, tokens, opens_turn, frame, id, nr)
-    RETURNING place, born, (SELECT sealed FROM moved)"""
-
-
-def _in_one_past(statement: str) -> str:
-    """The same where it is known which past is expected: nobody else's append says more."""
-    return statement.replace("AND (refused IS", "AND lineage = :lineage AND (refused IS")
-
+    ) WITH ORDINALITY AS entry (created, tokens, opens_turn, frame, raw, dictionary, id, nr)
+    RETURNING session, seq, epoch, (SELECT sealed FROM moved)"""
 
 _AT_ONCE: Final = {
-    (many, known): _in_one_past(text) if known else text
-    for many, text in ((False, _ONE_AT_ONCE), (True, _MANY_AT_ONCE))
-    for known in (False, True)
+    (many, known): f"WITH moved AS ({moved} {_RETURNING}) {insert}"
+    for many, insert in ((False, _ONE), (True, _MANY))
+    for known, moved in ((False, _MOVED), (True, _MOVED_IN_ONE_PAST))
 }
 """By whether there are several messages, and whether it is known which past is expected."""
 
-_COLUMNS: Final = "t.place & 4294967295, t.born, t.frame, t.id, t.created, t.tokens, t.counter"
-_TRACED: Final = f"{_COLUMNS}, t.token"
-# The lineage at the head that a reader holds: of the row there, which is of the write that left it.
-# Not where all is read: PostgreSQL looks it up for each row that is answered.
-_AT_LOW: Final = """CASE WHEN s.head = :low THEN s.lineage
-        ELSE (SELECT h.token FROM {tail} h WHERE h.place = (s.id << 32) + :low) END"""
-_SESSION: Final = "s.id, s.epoch, s.head, s.sealed"
-_BOUNDS: Final = """t.place > (s.id << 32) + :low AND t.place < (s.id << 32) + :high
-        AND t.frame IS NOT NULL AND (:far = 1 OR s.sealed <= :low)"""
-
-# The session's version and its messages from one moment. On PostgreSQL by one statement, which
-# would sort a whole session without LATERAL. On SQLite a transaction is one moment, and a second
-# statement costs less than the session's columns beside each message.
-_BESIDE: Final = f"""
-    SELECT SESSION, t.*
-    FROM {{sessions}} s LEFT JOIN LATERAL (
-        SELECT COLUMNS FROM {{tail}} t WHERE {_BOUNDS}
-        ORDER BY t.place DIRECTION LIMIT :limit
-    ) t ON TRUE
-    WHERE s.identity = :identity"""
-_FIND: Final = "SELECT SESSION FROM {sessions} s WHERE s.identity = :identity"
-_ROWS: Final = """
-    SELECT COLUMNS FROM {tail} t
-    WHERE t.place > (:session << 32) + :low AND t.place < (:session << 32) + :high
-        AND t.frame IS NOT NULL ORDER BY t.place DIRECTION LIMIT :limit"""
+_COLUMNS: Final = "t.seq, t.epoch, t.frame, t.id, t.created, t.tokens, t.counter"
+_SELECT: Final = f"SELECT {_COLUMNS}, t.dictionary FROM {{tail}} t"
 
 
 class _Texts(NamedTuple):
-    """How a part of a session is asked for."""
+    """How a part of a session is asked for.
+
+    The session's version and its messages have to be from one moment. On PostgreSQL they come by
+    one statement, ``beside``, which would sort a whole session without LATERAL. On SQLite a
+    transaction is one moment, and a second statement costs less than the session's columns beside
+    each message: ``session``, then ``rows``.
+    """
 
     beside: str
     session: str
     rows: str
+    width: int
+    """How many columns of ``beside`` are the session's."""
 
 
-def _texts(session: str, columns: str, direction: str) -> _Texts:
+def _texts(session: Sequence[str], columns: str, order: str) -> _Texts:
+    asked = ", ".join(["s.id", "s.epoch", "s.head", "s.sealed", *session])
     return _Texts(
-        *[
-            text.replace("SESSION", session)
-            .replace("COLUMNS", columns)
-            .replace("DIRECTION", direction)
-            for text in (_BESIDE, _FIND, _ROWS)
-        ]
+        beside=f"""
+            SELECT {asked}, t.*
+            FROM {{sessions}} s LEFT JOIN LATERAL (
+                SELECT {columns}, t.dictionary FROM {{tail}} t
+                WHERE {{t.my_shard}} t.session = s.id AND t.seq > :after AND t.seq < :before
+                    AND t.frame IS NOT NULL AND (:far = 1 OR s.sealed <= :after)
+                ORDER BY t.seq {order} LIMIT :limit
+            ) t ON TRUE
+            WHERE {{s.my_shard}} s.identity = :identity""",
+        session=f"SELECT {asked} FROM {{sessions}} s WHERE {{s.my_shard}} s.identity = :identity",
+        rows=f"""
+            SELECT {columns}, t.dictionary FROM {{tail}} t
+            WHERE t.place > (:session << 32) + :after AND t.place < (:session << 32) + :before
+                AND t.frame IS NOT NULL ORDER BY t.place {order} LIMIT :limit""",
+        width=4 + len(session),
     )
 
 
-_NEWEST: Final = _texts(f"{_SESSION}, s.lineage", _COLUMNS, "DESC")
-_OLDEST: Final = _texts(_SESSION, _COLUMNS, "ASC")
 # The lineage is for who appends to what was read. For who keeps that: also by whom it was written,
 # so that another past can be told from it. Who has no cache is not sent what only a cache needs.
-_NEWEST_TRACED: Final = _texts(f"{_SESSION}, s.lineage, s.fence, 0", _TRACED, "DESC")
-_NEWER_TRACED: Final = _texts(f"{_SESSION}, s.lineage, s.fence, {_AT_LOW}", _TRACED, "DESC")
+_NEWEST: Final = _texts(["s.lineage"], _COLUMNS, "DESC")
+_OLDEST: Final = _texts([], _COLUMNS, "ASC")
+_TRACED: Final = f"{_COLUMNS}, t.token"
+_NEWEST_TRACED: Final = _texts(["s.lineage", "s.fence", "0"], _TRACED, "DESC")
+# The lineage at the head that a reader holds: of the row there, which is of the write that left it.
+# Not where all is read: PostgreSQL looks it up for each row that is answered.
+_AT_HELD: Final = """CASE WHEN s.head = :after THEN s.lineage
+        ELSE (SELECT h.token FROM {tail} h
+            WHERE {h.of s} AND h.seq = :after) END"""
+_NEWER_TRACED: Final = _texts(["s.lineage", "s.fence", _AT_HELD], _TRACED, "DESC")
 
-_LEARNED: Final = {b"\x01\x05", b"\x01\x07"}
-"""How a frame begins that was compressed with a dictionary, its text escaped or not."""
-
-_SELECT: Final = f"SELECT {_COLUMNS} FROM {{tail}} t WHERE "
-
+_AT: Final = f"{_SELECT} WHERE {{t.at}}"
 _MOST_IDS: Final = 400  # SQLite took at most 999 parameters until 3.32
 _ID_LISTS: Final = {
-    size: f"{_SELECT} (t.place >> 32) = :session AND t.id IN "
+    size: f"{_SELECT} WHERE {{t.my_shard}} t.session = :session AND t.id IN "
     f"({', '.join(f':id{i}' for i in range(size))})"
     for size in (1, 20, _MOST_IDS)
 }
+_WITH_TOKEN: Final = f"{_SELECT} WHERE {{t.span}} AND t.token = :token ORDER BY {{t.order}}"
 
 _TOTALS: Final = """
     SELECT count(frame), coalesce(sum(opens_turn), 0), coalesce(sum(tokens), 0)
-    FROM {tail} WHERE place > :low AND place <= :high"""
-
-_COUNT: Final = "SELECT count(frame) FROM {tail} WHERE place > :low AND place <= :high"
-
+    FROM {tail} WHERE {span}"""
+_COUNT: Final = "SELECT count(frame) FROM {tail} WHERE {span}"
+_OPENS_TURN: Final = "SELECT opens_turn FROM {tail} WHERE {at}"
 _SIZES: Final = """
-    SELECT place, length(frame) FROM {tail} WHERE place > :low AND place <= :high
-    ORDER BY place LIMIT :most"""
-_WITH_TURNS: Final = f"""
-    SELECT {_COLUMNS}, t.opens_turn FROM {{tail}} t WHERE t.place > :low AND t.place <= :high
-    ORDER BY t.place LIMIT :most"""
+    SELECT seq, length(frame) FROM {tail} WHERE {span} ORDER BY {order} LIMIT :most"""
+_PAGE: Final = f"""
+    SELECT {_COLUMNS}, t.opens_turn, t.dictionary FROM {{tail}} t WHERE {{t.span}}
+    ORDER BY {{t.order}} LIMIT :most"""
 
-_CUT: Final = "DELETE FROM {tail} WHERE place > :low AND place <= :high"
-
+_CUT: Final = "DELETE FROM {tail} WHERE {span}"
 # As if it had been cut off: its id may be given again, and no append is found by its token.
 _EMPTY: Final = """
-    UPDATE {tail} SET frame = NULL, id = NULL, tokens = 0, opens_turn = 0, token = 0
-    WHERE place > :low AND place <= :high"""
-
+    UPDATE {tail} SET frame = NULL, raw = NULL, dictionary = NULL, id = NULL, tokens = 0,
+        opens_turn = 0, token = 0
+    WHERE {span}"""
 _REPLACE: Final = """
-    UPDATE {tail} SET frame = :frame, tokens = :tokens, counter = :counter,
-        opens_turn = :opens_turn
-    WHERE place = :place"""
+    UPDATE {tail} SET frame = :frame, raw = :raw, dictionary = :dictionary, tokens = :tokens,
+        counter = :counter, opens_turn = :opens_turn
+    WHERE {at}"""
+_PUT_FRAME: Final = """
+    UPDATE {tail} SET frame = :frame, raw = :raw, dictionary = :dictionary WHERE {at}"""
 
 
 class Found(NamedTuple):
@@ -178,7 +176,7 @@ class Found(NamedTuple):
     rows: list[MessageRow]
     lineage: int = 0
     fence: int = 0
-    at_low: int = 0
+    at_held: int = 0
     """The lineage at the place after which was read; 0 where there is none."""
 
 
@@ -199,17 +197,17 @@ def insert(
 
 def put(txn: Transaction, session: SessionRow, run: Segment, token: int = 0) -> None:
     """Write rows as they are, deleted ones too. Without a token no append is found by it."""
-    dictionary = txn.dictionaries.held(txn)
+    dictionary = txn.dictionaries.in_use(txn)
     values = [
         {
-            "place": place(session.number, row.seq),
+            **keys.at(session.key, row.seq),
             "created": row.created,
             "token": token,
-            "born": row.born,
+            "epoch": row.born,
             "tokens": row.tokens,
             "counter": row.counter,
             "opens_turn": int(opens_turn),
-            "frame": None if row.frame is None else _kept(row.frame, dictionary),
+            **_kept(row.frame, dictionary)._asdict(),
             "id": row.id,
         }
         for row, opens_turn in zip(run.rows, run.opens_turn, strict=True)
@@ -233,10 +231,10 @@ def append_at_once(
     None when there is no such session, or it is not at the expected version, or an id may be in
     one of its segments, or its dictionary has gone; nothing was done.
     """
-    dictionary = txn.dictionaries.current
-    frames = [_kept(entry.frame, dictionary) for entry in entries]
-    learned = any(codec.dictionary_of(frame) is not None for frame in frames)
+    kept = [_kept(entry.frame, txn.dictionaries.current) for entry in entries]
+    needed = [one.dictionary for one in kept if one.dictionary is not None]
     values: dict[str, object] = {
+        "shard": name.shard,
         "identity": name.identity,
         "token": token,
         "fence": None if txn.stamp is None else txn.stamp.fence,
@@ -245,7 +243,7 @@ def append_at_once(
         "expected_head": None,
         "not_cut_since": None,
         "rows_wanted": RETRIED if any(entry.id is not None for entry in entries) else None,
-        "dictionary": dictionary.number if dictionary is not None and learned else None,
+        "newest_dictionary": max(needed, default=None),
         **growth(entries, now),
     }
     match expected:
@@ -264,7 +262,9 @@ def append_at_once(
             created=entry.created,
             entry_tokens=entry.tokens,
             opens_turn=int(entry.opens_turn),
-            frame=frames[0],
+            frame=kept[0].frame,
+            raw=kept[0].raw,
+            dictionary=kept[0].dictionary,
             id=entry.id,
         )
         answer = txn.rows(statement, values)
@@ -273,7 +273,9 @@ def append_at_once(
             all_created=[entry.created for entry in entries],
             all_tokens=[entry.tokens for entry in entries],
             all_opens_turn=[int(entry.opens_turn) for entry in entries],
-            all_frames=frames,
+            all_frames=[one.frame for one in kept],
+            all_raw=[one.raw for one in kept],
+            all_dictionaries=[one.dictionary for one in kept],
             all_ids=[entry.id for entry in entries],
         )
         answer = sorted(txn.rows(statement, values))
@@ -281,11 +283,11 @@ def append_at_once(
         return None
     counter = txn.facts.counter
     rows = [
-        MessageRow(place & LAST_SEQ, born, e.frame, e.id, e.created, e.tokens, counter, token)
-        for (place, born, _), e in zip(answer, entries, strict=True)
+        MessageRow(seq, epoch, e.frame, e.id, e.created, e.tokens, counter, token)
+        for (_, seq, epoch, _), e in zip(answer, entries, strict=True)
     ]
-    last_place, epoch, sealed = answer[-1]
-    return Found(last_place >> 32, Version(epoch, rows[-1].seq), sealed, rows)
+    session, head, epoch, sealed = answer[-1]
+    return Found(session, Version(epoch, head), sealed, rows)
 
 
 def found(
@@ -309,9 +311,9 @@ def found(
         texts = _NEWER_TRACED if after else _NEWEST_TRACED
     far = newest or limit is None
     values: dict[str, object] = {
-        "identity": name.identity,
-        "low": after,
-        "high": before,
+        **keys.of_name(name),
+        "after": after,
+        "before": before,
         "limit": LAST_SEQ if limit is None else limit,
         "far": int(far),
     }
@@ -327,7 +329,7 @@ def found(
         beside = txn.rows(texts.beside, values)
         if not beside:
             return None
-        width = 7 if traced else 5 if newest else 4
+        width = texts.width
         session = beside[0][:width]
         answer = [columns[width:] for columns in beside if columns[width] is not None]
     rows = [_row(txn, columns) for columns in answer]
@@ -336,13 +338,13 @@ def found(
     number, epoch, head, sealed, *trace = session
     if not traced:
         return Found(number, Version(epoch, head), sealed, rows, *trace)
-    lineage, fence, at_low = trace
-    return Found(number, Version(epoch, head), sealed, rows, lineage, fence, at_low or 0)
+    lineage, fence, at_held = trace
+    return Found(number, Version(epoch, head), sealed, rows, lineage, fence, at_held or 0)
 
 
 def at(txn: Transaction, session: SessionRow, seq: int) -> MessageRow | None:
     """The message in one place, also a deleted one."""
-    found = txn.first(_SELECT + "t.place = :place", {"place": place(session.number, seq)})
+    found = txn.first(_AT, keys.at(session.key, seq))
     return None if found is None else _row(txn, found)
 
 
@@ -354,17 +356,14 @@ def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[
         # Padded to few sizes by asking for the last one again: few statements to remember.
         size = next(size for size in _ID_LISTS if size >= len(wanted))
         values: dict[str, object] = {f"id{i}": wanted[min(i, len(wanted) - 1)] for i in range(size)}
-        found = txn.rows(_ID_LISTS[size], {"session": session.number, **values})
+        found = txn.rows(_ID_LISTS[size], {**keys.of_session(session.key), **values})
         rows.update((row[3], _row(txn, row)) for row in found)
     return rows
 
 
 def with_token(txn: Transaction, session: SessionRow, token: int) -> list[MessageRow]:
     """What one call of append wrote, in order. Reads the whole session: only for a lost answer."""
-    found = txn.rows(
-        _SELECT + "t.place > :low AND t.place <= :high AND t.token = :token ORDER BY t.place",
-        {**_span(session, 0), "token": token},
-    )
+    found = txn.rows(_WITH_TOKEN, {**keys.span(txn, session.key), "token": token})
     return [_row(txn, row) for row in found]
 
 
@@ -381,8 +380,8 @@ def replace(
     txn.run(
         _REPLACE,
         {
-            "place": place(session.number, seq),
-            "frame": None if frame is None else _kept(frame, txn.dictionaries.held(txn)),
+            **keys.at(session.key, seq),
+            **_kept(frame, txn.dictionaries.in_use(txn))._asdict(),
             "tokens": tokens,
             "counter": txn.facts.counter,
             "opens_turn": int(opens_turn),
@@ -392,11 +391,11 @@ def replace(
 
 def oldest(txn: Transaction, session: SessionRow, most: int, most_bytes: int) -> Segment:
     """The first rows of a locked session that follow each other, as many as belong together."""
-    values = {**_span(session, session.sealed), "most": most}
+    values = {**keys.span(txn, session.key, session.sealed), "most": most}
     count, size = 0, 0
-    for number, length in txn.rows(_SIZES, values):
+    for seq, length in txn.rows(_SIZES, values):
         size += length or 0
-        if number & LAST_SEQ != session.sealed + count + 1 or (count and size > most_bytes):
+        if seq != session.sealed + count + 1 or (count and size > most_bytes):
             break
         count += 1
     run = page(txn, session, session.sealed, count) if count else []
@@ -407,74 +406,79 @@ def page(
     txn: Transaction, session: SessionRow, after: int, most: int
 ) -> list[tuple[MessageRow, bool]]:
     """Rows after a place, deleted ones too, and whether each opens a turn."""
-    values = {**_span(session, after), "most": most}
-    return [(_row(txn, found[:-1]), bool(found[-1])) for found in txn.rows(_WITH_TURNS, values)]
+    values = {**keys.span(txn, session.key, after), "most": most}
+    return [
+        (_row(txn, (*columns, dictionary)), bool(opens))
+        for *columns, opens, dictionary in txn.rows(_PAGE, values)
+    ]
 
 
 def put_frame(txn: Transaction, session: SessionRow, seq: int, frame: bytes) -> None:
     """Say the same in other bytes."""
-    values = {
-        "place": place(session.number, seq),
-        "frame": _kept(frame, txn.dictionaries.held(txn)),
-    }
-    txn.run("UPDATE {tail} SET frame = :frame WHERE place = :place", values)
+    kept = _kept(frame, txn.dictionaries.in_use(txn))
+    txn.run(_PUT_FRAME, {**keys.at(session.key, seq), **kept._asdict()})
 
 
 def remove(txn: Transaction, session: SessionRow, upto: int) -> None:
     """Take away the rows up to a place: they are in a segment."""
-    txn.run(_CUT, _span(session, 0, upto))
+    txn.run(_CUT, keys.span(txn, session.key, 0, upto))
 
 
 def totals(
     txn: Transaction, session: SessionRow, after: int, upto: int = LAST_SEQ
 ) -> tuple[int, int, int]:
     """How many messages, turns and tokens stand after a place, up to another."""
-    row = txn.first(_TOTALS, _span(session, after, upto))
+    row = txn.first(_TOTALS, keys.span(txn, session.key, after, upto))
     assert row is not None, "an aggregate always answers"
     return (int(row[0]), int(row[1]), int(row[2]))
 
 
 def count(txn: Transaction, session: SessionRow, after: int, upto: int) -> int:
     """How many messages stand after a place, up to another."""
-    row = txn.first(_COUNT, _span(session, after, upto))
+    row = txn.first(_COUNT, keys.span(txn, session.key, after, upto))
     assert row is not None, "an aggregate always answers"
     return int(row[0])
 
 
 def opens_turn(txn: Transaction, session: SessionRow, seq: int) -> bool:
     """Whether the message in one place counts as the opening of a turn."""
-    row = txn.first(
-        "SELECT opens_turn FROM {tail} WHERE place = :place", {"place": place(session.number, seq)}
-    )
+    row = txn.first(_OPENS_TURN, keys.at(session.key, seq))
     return row is not None and bool(row[0])
 
 
 def cut_after(txn: Transaction, session: SessionRow, seq: int) -> None:
     """Remove the rows after a place."""
-    txn.run(_CUT, _span(session, seq))
+    txn.run(_CUT, keys.span(txn, session.key, seq))
 
 
 def empty(txn: Transaction, session: SessionRow, after: int, upto: int) -> None:
     """Leave the places after one, up to another, without a message."""
-    txn.run(_EMPTY, _span(session, after, upto))
+    txn.run(_EMPTY, keys.span(txn, session.key, after, upto))
 
 
-def _span(session: SessionRow, after: int, upto: int = LAST_SEQ) -> dict[str, int]:
-    return {"low": place(session.number, after), "high": place(session.number, upto)}
+class _Kept(NamedTuple):
+    """A frame as the database keeps it, and what SQL may know of it."""
+
+    frame: bytes | None
+    raw: int | None
+    dictionary: int | None
 
 
-def _kept(frame: bytes, dictionary: codec.Dictionary | None) -> bytes:
-    try:
-        return frame if dictionary is None else codec.with_dictionary(frame, dictionary)
-    except Damaged:
-        return frame  # one that was copied: its bytes are kept as they are
+def _kept(frame: bytes | None, dictionary: codec.Dictionary | None) -> _Kept:
+    if frame is None:
+        return _Kept(None, None, None)
+    if dictionary is not None:
+        with suppress(Damaged):  # one that was copied: its bytes are kept as they are
+            frame = codec.with_dictionary(frame, dictionary)
+    return _Kept(frame, codec.raw_length(frame), codec.dictionary_of(frame))
 
 
 def _row(txn: Transaction, columns: tuple[Any, ...]) -> MessageRow:
+    """A row of the columns of ``_SELECT``, or of more before the last, which is its dictionary."""
     frame = columns[2]
-    if frame is not None and frame[:2] in _LEARNED:
-        number = codec.dictionary_of(frame)
+    if columns[-1] is not None and frame is not None:
+        number = codec.dictionary_of(frame)  # the frame decides: its bytes are checked
         known = None if number is None else txn.dictionaries.get(txn, number)
         if known is not None:  # else it comes back as damaged, with these very bytes
             columns = (*columns[:2], codec.without_dictionary(frame, known), *columns[3:])
-    return MessageRow(*columns)
+    return MessageRow(*columns[:-1])

@@ -1,5 +1,6 @@
 CREATE TABLE {sessions} (
   id BIGINT GENERATED ALWAYS AS IDENTITY,
+  shard SMALLINT NOT NULL,
   identity BYTEA NOT NULL,
   owner BIGINT NOT NULL,
   epoch BIGINT NOT NULL,
@@ -23,40 +24,46 @@ CREATE TABLE {sessions} (
   expires_in BIGINT,
   fence BIGINT DEFAULT 0 NOT NULL,
   lineage BIGINT DEFAULT 0 NOT NULL,
-  PRIMARY KEY (id),
-  UNIQUE (identity)
+  PRIMARY KEY (shard, id),
+  UNIQUE (shard, identity)
 )
   WITH (fillfactor = 80);
 
 CREATE INDEX onrecord_sessions_by_activity ON {sessions} (active_second, id);
 
-CREATE INDEX onrecord_sessions_by_owner ON {sessions} (owner, active_second, id);
+CREATE INDEX onrecord_sessions_by_owner ON {sessions} (shard, owner, active_second, id);
 
 CREATE TABLE {tail} (
-  place BIGINT NOT NULL,
+  session BIGINT NOT NULL,
+  seq BIGINT NOT NULL,
   created BIGINT NOT NULL,
   token BIGINT NOT NULL,
-  born INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
   counter SMALLINT NOT NULL,
   opens_turn SMALLINT NOT NULL,
+  shard SMALLINT NOT NULL,
   frame BYTEA,
+  raw INTEGER,
+  dictionary SMALLINT,
   id TEXT,
-  PRIMARY KEY (place)
+  PRIMARY KEY (shard, session, seq)
 );
 
-CREATE UNIQUE INDEX onrecord_tail_by_id ON {tail} ((place >> 32), id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX onrecord_tail_by_id ON {tail} (shard, session, id) WHERE id IS NOT NULL;
 
 CREATE TABLE {segments} (
-  place BIGINT NOT NULL,
+  session BIGINT NOT NULL,
+  seq BIGINT NOT NULL,
   first BIGINT NOT NULL,
   messages INTEGER NOT NULL,
   turns INTEGER NOT NULL,
   tokens BIGINT NOT NULL,
   raw BIGINT NOT NULL,
   dictionary SMALLINT,
+  shard SMALLINT NOT NULL,
   body BYTEA NOT NULL,
-  PRIMARY KEY (place)
+  PRIMARY KEY (shard, session, seq)
 )
   WITH (toast_tuple_target = 8160);
 
@@ -79,6 +86,7 @@ CREATE TABLE {erased} (
 
 CREATE TABLE {checkpoint_threads} (
   id BIGINT GENERATED ALWAYS AS IDENTITY,
+  shard SMALLINT NOT NULL,
   identity BYTEA NOT NULL,
   owner BIGINT NOT NULL,
   live SMALLINT NOT NULL,
@@ -94,58 +102,64 @@ CREATE TABLE {checkpoint_threads} (
   agent TEXT NOT NULL,
   key TEXT NOT NULL,
   about BYTEA,
-  gone BYTEA,
-  PRIMARY KEY (id),
-  UNIQUE (identity)
+  deleted_ids BYTEA,
+  PRIMARY KEY (shard, id),
+  UNIQUE (shard, identity)
 )
   WITH (fillfactor = 80);
 
 CREATE INDEX onrecord_checkpoint_threads_by_activity ON {checkpoint_threads} (active_second, id);
 
-CREATE INDEX onrecord_checkpoint_threads_by_owner ON {checkpoint_threads} (owner, active_second, id);
+CREATE INDEX onrecord_checkpoint_threads_by_owner ON {checkpoint_threads} (shard, owner, active_second, id);
 
-CREATE TABLE {checkpoint_strands} (
+CREATE TABLE {checkpoint_lists} (
   id BIGINT GENERATED ALWAYS AS IDENTITY,
   thread BIGINT NOT NULL,
   head BIGINT NOT NULL,
+  shard SMALLINT NOT NULL,
   name BYTEA NOT NULL,
-  PRIMARY KEY (id)
+  PRIMARY KEY (shard, id)
 )
   WITH (fillfactor = 80);
 
-CREATE UNIQUE INDEX onrecord_checkpoint_strands_by_name ON {checkpoint_strands} (thread, name);
+CREATE UNIQUE INDEX onrecord_checkpoint_lists_by_name ON {checkpoint_lists} (shard, thread, name);
 
 CREATE TABLE {checkpoints} (
-  place BIGINT NOT NULL,
+  list BIGINT NOT NULL,
+  number BIGINT NOT NULL,
+  shard SMALLINT NOT NULL,
   id BYTEA,
   parent BYTEA,
   run BYTEA,
   refs BYTEA,
   body BYTEA,
-  held BYTEA,
-  PRIMARY KEY (place)
+  new_values BYTEA,
+  PRIMARY KEY (shard, list, number)
 );
 
-CREATE UNIQUE INDEX onrecord_checkpoints_by_id ON {checkpoints} ((place >> 32), id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX onrecord_checkpoints_by_id ON {checkpoints} (shard, list, id) WHERE id IS NOT NULL;
 
-CREATE INDEX onrecord_checkpoints_by_run ON {checkpoints} (run) WHERE run IS NOT NULL;
+CREATE INDEX onrecord_checkpoints_by_run ON {checkpoints} (shard, run) WHERE run IS NOT NULL;
 
 CREATE TABLE {checkpoint_items} (
-  place BIGINT NOT NULL,
+  list BIGINT NOT NULL,
+  number BIGINT NOT NULL,
   items INTEGER NOT NULL,
+  shard SMALLINT NOT NULL,
   body BYTEA NOT NULL,
-  PRIMARY KEY (place)
+  PRIMARY KEY (shard, list, number)
 );
 
 CREATE TABLE {checkpoint_writes} (
   number BIGINT GENERATED ALWAYS AS IDENTITY,
-  strand BIGINT NOT NULL,
+  list BIGINT NOT NULL,
+  shard SMALLINT NOT NULL,
   id BYTEA NOT NULL,
   body BYTEA NOT NULL,
-  PRIMARY KEY (number)
+  PRIMARY KEY (shard, number)
 );
 
-CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (strand, id);
+CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (shard, list, id);
 
 CREATE TABLE {meta} (
   name TEXT NOT NULL,

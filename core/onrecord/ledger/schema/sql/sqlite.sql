@@ -32,21 +32,27 @@ CREATE INDEX onrecord_sessions_by_owner ON {sessions} (owner, active_second, id)
 
 CREATE TABLE {tail} (
   place INTEGER NOT NULL,
+  session BIGINT NOT NULL GENERATED ALWAYS AS (place >> 32) VIRTUAL,
+  seq BIGINT NOT NULL GENERATED ALWAYS AS (place & 4294967295) VIRTUAL,
   created BIGINT NOT NULL,
   token BIGINT NOT NULL,
-  born INTEGER NOT NULL,
+  epoch INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
   counter SMALLINT NOT NULL,
   opens_turn SMALLINT NOT NULL,
   frame BLOB,
+  raw INTEGER,
+  dictionary SMALLINT,
   id TEXT,
   PRIMARY KEY (place)
 );
 
-CREATE UNIQUE INDEX onrecord_tail_by_id ON {tail} ((place >> 32), id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX onrecord_tail_by_id ON {tail} (session, id) WHERE id IS NOT NULL;
 
 CREATE TABLE {segments} (
   place INTEGER NOT NULL,
+  session BIGINT NOT NULL GENERATED ALWAYS AS (place >> 32) VIRTUAL,
+  seq BIGINT NOT NULL GENERATED ALWAYS AS (place & 4294967295) VIRTUAL,
   first BIGINT NOT NULL,
   messages INTEGER NOT NULL,
   turns INTEGER NOT NULL,
@@ -91,7 +97,7 @@ CREATE TABLE {checkpoint_threads} (
   agent TEXT NOT NULL,
   "key" TEXT NOT NULL,
   about BLOB,
-  gone BLOB,
+  deleted_ids BLOB,
   UNIQUE (identity)
 );
 
@@ -99,32 +105,36 @@ CREATE INDEX onrecord_checkpoint_threads_by_activity ON {checkpoint_threads} (ac
 
 CREATE INDEX onrecord_checkpoint_threads_by_owner ON {checkpoint_threads} (owner, active_second, id);
 
-CREATE TABLE {checkpoint_strands} (
+CREATE TABLE {checkpoint_lists} (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   thread BIGINT NOT NULL,
   head BIGINT NOT NULL,
   name BLOB NOT NULL
 );
 
-CREATE UNIQUE INDEX onrecord_checkpoint_strands_by_name ON {checkpoint_strands} (thread, name);
+CREATE UNIQUE INDEX onrecord_checkpoint_lists_by_name ON {checkpoint_lists} (thread, name);
 
 CREATE TABLE {checkpoints} (
   place INTEGER NOT NULL,
+  list BIGINT NOT NULL GENERATED ALWAYS AS (place >> 32) VIRTUAL,
+  number BIGINT NOT NULL GENERATED ALWAYS AS (place & 4294967295) VIRTUAL,
   id BLOB,
   parent BLOB,
   run BLOB,
   refs BLOB,
   body BLOB,
-  held BLOB,
+  new_values BLOB,
   PRIMARY KEY (place)
 );
 
-CREATE UNIQUE INDEX onrecord_checkpoints_by_id ON {checkpoints} ((place >> 32), id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX onrecord_checkpoints_by_id ON {checkpoints} (list, id) WHERE id IS NOT NULL;
 
 CREATE INDEX onrecord_checkpoints_by_run ON {checkpoints} (run) WHERE run IS NOT NULL;
 
 CREATE TABLE {checkpoint_items} (
   place INTEGER NOT NULL,
+  list BIGINT NOT NULL GENERATED ALWAYS AS (place >> 32) VIRTUAL,
+  number BIGINT NOT NULL GENERATED ALWAYS AS (place & 4294967295) VIRTUAL,
   items INTEGER NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (place)
@@ -132,13 +142,13 @@ CREATE TABLE {checkpoint_items} (
 
 CREATE TABLE {checkpoint_writes} (
   number INTEGER NOT NULL,
-  strand BIGINT NOT NULL,
+  list BIGINT NOT NULL,
   id BLOB NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (number)
 );
 
-CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (strand, id);
+CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (list, id);
 
 CREATE TABLE {meta} (
   name TEXT NOT NULL,

@@ -1,0 +1,68 @@
+"""What rows are found by: the values of ``{t.my_shard}``, ``{t.span}`` and ``{t.at}``."""
+
+from __future__ import annotations
+
+from onrecord.errors import Misconfigured
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.scope import SessionName
+from onrecord.stored.checkpoints import ListKey
+from onrecord.stored.messages import LAST_SEQ, SessionKey
+
+
+def of_name(name: SessionName) -> dict[str, object]:
+    """The row of a session or a thread, by its name."""
+    return {"shard": name.shard, "identity": name.identity}
+
+
+def of_session(key: SessionKey) -> dict[str, object]:
+    """The row of a session, by its number."""
+    return {"shard": key.shard, "session": key.session}
+
+
+def at(key: SessionKey, seq: int) -> dict[str, object]:
+    """The row of one message.
+
+    A sequence out of range would be in another session (I6).
+    """
+    if not 0 <= seq <= LAST_SEQ:
+        raise Misconfigured(f"A sequence is a whole number from 0 to {LAST_SEQ:,}, not {seq!r}.")
+    return {"shard": key.shard, "session": key.session, "seq": seq}
+
+
+def span(
+    txn: Transaction, key: SessionKey, after: int = 0, upto: int = LAST_SEQ
+) -> dict[str, object]:
+    """The rows of a session after one sequence, up to another; of one whose number is damaged,
+    none."""
+    if not is_number(txn, key.session):
+        return {"shard": key.shard, "session": 0, "after": 0, "upto": 0}
+    return {
+        "shard": key.shard,
+        "session": key.session,
+        "after": min(max(after, 0), LAST_SEQ),
+        "upto": min(max(upto, 0), LAST_SEQ),
+    }
+
+
+def of_list(key: ListKey) -> dict[str, object]:
+    """The row of a list, by its number."""
+    return {"shard": key.shard, "list": key.list}
+
+
+def list_at(key: ListKey, number: int) -> dict[str, object]:
+    """The row of one checkpoint, or of the items that end with one."""
+    return {"shard": key.shard, "list": key.list, "number": number}
+
+
+def list_span(
+    txn: Transaction, key: ListKey, after: int = 0, upto: int = LAST_SEQ
+) -> dict[str, object]:
+    """The rows of a list after one number, up to another; of one whose number is damaged, none."""
+    if not is_number(txn, key.list):
+        return {"shard": key.shard, "list": 0, "after": 0, "upto": 0}
+    return {"shard": key.shard, "list": key.list, "after": after, "upto": min(upto, LAST_SEQ)}
+
+
+def is_number(txn: Transaction, number: int) -> bool:
+    """Whether a session or a list can have this number: by another nothing is to be found."""
+    return 0 < number <= txn.can.last_id
