@@ -32,8 +32,8 @@ from onrecord.checkpoint_log import (
 )
 from onrecord.flows.checkpoints.threads import erase_threads, verify_thread
 from onrecord.flows.checkpoints.writing import RUN
-from onrecord.ledger import keys
 from onrecord.ledger.checkpoints import lists as strands_of_ledger
+from onrecord.ledger.database import keys
 from onrecord.stored.clock import now
 from tests.children import PATIENCE, Child
 from tests.servers.postgres import PostgresServer

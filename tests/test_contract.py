@@ -42,7 +42,7 @@ class TestPostgres(StoreContract):
 
 
 class TestPartitionedPostgres(StoreContract):
-    """Every key begins with the shard: so tables may be spread by it."""
+    """Every unique key has the shard: so tables may be spread by it."""
 
     @pytest.fixture
     def store(self, database: str) -> Iterator[Store]:

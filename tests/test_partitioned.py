@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from onrecord import CheckpointLog, Store
-from onrecord.checkpoint_log import Listing, New
+from onrecord.checkpoint_log import Listing, New, Value
 from tests.emptied import emptied
 from tests.partitioned import partition
 from tests.servers.postgres import PostgresServer
@@ -67,10 +67,11 @@ def test_what_looks_after_a_store_goes_through_all_of_them(store: Store) -> None
 def test_threads_of_graphs(store: Store) -> None:
     for n in range(8):
         log = CheckpointLog(store, user=f"user {n}")
-        values = {"messages": Listing([("text", b"a"), ("text", b"b")]), "x": ("text", b"1")}
+        values: dict[str, Value] = {"messages": Listing([("text", b"a"), ("text", b"b")]), "x": ("text", b"1")}
         put = log.put("t", "", New("1", None, (), values, "run"))
         more = Listing([*put.numbers["messages"], ("text", b"c")])
-        log.put("t", "", New("2", "1", (), {"messages": more, "x": ("text", b"2")}, "run"))
+        values = {"messages": more, "x": ("text", b"2")}
+        log.put("t", "", New("2", "1", (), values, "run"))
         log.put_writes("t", "", "2", "task", "", [(0, "x", ("text", b"3"))])
         log.copy("t", "copy")
         state = CheckpointLog(store, user=f"user {n}").state("copy")

@@ -60,7 +60,8 @@ def _in_order(owner: str, whose: str, number: str, which: str) -> tuple[Column[A
 
 
 _SHARDED: Final = {"sharded": True}
-"""Of a table or an index: on PostgreSQL its key begins with the shard."""
+"""Of a table: on PostgreSQL its unique keys end with the shard. Not with it in front: the planner
+took an index by the shard alone where it had no statistics, and people's own joins know of none."""
 
 
 def _names() -> tuple[Column[Any], ...]:
@@ -134,7 +135,6 @@ Index(
     sessions.c.owner,
     sessions.c.active_second,
     sessions.c.id,
-    info=_SHARDED,
 )
 Index("onrecord_sessions_by_activity", sessions.c.active_second, sessions.c.id)
 
@@ -162,7 +162,6 @@ Index(
     unique=True,
     sqlite_where=text("id IS NOT NULL"),
     postgresql_where=text("id IS NOT NULL"),
-    info=_SHARDED,
 )
 
 segments: Final = Table(
@@ -239,7 +238,6 @@ Index(
     checkpoint_threads.c.owner,
     checkpoint_threads.c.active_second,
     checkpoint_threads.c.id,
-    info=_SHARDED,
 )
 Index(
     "onrecord_checkpoint_threads_by_activity",
@@ -264,7 +262,6 @@ Index(
     checkpoint_lists.c.thread,
     checkpoint_lists.c.name,
     unique=True,
-    info=_SHARDED,
 )
 
 checkpoints: Final = Table(
@@ -287,14 +284,12 @@ Index(
     unique=True,
     sqlite_where=text("id IS NOT NULL"),
     postgresql_where=text("id IS NOT NULL"),
-    info=_SHARDED,
 )
 Index(
     "onrecord_checkpoints_by_run",
     checkpoints.c.run,
     sqlite_where=text("run IS NOT NULL"),
     postgresql_where=text("run IS NOT NULL"),
-    info=_SHARDED,
 )
 
 checkpoint_items: Final = Table(
@@ -327,7 +322,6 @@ Index(
     "onrecord_checkpoint_writes_by_id",
     checkpoint_writes.c.list,
     checkpoint_writes.c.id,
-    info=_SHARDED,
 )
 
 meta: Final = Table(
@@ -357,7 +351,7 @@ migrations: Final = Table(
 def declared(kind: Literal["sqlite", "postgresql"]) -> MetaData:
     """The tables of one database, with the keys that only it has.
 
-    PostgreSQL's keys begin with a shard, a small number that is computed from tenant and user:
+    PostgreSQL's unique keys end with a shard, a small number that is computed from tenant and user:
     so a table can be partitioned by it, or spread over machines. SQLite has one number for an
     owner and an order, and tells the two apart when it is asked: rows lie together in a fifth
     less room so.
@@ -366,14 +360,13 @@ def declared(kind: Literal["sqlite", "postgresql"]) -> MetaData:
     for table in metadata.tables.values():
         columns = [_copied(column) for column in table.columns]
         key = [column for column in table.columns if column.primary_key]
-        if kind == "postgresql" and table.info.get("sharded"):
-            _with_shard(table, columns, whole)
-        elif kind == "sqlite" and len(key) == 2:
-            _with_place(table, columns, whole)
-        else:
+        with_its_key = _OWN_KEYS[kind] if table.info.get("sharded") else None
+        if with_its_key is None or (with_its_key is _with_place and len(key) < 2):
             Table(table.name, whole, *columns, comment=table.comment, **_options(table))
+        else:
+            with_its_key(table, columns, whole)
         for index in table.indexes:
-            _index(index, whole.tables[table.name], kind)
+            _index(index, whole.tables[table.name])
     return whole
 
 
@@ -383,15 +376,17 @@ def _with_shard(table: Table, columns: list[Column[Any]], whole: MetaData) -> No
     unique = [column.name for column in table.columns if column.unique]
     for column in columns:
         column.unique, column.primary_key = None, False
-    shard = _column("shard", SmallInteger, "Computed from tenant and user; every key has it.")
+    shard = _column(
+        "shard", SmallInteger, "Computed from tenant and user; every unique key has it."
+    )
     fixed = [isinstance(column.type, LargeBinary | Text) for column in columns]
     columns.insert(fixed.index(True) if True in fixed else len(columns), shard)
     Table(
         table.name,
         whole,
         *columns,
-        PrimaryKeyConstraint("shard", *key),
-        *[UniqueConstraint("shard", name) for name in unique],
+        PrimaryKeyConstraint(*key, "shard"),
+        *[UniqueConstraint(name, "shard") for name in unique],
         comment=table.comment,
         **_options(table),
     )
@@ -431,13 +426,16 @@ def _options(table: Table) -> dict[str, Any]:
     }
 
 
-def _index(index: Index, table: Table, kind: str) -> None:
+def _index(index: Index, table: Table) -> None:
     columns = [table.c[column.name] for column in index.columns]
-    if kind == "postgresql" and index.info.get("sharded"):
-        columns.insert(0, table.c.shard)
+    if index.unique and "shard" in table.c:
+        columns.append(table.c.shard)
     where = {
         f"{dialect}_where": options["where"]
         for dialect, options in index.dialect_options.items()
         if options.get("where") is not None
     }
     Index(index.name, *columns, unique=bool(index.unique), **where)
+
+
+_OWN_KEYS: Final = {"sqlite": _with_place, "postgresql": _with_shard}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.errors import Damaged
-from onrecord.ledger import keys
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.faults import checkpoint_is_there
 from onrecord.ledger.database.transaction import Transaction

@@ -2,8 +2,8 @@
 
 A statement is a template. ``:name`` is a parameter, ``{tail}`` a table in the schema of choice,
 ``{for_update}`` a word of the database's own. ``{t.span}`` is a condition about the keys of a
-table called t, which differ: PostgreSQL's begin with a shard, so that a table can be spread over
-many machines; SQLite has one number for a session and a sequence in it, because the rows of such
+table called t, which differ: PostgreSQL's have a shard, so that a table can be spread over many
+machines; SQLite has one number for a session and a sequence in it, because the rows of such
 a table lie together in a fifth less room. It is rendered once per store and then looked up.
 """
 

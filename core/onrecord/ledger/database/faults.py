@@ -57,12 +57,12 @@ def lost_connection(fault: BaseException) -> bool:
 
 def id_is_taken(fault: BaseException) -> bool:
     """Whether a statement failed because the session knows a message id already."""
-    return _violates(fault, "onrecord_tail_by_id", "(shard, session, id)")
+    return _violates(fault, "onrecord_tail_by_id", "(session, id, shard)")
 
 
 def checkpoint_is_there(fault: BaseException) -> bool:
     """Whether a statement failed because the namespace has a checkpoint of this id already."""
-    return _violates(fault, "onrecord_checkpoints_by_id", "(shard, list, id)")
+    return _violates(fault, "onrecord_checkpoints_by_id", "(list, id, shard)")
 
 
 def _violates(fault: BaseException, index: str, columns: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 from onrecord import codec
 from onrecord.codec.compression import THOROUGH
 from onrecord.errors import Damaged
-from onrecord.ledger import keys
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import dictionaries, fences, segments, sessions, tail
@@ -35,10 +35,10 @@ _NEEDING: Final[dict[Kind, str]] = {
         ORDER BY session LIMIT :limit""",
     "postgresql": """
         SELECT shard, session FROM {segments}
-        WHERE dictionary = :number AND (shard, session) > (:shard, :session)
+        WHERE dictionary = :number AND (session, shard) > (:session, :shard)
         UNION SELECT shard, session FROM {tail}
-        WHERE dictionary = :number AND (shard, session) > (:shard, :session)
-        ORDER BY shard, session LIMIT :limit""",
+        WHERE dictionary = :number AND (session, shard) > (:session, :shard)
+        ORDER BY session, shard LIMIT :limit""",
 }
 _RETIRED: Final = "SELECT id FROM {dictionaries} WHERE in_use = 0 ORDER BY id"
 _IN_TAIL: Final = """

@@ -7,7 +7,7 @@ from typing import Final
 
 from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
-from onrecord.ledger import keys
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.schema import migrations
 from onrecord.ledger.sessions import archives, sealing, segments, sessions, tail

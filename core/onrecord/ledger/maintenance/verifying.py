@@ -8,8 +8,7 @@ from typing import Final
 from onrecord import codec
 from onrecord.codec import segment as sealed
 from onrecord.errors import Damaged
-from onrecord.ledger import keys
-from onrecord.ledger.database import bounds
+from onrecord.ledger.database import bounds, keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import archives, dictionaries, segments, sessions, tail

@@ -7,7 +7,7 @@ from typing import Final
 
 from onrecord import codec
 from onrecord.errors import Damaged
-from onrecord.ledger import keys
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.sessions import FIND_KEY_WITH_ARCHIVED, FIND_WITH_ARCHIVED, checked
 from onrecord.scope import SessionName

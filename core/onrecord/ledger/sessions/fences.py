@@ -11,8 +11,7 @@ import secrets
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
-from onrecord.ledger import keys
-from onrecord.ledger.database import generation
+from onrecord.ledger.database import generation, keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import SessionName
 

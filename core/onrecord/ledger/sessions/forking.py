@@ -10,7 +10,7 @@ from onrecord import codec
 from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
-from onrecord.ledger import keys
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import dictionaries, segments, tail
 from onrecord.ledger.sessions.segments import Stored

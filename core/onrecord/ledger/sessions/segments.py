@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from onrecord.codec import segment as sealed
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
-from onrecord.ledger import keys
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey
 

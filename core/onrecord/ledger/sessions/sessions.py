@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.errors import Damaged
-from onrecord.ledger import keys
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import fences
@@ -104,7 +104,7 @@ _NAMES: Final = 'SELECT {shard}, id, tenant, "user", agent, key, active_second F
 # By keys, which never change: whoever goes through all of them meets none twice.
 _BY_KEY: Final[dict[Kind, tuple[str, str]]] = {
     "sqlite": ("id > :after", "ORDER BY id LIMIT :limit"),
-    "postgresql": ("(shard, id) > (:after_shard, :after)", "ORDER BY shard, id LIMIT :limit"),
+    "postgresql": ("(id, shard) > (:after, :after_shard)", "ORDER BY id, shard LIMIT :limit"),
 }
 _NEWEST: Final = f"""{_NAMES} WHERE (active_second, id) < (:second, :session)
     ORDER BY active_second DESC, id DESC LIMIT :limit"""
@@ -445,7 +445,7 @@ def _created(kind: Kind, few: Sequence[SessionKey]) -> tuple[str, dict[str, obje
     values.update((f"s{i}", key.shard) for i, key in enumerate(few))
     return (
         f"SELECT shard, id, created FROM {{sessions}} WHERE (shard, id) IN ({names}) "
-        f"ORDER BY shard, id",
+        f"ORDER BY id, shard",
         values,
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from onrecord import codec
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
-from onrecord.ledger import keys
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.sessions import growth
 from onrecord.scope import SessionName

@@ -24,14 +24,14 @@ CREATE TABLE {sessions} (
   expires_in BIGINT,
   fence BIGINT DEFAULT 0 NOT NULL,
   lineage BIGINT DEFAULT 0 NOT NULL,
-  PRIMARY KEY (shard, id),
-  UNIQUE (shard, identity)
+  PRIMARY KEY (id, shard),
+  UNIQUE (identity, shard)
 )
   WITH (fillfactor = 80);
 
 CREATE INDEX onrecord_sessions_by_activity ON {sessions} (active_second, id);
 
-CREATE INDEX onrecord_sessions_by_owner ON {sessions} (shard, owner, active_second, id);
+CREATE INDEX onrecord_sessions_by_owner ON {sessions} (owner, active_second, id);
 
 CREATE TABLE {tail} (
   session BIGINT NOT NULL,
@@ -47,10 +47,10 @@ CREATE TABLE {tail} (
   raw INTEGER,
   dictionary SMALLINT,
   id TEXT,
-  PRIMARY KEY (shard, session, seq)
+  PRIMARY KEY (session, seq, shard)
 );
 
-CREATE UNIQUE INDEX onrecord_tail_by_id ON {tail} (shard, session, id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX onrecord_tail_by_id ON {tail} (session, id, shard) WHERE id IS NOT NULL;
 
 CREATE TABLE {segments} (
   session BIGINT NOT NULL,
@@ -63,7 +63,7 @@ CREATE TABLE {segments} (
   dictionary SMALLINT,
   shard SMALLINT NOT NULL,
   body BYTEA NOT NULL,
-  PRIMARY KEY (shard, session, seq)
+  PRIMARY KEY (session, seq, shard)
 )
   WITH (toast_tuple_target = 8160);
 
@@ -103,14 +103,14 @@ CREATE TABLE {checkpoint_threads} (
   key TEXT NOT NULL,
   about BYTEA,
   deleted_ids BYTEA,
-  PRIMARY KEY (shard, id),
-  UNIQUE (shard, identity)
+  PRIMARY KEY (id, shard),
+  UNIQUE (identity, shard)
 )
   WITH (fillfactor = 80);
 
 CREATE INDEX onrecord_checkpoint_threads_by_activity ON {checkpoint_threads} (active_second, id);
 
-CREATE INDEX onrecord_checkpoint_threads_by_owner ON {checkpoint_threads} (shard, owner, active_second, id);
+CREATE INDEX onrecord_checkpoint_threads_by_owner ON {checkpoint_threads} (owner, active_second, id);
 
 CREATE TABLE {checkpoint_lists} (
   id BIGINT GENERATED ALWAYS AS IDENTITY,
@@ -118,11 +118,11 @@ CREATE TABLE {checkpoint_lists} (
   head BIGINT NOT NULL,
   shard SMALLINT NOT NULL,
   name BYTEA NOT NULL,
-  PRIMARY KEY (shard, id)
+  PRIMARY KEY (id, shard)
 )
   WITH (fillfactor = 80);
 
-CREATE UNIQUE INDEX onrecord_checkpoint_lists_by_name ON {checkpoint_lists} (shard, thread, name);
+CREATE UNIQUE INDEX onrecord_checkpoint_lists_by_name ON {checkpoint_lists} (thread, name, shard);
 
 CREATE TABLE {checkpoints} (
   list BIGINT NOT NULL,
@@ -134,12 +134,12 @@ CREATE TABLE {checkpoints} (
   refs BYTEA,
   body BYTEA,
   new_values BYTEA,
-  PRIMARY KEY (shard, list, number)
+  PRIMARY KEY (list, number, shard)
 );
 
-CREATE UNIQUE INDEX onrecord_checkpoints_by_id ON {checkpoints} (shard, list, id) WHERE id IS NOT NULL;
+CREATE UNIQUE INDEX onrecord_checkpoints_by_id ON {checkpoints} (list, id, shard) WHERE id IS NOT NULL;
 
-CREATE INDEX onrecord_checkpoints_by_run ON {checkpoints} (shard, run) WHERE run IS NOT NULL;
+CREATE INDEX onrecord_checkpoints_by_run ON {checkpoints} (run) WHERE run IS NOT NULL;
 
 CREATE TABLE {checkpoint_items} (
   list BIGINT NOT NULL,
@@ -147,7 +147,7 @@ CREATE TABLE {checkpoint_items} (
   items INTEGER NOT NULL,
   shard SMALLINT NOT NULL,
   body BYTEA NOT NULL,
-  PRIMARY KEY (shard, list, number)
+  PRIMARY KEY (list, number, shard)
 );
 
 CREATE TABLE {checkpoint_writes} (
@@ -156,10 +156,10 @@ CREATE TABLE {checkpoint_writes} (
   shard SMALLINT NOT NULL,
   id BYTEA NOT NULL,
   body BYTEA NOT NULL,
-  PRIMARY KEY (shard, number)
+  PRIMARY KEY (number, shard)
 );
 
-CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (shard, list, id);
+CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (list, id);
 
 CREATE TABLE {meta} (
   name TEXT NOT NULL,
