@@ -67,7 +67,10 @@ def test_what_looks_after_a_store_goes_through_all_of_them(store: Store) -> None
 def test_threads_of_graphs(store: Store) -> None:
     for n in range(8):
         log = CheckpointLog(store, user=f"user {n}")
-        values: dict[str, Value] = {"messages": Listing([("text", b"a"), ("text", b"b")]), "x": ("text", b"1")}
+        values: dict[str, Value] = {
+            "messages": Listing([("text", b"a"), ("text", b"b")]),
+            "x": ("text", b"1"),
+        }
         put = log.put("t", "", New("1", None, (), values, "run"))
         more = Listing([*put.numbers["messages"], ("text", b"c")])
         values = {"messages": more, "x": ("text", b"2")}

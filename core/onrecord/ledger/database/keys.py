@@ -6,7 +6,7 @@ from onrecord.errors import Misconfigured
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import SessionName
 from onrecord.stored.checkpoints import ListKey
-from onrecord.stored.messages import LAST_SEQ, SessionKey
+from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 
 
 def of_name(name: SessionName) -> dict[str, object]:
@@ -14,9 +14,14 @@ def of_name(name: SessionName) -> dict[str, object]:
     return {"shard": name.shard, "identity": name.identity}
 
 
-def of_session(key: SessionKey) -> dict[str, object]:
+def of_key(key: SessionKey) -> dict[str, object]:
     """The row of a session, by its number."""
     return {"shard": key.shard, "session": key.session}
+
+
+def of_session(session: SessionRow) -> dict[str, object]:
+    """The row of a session that was found."""
+    return {"shard": session.shard, "session": session.number}
 
 
 def at(key: SessionKey, seq: int) -> dict[str, object]:

@@ -59,7 +59,7 @@ def remove(
     fences.refuse_fenced(txn, session.fence)  # now: afterwards there is no row to look at
     for table, statement in _REMOVE_ROWS.items():
         gone[table] += txn.run(statement, keys.span(txn, session.key))
-    gone["onrecord_sessions"] += txn.run(_REMOVE, keys.of_session(session.key))
+    gone["onrecord_sessions"] += txn.run(_REMOVE, keys.of_session(session))
     epoch = session.epoch + 1
     txn.run(
         _REMEMBER,

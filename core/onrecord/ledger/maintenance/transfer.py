@@ -160,7 +160,7 @@ def add(
     txn.run(
         _GROW,
         {
-            **keys.of_session(session.key),
+            **keys.of_session(session),
             "head": last,
             "messages": messages,
             "turns": turns,

@@ -150,7 +150,7 @@ class _Look:
 
     def at_numbers(self, txn: Transaction, session: SessionRow, name: SessionName) -> None:
         """Look at what stands in the session's own row."""
-        row = txn.first(_ROW, keys.of_session(session.key))
+        row = txn.first(_ROW, keys.of_session(session))
         assert row is not None, "it is from one moment"
         values = dict(zip(_NUMBERS, row, strict=True))
         wrong = bounds.outside(txn, "sessions", values)

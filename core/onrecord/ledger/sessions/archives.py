@@ -36,19 +36,19 @@ def find(
 
 def find_key(txn: Transaction, key: SessionKey) -> tuple[SessionRow, Ranges] | None:
     """The same by its number, whatever is damaged in it."""
-    row = txn.first(FIND_KEY_WITH_ARCHIVED, keys.of_session(key))
+    row = txn.first(FIND_KEY_WITH_ARCHIVED, keys.of_key(key))
     return None if row is None else (SessionRow(*row[:-1]), _unpacked(row[-1]))
 
 
 def put(txn: Transaction, session: SessionRow, archived: Ranges) -> None:
     """Say what of a locked session is archived."""
     packed = codec.pack_value([list(run) for run in archived], "archived") if archived else None
-    txn.run(_SET, {**keys.of_session(session.key), "archived": packed})
+    txn.run(_SET, {**keys.of_session(session), "archived": packed})
 
 
 def of(txn: Transaction, session: SessionRow) -> Ranges:
     """What of a locked session is archived."""
-    row = txn.first(_ARCHIVED, keys.of_session(session.key))
+    row = txn.first(_ARCHIVED, keys.of_session(session))
     return () if row is None else _unpacked(row[0])
 
 

@@ -71,7 +71,7 @@ def copy(
     txn.run(
         _BEGIN,
         {
-            **keys.of_session(target.key),
+            **keys.of_session(target),
             "source": session.number,
             "head": at,
             "epoch": target.epoch,

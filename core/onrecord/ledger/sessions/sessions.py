@@ -204,7 +204,7 @@ def lock_or_create(txn: Transaction, name: SessionName, now: int) -> SessionRow:
 def unmake(txn: Transaction, session: SessionRow, made_at: int) -> None:
     """Take a session away again that ``lock_or_create`` made at that time, and nobody needed: of
     one that was erased, not even the name may come back (I7)."""
-    txn.run(_UNMAKE, {**keys.of_session(session.key), "made_at": made_at})
+    txn.run(_UNMAKE, {**keys.of_session(session), "made_at": made_at})
 
 
 def absent(txn: Transaction, name: SessionName) -> SessionRow:
@@ -222,7 +222,7 @@ def version(txn: Transaction, name: SessionName) -> Version:
 def lock_key(txn: Transaction, key: SessionKey, *, damaged: bool = False) -> SessionRow | None:
     """Like ``lock``, for a session known by its number; None also where its row is damaged."""
     txn.begin()
-    row = txn.first(_LOCK_NUMBER, keys.of_session(key))
+    row = txn.first(_LOCK_NUMBER, keys.of_key(key))
     session = None if row is None else SessionRow(*row)
     return None if session is None or (_damage(txn, session) and not damaged) else session
 
@@ -238,7 +238,7 @@ def advance(
     txn: Transaction, session: SessionRow, entries: Sequence[Entry], now: int, lineage: int
 ) -> None:
     """Move a locked session's head over new messages."""
-    values = {**growth(entries, now), **keys.of_session(session.key), "lineage": lineage}
+    values = {**growth(entries, now), **keys.of_session(session), "lineage": lineage}
     later = now // MICROSECONDS > session.active_second
     txn.run(_ADVANCE_LATER if later else _ADVANCE_WITHIN_SECOND, values)
 
@@ -256,48 +256,48 @@ def growth(entries: Sequence[Entry], now: int) -> dict[str, int]:
 
 def rewrite(txn: Transaction, session: SessionRow, change: Change, now: int) -> SessionRow:
     """Begin a new epoch of a locked session."""
-    txn.run(_REWRITE, {**keys.of_session(session.key), **change._asdict(), **_moment(now)})
+    txn.run(_REWRITE, {**keys.of_session(session), **change._asdict(), **_moment(now)})
     return session._replace(epoch=session.epoch + 1)
 
 
 def cut(txn: Transaction, session: SessionRow, head: int) -> SessionRow:
     """Say that the present epoch began with a clear or a rewind."""
-    txn.run(_CUT if head else _CUT_ALL, {**keys.of_session(session.key), "head": head})
+    txn.run(_CUT if head else _CUT_ALL, {**keys.of_session(session), "head": head})
     return session._replace(head=head, cut_epoch=session.epoch, sealed=min(session.sealed, head))
 
 
 def seal(txn: Transaction, session: SessionRow, sealed: int) -> SessionRow:
     """Say that the messages of a locked session up to a place are in segments."""
     second = _now() // MICROSECONDS
-    txn.run(_SEAL, {**keys.of_session(session.key), "sealed": sealed, "second": second})
+    txn.run(_SEAL, {**keys.of_session(session), "sealed": sealed, "second": second})
     return session._replace(sealed=sealed)
 
 
 def sealed_since(txn: Transaction, session: SessionRow, at: int) -> bool:
     """Whether messages of a locked session may have been sealed since a time."""
-    values = {**keys.of_session(session.key), "second": at // MICROSECONDS - _SKEW}
+    values = {**keys.of_session(session), "second": at // MICROSECONDS - _SKEW}
     return txn.first(_SEALED_SINCE, values) is not None
 
 
 def refuse(txn: Transaction, session: SessionRow, token: int) -> None:
     """Refuse an earlier attempt of an append, should it still arrive."""
-    txn.run(_REFUSE, {**keys.of_session(session.key), "token": token})
+    txn.run(_REFUSE, {**keys.of_session(session), "token": token})
 
 
 def about(txn: Transaction, session: SessionRow) -> bytes | None:
     """Title and metadata, packed."""
-    row = txn.first(_ABOUT, keys.of_session(session.key))
+    row = txn.first(_ABOUT, keys.of_session(session))
     return None if row is None or row[0] is None else bytes(row[0])
 
 
 def set_about(txn: Transaction, session: SessionRow, packed: bytes) -> None:
     """Replace title and metadata."""
-    txn.run(_SET_ABOUT, {**keys.of_session(session.key), "about": packed})
+    txn.run(_SET_ABOUT, {**keys.of_session(session), "about": packed})
 
 
 def set_expiry(txn: Transaction, session: SessionRow, expires_in: int | None) -> None:
     """Say after how many microseconds of quiet a locked session may be pruned."""
-    txn.run(_EXPIRE, {**keys.of_session(session.key), "expires_in": expires_in})
+    txn.run(_EXPIRE, {**keys.of_session(session), "expires_in": expires_in})
 
 
 def due(
@@ -335,7 +335,7 @@ def describe(txn: Transaction, name: SessionName) -> Described | None:
 
 def describe_key(txn: Transaction, key: SessionKey) -> Described | None:
     """Like ``describe``, for a session known by its number."""
-    row = txn.first(_DESCRIBE_NUMBER, keys.of_session(key))
+    row = txn.first(_DESCRIBE_NUMBER, keys.of_key(key))
     return None if row is None else Described(*row)
 
 

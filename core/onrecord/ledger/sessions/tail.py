@@ -198,20 +198,24 @@ def insert(
 def put(txn: Transaction, session: SessionRow, run: Segment, token: int = 0) -> None:
     """Write rows as they are, deleted ones too. Without a token no append is found by it."""
     dictionary = txn.dictionaries.in_use(txn)
-    values = [
-        {
-            **keys.at(session.key, row.seq),
-            "created": row.created,
-            "token": token,
-            "epoch": row.born,
-            "tokens": row.tokens,
-            "counter": row.counter,
-            "opens_turn": int(opens_turn),
-            **_kept(row.frame, dictionary)._asdict(),
-            "id": row.id,
-        }
-        for row, opens_turn in zip(run.rows, run.opens_turn, strict=True)
-    ]
+    key = session.key
+    values = []
+    for row, opens_turn in zip(run.rows, run.opens_turn, strict=True):
+        frame, raw, number = _kept(row.frame, dictionary)
+        written = keys.at(key, row.seq)
+        written.update(
+            created=row.created,
+            token=token,
+            epoch=row.born,
+            tokens=row.tokens,
+            counter=row.counter,
+            opens_turn=int(opens_turn),
+            frame=frame,
+            raw=raw,
+            dictionary=number,
+            id=row.id,
+        )
+        values.append(written)
     if len(values) == 1:
         txn.run(_INSERT_ROW, values[0])
     else:
@@ -356,7 +360,7 @@ def with_ids(txn: Transaction, session: SessionRow, ids: Sequence[str]) -> dict[
         # Padded to few sizes by asking for the last one again: few statements to remember.
         size = next(size for size in _ID_LISTS if size >= len(wanted))
         values: dict[str, object] = {f"id{i}": wanted[min(i, len(wanted) - 1)] for i in range(size)}
-        found = txn.rows(_ID_LISTS[size], {**keys.of_session(session.key), **values})
+        found = txn.rows(_ID_LISTS[size], {**keys.of_session(session), **values})
         rows.update((row[3], _row(txn, row)) for row in found)
     return rows
 
