@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from onrecord import ANY, Message, OnrecordError, Session, Store
+from onrecord import ANY, Message, OnrecordError, Opaque, Session, Store
 from onrecord.codec import compression
 from onrecord.flows.maintenance.maintain import FIRST
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.ledger.sessions import messages as rows_of
-from onrecord.message import Opaque
 from onrecord.reports import Problem
 from onrecord.scope import Scope
 from onrecord.stored.messages import SessionKey

@@ -31,6 +31,7 @@ from onrecord import (
     ANY,
     Damaged,
     Export,
+    Image,
     Import,
     InvalidMessage,
     InvalidName,
@@ -51,7 +52,6 @@ from onrecord.files import Source
 from onrecord.flow import Cold, Flow, Step, run
 from onrecord.flows.maintenance import reader
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.message import Image
 from onrecord.scope import SessionName
 from tests.test_codec import exactly
 from tests.test_crash_points import Tripped, Tripwire

@@ -21,7 +21,8 @@ ROOT = CORE.parent.parent
 
 # A room is a folder, or a module that stands in none. Each may import from the floors below it.
 FLOORS: list[set[str]] = [
-    {"tables", "errors", "flow", "health", "message", "version", "cache/scripts"},
+    {"tables", "errors", "flow", "health", "blocks", "version", "cache/scripts"},
+    {"message"},
     {"files", "reports", "scope", "tokens", "stored"},
     {"accepting", "arguments", "window", "codec", "ledger/database", "watching"},
     {"cache", "ledger/sessions", "notebook"},

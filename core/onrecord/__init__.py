@@ -17,6 +17,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onrecord.blocks import (
+        Audio,
+        Block,
+        Citation,
+        File,
+        Image,
+        Opaque,
+        Reasoning,
+        Refusal,
+        Text,
+        ToolCall,
+        ToolResult,
+        Video,
+    )
     from onrecord.checkpoint_log import CheckpointLog, ThreadInfo
     from onrecord.errors import (
         Cleared,
@@ -32,21 +46,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from onrecord.health import Health
-    from onrecord.message import (
-        Audio,
-        Block,
-        Citation,
-        File,
-        Image,
-        Message,
-        Opaque,
-        Reasoning,
-        Refusal,
-        Text,
-        ToolCall,
-        ToolResult,
-        Video,
-    )
+    from onrecord.message import Message
     from onrecord.reports import (
         Compaction,
         Export,
@@ -125,6 +125,7 @@ _HOMES = {
     "ANY": "scope",
     "CheckpointLog": "checkpoint_log",
     "Health": "health",
+    "Message": "message",
     "Session": "session",
     "SessionInfo": "version",
     "Since": "version",
@@ -154,7 +155,7 @@ logging.getLogger("onrecord").addHandler(logging.NullHandler())
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'onrecord' has no attribute {name!r}")
-    home = _HOMES.get(name, "errors" if name in _ERRORS else "message")
+    home = _HOMES.get(name, "errors" if name in _ERRORS else "blocks")
     value = getattr(import_module(f"onrecord.{home}"), name)
     globals()[name] = value
     return value

@@ -16,8 +16,9 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from onrecord.blocks import Audio, Block, File, Image, Opaque, Refusal, Text, ToolCall
 from onrecord.errors import InvalidMessage, InvalidName, shown
-from onrecord.message import Audio, Block, File, Image, Message, Opaque, Refusal, Text, ToolCall
+from onrecord.message import Message
 from onrecord.scope import check_name
 
 Appendable: TypeAlias = (

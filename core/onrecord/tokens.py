@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
+from onrecord.blocks import Block, Text, weight_of
 from onrecord.errors import InvalidMessage, Misconfigured, shown
-from onrecord.message import (
-    Audio,
-    Citation,
-    File,
-    Image,
-    Message,
-    Opaque,
-    Reasoning,
-    Refusal,
-    Text,
-    ToolCall,
-    ToolResult,
-    Video,
-)
+from onrecord.message import Message
 
 CountTokens: TypeAlias = Callable[[Message], int]
 
@@ -67,21 +55,12 @@ def estimate(message: Message) -> int:
         return TOKENS_A_MESSAGE + -(-size // BYTES_A_TOKEN)
     size = len(message.name or "")
     fixed = TOKENS_A_MESSAGE
-    todo: list[Any] = list(message.content)
+    todo: list[Block] = list(message.content)
     while todo:
-        match todo.pop():
-            case Text(text) | Refusal(text) | Citation(text) | Reasoning(text):
-                size += _bytes(text)
-            case ToolCall(name, args):
-                size += _bytes(name) + _bytes(args if isinstance(args, str) else repr(args))
-            case ToolResult() as result:
-                todo.extend(result.content)
-            case Image() | Audio() | Video():
-                fixed += TOKENS_A_PICTURE
-            case File():
-                fixed += TOKENS_A_DOCUMENT
-            case Opaque():
-                pass  # nobody but its framework knows whether a model is sent it
+        weight = weight_of(todo.pop())
+        size += _bytes(weight.text)
+        fixed += weight.pictures * TOKENS_A_PICTURE + weight.documents * TOKENS_A_DOCUMENT
+        todo.extend(weight.inside)
     return fixed + -(-size // BYTES_A_TOKEN)
 
 

@@ -18,8 +18,9 @@ from typing import Final, NamedTuple, overload
 
 import msgspec
 
+from onrecord.blocks import Text, ToolCall, ToolResult
 from onrecord.errors import Misconfigured, shown
-from onrecord.message import Message, Text, ToolCall, ToolResult
+from onrecord.message import Message
 from onrecord.tokens import ESTIMATE, CountTokens, TokenCounter
 from onrecord.version import NOTHING, Version
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, assert_never
 
 from onrecord import (
     Audio,
@@ -31,6 +31,8 @@ from onrecord import (
 )
 
 Part: TypeAlias = str | dict[str, Any]
+Shaped: TypeAlias = Text | Reasoning | Refusal | Image | Audio | Video | File
+"""What shapes say how to write."""
 
 OURS: Final = "langchain"
 """Under which name LangChain's own things stand in ``extra`` and ``native``."""
@@ -92,9 +94,15 @@ def part_of(block: Block) -> Part | None:
             return data if framework == OURS and isinstance(data, str | dict) else None
         case ToolCall() | Citation():
             return None  # a message has places of their own for them
+        case ToolResult():
+            return _result_part(block, *_ours(block))
+        case Text() | Reasoning() | Refusal() | Image() | Audio() | Video() | File():
+            return _shaped(block)
+    assert_never(block)
+
+
+def _shaped(block: Shaped) -> Part | None:
     name, rest = _ours(block)
-    if isinstance(block, ToolResult):
-        return _result_part(block, name, rest)
     if name == _BARE and isinstance(block, Text):
         return block.text
     shape = _BY_NAME.get(name)
@@ -122,15 +130,18 @@ def _ours(block: Any) -> tuple[str, dict[str, Any]]:
     return "", {}
 
 
-def _standard(block: Any) -> str:
+def _standard(block: Shaped) -> str:
     """The shape in which LangChain has what came from elsewhere."""
     match block:
         case Refusal() | Text():
             return "text"
         case Reasoning():
             return "reasoning"
-    how = "base64" if block.data is not None else "url" if block.url is not None else "nothing"
-    return f"{type(block).__name__.lower()}.{how}"
+        case Image() | Audio() | Video() | File():
+            data, url = block.data, block.url
+            how = "base64" if data is not None else "url" if url is not None else "nothing"
+            return f"{block.kind}.{how}"
+    assert_never(block)
 
 
 def _result_part(block: ToolResult, shape: str, rest: Mapping[str, Any]) -> dict[str, Any]:

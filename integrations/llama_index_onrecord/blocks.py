@@ -16,7 +16,7 @@ from contextlib import suppress
 from copy import deepcopy
 from io import IOBase
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar, assert_never, get_args
 
 from llama_index.core.base.llms.types import (
     AudioBlock,
@@ -114,6 +114,7 @@ def parts_of(block: Block) -> list[BaseContentBlock]:
             return [part for inner in block.content for part in parts_of(inner)]
         case Opaque(framework, name, data):
             return [_again(name, data)] if framework == OURS else []
+    assert_never(block)
 
 
 def text_block(text: str) -> TextBlock:

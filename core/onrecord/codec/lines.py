@@ -18,9 +18,10 @@ from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 import msgspec
 
+from onrecord.blocks import Block
 from onrecord.codec.readable import Spell, encoded, readable, value_of
 from onrecord.errors import Damaged, InvalidName
-from onrecord.message import Block, Message
+from onrecord.message import Message
 from onrecord.scope import SessionName, check_name
 from onrecord.stored.clock import LONGEST_LIFE, microseconds, moment
 from onrecord.stored.ranges import Ranges

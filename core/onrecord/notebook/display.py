@@ -18,21 +18,23 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
-from onrecord.errors import OnrecordError
-from onrecord.message import (
+from onrecord.blocks import (
+    Aside,
     Block,
-    Citation,
+    Data,
     Image,
-    Message,
-    Opaque,
-    Reasoning,
-    Refusal,
+    Media,
+    Remark,
+    Speech,
     Text,
     ToolCall,
     ToolResult,
+    look_of,
 )
+from onrecord.errors import OnrecordError
+from onrecord.message import Message
 from onrecord.scope import ANY
 from onrecord.window import pair
 
@@ -158,33 +160,30 @@ class _Conversation:
             yield _folded(["metadata"], _code(_pretty(metadata)))
 
     def _block(self, block: Block) -> Iterator[str]:
-        match block:
-            case Text(text):
+        match look_of(block):
+            case Speech(text):
                 yield _text(text)
-            case Reasoning(text):
-                yield _folded(
-                    ["reasoning ", _hint(text)] if text else ["reasoning, not shown by the model"],
-                    _text(text),
-                )
-            case ToolCall():
-                yield self._call(block)
-            case ToolResult(call, content):
-                inner = [part for item in content for part in self._block(item)]
-                yield self._result(call, content, inner, None, block.is_error)
-            case Refusal(text):
-                yield _tag("div", "refused: ", _name(text), style=_TEXT, dir="auto")
-            case Citation(text, source):
+            case Aside(label, text):
+                title = [f"{label} ", _hint(text)] if text else [f"{label}, not shown by the model"]
+                yield _folded(title, _text(text))
+            case Remark(label, text, source, muted):
                 where = [" (", _name(source), ")"] if source else []
-                yield _tag("div", "source: ", _name(text), *where, style=_TEXT + _MUTED)
-            case Opaque("onrecord", "damaged"):
-                yield _folded(["what is left of it"], _code(_pretty(block.data)))
-            case Opaque(framework, name, data):
-                summary = [_name(name), " of ", _name(framework)]
-                yield _folded(summary, _code(_pretty(data)))
-            case Image():
-                yield self._image(block)
-            case _:  # audio, video, file
-                yield _medium(block)
+                style = _TEXT + (_MUTED if muted else "")
+                yield _tag("div", f"{label}: ", _name(text), *where, style=style, dir="auto")
+            case Data(name, value, framework):
+                whose = [] if framework is None else [" of ", _name(framework)]
+                yield _folded([_name(name), *whose], _code(_pretty(value)))
+            case ToolCall() as call:
+                yield self._call(call)
+            case ToolResult(call_id, content) as result:
+                inner = [part for item in content for part in self._block(item)]
+                yield self._result(call_id, content, inner, None, result.is_error)
+            case Image() as image:
+                yield self._image(image)
+            case Media() as medium:
+                yield _medium(medium)
+            case other:
+                assert_never(other)
 
     def _call(self, call: ToolCall) -> str:
         args = call.args if isinstance(call.args, str) else _compact(call.args)
@@ -238,7 +237,7 @@ class _Conversation:
         )
 
 
-def _medium(block: Any) -> Markup:
+def _medium(block: Media) -> Markup:
     """What cannot or shall not be shown, described. An address is text: nothing is loaded."""
     about: list[str] = [block.kind]
     about += [_name(part) for part in (block.name, block.media_type) if part]
