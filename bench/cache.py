@@ -95,7 +95,7 @@ def entry_of(store: Store, chat: Session) -> tuple[Any, str]:
     """The client that asks for a session's entry, and the entry's key."""
     hot = store._hot
     assert isinstance(hot, RedisCache)
-    return hot._clients.sync(), hot._key(hot.look(chat.name.identity, None))
+    return hot._clients.sync(), hot.key_of(chat.name.identity)
 
 
 @contextlib.contextmanager

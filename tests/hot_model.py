@@ -488,7 +488,7 @@ class Process:
         self.desk.belief = Belief(clock=lambda: world.redis.now / 1000)
         assert self.desk.marks, "make the store with a cache: it is never asked"
 
-    def requested(self, step: Step) -> tuple[str, Request | None]:
+    def requested(self, step: Step) -> tuple[str, Request[Any] | None]:
         """What a step is called, and what it asks of Redis if it asks anything."""
         match step:
             case Cold(_, writes):
@@ -503,7 +503,7 @@ class Process:
             case _:
                 raise AssertionError("maintenance and files are not modelled")
 
-    def done(self, step: Step, request: Request | None) -> Any:
+    def done(self, step: Step, request: Request[Any] | None) -> Any:
         """Let a step happen."""
         match step:
             case Cold(work, writes):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
 from onrecord import Store, Unavailable, operations
+from onrecord.cache import Glance
 from onrecord.flow import Cold, Flow, Hot, arun, do, run
 from onrecord.scope import SessionName
+
+NOBODY: Any = None
+"""Whom these steps ask."""
 
 
 def flow(log: list[str]) -> Flow[str]:
@@ -27,7 +31,7 @@ def flow(log: list[str]) -> Flow[str]:
 
 
 def answer(step: Any) -> Any:
-    return step.call(None) if isinstance(step, Hot) else step.work(None)
+    return step.call(NOBODY) if isinstance(step, Hot) else step.work(NOBODY)
 
 
 def failing(step: Any) -> Any:
@@ -99,3 +103,20 @@ def test_an_append_is_one_step() -> None:
         steps.clear()
         run(operations.tail(desk, name, 5), perform)
         assert steps == ["Hot", "Cold", "Hot"]
+
+
+def test_what_the_cache_is_asked_is_seen_by_the_type_check() -> None:
+    """mypy would say that a comment is not needed, if it did not see what is wrong."""
+
+    def hot() -> Flow[None]:
+        glance = yield from do(Hot(lambda cache: cache.look(b"a", None)))
+        assert_type(glance, Glance)
+        assert_type((yield from do(Hot(lambda cache: cache.ping()))), bool)
+        assert_type((yield from do(Hot(lambda cache: cache.left_alone))), bool)
+        glance.nonsense  # type: ignore[attr-defined]  # noqa: B018
+        yield from do(Hot(lambda cache: cache.nonsense()))  # type: ignore[attr-defined]
+        yield from do(Hot(lambda cache: cache.look("a", None)))  # type: ignore[arg-type]
+        yield from do(Hot(lambda cache: cache.close()))  # type: ignore[attr-defined]
+
+    with Store("sqlite://") as store, pytest.raises(AttributeError, match="nonsense"):
+        run(hot(), store._perform)

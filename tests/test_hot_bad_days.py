@@ -236,7 +236,7 @@ def test_a_clock_that_was_set_back_does_not_make_an_entry_young(
     cut_off.session("k").append(("user", "2"))
     cache = cache_of(store)
     with redis_py.Redis.from_url(redis_server.url, socket_timeout=5) as client:
-        key = cache._key(cache.look(chat.name.identity, None))
+        key = cache.key_of(chat.name.identity)
         text = client.lindex(key, 0).decode().rpartition(" ")[0]
         fields = text.split(" ")
         fields[CHECKED] = str(int(fields[CHECKED]) + 3_600_000)

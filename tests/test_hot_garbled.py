@@ -57,7 +57,7 @@ def entry_of(store: Store) -> tuple[Any, str]:
     cache = store._hot
     assert isinstance(cache, RedisCache)
     identity = store.session("k").name.identity
-    return cache._clients.sync(), cache._key(cache.look(identity, None))
+    return cache._clients.sync(), cache.key_of(identity)
 
 
 def held(client: Any, key: str) -> list[bytes]:

@@ -118,7 +118,7 @@ class Commits:
         self.read: list[list[str]] = []
         cache = store._hot
         assert isinstance(cache, RedisCache)
-        key = cache._key(cache.look(store.session("k").name.identity, None))
+        key = cache.key_of(store.session("k").name.identity)
         perform, aperform = store._perform, store._aperform
 
         def before(step: Any) -> None:

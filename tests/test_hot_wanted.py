@@ -46,7 +46,7 @@ def written(opened: Opened, count: int) -> tuple[Session, Any, str]:
     hits(store, chat.tail)
     cache = store._hot
     assert isinstance(cache, RedisCache)
-    key = cache._key(cache.look(chat.name.identity, None))
+    key = cache.key_of(chat.name.identity)
     return chat, cache._clients.sync(), key
 
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 
 if TYPE_CHECKING:
+    from onrecord.cache.cache import Answer, CacheCalls
     from onrecord.ledger.database.transaction import Transaction
 
 T = TypeVar("T")
@@ -23,11 +24,11 @@ S = TypeVar("S")
 
 
 class Hot(Generic[T]):
-    """One round trip to the cache; the same call suits every kind of cache client."""
+    """One round trip to the cache; the same call suits every kind of cache."""
 
     __slots__ = __match_args__ = ("call",)
 
-    def __init__(self, call: Callable[[Any], Any]) -> None:
+    def __init__(self, call: Callable[[CacheCalls], Answer[T]]) -> None:
         self.call = call
 
 

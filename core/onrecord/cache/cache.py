@@ -5,10 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from onrecord.health import Counters
 from onrecord.stored.messages import Publication, Snapshot
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class CacheUnavailable(Exception):
@@ -59,39 +62,37 @@ class Marked(NamedTuple):
     """The generation that the writer believed in; None where it believed in none."""
 
 
-class Cache(ABC):
-    """Keeps the tails of sessions close at hand.
+class Later(Generic[T_co]):
+    """An answer for which a round trip is still to be made."""
 
-    Each method is one round trip at the most. What it returns is either the answer or, for a
-    cache that is elsewhere, a request that ``exchange`` or ``aexchange`` turns into the answer.
-    """
+    __slots__ = ()
 
-    messages: int
-    """How many of a session's newest messages it keeps."""
-    where: str | None
-    """Its address as it may be shown; None for a cache that is in this process."""
-    counters: Counters
-    marks: bool
-    """Whether writers have to mark a session before they commit, and publish after."""
+
+Answer: TypeAlias = T | Later[T]
+"""The answer, or for a cache that is elsewhere what ``exchange`` or ``aexchange`` makes it of."""
+
+
+class CacheCalls(Protocol):
+    """What a flow may ask of a cache, in a ``Hot`` step. Each is one round trip at the most."""
 
     @abstractmethod
-    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Any:
+    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Answer[Glance]:
         """A Glance at a session, by somebody who believes in a generation. ``wanted``: how many
         of the newest are needed at the least; None for as many as are kept."""
 
     @abstractmethod
-    def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Any:
+    def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Answer[None]:
         """Bring what SQL said, under a lease that was taken before SQL was asked."""
 
     @abstractmethod
-    def remember(self, identity: bytes, seen: Snapshot) -> None:
+    def remember(self, identity: bytes, seen: Snapshot) -> Answer[None]:
         """Note what SQL said to a reader that was given no lease."""
 
     @abstractmethod
     def mark(
         self, identity: bytes, token: str, believed: bytes | None, *, attempt: int, whatever: bool
-    ) -> Any:
-        """A writer is about to commit; ``Marked``. ``whatever``: also while it is left alone."""
+    ) -> Answer[Marked]:
+        """A writer is about to commit. ``whatever``: also while it is left alone."""
 
     @abstractmethod
     def publish(
@@ -101,38 +102,29 @@ class Cache(ABC):
         publication: Publication,
         marked: Marked,
         whole: int | None,
-    ) -> Any:
+    ) -> Answer[int | None]:
         """A writer has committed. ``whole`` is the session's fence, where what was published is
         all that the session has."""
 
     @abstractmethod
-    def lift(self, identity: bytes, token: str) -> Any:
+    def lift(self, identity: bytes, token: str) -> Answer[int | None]:
         """A writer has rolled back."""
 
     @abstractmethod
-    def forget(self) -> None:
-        """In a child after fork: drop what belongs to the parent."""
-
-    @abstractmethod
-    def ping(self) -> Any:
+    def ping(self) -> Answer[bool]:
         """Whether it is there."""
 
     @abstractmethod
-    def discard(self, identity: bytes) -> Any:
+    def discard(self, identity: bytes) -> Answer[int | None]:
         """Throw an entry away that is not what was written."""
 
     @abstractmethod
-    def drop(self, identity: bytes) -> None:
+    def drop(self, identity: bytes) -> Answer[None]:
         """Forget what this process holds of a session that was erased."""
 
     @abstractmethod
-    def empty(self) -> None:
-        """Forget what this process holds of every session."""
-
-    def compared(self, agree: bool) -> None:
+    def compared(self, agree: bool) -> Answer[None]:
         """A hit was compared with the database."""
-        self.counters.checked += 1
-        self.counters.disagreed += not agree
 
     @property
     def left_alone(self) -> bool:
@@ -144,13 +136,38 @@ class Cache(ABC):
         """Whether nobody could tell that another server answers than before."""
         return False
 
-    def exchange(self, answer: Any) -> Any:
-        """Turn what a method returned into the answer."""
-        return answer
 
-    async def aexchange(self, answer: Any) -> Any:
-        """Like ``exchange``."""
-        return answer
+class Cache(CacheCalls, ABC):
+    """Keeps the tails of sessions close at hand."""
+
+    messages: int
+    """How many of a session's newest messages it keeps."""
+    where: str | None
+    """Its address as it may be shown; None for a cache that is in this process."""
+    counters: Counters
+    marks: bool
+    """Whether writers have to mark a session before they commit, and publish after."""
+
+    @abstractmethod
+    def exchange(self, answer: Answer[T]) -> T:
+        """Make the round trip that a call asked for, if it is one."""
+
+    @abstractmethod
+    async def aexchange(self, answer: Answer[T]) -> T:
+        """Like ``exchange``, on the running loop."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """In a child after fork: drop what belongs to the parent."""
+
+    @abstractmethod
+    def empty(self) -> None:
+        """Forget what this process holds of every session."""
+
+    def compared(self, agree: bool) -> None:
+        """A hit was compared with the database."""
+        self.counters.checked += 1
+        self.counters.disagreed += not agree
 
     @abstractmethod
     def close(self) -> None:

@@ -9,12 +9,21 @@ newer. Writers need tell it nothing.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
-from onrecord.cache.cache import Cache, Glance, Marked
+from msgspec import Struct
+
+from onrecord.cache.cache import Answer, Cache, Glance, Later, Marked
 from onrecord.cache.tails import Tails
 from onrecord.health import Counters
 from onrecord.stored.messages import Publication, Snapshot
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_NO_MARK: Final = Marked(None, b"", None)
 
 
 class HasPulse(Protocol):
@@ -27,10 +36,10 @@ class HasPulse(Protocol):
     async def apulse(self) -> object | None: ...
 
 
-class _Look(NamedTuple):
+class _Look(Struct, Later[T_co], frozen=True):
     """A look for which the pulse has to be waited for."""
 
-    identity: bytes
+    understand: Callable[[object | None], T_co]
 
 
 class LocalCache(Cache):
@@ -49,24 +58,28 @@ class LocalCache(Cache):
         """Drop everything."""
         self._tails.forget()
 
-    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Glance | _Look:
+    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Answer[Glance]:
         """What is known about a session now."""
         pulse = self._ledger.pulse_at_hand()
         if pulse is None and self._ledger.has_pulse:
-            return _Look(identity)
+            return _Look(partial(self._glance, identity))
         return self._glance(identity, pulse)
 
-    def exchange(self, answer: Any) -> Any:
+    def exchange(self, answer: Answer[T]) -> T:
         """Wait for the pulse, in this thread."""
-        if not isinstance(answer, _Look):
+        if not isinstance(answer, Later):
             return answer
-        return self._glance(answer.identity, self._ledger.pulse())
+        assert isinstance(answer, _Look)
+        look: _Look[T] = answer
+        return look.understand(self._ledger.pulse())
 
-    async def aexchange(self, answer: Any) -> Any:
+    async def aexchange(self, answer: Answer[T]) -> T:
         """Like ``exchange``, on the running loop."""
-        if not isinstance(answer, _Look):
+        if not isinstance(answer, Later):
             return answer
-        return self._glance(answer.identity, await self._ledger.apulse())
+        assert isinstance(answer, _Look)
+        look: _Look[T] = answer
+        return look.understand(await self._ledger.apulse())
 
     def _glance(self, identity: bytes, pulse: object | None) -> Glance:
         if pulse is None:
@@ -90,8 +103,9 @@ class LocalCache(Cache):
 
     def mark(
         self, identity: bytes, token: str, believed: bytes | None, *, attempt: int, whatever: bool
-    ) -> None:
+    ) -> Marked:
         """Nothing to do: the pulse moves with the commit itself."""
+        return _NO_MARK
 
     def publish(
         self,
@@ -106,8 +120,9 @@ class LocalCache(Cache):
     def lift(self, identity: bytes, token: str) -> None:
         """Nothing to do."""
 
-    def ping(self) -> None:
+    def ping(self) -> bool:
         """It is here."""
+        return True
 
     def discard(self, identity: bytes) -> None:
         """Forget what is held of a session."""

@@ -11,10 +11,20 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from onrecord.cache.breaker import Breaker
-from onrecord.cache.cache import Cache, CacheUnavailable, Glance, Marked, Settle
+from onrecord.cache.cache import (
+    Answer,
+    Cache,
+    CacheUnavailable,
+    Glance,
+    Later,
+    Marked,
+    Settle,
+)
 from onrecord.cache.clients import Clients, NoScriptError
 from onrecord.cache.packing import Garbled, packed, unpacked
 from onrecord.cache.scripts import Script, script
@@ -38,16 +48,19 @@ _MOST_WARNED: Final = 16
 _NONE: Final = "-"
 _SETTLE: Final = {b"%d" % choice.value: choice for choice in Settle}
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
 log = logging.getLogger("onrecord")
 
 
-class Request(NamedTuple):
+class Request(Struct, Later[T_co], frozen=True):
     """One round trip that is still to be made."""
 
     script: Script
     identity: bytes
     arguments: tuple[Any, ...]
-    understand: Callable[[Any], Any]
+    understand: Callable[[Any], T_co]
     whatever: bool = False
     """Whether it is made also while Redis is left alone."""
 
@@ -102,7 +115,7 @@ class RedisCache(Cache):
 
     # -- requests ----------------------------------------------------------------------------
 
-    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Request:
+    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Answer[Glance]:
         """What is known about a session now; only what this process has not seen is sent."""
         kept = self._tails.get(identity)
         held = None if kept is None else kept[0]
@@ -131,7 +144,7 @@ class RedisCache(Cache):
             lambda answer: self._glance(identity, held, generation, answer),
         )
 
-    def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Request:
+    def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Answer[None]:
         """Bring what SQL said; only what the entry did not hold when the lease was given."""
         assert isinstance(lease, Lease)
         base, base_lineage = -1, _NONE
@@ -174,7 +187,7 @@ class RedisCache(Cache):
 
     def mark(
         self, identity: bytes, token: str, believed: bytes | None, *, attempt: int, whatever: bool
-    ) -> Request:
+    ) -> Answer[Marked]:
         """A writer is about to commit. The more often it was refused, the longer it is let be."""
         patience = min(_PATIENCE * 2**attempt, _LONGEST_PATIENCE)
 
@@ -192,7 +205,7 @@ class RedisCache(Cache):
         publication: Publication,
         marked: Marked,
         whole: int | None,
-    ) -> Request:
+    ) -> Answer[int | None]:
         """A writer has committed."""
         version, rows = publication.version, publication.rows
         data, fits = packed(rows)
@@ -221,15 +234,15 @@ class RedisCache(Cache):
             int,
         )
 
-    def lift(self, identity: bytes, token: str) -> Request:
+    def lift(self, identity: bytes, token: str) -> Answer[int | None]:
         """A writer has rolled back, and knows it."""
         return Request(script("lift"), identity, (token,), int)
 
-    def ping(self) -> Request:
+    def ping(self) -> Answer[bool]:
         """Ask whether Redis is there, whatever the breaker says."""
         return Request(script("ping"), secrets.token_bytes(20), (), self._run_seen, True)
 
-    def discard(self, identity: bytes) -> Request:
+    def discard(self, identity: bytes) -> Answer[int | None]:
         """Throw an entry away that is not what was written."""
         self._tails.drop(identity)
         return Request(script("drop"), identity, (), int)
@@ -244,37 +257,41 @@ class RedisCache(Cache):
 
     # -- round trips -------------------------------------------------------------------------
 
-    def exchange(self, answer: Any) -> Any:
+    def exchange(self, answer: Answer[T]) -> T:
         """Make the round trip, in this thread."""
-        if not isinstance(answer, Request):
+        if not isinstance(answer, Later):
             return answer
-        self._may_try(answer)
+        assert isinstance(answer, Request)
+        request: Request[T] = answer
+        self._may_try(request)
         began = self._clock()
         try:
-            said = _say(self._clients.sync(), answer, self._key(answer))
+            said = _say(self._clients.sync(), request, self._key(request))
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
-            raise self._failed(fault, answer, self._clock() - began) from fault
-        return self._understood(answer, said, self._clock() - began)
+            raise self._failed(fault, request, self._clock() - began) from fault
+        return self._understood(request, said, self._clock() - began)
 
-    async def aexchange(self, answer: Any) -> Any:
+    async def aexchange(self, answer: Answer[T]) -> T:
         """Like ``exchange``, on the running loop."""
-        if not isinstance(answer, Request):
+        if not isinstance(answer, Later):
             return answer
-        self._may_try(answer)
+        assert isinstance(answer, Request)
+        request: Request[T] = answer
+        self._may_try(request)
         began = self._clock()
         within = Within(CALL_TIMEOUT if self._clients.ours else SLOWEST)
         try:
             async with within:
                 client = await self._clients.asynchronous()
-                said = await _asay(client, answer, self._key(answer))
+                said = await _asay(client, request, self._key(request))
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
             took = self._clock() - began - within.delayed
-            raise self._failed(fault, answer, took) from fault
-        return self._understood(answer, said, self._clock() - began - within.delayed)
+            raise self._failed(fault, request, took) from fault
+        return self._understood(request, said, self._clock() - began - within.delayed)
 
     @property
     def left_alone(self) -> bool:
@@ -286,6 +303,10 @@ class RedisCache(Cache):
         """Whether Redis hides which run of it answers: then nothing in it is believed."""
         return self._blind
 
+    def key_of(self, identity: bytes) -> str:
+        """Under which key Redis holds a session."""
+        return f"onrecord:{self._namespace()}:{identity.hex()}"
+
     def close(self) -> None:
         """Close the clients that are ours."""
         self._clients.close()
@@ -294,12 +315,12 @@ class RedisCache(Cache):
         """Like ``close``."""
         await self._clients.aclose()
 
-    def _may_try(self, request: Request) -> None:
+    def _may_try(self, request: Request[Any]) -> None:
         if not request.whatever and not self.breaker.allows():
             self.counters.degraded_reads += request.script.name == "look"
             raise CacheUnavailable("It failed a moment ago.")
 
-    def _failed(self, fault: Exception, request: Request, took: float) -> CacheUnavailable:
+    def _failed(self, fault: Exception, request: Request[Any], took: float) -> CacheUnavailable:
         self.counters.degraded_reads += request.script.name == "look"
         why = f"{type(fault).__name__}: {fault}"[:_LONGEST_WHY]
         # A process that was stopped, or waited for its own threads, says nothing of Redis.
@@ -310,7 +331,7 @@ class RedisCache(Cache):
         self.breaker.failed(why)
         return CacheUnavailable(f"It does not answer ({why}).", waited)
 
-    def _understood(self, request: Request, said: Any, took: float) -> Any:
+    def _understood(self, request: Request[T], said: Any, took: float) -> T:
         """The answer in our words; what is no answer of our scripts is as good as none."""
         try:
             understood = request.understand(said)
@@ -331,10 +352,10 @@ class RedisCache(Cache):
             self._warned.add(why)
             log.warning("the cache answers, and is of no use, reads go to the database: %s", why)
 
-    def _key(self, request: Request) -> str:
+    def _key(self, request: Request[Any]) -> str:
         if request.script.name == "ping":  # asked also where no database says whose keys they are
             return f"onrecord:ping:{request.identity.hex()}"
-        return f"onrecord:{self._namespace()}:{request.identity.hex()}"
+        return self.key_of(request.identity)
 
     def _ttl_now(self) -> int:
         """Milliseconds, a little more or less each time, so that not all end at once."""
@@ -387,8 +408,8 @@ class RedisCache(Cache):
             seen = held
         return Glance(seen, fresh, lease, settle)
 
-    def _run_seen(self, run: Any) -> Any:
-        """Note whether Redis says which run of it answers."""
+    def _run_seen(self, run: Any) -> bool:
+        """Note whether Redis says which run of it answers; it has answered."""
         blind = run == b"-"
         if blind and not self._blind:
             log.warning(
@@ -396,7 +417,7 @@ class RedisCache(Cache):
                 "every read asks the database, as with consistency='strict'. Allow INFO."
             )
         self._blind = blind
-        return run
+        return True
 
     def _filled(self, answer: Any) -> None:
         if answer:
@@ -426,14 +447,14 @@ def _generation(state: bytes) -> str:
     return state.rpartition(b" ")[2].decode()
 
 
-def _say(client: Any, request: Request, key: str) -> Any:
+def _say(client: Any, request: Request[Any], key: str) -> Any:
     try:
         return client.evalsha(request.script.sha, 1, key, *request.arguments)
     except NoScriptError:
         return client.eval(request.script.text, 1, key, *request.arguments)
 
 
-async def _asay(client: Any, request: Request, key: str) -> Any:
+async def _asay(client: Any, request: Request[Any], key: str) -> Any:
     try:
         return await client.evalsha(request.script.sha, 1, key, *request.arguments)
     except NoScriptError:

@@ -13,9 +13,9 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from onrecord.cache.cache import Marked
+from onrecord.cache.cache import Answer, CacheCalls, Marked
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.shared import Desk
@@ -126,7 +126,7 @@ def _tell_cache(
     if isinstance(marked, bytes):
         return  # nobody believes in the cache: there is nobody to tell
 
-    def tell(hot: Any) -> Any:
+    def tell(hot: CacheCalls) -> Answer[int | None]:
         if publication is None:
             return hot.lift(identity, token)
         # What is the beginning of a session that this commit made is all of it.

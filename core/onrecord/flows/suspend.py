@@ -12,10 +12,10 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from onrecord.cache import CacheUnavailable
-from onrecord.cache.cache import Marked
+from onrecord.cache.cache import Answer, CacheCalls, Marked
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, Hot, Pause, do
 from onrecord.flows.belief import Suspended
@@ -52,7 +52,7 @@ def current_generation(desk: Desk) -> Flow[bytes | None]:
 def _reachable(desk: Desk) -> Flow[bool]:
     """Whether the cache answers at this moment."""
     try:
-        return bool((yield from do(Hot[Any](lambda hot: not hot.left_alone and hot.ping()))))
+        return (yield from do(Hot(lambda hot: False if hot.left_alone else hot.ping())))
     except CacheUnavailable:
         return False
 
@@ -115,7 +115,7 @@ def _suspended(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Ma
 def _mark(desk: Desk, identity: bytes, token: str, attempt: int, whatever: bool) -> Flow[Marked]:
     believed = desk.belief.on
 
-    def ask(hot: Any) -> Any:
+    def ask(hot: CacheCalls) -> Answer[Marked]:
         return hot.mark(identity, token, believed, attempt=attempt, whatever=whatever)
 
     return (yield from do(Hot(ask)))

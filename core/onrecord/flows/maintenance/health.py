@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from onrecord.cache import CacheUnavailable
 from onrecord.errors import Misconfigured, OnrecordError
@@ -29,7 +28,7 @@ def cache_health(desk: Desk, where: str | None) -> Flow[TierHealth | None]:
         return None
     began = time.perf_counter()
     try:
-        yield from do(Hot[Any](lambda hot: hot.ping()))
+        yield from do(Hot(lambda hot: hot.ping()))
     except Misconfigured as fault:
         return TierHealth(ok=False, where=where, milliseconds=None, problem=str(fault))
     except CacheUnavailable as fault:
@@ -42,7 +41,7 @@ def cache_health(desk: Desk, where: str | None) -> Flow[TierHealth | None]:
             "what this user may do there.",
         )
     took = _since(began)
-    if (yield from do(Hot[bool](lambda hot: hot.blind))):
+    if (yield from do(Hot(lambda hot: hot.blind))):
         problem = (
             "It hides which run of its server answers, so a failover would not be noticed: "
             "every read asks the database, as with consistency='strict'. Allow this user INFO."
