@@ -489,7 +489,7 @@ def test_only_some_conversations(old: Old, store: Store) -> None:
     assert counts(brought) == (2, 2, 0)
     assert {unread.session for unread in brought.unread} == {nobody, "\x00", "?"}
     assert {info.key for info in store.sessions()} == {ADA, CY}
-    with pytest.raises(Misconfigured, match=r"session_ids has to be a list: \['abc'\]"):
+    with pytest.raises(Misconfigured, match=r"session_ids has to be a list: session_ids=\['abc'\]"):
         old.bring(store, session_ids="abc")
     assert counts(old.bring(store, session_ids=[])) == (0, 0, 0)
 

@@ -273,7 +273,7 @@ def test_without_a_session_id_there_is_advice(memory: Store, invoke: Invoke, con
 
 
 def test_what_is_no_name_is_refused(memory: Store, invoke: Invoke) -> None:
-    with pytest.raises(Misconfigured, match="neither a name nor a function"):
+    with pytest.raises(Misconfigured, match="user has to be a name or a function"):
         OnrecordMiddleware(memory, user=None)  # type: ignore[arg-type]
     with pytest.raises(Misconfigured, match="window"):
         OnrecordMiddleware(memory, window={"words": 5})

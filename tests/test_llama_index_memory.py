@@ -254,7 +254,7 @@ def test_wrong_settings(in_memory: Store) -> None:
         small(in_memory, Keeper(), Keeper())
     with pytest.raises(Misconfigured, match="token_limit"):
         small(in_memory, token_limit=0)
-    with pytest.raises(Misconfigured, match="token_limit"):
+    with pytest.raises(Misconfigured, match="chat_history_token_ratio"):
         small(in_memory, chat_history_token_ratio=0)
     with pytest.raises(Misconfigured, match="feed_timeout"):
         small(in_memory, feed_timeout=0)

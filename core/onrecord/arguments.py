@@ -1,8 +1,15 @@
-"""Every check of an argument that more than one method takes: one kind of error for one mistake."""
+"""Every check of an argument that more than one method takes: one kind of error for one mistake.
+
+The store's methods use them, and so do adapters. What cannot be an argument is Misconfigured; a
+message that cannot be stored is InvalidMessage, and a part of a scope InvalidName.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from inspect import iscoroutinefunction
+from typing import Any
 
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.scope import check_name, check_owner
@@ -26,11 +33,50 @@ def lifetime(what: str, given: object) -> int | None:
     return span
 
 
-def whole_number(what: str, n: object) -> int:
-    """A number of things, from 0 up; more than there can be is all of them."""
-    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise Misconfigured(f"{what} has to be a whole number from 0 up, not {shown(n)}.")
+def whole_number(what: str, n: object, least: int = 0) -> int:
+    """A number of things; more than there can be is all of them."""
+    if not isinstance(n, int) or isinstance(n, bool) or n < least:
+        raise Misconfigured(f"{what} has to be a whole number from {least} up, not {shown(n)}.")
     return min(n, LAST_SEQ)
+
+
+def mapping(what: str, given: object) -> dict[Any, Any]:
+    """A mapping as a dict of one's own; empty for None."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise Misconfigured(f"{what} has to be a mapping or None, not {shown(given)}.")
+    return dict(given)
+
+
+def check_title(given: object) -> None:
+    """Refuse what is no title."""
+    if given is not None and not isinstance(given, str):
+        raise Misconfigured(f"title has to be text or None, not {shown(given)}.")
+
+
+def check_list(what: str, given: object) -> None:
+    """Refuse one text where several can be named: it would be taken for its letters."""
+    if isinstance(given, str | bytes):
+        raise Misconfigured(f"{what} has to be a list: {what}=[{shown(given)}].")
+    if not isinstance(given, Iterable):
+        raise Misconfigured(f"{what} has to be a list, not {shown(given)}.")
+
+
+def check_function(what: str, given: object, kind: str, *, plain: bool = False) -> None:
+    """Refuse what cannot be called; a ``plain`` function is not async: nobody awaits it."""
+    if not callable(given):
+        raise Misconfigured(f"{what} has to be {kind}, not {shown(given)}.")
+    if plain and iscoroutinefunction(given):
+        raise Misconfigured(f"{what} has to be {kind}, and not an async one.")
+
+
+def check_settings(of: str, given: Iterable[str], known: Iterable[str], why: str = "") -> None:
+    """Refuse a setting that there is none of: ``why`` says what to do, or which there are."""
+    known = tuple(known)
+    if unknown := sorted(set(given) - set(known)):
+        why = why or f"It has {', '.join(known)}."
+        raise Misconfigured(f"{of} has no setting {unknown[0]}. {why}")
 
 
 def check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
@@ -41,13 +87,18 @@ def check_choice(what: str, given: object, choices: tuple[str, ...]) -> None:
         )
 
 
+def check_after(after: object, kind: type) -> None:
+    """Refuse what no page of a list can go on from."""
+    if after is not None and not isinstance(after, kind):
+        raise Misconfigured(
+            f"after has to be the last {kind.__name__} of the page before, not {shown(after)}."
+        )
+
+
 def check_page(tenant: object, user: object, agent: object, after: object) -> None:
     """Refuse what a list cannot be asked for."""
     check_owner(tenant, user, agent)
-    if after is not None and not isinstance(after, SessionInfo):
-        raise Misconfigured(
-            f"after has to be the last SessionInfo of the page before, not {shown(after)}."
-        )
+    check_after(after, SessionInfo)
 
 
 def check_text(what: str, given: object, longest: int) -> None:
@@ -74,3 +125,11 @@ def check_range(what: str, given: object, unit: str, least: float, most: float) 
         raise Misconfigured(
             f"{what} has to be {unit} from {least:g} to {most:,}, not {shown(given)}."
         )
+
+
+def check_above_zero(what: str, given: object, most: float | None = None) -> None:
+    """Refuse what is no number above zero, or more than there is."""
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not number or not given > 0 or (most is not None and given > most):  # type: ignore[operator]
+        end = "" if most is None else f" and at most {most:g}"
+        raise Misconfigured(f"{what} has to be more than 0{end}, not {shown(given)}.")

@@ -20,9 +20,8 @@ import msgspec
 
 from onrecord import operations
 from onrecord.adapters.reference import check_store
-from onrecord.arguments import lifetime
+from onrecord.arguments import check_after, lifetime
 from onrecord.codec.items import Item
-from onrecord.errors import Misconfigured, shown
 from onrecord.flow import Flow
 from onrecord.flows.building import span, unpacked
 from onrecord.flows.checkpoints.reading import PAGE
@@ -273,10 +272,11 @@ class CheckpointLog:
         thread: str,
         *,
         title: str | None = UNSET,
-        metadata: Mapping[str, Any] = UNSET,
+        metadata: Mapping[str, Any] | None = UNSET,
         expires_in: timedelta | None = UNSET,
     ) -> None:
-        """Give a thread a title, metadata for lists, or a time after which it expires."""
+        """Give a thread a title, metadata for lists, or a time after which it expires; what is
+        left out stays, None takes it away."""
         self._run(
             operations.update_thread(
                 self._desk, self.name(thread), title, metadata, _micros(expires_in)
@@ -288,7 +288,7 @@ class CheckpointLog:
         thread: str,
         *,
         title: str | None = UNSET,
-        metadata: Mapping[str, Any] = UNSET,
+        metadata: Mapping[str, Any] | None = UNSET,
         expires_in: timedelta | None = UNSET,
     ) -> None:
         """Like ``update``."""
@@ -322,10 +322,7 @@ class CheckpointLog:
     def _listed(
         self, metadata: Mapping[str, Any] | None, limit: int, after: ThreadInfo | None
     ) -> Flow[list[Described]]:
-        if after is not None and not isinstance(after, ThreadInfo):
-            raise Misconfigured(
-                f"after has to be the last ThreadInfo of the page before, not {shown(after)}."
-            )
+        check_after(after, ThreadInfo)
         place: ThreadPlace | None = None
         if after is not None:
             at = None if after.last_active is None else microseconds(after.last_active)
@@ -334,7 +331,7 @@ class CheckpointLog:
             )
             place = ThreadPlace(at, name.shard, after.number)
         return operations.list_threads(
-            self._desk, self.tenant, self.user, self.agent, metadata or {}, limit, place
+            self._desk, self.tenant, self.user, self.agent, metadata, limit, place
         )
 
     def prune_expired(self) -> list[str]:

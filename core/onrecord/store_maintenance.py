@@ -10,7 +10,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from onrecord import operations
-from onrecord.errors import Misconfigured, shown
+from onrecord.arguments import check_range
+from onrecord.errors import Misconfigured
 from onrecord.files import is_there, path_of
 from onrecord.flows.maintenance.backup import backed_up
 from onrecord.scope import ANY, AnyName, Scope, check_owner
@@ -275,11 +276,6 @@ def _scope_to_erase(tenant: Any, user: Any, agent: Any) -> Scope:
     return _scope(*("" if part is UNSAID else part for part in parts))
 
 
-def _seconds(quiet_for: object) -> float:
-    if (
-        isinstance(quiet_for, bool)
-        or not isinstance(quiet_for, int | float)
-        or not 0 <= quiet_for <= LONGEST_LIFE // MICROSECONDS  # NaN is neither
-    ):
-        raise Misconfigured(f"quiet_for has to be seconds, from 0 up, not {shown(quiet_for)}.")
+def _seconds(quiet_for: float) -> float:
+    check_range("quiet_for", quiet_for, "a number of seconds", 0, LONGEST_LIFE // MICROSECONDS)
     return quiet_for

@@ -18,8 +18,8 @@ from typing import Final, NamedTuple, overload
 
 import msgspec
 
+from onrecord.arguments import whole_number
 from onrecord.blocks import Text, ToolCall, ToolResult
-from onrecord.errors import Misconfigured, shown
 from onrecord.message import Message
 from onrecord.tokens import ESTIMATE, CountTokens, TokenCounter
 from onrecord.version import NOTHING, Version
@@ -41,10 +41,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for what in ("messages", "turns", "tokens"):
             limit = getattr(self, what)
-            if limit is not None and (not isinstance(limit, int) or limit < 1):
-                raise Misconfigured(
-                    f"{what} has to be a whole number from 1 up, not {shown(limit)}."
-                )
+            if limit is not None:
+                whole_number(what, limit, 1)
 
 
 class Reading(NamedTuple):

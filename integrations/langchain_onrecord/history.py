@@ -19,6 +19,7 @@ from langchain_onrecord.window import CountsTokens, WindowLimits, in_langchain, 
 from onrecord import Cleared, Misconfigured, Since, Version
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
+from onrecord.arguments import check_function
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -62,8 +63,8 @@ class OnrecordChatMessageHistory(BaseChatMessageHistory):
                        LangChain's runnable swallows what its history raises
         """
         super().__init__()
-        if not (on_error is None or callable(on_error)) or inspect.iscoroutinefunction(on_error):
-            raise Misconfigured("on_error= is a function of an exception, and not an async one.")
+        if on_error is not None:
+            check_function("on_error", on_error, "a function of an exception", plain=True)
         check_store(store)
         self.session: Session = store.session(
             _text(session_id), tenant=_text(tenant), user=_text(user), agent=_text(agent)

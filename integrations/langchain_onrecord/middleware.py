@@ -49,6 +49,7 @@ from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
 from onrecord.adapters.stored import id_of as stored_id
 from onrecord.adapters.stored import seq_of
+from onrecord.arguments import check_function
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
@@ -122,9 +123,10 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         """
         super().__init__()
         check_store(store)
-        for given in (tenant, user, agent, session_id or ""):
-            if not isinstance(given, str) and not callable(given):
-                raise Misconfigured(f"{given!r} is neither a name nor a function that gives one.")
+        named = {"session_id": session_id or "", "tenant": tenant, "user": user, "agent": agent}
+        for part, given in named.items():
+            if not isinstance(given, str):
+                check_function(part, given, "a name or a function that gives one")
         self.tools = []
         self._store = store
         self._session_id = session_id

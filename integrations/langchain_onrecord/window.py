@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from langchain_core.messages import BaseMessage
 
 from langchain_onrecord.messages import to_langchain
 from onrecord import Message, Misconfigured
+from onrecord.arguments import check_choice, check_function, whole_number
+from onrecord.errors import shown
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseLanguageModel
@@ -22,7 +24,8 @@ CountsTokens: TypeAlias = "Callable[[list[BaseMessage]], int] | BaseLanguageMode
 It is given one message at a time: what it adds for a whole prompt is added for each of them.
 """
 
-_LIMITS = ("messages", "turns", "tokens")
+_LIMITS: Final = ("messages", "turns", "tokens")
+_WINDOW: Final = "a number of messages, a mapping or None"
 
 
 def window_settings(window: WindowLimits, token_counter: CountsTokens | None) -> dict[str, Any]:
@@ -31,18 +34,16 @@ def window_settings(window: WindowLimits, token_counter: CountsTokens | None) ->
         case None:
             settings: dict[str, Any] = {}
         case bool():
-            raise Misconfigured("window= is a number of messages or a mapping, not a bool.")
+            raise Misconfigured(f"window has to be {_WINDOW}, not a bool.")
         case int():
             settings = {"messages": window}
         case Mapping():
             settings = dict(window)
         case _:
-            raise Misconfigured(f"window= is a number of messages or a mapping, not {window!r}.")
+            raise Misconfigured(f"window has to be {_WINDOW}, not {shown(window)}.")
     for name, limit in settings.items():
-        if name not in _LIMITS:
-            raise Misconfigured(f"window= knows {', '.join(_LIMITS)}, and not {name!r}.")
-        if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-            raise Misconfigured(f"window={{{name!r}: …}} has to be a number from 1 up: {limit!r}.")
+        check_choice("what window limits", name, _LIMITS)
+        whole_number(f"window[{name!r}]", limit, 1)
     if token_counter is not None:
         if "tokens" not in settings:
             raise Misconfigured("token_counter= needs a limit to count for: window={'tokens': …}.")
@@ -53,8 +54,7 @@ def window_settings(window: WindowLimits, token_counter: CountsTokens | None) ->
 def _counting(counter: CountsTokens) -> Callable[[Message], int]:
     """A LangChain counter as one of a stored message."""
     count: Any = getattr(counter, "get_num_tokens_from_messages", counter)
-    if not callable(count):
-        raise Misconfigured("token_counter= is a function of messages or a chat model.")
+    check_function("token_counter", count, "a function of messages or a chat model")
     return lambda message: count([to_langchain(message)])
 
 

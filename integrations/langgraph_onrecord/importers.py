@@ -25,6 +25,7 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 from langgraph_onrecord.saver import OnrecordSaver
 from onrecord import Cleared, Misconfigured
 from onrecord.adapters.importing.engines import opened
+from onrecord.arguments import check_list
 
 _KINDS: Final = (
     ("SqliteSaver", {"checkpoints", "writes"}),
@@ -66,8 +67,8 @@ def import_threads(
     """
     if not isinstance(saver, OnrecordSaver):
         raise Misconfigured(f"import_threads takes an OnrecordSaver first, not {saver!r:.50}.")
-    if isinstance(threads, str):
-        raise Misconfigured(f"threads is a list: threads=[{threads!r}].")
+    if threads is not None:
+        check_list("threads", threads)
     engine, owned = opened(source)
     theirs = BaseCheckpointSaver(serde=serde).serde
     ours = copy.copy(saver)

@@ -21,8 +21,9 @@ from langgraph_onrecord.saver_flows import Messages, Names, Steps, next_step
 from langgraph_onrecord.turn_notes import thread_key
 from langgraph_onrecord.underway import settled, stored
 from langgraph_onrecord.values import Memory
-from onrecord import CheckpointLog, Misconfigured, Store, ThreadInfo
-from onrecord.adapters.calls import Call, atalk, lifetime, talk
+from onrecord import CheckpointLog, Store, ThreadInfo
+from onrecord.adapters.calls import Call, atalk, talk
+from onrecord.arguments import check_choice, lifetime
 from onrecord.checkpoint_log import LEASE
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ class OnrecordSaver(Steps):
         expires_in            a thread that was quiet for so long goes with ``prune_expired``
         """
         super().__init__(serde=serde)
-        if second_turn not in ("refuse", "fork"):
-            raise Misconfigured(f"second_turn has to be 'refuse' or 'fork', not {second_turn!r}.")
+        check_choice("second_turn", second_turn, ("refuse", "fork"))
         lifetime("expires_in", expires_in)  # here, and not at the first put
         self.log = CheckpointLog(store, tenant=tenant, user=user, agent=agent)
         self.second_turn = second_turn

@@ -31,6 +31,7 @@ from langgraph_onrecord.underway import Line
 from langgraph_onrecord.values import Known, Lists, Memory, Remembered, Values, list_in
 from onrecord import CheckpointLog, Conflict, Message, Misconfigured, ThreadInfo
 from onrecord.adapters.calls import Call, Talk, call
+from onrecord.arguments import check_choice, check_list
 from onrecord.checkpoint_log import PAGE, Entry, Item, Listing, New, Put, Same, State, Value
 
 if TYPE_CHECKING:
@@ -314,8 +315,7 @@ class Steps(BaseCheckpointSaver[Any]):
     # -- taking away -----------------------------------------------------------------------------
 
     def _deleted_for_runs(self, run_ids: Sequence[str]) -> Talk[None]:
-        if isinstance(run_ids, str):
-            raise Misconfigured(f"delete_for_runs takes a list: delete_for_runs([{run_ids!r}]).")
+        check_list("run_ids", run_ids)
         found = yield from call(self.log.of_runs, [str(run) for run in run_ids])
         of_threads: dict[str, dict[str, Names]] = {}
         for thread, namespace, id in found:
@@ -324,10 +324,8 @@ class Steps(BaseCheckpointSaver[Any]):
             yield from call(self.log.drop, thread, ids)
 
     def _pruned(self, thread_ids: Sequence[str], strategy: str) -> Talk[None]:
-        if strategy not in ("keep_latest", "delete"):
-            raise Misconfigured(f"strategy has to be 'keep_latest' or 'delete', not {strategy!r}.")
-        if isinstance(thread_ids, str):
-            raise Misconfigured(f"prune takes a list of threads: prune([{thread_ids!r}]).")
+        check_choice("strategy", strategy, ("keep_latest", "delete"))
+        check_list("thread_ids", thread_ids)
         for thread in map(thread_key, thread_ids):
             if strategy == "delete":
                 yield from call(self.log.delete, thread)

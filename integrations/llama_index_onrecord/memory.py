@@ -25,6 +25,7 @@ from llama_index_onrecord.window_memo import LastShown
 from onrecord import Conflict, Message, Misconfigured, Session, Store, Window
 from onrecord.adapters.calls import OnlyContent, Talk, atalk, call, talk
 from onrecord.adapters.reference import StoreReference
+from onrecord.arguments import check_above_zero, check_choice, check_settings, whole_number
 from onrecord.tokens import estimate
 
 Content: TypeAlias = "str | list[ContentBlock] | list[ChatMessage]"
@@ -97,19 +98,15 @@ class OnrecordMemory(BaseMemory):
                  the store is found by it when it is first needed
         fields   see ``from_defaults``
         """
-        unknown = sorted(fields.keys() - type(self).model_fields.keys() - {"class_name"})
-        if unknown:
-            ours = _OURS.get(unknown[0])
-            why = (
-                f"That is of LlamaIndex's own memories; here it is {ours}."
-                if ours
-                else "A misspelt tenant= or user= would let strangers read each other."
-            )
-            raise Misconfigured(f"OnrecordMemory has no setting {', '.join(unknown)}. {why}")
-        if fields.get("on_reset", "new") not in ("new", "clear"):
-            raise Misconfigured(
-                f"on_reset has to be 'new' or 'clear', not {fields['on_reset']!r:.50}."
-            )
+        known = (*type(self).model_fields, "class_name")
+        theirs = next((name for name in sorted(fields.keys() - set(known)) if name in _OURS), None)
+        why = (
+            "A misspelt tenant= or user= would let strangers read each other."
+            if theirs is None
+            else f"{theirs} is of LlamaIndex's own memories; here it is {_OURS[theirs]}."
+        )
+        check_settings("OnrecordMemory", fields, known, why)
+        check_choice("on_reset", fields.get("on_reset", "new"), ("new", "clear"))
         reference = StoreReference(store)
         fields["store"] = reference.name
         if isinstance(store, str):
@@ -121,13 +118,9 @@ class OnrecordMemory(BaseMemory):
         names = [block.name for block in self.memory_blocks]
         if len(names) != len(set(names)):
             raise Misconfigured(f"Memory blocks need names of their own: {', '.join(names)}.")
-        if self.token_limit < 1 or not 0 < self.chat_history_token_ratio <= 1:
-            raise Misconfigured(
-                f"token_limit has to be from 1 up and chat_history_token_ratio more than 0 and at "
-                f"most 1, not {self.token_limit} and {self.chat_history_token_ratio}."
-            )
-        if self.feed_timeout <= 0:
-            raise Misconfigured(f"feed_timeout has to be more than 0, not {self.feed_timeout}.")
+        whole_number("token_limit", self.token_limit, 1)
+        check_above_zero("chat_history_token_ratio", self.chat_history_token_ratio, 1)
+        check_above_zero("feed_timeout", self.feed_timeout)
 
     @classmethod
     def class_name(cls) -> str:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from pydantic import BaseModel, Field, PrivateAttr
 
-from onrecord import Misconfigured, Session, Store
+from onrecord import Session, Store
 from onrecord.adapters.calls import Talk, call
 from onrecord.adapters.reference import StoreReference
+from onrecord.arguments import check_settings
 
 _PAGE = 500
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
@@ -34,9 +35,9 @@ class InScope(BaseModel):
                        name: the store is found by it when it is first needed
         tenant, user, agent    the scope of the sessions that keys name
         """
-        if unknown := sorted(data.keys() - {"class_name"}):
-            # A scope that is misspelt would be no wall.
-            raise Misconfigured(f"There is no {unknown[0]}=. Known: store, tenant, user, agent.")
+        # A scope that is misspelt would be no wall.
+        known = ("store", "tenant", "user", "agent")
+        check_settings(type(self).__name__, data.keys() - {"class_name"}, known)
         reference = StoreReference(store)
         data.update(store=reference.name, tenant=tenant, user=user, agent=agent)
         super().__init__(**data)

@@ -16,11 +16,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
-from onrecord.arguments import lifetime
 from onrecord.flow import arun, run
 from onrecord.flows.building import OnlyContent
 
-__all__ = ["Call", "OnlyContent", "Talk", "atalk", "call", "lifetime", "talk"]
+__all__ = ["Call", "OnlyContent", "Talk", "atalk", "call", "talk"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from onrecord.arguments import whole_number
-from onrecord.errors import Misconfigured, shown
+from onrecord.arguments import mapping, whole_number
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.building import unpacked
 
@@ -38,8 +37,7 @@ def listed(
 ) -> Flow[list[D]]:
     """The first rows that have all of some metadata, read by pages: ``read`` leaves out what it
     can tell to lack it, and ``place`` is what the next page begins behind."""
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise Misconfigured(f"metadata has to be a mapping, not {shown(metadata)}.")
+    metadata = mapping("metadata", metadata)
     limit = whole_number("limit", limit)
     found: list[D] = []
     size = limit  # mostly the database has told them all apart, and this is all

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
 
 from onrecord.adapters.importing.report import ImportProgress
 from onrecord.adapters.reference import check_store
+from onrecord.arguments import check_list
 from onrecord.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -81,6 +82,5 @@ def _sessions_in(store: Store, fixed: Mapping[str, str], scope: Scope | None) ->
 def _only(session_ids: Iterable[object] | None) -> list[str] | None:
     if session_ids is None:
         return None
-    if isinstance(session_ids, str | bytes):
-        raise Misconfigured(f"session_ids has to be a list: [{session_ids!r:.50}].")
+    check_list("session_ids", session_ids)
     return list(dict.fromkeys(str(id_) for id_ in session_ids))

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from onrecord import codec
+from onrecord.arguments import mapping
 from onrecord.codec.items import unpack
-from onrecord.errors import Damaged, Misconfigured, shown
+from onrecord.errors import Damaged, Misconfigured
 from onrecord.flow import Cold, Flow, do
+from onrecord.flows.about import changes_of
 from onrecord.flows.building import unpacked
 from onrecord.flows.checkpoints.values import New, Put, unpack_writes
 from onrecord.flows.checkpoints.writing import delete_thread, put
@@ -47,9 +49,8 @@ def put_labelled(
     expires_in: int | None,
 ) -> Flow[Put]:
     """Add a checkpoint, and metadata to its thread where it is not known to have it."""
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise Misconfigured(f"metadata has to be a mapping or None, not {shown(metadata)}.")
-    label = codec.pack_value(dict(metadata), "metadata") if metadata else None
+    given = mapping("metadata", metadata)
+    label = codec.pack_value(given, "metadata") if given else None
     told, labelled = desk.threads.labels.get(name.identity) or (None, None)
     if told != label:
         labelled = None
@@ -77,20 +78,11 @@ def update_thread(
     desk: Desk,
     name: SessionName,
     title: str | None,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None,
     expires_in: int | None,
 ) -> Flow[None]:
     """Replace what is given."""
-    if title is not UNSET and title is not None and not isinstance(title, str):
-        raise Misconfigured(f"title has to be a str or None, not {shown(title)}.")
-    given: dict[str, Any] = {}
-    if title is not UNSET:
-        given["title"] = title
-    if metadata is not UNSET:
-        if not isinstance(metadata, Mapping):
-            raise Misconfigured(f"metadata has to be a mapping, not {shown(metadata)}.")
-        given["metadata"] = dict(metadata)
-    packed = codec.pack_value(given, "thread")  # refused before any I/O, if at all
+    changes = changes_of(title, metadata)
 
     def work(txn: Transaction) -> None:
         thread = threads.lock(txn, name)
@@ -99,8 +91,8 @@ def update_thread(
                 f"There is no thread {name} to update. Nothing was written: give a thread its "
                 f"title or metadata once it has a checkpoint."
             )
-        if given:
-            about = {**unpacked(thread.about), **codec.unpack_value(packed)}
+        if changes:
+            about = {**unpacked(thread.about), **changes}
             threads.set_about(txn, thread, codec.pack_value(about, "thread"))
         if expires_in is not UNSET:
             threads.set_expiry(txn, thread, expires_in)
@@ -114,7 +106,7 @@ def list_threads(
     tenant: AnyName,
     user: AnyName,
     agent: AnyName,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None,
     limit: int,
     after: ThreadPlace | None,
 ) -> Flow[list[Described]]:

@@ -17,7 +17,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
-from onrecord.errors import Conflict, Misconfigured, OnrecordError, StoreClosed, shown
+from onrecord.arguments import check_range
+from onrecord.errors import Conflict, OnrecordError, StoreClosed
 from onrecord.flow import Flow
 from onrecord.flows.checkpoints.threads import hold_thread, let_go_of_thread, renew_hold
 from onrecord.flows.shared import Desk
@@ -42,12 +43,7 @@ class Turn:
 
     def __init__(self, desk: Desk, name: SessionName, patience: float, lease: float) -> None:
         for setting, seconds, least in (("patience", patience, 0.0), ("lease", lease, SHORTEST)):
-            number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if not number or not least <= seconds <= LONGEST:
-                raise Misconfigured(
-                    f"{setting} has to be a number of seconds from {least:g} to {LONGEST:,}, not "
-                    f"{shown(seconds)}."
-                )
+            check_range(setting, seconds, "a number of seconds", least, LONGEST)
         self._desk, self._name = desk, name
         self._patience, self._lease = patience, lease
         self._process = os.getpid()

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from onrecord.accepting import Appendable, messages_from
+from onrecord.arguments import check_function
 from onrecord.codec.segment import Segment
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Autocommit, Cold, Flow, Pause, do
@@ -230,6 +231,5 @@ def _few(keys: Sequence[SessionKey]) -> Iterable[Sequence[SessionKey]]:
 def tell(progress: OnProgress | None, done: int, of: int) -> None:
     """Say how far it has come, where somebody listens."""
     if progress is not None:
-        if not callable(progress):
-            raise Misconfigured(f"progress has to be a function, not {shown(progress)}.")
+        check_function("progress", progress, "a function of a Progress")
         progress(Progress(done, of))

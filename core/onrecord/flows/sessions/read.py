@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from onrecord import codec
-from onrecord.arguments import whole_number
+from onrecord.arguments import check_function, whole_number
 from onrecord.cache import CacheUnavailable, Glance
 from onrecord.cache.cache import NOTHING_FOUND, Settle
 from onrecord.errors import Conflict, Damaged, Misconfigured, OnrecordError, shown
@@ -63,8 +63,8 @@ def messages(
     into: Callable[[Message], object] | None = None,
 ) -> Flow[list[Any]]:
     """Messages between two places; with ``before`` alone the ones just before it."""
-    if into is not None and not callable(into):
-        raise Misconfigured(f"into has to be a function of a Message, not {shown(into)}.")
+    if into is not None:
+        check_function("into", into, "a function of a Message")
     if archived is not None:
         return (yield from messages_by_archived(desk, name, archived, after, before, limit, into))
     seen = yield from _from_sql(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from onrecord.accepting import Appendable, messages_from
 from onrecord.arguments import lifetime, whole_number
 from onrecord.errors import Conflict, InvalidMessage
 from onrecord.flow import Cold, Flow, do
+from onrecord.flows.about import changes_of
 from onrecord.flows.building import info_of, unpacked
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
@@ -84,7 +85,7 @@ def update(
     desk: Desk, name: SessionName, title: Any, metadata: Any, expires_in: Any = UNSET
 ) -> Flow[SessionInfo]:
     """Set title, metadata or expiry; what is left out stays."""
-    changes = _checked_about(title, metadata)
+    changes = changes_of(title, metadata)
     expiry = lifetime("expires_in", expires_in) if expires_in is not UNSET else UNSET
     at = now()
 
@@ -165,21 +166,6 @@ def _put(
         messages=-1 if entry is None else 0, turns=opens - opened, tokens=tokens - row.tokens
     )
     return sessions.rewrite(txn, session, change, at)
-
-
-def _checked_about(title: Any, metadata: Any) -> dict[str, Any]:
-    """What is to change of title and metadata, refused before any I/O if it cannot be kept."""
-    changes: dict[str, Any] = {}
-    if title is not UNSET:
-        if title is not None and not isinstance(title, str):
-            raise InvalidMessage(f"title has to be text or None, not {type(title).__name__}.")
-        changes["title"] = title
-    if metadata is not UNSET:
-        if metadata is not None and not isinstance(metadata, Mapping):
-            raise InvalidMessage(f"metadata has to be a mapping, not {type(metadata).__name__}.")
-        changes["metadata"] = dict(metadata or {})
-        codec.pack_value(changes["metadata"], "metadata")
-    return changes
 
 
 def _one(given: Sequence[Message]) -> Sequence[Message]:
