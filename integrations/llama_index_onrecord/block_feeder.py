@@ -25,6 +25,7 @@ from uuid import uuid4
 import msgspec
 
 from onrecord import Conflict, Message, Session, Version, Window
+from onrecord.adapters.stored import seq_of
 from onrecord.tokens import CountTokens, estimate
 
 T = TypeVar("T")
@@ -166,15 +167,15 @@ class Feeder:
         return [messages[start:stop] for start, stop in pairwise([*starts, end])]
 
     def _batch(self, messages: Sequence[Message]) -> Batch:
-        said = [(message.seq or 0, _mark(message)) for message in messages]
+        said = [(seq_of(message), _mark(message)) for message in messages]
         return Batch(uuid4().hex, said, dict.fromkeys(self._blocks))
 
     async def _archive(self, batch: Batch) -> None:
         there = await self._said(batch)
-        archived = await self._session.aarchive([message.seq or 0 for message in there])
+        archived = await self._session.aarchive([seq_of(message) for message in there])
         # Between the two the session may have been cleared, and others may stand there.
         said = set(batch.said)
-        if others := [m.seq or 0 for m in archived if (m.seq or 0, _mark(m)) not in said]:
+        if others := [seq_of(m) for m in archived if (seq_of(m), _mark(m)) not in said]:
             await self._session.aunarchive(others)
 
     async def _said(self, batch: Batch) -> list[Message]:
@@ -182,7 +183,7 @@ class Feeder:
         (first, _), (last, _) = batch.said[0], batch.said[-1]
         found = await self._session.amessages(after=first - 1, before=last + 1)
         said = set(batch.said)
-        return [message for message in found if (message.seq or 0, _mark(message)) in said]
+        return [message for message in found if (seq_of(message), _mark(message)) in said]
 
     # -- from the log to the blocks ----------------------------------------------------------
 
@@ -267,7 +268,7 @@ def log_of(session: Session) -> Session:
 def _cut(window: Window) -> _Fallen | None:
     """Where a window begins; a leading system message stays whatever is before it."""
     opening = window[0].seq if window and window[0].role == "system" else None
-    seqs = [message.seq or 0 for message in window if message.seq != opening]
+    seqs = [seq_of(message) for message in window if message.seq != opening]
     return _Fallen(min(seqs), opening, window.version.epoch) if seqs else None
 
 

@@ -25,6 +25,7 @@ from llama_index_onrecord.window_memo import LastShown
 from onrecord import Conflict, Message, Misconfigured, Session, Store, Window
 from onrecord.adapters.calls import OnlyContent, Talk, atalk, call, talk
 from onrecord.adapters.reference import StoreReference
+from onrecord.adapters.stored import seq_of
 from onrecord.arguments import check_above_zero, check_choice, check_settings, whole_number
 from onrecord.tokens import estimate
 
@@ -301,7 +302,7 @@ class OnrecordMemory(BaseMemory):
         self._last.note(window)
         left = list(window)
         if self._feeding() and left:
-            seqs = [message.seq or 0 for message in left]
+            seqs = [seq_of(message) for message in left]
             bounds = {"after": min(seqs) - 1, "before": max(seqs) + 1}
             fallen = set(await session.amessages(archived=True, **bounds, into=lambda m: m.seq))
             left = [message for message in left if message.seq not in fallen]

@@ -21,7 +21,7 @@ from llama_index_onrecord.messages import from_llama_index, to_llama_index
 from llama_index_onrecord.scope import InScope
 from onrecord import Cleared, Conflict, Message, Since, Store
 from onrecord.adapters.calls import Talk, atalk, call
-from onrecord.adapters.stored import seq_of
+from onrecord.adapters.stored import id_of, seq_of
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 
@@ -120,7 +120,7 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
         queue: list[tuple[int, str]] = []
 
         def noted(message: Message) -> ChatMessage:
-            queue.append((message.seq or 0, message.id or ""))
+            queue.append((seq_of(message), id_of(message)))
             return to_llama_index(message)
 
         found: list[ChatMessage] = yield from call(

@@ -228,14 +228,14 @@ class ConversationImport:
         if archived:
             yield from self._archive(met)
         self._met += len(met)
-        head = max([self._mark.head, *met, *(message.seq or 0 for message in stored)])
+        head = max([self._mark.head, *met, *map(seq_of, stored)])
         self._mark = replace(self._mark, head=head, there=self._mark.there + len(said))
         for row, _ in said.values():
             if row.flaw:
                 self._tally.incomplete[self._unread(row, row.flaw)] = None
 
     def _count(self, stored: Sequence[Message], ahead: int) -> None:
-        new = [message.seq or 0 for message in stored if (message.seq or 0) > self._version.head]
+        new = [seq for seq in map(seq_of, stored) if seq > self._version.head]
         if not new:
             return
         self._new += len(new)
