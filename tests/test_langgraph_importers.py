@@ -84,11 +84,13 @@ def test_everything_is_brought_and_goes_on(
         graph.invoke(say(f"q{n}"), thread("forked"))
     graph.invoke(say("fork"), list(graph.get_state_history(thread("forked")))[3].config)
     done = import_threads(ours, url)
-    assert (done.threads, done.present, done.left_alone) == (2, 0, ())
+    assert (done.sessions, done.already_there, done.left_alone) == (2, 0, ())
     assert done.checkpoints == len(list(theirs.list(None)))
     for name in ("t", "forked"):
         assert history(ours, name) == history(theirs, name)
-    assert import_threads(ours, url) == (0, 0, done.checkpoints, ())
+    again = import_threads(ours, url)
+    assert (again.sessions, again.checkpoints, again.left_alone) == (2, 0, ())
+    assert again.already_there == done.checkpoints
     chat(ours).invoke(say("on"), thread("forked"))
     assert texts(chat(ours).get_state(thread("forked")))[-3:] == ["re: fork", "on", "re: on"]
     # Now it has gone on here, and is not brought again; what is new there is left out.
@@ -115,7 +117,7 @@ def test_an_import_that_was_killed_is_repeated(
         with pytest.raises(KeyboardInterrupt):
             import_threads(ours, url)
     done = asyncio.run(aimport_threads(ours, url, threads=["t"]))
-    assert (done.checkpoints, done.present) == (3, 3)
+    assert (done.checkpoints, done.already_there) == (3, 3)
     assert as_memory_has_it(list(chat(ours).get_state_history(thread()))) == as_memory_has_it(
         list(chat(theirs).get_state_history(thread()))
     )

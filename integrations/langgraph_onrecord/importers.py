@@ -24,25 +24,16 @@ from sqlalchemy import URL, Connection, Engine, inspect, text
 
 from langgraph_onrecord.saver import OnrecordSaver
 from onrecord import Cleared, Misconfigured
+from onrecord.adapters.importing import Imported
 from onrecord.adapters.importing.engines import opened
 from onrecord.arguments import check_list
+
+__all__ = ["Imported", "aimport_threads", "import_threads"]
 
 _KINDS: Final = (
     ("SqliteSaver", {"checkpoints", "writes"}),
     ("PostgresSaver", {"checkpoints", "checkpoint_blobs", "checkpoint_writes"}),
 )
-
-
-class Imported(NamedTuple):
-    """What an import has done."""
-
-    threads: int
-    """How many threads it has brought something of."""
-    checkpoints: int
-    present: int
-    """Checkpoints that were here already."""
-    left_alone: tuple[str, ...]
-    """Threads that have gone on here, or were deleted here, and were not touched."""
 
 
 class _Found(NamedTuple):
@@ -85,10 +76,14 @@ def import_threads(
         if owned:
             engine.dispose()
     return Imported(
-        sum(new > 0 for new, _, _ in brought),
-        sum(new for new, _, _ in brought),
-        sum(old for _, old, _ in brought),
-        tuple(thread for thread, (_, _, left) in zip(wanted, brought, strict=True) if left),
+        sessions=len(wanted),
+        checkpoints=sum(new for new, _, _ in brought),
+        already_there=sum(old for _, old, _ in brought),
+        unread=(),
+        behind=(),
+        left_alone=tuple(
+            thread for thread, (_, _, left) in zip(wanted, brought, strict=True) if left
+        ),
     )
 
 

@@ -24,15 +24,19 @@ class Imported(Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
     """What an import did."""
 
     sessions: int
-    """How many conversations of the source were looked at."""
-    messages: int
+    """How many conversations of the source were looked at; a thread of checkpoints is one."""
+    messages: int = 0
     """How many messages are new in the store."""
+    checkpoints: int = 0
+    """How many checkpoints are new in the store, where the source is made of those."""
     already_there: int
-    """How many messages of the source had been brought before."""
+    """How many messages or checkpoints of the source had been brought before."""
     unread: tuple[Unread, ...]
     """What could not be brought. All the rest was."""
     behind: tuple[str, ...]
     """Conversations in which somebody had spoken already, so that the new ones come after that."""
+    left_alone: tuple[str, ...] = ()
+    """Threads that have gone on here, or were deleted here, and were not touched."""
     incomplete: tuple[Unread, ...] = ()
     """Messages that their framework refuses to read. They were brought: what can be read of them
     is there, and the rest is kept as it was, with words in its place."""
