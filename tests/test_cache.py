@@ -208,6 +208,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     cache.fill(b"a", Snapshot(1, Version(0, 9), (row(9, tails.LARGEST_TAIL),), False), 1)
     assert cache.look(b"a", None).seen is None, "one huge message is not worth the others"
     monkeypatch.setattr(tails, "LARGEST_TOTAL", 10_000)
+    cache = LocalCache(Beating(1), messages=3)
     for n in range(100):
         cache.fill(str(n).encode(), Snapshot(1, Version(0, 1), (row(1, 700),), True), 1)
     assert sum(cache.look(str(n).encode(), None).seen is not None for n in range(100)) <= 10

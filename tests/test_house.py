@@ -21,7 +21,7 @@ ROOT = CORE.parent.parent
 
 # A room is a folder, or a module that stands in none. Each may import from the floors below it.
 FLOORS: list[set[str]] = [
-    {"tables", "errors", "flow", "health", "blocks", "version", "cache/scripts"},
+    {"tables", "errors", "flow", "health", "blocks", "processes", "version", "cache/scripts"},
     {"message"},
     {"files", "reports", "scope", "tokens", "stored"},
     {"arguments"},

@@ -31,7 +31,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES, add_messages
 from langgraph.types import Command, Send, interrupt
 
-from langgraph_onrecord import OnrecordSaver, import_threads
+from langgraph_onrecord import OnrecordSaver, import_threads, turn_notes
 from langgraph_onrecord.underway import _under_way
 from onrecord import CheckpointLog, Cleared, Conflict, Damaged, Misconfigured, Store, Unavailable
 from onrecord.stored.clock import now
@@ -616,7 +616,7 @@ def test_a_state_is_the_same_state_out_of_the_history(each_store: Opener) -> Non
 def test_a_turn_is_protected_when_its_note_was_forgotten(
     each_store: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("langgraph_onrecord.turn_notes.MOST_NOTES", 0)
+    monkeypatch.setattr(turn_notes.asked.notes, "most", 0)
     saver = OnrecordSaver(each_store())
     chat(saver).invoke(say("q"), thread())
 

@@ -58,7 +58,6 @@ from onrecord import (
     Store,
     StoreClosed,
 )
-from onrecord.store import _stores
 from tests.children import together
 
 # LlamaIndex's workflows look at all that an agent has, also at what pydantic wants to be rid of.
@@ -122,7 +121,7 @@ def dropped_loops() -> Iterator[None]:
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
-        for store in list(_stores):
+        for store in [found for found in gc.get_objects() if type(found) is Store]:
             if (clients := getattr(store._hot, "_clients", None)) is not None:
                 clients._loops.clear()
         gc.collect()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import weakref
 from collections.abc import Mapping
 from datetime import timedelta
 from os import PathLike
@@ -22,6 +21,7 @@ from onrecord.flows.checkpoints.memory import ThreadMemory
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
 from onrecord.ledger import Options, ledger_for
+from onrecord.processes import on_fork
 from onrecord.scope import LONGEST_NAME, AnyName, SessionName
 from onrecord.session import Session
 from onrecord.store_maintenance import StoreMaintenance
@@ -137,7 +137,12 @@ class Store(StoreMaintenance):
             threads=ThreadMemory(),
             expires_in=expires_in,
         )
-        _stores.add(self)
+        on_fork(
+            self,
+            before=lambda store: store._ledger.before_fork(),
+            in_parent=lambda store: store._ledger.after_fork_in_parent(),
+            in_child=Store._forget,
+        )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
@@ -373,34 +378,3 @@ _FROM_ENVIRONMENT = {
     "pool_size": int,
     "slow": float,
 }
-
-_stores: weakref.WeakSet[Store] = weakref.WeakSet()
-
-
-_forking: list[Store] = []
-
-
-def _before_fork() -> None:
-    _forking[:] = _stores
-    for store in _forking:
-        store._ledger.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    for store in reversed(_forking):
-        store._ledger.after_fork_in_parent()
-    _forking.clear()
-
-
-def _after_fork_in_child() -> None:
-    for store in _forking:
-        store._forget()
-    _forking.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )

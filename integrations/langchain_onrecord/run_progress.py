@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -17,6 +15,7 @@ from typing_extensions import TypedDict
 
 from langchain_onrecord.messages import TURN, is_made_up, to_langchain
 from onrecord import Message
+from onrecord.adapters.bounded import Bounded
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelResponse
@@ -72,27 +71,25 @@ class Runs:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stored: OrderedDict[str, set[str | None]] = OrderedDict()
+        self._stored: Bounded[str, set[str | None]] = Bounded(_MANY)
 
     def begin(self, run: str, stored: Iterable[str | None] = ()) -> set[str | None]:
         """Remember a run. The oldest of very many is forgotten: it was abandoned."""
-        with self._lock:
-            ids = self._stored.setdefault(run, set())
+
+        def begun(ids: set[str | None] | None, weight: int) -> tuple[set[str | None], int]:
+            ids = set() if ids is None else ids
             ids.update(stored)
-            while len(self._stored) > _MANY:
-                self._stored.popitem(last=False)
-            return ids
+            return ids, 1
+
+        return self._stored.update(run, begun)
 
     def stored_in(self, run: str) -> set[str | None] | None:
         """The ids; None if the run did not begin here."""
-        with self._lock:
-            return self._stored.get(run)
+        return self._stored.get(run)
 
     def forget(self, run: str) -> None:
         """A run has ended."""
-        with self._lock:
-            self._stored.pop(run, None)
+        self._stored.drop(run)
 
 
 def as_new(response: ModelResponse[Any], progress: RunProgress) -> ModelResponse[Any]:

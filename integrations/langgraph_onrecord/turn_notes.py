@@ -8,9 +8,6 @@ was given: by the very object, which LangGraph hands on. An equal one was writte
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
@@ -18,6 +15,7 @@ from uuid import UUID
 from langgraph.checkpoint.base import CheckpointMetadata
 
 from onrecord import Misconfigured, ThreadInfo
+from onrecord.adapters.bounded import Bounded
 
 MOST_NOTES: Final = 10_000
 """How many ids it is remembered of, some 2 MB: those that the process has handed out last. It is
@@ -30,29 +28,19 @@ class _Asked:
     """How checkpoints were asked for whose ids were handed out."""
 
     def __init__(self) -> None:
-        self._start()
-        if hasattr(os, "register_at_fork"):
-            # Another thread of the parent may have held the lock, and is not here to let it go.
-            os.register_at_fork(after_in_child=self._start)
-
-    def _start(self) -> None:
-        self._lock = threading.Lock()
-        self._notes: OrderedDict[int, tuple[str, bool]] = OrderedDict()
+        self.notes: Bounded[int, tuple[str, bool]] = Bounded(MOST_NOTES)
+        """By the ``id()`` of the object, which is kept with them: no other has it meanwhile."""
 
     def note(self, given: str, newest: bool) -> str:
         """An id to hand out, and whether it was asked for as the newest of its thread."""
         own = given[:1] + given[1:]  # an object of its own, but for an id of one letter
         if len(own) > 1:
-            with self._lock:
-                self._notes[id(own)] = own, newest
-                while len(self._notes) > MOST_NOTES:
-                    self._notes.popitem(last=False)
+            self.notes.put(id(own), (own, newest))
         return own
 
     def newest(self, given: object) -> bool | None:
         """Whether an id was asked for as the newest; None where that is not known."""
-        with self._lock:
-            own, newest = self._notes.get(id(given), (None, None))
+        own, newest = self.notes.get(id(given)) or (None, None)
         return newest if own is given else None
 
 

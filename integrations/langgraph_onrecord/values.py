@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -15,6 +11,7 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from langgraph_onrecord.fingerprints import Prints
+from onrecord.adapters.bounded import Bounded
 from onrecord.checkpoint_log import Item, Listing, State
 
 try:
@@ -55,20 +52,11 @@ class Memory:
     """
 
     def __init__(self, most: int = MOST_BYTES) -> None:
-        self._most = most
-        self._start()
-        _memories.add(self)
-
-    def _start(self) -> None:
-        self._lock = threading.Lock()
-        self._known: OrderedDict[tuple[bytes, str, str], tuple[Remembered, int]] = OrderedDict()
-        self._size = 0
+        self._known: Bounded[tuple[bytes, str, str], Remembered] = Bounded(most)
 
     def of(self, thread: bytes, namespace: str, id: str) -> Remembered | None:
         """What is known of a checkpoint."""
-        with self._lock:
-            found = self._known.get((thread, namespace, id))
-            return None if found is None else found[0]
+        return self._known.get((thread, namespace, id))
 
     def learn(
         self,
@@ -81,31 +69,9 @@ class Memory:
         """Remember a checkpoint, and not the one it continues."""
         size = 500 + 60 * len(found.versions)
         size += sum(known.prints.size + 40 * known.prints.count for known in found.lists.values())
-        with self._lock:
-            if instead_of is not None:
-                self._drop((thread, namespace, instead_of))
-            self._drop((thread, namespace, id))
-            self._known[thread, namespace, id] = (found, size)
-            self._size += size
-            while self._size > self._most and self._known:
-                self._drop(next(iter(self._known)))
-
-    def _drop(self, key: tuple[bytes, str, str]) -> None:
-        _, size = self._known.pop(key, (None, 0))
-        self._size -= size
-
-
-_memories: weakref.WeakSet[Memory] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held the lock, and is not here to let it go.
-    for memory in _memories:
-        memory._start()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+        if instead_of is not None:
+            self._known.drop((thread, namespace, instead_of))
+        self._known.put((thread, namespace, id), found, size)
 
 
 class Values:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from onrecord.cache.bounded import Bounded
 from onrecord.version import NOTHING, Version
 
 
@@ -34,17 +33,16 @@ class Sessions:
     MOST: Final = 10_000
 
     def __init__(self) -> None:
-        self.forget()
+        self._known: Bounded[bytes, Known] = Bounded(self.MOST)
+        self._ticks = itertools.count(1)
 
     def forget(self) -> None:
-        """Forget every session; also what makes it usable in a child after fork."""
-        self._known: OrderedDict[bytes, Known] = OrderedDict()
-        self._lock = threading.Lock()
-        self._ticks = itertools.count(1)
+        """Forget every session."""
+        self._known.clear()
 
     def get(self, identity: bytes) -> Known:
         """What is known of a session."""
-        return self._known.get(identity, _NOTHING_KNOWN)
+        return self._known.get(identity) or _NOTHING_KNOWN
 
     def begin(self) -> int:
         """Now, for a read that begins."""
@@ -56,29 +54,30 @@ class Sessions:
         It may be less than what was known: then the database has fallen back. But only where
         the read began after that was known: of two at once, the later answer may be the older.
         """
-        with self._lock:
-            known = self.get(identity)
+
+        def learned(found: Known | None, weight: int) -> tuple[Known, int]:
+            known = found or _NOTHING_KNOWN
             if fence is not None and began > known.at:
                 known = known._replace(fence=fence)
             if version > known.floor or began > known.at:
                 known = known._replace(floor=version, at=next(self._ticks))
-            self._keep(identity, known)
+            return known, 1
+
+        self._known.update(identity, learned)
 
     def wrote(self, identity: bytes, version: Version, fence: int | None) -> None:
         """Note what a commit of this process left."""
-        with self._lock:
-            known = self.get(identity)
+
+        def learned(found: Known | None, weight: int) -> tuple[Known, int]:
+            known = found or _NOTHING_KNOWN
             floor = max(known.floor, version)
-            known = Known(version.epoch, known.fence if fence is None else fence, floor, known.at)
-            self._keep(identity, known)
+            kept = known.fence if fence is None else fence
+            return Known(version.epoch, kept, floor, known.at), 1
+
+        self._known.update(identity, learned)
 
     def drop(self, identity: bytes) -> None:
         """Forget where a session stood that was erased."""
-        with self._lock:
-            self._keep(identity, Known(epoch=self.get(identity).epoch))
-
-    def _keep(self, identity: bytes, known: Known) -> None:
-        self._known[identity] = known
-        self._known.move_to_end(identity)
-        if len(self._known) > self.MOST:
-            self._known.popitem(last=False)
+        self._known.update(
+            identity, lambda found, _: (Known(epoch=(found or _NOTHING_KNOWN).epoch), 1)
+        )

@@ -190,11 +190,11 @@ def _state_of(desk: Desk, entry: Entry, fresh: Mapping[tuple[int, int], dict[int
 
 
 def last_seen(desk: Desk, name: SessionName, namespace: str) -> LastSeen | None:
-    return desk.threads.seen.get((name.identity, namespace))
+    return desk.threads.seen.use((name.identity, namespace))
 
 
 def _learn_newest(desk: Desk, name: SessionName, namespace: str, row: CheckpointRow) -> None:
-    known = desk.threads.seen.get((name.identity, namespace))
+    known = desk.threads.seen.use((name.identity, namespace))
     if known is None or known.line != row.line or known.id != row.id:
         lists: dict[str, tuple[int, int]] = {}
         if known is not None and known.line == row.line:

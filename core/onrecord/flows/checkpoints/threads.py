@@ -51,7 +51,7 @@ def put_labelled(
     """Add a checkpoint, and metadata to its thread where it is not known to have it."""
     given = mapping("metadata", metadata)
     label = codec.pack_value(given, "metadata") if given else None
-    told, labelled = desk.threads.labels.get(name.identity) or (None, None)
+    told, labelled = desk.threads.labels.use(name.identity) or (None, None)
     if told != label:
         labelled = None
     done = yield from put(
