@@ -18,8 +18,9 @@ import zstandard
 
 from onrecord import Message, Store
 from onrecord.cache import redis as hot_redis
+from onrecord.cache.packing import unpacked
 from onrecord.cache.redis import RedisCache
-from onrecord.codec import decode, encode
+from onrecord.codec import decode, encode, envelope
 from onrecord.errors import Damaged
 from onrecord.stored.messages import MessageRow
 from onrecord.testing.contract import Face
@@ -118,17 +119,20 @@ def nested_deeply() -> bytes:
 FRAMES = {"2^40 bytes": claims_2_to_the_40, "5,000 deep": nested_deeply}
 
 
+def in_envelope(row: MessageRow, body: bytes) -> bytes:
+    token = b"%x" % row.token
+    return token + b" " + envelope.wrap(envelope.CACHED, body, about=token)
+
+
 def sealed(row: MessageRow) -> bytes:
     """A row with a checksum that fits."""
-    token, body = b"%x" % row.token, msgspec.msgpack.encode(row)
-    return b"%b %08x %b" % (token, crc32(body, crc32(token)), body)
+    return in_envelope(row, msgspec.msgpack.encode(row))
 
 
 def raw(row: MessageRow, **changes: Any) -> bytes:
     """The same with fields that a Row could not be decoded with."""
     fields = {name: getattr(row, name) for name in row.__struct_fields__} | changes
-    token, body = b"%x" % row.token, msgspec.msgpack.encode(list(fields.values()))
-    return b"%b %08x %b" % (token, crc32(body, crc32(token)), body)
+    return in_envelope(row, msgspec.msgpack.encode(list(fields.values())))
 
 
 CRAFTED: dict[str, Callable[[MessageRow], bytes]] = {
@@ -148,8 +152,7 @@ CRAFTED: dict[str, Callable[[MessageRow], bytes]] = {
 def _with_more(row: MessageRow) -> bytes:
     body = msgspec.msgpack.encode(row)
     body = bytes((body[0] + 1,)) + body[1:] + b"\x91" * 5_000 + b"\xc0"
-    token = b"%x" % row.token
-    return b"%b %08x %b" % (token, crc32(body, crc32(token)), body)
+    return in_envelope(row, body)
 
 
 @pytest.mark.parametrize("consistency", MODES)
@@ -163,7 +166,7 @@ def test_a_crafted_row_is_never_shown(
     hits(store, chat.tail)
     client, key = entry_of(store)
     rows = held(client, key)
-    row = msgspec.msgpack.decode(rows[1].split(b" ", 2)[2], type=MessageRow)
+    row = unpacked(rows[1])
     rows[1] = CRAFTED[what](row)
     reads: list[Callable[[], list[Message]]] = [
         lambda: chat.tail(5),

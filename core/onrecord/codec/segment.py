@@ -1,13 +1,8 @@
 """A run of messages as a segment, version 1: sealed together, compressed together, never changed.
 
-    byte 0      SEGMENT
-    byte 1      how the body was made: COMPRESSED, LEARNED; version of this layout above them
-    bytes 2-5   CRC-32 of the body, begun with the two bytes above
-    bytes 6-    body: msgpack of the columns below; with LEARNED, two bytes for the number of a
-                dictionary come before it
-
-Columns of equal values are one value. What was said goes in as it would go into a frame, without
-the frame's header; a frame that cannot be read goes in as it is.
+In its envelope is msgpack of the columns below. Columns of equal values are one value. What was
+said goes in as it would go into a frame, without the frame's header; a frame that cannot be read
+goes in as it is.
 """
 
 from __future__ import annotations
@@ -15,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
-from zlib import crc32
 
 import msgspec
 from msgspec import Raw, Struct
 
-from onrecord.codec import compression, values
+from onrecord.codec import envelope, values
 from onrecord.codec.compression import Dictionary
-from onrecord.codec.frame import COMPRESSED, HEADER, LEARNED, SEGMENT, checked, is_checked, said_by
+from onrecord.codec.envelope import COMPRESSED, LEARNED, SEGMENT
+from onrecord.codec.frame import checked, is_checked, said_by
 from onrecord.errors import Damaged
 from onrecord.stored.messages import MessageRow
 
-_VERSION: Final = 1 << 4
 _EMPTY: Final = b"\xc0"  # msgpack's nil: a message that was deleted
 
 
@@ -71,17 +65,9 @@ def pack(segment: Segment, level: int | None, dictionary: Dictionary | None) -> 
         said=[Raw(_said(row.frame)) for row in rows],
     )
     body = _encode(columns)
-    raw, flags = len(body), _VERSION
-    if level is not None:
-        smaller = compression.compress(body, level, dictionary)
-        if len(smaller) < raw:
-            flags |= COMPRESSED
-            body = smaller
-            if dictionary is not None:
-                flags |= LEARNED
-                body = dictionary.number.to_bytes(2, "little") + smaller
-    checksum = crc32(body, SEGMENT << 8 | flags)
-    return bytes((SEGMENT, flags)) + checksum.to_bytes(4, "little") + body, raw
+    if level is None:
+        return envelope.wrap(SEGMENT, body), len(body)
+    return envelope.wrap_compressed(SEGMENT, body, level, dictionary), len(body)
 
 
 def unpack(stored: bytes, first: int, dictionary: Callable[[int], Dictionary | None]) -> Segment:
@@ -112,37 +98,16 @@ def unreadable(stored: bytes, first: int, last: int, born: int) -> Segment:
 
 def raw_length(stored: bytes) -> int:
     """How many bytes a segment that can be read is when it is not compressed."""
-    flags, body = stored[1], stored[HEADER:]
-    if not flags & COMPRESSED:
-        return len(body)
-    return compression.length(body[2:] if flags & LEARNED else body)
+    return envelope.body_length(stored, len(stored))
 
 
 def dictionary_of(stored: bytes) -> int | None:
     """Which dictionary a segment needs."""
-    if len(stored) > HEADER + 2 and stored[0] == SEGMENT and stored[1] & LEARNED:
-        return int.from_bytes(stored[HEADER : HEADER + 2], "little")
-    return None
+    return envelope.dictionary_of(stored, SEGMENT)
 
 
 def _columns(stored: bytes, dictionary: Callable[[int], Dictionary | None]) -> _Columns:
-    if len(stored) < HEADER or stored[0] != SEGMENT:
-        raise Damaged(f"it is no segment ({len(stored)} bytes)")
-    flags = stored[1]
-    body = stored[HEADER:]
-    if crc32(body, SEGMENT << 8 | flags) != int.from_bytes(stored[2:HEADER], "little"):
-        raise Damaged("its checksum does not match")
-    if flags & ~(COMPRESSED | LEARNED) != _VERSION:
-        raise Damaged("it was written by a newer Onrecord")
-    learned = None
-    if flags & LEARNED:
-        number = int.from_bytes(body[:2], "little")
-        learned = dictionary(number)
-        if learned is None:
-            raise Damaged(f"it needs dictionary {number}, which is missing or damaged")
-        body = body[2:]
-    if flags & COMPRESSED:
-        body = compression.decompress(body, learned)
+    body = envelope.unwrap(stored, SEGMENT, COMPRESSED | LEARNED, dictionary)
     try:
         return _decode(body)
     except (*values.UNREADABLE, RecursionError) as fault:

@@ -19,7 +19,7 @@
 --               alone: from then on a reader may settle. No mark ever dies
 --   sum         of all before it: a header that is not what was written is no header
 --
--- A message is "token sum frame...", the token of the write that brought it first.
+-- A message is "token envelope", the token of the write that brought it first.
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
