@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 if TYPE_CHECKING:
     from onrecord.cache.cache import Answer, CacheCalls
     from onrecord.ledger.database.transaction import Transaction
+    from onrecord.stored.changes import Change
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -35,11 +36,19 @@ class Hot(Generic[T]):
 class Cold(Generic[T]):
     """One transaction in SQL."""
 
-    __slots__ = __match_args__ = ("work", "writes")
+    __match_args__ = ("work", "writes")
+    __slots__ = ("change_of", "work", "writes")
 
-    def __init__(self, work: Callable[[Transaction], T], writes: bool = False) -> None:
+    def __init__(
+        self,
+        work: Callable[[Transaction], T],
+        writes: bool = False,
+        change_of: Callable[[T], Change | None] | None = None,
+    ) -> None:
         self.work = work
         self.writes = writes
+        self.change_of = change_of
+        """What its answer says was changed of a session; asked only where somebody watches."""
 
 
 class Autocommit(Generic[T]):

@@ -1,4 +1,4 @@
-"""How long an operation of a store took, step by step, and who is told."""
+"""What an operation of a store did, how long it took, step by step, and who is told."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple, TypeVar, assert_never
 
 from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Pause, Step
+from onrecord.stored.changes import Change
+
+S = TypeVar("S")
 
 log = logging.getLogger("onrecord")
 
@@ -32,7 +35,14 @@ class OperationDone(NamedTuple):
     """The class of the error that it raised; None where it raised none."""
 
 
-Observer = Callable[[OperationDone], None]
+class Observer:
+    """Is told what a store does, in the thread that does it: it should be quick about it."""
+
+    def changed(self, change: Change) -> None:
+        """A commit has changed a session. It stands, whatever becomes of its operation."""
+
+    def done(self, done: OperationDone) -> None:
+        """An operation has ended."""
 
 
 class Watch:
@@ -55,20 +65,24 @@ class Watch:
         failed = None if kind is None else kind.__name__
         done = OperationDone(self._name, seconds, tuple(self._steps), failed)
         for observer in self._observers:
-            try:
-                observer(done)
-            except Exception:  # any: what was watched is done, and its caller is owed the answer
-                log.exception("an observer of the store failed")
+            self._tell(observer.done, done)
+
+    def changed(self, change: Change) -> None:
+        """Tell the observers what a commit has changed."""
+        for observer in self._observers:
+            self._tell(observer.changed, change)
 
     def timed(self, perform: Callable[[Step], Any]) -> Callable[[Step], Any]:
-        """Perform a step, and note how long it took."""
+        """Perform a step, note how long it took, and tell what it changed."""
 
         def performed(step: Step) -> Any:
             began = time.perf_counter()
             try:
-                return perform(step)
+                answer = perform(step)
             finally:
                 self._note(step, began)
+            self._look(step, answer)
+            return answer
 
         return performed
 
@@ -78,23 +92,38 @@ class Watch:
         async def performed(step: Step) -> Any:
             began = time.perf_counter()
             try:
-                return await perform(step)
+                answer = await perform(step)
             finally:
                 self._note(step, began)
+            self._look(step, answer)
+            return answer
 
         return performed
+
+    def _look(self, step: Step, answer: Any) -> None:
+        if isinstance(step, Cold) and step.change_of is not None:
+            change = step.change_of(answer)
+            if change is not None:
+                self.changed(change)
+
+    def _tell(self, told: Callable[[S], None], what: S) -> None:
+        try:
+            told(what)
+        except Exception:  # any: what was watched is done, and its caller is owed the answer
+            log.exception("an observer of the store failed")
 
     def _note(self, step: Step, began: float) -> None:
         self._steps.append(StepTaken(_kind_of(step), time.perf_counter() - began))
 
 
-class SlowLog:
+class SlowLog(Observer):
     """Logs the operations that take longer than so many seconds, with their steps."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
-    def __call__(self, done: OperationDone) -> None:
+    def done(self, done: OperationDone) -> None:
+        """Log it, if it was slow."""
         if done.seconds >= self._seconds:
             steps = ", ".join(f"{step.kind} {step.seconds:.3f}" for step in done.steps)
             ended = "" if done.failed is None else f" and raised {done.failed}"

@@ -13,7 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from onrecord.cache.cache import Answer, CacheCalls, Marked
 from onrecord.errors import Unavailable
@@ -24,7 +24,7 @@ from onrecord.ledger.database.generation import Resumed
 from onrecord.ledger.sessions import fences
 from onrecord.ledger.sessions.fences import ABSENT, Fenced, MarkedBefore, Stamp
 from onrecord.scope import SessionName
-from onrecord.stored.messages import Publication
+from onrecord.stored.changes import Change
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Work
@@ -32,6 +32,18 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = logging.getLogger("onrecord")
+
+
+class Done(NamedTuple, Generic[T]):
+    """What a commit answers, and what it changed."""
+
+    answer: T
+    change: Change | None
+
+    def change_of(self) -> Change | None:
+        """Like ``change``, for ``commit``."""
+        return self.change
+
 
 _MOST_ATTEMPTS: Final = 20
 """A commit that waited long for its session may be refused, because it was settled meanwhile;
@@ -42,12 +54,12 @@ def commit(
     desk: Desk,
     name: SessionName,
     work: Work[T],
-    published: Callable[[T], Publication | None],
+    change_of: Callable[[T], Change | None],
     *,
     appends: bool = False,
     hurried: bool = True,
 ) -> Flow[T]:
-    """Do the work between a mark and what ``published`` says of it; None: nothing changed.
+    """Do the work between a mark and what ``change_of`` says of it; None: nothing changed.
 
     Work that ``appends`` leaves its lineage in the session by itself. Work that copies much is
     not ``hurried``: each of its statements has a time limit, and all of it has none.
@@ -56,7 +68,11 @@ def commit(
         work = fences.rewriting(work, name)
     if not desk.marks:
         stamp = Stamp(fences.random(), fences.random())
-        return (yield from do(Cold(fences.stamped(work, stamp, hurried), writes=True)))
+        return (
+            yield from do(
+                Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of)
+            )
+        )
     identity, token = name.identity, secrets.token_hex(8)
     said: int | None = None
     for attempt in range(_MOST_ATTEMPTS):
@@ -65,7 +81,9 @@ def commit(
         marked = yield from mark_or_suspend(desk, identity, token, attempt)
         stamp = _stamp(desk, marked, said, known, since)
         try:
-            answer = yield from do(Cold(fences.stamped(work, stamp, hurried), writes=True))
+            answer = yield from do(
+                Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of)
+            )
         except Fenced as refused:
             said = refused.fence  # read before the next mark: it is right for that one
             continue
@@ -81,7 +99,7 @@ def commit(
         except Exception:  # the work refused: it was rolled back, and that is known
             yield from _tell_cache(desk, name, token, marked, stamp, None)
             raise
-        yield from _tell_cache(desk, name, token, marked, stamp, published(answer))
+        yield from _tell_cache(desk, name, token, marked, stamp, change_of(answer))
         return answer
     yield from _tell_cache(desk, name, token, marked, stamp, None)
     raise Unavailable(
@@ -112,13 +130,14 @@ def _tell_cache(
     token: str,
     marked: Marked | bytes,
     stamp: Stamp,
-    publication: Publication | None,
+    change: Change | None,
 ) -> Flow[None]:
     """Publish what was committed, or lift the mark; None: nothing was changed.
 
     Nothing here ever fails a write.
     """
     identity = name.identity
+    publication = None if change is None else change.publication
     made = publication is not None and stamp.fence == ABSENT
     if publication is not None:
         fence = stamp.first if made else stamp.fence

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Ranges: TypeAlias = tuple[tuple[int, int], ...]
 """First and last of each run, in order, with gaps between them."""
+
+NOWHERE: Final[Ranges] = ()
 
 
 def with_added(ranges: Ranges, seqs: Iterable[int]) -> Ranges:
@@ -18,6 +20,11 @@ def with_added(ranges: Ranges, seqs: Iterable[int]) -> Ranges:
         else:
             merged.append((first, last))
     return tuple(merged)
+
+
+def common(ranges: Ranges, others: Ranges) -> Ranges:
+    """What is in both sets."""
+    return tuple(run for first, last in others for run in spans(ranges, first, last, inside=True))
 
 
 def without(ranges: Ranges, gone: Ranges) -> Ranges:
@@ -35,6 +42,8 @@ def cut_after(ranges: Ranges, head: int) -> Ranges:
 
 def spans(ranges: Ranges, low: int, high: int, *, inside: bool) -> Iterator[tuple[int, int]]:
     """The runs between two places, both counted in, that are in the set or are not."""
+    if low > high:
+        return
     at = low
     for first, last in ranges:
         if last < low or first > high:

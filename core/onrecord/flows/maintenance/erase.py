@@ -14,8 +14,7 @@ from onrecord.flows.building import info_of
 from onrecord.flows.checkpoints.threads import erase_threads
 from onrecord.flows.maintenance.maintain import FIRST, release_learned
 from onrecord.flows.maintenance.transfer import exported
-from onrecord.flows.mark import commit
-from onrecord.flows.sessions.rewrite import rewritten
+from onrecord.flows.mark import Done, commit
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.maintenance import erasing
@@ -23,8 +22,9 @@ from onrecord.ledger.maintenance.vacuum import reclaim
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.reports import Pruning, Receipt
 from onrecord.scope import ANY, Scope, SessionName
+from onrecord.stored.changes import Change
 from onrecord.stored.clock import microseconds, moment, now
-from onrecord.stored.messages import Publication, SessionKey
+from onrecord.stored.messages import SessionKey
 from onrecord.version import SessionInfo, Version
 
 if TYPE_CHECKING:
@@ -120,14 +120,14 @@ def remove(
 ) -> Flow[Counter[str] | None]:
     """Erase a session, and say how much that was; None where it has gone already, or somebody
     has come back to it."""
-    work = partial(erasing.remove, name=name, only_at=only_at)
-    removed = yield from commit(desk, name, work, _published, hurried=False)
-    if removed is None:
+    work = partial(_remove, name=name, only_at=only_at)
+    done = yield from commit(desk, name, work, Done.change_of, hurried=False)
+    if done.change is None:
         return None
     desk.openings.drop(name.identity)
     desk.known.drop(name.identity)
     yield from do(Hot(lambda hot: hot.drop(name.identity)))
-    return removed[1]
+    return done.answer
 
 
 def _receipt(
@@ -156,8 +156,14 @@ def _receipt(
     )
 
 
-def _published(removed: tuple[Version, Counter[str]] | None) -> Publication | None:
-    return None if removed is None else rewritten(removed[0])
+def _remove(txn: Transaction, name: SessionName, only_at: Version | None) -> Done[Counter[str]]:
+    session = sessions.lock(txn, name, damaged=True)
+    removed = erasing.remove(txn, name, only_at)
+    if session is None or removed is None:
+        return Done(Counter(), None)
+    after, counted = removed
+    gone = ((1, session.head),) if session.head > 0 else ()
+    return Done(counted, Change("erase", name, session.version, after, removed=gone))
 
 
 def _before(older_than: object, at: int) -> int | None:

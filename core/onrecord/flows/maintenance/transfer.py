@@ -25,15 +25,15 @@ from onrecord.flows.building import unpacked
 from onrecord.flows.maintenance.maintain import tell
 from onrecord.flows.maintenance.reader import Piece, Reader, ReadMessage
 from onrecord.flows.mark import commit
-from onrecord.flows.sessions.rewrite import rewritten
 from onrecord.flows.shared import Desk
 from onrecord.ledger.maintenance import transfer
 from onrecord.ledger.sessions import sessions
 from onrecord.reports import Export, Import, OnProgress
 from onrecord.scope import Scope, SessionName
+from onrecord.stored.changes import Change
 from onrecord.stored.clock import within
-from onrecord.stored.messages import MOST_TOKENS, MessageRow, Publication, SessionKey
-from onrecord.stored.ranges import cut_after
+from onrecord.stored.messages import MOST_TOKENS, MessageRow, SessionKey
+from onrecord.stored.ranges import common, cut_after, with_added
 from onrecord.version import Version
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> F
     new: int | None = None
     if not there and not piece.places:
         yield from commit(
-            desk, name, partial(_add, piece=piece, places=(), at=at), _published, hurried=False
+            desk, name, partial(_add, piece=piece, places=(), at=at), _same, hurried=False
         )
         new = 0
     while True:
@@ -118,11 +118,11 @@ def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> F
                 left = [brought for brought in left if brought.place.seq > at.head]
                 continue
             add = partial(_add, piece=piece, places=left, at=at)
-            version = yield from commit(desk, name, add, _published, hurried=False)
-            if version is None:  # somebody else writes to it too: look what that is
+            change = yield from commit(desk, name, add, _same, hurried=False)
+            if change is None:  # somebody else writes to it too: look what that is
                 at = yield from do(Cold(partial(sessions.version, name=name)))
                 continue
-            at = version
+            at = change.after
             new = (new or 0) + sum(brought.frame is not None for brought in left)
             break
         following = (yield from do(InThread(reader.next))) if piece.more else None
@@ -282,9 +282,9 @@ def _standing(txn: Transaction, name: SessionName) -> tuple[bool, Version]:
 
 def _add(
     txn: Transaction, piece: Piece, places: Sequence[ReadMessage], at: Version
-) -> Version | None:
-    """Write what was brought after the head of a session, and say where it stands now; None, and
-    nothing is changed, where it does not stand where it did."""
+) -> Change | None:
+    """Write what was brought after the head of a session; None, and nothing is changed, where it
+    does not stand where it did."""
     said = piece.session
     session = sessions.lock(txn, said.name)
     if (session or sessions.absent(txn, said.name)).version != at:
@@ -315,11 +315,14 @@ def _add(
     )
     run = Segment(rows, tuple([brought.place.opens_turn for brought in places]))
     active = said.last_active
-    return transfer.add(txn, session, run, said.archived, active, piece.more).version
+    after = transfer.add(txn, session, run, said.archived, active, piece.more).version
+    added = with_added((), [row.seq for row in rows if row.frame is not None])
+    archived = common(said.archived, added)
+    return Change("import", said.name, at, after, added, archived=archived)
 
 
-def _published(version: Version | None) -> Publication | None:
-    return None if version is None else rewritten(version)
+def _same(change: Change | None) -> Change | None:
+    return change
 
 
 def _parts(name: SessionName) -> tuple[str, str, str, str]:

@@ -16,8 +16,9 @@ from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.sessions import sealing
 from onrecord.message import Message
 from onrecord.scope import SessionName
+from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
-from onrecord.stored.messages import Publication
+from onrecord.stored.ranges import with_added
 from onrecord.version import Expected, Since, Version
 
 log = logging.getLogger("onrecord")
@@ -39,8 +40,9 @@ def append(
         case _:
             pass
     batch = Batch(name, entries, new_token(), expected, known_epoch, at, archived)
+    change = partial(change_of, batch)
     try:
-        stored = yield from commit(desk, name, batch.commit, published, appends=True)
+        stored = yield from commit(desk, name, batch.commit, change, appends=True)
     except Unavailable as lost:
         if not lost.outcome_unknown:
             raise
@@ -66,10 +68,12 @@ def _append_again(desk: Desk, batch: Batch, lost: Unavailable) -> Flow[Stored]:
     log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
     try:
         again = batch.commit_unless_done
-        return (yield from commit(desk, batch.name, again, _published_again, appends=True))
+        change = partial(_change_again, batch)
+        stored: Stored = yield from commit(desk, batch.name, again, change, appends=True)
     except Unavailable as fault:
         # Even where this attempt wrote nothing, the first may have.
         raise Unavailable(str(lost), outcome_unknown=True) from fault
+    return stored
 
 
 def as_stored(desk: Desk, stored: Stored, contents: Sequence[Message]) -> list[Message]:
@@ -84,18 +88,38 @@ def as_stored(desk: Desk, stored: Stored, contents: Sequence[Message]) -> list[M
     ]
 
 
-def published(stored: Stored) -> Publication | None:
-    """What an append tells the cache: the rows it wrote, if it wrote any."""
+def change_of(batch: Batch, stored: Stored) -> Change | None:
+    """What an append changed: it wrote rows, one after the other, or nothing."""
     rows = [row for _, row, fresh in stored.rows if fresh]
     if not rows:
         return None
-    newest = rows[-1]
-    return Publication(Version(newest.born, newest.seq), newest.token, rows, stored.session)
+    first, newest = rows[0], rows[-1]
+    added = ((first.seq, newest.seq),)
+    return Change(
+        "append",
+        batch.name,
+        Version(first.born, first.seq - 1),
+        Version(newest.born, newest.seq),
+        added,
+        archived=added if batch.archived else (),
+        rows=rows,
+        lineage=newest.token,
+        number=stored.session,
+    )
 
 
-def _published_again(stored: Stored) -> Publication | None:
-    """What a second attempt tells: where the session stood, and nothing to extend it by."""
+def _change_again(batch: Batch, stored: Stored) -> Change | None:
+    """What two attempts changed: where the session stood, and nothing to extend a cache by."""
     if not stored.rows:
         return None
-    newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
-    return Publication(Version(newest.born, newest.seq), 0)
+    rows = sorted([row for _, row, _ in stored.rows], key=lambda row: row.seq)
+    first, newest = rows[0], rows[-1]
+    added = with_added((), [row.seq for row in rows])
+    return Change(
+        "append",
+        batch.name,
+        Version(first.born, first.seq - 1),
+        Version(newest.born, newest.seq),
+        added,
+        archived=added if batch.archived else (),
+    )

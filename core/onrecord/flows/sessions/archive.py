@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 from onrecord.arguments import whole_number
 from onrecord.errors import Misconfigured, shown
 from onrecord.flow import Cold, Flow, do
+from onrecord.flows.mark import Done
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.shared import Desk
 from onrecord.ledger.sessions import archives, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
 from onrecord.scope import SessionName
+from onrecord.stored.changes import Change
 from onrecord.stored.messages import LAST_SEQ, MessageRow, Snapshot
-from onrecord.stored.ranges import Ranges, spans, with_added, without
+from onrecord.stored.ranges import Ranges, common, spans, with_added, without
 from onrecord.version import Expected, Version
 
 if TYPE_CHECKING:
@@ -35,21 +37,26 @@ def archive(
     wanted = _checked("archive", seqs)
     expected = checked(expected)
 
-    def work(txn: Transaction) -> Snapshot:
+    def work(txn: Transaction) -> Done[Snapshot]:
         found = archives.find(txn, name, lock=True)
         session, archived = found or (sessions.absent(txn, name), ())
         refuse_unexpected(name, session, expected)
         if found is None:
-            return Snapshot(None, session.version, (), True)
+            return Done(Snapshot(None, session.version, (), True), None)
         rows: list[MessageRow] = []
         for first, last in wanted:
             for low, high in spans(archived, first, last, inside=False):
                 rows += rows_of.seen(txn, name, after=low - 1, before=high + 1).rows
-        if rows:
-            archives.put(txn, session, with_added(archived, [row.seq for row in rows]))
-        return Snapshot(session.number, session.version, tuple(rows))
+        seen = Snapshot(session.number, session.version, tuple(rows))
+        if not rows:
+            return Done(seen, None)
+        seqs, version = [row.seq for row in rows], session.version
+        archives.put(txn, session, with_added(archived, seqs))
+        new = with_added((), seqs)
+        return Done(seen, Change("archive", name, version, version, archived=new))
 
-    seen = yield from do(Cold(work, writes=True))
+    done = yield from do(Cold(work, writes=True, change_of=Done.change_of))
+    seen = done.answer
     return desk.build.messages(seen, seen.rows)
 
 
@@ -57,12 +64,16 @@ def unarchive(desk: Desk, name: SessionName, seqs: Iterable[int]) -> Flow[None]:
     """Make archived messages active again."""
     wanted = _checked("unarchive", seqs)
 
-    def work(txn: Transaction) -> None:
+    def work(txn: Transaction) -> Change | None:
         found = archives.find(txn, name, lock=True)
-        if found is not None:
-            archives.put(txn, found[0], without(found[1], wanted))
+        if found is None:
+            return None
+        session, archived = found
+        archives.put(txn, session, without(archived, wanted))
+        active, version = common(archived, wanted), session.version
+        return Change("unarchive", name, version, version, unarchived=active) if active else None
 
-    yield from do(Cold(work, writes=True))
+    yield from do(Cold(work, writes=True, change_of=lambda change: change))
 
 
 def messages_by_archived(

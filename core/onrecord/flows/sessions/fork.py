@@ -11,15 +11,14 @@ from onrecord.arguments import whole_number
 from onrecord.errors import Conflict
 from onrecord.flow import Flow
 from onrecord.flows.mark import commit
-from onrecord.flows.sessions.rewrite import rewritten
 from onrecord.flows.shared import Desk
 from onrecord.ledger.sessions import archives, forking, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.scope import SessionName
+from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
 from onrecord.stored.messages import SessionRow
 from onrecord.stored.ranges import cut_after
-from onrecord.version import Version
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -30,13 +29,13 @@ def fork(desk: Desk, name: SessionName, key: str, at: int | None) -> Flow[Sessio
     fork = replace(name, key=key)
     upto = None if at is None else whole_number("at", at)
     work = partial(_fork, name=name, fork=fork, at=upto, when=now())
-    yield from commit(desk, fork, work, rewritten, hurried=False)
+    yield from commit(desk, fork, work, lambda change: change, hurried=False)
     return fork
 
 
 def _fork(
     txn: Transaction, name: SessionName, fork: SessionName, at: int | None, when: int
-) -> Version:
+) -> Change:
     session, target = _both(txn, name, fork, when)
     if target.head:
         raise Conflict(
@@ -50,10 +49,12 @@ def _fork(
         )
     archived = cut_after(archives.of(txn, session), at)
     totals = rows_of.totals(txn, session, 0, at)
+    before = target.version
     target = forking.copy(txn, session, target, at, totals, when)
     if archived:
         archives.put(txn, target, archived)
-    return target.version
+    added = ((1, at),) if at else ()
+    return Change("fork", fork, before, target.version, added, archived=archived)
 
 
 def _both(

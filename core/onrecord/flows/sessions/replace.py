@@ -8,18 +8,20 @@ from onrecord.accepting import Appendable, messages_from
 from onrecord.arguments import whole_number
 from onrecord.errors import Conflict
 from onrecord.flow import Flow
-from onrecord.flows.mark import commit
+from onrecord.flows.mark import Done, commit
 from onrecord.flows.sessions.append import as_stored
 from onrecord.flows.sessions.batch import Batch, Stored, new_token
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
-from onrecord.flows.sessions.rewrite import cut_at, rewritten
+from onrecord.flows.sessions.rewrite import cut_at
 from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.sessions import sessions
 from onrecord.message import Message
 from onrecord.scope import SessionName
 from onrecord.stored import ids
+from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
 from onrecord.stored.messages import Entry
+from onrecord.stored.ranges import with_added
 from onrecord.version import Expected, Version
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def replace(
     at = now()
     entries, contents = encode(desk, messages_from(given), at)
 
-    def work(txn: Transaction) -> tuple[Version, Stored]:
+    def work(txn: Transaction) -> Done[Stored]:
         session = sessions.lock_or_create(txn, name, at)
         refuse_unexpected(name, session, expected)
         if after > session.head:
@@ -49,16 +51,20 @@ def replace(
                 f"newest is {session.head}.",
                 session.version,
             )
-        session = cut_at(txn, session, after, at, archived)
+        before = session.version
+        session, gone = cut_at(txn, session, after, at, archived)
         new = [_anew(txn, session.number, entry) for entry in entries]
         version, epoch = session.version, session.epoch
         batch = Batch(name, new, new_token(), version, epoch, at, archived is True)
         stored = batch.commit_locked(txn, session) if new else Stored(session.number, [])
-        fresh = sum(fresh for _, _, fresh in stored.rows)
-        return Version(epoch, session.head + fresh), stored
+        fresh = [row.seq for _, row, fresh in stored.rows if fresh]
+        added = with_added((), fresh)
+        head = Version(epoch, session.head + len(fresh))
+        shelved = added if archived else ()
+        return Done(stored, Change("replace", name, before, head, added, gone, shelved))
 
-    _, stored = yield from commit(desk, name, work, lambda done: rewritten(done[0]))
-    return as_stored(desk, stored, contents)
+    done = yield from commit(desk, name, work, Done.change_of)
+    return as_stored(desk, done.answer, contents)
 
 
 def _anew(txn: Transaction, session: int, entry: Entry) -> Entry:

@@ -14,16 +14,17 @@ from onrecord.errors import Conflict, InvalidMessage
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.about import changes_of
 from onrecord.flows.building import info_of, unpacked
-from onrecord.flows.mark import commit
+from onrecord.flows.mark import Done, commit
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.shared import UNSET, Desk, encode
 from onrecord.ledger.sessions import archives, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
 from onrecord.scope import SessionName
+from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
-from onrecord.stored.messages import Entry, MessageRow, Publication, SessionRow
-from onrecord.stored.ranges import spans
+from onrecord.stored.messages import Entry, MessageRow, SessionRow
+from onrecord.stored.ranges import NOWHERE, Ranges, spans
 from onrecord.version import Expected, SessionInfo, Version
 
 if TYPE_CHECKING:
@@ -37,13 +38,15 @@ def edit(desk: Desk, name: SessionName, seq: int, given: Appendable) -> Flow[Mes
     (entry, *more), (content, *_) = encode(desk, _one(messages_from(given)), at)
     assert not more
 
-    def work(txn: Transaction) -> tuple[SessionRow, MessageRow]:
+    def work(txn: Transaction) -> Done[tuple[SessionRow, MessageRow]]:
         session, row = _locked_with(txn, name, seq)
-        session = _put(txn, session, row, entry, at)
+        before, session = session.version, _put(txn, session, row, entry, at)
         row = replace(row, frame=entry.frame, tokens=entry.tokens, counter=txn.facts.counter)
-        return session, row
+        place = ((seq, seq),)
+        return Done((session, row), Change("edit", name, before, session.version, place, place))
 
-    session, row = yield from commit(desk, name, work, _changed)
+    done = yield from commit(desk, name, work, Done.change_of)
+    session, row = done.answer
     return desk.build.completed(content, row, session.number)
 
 
@@ -53,11 +56,14 @@ def delete(desk: Desk, name: SessionName, seq: int, expected: Expected = None) -
     expected = checked(expected)
     at = now()
 
-    def work(txn: Transaction) -> tuple[SessionRow, MessageRow]:
+    def work(txn: Transaction) -> Done[tuple[SessionRow, MessageRow]]:
         session, row = _locked_with(txn, name, seq, expected)
-        return _put(txn, session, row, None, at), row
+        before, session = session.version, _put(txn, session, row, None, at)
+        gone = ((seq, seq),)
+        return Done((session, row), Change("delete", name, before, session.version, removed=gone))
 
-    session, row = yield from commit(desk, name, work, _changed)
+    done = yield from commit(desk, name, work, Done.change_of)
+    session, row = done.answer
     return desk.build.message(row, session.number)
 
 
@@ -66,7 +72,7 @@ def rewind(desk: Desk, name: SessionName, seq: int) -> Flow[Version]:
     seq = whole_number("seq", seq)
     at = now()
 
-    def work(txn: Transaction) -> Version:
+    def work(txn: Transaction) -> Change:
         found = sessions.lock(txn, name)
         session = found or sessions.absent(txn, name)
         if seq > session.head:
@@ -74,11 +80,12 @@ def rewind(desk: Desk, name: SessionName, seq: int) -> Flow[Version]:
                 f"Session {name} cannot be rewound to message {seq}: its newest is {session.head}.",
                 session.version,
             )
-        if found is None:
-            return session.version
-        return cut_at(txn, session, seq, at).version
+        before, gone = session.version, NOWHERE
+        if found is not None:
+            session, gone = cut_at(txn, session, seq, at)
+        return Change("rewind", name, before, session.version, removed=gone)
 
-    return (yield from commit(desk, name, work, rewritten))
+    return (yield from commit(desk, name, work, lambda change: change)).after
 
 
 def update(
@@ -89,7 +96,7 @@ def update(
     expiry = lifetime("expires_in", expires_in) if expires_in is not UNSET else UNSET
     at = now()
 
-    def work(txn: Transaction) -> sessions.Described:
+    def work(txn: Transaction) -> Done[sessions.Described]:
         session = sessions.lock_or_create(txn, name, at)
         if changes:
             about = {**unpacked(sessions.about(txn, session)), **changes}
@@ -98,15 +105,17 @@ def update(
             sessions.set_expiry(txn, session, expiry)
         found = sessions.describe(txn, name)
         assert found is not None, "it is locked by this very transaction"
-        return found
+        return Done(found, Change("update", name, found.version, found.version))
 
-    return info_of((yield from do(Cold(work, writes=True))))
+    done = yield from do(Cold(work, writes=True, change_of=Done.change_of))
+    return info_of(done.answer)
 
 
 def cut_at(
     txn: Transaction, session: SessionRow, seq: int, at: int, archived: bool | None = None
-) -> SessionRow:
-    """Take away the messages after a place of a locked session: a new epoch.
+) -> tuple[SessionRow, Ranges]:
+    """Take away the messages after a place of a locked session: a new epoch; and which places
+    that were.
 
     With ``archived`` only those that are archived, or only those that are not. The others stay
     in their places, because others may hold their sequences and ids: what goes from before them
@@ -118,6 +127,7 @@ def cut_at(
         stays = list(spans(ranges, seq + 1, session.head, inside=not archived))
         head = stays[-1][1] if stays else seq
         gaps = list(spans(ranges, seq + 1, head, inside=archived))
+    places = (*gaps, (head + 1, session.head)) if head < session.head else tuple(gaps)
     gone = [rows_of.totals(txn, session, head)]
     rows_of.cut_after(txn, session, head)
     for first, last in gaps:
@@ -126,16 +136,7 @@ def cut_at(
     archives.cut(txn, session, seq if archived else head)
     messages, turns, tokens = map(sum, zip(*gone, strict=True))
     change = sessions.Change(-messages, -turns, -tokens)
-    return sessions.cut(txn, sessions.rewrite(txn, session, change, at), head)
-
-
-def _changed(done: tuple[SessionRow, MessageRow]) -> Publication:
-    return rewritten(done[0].version)
-
-
-def rewritten(version: Version) -> Publication:
-    """What a rewrite tells the cache: where the session stands, and nothing to extend it by."""
-    return Publication(version, 0)
+    return sessions.cut(txn, sessions.rewrite(txn, session, change, at), head), places
 
 
 def _locked_with(
