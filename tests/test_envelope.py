@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onrecord import Damaged, Message, codec
 from onrecord.cache.packing import Garbled, packed, unpacked
 from onrecord.codec import Dictionary, compression, dictionary, envelope, items, segment
+from onrecord.codec.refs import pack_refs, unpack_refs
 from onrecord.codec.segment import Segment
 from onrecord.stored.messages import MessageRow
 
@@ -70,6 +71,11 @@ FORMATS = {
         envelope.ITEMS, items.pack([("json", text.encode()) for text in TEXTS]), items.unpack
     ),
     "a dictionary": Format(envelope.DICTIONARY, dictionary.pack(CONTENT), dictionary.unpack),
+    "where values stand": Format(
+        envelope.REFS,
+        pack_refs({"messages": [1, 1, 5], "mode": [3, 0]}, b"id", b"parent"),
+        lambda stored: unpack_refs(stored, b"id", b"parent"),
+    ),
     "a row of the cache": Format(
         envelope.CACHED,
         packed([row(FRAME)])[0][0].partition(b" ")[2],
@@ -91,7 +97,7 @@ def test_each_is_read_back_out_of_one_header(made: Format) -> None:
 
 def test_no_two_kinds_look_alike() -> None:
     kinds = {made.kind for made in FORMATS.values()}
-    assert len({kind >> 4 for kind in kinds}) == len(kinds) == 5
+    assert len({kind >> 4 for kind in kinds}) == len(kinds) == 6
     for made in FORMATS.values():
         for other in FORMATS.values():
             if other.kind != made.kind:
@@ -125,7 +131,7 @@ def test_a_version_that_is_not_known_is_a_newer_one(made: Format) -> None:
 
 
 def resealed(stored: bytes, first: int, flags: int, kind: int) -> bytes:
-    about = b"abc" if kind == envelope.CACHED else b""
+    about = {envelope.CACHED: b"abc", envelope.REFS: b"idparent"}.get(kind, b"")
     return envelope.wrap(first, stored[envelope.HEADER :], flags, about)
 
 

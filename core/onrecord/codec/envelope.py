@@ -30,6 +30,8 @@ ITEMS: Final = 1 << 4 | _VERSION
 DICTIONARY: Final = 2 << 4 | _VERSION
 CACHED: Final = 3 << 4 | _VERSION
 """A row of the cache: what is around a message's frame there."""
+REFS: Final = 4 << 4 | _VERSION
+"""Where the values of a checkpoint stand."""
 SEGMENT: Final = 5 << 4 | _VERSION
 
 COMPRESSED: Final = 1

@@ -7,15 +7,14 @@ at some moment is a few runs of item numbers: one run, 1 to n, for a list that h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
-from zlib import crc32
 
 import msgspec
 
-from onrecord.errors import Damaged, InvalidName, shown
+from onrecord.errors import InvalidName, shown
 
 NUMBER_BITS: Final = 32
 LAST_NUMBER: Final = 2**NUMBER_BITS - 1
@@ -115,28 +114,6 @@ def run_key(run: str) -> bytes:
     """What the checkpoints of one run are found by."""
     _check_str(run)
     return blake2b(run.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def pack_refs(refs: Mapping[str, Ref], id: bytes, parent: bytes | None) -> bytes:
-    """Where the values of a checkpoint stand, with a checksum of that and of its name: one bit
-    less in a number would be a shorter conversation, and nobody would notice."""
-    packed = msgspec.msgpack.encode(refs)
-    return _checksum(packed, id, parent) + packed
-
-
-def unpack_refs(stored: bytes, id: bytes, parent: bytes | None) -> Refs:
-    """Where the values of a checkpoint stand; Damaged, if that is not what was written."""
-    packed = stored[4:]
-    if _checksum(packed, id, parent) != stored[:4]:
-        raise Damaged("the checksum of where its values stand does not match")
-    return _decode_refs(packed)
-
-
-def _checksum(packed: bytes, id: bytes, parent: bytes | None) -> bytes:
-    return crc32(packed, crc32(id + (parent or b""))).to_bytes(4, "little")
-
-
-_decode_refs = msgspec.msgpack.Decoder(Refs).decode
 
 
 class ListKey(NamedTuple):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from onrecord.codec import pack_value, unpack_value
 from onrecord.codec.items import Item, pack
+from onrecord.codec.refs import pack_refs
 from onrecord.errors import Cleared, Conflict, Misconfigured, shown
 from onrecord.flows.checkpoints.memory import Base, LastSeen
 from onrecord.flows.checkpoints.values import Listing, New
@@ -25,7 +26,6 @@ from onrecord.stored.checkpoints import (
     id_of,
     is_listing,
     mark_of,
-    pack_refs,
     run_key,
     runs_of,
     strand_name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from onrecord import codec
 from onrecord.arguments import mapping
 from onrecord.codec.items import unpack
+from onrecord.codec.refs import unpack_refs
 from onrecord.errors import Damaged, Misconfigured
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.about import changes_of
@@ -26,7 +27,6 @@ from onrecord.stored.checkpoints import (
     id_of,
     is_listing,
     numbers_of,
-    unpack_refs,
 )
 from onrecord.stored.clock import MICROSECONDS, now
 

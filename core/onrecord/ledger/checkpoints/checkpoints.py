@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
+from onrecord.codec.refs import unpack_refs
 from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
@@ -19,7 +20,6 @@ from onrecord.stored.checkpoints import (
     ListKey,
     Thread,
     strand_name,
-    unpack_refs,
 )
 
 _FOUND_LINE: Final = "t.id, l.id, t.epoch, l.head, {t.shard}"

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from onrecord.codec.refs import pack_refs, unpack_refs
 from onrecord.ledger.checkpoints.checkpoints import ADD, DELETE_ITEMS, EMPTY, MOVE_HEAD, lock_strand
 from onrecord.ledger.checkpoints.threads import drop_strand
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import ANY, AnyName, SessionName, owner_number, shard_of
-from onrecord.stored.checkpoints import Line, ListKey, Thread, namespace_of, pack_refs, unpack_refs
+from onrecord.stored.checkpoints import Line, ListKey, Thread, namespace_of
 
 _ALL_REFS: Final = """
     SELECT number, id, parent, refs FROM {checkpoints} WHERE {list_span} ORDER BY {list_order}"""
