@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, get_args
 
 import pytest
 
+import onrecord
 from onrecord import Message, OnrecordError, Session, Store, Unavailable, Version
 from onrecord.flow import Cold
 from onrecord.stored.changes import Change, Kind
@@ -18,6 +20,7 @@ from onrecord.stored.ranges import Ranges, with_added
 from onrecord.testing.contract import Face
 from onrecord.watching import Observer
 
+CORE = Path(onrecord.__file__).parent
 KEYS = ["a", "b"]
 
 
@@ -282,3 +285,27 @@ def test_what_the_cache_is_told_is_made_of_it(
     assert told == [change.publication for change in changes]
     assert [len(publication.rows) for publication in told] == [2, 0, 0]
     assert told[0].lineage
+
+
+TELL_NOTHING = {
+    "flows/maintenance/maintain.py": "what is sealed, learned or released says what it said",
+    "flows/sessions/append.py _seal": "what is sealed says what it said",
+    "flows/sessions/read.py _lease": "moves the fence, which no reader sees",
+    "flows/suspend.py": "of the cache, and of no session",
+    "flows/checkpoints": "of threads, which are no sessions",
+}
+
+
+def test_every_step_that_writes_says_what_it_changes() -> None:
+    silent = set()
+    for file in (CORE / "flows").rglob("*.py"):
+        tree = ast.parse(file.read_text())
+        for function in [node for node in tree.body if isinstance(node, ast.FunctionDef)]:
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "Cold":
+                    said = {keyword.arg for keyword in node.keywords}
+                    if "writes" in said and "change_of" not in said:
+                        silent.add(f"{file.relative_to(CORE).as_posix()} {function.name}")
+    unknown = {place for place in silent if not any(map(place.startswith, TELL_NOTHING))}
+    assert not unknown
+    assert all(any(place.startswith(known) for place in silent) for known in TELL_NOTHING)
