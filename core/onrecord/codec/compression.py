@@ -19,6 +19,9 @@ THOROUGH: Final = 17
 """The level at which maintenance seals: a twenty-fifth smaller again, 18 µs a message. 19 would
 take 40 for hardly anything."""
 
+SLOWEST: Final = 19
+"""The level at which a dictionary itself is kept."""
+
 LARGEST: Final = 2**34
 """What claims to be longer than this was never written: 256 of the largest messages together."""
 

@@ -94,7 +94,7 @@ def learned(texts: Sequence[bytes]) -> Learned:
         if content is None:
             continue
         after = _size(tried, Dictionary(0, content))
-        weighed = after + len(compression.compress(content, 19)) // 5
+        weighed = after + len(compression.compress(content, compression.SLOWEST)) // 5
         if weighed < cost:
             best, cost = Learned(content, before, after), weighed
     if best.content is None:

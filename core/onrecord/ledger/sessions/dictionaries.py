@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Final
-from zlib import crc32
 
 from onrecord import codec
-from onrecord.codec import Compression, Dictionary, compression
+from onrecord.codec import Compression, Dictionary, compression, envelope
 from onrecord.errors import Damaged, Misconfigured
 from onrecord.ledger.database.bounds import LAST_DICTIONARY
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import sessions
 from onrecord.stored.clock import now
 from onrecord.stored.messages import SessionKey
-
-_CHECKSUM: Final = struct.Struct("<I")
 
 _LOAD: Final = "SELECT body FROM {dictionaries} WHERE id = :id"
 NEWEST: Final = (
@@ -205,15 +201,11 @@ def without_sources(txn: Transaction) -> list[int]:
 
 
 def _packed(content: bytes) -> bytes:
-    body = compression.compress(content, 19)
-    return _CHECKSUM.pack(crc32(body)) + body
+    return envelope.wrap_compressed(envelope.DICTIONARY, content, compression.SLOWEST)
 
 
 def _unpacked(stored: bytes) -> bytes:
-    body = stored[_CHECKSUM.size :]
-    if len(stored) < _CHECKSUM.size or _CHECKSUM.unpack_from(stored)[0] != crc32(body):
-        raise Damaged("its checksum does not match")
-    return compression.decompress(body)
+    return envelope.unwrap(bytes(stored), envelope.DICTIONARY)
 
 
 def _sources(packed: bytes) -> dict[SessionKey, int] | None:
