@@ -1,4 +1,4 @@
-"""What ``append`` accepts, and how it becomes Messages.
+"""Turn what ``append`` accepts into Messages.
 
 A Message; a mapping with the usual keys, where tool calls come as ``{id, name, args}`` or in
 OpenAI's shape; a ``(role, text)`` pair; or a list of these. A key or a part that nobody knows is
@@ -57,7 +57,7 @@ _KEYS: Final = frozenset(
 
 
 def messages_from(given: Appendable) -> list[Message]:
-    """The messages in what the caller gave, in order, with ids and times checked."""
+    """Make messages of what the caller gave, in order, with ids and times checked."""
     if isinstance(given, Message | Mapping) or _is_pair(given):
         return [_message_from(given, "the message")]
     _refuse_anothers(given, "this")
@@ -188,7 +188,7 @@ def _block(part: object, which: str) -> Block:
 
 
 def _part(part: Mapping[str, Any], which: str) -> Block:
-    """A content part in OpenAI's shape; what else it says goes along as ``extra``."""
+    """Read a content part in OpenAI's shape; what else it says goes along as ``extra``."""
     rest = dict(part)
     kind: str = rest.pop("type")
     if kind not in ("text", "refusal"):
@@ -204,7 +204,7 @@ def _part(part: Mapping[str, Any], which: str) -> Block:
 def _media(
     kind: str, detail: dict[str, Any], rest: dict[str, Any], which: str
 ) -> Image | Audio | File | None:
-    """A picture, a sound or a document; None for what only its provider understands."""
+    """Read a picture, a sound or a document; None for what only its provider understands."""
     match kind, detail:
         case "image_url", {"url": str(url)}:
             del detail["url"]
@@ -243,7 +243,7 @@ def _tool_call(call: object, which: str) -> ToolCall:
 
 
 def _arguments(text: object) -> object:
-    """OpenAI sends arguments as JSON text. What is not a JSON object stays the text it was."""
+    """Read arguments that OpenAI sends as JSON text. What is no JSON object stays text."""
     if not isinstance(text, str):
         return text
     try:

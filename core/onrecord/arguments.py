@@ -19,7 +19,7 @@ from onrecord.version import SessionInfo
 
 
 def lifetime(what: str, given: object) -> int | None:
-    """A time span as it is stored, in microseconds; None for no end."""
+    """Turn a time span into microseconds, as it is stored; None for no end."""
     if given is None:
         return None
     if not isinstance(given, timedelta) or given <= timedelta(0):
@@ -34,14 +34,14 @@ def lifetime(what: str, given: object) -> int | None:
 
 
 def whole_number(what: str, n: object, least: int = 0) -> int:
-    """A number of things; more than there can be is all of them."""
+    """Check a number of things; more than there can be is all of them."""
     if not isinstance(n, int) or isinstance(n, bool) or n < least:
         raise Misconfigured(f"{what} has to be a whole number from {least} up, not {shown(n)}.")
     return min(n, LAST_SEQ)
 
 
 def mapping(what: str, given: object) -> dict[Any, Any]:
-    """A mapping as a dict of one's own; empty for None."""
+    """Copy a mapping as a dict; None makes an empty one."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):

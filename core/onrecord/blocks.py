@@ -66,7 +66,7 @@ class File(Media, frozen=True, array_like=True, gc=False, tag=4):
 
 
 class Reasoning(Struct, frozen=True, array_like=True, gc=False, tag=5):
-    """What a model thought before it answered; the signature is the provider's proof of it."""
+    """A model's thinking before it answered; the signature is the provider's proof of it."""
 
     kind: ClassVar[str] = "reasoning"
     text: str = ""
@@ -85,7 +85,7 @@ class ToolCall(Struct, frozen=True, array_like=True, gc=False, tag=6):
 
 
 class ToolResult(Struct, frozen=True, array_like=True, gc=False, tag=7):
-    """What a tool answered, where a framework keeps results among a message's blocks.
+    """The answer of a tool, where a framework keeps results among a message's blocks.
 
     A message of role ``tool`` needs none: its ``tool_call_id`` says which call it answers.
     """
@@ -111,7 +111,7 @@ class ToolResult(Struct, frozen=True, array_like=True, gc=False, tag=7):
 
 
 class Citation(Struct, frozen=True, array_like=True, gc=False, tag=8):
-    """Where something that was said comes from."""
+    """The source of something that was said."""
 
     kind: ClassVar[str] = "citation"
     text: str = ""

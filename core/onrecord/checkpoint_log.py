@@ -56,7 +56,7 @@ __all__ = [
 
 
 class ThreadInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about a thread without reading its checkpoints."""
+    """A thread's name, counts and times, known without reading its checkpoints."""
 
     tenant: str
     user: str
@@ -92,7 +92,7 @@ class CheckpointLog:
         self._arun = store._arun
 
     def name(self, thread: str) -> SessionName:
-        """The thread's full name."""
+        """Give a thread its full name: the scope, and its key."""
         return SessionName(key=thread, tenant=self.tenant, user=self.user, agent=self.agent)
 
     def put(
@@ -149,7 +149,7 @@ class CheckpointLog:
         path: str,
         writes: Sequence[tuple[int, str, Item]],
     ) -> None:
-        """Add what a task has written towards the checkpoint after this one: (place, channel,
+        """Add a task's writes towards the checkpoint after this one: (place, channel,
         item). The checkpoint itself may still be on its way."""
         self._run(
             operations.put_writes(self._desk, self.name(thread), namespace, id, task, path, writes)
@@ -170,7 +170,7 @@ class CheckpointLog:
         )
 
     def state(self, thread: str, namespace: str = "", id: str | None = None) -> State | None:
-        """A checkpoint with all its values: the one named, or the newest; None if there is none.
+        """Read a checkpoint with its values: the one named, or the newest; None if there is none.
 
         The newest is the one added last, whatever the clocks of those who add say.
         """
@@ -181,7 +181,7 @@ class CheckpointLog:
         return await self._arun(operations.read_state(self._desk, self.name(thread), namespace, id))
 
     def entry(self, thread: str, namespace: str = "", id: str | None = None) -> Entry | None:
-        """A checkpoint without its values."""
+        """Read a checkpoint without its values."""
         return self._run(operations.read_entry(self._desk, self.name(thread), namespace, id))
 
     async def aentry(self, thread: str, namespace: str = "", id: str | None = None) -> Entry | None:
@@ -191,7 +191,7 @@ class CheckpointLog:
     def page(
         self, thread: str, namespace: str = "", *, before: int | None = None, limit: int = PAGE
     ) -> list[Entry]:
-        """Checkpoints of a namespace, newest first, without their values. For the next page pass
+        """List a namespace's checkpoints, newest first, without values. For the next page pass
         the last one's ``row.number`` as ``before``."""
         return self._run(
             operations.page_of_checkpoints(self._desk, self.name(thread), namespace, before, limit)
@@ -206,7 +206,7 @@ class CheckpointLog:
         )
 
     def filled(self, thread: str, entries: Sequence[Entry]) -> list[State]:
-        """Checkpoints with their values. Those that were deleted meanwhile are left out."""
+        """Read the values of checkpoints. Those that were deleted meanwhile are left out."""
         return self._run(operations.fill_states(self._desk, self.name(thread), entries))
 
     async def afilled(self, thread: str, entries: Sequence[Entry]) -> list[State]:
@@ -214,7 +214,7 @@ class CheckpointLog:
         return await self._arun(operations.fill_states(self._desk, self.name(thread), entries))
 
     def namespaces(self, thread: str) -> list[str]:
-        """The namespaces of a thread."""
+        """List the namespaces of a thread."""
         return self._run(operations.namespaces(self._desk, self.name(thread)))
 
     async def anamespaces(self, thread: str) -> list[str]:
@@ -248,7 +248,7 @@ class CheckpointLog:
         await self._arun(operations.copy_thread(self._desk, self.name(source), self.name(target)))
 
     def of_runs(self, runs: Sequence[str]) -> list[tuple[str, str, str]]:
-        """The checkpoints that some runs have made: thread, namespace, id."""
+        """Find the checkpoints that some runs have made: thread, namespace, id."""
         flow = operations.checkpoints_of_runs(self._desk, runs, self.tenant, self.user, self.agent)
         return [(name.key, namespace, id) for name, namespace, id in self._run(flow)]
 
@@ -258,7 +258,7 @@ class CheckpointLog:
         return [(name.key, namespace, id) for name, namespace, id in await self._arun(flow)]
 
     def info(self, thread: str) -> ThreadInfo | None:
-        """What is known about a thread; None where there is none."""
+        """Describe a thread, without reading its checkpoints; None where there is none."""
         found = self._run(operations.describe_thread(self._desk, self.name(thread)))
         return None if found is None else _info(found)
 
@@ -305,7 +305,7 @@ class CheckpointLog:
         limit: int = 50,
         after: ThreadInfo | None = None,
     ) -> list[ThreadInfo]:
-        """The threads of this scope, the one last active first; those whose metadata has all of
+        """List the threads of this scope, the one last active first; those that have all of
         ``metadata``. For the next page pass the last one as ``after``."""
         return [_info(d) for d in self._run(self._listed(metadata, limit, after))]
 
@@ -335,7 +335,7 @@ class CheckpointLog:
         )
 
     def prune_expired(self) -> list[str]:
-        """Delete the threads of this scope whose time has come, and say which."""
+        """Delete the threads of this scope that have expired, and say which."""
         return self._run(operations.prune_expired(self._desk, self.tenant, self.user, self.agent))
 
     async def aprune_expired(self) -> list[str]:

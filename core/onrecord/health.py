@@ -1,4 +1,4 @@
-"""How a store is: each tier, how quickly it answers, and what to do where it does not."""
+"""The health of a store: how quickly each tier answers, and what to do where it does not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Pool(msgspec.Struct, frozen=True):
 
 
 class Counters(msgspec.Struct):
-    """What the cache did since the store was opened, in this process."""
+    """Counts of what the cache did in this process since the store was opened."""
 
     hits: int = 0
     """Reads for which the cache had all there is; with ``strict`` the database said so."""
@@ -46,7 +46,7 @@ class Counters(msgspec.Struct):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``store.health()`` found."""
+    """The answer of ``store.health()``."""
 
     database: TierHealth
     cache: TierHealth | None
@@ -58,5 +58,5 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as it should be. A store whose cache is ill still works."""
+        """Whether database and cache both answer. A store whose cache does not still works."""
         return self.database.ok and (self.cache is None or self.cache.ok)

@@ -62,7 +62,7 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def text(self) -> str:
-        """What was said: the text blocks, joined. Reasoning and tool results are not speech."""
+        """The text blocks, joined. Reasoning and tool results are not part of it."""
         content = self.content
         if len(content) == 1 and type(content[0]) is Text:
             return content[0].text

@@ -1,4 +1,4 @@
-"""What maintenance has to say: values to look at, with the numbers first."""
+"""Reports of maintenance: frozen values, with the numbers first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from onrecord.version import SessionInfo
 
 
 class Progress(NamedTuple):
-    """How far maintenance has come; what a ``progress=`` function is called with."""
+    """How far maintenance has come: a ``progress=`` function is called with one."""
 
     done: int
     of: int
@@ -23,7 +23,7 @@ OnProgress: TypeAlias = Callable[[Progress], object]
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store, or a scope of it, holds and takes."""
+    """The messages of a store, or of a scope, and the bytes they take."""
 
     sessions: int
     messages: int
@@ -51,7 +51,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What a compaction did."""
+    """The report of a compaction."""
 
     sessions: int
     """How many were sealed."""
@@ -62,7 +62,7 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):
-    """What was learned from a store's messages."""
+    """The report of a training: the dictionary, and what it saves."""
 
     dictionary: int | None
     """Its number in the store; None where nothing was learned."""
@@ -80,7 +80,7 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing in a database that is not as it was written."""
+    """One thing in a database that is damaged, missing or miscounted."""
 
     kind: Literal["damaged", "gap", "count", "stray"]
     where: str
@@ -102,7 +102,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Export(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export wrote."""
+    """The report of an export."""
 
     sessions: int
     messages: int
@@ -115,7 +115,7 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import brought."""
+    """The report of an import."""
 
     sessions: int
     """How many the file has."""
@@ -129,7 +129,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):
-    """What was pruned, or would be."""
+    """The sessions that were pruned, or would be."""
 
     dry_run: bool
     sessions: tuple[SessionInfo, ...]
@@ -138,7 +138,7 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What an erasure removed, by table and count."""
+    """The receipt of an erasure: what it removed, by table and count."""
 
     scope: str
     at: datetime

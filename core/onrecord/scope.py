@@ -46,16 +46,16 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def identity(self) -> bytes:
-        """What the database looks a session up by.
+        """The digest by which the database finds a session.
 
-        A digest, because four names of 512 characters exceed what a PostgreSQL index row
+        Not the names themselves: four of 512 characters exceed what a PostgreSQL index row
         can hold (2,704 bytes). 160 bits: nobody finds two names that meet.
         """
         return _digest(20, self.tenant, self.user, self.agent, self.key)
 
     @cached_property
     def owner(self) -> int:
-        """What sessions of one tenant and user are listed by."""
+        """The number by which sessions of one tenant and user are listed."""
         return owner_number(self.tenant, self.user)
 
     @property
@@ -64,8 +64,8 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return shard_of(self.owner)
 
     def hashed(self, store_id: bytes) -> bytes:
-        """What is kept of the name once the session was erased: no guess of it can be tried on
-        it without the store's own random id."""
+        """Hash the name for what is kept of an erased session: without the store's own random id
+        nobody can try a guess of the name on it."""
         return blake2b(self.identity, key=store_id, digest_size=16).digest()
 
     def __str__(self) -> str:
@@ -78,7 +78,7 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 
 class Scope(NamedTuple):
-    """Which sessions are meant: those of these names, ANY for every one."""
+    """A choice of sessions by tenant, user and agent; ANY stands for every one."""
 
     tenant: AnyName = ""
     user: AnyName = ""
@@ -90,7 +90,7 @@ class Scope(NamedTuple):
 
 
 def owner_number(tenant: str, user: str) -> int:
-    """A signed 64-bit number for a tenant and user, small enough for an index everywhere."""
+    """Make a signed 64-bit number of a tenant and user, small enough for an index everywhere."""
     return int.from_bytes(_digest(8, tenant, user), "big", signed=True)
 
 

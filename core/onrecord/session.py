@@ -1,4 +1,4 @@
-"""A session: what users hold of one conversation.
+"""A session: the handle on one conversation.
 
 Each method is one line over a flow (``operations.py``), and each has a twin with ``a`` before
 its name; ``tests`` hold the two to the same signature.
@@ -92,7 +92,7 @@ class Session:
         archived: bool | None = None,
         into: Callable[[Message], T] | None = None,
     ) -> list[Message] | list[T]:
-        """All messages, oldest first, or some of them.
+        """Read all messages, oldest first, or some of them.
 
         With ``after``, or with neither, ``limit`` takes the oldest; with ``before`` alone the
         ones just before it. ``archived`` leaves out those that are not, or those that are;
@@ -136,7 +136,7 @@ class Session:
         )
 
     def tail(self, n: int = 20) -> list[Message]:
-        """The newest n messages, oldest first."""
+        """Read the newest n messages, oldest of them first."""
         return self._run(operations.tail(self._desk, self.name, n))
 
     async def atail(self, n: int = 20) -> list[Message]:
@@ -153,7 +153,7 @@ class Session:
         token_counter: CountTokens | None = None,
         last: Window | None = None,
     ) -> Window:
-        """The newest messages within the limits, fit to show a model.
+        """Read the newest messages within the limits, fit to show a model.
 
         It begins where a turn begins, keeps a leading system message, and never separates a
         tool call from its results. Calls whose result never came are reported as ``dangling``;
@@ -184,7 +184,7 @@ class Session:
         )
 
     def scan(self, *, after: int = 0) -> Iterator[Message]:
-        """All messages up to the present head, oldest first, holding only a page in memory.
+        """Iterate over all messages up to the present head, oldest first, a page at a time.
 
         Raises Conflict if the session is rewritten meanwhile.
         """
@@ -212,8 +212,7 @@ class Session:
             after = page[-1].seq or 0
 
     def count(self, *, archived: bool | None = None) -> int:
-        """How many messages there are, in all or by whether they are archived; deleted ones do
-        not count."""
+        """Count messages: all, or by whether they are archived. Deleted ones do not count."""
         return self._run(operations.count(self._desk, self.name, archived))
 
     async def acount(self, *, archived: bool | None = None) -> int:
@@ -221,7 +220,7 @@ class Session:
         return await self._arun(operations.count(self._desk, self.name, archived))
 
     def head(self) -> int:
-        """The sequence of the newest message, 0 for none."""
+        """Read the sequence of the newest message; 0 if there is none."""
         return self.version().head
 
     async def ahead(self) -> int:
@@ -229,7 +228,7 @@ class Session:
         return (await self.aversion()).head
 
     def version(self) -> Version:
-        """Where the session stands. Take it before a turn, and pass it as ``expected`` after."""
+        """Read the session's version. Take it before a turn, and pass it as ``expected`` after."""
         return self._run(operations.version(self._desk, self.name))
 
     async def aversion(self) -> Version:
@@ -237,7 +236,7 @@ class Session:
         return await self._arun(operations.version(self._desk, self.name))
 
     def info(self) -> SessionInfo:
-        """Title, metadata, counts and times, without reading a message."""
+        """Read title, metadata, counts and times, without reading a message."""
         return self._run(operations.info(self._desk, self.name))
 
     async def ainfo(self) -> SessionInfo:
@@ -305,7 +304,7 @@ class Session:
     ) -> list[Message]:
         """Put messages in the place of all that stands after a sequence, and return them as stored.
 
-        At once: nobody ever sees the session without either. It is a rewind and an append, so
+        In one step: nobody sees the session without either. It is a rewind and an append, so
         the epoch moves, and messages that were read here before are new ones. ``archived`` puts
         archived messages in the place of those that are archived, or active ones in the place
         of those that are not; the others stay as they are, and the new ones come after them.
@@ -355,7 +354,7 @@ class Session:
         return await self._arun(operations.rewind(self._desk, self.name, 0))
 
     def fork(self, key: str, at: int | None = None) -> Session:
-        """A session of the same scope that begins with the messages up to ``at``, or all of them.
+        """Make a session of the same scope that begins with the messages up to ``at``, or all.
 
         Sequences, deleted places, times, given ids and what is archived are the same, and title,
         metadata and expiry; ids that the store made up are the fork's own. Raises Conflict if

@@ -146,7 +146,7 @@ class Store(StoreMaintenance):
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
-        """The store that the environment names: ONRECORD_URL, and ONRECORD_CACHE,
+        """Open the store that the environment names: ONRECORD_URL, and ONRECORD_CACHE,
         ONRECORD_TTL, ONRECORD_CONSISTENCY, ONRECORD_REVALIDATE, ONRECORD_SCHEMA,
         ONRECORD_DURABILITY, ONRECORD_COMPRESSION, ONRECORD_TIMEOUT, ONRECORD_POOL_SIZE,
         ONRECORD_SLOW where they are set. Arguments given here win."""
@@ -164,21 +164,21 @@ class Store(StoreMaintenance):
 
     @property
     def token_counter(self) -> TokenCounter:
-        """What counts the tokens of this store's messages."""
+        """The counter of this store's tokens, with its name."""
         return self._counter
 
     @property
     def address(self) -> str:
-        """Which database this is, as it may be shown."""
+        """The database's address, without its password."""
         return str(self._ledger.address)
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed: then it does no more I/O."""
+        """Whether ``close`` was called: a closed store does no more I/O."""
         return self._ledger.closed
 
     def session(self, key: str, *, tenant: str = "", user: str = "", agent: str = "") -> Session:
-        """A handle on one conversation. Does no I/O; an unknown session reads as empty."""
+        """Make a handle on one conversation. Does no I/O; an unknown session reads as empty."""
         return Session(self, SessionName(key=key, tenant=tenant, user=user, agent=agent))
 
     def sessions(
@@ -191,7 +191,7 @@ class Store(StoreMaintenance):
         limit: int = 50,
         after: SessionInfo | None = None,
     ) -> list[SessionInfo]:
-        """Sessions in a scope, the one last active first.
+        """List the sessions of a scope, the one last active first.
 
         What is left out means the empty name; ``onrecord.ANY`` means every one. ``metadata``
         leaves those that have all of it: sessions are looked at, from the newest on, until enough
@@ -219,7 +219,7 @@ class Store(StoreMaintenance):
         )
 
     def health(self) -> Health:
-        """Ask both tiers how they are; never raises for an answer that did not come."""
+        """Ask database and cache how they are. What does not answer is reported, not raised."""
         database = self._run(operations.database_health(self._desk, self.address))
         return self._health(
             database, self._run(operations.cache_health(self._desk, self._hot.where))
@@ -297,7 +297,7 @@ class Store(StoreMaintenance):
         )
 
     def _cache_id(self) -> str:
-        """What keys in the cache begin with. Nothing is cached of a database without tables."""
+        """The beginning of this store's keys in the cache; refused while there are no tables."""
         if self._ledger.facts is None:
             raise CacheUnavailable("The database has no tables yet.")
         return self._ledger.cache_id()

@@ -1,4 +1,4 @@
-"""What a store does for itself: it is sealed, taught, counted, verified, and forgets."""
+"""Maintenance of a store: compact, train, count, verify, erase, move and prune."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ UNSAID: Final = Unsaid.UNSAID
 
 
 class StoreMaintenance:
-    """The part of a store that is for those who run it."""
+    """The methods of a store that are for those who run it."""
 
     _desk: Desk
 
@@ -101,7 +101,7 @@ class StoreMaintenance:
         return await self._arun(operations.train(self._desk, sample))
 
     def stats(self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY) -> Stats:
-        """How much there is and what it takes: in the whole store, or in a scope of it."""
+        """Count what there is and the bytes it takes: in the whole store, or in a scope of it."""
         return self._run(operations.stats(self._desk, _scope(tenant, user, agent)))
 
     async def astats(
@@ -220,8 +220,8 @@ class StoreMaintenance:
         user: AnyName = ANY,
         agent: AnyName = ANY,
     ) -> Pruning:
-        """Take away sessions whose time has come, and say which: what expired, and with
-        ``older_than`` what nobody has written to for so long.
+        """Remove sessions that have expired, and say which; with ``older_than`` also those that
+        nobody has written to for so long.
 
         ``dry_run`` only says which. With ``archive_to``, a ``.jsonl`` or ``.jsonl.zst`` file that
         ``import_`` reads, they go when the archive is complete and on the disk; a session that
@@ -250,7 +250,7 @@ class StoreMaintenance:
 
 
 def _check_archive(archive_to: str | PathLike[str] | None) -> None:
-    """An archive is the only copy of what was pruned into it: it is not written over."""
+    """Refuse to write over an archive: it is the only copy of what was pruned into it."""
     if archive_to is not None and is_there(path_of(archive_to)):
         raise Misconfigured(
             f"{path_of(archive_to)!r} is there already. Give each archive a name of its own, with "
@@ -264,7 +264,7 @@ def _scope(tenant: Any, user: Any, agent: Any) -> Scope:
 
 
 def _scope_to_erase(tenant: Any, user: Any, agent: Any) -> Scope:
-    """The scope as it was said; what was left out is the empty name, where anything was said."""
+    """Read a scope of which at least one part has to be named; the others are the empty name."""
     parts = (tenant, user, agent)
     if all(part is UNSAID for part in parts):
         raise Misconfigured(

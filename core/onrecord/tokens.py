@@ -1,4 +1,4 @@
-"""How many tokens a message takes: an estimate to budget with, or a counter of the caller's."""
+"""Count the tokens of a message: by an estimate, or by a counter of the caller's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TokenCounter(msgspec.Struct, frozen=True):
     call: CountTokens
 
     def __call__(self, message: Message) -> int:
-        """The count, refused when the counter gives something that is not one."""
+        """Count, and refuse what is no count: the function is the caller's."""
         try:
             count: object = self.call(message)
         except Exception as fault:  # whatever it is, it is the caller's function that failed
@@ -46,7 +46,7 @@ class TokenCounter(msgspec.Struct, frozen=True):
 
 
 def estimate(message: Message) -> int:
-    """A quarter of the UTF-8 bytes a model would be sent, and fixed sums for what is not text.
+    """Estimate: a quarter of the UTF-8 bytes a model would be sent, fixed sums for other media.
 
     Tool calls, tool results and reasoning count. It is meant to err on the high side.
     """
@@ -68,7 +68,7 @@ ESTIMATE: Final = TokenCounter("onrecord-estimate-1", estimate)
 
 
 def named_counter(counter: CountTokens | tuple[str, CountTokens] | None) -> TokenCounter:
-    """The store's counter from what the caller gave: nothing, a function, or (name, function)."""
+    """Make a counter of what the caller gave: nothing, a function, or (name, function)."""
     match counter:
         case None:
             return ESTIMATE

@@ -1,4 +1,4 @@
-"""What a reader holds of a session: its version, and what is known about it."""
+"""A session's version, and its description without messages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import msgspec
 
 
 class Version(NamedTuple):
-    """Where a session stands. Versions of one session are ordered and never used twice, but where
-    its database fell back; one that was read is known from its like of another past."""
+    """The state of a session as two numbers: later versions compare greater.
+
+    A version is never used twice, unless the database loses its newest commits, as by a restored
+    backup. Even then one that was read is not taken for one of the other past with its numbers.
+    """
 
     epoch: int
     """How often the session was rewritten: cleared, rewound, edited, or a message deleted."""
@@ -20,7 +23,7 @@ class Version(NamedTuple):
 
 
 class _Told(Version):
-    """A version that the database told: it is known in which past the session stood there."""
+    """A version that was read from the database, with the session's lineage at that time."""
 
     _lineage = 0
 
@@ -29,7 +32,7 @@ class _Told(Version):
 
 
 def told(version: Version, lineage: int) -> Version:
-    """The same, with the lineage that was found at it. It is neither shown nor part of what
+    """Add the lineage that was read with a version. It is neither shown nor part of what
     versions are compared by; ``expected`` tells by it one past from another."""
     if not lineage:
         return version
@@ -39,12 +42,12 @@ def told(version: Version, lineage: int) -> Version:
 
 
 def lineage_of(version: Version) -> int:
-    """The lineage that a version was told with; 0 where it was made of numbers."""
+    """Find the lineage a version was read with; 0 where somebody made it of numbers."""
     return version._lineage if isinstance(version, _Told) else 0
 
 
 class Since(NamedTuple):
-    """As ``expected``: others may have appended since, but a clear or a rewind refuses.
+    """A version for ``expected=`` that lets others append, and refuses after a clear or a rewind.
     Which past of the session that was is not compared.
 
     For whoever holds a turn open and does not mind company: ``append(answer, expected=Since(v))``.
@@ -58,7 +61,7 @@ Expected: TypeAlias = Version | Since | int | None
 
 
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about a session without reading its messages."""
+    """A session's name, title, counts and times, known without reading its messages."""
 
     tenant: str
     user: str

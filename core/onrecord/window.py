@@ -1,4 +1,4 @@
-"""What of a conversation to show a model: the newest messages that fit, torn nowhere.
+"""Choose the messages a model is shown: the newest that fit, with no turn or call torn apart.
 
 A window begins where a turn begins, keeps a leading system message, and never holds a tool
 result without its call or leaves behind a result of a call it holds. When the newest turn alone
@@ -46,7 +46,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(NamedTuple):
-    """What was read to find a window, so that the next one need not read it again."""
+    """The messages read to find a window, kept so that the next one need not read them again."""
 
     epoch: int
     messages: Sequence[Message]
@@ -89,7 +89,7 @@ class Window(Sequence[Message]):
         repair: bool = False,
         token_counter: CountTokens | None = None,
     ) -> Window:
-        """What ``Session.window`` would show of a conversation that is held in hand."""
+        """Make a window of messages in hand, as ``Session.window`` makes one of a session's."""
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
         cutter = Cutter(limits, ESTIMATE, token_counter)
         cutter.start(NOTHING, conversation, conversation[:1], complete=True)
@@ -140,7 +140,7 @@ class Window(Sequence[Message]):
 
 
 class _Pairs(NamedTuple):
-    """Which tool results belong to which calls, by position."""
+    """Tool results and the calls they belong to, by position."""
 
     matched: list[tuple[int, int]]
     """(call, result), where the result comes later."""
@@ -188,7 +188,7 @@ def _answers(message: Message) -> Iterator[str | None]:
 
 
 def together(messages: Sequence[Message]) -> list[Message]:
-    """The same messages, those of a turn behind the message that opened it.
+    """Sort messages so that each stands behind the message that opened its turn.
 
     Two agents at once on one session append in between each other. Who says in
     ``metadata["turn"]`` the id of the message that a message answers is not torn by that.
@@ -234,7 +234,7 @@ class Cutter:
 
     @property
     def first_seq(self) -> int:
-        """The oldest message brought so far."""
+        """The sequence of the oldest message brought so far."""
         return self._first_seq
 
     def add_older(self, messages: Sequence[Message], reached_start: bool) -> None:
@@ -244,7 +244,7 @@ class Cutter:
         self._settle()
 
     def wanted(self) -> int:
-        """How many older messages are needed to decide; 0 when none are."""
+        """Say how many older messages are needed to decide; 0 when none are."""
         if self._complete or not self._brought:
             return 0
         page = max(_PAGE, len(self._brought))  # doubling: each message is looked at few times
@@ -255,8 +255,8 @@ class Cutter:
         return 0
 
     def window(self, repair: bool, keep: bool = False) -> Window:
-        """The messages from the cut on; with ``repair``, what a provider would refuse mended, and
-        with ``keep`` what the next window can begin with."""
+        """Give the messages from the cut on; with ``repair``, what a provider would refuse is
+        mended; with ``keep``, what was read is kept for the next window."""
         reading = NOTHING_READ
         if keep:
             reading = Reading(self._version.epoch, self._brought, self._complete)
@@ -278,7 +278,7 @@ class Cutter:
         )
 
     def _settle(self) -> None:
-        """What is known about the messages so far: pairs, and how far back the limits reach."""
+        """Match calls with results, and find how far back the limits reach."""
         brought = self._brought
         self._first_seq = brought[0].seq or 0 if brought else 0
         if self._opening and brought and brought[0].seq == self._opening[0].seq:
@@ -295,7 +295,7 @@ class Cutter:
         self._reach = self._within(self._opening, len(self._body))
 
     def _within(self, beside: Sequence[Message], end: int) -> int:
-        """The smallest index from which everything up to ``end`` fits, with what stands beside."""
+        """Find the smallest index from which everything up to ``end`` fits, with what is added."""
         limits = self._limits
         first = 0  # each limit is looked at by itself: most windows have one
         if limits.messages is not None:
@@ -327,7 +327,7 @@ class Cutter:
         return any(result >= first for result in self._pairs.orphans)
 
     def _start(self) -> int | None:
-        """Where the first turn within reach begins such that nothing is torn."""
+        """Find where the first turn within reach begins such that nothing is torn."""
         for i in range(self._reach, len(self._body)):
             if not self._forbidden[i] and (self._body[i].opens_turn or (i == 0 and self._complete)):
                 return i
@@ -395,7 +395,7 @@ def _in_place(pairs: _Pairs) -> bool:
 
 
 def _repaired(messages: Sequence[Message], pairs: _Pairs) -> list[Message]:
-    """A copy in which every call has its results right behind it, and every result a call."""
+    """Copy messages so that results stand right behind their calls, none without the other."""
     called_by = {result: call for call, result in sorted(pairs.matched)}  # the last that it answers
     results: defaultdict[int, list[int]] = defaultdict(list)
     for result, call in sorted(called_by.items()):

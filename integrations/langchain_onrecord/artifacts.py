@@ -9,7 +9,7 @@ _DEEPEST: Final = 100
 
 
 def storable(value: Any, depth: int = 0) -> Any:
-    """An artifact as it is stored: documents by what they hold. All else is left as it is."""
+    """Prepare an artifact for storing: documents become plain values, all else stays."""
     if depth > _DEEPEST:
         return value  # perhaps it holds itself; what is too deep is refused when it is stored
     match value:
@@ -28,7 +28,7 @@ def storable(value: Any, depth: int = 0) -> Any:
 
 
 def restored(value: Any) -> Any:
-    """An artifact as the tool gave it."""
+    """Make an artifact again as the tool gave it."""
     match value:
         case list():
             return [restored(inner) for inner in value]

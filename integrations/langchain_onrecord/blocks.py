@@ -44,7 +44,7 @@ _RESULT_TEXT: Final = "tool_result.str"
 
 
 def block_of(part: Part) -> Block:
-    """A dict as a block that says the same, from which ``part_of`` makes the same dict again."""
+    """Turn a dict into a block that says the same; ``part_of`` makes the same dict of it again."""
     if isinstance(part, str):
         return Text(plain_str(part), {OURS: [_BARE, {}]})
     tag = part.get("type")
@@ -65,7 +65,7 @@ def block_of(part: Part) -> Block:
 
 
 def result_of(part: Mapping[str, Any]) -> ToolResult | None:
-    """A part that holds a tool's result, as Anthropic takes it; None for any other."""
+    """Read a part that holds a tool's result, as Anthropic takes it; None for any other."""
     rest = {key: value for key, value in part.items() if key not in ("type", "tool_use_id")}
     call = part.get("tool_use_id")
     if part.get("type") != _RESULT or not isinstance(call, str):
@@ -86,7 +86,7 @@ def result_of(part: Mapping[str, Any]) -> ToolResult | None:
 
 
 def part_of(block: Block) -> Part | None:
-    """A block as LangChain has it; None for what it has no words for."""
+    """Turn a block into LangChain's dict; None for what LangChain has no shape for."""
     if type(block) is Text and not block.extra:  # nearly all
         return {"type": "text", "text": block.text}
     match block:
@@ -118,12 +118,12 @@ def _shaped(block: Shaped) -> Part | None:
 
 
 def plain_str(text: str) -> str:
-    """The same text as a plain ``str``: ``message.text`` and enums are more than that."""
+    """Copy a text as a plain ``str``: ``message.text`` and enums are more than that."""
     return str.__str__(text)
 
 
 def _ours(block: Any) -> tuple[str, dict[str, Any]]:
-    """The shape that a block came in, and what else its dict held."""
+    """Find the shape that a block came in, and what else its dict held."""
     match block.extra.get(OURS):
         case [str(name), dict(rest)]:
             return name, rest
@@ -131,7 +131,7 @@ def _ours(block: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _standard(block: Shaped) -> str:
-    """The shape in which LangChain has what came from elsewhere."""
+    """Choose LangChain's own shape for a block that came from elsewhere."""
     match block:
         case Refusal() | Text():
             return "text"
@@ -250,7 +250,7 @@ def _optional(*path: str) -> Field:
 
 
 def _media(kind: type[Any]) -> Iterator[Shape]:
-    """LangChain's own shapes, of today and (v0) of before."""
+    """Give LangChain's own shapes, of today and (v0) of before."""
     tag = kind.__name__.lower()
     mime = {"media_type": _optional("mime_type")}
     more = {**mime, "name": _optional("extras", "filename")}
@@ -262,7 +262,7 @@ def _media(kind: type[Any]) -> Iterator[Shape]:
 
 
 def _anthropic(tag: str, kind: type[Any]) -> Iterator[Shape]:
-    """All under ``source``."""
+    """Give Anthropic's shapes: all under ``source``."""
     more = {"media_type": _optional("source", "media_type"), "name": _optional("title")}
     for how, field, value in (
         ("base64", "data", Field(("source", "data"), _BASE64)),
@@ -358,7 +358,7 @@ _BY_TAG: Final = {
 
 
 def _read(shape: Shape, part: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """What a dict says in a shape, and what else it holds; None where it is not in it."""
+    """Read a dict by a shape: the block's fields, and the rest; None where it has another."""
     rest = _without(part, ("type",))
     said: dict[str, Any] = {}
     if shape.mark is not None:
@@ -379,7 +379,7 @@ def _read(shape: Shape, part: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
 
 
 def _written(shape: Shape, rest: Mapping[str, Any], block: Any) -> dict[str, Any]:
-    """A block in a shape, with what else its dict held."""
+    """Write a block in a shape, with what else its dict held."""
     part: dict[str, Any] = {"type": shape.tag, **rest}
     if shape.mark is not None:
         part = _with(part, *shape.mark)
@@ -396,7 +396,7 @@ def _at(part: Any, path: Path) -> Any:
 
 
 def _without(part: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """A copy without a value, nor the dict around it where that held nothing else."""
+    """Copy without a value, and without the dict around it where that held nothing else."""
     key, *further = path
     rest = {name: value for name, value in part.items() if name != key}
     if further and (inner := _without(part[key], tuple(further))):
@@ -405,7 +405,7 @@ def _without(part: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _with(part: Mapping[str, Any], path: Path, value: Any) -> dict[str, Any]:
-    """A copy with a value."""
+    """Copy with a value."""
     key, *further = path
     return {**part, key: _with(part.get(key) or {}, tuple(further), value) if further else value}
 
@@ -421,7 +421,7 @@ _RIFF: Final = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 
 
 def _sniffed(data: bytes) -> str:
-    """The type that bytes show by how they begin, for those that providers are often sent."""
+    """Guess a media type by the first bytes, of the kinds that providers are often sent."""
     found = _RIFF.get(data[8:12]) if data[:4] == b"RIFF" else None
     found = found or next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
     return found or "application/octet-stream"

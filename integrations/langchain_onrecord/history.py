@@ -75,7 +75,7 @@ class OnrecordChatMessageHistory(BaseChatMessageHistory):
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
-        """What a model should see. Read anew from the store each time."""
+        """The messages a model should see. Read anew from the store each time."""
         return self._now(self._shown())
 
     async def aget_messages(self) -> list[BaseMessage]:
@@ -99,7 +99,7 @@ class OnrecordChatMessageHistory(BaseChatMessageHistory):
         await self._awaited(self._cleared())
 
     def transcript(self) -> list[BaseMessage]:
-        """All that was said, whatever the window."""
+        """Read all that was said, whatever the window."""
         return self._now(self._whole())
 
     async def atranscript(self) -> list[BaseMessage]:
@@ -192,7 +192,7 @@ class _Turn(OnrecordChatMessageHistory):
 
 
 def _going_on(window: Window) -> list[BaseMessage]:
-    """What is shown in front of what comes next: that may be the results of the last calls."""
+    """Show what was said, without made-up results at the end: the true ones may come next."""
     shown = in_langchain(window)
     while shown and is_made_up(shown[-1]):
         del shown[-1]
@@ -200,7 +200,7 @@ def _going_on(window: Window) -> list[BaseMessage]:
 
 
 def _text(name: Any) -> Any:
-    """Numbers and UUIDs as text; what is neither the store refuses."""
+    """Turn numbers and UUIDs into text; anything else the store refuses."""
     return str(name) if isinstance(name, int | UUID) and not isinstance(name, bool) else name
 
 
@@ -212,7 +212,7 @@ _PARTS: Final = ("session_id", "tenant", "user", "agent")
 
 
 class Histories:
-    """What ``RunnableWithMessageHistory`` takes as ``get_session_history``."""
+    """A factory that ``RunnableWithMessageHistory`` takes as ``get_session_history``."""
 
     def __init__(self, store: Store, keys: Mapping[str, str], settings: dict[str, Any]) -> None:
         parts = list(keys.values())
@@ -238,7 +238,7 @@ class Histories:
         _Turn("never used", store=store, **settings)  # what is wrong is wrong now, not at a call
 
     def __call__(self, *given: Name, **named: Name) -> OnrecordChatMessageHistory:
-        """The history of one call, as the runnable asks for it. No I/O."""
+        """Make the history of one call, as the runnable asks for it. No I/O."""
         values = self.__signature__.bind(*given, **named).arguments
         parts: dict[str, Any] = {self._keys[key]: value for key, value in values.items()}
         return _Turn(parts.pop("session_id"), store=self._store, **{**self._settings, **parts})
@@ -262,7 +262,7 @@ def histories(
     token_counter: CountsTokens | None = None,
     on_error: OnError | None = None,
 ) -> Histories:
-    """The histories of a store, for ``RunnableWithMessageHistory(chain, histories(store), …)``.
+    """Make histories of a store for ``RunnableWithMessageHistory(chain, histories(store), …)``.
 
     ``keys`` says which key of ``config["configurable"]`` is what, where it is not ``session_id``
     alone: ``{"user_id": "user", "conversation_id": "session_id"}``; pass ``.fields`` of the result

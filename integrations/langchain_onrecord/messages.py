@@ -69,7 +69,7 @@ _ARGUMENTS: Final = {"tool_use": "input", "tool_call": "args"}
 
 
 def from_langchain(message: BaseMessage) -> Message:
-    """A LangChain message as Onrecord stores it. A chunk becomes the message it is part of."""
+    """Turn a LangChain message into Onrecord's. A chunk becomes the message it is part of."""
     text = message.content
     if type(message) in _SPEAKERS and type(text) is str and text and not _besides(message):
         return Message(_ROLES[type(message)], (Text(text),), message.name, id=message.id or None)
@@ -86,7 +86,7 @@ def from_langchain(message: BaseMessage) -> Message:
 
 
 def to_langchain(message: Message) -> BaseMessage:
-    """A stored message as LangChain has it: exactly what it was, if it came from there."""
+    """Turn a stored message into LangChain's: exactly what it was, if it came from there."""
     content = message.content
     if len(content) == 1 and not message.native and not message.metadata and message.usage is None:
         (block,) = content
@@ -119,7 +119,7 @@ def _besides(message: BaseMessage) -> bool:
 
 
 def _neutral(message: BaseMessage) -> Message:
-    """What other frameworks understand of a message; of LangChain's own only what is needed."""
+    """Say in neutral fields what other frameworks understand; keep what only LangChain has."""
     # Reading imports no class: a subclass is stored as what it is one of.
     cls = next((known for known in type(message).__mro__ if known in _TYPES), HumanMessage)
     role = _ROLES.get(cls) or getattr(message, "role", "") or _TYPES[cls]
@@ -142,7 +142,7 @@ def _neutral(message: BaseMessage) -> Message:
 
 
 def _fields(message: BaseMessage) -> Iterator[tuple[str, Any]]:
-    """All that a message holds, but for what has been seen to already."""
+    """Collect the fields of a message, except those that are seen to elsewhere."""
     seen_to = {"type", "additional_kwargs"}
     if not isinstance(message, RemoveMessage):
         seen_to.add("id")
@@ -155,7 +155,7 @@ def _fields(message: BaseMessage) -> Iterator[tuple[str, Any]]:
 
 
 def _split(kwargs: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[Any, Any]]:
-    """Metadata that any framework may read, and what is LangChain's own."""
+    """Split metadata that any framework may read from what is LangChain's own."""
     metadata = kwargs.get(METADATA)
     if not isinstance(metadata, dict) or not metadata or any(k in metadata for k in _HIDDEN):
         return {}, dict(kwargs)
@@ -165,7 +165,7 @@ def _split(kwargs: Mapping[Any, Any]) -> tuple[dict[str, Any], dict[Any, Any]]:
 
 
 def _blocks(message: BaseMessage) -> list[Block]:
-    """What a message says, each tool call once: providers say them among the parts as well."""
+    """Make the blocks of a message, each tool call once: providers repeat calls among parts."""
     content = message.content
     calls = list(message.tool_calls) if isinstance(message, AIMessage) else []
     blocks: list[Block] = []
@@ -184,7 +184,7 @@ def _blocks(message: BaseMessage) -> list[Block]:
 
 
 def _said_by(part: Any, message: BaseMessage, calls: list[Any]) -> list[Block]:
-    """What a part says. The tool calls that are told by then are taken off ``calls``."""
+    """Make the blocks of a part. Tool calls it says are taken off ``calls``."""
     tag = part.get("type") if isinstance(part, dict) else None
     if isinstance(tag, str) and tag in _ARGUMENTS and isinstance(message, AIMessage):
         return _call_said_by(part, message, calls) or [block_of(part)]
@@ -194,7 +194,7 @@ def _said_by(part: Any, message: BaseMessage, calls: list[Any]) -> list[Block]:
 
 
 def _call_said_by(part: Mapping[Any, Any], message: AIMessage, calls: list[Any]) -> list[Block]:
-    """A part as the tool call that it repeats, and before it those that LangChain has first."""
+    """Find the tool call a part repeats, and before it those that LangChain has first."""
     keys = ["id", "name", _ARGUMENTS[part["type"]]]
     if not part.keys() >= set(keys):
         return []
@@ -217,7 +217,7 @@ def _called(call: Mapping[str, Any], *ours: Any) -> ToolCall:
 
 
 def _unparsed(call: Mapping[str, Any]) -> ToolCall:
-    """A call whose arguments are no mapping, but the text that could not be parsed."""
+    """Make a call whose arguments are text that could not be parsed."""
     name, args = call.get("name"), call.get("args")
     more = {key: call[key] for key in call if key not in ("id", "type", "name", "args")}
     if not isinstance(name, str):
@@ -250,7 +250,7 @@ def _restored(message: Message, native: Mapping[str, Any]) -> BaseMessage:
 
 
 def _said(message: Message, cls: type[BaseMessage]) -> dict[str, Any]:
-    """The fields of a message that its neutral ones say."""
+    """Make LangChain's fields of the neutral ones."""
     fields: dict[str, Any] = {"id": message.id}
     content = message.content
     if message.name is not None or cls is FunctionMessage:
@@ -280,7 +280,7 @@ def _said(message: Message, cls: type[BaseMessage]) -> dict[str, Any]:
 
 
 def _content(blocks: Iterable[Block]) -> str | list[Part]:
-    """A lone text is its string, as people write it; all else is a list."""
+    """Make the content: a lone text as its string, as people write it; all else as a list."""
     parts: list[Part] = []
     plain: list[str] = []
     for block in blocks:
@@ -297,7 +297,7 @@ def _content(blocks: Iterable[Block]) -> str | list[Part]:
 
 
 def _cite(parts: list[Part], citation: Citation) -> None:
-    """Beside the text it stands behind; without one it is nothing that a model is shown."""
+    """Add a citation to the text before it. Without such a text no model is shown it."""
     if not parts or not isinstance(text := parts[-1], dict) or text.get("type") != "text":
         return
     cited: dict[str, Any] = {"type": "citation"}
@@ -309,7 +309,7 @@ def _cite(parts: list[Part], citation: Citation) -> None:
 
 
 def _place(call: ToolCall) -> tuple[str, dict[Any, Any]]:
-    """Where a tool call stands, and what else was said of it there."""
+    """Find where a tool call stood, and what else was said of it there."""
     match call.extra.get(OURS):
         case [str(place), dict(rest)]:
             return place, rest
@@ -317,7 +317,7 @@ def _place(call: ToolCall) -> tuple[str, dict[Any, Any]]:
 
 
 def _call_part(call: ToolCall) -> Part | None:
-    """A tool call as the part that says it, if it is one."""
+    """Write a tool call as a part of the content, if it was one."""
     place, rest = _place(call)
     key = _ARGUMENTS.get(str(rest.get("type")))
     if place not in (_ALSO_PART, _ONLY_PART) or key is None:
@@ -338,7 +338,7 @@ def _invalid(call: ToolCall) -> dict[str, Any]:
 
 
 def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """With the sums that LangChain insists on, where another framework left them out."""
+    """Add the sums that LangChain insists on, where another framework left them out."""
     counts: dict[str, int] = {}
     for name in ("input_tokens", "output_tokens"):
         count = usage.get(name)
@@ -349,7 +349,7 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_usage(name: object, value: object) -> bool:
-    """Whether LangChain takes it: details have to be counts."""
+    """Whether LangChain takes this as usage: details have to be counts."""
     if name in ("input_token_details", "output_token_details"):
         return isinstance(value, dict) and all(
             isinstance(what, str) and isinstance(count, int) for what, count in value.items()

@@ -178,7 +178,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     def _noted(
         self, request: ModelRequest[Any], response: ModelResponse[Any], progress: RunProgress | None
     ) -> Talk[ExtendedModelResponse[Any]]:
-        """A response that brings into the state how far it is stored."""
+        """Give the response, with a note for the state of how far it is stored."""
         if progress is None:
             return ExtendedModelResponse(response)
         progress = yield from self._writer.correct(progress, request.state["messages"])
@@ -215,7 +215,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
             yield from self._writer.say(progress, answers)
 
     def _fitting(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """The request with as much of its messages as fits, and no call without its result."""
+        """Cut the request's messages to those that fit, with no call without its result."""
         held = [from_langchain(message) for message in request.messages]
         settings = {"token_counter": self._store.token_counter, **self._window}
         window = Window.of(held, **settings, repair=True)
@@ -227,12 +227,12 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         return request if shown == request.messages else request.override(messages=shown)
 
     def _shown(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> ModelRequest[Any]:
-        """The request as the model is to have it."""
+        """Make the request as the model is sent it."""
         ours = OnrecordMiddleware
         return checked(self._fitting(request), handler, ours.wrap_tool_call, ours.awrap_tool_call)
 
     def _session(self, runtime: Any) -> Session:
-        """The session of a run that begins."""
+        """Find the session of a run that begins."""
         scope = {part: _name(given, runtime) for part, given in self._scope.items()}
         if self._session_id is not None:
             return self._store.session(_name(self._session_id, runtime), **scope)

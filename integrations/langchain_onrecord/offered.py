@@ -19,8 +19,8 @@ from langchain_core.tools import BaseTool
 def checked(
     request: ModelRequest[Any], handler: Callable[..., Any], *ours: Callable[..., Any]
 ) -> ModelRequest[Any]:
-    """The same request, which refuses tools that nobody can execute where only functions of
-    ours wrap tool calls."""
+    """Make a request that refuses tools nobody can execute, where only functions of ours wrap
+    tool calls."""
     if (registered := _registered(handler, ours)) is None:
         return request
     _refuse_unknown(request.tools, registered)
@@ -62,7 +62,7 @@ def _refuse_unknown(tools: Iterable[Any], registered: list[str]) -> None:
 def _registered(
     handler: Callable[..., Any], ours: Sequence[Callable[..., Any]]
 ) -> list[str] | None:
-    """The names of the tools of an agent in which nothing but ours wraps the calls; None if
+    """Find the names of the tools of an agent in which nothing but ours wraps the calls; None if
     something does, or if that cannot be told.
 
     LangChain tells no middleware of the others. It knows in the function that its model's handler
@@ -79,7 +79,7 @@ def _registered(
 
 
 def _captured(function: Any) -> Mapping[str, Any]:
-    """What a function has from the one it was made in, by name."""
+    """Find the variables that a function has from the one it was made in, by name."""
     names = getattr(getattr(function, "__code__", None), "co_freevars", ())
     cells = getattr(function, "__closure__", None) or ()
     return {name: cell.cell_contents for name, cell in zip(names, cells, strict=False)}

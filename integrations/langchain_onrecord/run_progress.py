@@ -53,19 +53,19 @@ def parts_of(session: Session) -> dict[str, str]:
 
 
 def id_of(message: BaseMessage) -> str:
-    """A message's id. One that has none is given one: saying it again is saying it once."""
+    """Give a message's id, and one to a message that has none: then saying it again is a retry."""
     if not message.id:
         message.id = str(uuid4())
     return message.id
 
 
 def id_in(run: str, of: str) -> str:
-    """Another id for what a run says under one that is taken: the same one each time."""
+    """Make another id for what a run says under one that is taken: the same one each time."""
     return str(uuid5(NAMESPACE_OID, f"{run} {of}"))
 
 
 class Runs:
-    """What runs have stored: their messages' ids, for as long as this process remembers them.
+    """The ids of messages that runs have stored, for as long as this process remembers them.
 
     The state cannot be told of a call before its tools begin, and several begin at once.
     """
@@ -84,16 +84,16 @@ class Runs:
         return self._stored.update(run, begun)
 
     def stored_in(self, run: str) -> set[str | None] | None:
-        """The ids; None if the run did not begin here."""
+        """The ids that a run has stored; None if it did not begin here."""
         return self._stored.get(run)
 
     def forget(self, run: str) -> None:
-        """A run has ended."""
+        """Forget a run that has ended."""
         self._stored.drop(run)
 
 
 def as_new(response: ModelResponse[Any], progress: RunProgress) -> ModelResponse[Any]:
-    """A response whose answers have ids of their own: LangChain's cache repeats them, and a
+    """Give the answers of a response ids of their own: LangChain's cache repeats them, and a
     second answer under one id takes the place of the first."""
     known = set(progress["known"])
     if not any(m.id in known for m in response.result):
@@ -105,7 +105,7 @@ def as_new(response: ModelResponse[Any], progress: RunProgress) -> ModelResponse
 
 
 def latest_step(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What came since the last answer but one."""
+    """Take the messages since the last answer but one."""
     end = len(messages)
     while end and isinstance(messages[end - 1], AIMessage):
         end -= 1
@@ -129,7 +129,7 @@ def is_changed(message: BaseMessage, progress: RunProgress) -> bool:
 
 
 def is_aside(message: BaseMessage) -> bool:
-    """Whether a message was not said by anybody: a summary that stands for others."""
+    """Whether nobody said a message: it is a summary that stands for others."""
     return message.additional_kwargs.get("lc_source") == "summarization"
 
 
@@ -147,7 +147,7 @@ def asks(message: BaseMessage) -> bool:
 
 
 def question_in(messages: Sequence[BaseMessage]) -> BaseMessage | None:
-    """What the user said last."""
+    """Find the user's last message."""
     return next(filter(asks, reversed(messages)), None)
 
 
@@ -161,7 +161,7 @@ def without(messages: Sequence[BaseMessage], others: Sequence[BaseMessage]) -> l
 
 
 def together(held: Sequence[BaseMessage], newer: Sequence[Message]) -> list[BaseMessage]:
-    """What is held, and what is newer: the end of a turn behind its beginning."""
+    """Join messages at hand with newer ones: the end of a turn behind its beginning."""
     turns: dict[str | None, list[BaseMessage]] = {}
     turn: str | None = None
     for message in held:
@@ -178,7 +178,7 @@ def together(held: Sequence[BaseMessage], newer: Sequence[Message]) -> list[Base
 
 
 def up_to_answers(messages: Sequence[BaseMessage]) -> Iterator[list[BaseMessage]]:
-    """Messages in parts, of which each but the last ends with an answer."""
+    """Split messages into parts, of which each but the last ends with an answer."""
     part: list[BaseMessage] = []
     for message in messages:
         part.append(message)
@@ -190,7 +190,7 @@ def up_to_answers(messages: Sequence[BaseMessage]) -> Iterator[list[BaseMessage]
 
 
 def tool_messages(result: Any) -> Iterator[ToolMessage]:
-    """The tool messages in what a tool gave."""
+    """Find the tool messages in what a tool gave."""
     match result:
         case ToolMessage():
             yield result

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class _Start(NamedTuple):
-    """What a run begins with."""
+    """The messages that a run begins with: shown before, and new."""
 
     version: Version
     shown: list[BaseMessage]
@@ -129,7 +129,7 @@ def _start(
     progress: RunProgress | None,
     window_settings: Mapping[str, Any],
 ) -> Talk[_Start]:
-    """What was said in the session before this run, and what the state holds besides."""
+    """Read what was said before this run, and tell what is new in the state."""
     if progress is not None and progress["session"] == parts_of(session):
         version: Version = yield from call(session.version)
         if version.epoch == progress["epoch"]:
@@ -152,7 +152,7 @@ def _resumed(
     progress: RunProgress,
     version: Version,
 ) -> Talk[_Start]:
-    """The state that a checkpoint brought, perhaps with a summary, and what is newer."""
+    """Join the state that a checkpoint brought, perhaps with a summary, with what is newer."""
     known = set(progress["known"])
     newer: list[Message] = yield from call(session.messages, after=progress["head"])
     shown = together(

@@ -1,4 +1,4 @@
-"""What an agent's runs say, written into their sessions: each message once, in its turn."""
+"""Write what an agent's runs say into their sessions: each message once, in its turn."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def appended(
 
 
 class RunWriter:
-    """Writes what runs say. It remembers what of each was there when it began."""
+    """Writes what runs say, and remembers what each has stored."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""How much of a conversation a model is shown, as LangChain's users say it."""
+"""Settings of the window that a model is shown, as LangChain's users write them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WINDOW: Final = "a number of messages, a mapping or None"
 
 
 def window_settings(window: WindowLimits, token_counter: CountsTokens | None) -> dict[str, Any]:
-    """What to pass to ``Session.window``, checked before any I/O."""
+    """Make the arguments of ``Session.window``, checked before any I/O."""
     match window:
         case None:
             settings: dict[str, Any] = {}
@@ -52,12 +52,12 @@ def window_settings(window: WindowLimits, token_counter: CountsTokens | None) ->
 
 
 def _counting(counter: CountsTokens) -> Callable[[Message], int]:
-    """A LangChain counter as one of a stored message."""
+    """Turn a counter of LangChain's messages into one of stored messages."""
     count: Any = getattr(counter, "get_num_tokens_from_messages", counter)
     check_function("token_counter", count, "a function of messages or a chat model")
     return lambda message: count([to_langchain(message)])
 
 
 def in_langchain(messages: Iterable[Message]) -> list[BaseMessage]:
-    """Stored messages as LangChain has them."""
+    """Turn stored messages into LangChain's."""
     return [to_langchain(message) for message in messages]

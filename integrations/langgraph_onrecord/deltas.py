@@ -24,7 +24,7 @@ History = tuple[State | None, list[Written]]
 def delta_history(
     log: CheckpointLog, thread: str, namespace: str, id: str | None, channels: Sequence[str]
 ) -> Talk[dict[str, History]]:
-    """What each channel was given along the parents, back to where it stood whole.
+    """Collect what each channel was given along the parents, back to where it stood whole.
 
     A checkpoint's own writes make the next one, so those of the target are left out. Parents are
     read a page at a time: 5,000 steps without a snapshot are 100 statements, not 5,000.
@@ -63,7 +63,7 @@ def delta_history(
 
 
 def messages_of(value: Any, history: DeltaChannelHistory | None) -> list[Message]:
-    """A channel of messages as it stands: from its value, or from what it was given."""
+    """Read a channel of messages: from its value, or from what it was given."""
     fault: Exception | None = None
     if history is not None:
         try:
@@ -80,8 +80,8 @@ def messages_of(value: Any, history: DeltaChannelHistory | None) -> list[Message
 
 
 def _replayed(history: DeltaChannelHistory) -> Any:
-    """The value of a channel of deltas. One that was given nothing, or began as something else
-    than a list, is none: a channel that only says which node is next, for one."""
+    """Compute the value of a channel of deltas. One that was given nothing, or began as something
+    else than a list, is none: a channel that only says which node is next, for one."""
     seed: Any = history.get("seed", [])
     if not isinstance(seed, list | _DeltaSnapshot) or not ("seed" in history or history["writes"]):
         return None

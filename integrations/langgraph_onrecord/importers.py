@@ -102,7 +102,8 @@ async def aimport_threads(
 
 
 def _bring(saver: OnrecordSaver, tables: _Tables, thread: str) -> tuple[int, int, bool]:
-    """How many checkpoints were brought, how many were here, and whether it was left alone."""
+    """Import a thread: how many checkpoints are new, how many were here, and whether it was
+    left alone."""
     of_source = {namespace: tables.ids(thread, namespace) for namespace in tables.spaces(thread)}
     here: dict[str, set[str]] = {}
     for namespace in saver.log.namespaces(thread):
@@ -167,7 +168,7 @@ def _put(
 
 
 def _renumbered(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint with the versions it would have here. LangGraph compares a version with the
+    """Give a checkpoint the versions it would have here. LangGraph compares a version with the
     first of a channel that had none, and text with a number it cannot."""
     return {
         **checkpoint,
@@ -179,7 +180,7 @@ def _renumbered(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(versions: Mapping[str, Any]) -> dict[str, Any]:
-    """Theirs are text: a number of 32 digits, and a random one behind a dot."""
+    """Turn their versions into numbers: text of 32 digits, and a random number behind a dot."""
     return {
         channel: int(version.split(".")[0]) if isinstance(version, str) else version
         for channel, version in versions.items()
@@ -246,12 +247,12 @@ class _Tables(ABC):
 
     @abstractmethod
     def checkpoint(self, thread: str, namespace: str, id: str) -> _Found:
-        """A checkpoint as it was put."""
+        """Read a checkpoint as it was put."""
 
     def writes(
         self, thread: str, namespace: str, id: str
     ) -> Iterator[tuple[str, str, list[tuple[int, str, Any]]]]:
-        """What each task has written: its id and path, and (place, channel, value)."""
+        """Read what each task has written: its id and path, and (place, channel, value)."""
         columns = {c["name"] for c in inspect(self._connection).get_columns(self.written)}
         path = "task_path" if "task_path" in columns else "''"
         rows = self._rows(

@@ -1,4 +1,4 @@
-"""Which checkpoints of a thread nobody needs any more, when the newest are to be kept."""
+"""Choose the checkpoints of a thread that nobody needs when the newest are to be kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onrecord.checkpoint_log import PAGE, Entry, Item
 def superseded(
     log: CheckpointLog, thread: str, load: Callable[[Item], Any]
 ) -> Talk[dict[str, list[str]]]:
-    """All but the newest of each namespace and what it cannot be read without, by namespace.
+    """Find, by namespace, all but the newest and what that cannot be read without.
 
     What is added while this looks has a parent among those kept, and is not in the answer.
     """
@@ -48,7 +48,7 @@ def _line(log: CheckpointLog, thread: str, namespace: str) -> Talk[list[Entry]]:
 
 
 def _kept(entries: list[Entry], load: Callable[[Item], Any]) -> set[str]:
-    """The newest, and its parents as far back as a channel of deltas is made from them."""
+    """Find the newest, and its parents as far back as a channel of deltas is made from them."""
     if not entries:
         return set()
     by_id = {entry.id: entry for entry in entries}

@@ -69,7 +69,8 @@ class OnrecordSaver(Steps):
     # -- reading ---------------------------------------------------------------------------------
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        """The checkpoint that a config names, or the newest of its thread; None if there is none.
+        """Read the checkpoint that a config names, or the newest of its thread; None if there is
+        none.
 
         A failed read raises: an outage never looks like a new conversation.
         """
@@ -89,7 +90,7 @@ class OnrecordSaver(Steps):
         before: RunnableConfig | None = None,
         limit: int | None = None,
     ) -> Iterator[CheckpointTuple]:
-        """Checkpoints, newest first: of a thread, or of all threads without a config."""
+        """List checkpoints, newest first: of a thread, or of all threads without a config."""
         walk = self._listed(config, filter, before, limit)
         answer: Any = None
         while (step := next_step(walk, answer)) is not None:
@@ -151,7 +152,7 @@ class OnrecordSaver(Steps):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Store what a task has written towards the next checkpoint."""
+        """Store a task's writes towards the next checkpoint."""
         self.log.put_writes(*self._written(config, writes, task_id, task_path))
 
     async def aput_writes(
@@ -219,8 +220,9 @@ class OnrecordSaver(Steps):
         limit: int = 50,
         after: ThreadInfo | None = None,
     ) -> Infos:
-        """The threads of this scope, the one last active first. ``metadata`` leaves those whose
-        config or metadata had such values; for the next page pass the last one as ``after``."""
+        """List the threads of this scope, the one last active first. ``metadata`` leaves those
+        whose config or metadata had such values; for the next page pass the last one as
+        ``after``."""
         return self.log.threads(metadata=metadata, limit=limit, after=after)
 
     async def athreads(
@@ -234,7 +236,7 @@ class OnrecordSaver(Steps):
         return await self.log.athreads(metadata=metadata, limit=limit, after=after)
 
     def transcript(self, thread_id: str, *, channel: str = "messages") -> Messages:
-        """The messages of a thread as it stands, as ``onrecord.Message``."""
+        """Read the messages of a thread as it stands, as ``onrecord.Message``."""
         return talk(self._transcript(thread_key(thread_id), channel))
 
     async def atranscript(self, thread_id: str, *, channel: str = "messages") -> Messages:
@@ -271,7 +273,7 @@ class OnrecordSaver(Steps):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """What some channels were given since their last snapshot, along the parents."""
+        """Collect what some channels were given since their last snapshot, along the parents."""
         return talk(self._history(config, channels))
 
     async def aget_delta_channel_history(
@@ -281,8 +283,8 @@ class OnrecordSaver(Steps):
         return await atalk(self._history(config, channels))
 
     def get_next_version(self, current: Any, channel: None) -> Any:
-        """Whole numbers. A thread that came from another saver keeps its kind of versions, so
-        that they go on in their order."""
+        """Count versions up in whole numbers. A thread that came from another saver keeps its kind
+        of versions, so that they go on in their order."""
         if isinstance(current, str):
             return f"{int(current.split('.')[0]) + 1:032}.0"
         return 1 if current is None else current + 1

@@ -247,7 +247,7 @@ class Steps(BaseCheckpointSaver[Any]):
         )
 
     def _before(self, thread: str, namespace: str, parent: str | None) -> Talk[Remembered]:
-        """What is known of the checkpoint that is continued."""
+        """Find what is remembered of the checkpoint that is continued."""
         if parent is None:
             return Remembered({}, {})
         found = self._memory.of(self.log.name(thread).identity, namespace, parent)
@@ -261,7 +261,8 @@ class Steps(BaseCheckpointSaver[Any]):
     def _given(
         self, channels: Mapping[str, Any], new: Set[str], known: Lists
     ) -> tuple[dict[str, Value], dict[str, Any], Names]:
-        """What is to be stored of each channel, how the lists look, and which are snapshots."""
+        """Choose what to store of each channel, with fingerprints of lists, and which are
+        snapshots."""
         values: dict[str, Value] = {}
         lists: dict[str, Any] = {}
         snapshots: Names = []
@@ -409,7 +410,7 @@ def _config(thread: str, namespace: str, id: str) -> RunnableConfig:
 
 
 def _labels(about: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a checkpoint's metadata is of use for a list of threads."""
+    """Choose the metadata of a checkpoint that is of use for a list of threads."""
     return {
         key: value
         for key, value in about.items()

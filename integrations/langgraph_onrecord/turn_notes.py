@@ -25,14 +25,14 @@ _RUNNING: Final = "__pregel_"
 
 
 class _Asked:
-    """How checkpoints were asked for whose ids were handed out."""
+    """Remembers of ids that were handed out whether they were asked for as the newest."""
 
     def __init__(self) -> None:
         self.notes: Bounded[int, tuple[str, bool]] = Bounded(MOST_NOTES)
         """By the ``id()`` of the object, which is kept with them: no other has it meanwhile."""
 
     def note(self, given: str, newest: bool) -> str:
-        """An id to hand out, and whether it was asked for as the newest of its thread."""
+        """Copy an id to hand out, and note whether it was asked for as the newest of its thread."""
         own = given[:1] + given[1:]  # an object of its own, but for an id of one letter
         if len(own) > 1:
             self.notes.put(id(own), (own, newest))
@@ -48,8 +48,8 @@ asked: Final = _Asked()
 
 
 def thread_key(given: object) -> str:
-    """A thread's id, as people have it. A config instead of its id would be a thread that nobody
-    has: empty to read, and nothing to wait for."""
+    """Turn what people have of a thread into its id. A config instead of its id would be a thread
+    that nobody has: empty to read, and nothing to wait for."""
     if isinstance(given, ThreadInfo):
         return given.key
     if isinstance(given, str | int | UUID):

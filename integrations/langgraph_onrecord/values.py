@@ -38,7 +38,7 @@ Lists = dict[str, Known]
 
 
 class Remembered(NamedTuple):
-    """What is of use of a checkpoint when another continues it."""
+    """The part of a checkpoint that is of use when another continues it."""
 
     versions: Mapping[str, Any]
     """Of its channels: who gives another one has another value."""
@@ -55,7 +55,7 @@ class Memory:
         self._known: Bounded[tuple[bytes, str, str], Remembered] = Bounded(most)
 
     def of(self, thread: bytes, namespace: str, id: str) -> Remembered | None:
-        """What is known of a checkpoint."""
+        """Find what is remembered of a checkpoint."""
         return self._known.get((thread, namespace, id))
 
     def learn(
@@ -75,7 +75,7 @@ class Memory:
 
 
 class Values:
-    """What one serializer makes of values."""
+    """Turns values into items by one serializer, and back."""
 
     def __init__(self, serde: SerializerProtocol) -> None:
         self._serde = serde
@@ -87,16 +87,16 @@ class Values:
         self._plain_typed = plain.dumps_typed
 
     def dump(self, value: Any) -> Item:
-        """One value as an item."""
+        """Turn a value into an item."""
         kind, content = self._serde.dumps_typed(value)
         return kind, bytes(content)
 
     def load(self, item: Item) -> Any:
-        """The value of an item."""
+        """Read the value of an item."""
         return self._serde.loads_typed(item)
 
     def load_list(self, items: Sequence[Item]) -> list[Any]:
-        """The values of items, new objects all of them."""
+        """Read the values of items, new objects all of them."""
         if self._joins and items and all(kind == "msgpack" for kind, _ in items):
             joined = b"".join([content for _, content in items])
             head = b"\xdd" + len(items).to_bytes(4, "big")
@@ -105,11 +105,11 @@ class Values:
         return [self._serde.loads_typed(item) for item in items]
 
     def prints(self, values: Sequence[Any]) -> Prints:
-        """How the items of a list look now."""
+        """Make fingerprints of the items of a list."""
         return Prints.of(values, self._plain)
 
     def listing(self, values: Sequence[Any], prints: Prints, known: Known | None) -> Listing:
-        """A list of which only what is new has been serialized."""
+        """Make a list to store, of which only what is new is serialized."""
         whole = partial(self._all, values)
         if known is None:
             return Listing(whole(), whole=whole)
@@ -125,7 +125,7 @@ class Values:
         )
 
     def channels(self, state: State, snapshots: Sequence[str]) -> tuple[dict[str, Any], Lists]:
-        """The values of a checkpoint's channels, and how its lists look."""
+        """Read the values of a checkpoint's channels, with fingerprints of its lists."""
         values: dict[str, Any] = {}
         lists: Lists = {}
         for channel, stored in state.values.items():
@@ -146,7 +146,7 @@ class Values:
 
 
 def list_in(value: Any) -> tuple[list[Any] | None, bool]:
-    """The list that a channel's value is, if it is one, and whether it is a snapshot of one."""
+    """Find the list in a channel's value, if there is one, and whether it is a snapshot."""
     if type(value) is list:
         return list(value), False
     if isinstance(value, _DeltaSnapshot) and type(value.value) is list:

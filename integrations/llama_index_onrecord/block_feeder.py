@@ -38,7 +38,7 @@ _PAGE: Final = 500
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Who is giving a batch to a block, and until when that is believed."""
+    """A claim of the one who gives a batch to a block, and when it ends."""
 
     by: str
     until: float
@@ -54,7 +54,7 @@ class Batch(msgspec.Struct, frozen=True):
     archived: bool = False
 
     def entry(self) -> Message:
-        """The batch as it stands in the log."""
+        """Make the message as which the batch stands in the log."""
         (first, _), (last, _) = self.said[0], self.said[-1]
         text = f"Messages {first} to {last}, for {', '.join(self.blocks)}"
         return Message(_ROLE, text, metadata=msgspec.to_builtins(self))
@@ -110,7 +110,7 @@ class Feeder:
     # -- from the queue into the log ---------------------------------------------------------
 
     async def _fallen(self) -> _Fallen | None:
-        """Where the active messages are to begin, if there are too many of them."""
+        """Find where the active messages are to begin, if there are too many of them."""
         shown = await self._window(self._tokens)
         if (cut := _cut(shown)) is None:
             return None
@@ -150,7 +150,8 @@ class Feeder:
             written = await self._wrote([*waiting, *batches], version)
 
     def _chosen(self, messages: Sequence[Message], more: bool) -> list[Sequence[Message]]:
-        """What has fallen out, in batches. They end where turns do, as far as that can be seen."""
+        """Split what has fallen out into batches. They end where turns do, as far as that can be
+        seen."""
         starts, turn, tokens = [0], 0, 0
         for i, message in enumerate(messages):
             if i and message.opens_turn:
@@ -179,7 +180,7 @@ class Feeder:
             await self._session.aunarchive(others)
 
     async def _said(self, batch: Batch) -> list[Message]:
-        """The messages of a batch that have not been taken away since."""
+        """Read the messages of a batch that have not been taken away since."""
         (first, _), (last, _) = batch.said[0], batch.said[-1]
         found = await self._session.amessages(after=first - 1, before=last + 1)
         said = set(batch.said)
@@ -236,7 +237,7 @@ class Feeder:
                 return result
 
     async def _wrote(self, waiting: Sequence[Batch], version: Version) -> bool:
-        """Put this in the place of the log as it was at a version, unless it has changed since."""
+        """Replace the log as it was at a version, unless it has changed since."""
         try:
             await self._log.areplace([batch.entry() for batch in waiting], expected=version)
         except Conflict:
@@ -250,7 +251,7 @@ class Feeder:
 
 
 class _Fallen(NamedTuple):
-    """What has fallen out of the window: all before a sequence but for the opening."""
+    """A cut: all before a sequence has fallen out of the window, but for the opening."""
 
     before: int
     opening: int | None
@@ -258,7 +259,7 @@ class _Fallen(NamedTuple):
 
 
 def log_of(session: Session) -> Session:
-    """The session in which it is written down what a conversation's blocks have not had yet."""
+    """Find the session that holds the batches a conversation's blocks have not had yet."""
     name = session.name
     return session.store.session(
         name.identity.hex(), tenant=name.tenant, user=name.user, agent=LOG_AGENT
@@ -266,14 +267,14 @@ def log_of(session: Session) -> Session:
 
 
 def _cut(window: Window) -> _Fallen | None:
-    """Where a window begins; a leading system message stays whatever is before it."""
+    """Find where a window begins; a leading system message stays whatever is before it."""
     opening = window[0].seq if window and window[0].role == "system" else None
     seqs = [seq_of(message) for message in window if message.seq != opening]
     return _Fallen(min(seqs), opening, window.version.epoch) if seqs else None
 
 
 def _mark(message: Message) -> str:
-    """What tells a message from another one in the same place. An edit does not change it."""
+    """Hash what tells a message from another one in the same place, and no edit changes."""
     said = f"{message.created_at} {message.id}".encode("utf-8", "surrogatepass")
     return blake2b(said, digest_size=6).hexdigest()
 

@@ -76,7 +76,7 @@ _FORMATS: Final = {"mpeg": "mp3", "x-wav": "wav", "wave": "wav", "vnd.wave": "wa
 
 
 def block_of(block: BaseContentBlock) -> Block:
-    """One of LlamaIndex's blocks as a neutral one, from which ``parts_of`` makes it again."""
+    """Turn one of LlamaIndex's blocks into a neutral one; ``parts_of`` makes it again."""
     match block:
         case TextBlock():
             return Text(block.text)
@@ -95,9 +95,9 @@ def block_of(block: BaseContentBlock) -> Block:
 
 
 def parts_of(block: Block) -> list[BaseContentBlock]:
-    """A block as LlamaIndex has it; none for what it has no counterpart of.
+    """Turn a block into LlamaIndex's; none for what LlamaIndex has no counterpart of.
 
-    What one can change in it is not in the other: both may be kept, and shown again.
+    The two share nothing that can be changed: both may be kept, and shown again.
     """
     match block:
         case Text(text) | Refusal(text):
@@ -118,14 +118,14 @@ def parts_of(block: Block) -> list[BaseContentBlock]:
 
 
 def text_block(text: str) -> TextBlock:
-    """Words, not looked at: elsewhere they may have characters that pydantic refuses."""
+    """Make a block of text without validation: elsewhere text may have what pydantic refuses."""
     if _HAS_ONLY_TEXT:
         return made(TextBlock, {"block_type": "text", "text": text}, {"text"})
     return TextBlock.model_construct(text=text)
 
 
 def made(cls: type[M], fields: dict[str, Any], given: set[str]) -> M:
-    """What ``model_construct`` makes, of all the fields that a class has.
+    """Make what ``model_construct`` makes, of all the fields that a class has.
 
     That one goes over the class's fields each time: of 10 µs that a message took, it took 7.
     """
@@ -146,13 +146,13 @@ _put_private: Final = BaseModel.__dict__["__pydantic_private__"].__set__
 
 
 def ours(extra: Any) -> Mapping[Any, Any]:
-    """What LlamaIndex alone has of a block or a message. Others can write anything there."""
+    """Find what only LlamaIndex has of a block or a message. Others can write anything there."""
     rest = extra.get(OURS) if isinstance(extra, dict) else None
     return rest if isinstance(rest, dict) else {}
 
 
 def arguments(given: Any) -> Any:
-    """A tool's arguments as a mapping; the text that they came in where they are none."""
+    """Read a tool's arguments as a mapping; text that is none stays text."""
     if not isinstance(given, str):
         return given
     try:
@@ -163,7 +163,7 @@ def arguments(given: Any) -> Any:
 
 
 def anew(value: Any) -> Any:
-    """The same without anything that could be changed in both."""
+    """Copy a value so that nothing that could be changed is in both."""
     match value:
         case str() | bytes() | int() | float() | None:
             return value
@@ -175,7 +175,7 @@ def anew(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A value that can be stored: what a provider's library made is said by its own dict."""
+    """Make a value that can be stored: a provider's object becomes its own dict."""
     match value:
         case str() | bytes() | int() | float() | None:
             return value
@@ -293,7 +293,7 @@ def _guessed(
     data_field: str,
     type_field: str,
 ) -> Any:
-    """What LlamaIndex takes something for that nobody has named the type of: providers ask."""
+    """Guess a media type as LlamaIndex does where nobody has named it: providers ask for one."""
     try:
         return getattr(cls.model_validate({data_field: block.data, "url": block.url}), type_field)
     except (ValueError, AttributeError):
@@ -301,7 +301,7 @@ def _guessed(
 
 
 def _from_base64(given: Any) -> bytes | None:
-    """The bytes; None where they would not make the same base64 again."""
+    """Decode base64; None where the bytes would not make the same base64 again."""
     if not isinstance(given, bytes):
         return None
     try:
@@ -315,7 +315,7 @@ def _from_base64(given: Any) -> bytes | None:
 
 
 def _fields(block: BaseContentBlock) -> dict[str, Any]:
-    """All that a block holds, as values that can be stored."""
+    """Collect what a block holds, as values that can be stored."""
     return {name: _stored(getattr(block, name)) for name in type(block).model_fields}
 
 
@@ -333,7 +333,7 @@ def _stored(value: Any) -> Any:
 
 
 def _built(cls: type[BaseContentBlock], fields: Mapping[str, Any]) -> BaseContentBlock:
-    """A block of media as it was, without a look at where it says it is."""
+    """Make a block of media again, without a look at the file or address it names."""
     made = {name: value for name, value in fields.items() if name in cls.model_fields}
     match made.get("path"):
         case {"path": str(path)}:
@@ -345,7 +345,7 @@ def _built(cls: type[BaseContentBlock], fields: Mapping[str, Any]) -> BaseConten
 
 
 def _again(name: str, data: Any) -> BaseContentBlock:
-    """A block that is kept as its fields; words in its place where it cannot be made any more."""
+    """Make a block of its stored fields; a note in its place where that fails by now."""
     cls = _CLASSES.get(name)
     if cls is not None and isinstance(data, dict):
         try:
@@ -356,7 +356,7 @@ def _again(name: str, data: Any) -> BaseContentBlock:
 
 
 def _inner(value: Any) -> Any:
-    """Blocks inside a block, made first: LlamaIndex does not look at them again."""
+    """Make the blocks inside a block first: LlamaIndex does not look at them again."""
     match value:
         case {"block_type": str(name)} if (cls := _CLASSES.get(name)) in _MEDIA:
             return _built(cls, value)
@@ -366,7 +366,7 @@ def _inner(value: Any) -> Any:
 
 
 def _read(file: IOBase) -> Any:
-    """What is in a file that somebody holds, which is left where it was."""
+    """Read a file that somebody holds, and leave its position as it was."""
     at = file.tell()
     file.seek(0)
     try:

@@ -37,7 +37,7 @@ class OnrecordChatStore(InScope, BaseChatStore):
         talk(self._set(key, messages))
 
     def get_messages(self, key: str, **limits: Any) -> list[ChatMessage]:
-        """All messages, oldest first; or some, by ``after=``, ``before=`` and ``limit=``."""
+        """Read all messages, oldest first; or some, by ``after=``, ``before=`` and ``limit=``."""
         return talk(self._get(key, **limits))
 
     def add_message(self, key: str, message: ChatMessage, idx: int | None = None) -> None:
@@ -57,7 +57,8 @@ class OnrecordChatStore(InScope, BaseChatStore):
         return talk(self._delete_last(key))
 
     def get_keys(self) -> list[str]:
-        """The keys of all sessions in scope that hold messages, in the order of their beginning."""
+        """List the keys of all sessions in scope that hold messages, in the order of their
+        beginning."""
         return talk(self._keys())
 
     # -- async, under LlamaIndex's names -----------------------------------------------------

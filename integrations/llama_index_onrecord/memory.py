@@ -149,7 +149,7 @@ class OnrecordMemory(BaseMemory):
         llm: Any = None,
         **others: Any,
     ) -> OnrecordMemory:
-        """The memory of a conversation, a new one where no ``session_id`` is given.
+        """Make the memory of a conversation, a new one where no ``session_id`` is given.
 
         ``chat_history`` is how the conversation begins; where something was said already it
         changes nothing. ``llm`` is what chat engines pass to every memory; it is not used.
@@ -187,7 +187,7 @@ class OnrecordMemory(BaseMemory):
     def get(
         self, input: str | ChatMessage | None = None, initial_token_count: int = 0, **kwargs: Any
     ) -> list[ChatMessage]:
-        """What a model is to see: the newest messages that fit, and what the blocks say.
+        """Read what a model is to see: the newest messages that fit, and what the blocks say.
 
         ``input`` and ``kwargs`` are for the blocks. ``initial_token_count`` are tokens that the
         caller needs for something else.
@@ -197,7 +197,7 @@ class OnrecordMemory(BaseMemory):
         return talk(self._shown(self._room(initial_token_count)))
 
     def get_all(self) -> list[ChatMessage]:
-        """Everything that was ever said, oldest first."""
+        """Read everything that was ever said, oldest first."""
         return self.session.messages(into=OnlyContent(to_llama_index))
 
     def put(self, message: ChatMessage) -> None:
@@ -287,7 +287,7 @@ class OnrecordMemory(BaseMemory):
     # -- what a model is to see --------------------------------------------------------------
 
     def _room(self, taken: int = 0) -> int:
-        """How many tokens there are for messages."""
+        """Compute how many tokens there are for messages."""
         share = self.chat_history_token_ratio if self.memory_blocks else 1.0
         return max(1, int(self.token_limit * share) - taken)
 
@@ -296,7 +296,7 @@ class OnrecordMemory(BaseMemory):
         return list(map(to_llama_index, window))
 
     async def _active(self, tokens: int) -> Window:
-        """The window without what has fallen out: for that the blocks speak."""
+        """Read the window without what has fallen out: for that the blocks speak."""
         session = self.session
         window = await session.awindow(tokens=tokens, token_counter=self.token_counter)
         self._last.note(window)
@@ -311,12 +311,12 @@ class OnrecordMemory(BaseMemory):
     # -- memory blocks -----------------------------------------------------------------------
 
     def _feeding(self) -> list[BaseMemoryBlock[Any]]:
-        """The blocks that want what falls out."""
+        """Find the blocks that want what falls out."""
         return [block for block in self.memory_blocks if block.accept_short_term_memory]
 
     @property
     def _name_for_blocks(self) -> str:
-        """What blocks tell conversations apart by. Scopes are walls, so theirs are in it."""
+        """Make the name by which blocks tell conversations apart. It holds the scope: a wall."""
         scope = [self.tenant, self.user, self.agent]
         if not any(scope) and not self.session_id.startswith("["):
             return self.session_id
@@ -333,7 +333,7 @@ class OnrecordMemory(BaseMemory):
     async def _contents(
         self, history: Window, given: str | ChatMessage | None, settings: dict[str, Any]
     ) -> dict[str, Content]:
-        """What each block has to say, those of the highest number first."""
+        """Ask each block what it has to say, those of the highest number first."""
         asked = ChatMessage(role="user", content=given) if isinstance(given, str) else given
         contents: dict[str, Content] = {}
         for block in sorted(self.memory_blocks, key=lambda block: -block.priority):
@@ -376,7 +376,7 @@ class OnrecordMemory(BaseMemory):
     def _inserted(
         self, history: list[ChatMessage], contents: dict[str, Content]
     ) -> list[ChatMessage]:
-        """The history with what blocks say: messages in front, the rest inside of one."""
+        """Insert what blocks say into the history: messages in front, the rest inside of one."""
         messages: list[ChatMessage] = []
         told: list[tuple[str, list[Any]]] = []
         for block in self.memory_blocks:
@@ -458,8 +458,9 @@ def _conversation(fields: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _remember(conversation: tuple[object, ...], memory: OnrecordMemory) -> None:
-    """A Context dumps its memory after a run and restores it for the next, and neither blocks nor
-    counters can be dumped: from the second run on a model would see what no block had told it."""
+    """Remember blocks and counter of a conversation. A Context dumps its memory after a run and
+    restores it for the next, and neither blocks nor counters can be dumped: from the second run on
+    a model would see what no block had told it."""
     _given.pop(conversation, None)
     while len(_given) >= _MOST_GIVEN:
         _given.pop(next(iter(_given)))

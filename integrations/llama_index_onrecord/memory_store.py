@@ -27,7 +27,7 @@ ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
 
 
 class _Queue(NamedTuple):
-    """What the running task has read last of a session's queue, oldest first."""
+    """The part of a session's queue that the running task has read last, oldest first."""
 
     store: weakref.ref[Store]
     """Weakly: a context may outlive all that ran in it."""
@@ -61,11 +61,11 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
         limit: int | None = None,
         offset: int | None = None,
     ) -> list[ChatMessage]:
-        """Messages by status, oldest first; None is all of them."""
+        """Read messages by status, oldest first; None is all of them."""
         return await atalk(self._get(key, status, limit, offset or 0))
 
     async def count_messages(self, key: str, status: MessageStatus | None = ACTIVE) -> int:
-        """How many messages there are, without reading them."""
+        """Count messages without reading them."""
         return await self.session(key).acount(archived=_archived(status))
 
     async def add_message(
@@ -107,7 +107,8 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
         return await atalk(self._archive_oldest(key, n))
 
     async def get_keys(self) -> list[str]:
-        """The keys of all sessions in scope that hold messages, in the order of their beginning."""
+        """List the keys of all sessions in scope that hold messages, in the order of their
+        beginning."""
         return await atalk(self._keys())
 
     # -- what happens then -------------------------------------------------------------------

@@ -37,7 +37,7 @@ _HAS_ONLY_THESE: Final = ChatMessage.model_fields.keys() == {"role", "additional
 
 
 def from_llama_index(message: ChatMessage) -> Message:
-    """A message of LlamaIndex's as Onrecord stores it. The objects of providers' libraries that
+    """Turn a message of LlamaIndex's into Onrecord's. The objects of providers' libraries that
     it carries become the dicts that these make of them."""
     if not isinstance(message, ChatMessage):
         raise InvalidMessage(
@@ -51,7 +51,7 @@ def from_llama_index(message: ChatMessage) -> Message:
 
 
 def to_llama_index(message: Message) -> ChatMessage:
-    """A stored message as LlamaIndex has it. A new one each time: ``Memory`` changes them."""
+    """Turn a stored message into LlamaIndex's, a new one each time: ``Memory`` changes them."""
     kwargs: dict[str, Any] = {}
     role = _BY_NAME.get(message.role, MessageRole.USER)
     call_id = message.tool_call_id
@@ -110,7 +110,7 @@ def _role(role: object) -> MessageRole:
 
 
 def _calls_in(kwargs: Mapping[str, Any], content: list[Block]) -> Iterator[ToolCall]:
-    """Tool calls as providers write them, where integrations of LlamaIndex keep them."""
+    """Read tool calls as providers write them, where integrations of LlamaIndex keep them."""
     calls = kwargs.get("tool_calls")
     if not isinstance(calls, list):
         return

@@ -1,4 +1,4 @@
-"""What the stores for LlamaIndex are made of: which store, and whose conversations."""
+"""The base of the stores for LlamaIndex: which store, and whose conversations."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class InScope(BaseModel):
         self._reference = reference
 
     def session(self, key: str) -> Session:
-        """The session that a key names."""
+        """Give the session that a key names."""
         return self._reference.store.session(key, **self._scope())
 
     def _scope(self) -> dict[str, str]:
         return {"tenant": self.tenant, "user": self.user, "agent": self.agent}
 
     def _keys(self) -> Talk[list[str]]:
-        """The keys of all sessions in scope that hold messages, in the order of their beginning:
-        so LlamaIndex's own store has them."""
+        """List the keys of all sessions in scope that hold messages, in the order of their
+        beginning: so LlamaIndex's own store has them."""
         keys: list[tuple[datetime, str]] = []
         last = None
         while True:

@@ -33,20 +33,20 @@ class LastShown:
         self._since: Since | None = None
 
     def outdate(self) -> None:
-        """Something is being put: it will be another window."""
+        """Note that something is being put: it will be another window."""
         self._stands = False
 
     def end_turn(self) -> None:
-        """All is taken away. What comes next answers nothing that was shown."""
+        """Note that all is taken away: what comes next answers nothing that was shown."""
         self._shown = self._since = None
 
     def note(self, window: Window) -> None:
-        """A model is being shown this. What it was shown first in a turn is what it answers."""
+        """Note what a model is shown. It answers what it was shown first in a turn."""
         if self._since is None:
             self._since = Since(window.version)
 
     def since(self, messages: Sequence[ChatMessage]) -> Since | None:
-        """Where the conversation has to stand, at least, for these to be said: an answer to what
+        """Find the version that messages have to come after: an answer to what
         was cleared meanwhile would be stored without its question."""
         if not messages or messages[0].role is MessageRole.USER:
             self._since = None
@@ -58,7 +58,7 @@ class LastShown:
         return since
 
     def window(self, session: Session, tokens: int, counter: CountTokens | None) -> Talk[Window]:
-        """What to show a model. Whoever makes something of it shares nothing with it that can
+        """Read what to show a model. Whoever makes something of it shares nothing with it that can
         be changed."""
         asked = (session.store, session.name, tokens, counter)
         shown = self._shown

@@ -1,1 +1,1 @@
-"""What those who write an adapter may use, beside what ``onrecord`` exports."""
+"""Tools for those who write an adapter, beside what ``onrecord`` exports."""

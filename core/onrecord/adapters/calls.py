@@ -1,4 +1,4 @@
-"""What adapters share, whichever framework they are for.
+"""Write an adapter's calls of a session once, for sync and async.
 
 Frameworks want sync and async methods on one object. An adapter writes what it does with
 sessions once, as a generator of calls, and has two one-line shells over it:
@@ -42,8 +42,8 @@ class Call(NamedTuple):
 
 
 def _name_in(cls: type, function: Callable[..., Any]) -> str:
-    """The name under which a function stands in a class: whoever traces calls may have put
-    another in its place, with a name of its own."""
+    """Find the name under which a function stands in a class. It may have another name of its
+    own: whoever traces calls puts one in its place."""
     own: str = function.__name__
     if getattr(cls, own, None) is function:
         return own

@@ -1,4 +1,4 @@
-"""How a store is named where it cannot be held: in a dump, a pickle, another process.
+"""Name a store where it cannot be held: in a dump, a pickle, another process.
 
 A reference is the store's address without its password. It finds the very store again where
 that is alive, one of the same address otherwise, then the one that the environment names; a

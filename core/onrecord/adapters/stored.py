@@ -1,4 +1,4 @@
-"""What every message that a session returned has, and one that was only made may lack."""
+"""Sequence and id of a stored message: one that was only made has none, and is refused."""
 
 from __future__ import annotations
 

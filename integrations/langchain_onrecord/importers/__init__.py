@@ -63,7 +63,7 @@ class SqlTable(TypedDict, total=False):
 
 
 class SqlHow(ImportOptions, SqlTable, total=False):
-    """What an import out of SQL can be told besides."""
+    """The options of an import out of SQL."""
 
 
 def import_sql(
@@ -71,8 +71,8 @@ def import_sql(
 ) -> Imported:
     """Bring what ``SQLChatMessageHistory`` of langchain-community keeps.
 
-    ``source`` is its URL, or an SQLAlchemy Engine, which is lent and not closed. ``How`` and
-    ``SqlTable`` say what else can be told.
+    ``source`` is its URL, or an SQLAlchemy Engine, which is lent and not closed. ``SqlHow``
+    has the other options.
     """
     return import_source(*_sql(store, source, **how))
 

@@ -1,4 +1,4 @@
-"""What LangChain's histories write of a message, and the message in it."""
+"""Read messages from what LangChain's histories write of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onrecord.adapters.importing.rows import first_line, json_in
 
 
 def row_of(name: str, raw: bytes) -> SourceRow:
-    """The row that ``message_to_dict`` was written to."""
+    """Read a row that ``message_to_dict`` was written to."""
     return SourceRow(name, raw, _said_in(raw))
 
 

@@ -68,7 +68,7 @@ def import_sql(
     """Bring what ``SQLAlchemyChatStore`` keeps, the store of ``Memory``, with its times.
 
     ``source`` is its URL, or a SQLAlchemy Engine, which is lent and not closed. What is archived
-    there is archived here, also if it was brought before. ``How`` says what else can be told.
+    there is archived here, also if it was brought before. ``ImportOptions`` has the rest.
     """
     return import_source(*_sql(store, source, table, schema, **how))
 

@@ -39,7 +39,7 @@ class Arrays(InTable):
         self._last = 0
 
     def conversations(self) -> Sequence[Conversation | Unread]:
-        """The next few, in the order in which they were begun."""
+        """Find the next few, in the order in which they were begun."""
         with self._asking() as connection:
             if not self._begun:
                 self._t = self._found(connection)
@@ -55,7 +55,7 @@ class Arrays(InTable):
         return [self._named(key) for _, key in found]
 
     def _found(self, connection: Connection) -> _Found:
-        """The table, also under the name that older versions of the package gave it."""
+        """Find the table, also under the name that older versions of the package gave it."""
         # The source's name stays the same: with both names the same messages are meant.
         there = sqlalchemy.inspect(connection).get_table_names(self._schema)
         if (old := _OLD_PREFIX + self.label) in there:  # PostgresChatStore prefers it, too

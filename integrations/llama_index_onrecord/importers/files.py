@@ -33,7 +33,7 @@ class JsonFile(Source):
         self._read = False
 
     def conversations(self) -> Sequence[Conversation | Unread]:
-        """All of them, as they stand in the file."""
+        """Read all of them, as they stand in the file."""
         if self._read:
             return []
         self._read = True

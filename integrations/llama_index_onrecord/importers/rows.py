@@ -1,4 +1,4 @@
-"""What LlamaIndex's chat stores write of a message, and the message in it.
+"""Read messages from what LlamaIndex's chat stores write of them.
 
 They write what ``ChatMessage.model_dump`` makes. LlamaIndex reads all of it back or nothing, and
 then no message of that conversation: one block that a newer version wrote is enough, or a picture
@@ -35,7 +35,7 @@ _NO_MESSAGE: Final = (
 
 
 def row_of(name: str, raw: bytes) -> SourceRow:
-    """The row that a ``ChatMessage`` was written to."""
+    """Read a row that a ``ChatMessage`` was written to."""
     found = json_in(raw)
     if isinstance(found, str):
         return SourceRow(name, raw, found)
@@ -53,8 +53,8 @@ def row_of(name: str, raw: bytes) -> SourceRow:
 
 
 def canonical(raw: bytes) -> bytes:
-    """The same for the same message, also after another version of LlamaIndex has written it
-    again: new fields begin as null, and PostgreSQL's jsonb has an order of its own."""
+    """Normalize a row: the same for the same message, also after another version of LlamaIndex has
+    written it again: new fields begin as null, and PostgreSQL's jsonb has an order of its own."""
     try:
         found = json.loads(raw)
     except (ValueError, RecursionError):
@@ -81,7 +81,7 @@ def _may_be_a_message(found: Mapping[str, Any]) -> bool:
 
 
 def _read_in_part(found: Mapping[str, Any]) -> Message:
-    """The message, with what cannot be read of it as it stands there."""
+    """Read a message in part; what cannot be read is kept as it stands there."""
     said = found.get("blocks", found.get("content")) or []
     blocks: list[BaseContentBlock] = []
     kept: dict[int, Opaque] = {}
@@ -105,7 +105,7 @@ def _read_in_part(found: Mapping[str, Any]) -> Message:
 
 
 def _block_in(found: Any) -> BaseContentBlock:
-    """A block, also where the file it names has gone."""
+    """Read a block, also where the file it names has gone."""
     try:
         block: BaseContentBlock = _BLOCK.validate_python(found)
     except ValueError:

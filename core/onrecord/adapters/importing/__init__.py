@@ -1,4 +1,4 @@
-"""Bringing conversations from elsewhere into a store, so that it can be done again.
+"""Import conversations from elsewhere; an import can be repeated, and goes on where it was.
 
 A source hands out its conversations, and each of these its rows, oldest first. What is there
 already is known by two things:
@@ -72,7 +72,7 @@ def import_source(source: Source, plan_of: ImportPlan) -> Imported:
 
 
 async def aimport_source(source: Source, plan_of: ImportPlan) -> Imported:
-    """Like ``bring``; the source is read in a thread."""
+    """Like ``import_source``; the source is read in a thread."""
     try:
         return await atalk(_brought(source, plan_of))
     finally:

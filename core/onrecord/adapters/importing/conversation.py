@@ -1,4 +1,4 @@
-"""One conversation on its way into its session."""
+"""Import one conversation into its session."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STRANGE: Final = re.compile(r"[^\w.-]")
 
 
 class ConversationImport:
-    """Brings what of a conversation is not there yet."""
+    """The import of one conversation: it appends the rows that are not there yet."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class ConversationImport:
         self._left_out = 0
 
     def all(self) -> Talk[None]:
-        """Bring it."""
+        """Read the conversation to its end, and append what is new."""
         info = yield from call(self._session.info)
         self._mark, self._found = _mark_in(info.metadata, self._name), info.version
         page = yield from self._next_page()
@@ -173,7 +173,7 @@ class ConversationImport:
                 yield from call(self._session.archive, seqs, expected=Since(self._found))
 
     def _bring_rows(self, rows: Sequence[SourceRow], archived: bool) -> Talk[None]:
-        """Append what is not there; all that is there then, is there once."""
+        """Append the rows that are not there. No row is there twice afterwards."""
         said: dict[str, tuple[SourceRow, Message]] = {}
         for row in rows:
             if isinstance(row.said, Message):
@@ -269,7 +269,7 @@ class ConversationImport:
         return Unread(printable(self._conversation.id), name, reason)
 
     def _id_of(self, row: SourceRow, message: Message) -> str:
-        """The message's own, unless an earlier one has it as well: histories hold copies."""
+        """Take the message's own id, unless an earlier one has it too: histories hold copies."""
         own = message.id
         if own is None or own in self._spoken or not _is_name(own):
             return self._made_id(row)
@@ -277,7 +277,7 @@ class ConversationImport:
         return own
 
     def _made_id(self, row: SourceRow) -> str:
-        """The same each time, and another one where the row has become another."""
+        """Make an id: the same each time, and another one where the row was changed."""
         whole = f"{self._name}\0{row.name}\0".encode("utf-8", "surrogatepass") + row.raw
         content = blake2b(whole, digest_size=4).hexdigest()
         parts = (_STRANGE.sub("_", part)[:_LONGEST_PART] for part in (self._source.label, row.name))

@@ -1,4 +1,4 @@
-"""Databases that are read from: opened, and what went wrong with them in words."""
+"""Open the databases that are imported from, and explain what went wrong with them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Opened(NamedTuple):
 
 
 def opened(source: object) -> Opened:
-    """An engine for what somebody has. Connects to nothing."""
+    """Make an engine of a URL, a path or an engine. Connects to nothing."""
     if isinstance(source, Engine):
         return Opened(source, False)
     if hasattr(source, "sync_engine"):
@@ -112,13 +112,13 @@ def opened_postgres(source: object, otherwise: str) -> Opened:
 
 
 def shown(url: URL) -> str:
-    """What errors call a database. Without the options: passwords may stand there, too."""
+    """Name a database in an error, without its options: passwords may stand there, too."""
     url = url.set(drivername=url.get_backend_name(), query={})
     return url.render_as_string(hide_password=True)
 
 
 def explained(fault: faults.SQLAlchemyError, where: str, table: str) -> OnrecordError:
-    """What a driver raised, as one of our errors."""
+    """Turn what a driver raised into one of our errors."""
     original = getattr(fault, "orig", None) or fault
     text = " ".join(str(original).split()).rstrip(". ")
     state = getattr(original, "sqlstate", None)

@@ -1,4 +1,4 @@
-"""Conversations of which nothing names a row but its place: lists in Redis, arrays, files."""
+"""Import lists, whose rows have no name but their place: of Redis, in arrays, in files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Counted(Conversation):
         self._loses_its_end = loses_its_end
 
     def after(self, mark: Bookmark, limit: int) -> Page:
-        """The next rows, or the first ones where those of the mark are no longer there."""
+        """Read the next rows; the first ones where those of the bookmark are no longer there."""
         last = mark.last[-mark.read :] if mark.read else ()
         start, base, gone, anew = mark.read, mark.base, 0, False
         found = self._oldest(start - len(last), start + limit + 1)
@@ -56,14 +56,14 @@ class Counted(Conversation):
         return Page(rows, start + len(rows), len(found) > limit, anew, base, gone)
 
     def _in_common(self, found: list[bytes], last: tuple[str, ...]) -> int:
-        """How many of the mark's rows stand where they stood, one after the other."""
+        """Count the bookmark's rows that stand where they stood, one after the other."""
         for n, (raw, known) in enumerate(zip(found, last, strict=False)):
             if self._digest(raw) != known:
                 return n
         return min(len(found), len(last))
 
     def _found_again(self, mark: Bookmark) -> int | None:
-        """Where the rows of the mark end now, if any are left."""
+        """Find where the rows of the bookmark end now, if any are left."""
         digests: list[str] = []
         while len(digests) < mark.read:
             end = min(len(digests) + _AT_A_TIME, mark.read)

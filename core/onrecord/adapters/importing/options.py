@@ -1,4 +1,4 @@
-"""What whoever imports can tell: which conversations, whose they are, what to call meanwhile."""
+"""Options of every import: which conversations, whose they are, a function for progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OnProgress: TypeAlias = Callable[[ImportProgress], object]
 
 
 class ImportOptions(TypedDict, total=False):
-    """What every import can be told besides."""
+    """The options that every import takes."""
 
     session_ids: Iterable[object] | None
     """Only these conversations; otherwise all."""
@@ -37,7 +37,7 @@ class ImportOptions(TypedDict, total=False):
 
 
 class ImportPlan(NamedTuple):
-    """What was told, checked."""
+    """The options of an import, checked."""
 
     into: SessionOf
     """Which session a conversation goes to, by its id."""
@@ -56,7 +56,7 @@ def plan_of(
     scope: Scope | None = None,
     progress: OnProgress | None = None,
 ) -> ImportPlan:
-    """``How``, checked before anything is read."""
+    """Check the options of an import before anything is read."""
     check_store(store)
     # Named one by one: what is misspelt is refused, since a scope that is not there is no wall.
     into = _sessions_in(store, {"tenant": tenant, "user": user, "agent": agent}, scope)

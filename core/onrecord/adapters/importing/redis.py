@@ -73,7 +73,7 @@ class Lists(Source):
         )
 
     def conversations(self) -> Sequence[Conversation | Unread]:
-        """The next few, in no order: Redis knows none."""
+        """Find the next few, in no order: Redis knows none."""
         if not self._whole:
             self._refuse_part()
         if self._wanted is not None:
@@ -95,7 +95,7 @@ class Lists(Source):
                 self._client.close()
 
     def _refuse_part(self) -> None:
-        """A node of a cluster answers as if its keys were all."""
+        """Refuse one node of a cluster: it answers as if its keys were all there are."""
         import redis
         from redis.cluster import RedisCluster
 
@@ -162,7 +162,7 @@ class Lists(Source):
 
 
 def connected(source: Any) -> Connected:
-    """A client for what somebody has. Connects to nothing."""
+    """Make a client of a URL or a client. Connects to nothing."""
     try:
         import redis
         import redis.asyncio

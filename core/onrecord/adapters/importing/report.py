@@ -1,4 +1,4 @@
-"""What an import says of itself, while it runs and at its end."""
+"""Reports of an import, while it runs and at its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Unread(NamedTuple):
 
 
 class Imported(Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
-    """What an import did."""
+    """The report of an import."""
 
     sessions: int
     """How many conversations of the source were looked at; a thread of checkpoints is one."""
@@ -43,7 +43,7 @@ class Imported(Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
 
 
 class ImportProgress(NamedTuple):
-    """Where an import stands, after a batch."""
+    """How far an import has come, after a batch."""
 
     session: str
     sessions: int
@@ -51,7 +51,7 @@ class ImportProgress(NamedTuple):
 
 
 class Tally:
-    """What was brought so far."""
+    """Counts of what was imported so far."""
 
     def __init__(self) -> None:
         self.sessions = self.messages = self.there = 0
@@ -61,7 +61,7 @@ class Tally:
         """Each once: where a source is rewritten while it is read, rows are read again."""
 
     def brought(self) -> Imported:
-        """The report."""
+        """Make the report."""
         return Imported(
             sessions=self.sessions,
             messages=self.messages,
@@ -73,5 +73,5 @@ class Tally:
 
 
 def printable(text: str) -> str:
-    """Text that any terminal and log takes."""
+    """Escape what not every terminal and log takes."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What stands in a row, whichever framework wrote it."""
+"""Read rows, whichever framework wrote them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from onrecord.adapters.importing.report import printable
 
 
 def json_in(raw: bytes) -> dict[str, Any] | str:
-    """The object that a row holds, or why there is none. It is empty for JSON of another kind."""
+    """Read the JSON object in a row, or say why there is none. Other JSON gives an empty one."""
     if not raw:
         return "it is empty."
     try:
@@ -22,7 +22,7 @@ def json_in(raw: bytes) -> dict[str, Any] | str:
 
 
 def first_line(fault: Exception) -> str:
-    """What went wrong with a message, without the message: pydantic quotes it."""
+    """Shorten an error to its first line: in the others pydantic quotes the message."""
     errors = getattr(fault, "errors", None)
     if callable(errors) and (found := errors()):
         return f"{'.'.join(map(str, found[0]['loc']))}: {found[0]['msg']}"
@@ -31,7 +31,7 @@ def first_line(fault: Exception) -> str:
 
 
 def as_bytes(value: object) -> bytes:
-    """What a driver read, as it is written there."""
+    """Turn what a driver read into the bytes that stand there."""
     match value:
         case bytes():
             return value

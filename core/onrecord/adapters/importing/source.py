@@ -1,4 +1,4 @@
-"""What an import reads: a source, its conversations, and how far these were read."""
+"""Sources of an import: their conversations, rows, and bookmarks of how far they were read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0)]
 
 
 class Bookmark(Struct, frozen=True, omit_defaults=True):
-    """How far a conversation was read."""
+    """The place up to which a conversation was read."""
 
     read: Count = 0
     row: str = ""
@@ -106,7 +106,7 @@ class Conversation(ABC):
 
     @abstractmethod
     def after(self, mark: Bookmark, limit: int) -> Page:
-        """The next rows, or the first ones where those of the mark are no longer there."""
+        """Read the next rows; the first ones where those of the bookmark are no longer there."""
 
     async def aafter(self, mark: Bookmark, limit: int) -> Page:
         """Like ``after``, in a thread."""
@@ -123,7 +123,7 @@ class Source(ABC):
 
     @abstractmethod
     def conversations(self) -> Sequence[Conversation | Unread]:
-        """The next few; none at the end."""
+        """Find the next few; none at the end."""
 
     async def aconversations(self) -> Sequence[Conversation | Unread]:
         """Like ``conversations``, in a thread."""
@@ -134,5 +134,5 @@ class Source(ABC):
 
 
 def digest(raw: bytes) -> str:
-    """What a mark remembers of a row."""
+    """Hash a row, to know it again."""
     return blake2b(raw, digest_size=8).hexdigest()

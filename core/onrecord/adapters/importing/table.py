@@ -1,4 +1,4 @@
-"""A table that is read: in short steps that can only read, and leave nothing open."""
+"""Read a table in short steps, in transactions that can only read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class InTable(Source):
                 self._engine.dispose()
 
     def _described(self, connection: Connection, names: Sequence[str]) -> list[Any]:
-        """The table's columns, under the names they have here."""
+        """Describe the table's columns, under the names they have here."""
         inspector = sqlalchemy.inspect(connection)
         try:
             types = {c["name"]: c["type"] for c in inspector.get_columns(self.label, self._schema)}
@@ -57,7 +57,7 @@ class InTable(Source):
 
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
-        """A connection that can only read, for one step."""
+        """Connect for one step, in a transaction that can only read."""
         with self._lock:
             try:
                 with self._engine.connect() as connection, _read_only(connection):
@@ -67,7 +67,7 @@ class InTable(Source):
 
 
 def is_text(id_: str) -> bool:
-    """Whether a database can have it as text."""
+    """Whether a database can hold an id as text."""
     try:
         id_.encode()
     except UnicodeEncodeError:
@@ -77,7 +77,7 @@ def is_text(id_: str) -> bool:
 
 @contextmanager
 def _read_only(connection: Connection) -> Iterator[None]:
-    """As far as the database has a way to say so; what is sent are SELECTs in any case."""
+    """Make a transaction read-only where the database can; only SELECTs are sent anyway."""
     name = connection.dialect.name
     if name == "postgresql":
         connection.execution_options(postgresql_readonly=True)

@@ -30,7 +30,7 @@ _AT_A_TIME: Final = 100
 
 
 class Columns(NamedTuple):
-    """What the columns are called."""
+    """The names of the columns."""
 
     id: str
     session: str
@@ -41,7 +41,7 @@ class Columns(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """The same as SQLAlchemy has them."""
+    """The columns as SQLAlchemy has them."""
 
     id: Any
     session: Any
@@ -82,7 +82,7 @@ class Tables(InTable):
         self._last: Any = None
 
     def conversations(self) -> Sequence[Conversation | Unread]:
-        """The next few, the one last spoken in at the end: so they are listed as they were."""
+        """Find the next few, the one last spoken in at the end: so they are listed as they were."""
         with self._asking() as connection:
             found: list[Conversation | Unread] = []
             if not self._begun:
@@ -102,7 +102,7 @@ class Tables(InTable):
             return found
 
     def rows(self, ids: Sequence[Any]) -> dict[Any, SourceRow]:
-        """Those of the rows that are still there."""
+        """Read those of some rows that are still there."""
         t = self._t
         with self._asking() as connection:
             found = connection.execute(
@@ -118,7 +118,7 @@ class Tables(InTable):
         return rows
 
     def _next(self, connection: Connection) -> tuple[dict[str, Any], list[Unread]]:
-        """Ids of the next conversations, as they are called and as the database has them."""
+        """Find the ids of the next conversations, as text and as the database has them."""
         if self._wanted is not None:
             some, self._wanted = self._wanted[:_AT_A_TIME], self._wanted[_AT_A_TIME:]
             values = [(id_, self._as_stored(id_)) for id_ in some]
@@ -209,7 +209,7 @@ class _Rows(Conversation):
         self._archived = archived
 
     def after(self, mark: Bookmark, limit: int) -> Page:
-        """The next rows, or the first ones where the last row is gone, changed or not the last."""
+        """Read the next rows; the first ones where the last is gone, changed or not the last."""
         ids, start, anew = self._ids, mark.read, False
         looked = min(start, len(mark.last) if self._tables.rewritten else 1)
         rows: dict[Any, SourceRow] = {}
@@ -229,7 +229,7 @@ class _Rows(Conversation):
         return Page(page, read, read < len(ids), anew, archived=archived)
 
     def _goes_on(self, mark: Bookmark, last: list[SourceRow | None]) -> bool:
-        """Whether the last rows of the mark stand where they stood."""
+        """Whether the last rows of the bookmark stand where they stood."""
         if not last or (newest := last[-1]) is None:
             return False
         if newest.name == mark.row:
