@@ -335,7 +335,7 @@ def test_a_child_waits_for_no_thread_of_its_parent(tmp_path: Path) -> None:
     graph.invoke({"messages": [HumanMessage("hello")]}, config())
     memory = saver.log._desk.threads
     memories: list[Any] = [
-        *(memory.items._strands, memory.held._strands, memory.seen, memory.bases, memory.labels),
+        *(memory.items._items, memory.values._items, memory.seen, memory.bases, memory.labels),
         saver._memory._known,
     ]
     locks = [memory._lock for memory in memories]

@@ -45,7 +45,7 @@ class Committed(NamedTuple):
     number: int
     refs: Refs
     fresh: list[tuple[int, list[tuple[int, Item]]]]
-    """Of each strand, the items that were written with their numbers."""
+    """Of each channel list, the items that were written with their numbers."""
 
 
 class Adding(NamedTuple):
@@ -89,11 +89,11 @@ class Adding(NamedTuple):
             or (self.label is not None and self.labelled != seen.line.epoch)
             or (self.expires_in is not None and self.expires_in != seen.expires_in)
             or (self.base is not None and self.base.line.epoch != seen.line.epoch)
-            or not growing.keys() <= seen.strands.keys()
+            or not growing.keys() <= seen.lists.keys()
         ):
             return None
         try:
-            added, refs, strands, fresh = self._made(seen.line.head + 1, seen.strands)
+            added, refs, grown, fresh = self._made(seen.line.head + 1, seen.lists)
         except Misconfigured:  # a number that others may have added: under the lock it is certain
             return None
         second = at // MICROSECONDS
@@ -106,7 +106,7 @@ class Adding(NamedTuple):
             seen._replace(
                 line=line,
                 id=self.key,
-                strands={**seen.strands, **strands},
+                lists={**seen.lists, **grown},
                 second=max(second, seen.second),
             ),
             number,
@@ -136,23 +136,21 @@ class Adding(NamedTuple):
         as_seen = seen is not None and seen.line == line
         if seen is None or not as_seen or seen.id != self.parent:
             self._refuse_second(txn, thread, line)
-        known = dict(seen.strands) if seen is not None and as_seen else {}
+        known = dict(seen.lists) if seen is not None and as_seen else {}
         for channel in self._growing():
             if channel not in known:
                 name = strand_name(self.namespace, channel)
-                strand, used = rows_of.lock_strand(txn, thread, name)
-                known[channel] = (
-                    strand,
-                    max(used, rows_of.last_item(txn, ListKey(thread.shard, strand))),
-                )
-        added, refs, strands, fresh = self._made(line.head + 1, known)
+                channel_list, used = rows_of.lock_strand(txn, thread, name)
+                last = rows_of.last_item(txn, ListKey(thread.shard, channel_list))
+                known[channel] = (channel_list, max(used, last))
+        added, refs, grown, fresh = self._made(line.head + 1, known)
         number = rows_of.add(txn, line, added, self._packed(refs))
         threads.touch(txn, thread, at, self.expires_in)
         self._tell(txn, thread)
         second = max(at // MICROSECONDS, thread.active_second)
         moved = line._replace(head=number)
         return Committed(
-            LastSeen(moved, self.key, {**known, **strands}, second, self.expires_in),
+            LastSeen(moved, self.key, {**known, **grown}, second, self.expires_in),
             number,
             refs,
             fresh,
@@ -203,7 +201,7 @@ class Adding(NamedTuple):
         for channel, value in self.plan.items():
             if isinstance(value, Listing):
                 fresh = [item for item in value.items if type(item) is tuple]
-                # An empty list has a strand too: where else would it be?
+                # An empty list has its number too: where else would it be?
                 if fresh or self.base is None or not is_listing(self.base.refs.get(channel, _NONE)):
                     growing[channel] = fresh
         return growing
@@ -214,19 +212,19 @@ class Adding(NamedTuple):
         """The rows to write, under the number the checkpoint gets."""
         squeezed = self.squeezed
         refs: Refs = {}
-        held: list[Item] = []
+        values: list[Item] = []
         rows: list[tuple[int, int, int, bytes]] = []
-        strands: dict[str, tuple[int, int]] = {}
+        grown: dict[str, tuple[int, int]] = {}
         fresh: list[tuple[int, list[tuple[int, Item]]]] = []
         for channel, value in self.plan.items():
             if isinstance(value, list):
                 refs[channel] = value
             elif isinstance(value, Listing):
                 if channel in known:
-                    strand, last = known[channel]
+                    channel_list, last = known[channel]
                 else:
-                    assert self.base is not None, "its strand was looked up where there is no base"
-                    strand, last = self.base.refs[channel][0], 0
+                    assert self.base is not None, "its number was looked up where there is no base"
+                    channel_list, last = self.base.refs[channel][0], 0
                 new: list[Item] = []
                 numbers: list[int] = []
                 for item in value.items:
@@ -244,20 +242,20 @@ class Adding(NamedTuple):
                         f"{shown(max(runs))}, and items are there from 1 to {most}. Nothing was "
                         f"written: give those that State.numbers has told."
                     )
-                refs[channel] = [strand, *runs]
+                refs[channel] = [channel_list, *runs]
                 if new:
-                    rows.append((strand, end, len(new), pack(new, squeezed=squeezed)))
-                    strands[channel] = (strand, end)
-                    fresh.append((strand, list(enumerate(new, last + 1))))
+                    rows.append((channel_list, end, len(new), pack(new, squeezed=squeezed)))
+                    grown[channel] = (channel_list, end)
+                    fresh.append((channel_list, list(enumerate(new, last + 1))))
             else:
-                refs[channel] = [number, len(held)]
-                held.append(value)
+                refs[channel] = [number, len(values)]
+                values.append(value)
         run = None if self.new.run is None else run_key(self.new.run)
-        packed = pack(held, squeezed=squeezed) if held else None
+        packed = pack(values, squeezed=squeezed) if values else None
         return (
             Added(self.key, self.parent, run, self.body, refs, packed, rows),
             refs,
-            strands,
+            grown,
             fresh,
         )
 

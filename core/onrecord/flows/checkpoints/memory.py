@@ -23,8 +23,8 @@ class LastSeen(NamedTuple):
     line: Line
     id: bytes
     """Of the newest checkpoint."""
-    strands: dict[str, tuple[int, int]]
-    """Of some list-valued channels: the strand, and the number of its last item."""
+    lists: dict[str, tuple[int, int]]
+    """Of some channel lists: the number of each, and that of its last item."""
     second: int
     """When the thread was last said to be active."""
     expires_in: int | None = None
@@ -40,17 +40,18 @@ class Base(NamedTuple):
 
 
 class Items:
-    """Items by strand and number, bounded by their bytes: a strand goes as a whole."""
+    """Items by what they belong to, a channel list or a namespace log, and by number; bounded by
+    their bytes, and what belongs together goes together."""
 
     def __init__(self, most: int = MOST_BYTES) -> None:
-        self._strands: Bounded[tuple[int, int], dict[int, Item]] = Bounded(most)
+        self._items: Bounded[tuple[int, int], dict[int, Item]] = Bounded(most)
 
-    def of(self, strand: int, epoch: int) -> dict[int, Item]:
-        """What is known of a strand. Not to be changed."""
-        return self._strands.use((strand, epoch)) or {}
+    def of(self, owner: int, epoch: int) -> dict[int, Item]:
+        """The items of one that are known. Not to be changed."""
+        return self._items.use((owner, epoch)) or {}
 
-    def add(self, strand: int, epoch: int, items: Iterable[tuple[int, Item]]) -> None:
-        """Remember more of a strand."""
+    def add(self, owner: int, epoch: int, items: Iterable[tuple[int, Item]]) -> None:
+        """Remember more of them."""
 
         def grown(found: dict[int, Item] | None, weight: int) -> tuple[dict[int, Item], int]:
             known = {} if found is None else found
@@ -60,7 +61,7 @@ class Items:
                     weight += len(item[1]) + 100
             return known, weight
 
-        self._strands.update((strand, epoch), grown)
+        self._items.update((owner, epoch), grown)
 
 
 class ThreadMemory:
@@ -68,7 +69,9 @@ class ThreadMemory:
 
     def __init__(self) -> None:
         self.items = Items()
-        self.held = Items()
+        """By channel list."""
+        self.values = Items()
+        """Of channels that are no lists: by namespace log."""
         self.seen: Bounded[tuple[bytes, str], LastSeen] = Bounded(MOST_LINES)
         self.bases: Bounded[tuple[bytes, str, bytes], Base] = Bounded(MOST_LINES)
         self.labels: Bounded[bytes, tuple[bytes, int]] = Bounded(MOST_LINES)

@@ -33,13 +33,13 @@ PAGE: Final = 50
 ATTEMPTS: Final = 20
 
 
-class Gone(Exception):
+class Missing(Exception):
     """What a reference leads to was taken away between two steps."""
 
 
 def read_state(desk: Desk, name: SessionName, namespace: str, id: str | None) -> Flow[State | None]:
     """A checkpoint with all its values; the newest of its line where none is named."""
-    last: Gone | None = None
+    last: Missing | None = None
     for _ in range(ATTEMPTS):
         entry = yield from read_entry(desk, name, namespace, id)
         if entry is None:
@@ -48,8 +48,8 @@ def read_state(desk: Desk, name: SessionName, namespace: str, id: str | None) ->
             _learn_newest(desk, name, namespace, entry.row)
         try:
             (state,) = yield from fill(desk, name, [entry])
-        except Gone as gone:
-            last = gone  # something was taken away between the two steps: look again
+        except Missing as missing:
+            last = missing  # something was taken away between the two steps: look again
             continue
         return state
     raise Damaged(
@@ -112,7 +112,7 @@ def fill_states(desk: Desk, name: SessionName, entries: Sequence[Entry]) -> Flow
     entries = accepting.entries(entries)
     try:
         return (yield from fill(desk, name, entries))
-    except Gone:
+    except Missing:
         pass
     states = []
     for entry in entries:
@@ -132,8 +132,8 @@ def fill(desk: Desk, name: SessionName, entries: Sequence[Entry]) -> Flow[list[S
 
 
 def _fetched(desk: Desk, entries: Sequence[Entry]) -> Flow[list[State]]:
-    held: set[tuple[int, int, int]] = set()  # (line, epoch, number)
-    missing: dict[tuple[int, int], set[int]] = {}  # (strand, epoch): numbers
+    apart: set[tuple[int, int, int]] = set()  # (line, epoch, number)
+    missing: dict[tuple[int, int], set[int]] = {}  # (channel list, epoch): numbers
     for entry in entries:
         line = entry.row.line
         for ref in entry.row.refs.values():
@@ -141,28 +141,28 @@ def _fetched(desk: Desk, entries: Sequence[Entry]) -> Flow[list[State]]:
                 known = desk.threads.items.of(ref[0], line.epoch)
                 wanted = missing.setdefault((ref[0], line.epoch), set())
                 wanted.update(n for n in numbers_of(ref[1:]) if n not in known)
-            elif ref[0] << 20 not in desk.threads.held.of(line.number, line.epoch):
-                held.add((line.number, line.epoch, ref[0]))
+            elif ref[0] << 20 not in desk.threads.values.of(line.number, line.epoch):
+                apart.add((line.number, line.epoch, ref[0]))
     fresh: dict[tuple[int, int], dict[int, Item]] = {}
     ranges = []
-    for (strand, _), numbers in missing.items():
+    for (channel_list, _), numbers in missing.items():
         runs = runs_of(sorted(numbers))
-        ranges += [(strand, runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
-    if held or ranges:
+        ranges += [(channel_list, runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
+    if apart or ranges:
         shard = entries[0].row.line.shard
-        values = sorted({(line, number) for line, _, number in held})
+        values = sorted({(line, number) for line, _, number in apart})
         fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, shard, values, ranges)))
         epochs = dict(missing.keys())
-        for strand, last, count, frame in fetched.items:
+        for channel_list, last, count, frame in fetched.items:
             items = numbered(last, count, frame)
-            desk.threads.items.add(strand, epochs[strand], items)
-            fresh.setdefault((strand, epochs[strand]), {}).update(items)
-        for line_number, epoch, number in held:
+            desk.threads.items.add(channel_list, epochs[channel_list], items)
+            fresh.setdefault((channel_list, epochs[channel_list]), {}).update(items)
+        for line_number, epoch, number in apart:
             frame_of = fetched.values.get((line_number, number))
             if frame_of is None:
-                raise Gone(f"values of checkpoint number {number}")
+                raise Missing(f"values of checkpoint number {number}")
             packed = list(enumerate(unpack(frame_of), number << 20))
-            desk.threads.held.add(line_number, epoch, packed)
+            desk.threads.values.add(line_number, epoch, packed)
             fresh.setdefault((-line_number, epoch), {}).update(packed)
     return [_state_of(desk, entry, fresh) for entry in entries]
 
@@ -172,8 +172,8 @@ def _state_of(desk: Desk, entry: Entry, fresh: Mapping[tuple[int, int], dict[int
     values: dict[str, Item | list[Item]] = {}
     numbers: dict[str, list[int]] = {}
     # What was read a moment ago is there even where the memory is too small to keep it.
-    held = fresh.get((-line.number, line.epoch), {})
-    kept = desk.threads.held.of(line.number, line.epoch)
+    read_now = fresh.get((-line.number, line.epoch), {})
+    kept = desk.threads.values.of(line.number, line.epoch)
     for channel, ref in entry.row.refs.items():
         try:
             if is_listing(ref):
@@ -183,9 +183,9 @@ def _state_of(desk: Desk, entry: Entry, fresh: Mapping[tuple[int, int], dict[int
                 values[channel] = [known[n] if n in known else new[n] for n in numbers[channel]]
             else:
                 at = ref[0] << 20 | ref[1]
-                values[channel] = kept[at] if at in kept else held[at]
+                values[channel] = kept[at] if at in kept else read_now[at]
         except KeyError as fault:
-            raise Gone(f"an item of {channel!r}") from fault
+            raise Missing(f"an item of {channel!r}") from fault
     return State(entry, values, numbers)
 
 
@@ -198,7 +198,7 @@ def _learn_newest(desk: Desk, name: SessionName, namespace: str, row: Checkpoint
     if known is None or known.line != row.line or known.id != row.id:
         lists: dict[str, tuple[int, int]] = {}
         if known is not None and known.line == row.line:
-            lists = known.strands
+            lists = known.lists
         # A head without a row was deleted: its number is not the newest checkpoint's.
         if row.number == row.line.head:
             desk.threads.seen.put((name.identity, namespace), LastSeen(row.line, row.id, lists, 0))

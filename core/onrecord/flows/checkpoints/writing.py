@@ -18,7 +18,7 @@ from onrecord.flow import Cold, Flow, do
 from onrecord.flows.checkpoints import accepting
 from onrecord.flows.checkpoints.adding import Adding, Committed, Plan, refuse_late
 from onrecord.flows.checkpoints.memory import Base
-from onrecord.flows.checkpoints.reading import ATTEMPTS, Gone, forget_line
+from onrecord.flows.checkpoints.reading import ATTEMPTS, Missing, forget_line
 from onrecord.flows.checkpoints.values import Listing, New, Put, Same, Value, numbered, pack_writes
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import checkpoints as rows_of
@@ -69,7 +69,7 @@ def put(
         base = yield from _base(desk, name, namespace, parent, new.values)
         try:
             plan = yield from _plan(desk, base, new.values)
-        except Gone:
+        except Missing:
             forget_line(desk, name, namespace, parent)
             continue
         adding = Adding(
@@ -181,7 +181,7 @@ def _shared(
     try:
         by_content = {known[n] if n in known else fresh[n]: n for n in reversed(numbers)}
     except KeyError as fault:
-        raise Gone from fault
+        raise Missing from fault
     return Listing([by_content.get(i, i) if isinstance(i, tuple) else i for i in items])
 
 
@@ -194,11 +194,11 @@ def _learn(
     desk.threads.bases.put(
         (name.identity, namespace, key), Base(seen.line, committed.number, committed.refs)
     )
-    for strand, fresh in committed.fresh:
-        desk.threads.items.add(strand, epoch, fresh)
+    for channel_list, fresh in committed.fresh:
+        desk.threads.items.add(channel_list, epoch, fresh)
         first, last = fresh[0][0], fresh[-1][0]
         if last // RUN > (first - 1) // RUN:
-            yield from _merged(desk, ListKey(seen.line.shard, strand), last // RUN * RUN)
+            yield from _merged(desk, ListKey(seen.line.shard, channel_list), last // RUN * RUN)
     return Put(
         epoch,
         {ch: numbers_of(ref[1:]) for ch, ref in committed.refs.items() if is_listing(ref)},
