@@ -144,7 +144,7 @@ CRAFTED: dict[str, Callable[[MessageRow], bytes]] = {
     "created 2^63": lambda row: raw(row, created=2**63),
     "tokens -1": lambda row: raw(row, tokens=-1),
     "tokens 2^63": lambda row: raw(row, tokens=2**63),
-    "a list for a number": lambda row: raw(row, born=[1]),
+    "a list for a number": lambda row: raw(row, epoch=[1]),
     "more fields, and deep": lambda row: _with_more(row),
 }
 

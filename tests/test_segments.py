@@ -136,8 +136,8 @@ def test_what_is_sealed_comes_out_equal(
     found = unpack(stored, first, DICTIONARIES.get)
     assert found.opens_turn == sealed.opens_turn
     for before, after in zip(rows, found.rows, strict=True):
-        assert (before.seq, before.born, before.id, before.created, before.tokens) == (
-            after.seq, after.born, after.id, after.created, after.tokens
+        assert (before.seq, before.epoch, before.id, before.created, before.tokens) == (
+            after.seq, after.epoch, after.id, after.created, after.tokens
         )  # fmt: skip
         assert before.counter == after.counter
         if before.frame is None or after.frame is None:

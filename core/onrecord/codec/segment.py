@@ -32,7 +32,7 @@ class Segment(NamedTuple):
 
 
 class _Columns(Struct, array_like=True, gc=False):
-    born: list[int] | int
+    epochs: list[int] | int
     created: list[int] | int
     """The first time, and then the distances."""
     tokens: list[int]
@@ -54,7 +54,7 @@ def pack(segment: Segment, level: int | None, dictionary: Dictionary | None) -> 
     rows = segment.rows
     times = [row.created for row in rows]
     columns = _Columns(
-        born=_one_if_equal([row.born for row in rows]),
+        epochs=_one_if_equal([row.epoch for row in rows]),
         created=times[0]
         if len(set(times)) == 1
         else [times[0], *(later - earlier for earlier, later in pairwise(times))],
@@ -77,22 +77,22 @@ def unpack(stored: bytes, first: int, dictionary: Callable[[int], Dictionary | N
     """
     columns = _columns(stored, dictionary)
     count = len(columns.said)
-    born, counter = _spread(columns.born, count), _spread(columns.counter, count)
+    epochs, counter = _spread(columns.epochs, count), _spread(columns.counter, count)
     created = columns.created
     times = [created] * count if isinstance(created, int) else list(accumulate(created))
     ids = columns.ids or [None] * count
-    if not count == len(born) == len(counter) == len(times) == len(ids) == len(columns.tokens):
+    if not count == len(epochs) == len(counter) == len(times) == len(ids) == len(columns.tokens):
         raise Damaged("its columns are not of one length")
     rows = tuple(
-        map(MessageRow, range(first, first + count), born, map(_frame, columns.said), ids, times,
+        map(MessageRow, range(first, first + count), epochs, map(_frame, columns.said), ids, times,
             columns.tokens, counter)
     )  # fmt: skip
     return Segment(rows, _flags(columns.opens_turn, count))
 
 
-def unreadable(stored: bytes, first: int, last: int, born: int) -> Segment:
+def unreadable(stored: bytes, first: int, last: int, epoch: int) -> Segment:
     """What stands in for a segment that cannot be read: its bytes, in the place of each message."""
-    rows = tuple(MessageRow(seq, born, stored, None, 0, 0, 0) for seq in range(first, last + 1))
+    rows = tuple(MessageRow(seq, epoch, stored, None, 0, 0, 0) for seq in range(first, last + 1))
     return Segment(rows, (False,) * len(rows))
 
 

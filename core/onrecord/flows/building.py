@@ -112,7 +112,7 @@ class MessageBuilder:
 
 def _complete(content: Message, row: MessageRow, facts: Facts, prefix: str) -> Message:
     # Inlined: a call costs as much as what it does, and this runs for every message read.
-    force_setattr(content, "id", row.id or f"{prefix}.{row.born}.{row.seq}")
+    force_setattr(content, "id", row.id or f"{prefix}.{row.epoch}.{row.seq}")
     force_setattr(content, "created_at", _EPOCH + timedelta(0, 0, row.created))
     force_setattr(content, "seq", row.seq)
     # By another counter the number would mean something else; below 0 it is damaged.

@@ -17,7 +17,7 @@ from onrecord.stored.messages import LAST_SEQ
 _PREFIX_LENGTH: Final = 13  # base32 of 64 bits
 
 
-class Born(NamedTuple):
+class Place(NamedTuple):
     """Where and when a message was written."""
 
     epoch: int
@@ -31,14 +31,14 @@ def prefix(store_id: bytes, session: int) -> str:
     return b32encode(digest).decode().rstrip("=").lower()
 
 
-def parse(session_prefix: str, given: str) -> Born | None:
+def parse(session_prefix: str, given: str) -> Place | None:
     """Where a message with this id was written, if it was handed out by this session."""
     match given.split("."):
         case [start, epoch, seq] if start == session_prefix and _number(epoch) and _number(seq):
-            born = Born(int(epoch), int(seq))
+            place = Place(int(epoch), int(seq))
             # Only what was handed out: no leading zeros, no place outside a session (I6).
-            printed = f"{start}.{born.epoch}.{born.seq}" == given
-            return born if printed and 1 <= born.seq <= LAST_SEQ else None
+            printed = f"{start}.{place.epoch}.{place.seq}" == given
+            return place if printed and 1 <= place.seq <= LAST_SEQ else None
     return None
 
 

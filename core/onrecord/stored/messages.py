@@ -78,7 +78,7 @@ class MessageRow(Struct, frozen=True, array_like=True, gc=False):
     """
 
     seq: Annotated[int, Meta(ge=1, le=LAST_SEQ)]
-    born: _Count
+    epoch: _Count
     """The epoch in which it was appended."""
     frame: bytes | None
     """None for a message that was deleted: its place stays."""

@@ -49,7 +49,7 @@ def append(
         stored = yield from _append_again(desk, batch, lost)
     if stored.rows and not desk.marks:
         newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
-        desk.known.wrote(name.identity, Version(newest.born, newest.seq), None)
+        desk.known.wrote(name.identity, Version(newest.epoch, newest.seq), None)
     if sealing.outgrown(stored.in_tail):
         yield from _seal(desk, name)
     return as_stored(desk, stored, contents)
@@ -98,8 +98,8 @@ def change_of(batch: Batch, stored: Stored) -> Change | None:
     return Change(
         "append",
         batch.name,
-        Version(first.born, first.seq - 1),
-        Version(newest.born, newest.seq),
+        Version(first.epoch, first.seq - 1),
+        Version(newest.epoch, newest.seq),
         added,
         archived=added if batch.archived else (),
         rows=rows,
@@ -118,8 +118,8 @@ def _change_again(batch: Batch, stored: Stored) -> Change | None:
     return Change(
         "append",
         batch.name,
-        Version(first.born, first.seq - 1),
-        Version(newest.born, newest.seq),
+        Version(first.epoch, first.seq - 1),
+        Version(newest.epoch, newest.seq),
         added,
         archived=added if batch.archived else (),
     )

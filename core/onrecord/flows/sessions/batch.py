@@ -177,19 +177,19 @@ class Batch(NamedTuple):
     ) -> Callable[[str], tuple[bool, MessageRow | None]]:
         """Looks an id up: whether this session ever had it, and its row if there is one."""
         prefix = ids.prefix(txn.facts.store_id, session.number)
-        born = {e.id: ids.parse(prefix, e.id) for e in self.entries if e.id is not None}
-        given = [name for name, place in born.items() if place is None]
+        places = {e.id: ids.parse(prefix, e.id) for e in self.entries if e.id is not None}
+        given = [name for name, place in places.items() if place is None]
         rows = rows_of.with_ids(txn, session, given) if given and session.head else {}
         in_place = rows_of.finder(txn, session)
 
         def find(name: str) -> tuple[bool, MessageRow | None]:
-            place = born[name]
+            place = places[name]
             if place is None:
                 row = rows.get(name)
                 return row is not None, row
             # One of ours: it was handed out, so if it is not there it has been taken away.
             row = in_place(place.seq)
-            return True, row if row and row.born == place.epoch and row.id is None else None
+            return True, row if row and row.epoch == place.epoch and row.id is None else None
 
         return find
 

@@ -133,8 +133,7 @@ def of_session(txn: Transaction, name: SessionName) -> list[Problem]:
     return look.problems
 
 
-_OF_ROWS: Final = {"created": "created", "epoch": "born", "tokens": "tokens", "counter": "counter"}
-"""Columns, and what they are called in a row that was read."""
+_OF_ROWS: Final = ("created", "epoch", "tokens", "counter")
 
 
 class _Look:
@@ -204,13 +203,11 @@ class _Look:
         self._follows(row.seq)
         self.seq = row.seq
         self._can_be_read(row)
-        wrong = bounds.outside(
-            txn, "tail", {column: getattr(row, name) for column, name in _OF_ROWS.items()}
-        )
+        wrong = bounds.outside(txn, "tail", {name: getattr(row, name) for name in _OF_ROWS})
         if row.counter not in self._counters:
             wrong.append(f"its counter is {row.counter}, which is not there")
-        if row.born > epoch:
-            wrong.append(f"it was written in epoch {row.born}, and the session is in {epoch}")
+        if row.epoch > epoch:
+            wrong.append(f"it was written in epoch {row.epoch}, and the session is in {epoch}")
         for what in wrong:
             self.problem("damaged", row.seq, row.seq, f"{what}.")
         self._add(int(row.frame is not None), int(opens_turn), row.tokens)

@@ -61,12 +61,12 @@ def copy(
     else:
         target = target._replace(epoch=session.epoch)
         _copy_segments(txn, session, target, upto)
-    born = None if target.epoch == session.epoch else target.epoch
+    epoch = None if target.epoch == session.epoch else target.epoch
     after = upto
     while after < at and (page := tail.page(txn, session, after, _AT_ONCE)):
         after = page[-1][0].seq
         run = Segment(tuple([row for row, _ in page]), tuple([opens for _, opens in page]))
-        tail.put(txn, target, _up_to(run, at, born))
+        tail.put(txn, target, _up_to(run, at, epoch))
     messages, turns, tokens = totals
     txn.run(
         _BEGIN,
@@ -110,7 +110,7 @@ def _write(
     target: SessionRow,
     stored: Stored,
     upto: int,
-    born: int | None,
+    epoch: int | None,
 ) -> None:
     """Write a segment again, as far as it goes up to a place."""
     try:
@@ -121,16 +121,16 @@ def _write(
             txn.run(_COPY, {**span, "target_shard": target.shard, "target": target.number})
             return
         run = segments.read(txn, stored, target.epoch)
-    segments.write(txn, target.key, _up_to(run, upto, born), STEADY)
+    segments.write(txn, target.key, _up_to(run, upto, epoch), STEADY)
 
 
-def _up_to(run: Segment, upto: int, born: int | None) -> Segment:
+def _up_to(run: Segment, upto: int, epoch: int | None) -> Segment:
     """What of a run stands up to a place, as rows of another session."""
     chosen = segments.chosen(run, 0, upto)
     rows = [
         replace(
             row,
-            born=row.born if born is None else born,
+            epoch=row.epoch if epoch is None else epoch,
             frame=None if row.frame is None else codec.whole(row.frame),
         )
         for row in chosen.rows

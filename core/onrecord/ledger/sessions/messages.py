@@ -126,7 +126,7 @@ def replace(
         if row.seq != seq:
             return row, opens
         counter = txn.facts.counter
-        return MessageRow(seq, row.born, frame, row.id, row.created, tokens, counter), opens_turn
+        return MessageRow(seq, row.epoch, frame, row.id, row.created, tokens, counter), opens_turn
 
     _rewrite(txn, session, seq - 1, seq, changed)
 
@@ -187,7 +187,7 @@ def empty(txn: Transaction, session: SessionRow, after: int, upto: int) -> None:
             session,
             after,
             min(upto, session.sealed),
-            lambda row, _: (MessageRow(row.seq, row.born, None, None, row.created, 0, 0), False),
+            lambda row, _: (MessageRow(row.seq, row.epoch, None, None, row.created, 0, 0), False),
         )
 
 

@@ -127,14 +127,14 @@ def overlapping(txn: Transaction, session: SessionKey, after: int, upto: int) ->
         after = stored.last
 
 
-def read(txn: Transaction, stored: Stored, born: int) -> Segment:
+def read(txn: Transaction, stored: Stored, epoch: int) -> Segment:
     """The messages of a segment; stand-ins with its bytes where it cannot be read (I10)."""
     try:
         return unpacked(txn, stored)
     except Damaged:
         # Where it begins is no longer sure either; no segment is longer than this.
         first = max(min(stored.first, stored.last), stored.last - MOST + 1, 1)
-        return sealed.unreadable(stored.body, first, stored.last, born)
+        return sealed.unreadable(stored.body, first, stored.last, epoch)
 
 
 def unpacked(txn: Transaction, stored: Stored) -> Segment:

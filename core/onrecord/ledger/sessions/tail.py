@@ -206,7 +206,7 @@ def put(txn: Transaction, session: SessionRow, run: Segment, token: int = 0) -> 
         written.update(
             created=row.created,
             token=token,
-            epoch=row.born,
+            epoch=row.epoch,
             tokens=row.tokens,
             counter=row.counter,
             opens_turn=int(opens_turn),
