@@ -1,4 +1,4 @@
-"""The kinds of block that messages are made of, and what everybody has to know of each kind.
+"""The kinds of block that messages are made of: their fields, their weight and their look.
 
 A new kind is a class here, a name in ``Block``, an arm in ``weight_of`` and in ``look_of``, and a
 name in ``onrecord/__init__.py``. What else tells kinds apart ends in ``assert_never``, so that
@@ -169,7 +169,7 @@ def settle_content(holder: Any) -> None:
 
 
 class Weight(NamedTuple):
-    """What of a block a model is sent, for the estimate of its tokens."""
+    """The parts of a block that count in the estimate of its tokens."""
 
     text: str = ""
     pictures: int = 0
@@ -179,7 +179,7 @@ class Weight(NamedTuple):
 
 
 def weight_of(block: Block) -> Weight:
-    """Say what of a block a model is sent."""
+    """Weigh a block: only what a model is sent counts."""
     match block:
         case Text(text) | Refusal(text) | Citation(text) | Reasoning(text):
             return Weight(text)
@@ -234,7 +234,7 @@ Look: TypeAlias = Speech | Remark | Aside | Data | Media | ToolCall | ToolResult
 
 
 def look_of(block: Block) -> Look:
-    """Say how a person is to read a block, in a notebook or elsewhere."""
+    """Choose how a person reads a block, in a notebook or elsewhere."""
     match block:
         case Text(text):
             return Speech(text)

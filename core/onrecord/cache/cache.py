@@ -1,4 +1,4 @@
-"""What the protocol asks of a cache, and the answers it understands."""
+"""The calls that flows make of a cache, and the answers they understand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CacheUnavailable(Exception):
 
 
 class Settle(Enum):
-    """What has to happen before an entry may be filled."""
+    """Whether the session's fence has to be moved before an entry may be filled."""
 
     NOT_NEEDED = 0
     DUE = 1
@@ -35,7 +35,7 @@ class Settle(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What a cache knows about a session at one moment."""
+    """The answer of a look: a session as the cache knows it at one moment."""
 
     seen: Snapshot | None
     """The newest messages it holds, up to the seen version."""
@@ -52,7 +52,7 @@ NOTHING_FOUND: Final = Glance(None, False, None)
 
 
 class Marked(NamedTuple):
-    """What a writer was told when it marked."""
+    """The answer to a writer's mark."""
 
     fence: int | None
     """The session's fence, as the entry knows it; None where it knows none."""
@@ -73,7 +73,7 @@ Answer: TypeAlias = T | Later[T]
 
 
 class CacheCalls(Protocol):
-    """What a flow may ask of a cache, in a ``Hot`` step. Each is one round trip at the most."""
+    """Calls that a flow may make in a ``Hot`` step. Each is one round trip at the most."""
 
     @abstractmethod
     def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Answer[Glance]:

@@ -1,4 +1,4 @@
-"""What somebody says about a session or a thread: its title and metadata."""
+"""Title and metadata of a session or a thread, checked before any I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onrecord.flows.shared import UNSET
 
 
 def changes_of(title: object, metadata: object) -> dict[str, Any]:
-    """What is to change; refused before any I/O if it cannot be kept. What is UNSET stays."""
+    """Collect the changes, without what is UNSET; refuse what cannot be kept."""
     changes: dict[str, Any] = {}
     if title is not UNSET:
         check_title(title)
