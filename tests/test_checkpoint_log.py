@@ -32,7 +32,7 @@ from onrecord.checkpoint_log import (
 )
 from onrecord.flows.checkpoints.threads import erase_threads, verify_thread
 from onrecord.flows.checkpoints.writing import RUN
-from onrecord.ledger.checkpoints import lists as strands_of_ledger
+from onrecord.ledger.checkpoints import lists as lists_of_ledger
 from onrecord.ledger.database import keys
 from onrecord.stored.clock import now
 from tests.children import PATIENCE, Child
@@ -251,11 +251,11 @@ def rows(log: CheckpointLog, name: str) -> list[tuple[int, int]]:
         assert thread is not None
         return [
             (last, count)
-            for strand in strands_of_ledger.strands_of(txn, thread)
-            if not strand.is_line
+            for list_id in lists_of_ledger.lists_of(txn, thread)
+            if not list_id.is_log
             for last, count in txn.rows(
-                strands_of_ledger._ITEM_ROWS + " ORDER BY number",
-                keys.list_span(txn, strand.key),
+                lists_of_ledger._ITEM_ROWS + " ORDER BY number",
+                keys.list_span(txn, list_id.key),
             )
         ]
 
@@ -550,7 +550,7 @@ def test_verify_finds_what_is_damaged_and_scopes_are_counted_and_erased(place: P
     scope = {"tenant": log.tenant, "user": log.user, "agent": log.agent}
 
     def counts() -> dict[str, int]:
-        found = log.store._ledger.read(lambda txn: strands_of_ledger.count_in_scope(txn, **scope))
+        found = log.store._ledger.read(lambda txn: lists_of_ledger.count_in_scope(txn, **scope))
         return {what: count.rows for what, count in found.items()}
 
     assert counts() == {"threads": 1, "checkpoints": 72, "items": 70, "writes": 1}

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from onrecord.codec import envelope
-
-_LEVEL: Final = 19
+from onrecord.codec import compression, envelope
 
 
 def pack(content: bytes) -> bytes:
     """What was learned, as bytes to keep."""
-    return envelope.wrap_compressed(envelope.DICTIONARY, content, _LEVEL)
+    return envelope.wrap_compressed(envelope.DICTIONARY, content, compression.SLOWEST)
 
 
 def unpack(stored: bytes) -> bytes:

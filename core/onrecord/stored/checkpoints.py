@@ -1,6 +1,6 @@
 """What a checkpoint is made of, as it is stored: values that ledger and protocol share.
 
-A thread of a graph has *strands*, each a line of things that are numbered as they come: one for
+A thread of a graph has *lists* of things that are numbered as they come: one, its *log*, for
 the checkpoints of each namespace, and one for the items of each list-valued channel in it. A list
 at some moment is a few runs of item numbers: one run, 1 to n, for a list that has only grown.
 """
@@ -22,7 +22,7 @@ LAST_NUMBER: Final = 2**NUMBER_BITS - 1
 Runs: TypeAlias = list[int]
 """First and last of each run, one after the other: [1, 5, 9, 9] is 1 to 5, and 9."""
 Ref: TypeAlias = list[int]
-"""Where a channel's value stands: [checkpoint, which of its values], or [strand, *runs]."""
+"""Where a channel's value stands: [checkpoint, which of its values], or [list, *runs]."""
 Refs: TypeAlias = dict[str, Ref]
 
 
@@ -50,8 +50,8 @@ def numbers_of(runs: Sequence[int]) -> list[int]:
     return numbers
 
 
-def strand_name(namespace: str, channel: str | None = None) -> bytes:
-    """What a strand is found by in its thread. msgpack writes lengths: no two names meet."""
+def list_name(namespace: str, channel: str | None = None) -> bytes:
+    """What a list is found by in its thread. msgpack writes lengths: no two names meet."""
     check_text(namespace, channel or "")
     return msgspec.msgpack.encode((namespace,) if channel is None else (namespace, channel))
 
@@ -76,7 +76,7 @@ def _check_str(given: object) -> None:
 
 
 def namespace_of(name: bytes) -> tuple[str, bool]:
-    """The namespace a strand belongs to, and whether it is its line of checkpoints."""
+    """The namespace a list belongs to, and whether it is its log of checkpoints."""
     parts = msgspec.msgpack.decode(name, type=list[str])
     return parts[0], len(parts) == 1
 
@@ -133,7 +133,7 @@ class Thread(NamedTuple):
     active_second: int
     expires_in: int | None
     about: bytes | None
-    gone: bytes | None
+    deleted_ids: bytes | None
     shard: int = 0
 
 
@@ -146,7 +146,7 @@ class ThreadPlace(NamedTuple):
     number: int
 
 
-class Line(NamedTuple):
+class NamespaceLog(NamedTuple):
     """The checkpoints of one namespace of a thread."""
 
     thread: int
@@ -164,7 +164,7 @@ class Line(NamedTuple):
 class CheckpointRow(NamedTuple):
     """One checkpoint, without the values of its channels."""
 
-    line: Line
+    namespace_log: NamespaceLog
     number: int
     id: bytes
     parent: bytes | None
@@ -182,4 +182,4 @@ class Added(NamedTuple):
     refs: Refs
     held: bytes | None
     items: Sequence[tuple[int, int, int, bytes]]
-    """Of each list that grew: its strand, the number of the last item, how many, and a frame."""
+    """Of each list that grew: its id, the number of the last item, how many, and a frame."""

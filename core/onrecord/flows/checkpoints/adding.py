@@ -1,4 +1,4 @@
-"""One checkpoint under the lock of its line: the rules of who may add what, and the rows of it."""
+"""One checkpoint under the lock of its log: the rules of who may add what, and the rows of it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from onrecord.scope import SessionName
 from onrecord.stored.checkpoints import (
     LAST_NUMBER,
     Added,
-    Line,
     ListKey,
+    NamespaceLog,
     Ref,
     Refs,
     Thread,
     id_key,
     id_of,
     is_listing,
+    list_name,
     mark_of,
     run_key,
     runs_of,
-    strand_name,
 )
 from onrecord.stored.clock import MICROSECONDS, now
 
@@ -49,11 +49,11 @@ class Committed(NamedTuple):
 
 
 class Adding(NamedTuple):
-    """One checkpoint under the lock of its line."""
+    """One checkpoint under the lock of its log."""
 
     squeezed: bool
     seen: LastSeen | None
-    """Where this process saw the line last."""
+    """Where this process saw the log last."""
     name: SessionName
     namespace: str
     key: bytes
@@ -82,29 +82,29 @@ class Adding(NamedTuple):
         return self._step_by_step(txn, seen, at)
 
     def _at_once(self, txn: Transaction, seen: LastSeen, at: int) -> Committed | None:
-        """In one statement, where what is known of the line is enough and still so."""
+        """In one statement, where what is known of the log is enough and still so."""
         growing = self._growing()
         if (
             seen.id != self.parent
-            or (self.label is not None and self.labelled != seen.line.epoch)
+            or (self.label is not None and self.labelled != seen.namespace_log.epoch)
             or (self.expires_in is not None and self.expires_in != seen.expires_in)
-            or (self.base is not None and self.base.line.epoch != seen.line.epoch)
+            or (self.base is not None and self.base.namespace_log.epoch != seen.namespace_log.epoch)
             or not growing.keys() <= seen.lists.keys()
         ):
             return None
         try:
-            added, refs, grown, fresh = self._made(seen.line.head + 1, seen.lists)
+            added, refs, grown, fresh = self._made(seen.namespace_log.head + 1, seen.lists)
         except Misconfigured:  # a number that others may have added: under the lock it is certain
             return None
         second = at // MICROSECONDS
         touch = None if second <= seen.second else {"now": at, "second": second}
-        number = rows_of.add_at_once(txn, seen.line, added, self._packed(refs), touch)
+        number = rows_of.add_at_once(txn, seen.namespace_log, added, self._packed(refs), touch)
         if number is None:
             return None
-        line = seen.line._replace(head=number)
+        namespace_log = seen.namespace_log._replace(head=number)
         return Committed(
             seen._replace(
-                line=line,
+                namespace_log=namespace_log,
                 id=self.key,
                 lists={**seen.lists, **grown},
                 second=max(second, seen.second),
@@ -119,36 +119,36 @@ class Adding(NamedTuple):
         ids = [self.key, *map(id_key, self.new.under)]
         refuse_late(self.name, thread, ids if self.parent is None else [*ids, self.parent])
         if not thread.live:
-            if self.parent is not None and thread.gone is not None:
+            if self.parent is not None and thread.deleted_ids is not None:
                 raise _late(self.name)
             threads.revive(txn, self.name, thread, at)
-        line = rows_of.lock_line(txn, thread, self.namespace)
-        if self.base is not None and self.base.line.epoch != thread.epoch:
+        namespace_log = rows_of.lock_log(txn, thread, self.namespace)
+        if self.base is not None and self.base.namespace_log.epoch != thread.epoch:
             return None
-        if (number := rows_of.number_of(txn, line, self.key)) is not None:
+        if (number := rows_of.number_of(txn, namespace_log, self.key)) is not None:
             if self.again:
-                row = rows_of.row_at(txn, line, number)
-                return Committed(LastSeen(line, b"", {}, 0), number, row.refs, [])
+                row = rows_of.row_at(txn, namespace_log, number)
+                return Committed(LastSeen(namespace_log, b"", {}, 0), number, row.refs, [])
             # Another of its id makes way, and nobody goes on to refer to what it had.
-            rows_of.empty(txn, line, number)
+            rows_of.empty(txn, namespace_log, number)
             thread = threads.next_epoch(txn, thread, at)
-            line = rows_of.lock_line(txn, thread, self.namespace)
-        as_seen = seen is not None and seen.line == line
+            namespace_log = rows_of.lock_log(txn, thread, self.namespace)
+        as_seen = seen is not None and seen.namespace_log == namespace_log
         if seen is None or not as_seen or seen.id != self.parent:
-            self._refuse_second(txn, thread, line)
+            self._refuse_second(txn, thread, namespace_log)
         known = dict(seen.lists) if seen is not None and as_seen else {}
         for channel in self._growing():
             if channel not in known:
-                name = strand_name(self.namespace, channel)
-                channel_list, used = rows_of.lock_strand(txn, thread, name)
+                name = list_name(self.namespace, channel)
+                channel_list, used = rows_of.lock_list(txn, thread, name)
                 last = rows_of.last_item(txn, ListKey(thread.shard, channel_list))
                 known[channel] = (channel_list, max(used, last))
-        added, refs, grown, fresh = self._made(line.head + 1, known)
-        number = rows_of.add(txn, line, added, self._packed(refs))
+        added, refs, grown, fresh = self._made(namespace_log.head + 1, known)
+        number = rows_of.add(txn, namespace_log, added, self._packed(refs))
         threads.touch(txn, thread, at, self.expires_in)
         self._tell(txn, thread)
         second = max(at // MICROSECONDS, thread.active_second)
-        moved = line._replace(head=number)
+        moved = namespace_log._replace(head=number)
         return Committed(
             LastSeen(moved, self.key, {**known, **grown}, second, self.expires_in),
             number,
@@ -159,17 +159,17 @@ class Adding(NamedTuple):
     def _packed(self, refs: Refs) -> bytes:
         return pack_refs(refs, self.key, self.parent)
 
-    def _refuse_second(self, txn: Transaction, thread: Thread, line: Line) -> None:
+    def _refuse_second(self, txn: Transaction, thread: Thread, namespace_log: NamespaceLog) -> None:
         if self.parent is None:
-            if self.alone and not rows_of.is_empty(txn, line):
+            if self.alone and not rows_of.is_empty(txn, namespace_log):
                 raise Conflict(
                     f"Thread {self.name} was begun by somebody else at the same moment. This turn "
                     f"was not stored. Run it again, or let turns wait for each other with turn()."
                 )
             return
-        number = rows_of.number_of(txn, line, self.parent)
+        number = rows_of.number_of(txn, namespace_log, self.parent)
         if number is None:
-            if thread.gone is not None:
+            if thread.deleted_ids is not None:
                 raise _late(self.name)
             if self.alone:
                 # LangGraph stores the steps after one that was refused, if it is let.
@@ -179,7 +179,10 @@ class Adding(NamedTuple):
                     f"again on what is there now."
                 )
             return  # it was pruned, or comes from elsewhere
-        if self.alone and (child := rows_of.child_of(txn, line, number, self.parent)) is not None:
+        if (
+            self.alone
+            and (child := rows_of.child_of(txn, namespace_log, number, self.parent)) is not None
+        ):
             raise Conflict(
                 f"Thread {self.name} was continued by somebody else: {id_of(self.parent)} is "
                 f"followed by {id_of(child) if child else 'another'} already. This turn is not "
@@ -262,8 +265,8 @@ class Adding(NamedTuple):
 
 def refuse_late(name: SessionName, thread: Thread, ids: Sequence[bytes]) -> None:
     """Refuse who continues what was deleted with the thread."""
-    if thread.gone:
-        marks = {thread.gone[i : i + 8] for i in range(0, len(thread.gone), 8)}
+    if thread.deleted_ids:
+        marks = {thread.deleted_ids[i : i + 8] for i in range(0, len(thread.deleted_ids), 8)}
         if any(mark_of(id) in marks for id in ids):
             raise _late(name)
 

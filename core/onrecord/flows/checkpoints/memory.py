@@ -1,7 +1,7 @@
-"""What a process remembers of checkpoints: bytes that never change, and where lines stood.
+"""What a process remembers of checkpoints: bytes that never change, and where logs stood.
 
 Nothing here is trusted without being asked for: items are called by an epoch that moves when
-anything is taken away, and a line's head is compared in the transaction that adds to it.
+anything is taken away, and a log's head is compared in the transaction that adds to it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import NamedTuple
 
 from onrecord.cache.bounded import Bounded
 from onrecord.codec.items import Item
-from onrecord.stored.checkpoints import Line, Refs
+from onrecord.stored.checkpoints import NamespaceLog, Refs
 
 MOST_BYTES = 64 * 2**20
 MOST_LINES = 4096
 
 
 class LastSeen(NamedTuple):
-    """Where a line stood when this process saw it last."""
+    """Where a log stood when this process saw it last."""
 
-    line: Line
+    namespace_log: NamespaceLog
     id: bytes
     """Of the newest checkpoint."""
     lists: dict[str, tuple[int, int]]
@@ -34,7 +34,7 @@ class LastSeen(NamedTuple):
 class Base(NamedTuple):
     """A checkpoint that others may continue from."""
 
-    line: Line
+    namespace_log: NamespaceLog
     number: int
     refs: Refs
 

@@ -38,7 +38,7 @@ class Missing(Exception):
 
 
 def read_state(desk: Desk, name: SessionName, namespace: str, id: str | None) -> Flow[State | None]:
-    """A checkpoint with all its values; the newest of its line where none is named."""
+    """A checkpoint with all its values; the newest of its log where none is named."""
     last: Missing | None = None
     for _ in range(ATTEMPTS):
         entry = yield from read_entry(desk, name, namespace, id)
@@ -69,23 +69,27 @@ def read_entry(desk: Desk, name: SessionName, namespace: str, id: str | None) ->
     if found is None:
         return None
     row, frames = found
-    desk.threads.bases.put((name.identity, namespace, row.id), Base(row.line, row.number, row.refs))
+    desk.threads.bases.put(
+        (name.identity, namespace, row.id), Base(row.namespace_log, row.number, row.refs)
+    )
     return _explained(name, namespace, row, frames)
 
 
 def page_of_checkpoints(
     desk: Desk, name: SessionName, namespace: str, before: int | None, limit: int
 ) -> Flow[list[Entry]]:
-    """Checkpoints of a line just before a number, newest first, without their values."""
+    """Checkpoints of a log just before a number, newest first, without their values."""
     limit = whole_number("limit", limit)
     before = None if before is None else whole_number("before", before)
 
     def work(txn: Transaction) -> list[tuple[CheckpointRow, list[bytes]]]:
-        line = rows_of.find_line(txn, name, namespace)
-        if line is None:
+        namespace_log = rows_of.find_log(txn, name, namespace)
+        if namespace_log is None:
             return []
-        rows = rows_of.page(txn, line, line.head + 1 if before is None else before, limit)
-        return [(row, rows_of.writes_to(txn, line, row.id)) for row in rows]
+        rows = rows_of.page(
+            txn, namespace_log, namespace_log.head + 1 if before is None else before, limit
+        )
+        return [(row, rows_of.writes_to(txn, namespace_log, row.id)) for row in rows]
 
     try:
         found = yield from do(Cold(work))
@@ -102,7 +106,7 @@ def namespaces(desk: Desk, name: SessionName) -> Flow[list[str]]:
         thread = threads.find(txn, name)
         if thread is None or not thread.live:
             return []
-        return sorted(s.namespace for s in lists.strands_of(txn, thread) if s.is_line)
+        return sorted(s.namespace for s in lists.lists_of(txn, thread) if s.is_log)
 
     return (yield from do(Cold(work)))
 
@@ -132,53 +136,55 @@ def fill(desk: Desk, name: SessionName, entries: Sequence[Entry]) -> Flow[list[S
 
 
 def _fetched(desk: Desk, entries: Sequence[Entry]) -> Flow[list[State]]:
-    apart: set[tuple[int, int, int]] = set()  # (line, epoch, number)
+    apart: set[tuple[int, int, int]] = set()  # (log, epoch, number)
     missing: dict[tuple[int, int], set[int]] = {}  # (channel list, epoch): numbers
     for entry in entries:
-        line = entry.row.line
+        namespace_log = entry.row.namespace_log
         for ref in entry.row.refs.values():
             if is_listing(ref):
-                known = desk.threads.items.of(ref[0], line.epoch)
-                wanted = missing.setdefault((ref[0], line.epoch), set())
+                known = desk.threads.items.of(ref[0], namespace_log.epoch)
+                wanted = missing.setdefault((ref[0], namespace_log.epoch), set())
                 wanted.update(n for n in numbers_of(ref[1:]) if n not in known)
-            elif ref[0] << 20 not in desk.threads.values.of(line.number, line.epoch):
-                apart.add((line.number, line.epoch, ref[0]))
+            elif ref[0] << 20 not in desk.threads.values.of(
+                namespace_log.number, namespace_log.epoch
+            ):
+                apart.add((namespace_log.number, namespace_log.epoch, ref[0]))
     fresh: dict[tuple[int, int], dict[int, Item]] = {}
     ranges = []
     for (channel_list, _), numbers in missing.items():
         runs = runs_of(sorted(numbers))
         ranges += [(channel_list, runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
     if apart or ranges:
-        shard = entries[0].row.line.shard
-        values = sorted({(line, number) for line, _, number in apart})
+        shard = entries[0].row.namespace_log.shard
+        values = sorted({(namespace_log, number) for namespace_log, _, number in apart})
         fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, shard, values, ranges)))
         epochs = dict(missing.keys())
         for channel_list, last, count, frame in fetched.items:
             items = numbered(last, count, frame)
             desk.threads.items.add(channel_list, epochs[channel_list], items)
             fresh.setdefault((channel_list, epochs[channel_list]), {}).update(items)
-        for line_number, epoch, number in apart:
-            frame_of = fetched.values.get((line_number, number))
+        for log_number, epoch, number in apart:
+            frame_of = fetched.values.get((log_number, number))
             if frame_of is None:
                 raise Missing(f"values of checkpoint number {number}")
             packed = list(enumerate(unpack(frame_of), number << 20))
-            desk.threads.values.add(line_number, epoch, packed)
-            fresh.setdefault((-line_number, epoch), {}).update(packed)
+            desk.threads.values.add(log_number, epoch, packed)
+            fresh.setdefault((-log_number, epoch), {}).update(packed)
     return [_state_of(desk, entry, fresh) for entry in entries]
 
 
 def _state_of(desk: Desk, entry: Entry, fresh: Mapping[tuple[int, int], dict[int, Item]]) -> State:
-    line = entry.row.line
+    namespace_log = entry.row.namespace_log
     values: dict[str, Item | list[Item]] = {}
     numbers: dict[str, list[int]] = {}
     # What was read a moment ago is there even where the memory is too small to keep it.
-    read_now = fresh.get((-line.number, line.epoch), {})
-    kept = desk.threads.values.of(line.number, line.epoch)
+    read_now = fresh.get((-namespace_log.number, namespace_log.epoch), {})
+    kept = desk.threads.values.of(namespace_log.number, namespace_log.epoch)
     for channel, ref in entry.row.refs.items():
         try:
             if is_listing(ref):
-                new = fresh.get((ref[0], line.epoch), {})
-                known = desk.threads.items.of(ref[0], line.epoch)
+                new = fresh.get((ref[0], namespace_log.epoch), {})
+                known = desk.threads.items.of(ref[0], namespace_log.epoch)
                 numbers[channel] = numbers_of(ref[1:])
                 values[channel] = [known[n] if n in known else new[n] for n in numbers[channel]]
             else:
@@ -195,16 +201,18 @@ def last_seen(desk: Desk, name: SessionName, namespace: str) -> LastSeen | None:
 
 def _learn_newest(desk: Desk, name: SessionName, namespace: str, row: CheckpointRow) -> None:
     known = desk.threads.seen.use((name.identity, namespace))
-    if known is None or known.line != row.line or known.id != row.id:
+    if known is None or known.namespace_log != row.namespace_log or known.id != row.id:
         lists: dict[str, tuple[int, int]] = {}
-        if known is not None and known.line == row.line:
+        if known is not None and known.namespace_log == row.namespace_log:
             lists = known.lists
         # A head without a row was deleted: its number is not the newest checkpoint's.
-        if row.number == row.line.head:
-            desk.threads.seen.put((name.identity, namespace), LastSeen(row.line, row.id, lists, 0))
+        if row.number == row.namespace_log.head:
+            desk.threads.seen.put(
+                (name.identity, namespace), LastSeen(row.namespace_log, row.id, lists, 0)
+            )
 
 
-def forget_line(desk: Desk, name: SessionName, namespace: str, parent: bytes | None) -> None:
+def forget_log(desk: Desk, name: SessionName, namespace: str, parent: bytes | None) -> None:
     desk.threads.seen.drop((name.identity, namespace))
     if parent is not None:
         desk.threads.bases.drop((name.identity, namespace, parent))

@@ -21,7 +21,7 @@ from onrecord.ledger.checkpoints import lists, threads
 from onrecord.ledger.checkpoints.threads import Described, Held
 from onrecord.scope import AnyName, SessionName
 from onrecord.stored.checkpoints import (
-    Line,
+    NamespaceLog,
     Thread,
     ThreadPlace,
     id_of,
@@ -224,38 +224,40 @@ def _place(thread: Described) -> ThreadPlace:
 
 def _problems(txn: Transaction, thread: Thread) -> list[str]:
     problems: list[str] = []
-    of_thread = lists.strands_of(txn, thread, alone=True)
+    of_thread = lists.lists_of(txn, thread, alone=True)
     there: set[tuple[int, int]] = set()
-    for strand in of_thread:
-        if strand.is_line:
+    for one in of_thread:
+        if one.is_log:
             continue
-        for last, count, frame in lists.every_item(txn, strand.key):
+        for last, count, frame in lists.every_item(txn, one.key):
             try:
                 if (there_are := len(unpack(frame))) != count:
                     problems.append(
-                        f"items up to {last} in {strand.namespace!r}: the row says {count}, and "
+                        f"items up to {last} in {one.namespace!r}: the row says {count}, and "
                         f"{there_are} are there"
                     )
                     count = there_are
             except Damaged as fault:
-                problems.append(f"items up to {last} in {strand.namespace!r}: {fault}")
+                problems.append(f"items up to {last} in {one.namespace!r}: {fault}")
                 count = min(max(count, 0), last)  # what it says cannot be compared
-            there.update((strand.key.list, number) for number in range(last - count + 1, last + 1))
-    for strand in of_thread:
-        if not strand.is_line:
+            there.update((one.key.list, number) for number in range(last - count + 1, last + 1))
+    for one in of_thread:
+        if not one.is_log:
             continue
-        line = Line(thread.number, strand.key.list, thread.epoch, strand.head, thread.shard)
-        rows = lists.every_row(txn, line)
+        namespace_log = NamespaceLog(
+            thread.number, one.key.list, thread.epoch, one.head, thread.shard
+        )
+        rows = lists.every_row(txn, namespace_log)
         held: dict[int, int] = {}
         for number, _, _, _, _, _, frame in rows:
             try:
                 held[number] = 0 if frame is None else len(unpack(bytes(frame)))
             except Damaged as fault:
-                problems.append(f"values of checkpoint {number} in {strand.namespace!r}: {fault}")
+                problems.append(f"values of checkpoint {number} in {one.namespace!r}: {fault}")
         for _, id, parent, _, refs, body, _ in rows:
             if id is None:
                 continue
-            what = f"checkpoint {id_of(bytes(id))} in {strand.namespace!r}"
+            what = f"checkpoint {id_of(bytes(id))} in {one.namespace!r}"
             try:
                 unpack(bytes(body))
                 found = unpack_refs(bytes(refs), bytes(id), parent and bytes(parent))
@@ -269,7 +271,7 @@ def _problems(txn: Transaction, thread: Thread) -> list[str]:
                     whole = ref[1] < held.get(ref[0], 0)
                 if not whole:
                     problems.append(f"{what}: {channel!r} refers to what is not there")
-        for id, frame in lists.every_write(txn, line):
+        for id, frame in lists.every_write(txn, namespace_log):
             try:
                 unpack_writes([frame])
             except Damaged as fault:

@@ -88,7 +88,7 @@ class State(NamedTuple):
     @property
     def epoch(self) -> int:
         """Moves when something of the thread is deleted."""
-        return self.entry.row.line.epoch
+        return self.entry.row.namespace_log.epoch
 
 
 class Put(NamedTuple):

@@ -1,8 +1,8 @@
 """How checkpoints are added, read and taken away. All ordering rules for them live here.
 
-A checkpoint is added under the lock of its line, in one transaction: itself, the values that are
+A checkpoint is added under the lock of its log, in one transaction: itself, the values that are
 new in it, and the items by which its lists have grown. So it is there whole or not at all, and
-the numbers of a line are the order of its commits. No clock takes part in what is newest.
+the numbers of a log are the order of its commits. No clock takes part in what is newest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onrecord.flow import Cold, Flow, do
 from onrecord.flows.checkpoints import accepting
 from onrecord.flows.checkpoints.adding import Adding, Committed, Plan, refuse_late
 from onrecord.flows.checkpoints.memory import Base
-from onrecord.flows.checkpoints.reading import ATTEMPTS, Missing, forget_line
+from onrecord.flows.checkpoints.reading import ATTEMPTS, Missing, forget_log
 from onrecord.flows.checkpoints.values import Listing, New, Put, Same, Value, numbered, pack_writes
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import checkpoints as rows_of
@@ -58,7 +58,7 @@ def put(
     expires_in: int | None = None,
 ) -> Flow[Put]:
     """Add a checkpoint. With ``alone`` it is refused where another continues its parent, or,
-    where it has none, where the line has begun already."""
+    where it has none, where the log has begun already."""
     accepting.new_checkpoint(new)
     check_text(namespace, *new.values)
     key = id_key(new.id)
@@ -70,7 +70,7 @@ def put(
         try:
             plan = yield from _plan(desk, base, new.values)
         except Missing:
-            forget_line(desk, name, namespace, parent)
+            forget_log(desk, name, namespace, parent)
             continue
         adding = Adding(
             desk.compression == "zstd",
@@ -97,10 +97,10 @@ def put(
             # Its id says whether it is there: what is there already is not added again.
             log.warning("a checkpoint of %s lost its answer and is added again: %s", name, lost)
             again = True
-            forget_line(desk, name, namespace, parent)
+            forget_log(desk, name, namespace, parent)
             continue
         if committed is None:  # something of the thread was taken away, and the plan with it
-            forget_line(desk, name, namespace, parent)
+            forget_log(desk, name, namespace, parent)
             continue
         return (yield from _learn(desk, name, namespace, key, committed))
     raise Unavailable(
@@ -125,7 +125,7 @@ def _base(
         if found is None:
             return None
         row, _ = found
-        base = Base(row.line, row.number, row.refs)
+        base = Base(row.namespace_log, row.number, row.refs)
         desk.threads.bases.put((name.identity, namespace, parent), base)
     return base
 
@@ -154,7 +154,7 @@ def _shared(
 ) -> Flow[Listing]:
     """A list whose items are numbers where they are there already."""
     items = value.items
-    if value.epoch is not None and (base is None or base.line.epoch != value.epoch):
+    if value.epoch is not None and (base is None or base.namespace_log.epoch != value.epoch):
         if value.whole is None:
             raise Conflict(
                 f"The list in channel {channel!r} has numbers of epoch {value.epoch}, and "
@@ -168,16 +168,16 @@ def _shared(
     if not any(type(item) is tuple for item in items[: len(numbers)]):
         return Listing(items)
     # Something before the end is not what it was: what of it was there under another place?
-    known = desk.threads.items.of(ref[0], base.line.epoch)
+    known = desk.threads.items.of(ref[0], base.namespace_log.epoch)
     fresh: dict[int, Item] = {}
     runs = runs_of(sorted({n for n in numbers if n not in known}))
     if runs:
         ranges = [(ref[0], runs[i], runs[i + 1]) for i in range(0, len(runs), 2)]
-        shard = base.line.shard
+        shard = base.namespace_log.shard
         fetched = yield from do(Cold(lambda txn: rows_of.fetch(txn, shard, (), ranges)))
         for _, last, count, frame in fetched.items:
             fresh.update(numbered(last, count, frame))
-        desk.threads.items.add(ref[0], base.line.epoch, fresh.items())
+        desk.threads.items.add(ref[0], base.namespace_log.epoch, fresh.items())
     try:
         by_content = {known[n] if n in known else fresh[n]: n for n in reversed(numbers)}
     except KeyError as fault:
@@ -189,16 +189,18 @@ def _learn(
     desk: Desk, name: SessionName, namespace: str, key: bytes, committed: Committed
 ) -> Flow[Put]:
     seen = committed.seen
-    epoch = seen.line.epoch
+    epoch = seen.namespace_log.epoch
     desk.threads.seen.put((name.identity, namespace), seen)
     desk.threads.bases.put(
-        (name.identity, namespace, key), Base(seen.line, committed.number, committed.refs)
+        (name.identity, namespace, key), Base(seen.namespace_log, committed.number, committed.refs)
     )
     for channel_list, fresh in committed.fresh:
         desk.threads.items.add(channel_list, epoch, fresh)
         first, last = fresh[0][0], fresh[-1][0]
         if last // RUN > (first - 1) // RUN:
-            yield from _merged(desk, ListKey(seen.line.shard, channel_list), last // RUN * RUN)
+            yield from _merged(
+                desk, ListKey(seen.namespace_log.shard, channel_list), last // RUN * RUN
+            )
     return Put(
         epoch,
         {ch: numbers_of(ref[1:]) for ch, ref in committed.refs.items() if is_listing(ref)},
@@ -247,7 +249,7 @@ def put_writes(
             return
         thread = threads.lock_or_create(txn, name, now(), live=False)
         refuse_late(name, thread, [key])
-        rows_of.write_to(txn, rows_of.lock_line(txn, thread, namespace), key, frame)
+        rows_of.write_to(txn, rows_of.lock_log(txn, thread, namespace), key, frame)
 
     try:
         yield from do(Cold(work, writes=True))
@@ -280,11 +282,11 @@ def drop_checkpoints(desk: Desk, name: SessionName, ids: Mapping[str, Sequence[s
         thread = threads.lock(txn, name, alone=True)
         if thread is None or not thread.live:
             return
-        threads.next_epoch(txn, thread, now())  # first: it locks every line of the thread
-        all_of_it = lists.strands_of(txn, thread)
-        for line in all_of_it:
-            if line.is_line and line.namespace in wanted:
-                lists.drop(txn, all_of_it, line, wanted[line.namespace])
+        threads.next_epoch(txn, thread, now())  # first: it locks every log of the thread
+        all_of_it = lists.lists_of(txn, thread)
+        for namespace_log in all_of_it:
+            if namespace_log.is_log and namespace_log.namespace in wanted:
+                lists.drop(txn, all_of_it, namespace_log, wanted[namespace_log.namespace])
 
     yield from do(Cold(work, writes=True))
 
@@ -301,7 +303,7 @@ def copy_thread(desk: Desk, source: SessionName, target: SessionName) -> Flow[No
         if origin is None or not origin.live:
             return
         thread = threads.lock_or_create(txn, target, at)
-        if thread.live and any(s.head for s in lists.strands_of(txn, thread)):
+        if thread.live and any(s.head for s in lists.lists_of(txn, thread)):
             raise Conflict(
                 f"Thread {target} has checkpoints already. Delete it first, or copy to another one."
             )

@@ -16,18 +16,18 @@ from onrecord.stored.checkpoints import (
     LAST_NUMBER,
     Added,
     CheckpointRow,
-    Line,
     ListKey,
+    NamespaceLog,
     Thread,
-    strand_name,
+    list_name,
 )
 
-_FOUND_LINE: Final = "t.id, l.id, t.epoch, l.head, {t.shard}"
-_OF_LINE: Final = """
+_FOUND_LOG: Final = "t.id, l.id, t.epoch, l.head, {t.shard}"
+_OF_LOG: Final = """
     FROM {checkpoint_threads} t
-    JOIN {checkpoint_lists} l ON {l.in_shard_of t} l.thread = t.id AND l.name = :line"""
+    JOIN {checkpoint_lists} l ON {l.in_shard_of t} l.thread = t.id AND l.name = :log"""
 _LIVE: Final = "WHERE {t.my_shard} t.identity = :identity AND t.live = 1"
-_FIND_LINE: Final = f"SELECT {_FOUND_LINE} {_OF_LINE} {_LIVE}"
+_FIND_LOG: Final = f"SELECT {_FOUND_LOG} {_OF_LOG} {_LIVE}"
 
 _ROW: Final = "c.number, c.id, c.parent, c.refs, c.body"
 # On PostgreSQL what was written towards a checkpoint comes along: it saves a round trip.
@@ -36,7 +36,7 @@ _WITH_WRITES: Final[dict[Kind, str]] = {
     "postgresql": """(SELECT array_agg(w.body ORDER BY w.number) FROM {checkpoint_writes} w
         WHERE w.shard = l.shard AND w.list = l.id AND w.id = c.id)""",
 }
-_NEWEST_OF_LINE: Final[dict[Kind, str]] = {
+_NEWEST_OF_LOG: Final[dict[Kind, str]] = {
     "sqlite": """JOIN {checkpoints} c ON c.place = (
         SELECT x.place FROM {checkpoints} x
         WHERE x.place > (l.id << 32) AND x.place < ((l.id + 1) << 32) AND x.id IS NOT NULL
@@ -53,13 +53,13 @@ _BY_ITS_ID: Final[dict[Kind, str]] = {
 
 
 def _one(kind: Kind, which: dict[Kind, str]) -> str:
-    found = f"{_FOUND_LINE}, {_ROW}, {_WITH_WRITES[kind]}"
-    return f"SELECT {found} {_OF_LINE} {which[kind]} {_LIVE}"
+    found = f"{_FOUND_LOG}, {_ROW}, {_WITH_WRITES[kind]}"
+    return f"SELECT {found} {_OF_LOG} {which[kind]} {_LIVE}"
 
 
 _NEWEST: Final[dict[Kind, str]] = {
-    "sqlite": _one("sqlite", _NEWEST_OF_LINE),
-    "postgresql": _one("postgresql", _NEWEST_OF_LINE),
+    "sqlite": _one("sqlite", _NEWEST_OF_LOG),
+    "postgresql": _one("postgresql", _NEWEST_OF_LOG),
 }
 _BY_ID: Final[dict[Kind, str]] = {
     "sqlite": _one("sqlite", _BY_ITS_ID),
@@ -126,10 +126,10 @@ _AT_ONCE: Final = _at_once("", "{checkpoint_threads}")
 _AT_ONCE_TOUCHING: Final = _at_once(_TOUCHED, "touched")
 
 # A thread that was never deleted takes writes without being locked; whoever deletes it takes the
-# line away, and waits here for those who write to it.
+# log away, and waits here for those who write to it.
 _WRITE_BESIDE: Final = f"""
     INSERT INTO {{checkpoint_writes}} ({{shard_key}} list, id, body)
-    SELECT {{shard_value}} l.id, :id, :body {_OF_LINE} {_LIVE} AND t.deleted_ids IS NULL
+    SELECT {{shard_value}} l.id, :id, :body {_OF_LOG} {_LIVE} AND t.deleted_ids IS NULL
     {{for_key_share_of_l}}"""
 _WRITE_TO: Final = """
     INSERT INTO {checkpoint_writes} ({shard_key} list, id, body)
@@ -185,36 +185,42 @@ class Fetched(NamedTuple):
 # -- reading -------------------------------------------------------------------------------------
 
 
-def find_line(txn: Transaction, name: SessionName, namespace: str) -> Line | None:
+def find_log(txn: Transaction, name: SessionName, namespace: str) -> NamespaceLog | None:
     """The checkpoints of a namespace, as a whole."""
-    row = txn.first(_FIND_LINE, {**keys.of_name(name), "line": strand_name(namespace)})
-    return None if row is None else _line(txn, row)
+    row = txn.first(_FIND_LOG, {**keys.of_name(name), "log": list_name(namespace)})
+    return None if row is None else _log_of(txn, row)
 
 
 def one(
     txn: Transaction, name: SessionName, namespace: str, id: bytes | None
 ) -> tuple[CheckpointRow, list[bytes]] | None:
     """A checkpoint and what was written towards the next one; the newest where none is named."""
-    values = {**keys.of_name(name), "line": strand_name(namespace), "id": id}
+    values = {**keys.of_name(name), "log": list_name(namespace), "id": id}
     found = txn.first((_NEWEST if id is None else _BY_ID)[txn.kind], values)
     if found is None:
         return None
-    *line, number, key, parent, refs, body, writes = found
-    row = _row(_line(txn, line), (number, key, parent, refs, body))
+    *namespace_log, number, key, parent, refs, body, writes = found
+    row = _row(_log_of(txn, namespace_log), (number, key, parent, refs, body))
     if not txn.can.array_parameters:
-        return row, writes_to(txn, row.line, row.id)
+        return row, writes_to(txn, row.namespace_log, row.id)
     return row, [bytes(frame) for frame in writes or ()]
 
 
-def page(txn: Transaction, line: Line, before: int, limit: int) -> list[CheckpointRow]:
-    """The checkpoints of a line just before a number, newest first."""
-    rows = txn.rows(_PAGE, {**keys.list_span(txn, line.key, 0, before - 1), "limit": limit})
-    return [_row(line, row) for row in rows]
+def page(
+    txn: Transaction, namespace_log: NamespaceLog, before: int, limit: int
+) -> list[CheckpointRow]:
+    """The checkpoints of a log just before a number, newest first."""
+    rows = txn.rows(
+        _PAGE, {**keys.list_span(txn, namespace_log.key, 0, before - 1), "limit": limit}
+    )
+    return [_row(namespace_log, row) for row in rows]
 
 
-def writes_to(txn: Transaction, line: Line, id: bytes) -> list[bytes]:
+def writes_to(txn: Transaction, namespace_log: NamespaceLog, id: bytes) -> list[bytes]:
     """What was written towards the next of a checkpoint, in the order in which it came."""
-    return [bytes(row[0]) for row in txn.rows(_WRITES, {**keys.of_list(line.key), "id": id})]
+    return [
+        bytes(row[0]) for row in txn.rows(_WRITES, {**keys.of_list(namespace_log.key), "id": id})
+    ]
 
 
 def fetch(
@@ -231,7 +237,7 @@ def fetch(
                 "shard": shard,
                 "value_lists": [number for number, _ in values],
                 "value_numbers": [number for _, number in values],
-                "item_lists": [strand for strand, _, _ in items],
+                "item_lists": [list_id for list_id, _, _ in items],
                 "firsts": [first for _, first, _ in items],
                 "lasts": [last for _, _, last in items],
             },
@@ -241,35 +247,35 @@ def fetch(
             [(*row[1:4], bytes(row[4])) for row in rows if row[0]],
         )
     found: dict[tuple[int, int], bytes] = {}
-    for line, number in values:
-        row = txn.first(_NEW_VALUES, keys.list_at(ListKey(shard, line), number))
+    for namespace_log, number in values:
+        row = txn.first(_NEW_VALUES, keys.list_at(ListKey(shard, namespace_log), number))
         if row is not None and row[0] is not None:
-            found[line, number] = row[0]
+            found[namespace_log, number] = row[0]
     frames: list[tuple[int, int, int, bytes]] = []
-    for strand, first, last in items:
-        run = {"list": strand, "first": first, "last": last}
-        frames += [(strand, end, count, body) for end, count, body in txn.rows(_ITEMS, run)]
+    for list_id, first, last in items:
+        run = {"list": list_id, "first": first, "last": last}
+        frames += [(list_id, end, count, body) for end, count, body in txn.rows(_ITEMS, run)]
     return Fetched(found, frames)
 
 
-def _line(txn: Transaction, columns: Sequence[int]) -> Line:
-    line = Line(*columns)
-    if not keys.is_number(txn, line.number):
-        raise Damaged(f"its line has the number {line.number}, which none was given")
-    return line
+def _log_of(txn: Transaction, columns: Sequence[int]) -> NamespaceLog:
+    namespace_log = NamespaceLog(*columns)
+    if not keys.is_number(txn, namespace_log.number):
+        raise Damaged(f"its log has the number {namespace_log.number}, which none was given")
+    return namespace_log
 
 
 # -- adding --------------------------------------------------------------------------------------
 
 
-def lock_line(txn: Transaction, thread: Thread, namespace: str) -> Line:
-    """The line of a locked thread, locked; made first where there is none."""
-    number, head = lock_strand(txn, thread, strand_name(namespace))
-    return Line(thread.number, number, thread.epoch, head, thread.shard)
+def lock_log(txn: Transaction, thread: Thread, namespace: str) -> NamespaceLog:
+    """The log of a locked thread, locked; made first where there is none."""
+    number, head = lock_list(txn, thread, list_name(namespace))
+    return NamespaceLog(thread.number, number, thread.epoch, head, thread.shard)
 
 
-def lock_strand(txn: Transaction, thread: Thread, name: bytes) -> tuple[int, int]:
-    """A strand of a locked thread: its number and its head."""
+def lock_list(txn: Transaction, thread: Thread, name: bytes) -> tuple[int, int]:
+    """A list of a locked thread: its number and its head."""
     values = {"shard": thread.shard, "thread": thread.number, "name": name}
     row = txn.first(_LIST, values)
     if row is not None:
@@ -279,33 +285,35 @@ def lock_strand(txn: Transaction, thread: Thread, name: bytes) -> tuple[int, int
     return made[0], 0
 
 
-def number_of(txn: Transaction, line: Line, id: bytes) -> int | None:
+def number_of(txn: Transaction, namespace_log: NamespaceLog, id: bytes) -> int | None:
     """A checkpoint's number, by its id."""
-    row = txn.first(_NUMBER, {**keys.of_list(line.key), "id": id})
+    row = txn.first(_NUMBER, {**keys.of_list(namespace_log.key), "id": id})
     return None if row is None else int(row[0])
 
 
-def row_at(txn: Transaction, line: Line, number: int) -> CheckpointRow:
+def row_at(txn: Transaction, namespace_log: NamespaceLog, number: int) -> CheckpointRow:
     """The checkpoint with a number."""
-    row = txn.first(_NUMBERED, keys.list_at(line.key, number))
-    assert row is not None, "it was found a moment ago, and the line is locked"
-    return _row(line, row)
+    row = txn.first(_NUMBERED, keys.list_at(namespace_log.key, number))
+    assert row is not None, "it was found a moment ago, and the log is locked"
+    return _row(namespace_log, row)
 
 
-def child_of(txn: Transaction, line: Line, number: int, id: bytes) -> bytes | None:
+def child_of(txn: Transaction, namespace_log: NamespaceLog, number: int, id: bytes) -> bytes | None:
     """A checkpoint that continues from one, if there is any. It can only be younger."""
-    row = txn.first(_CHILD, {**keys.list_span(txn, line.key, number), "parent": id})
+    row = txn.first(_CHILD, {**keys.list_span(txn, namespace_log.key, number), "parent": id})
     return None if row is None else bytes(row[0] or b"")
 
 
-def is_empty(txn: Transaction, line: Line) -> bool:
-    """Whether a line has no checkpoint."""
-    return line.head == 0 or txn.first(_ANY, keys.list_span(txn, line.key)) is None
+def is_empty(txn: Transaction, namespace_log: NamespaceLog) -> bool:
+    """Whether a log has no checkpoint."""
+    return (
+        namespace_log.head == 0 or txn.first(_ANY, keys.list_span(txn, namespace_log.key)) is None
+    )
 
 
-def empty(txn: Transaction, line: Line, number: int) -> None:
+def empty(txn: Transaction, namespace_log: NamespaceLog, number: int) -> None:
     """Let go of a checkpoint; what it holds stays for those that refer to it."""
-    txn.run(EMPTY, keys.list_at(line.key, number))
+    txn.run(EMPTY, keys.list_at(namespace_log.key, number))
 
 
 def last_item(txn: Transaction, key: ListKey) -> int:
@@ -314,28 +322,32 @@ def last_item(txn: Transaction, key: ListKey) -> int:
     return 0 if row is None else int(row[0])
 
 
-def add(txn: Transaction, line: Line, added: Added, refs: bytes) -> int:
-    """Write a checkpoint to a locked line, and return its number."""
-    number = line.head + 1
+def add(txn: Transaction, namespace_log: NamespaceLog, added: Added, refs: bytes) -> int:
+    """Write a checkpoint to a locked log, and return its number."""
+    number = namespace_log.head + 1
     if number > LAST_NUMBER:  # pragma: no cover - a checkpoint a second, for 136 years
-        raise OverflowError("this line of checkpoints is full")
-    txn.run(ADD, {**keys.list_at(line.key, number), **_written(added, refs)})
-    for strand, last, count, body in added.items:
-        _add_items(txn, ListKey(line.shard, strand), last, count, body)
-    txn.run(MOVE_HEAD, {**keys.of_list(line.key), "head": number})
+        raise OverflowError("this log of checkpoints is full")
+    txn.run(ADD, {**keys.list_at(namespace_log.key, number), **_written(added, refs)})
+    for list_id, last, count, body in added.items:
+        _add_items(txn, ListKey(namespace_log.shard, list_id), last, count, body)
+    txn.run(MOVE_HEAD, {**keys.of_list(namespace_log.key), "head": number})
     return number
 
 
 def add_at_once(
-    txn: Transaction, line: Line, added: Added, refs: bytes, touch: dict[str, int] | None
+    txn: Transaction,
+    namespace_log: NamespaceLog,
+    added: Added,
+    refs: bytes,
+    touch: dict[str, int] | None,
 ) -> int | None:
-    """PostgreSQL: check, number and write, in one statement. None where the line has moved."""
+    """PostgreSQL: check, number and write, in one statement. None where the log has moved."""
     values: dict[str, object] = {
-        **keys.of_list(line.key),
-        "head": line.head,
-        "epoch": line.epoch,
-        "thread": line.thread,
-        "item_lists": [strand for strand, _, _, _ in added.items],
+        **keys.of_list(namespace_log.key),
+        "head": namespace_log.head,
+        "epoch": namespace_log.epoch,
+        "thread": namespace_log.thread,
+        "item_lists": [list_id for list_id, _, _, _ in added.items],
         "item_numbers": [last for _, last, _, _ in added.items],
         "counts": [count for _, _, count, _ in added.items],
         "bodies": [body for *_, body in added.items],
@@ -357,16 +369,16 @@ def write_beside(
     """Write towards the next of a checkpoint, where no question has to be asked first."""
     values = {
         **keys.of_name(name),
-        "line": strand_name(namespace),
+        "log": list_name(namespace),
         "id": id,
         "body": body,
     }
     return txn.run(_WRITE_BESIDE, values) == 1
 
 
-def write_to(txn: Transaction, line: Line, id: bytes, body: bytes) -> None:
-    """Write towards the next of a checkpoint of a locked line."""
-    txn.run(_WRITE_TO, {**keys.of_list(line.key), "id": id, "body": body})
+def write_to(txn: Transaction, namespace_log: NamespaceLog, id: bytes, body: bytes) -> None:
+    """Write towards the next of a checkpoint of a locked log."""
+    txn.run(_WRITE_TO, {**keys.of_list(namespace_log.key), "id": id, "body": body})
 
 
 def merge_items(
@@ -392,11 +404,11 @@ def _add_items(txn: Transaction, key: ListKey, last: int, count: int, body: byte
     txn.run(_ADD_ITEMS, {**keys.list_at(key, last), "items": count, "body": body})
 
 
-def _row(line: Line, found: Sequence[Any]) -> CheckpointRow:
+def _row(namespace_log: NamespaceLog, found: Sequence[Any]) -> CheckpointRow:
     number, id, parent, refs, body = found
     key, before = bytes(id), None if parent is None else bytes(parent)
     return CheckpointRow(
-        line, number, key, before, unpack_refs(bytes(refs), key, before), bytes(body)
+        namespace_log, number, key, before, unpack_refs(bytes(refs), key, before), bytes(body)
     )
 
 

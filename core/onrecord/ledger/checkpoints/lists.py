@@ -1,4 +1,4 @@
-"""Strands as a whole: taken away from, copied, counted, looked through.
+"""Lists as a whole: taken away from, copied, counted, looked through.
 
 All of it is done rarely, with the thread locked, and may take as long as the thread is.
 """
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.codec.refs import pack_refs, unpack_refs
-from onrecord.ledger.checkpoints.checkpoints import ADD, DELETE_ITEMS, EMPTY, MOVE_HEAD, lock_strand
-from onrecord.ledger.checkpoints.threads import drop_strand
+from onrecord.ledger.checkpoints.checkpoints import ADD, DELETE_ITEMS, EMPTY, MOVE_HEAD, lock_list
+from onrecord.ledger.checkpoints.threads import drop_list
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import ANY, AnyName, SessionName, owner_number, shard_of
-from onrecord.stored.checkpoints import Line, ListKey, Thread, namespace_of
+from onrecord.stored.checkpoints import ListKey, NamespaceLog, Thread, namespace_of
 
 _ALL_REFS: Final = """
     SELECT number, id, parent, refs FROM {checkpoints} WHERE {list_span} ORDER BY {list_order}"""
@@ -48,39 +48,41 @@ _OF_RUN: Final = """
 
 _DELETE_WRITES: Final = """
     DELETE FROM {checkpoint_writes} WHERE {my_shard} list = :list AND id = :id"""
-_WRITES_OF_LINE: Final = """
+_WRITES_OF_LOG: Final = """
     SELECT id, body FROM {checkpoint_writes} WHERE {my_shard} list = :list ORDER BY number"""
 _WAITING: Final = "SELECT id FROM {checkpoint_writes} WHERE {my_shard} list = :list LIMIT 1"
 
 
-class Strand(NamedTuple):
-    """A strand of a thread, by what it is for."""
+class ListRow(NamedTuple):
+    """A list of a thread, by what it is for."""
 
     key: ListKey
     namespace: str
-    is_line: bool
+    is_log: bool
     name: bytes
     head: int
 
 
-def strands_of(txn: Transaction, thread: Thread, *, alone: bool = False) -> list[Strand]:
-    """All strands of a thread; ``alone`` holds them, so that nothing is added meanwhile: who
-    knows a line's head adds to it without locking the thread."""
+def lists_of(txn: Transaction, thread: Thread, *, alone: bool = False) -> list[ListRow]:
+    """All lists of a thread; ``alone`` holds them, so that nothing is added meanwhile: who
+    knows a log's head adds to it without locking the thread."""
     found = []
     values = {"shard": thread.shard, "thread": thread.number}
     for number, name, head in txn.rows(_LISTS_ALONE if alone else _LISTS, values):
-        namespace, is_line = namespace_of(bytes(name))
-        found.append(Strand(ListKey(thread.shard, number), namespace, is_line, bytes(name), head))
+        namespace, is_log = namespace_of(bytes(name))
+        found.append(ListRow(ListKey(thread.shard, number), namespace, is_log, bytes(name), head))
     return found
 
 
-def drop(txn: Transaction, strands: Sequence[Strand], line: Strand, ids: set[bytes]) -> None:
-    """Delete checkpoints of a line, and what no other one refers to.
+def drop(
+    txn: Transaction, all_lists: Sequence[ListRow], namespace_log: ListRow, ids: set[bytes]
+) -> None:
+    """Delete checkpoints of a log, and what no other one refers to.
 
     The thread is locked alone, so nobody adds a reference meanwhile. Mark and sweep: counts of
     references would have to be right for ever, and this is done rarely.
     """
-    rows = txn.rows(_ALL_REFS, keys.list_span(txn, line.key))
+    rows = txn.rows(_ALL_REFS, keys.list_span(txn, namespace_log.key))
     left = {
         number: unpack_refs(bytes(refs), bytes(id), None if parent is None else bytes(parent))
         for number, id, parent, refs in rows
@@ -95,26 +97,26 @@ def drop(txn: Transaction, strands: Sequence[Strand], line: Strand, ids: set[byt
             else:
                 items.setdefault(ref[0], []).extend(ref[1:])
     for number, id, *_ in rows:
-        place = keys.list_at(line.key, number)
+        place = keys.list_at(namespace_log.key, number)
         if id in ids:
-            txn.run(_DELETE_WRITES, {**keys.of_list(line.key), "id": id})
+            txn.run(_DELETE_WRITES, {**keys.of_list(namespace_log.key), "id": id})
         if number in left:
             continue
         if number not in used:
             txn.run(_DELETE, place)
         elif id is not None:
             txn.run(EMPTY, place)
-    of_line = [s for s in strands if s.namespace == line.namespace]
+    of_log = [s for s in all_lists if s.namespace == namespace_log.namespace]
     if not left:
         # What was written towards a checkpoint that is still on its way stays where it is.
-        waiting = txn.first(_WAITING, keys.of_list(line.key))
-        for strand in of_line:
-            if not (strand.is_line and waiting):
-                drop_strand(txn, strand.key)
+        waiting = txn.first(_WAITING, keys.of_list(namespace_log.key))
+        for one in of_log:
+            if not (one.is_log and waiting):
+                drop_list(txn, one.key)
         return
-    for strand in of_line:
-        if not strand.is_line:
-            _drop_items_outside(txn, strand.key, items.get(strand.key.list, []))
+    for one in of_log:
+        if not one.is_log:
+            _drop_items_outside(txn, one.key, items.get(one.key.list, []))
 
 
 def _drop_items_outside(txn: Transaction, key: ListKey, runs: list[int]) -> None:
@@ -132,16 +134,16 @@ def _drop_items_outside(txn: Transaction, key: ListKey, runs: list[int]) -> None
 def copy(txn: Transaction, source: Thread, target: Thread) -> list[bytes]:
     """Everything of one locked thread into another that has nothing; the checkpoints' ids."""
     ids: list[bytes] = []
-    strands = strands_of(txn, source, alone=True)
-    numbers = {s.key.list: lock_strand(txn, target, s.name)[0] for s in strands}
-    for strand in strands:
-        to = ListKey(target.shard, numbers[strand.key.list])
+    all_lists = lists_of(txn, source, alone=True)
+    numbers = {s.key.list: lock_list(txn, target, s.name)[0] for s in all_lists}
+    for one in all_lists:
+        to = ListKey(target.shard, numbers[one.key.list])
         new = {
-            **keys.list_span(txn, strand.key),
+            **keys.list_span(txn, one.key),
             "target_shard": to.shard,
             "target": to.list,
         }
-        if not strand.is_line:
+        if not one.is_log:
             txn.run(_COPY_ITEMS, new)
             continue
         rows = []
@@ -168,7 +170,7 @@ def copy(txn: Transaction, source: Thread, target: Thread) -> list[bytes]:
         if rows:
             txn.many(ADD, rows)
         txn.run(_COPY_WRITES, new)
-        txn.run(MOVE_HEAD, {**keys.of_list(to), "head": strand.head})
+        txn.run(MOVE_HEAD, {**keys.of_list(to), "head": one.head})
     return ids
 
 
@@ -258,9 +260,9 @@ def in_scope(tenant: AnyName, user: AnyName, agent: AnyName) -> tuple[str, dict[
     return " AND ".join(conditions), values
 
 
-def every_row(txn: Transaction, line: Line) -> list[tuple[Any, ...]]:
-    """(number, id, parent, run, refs, body, held) of a line, for ``verify``."""
-    return txn.rows(_ALL_ROWS, keys.list_span(txn, line.key))
+def every_row(txn: Transaction, namespace_log: NamespaceLog) -> list[tuple[Any, ...]]:
+    """(number, id, parent, run, refs, body, new values) of a log, for ``verify``."""
+    return txn.rows(_ALL_ROWS, keys.list_span(txn, namespace_log.key))
 
 
 def every_item(txn: Transaction, key: ListKey) -> list[tuple[int, int, bytes]]:
@@ -269,7 +271,7 @@ def every_item(txn: Transaction, key: ListKey) -> list[tuple[int, int, bytes]]:
     return [(last, count, bytes(body)) for last, count, body in rows]
 
 
-def every_write(txn: Transaction, line: Line) -> list[tuple[bytes, bytes]]:
-    """(id, frame) of all that was written towards checkpoints of a line, for ``verify``."""
-    rows = txn.rows(_WRITES_OF_LINE, keys.of_list(line.key))
+def every_write(txn: Transaction, namespace_log: NamespaceLog) -> list[tuple[bytes, bytes]]:
+    """(id, frame) of all that was written towards checkpoints of a log, for ``verify``."""
+    rows = txn.rows(_WRITES_OF_LOG, keys.of_list(namespace_log.key))
     return [(bytes(id), bytes(body)) for id, body in rows]

@@ -54,7 +54,7 @@ _NEXT_EPOCH: Final = """
     WHERE {my_shard} id = :thread RETURNING epoch"""
 _NEXT_EPOCH_OF_ALL: Final = "UPDATE {checkpoint_threads} SET epoch = {greatest}(epoch + 1, :now)"
 _MOVE_ALL_HEADS: Final = "UPDATE {checkpoint_lists} SET head = head + 1"
-# No line of it stays at the head that a writer remembers.
+# No log of it stays at the head that a writer remembers.
 _MOVE_HEADS: Final = """
     UPDATE {checkpoint_lists} SET head = head + 1 WHERE {my_shard} thread = :thread"""
 _BURY: Final = """
@@ -200,9 +200,9 @@ def next_epoch_of_all(txn: Transaction, now: int) -> None:
 
 def forgive(txn: Transaction, thread: Thread, ids: Iterable[bytes]) -> None:
     """Checkpoints that were deleted with the thread are there again, by a copy."""
-    if thread.gone:
+    if thread.deleted_ids:
         back = {mark_of(id) for id in ids}
-        marks = [thread.gone[i : i + 8] for i in range(0, len(thread.gone), 8)]
+        marks = [thread.deleted_ids[i : i + 8] for i in range(0, len(thread.deleted_ids), 8)]
         left = b"".join([mark for mark in marks if mark not in back])
         txn.run(_SET_DELETED, {**_key(thread), "deleted_ids": left})
 
@@ -210,32 +210,32 @@ def forgive(txn: Transaction, thread: Thread, ids: Iterable[bytes]) -> None:
 def bury(txn: Transaction, thread: Thread, now: int) -> None:
     """Delete everything of a thread that is locked alone, but that there was one (I7)."""
     found = txn.rows(f"{_LISTS} {{for_update}}", _key(thread))
-    strands = [ListKey(thread.shard, row[0]) for row in found]
+    list_ids = [ListKey(thread.shard, row[0]) for row in found]
     marks: list[bytes] = []
-    for strand in strands:
-        newest = txn.rows(_NEWEST_IDS, {**keys.list_span(txn, strand), "limit": MOST_MARKS})
+    for list_id in list_ids:
+        newest = txn.rows(_NEWEST_IDS, {**keys.list_span(txn, list_id), "limit": MOST_MARKS})
         marks.extend(mark_of(bytes(row[0])) for row in newest)
-    for strand in strands:
-        drop_strand(txn, strand)
-    before = bytes(thread.gone or b"")[: 8 * MOST_MARKS]
+    for list_id in list_ids:
+        drop_list(txn, list_id)
+    before = bytes(thread.deleted_ids or b"")[: 8 * MOST_MARKS]
     gone = b"".join(marks[: 4 * MOST_MARKS]) + before
     txn.run(_BURY, {**_key(thread), "deleted_ids": gone, **_moment(now)})
 
 
-def drop_strand(txn: Transaction, strand: ListKey) -> None:
-    """Delete a strand with all there is on it."""
+def drop_list(txn: Transaction, list_id: ListKey) -> None:
+    """Delete a list with all there is on it."""
     for statement in _DELETE_ROWS:
-        txn.run(statement, keys.list_span(txn, strand))
+        txn.run(statement, keys.list_span(txn, list_id))
     for statement in _DELETE:
-        txn.run(statement, keys.of_list(strand))
+        txn.run(statement, keys.of_list(list_id))
 
 
 def forget_deleted(txn: Transaction, before: int) -> None:
     """Forget that threads were deleted, where that was long ago, and what waited for them."""
     for shard, thread in txn.rows(_DELETED, {"second": before // MICROSECONDS}):
         key = {"shard": shard, "thread": thread}
-        for (strand,) in txn.rows(_LISTS, key):
-            drop_strand(txn, ListKey(shard, strand))
+        for (list_id,) in txn.rows(_LISTS, key):
+            drop_list(txn, ListKey(shard, list_id))
         txn.run(_FORGET, key)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from onrecord import codec
-from onrecord.codec import Compression, Dictionary, compression, envelope
+from onrecord.codec import Compression, Dictionary, dictionary
 from onrecord.errors import Damaged, Misconfigured
 from onrecord.ledger.database.bounds import LAST_DICTIONARY
 from onrecord.ledger.database.transaction import Transaction
@@ -59,7 +59,7 @@ class Dictionaries:
         if number not in self._known:
             found = txn.first(_LOAD, {"id": number})
             try:
-                content = None if found is None else _unpacked(found[0])
+                content = None if found is None else dictionary.unpack(bytes(found[0]))
             except Damaged:
                 content = None
             known = None if content is None else Dictionary(number, content)
@@ -122,7 +122,7 @@ def add(txn: Transaction, content: bytes, sources: Mapping[SessionKey, int]) -> 
             "id": number,
             "created": now(),
             "sources": codec.pack_value([[*key, at] for key, at in sources.items()], "sources"),
-            "body": _packed(content),
+            "body": dictionary.pack(content),
         },
     )
     return number
@@ -189,7 +189,7 @@ def damaged(txn: Transaction) -> list[tuple[int, str]]:
     faults: list[tuple[int, str]] = []
     for number, body in txn.rows(_BODIES, {}):
         try:
-            _unpacked(body)
+            dictionary.unpack(bytes(body))
         except Damaged as fault:
             faults.append((int(number), str(fault)))
     return faults
@@ -198,14 +198,6 @@ def damaged(txn: Transaction) -> list[tuple[int, str]]:
 def without_sources(txn: Transaction) -> list[int]:
     """Those of which it cannot be read what they were learned from."""
     return [int(number) for number, packed in txn.rows(_SOURCES, {}) if _sources(packed) is None]
-
-
-def _packed(content: bytes) -> bytes:
-    return envelope.wrap_compressed(envelope.DICTIONARY, content, compression.SLOWEST)
-
-
-def _unpacked(stored: bytes) -> bytes:
-    return envelope.unwrap(bytes(stored), envelope.DICTIONARY)
 
 
 def _sources(packed: bytes) -> dict[SessionKey, int] | None:
