@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         IdReused,
         InvalidMessage,
         InvalidName,
+        InvalidValue,
         Misconfigured,
         OnrecordError,
         SchemaTooNew,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from onrecord.health import Health
+    from onrecord.item import Item
+    from onrecord.items import Items
     from onrecord.message import Message
     from onrecord.reports import (
         Compaction,
@@ -85,6 +88,9 @@ __all__ = [
     "Import",
     "InvalidMessage",
     "InvalidName",
+    "InvalidValue",
+    "Item",
+    "Items",
     "Message",
     "Misconfigured",
     "OnrecordError",
@@ -125,6 +131,8 @@ _HOMES = {
     "ANY": "scope",
     "CheckpointLog": "checkpoint_log",
     "Health": "health",
+    "Item": "item",
+    "Items": "items",
     "Message": "message",
     "Session": "session",
     "SessionInfo": "version",
@@ -142,6 +150,7 @@ _ERRORS = {
     "IdReused",
     "InvalidMessage",
     "InvalidName",
+    "InvalidValue",
     "Misconfigured",
     "OnrecordError",
     "SchemaTooNew",

@@ -2,6 +2,7 @@
 
     OnrecordError
     ├── InvalidMessage      a message that cannot be stored; nothing was written
+    ├── InvalidValue        a value of an item that cannot be stored; nothing was written
     ├── InvalidName         a tenant, user, agent or key outside the rules; no I/O was done
     ├── Conflict            the session is not at the version the caller expected
     │   └── Cleared         ... because it was cleared or rewound meanwhile
@@ -20,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onrecord.item import Item
     from onrecord.version import Version
 
 
@@ -31,17 +33,25 @@ class InvalidMessage(OnrecordError, ValueError):
     """A message that cannot be stored as it is. Nothing was written."""
 
 
+class InvalidValue(OnrecordError, ValueError):
+    """A value of an item that cannot be stored as it is. Nothing was written."""
+
+
 class InvalidName(OnrecordError, ValueError):
     """A tenant, user, agent or key outside the rules. No I/O was done."""
 
 
 class Conflict(OnrecordError):
-    """The session is not where the caller expected it; ``version`` is where it is."""
+    """The session is not where the caller expected it; ``version`` is where it is. Of an item:
+    ``item`` is what is there, None for nothing."""
 
-    # The default exists for pickle, which rebuilds an exception from its message alone.
-    def __init__(self, message: str, version: Version | None = None) -> None:
+    # The defaults exist for pickle, which rebuilds an exception from its message alone.
+    def __init__(
+        self, message: str, version: Version | None = None, item: Item | None = None
+    ) -> None:
         super().__init__(message)
         self.version = version
+        self.item = item
 
 
 class Cleared(Conflict):

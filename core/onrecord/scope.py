@@ -16,6 +16,10 @@ import msgspec
 from onrecord.errors import InvalidName, shown
 
 LONGEST_NAME: Final = 512
+MOST_PARTS: Final = 16
+"""Of a namespace."""
+LONGEST_PATH: Final = 2_000
+"""Bytes of all parts of a namespace: a PostgreSQL index row holds no more than 2,704."""
 
 
 class _Any(enum.Enum):
@@ -60,7 +64,7 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def shard(self) -> int:
-        """What PostgreSQL's keys begin with, so that tables can be spread by it."""
+        """The number in PostgreSQL's keys by which tables can be spread."""
         return shard_of(self.owner)
 
     def hashed(self, store_id: bytes) -> bytes:
@@ -75,6 +79,68 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             if name
         ]
         return ", ".join([repr(self.key), *scope])
+
+
+class NamespaceName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """The parts that name one namespace of items, and its scope. Checked when it is made."""
+
+    parts: tuple[str, ...]
+    tenant: str = ""
+    user: str = ""
+    agent: str = ""
+
+    def __post_init__(self) -> None:
+        check_owner(self.tenant, self.user, self.agent)
+        check_parts(self.parts)
+
+    @cached_property
+    def identity(self) -> bytes:
+        """Return what the database looks a namespace up by."""
+        return _digest(20, self.tenant, self.user, self.agent, *self.parts)
+
+    @cached_property
+    def owner(self) -> int:
+        """Return what namespaces of one tenant and user are listed by."""
+        return owner_number(self.tenant, self.user)
+
+    @property
+    def shard(self) -> int:
+        """Return what is in PostgreSQL's keys, so that tables can be spread by it."""
+        return shard_of(self.owner)
+
+    @cached_property
+    def path(self) -> bytes:
+        """Return the parts as one value that sorts and begins as they do."""
+        return path_of(self.parts)
+
+    def __str__(self) -> str:
+        scope = Scope(self.tenant, self.user, self.agent)
+        return f"{'/'.join(map(repr, self.parts))} of {scope}"
+
+
+def path_of(parts: tuple[str, ...]) -> bytes:
+    """Write parts one behind the other, each with a NUL, which no name has."""
+    return b"".join([part.encode() + b"\0" for part in parts])
+
+
+def parts_of(path: bytes) -> tuple[str, ...]:
+    """Read what ``path_of`` has written."""
+    return tuple(part.decode("utf-8", "replace") for part in path.split(b"\0")[:-1])
+
+
+def check_parts(parts: object, least: int = 1) -> None:
+    """Refuse what is no namespace, saying which rule, before any I/O."""
+    if not isinstance(parts, tuple) or not least <= len(parts) <= MOST_PARTS:
+        raise InvalidName(
+            f"A namespace has {least} to {MOST_PARTS} names, and this is {shown(parts)}."
+        )
+    for part in parts:
+        check_name("a part of a namespace", part)
+    if len(path_of(parts)) > LONGEST_PATH:
+        raise InvalidName(
+            f"The parts of a namespace have {len(path_of(parts))} bytes together; {LONGEST_PATH} "
+            f"are allowed. Shorten them, or use hashes of them."
+        )
 
 
 class Scope(NamedTuple):

@@ -20,9 +20,10 @@ from onrecord.flows.belief import Belief
 from onrecord.flows.checkpoints.memory import ThreadMemory
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
+from onrecord.items import Items
 from onrecord.ledger import Options, ledger_for
 from onrecord.processes import on_fork
-from onrecord.scope import LONGEST_NAME, AnyName, SessionName
+from onrecord.scope import LONGEST_NAME, AnyName, NamespaceName, Scope, SessionName
 from onrecord.session import Session
 from onrecord.store_maintenance import StoreMaintenance
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
@@ -216,6 +217,48 @@ class Store(StoreMaintenance):
         arguments.check_page(tenant, user, agent, after)
         return await self._arun(
             operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
+        )
+
+    def items(self, *namespace: str, tenant: str = "", user: str = "", agent: str = "") -> Items:
+        """Make a handle on the items of one namespace. Does no I/O; an unknown one is empty."""
+        return Items(self, NamespaceName(parts=namespace, tenant=tenant, user=user, agent=agent))
+
+    def namespaces(
+        self,
+        prefix: tuple[str, ...] = (),
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        depth: int | None = None,
+        after: tuple[str, ...] | None = None,
+        limit: int = 100,
+    ) -> list[tuple[str, ...]]:
+        """List the namespaces of a scope that have items, each once, in their order.
+
+        ``depth`` cuts them off behind so many parts. For the next page pass the last one of this
+        page as ``after``.
+        """
+        arguments.check_page(tenant, user, agent, None)
+        scope = Scope(tenant, user, agent)
+        return self._run(operations.list_namespaces(self._desk, scope, prefix, depth, after, limit))
+
+    async def anamespaces(
+        self,
+        prefix: tuple[str, ...] = (),
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        depth: int | None = None,
+        after: tuple[str, ...] | None = None,
+        limit: int = 100,
+    ) -> list[tuple[str, ...]]:
+        """Like ``namespaces``."""
+        arguments.check_page(tenant, user, agent, None)
+        scope = Scope(tenant, user, agent)
+        return await self._arun(
+            operations.list_namespaces(self._desk, scope, prefix, depth, after, limit)
         )
 
     def health(self) -> Health:

@@ -206,6 +206,51 @@ erased: Final = Table(
     comment="What is left of sessions that were erased: enough to know late writers by.",
 )
 
+namespaces: Final = Table(
+    "onrecord_namespaces",
+    metadata,
+    _number("What its items name it by."),
+    _column("identity", LargeBinary, "A digest of its scope and its parts: scope.py.", unique=True),
+    _column("owner", BigInteger, "A digest of tenant and user, to list by."),
+    _column("version", BigInteger, "Of the last write in it; they begin with the clock."),
+    _column("tenant", Text, "Of its scope."),
+    _column("user", Text, "Of its scope."),
+    _column("agent", Text, "Of its scope."),
+    _column("path", LargeBinary, "Its parts, each in UTF-8 with a NUL behind it."),
+    sqlite_autoincrement=True,
+    postgresql_with=_FILLED,
+    info=_SHARDED,
+    comment="Namespaces of items.",
+)
+Index("onrecord_namespaces_by_owner", namespaces.c.owner, namespaces.c.path, namespaces.c.id)
+
+_BY_BYTES: Final = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text in the order of its bytes, which is the order in every database and in Python."""
+
+items: Final = Table(
+    "onrecord_items",
+    metadata,
+    _key("namespace", "The namespace's id.", BigInteger),
+    _key("key", "What it is found by there.", _BY_BYTES),
+    _column("version", BigInteger, "The namespace's, at its last write."),
+    _column("created", BigInteger, "Microseconds since 1970."),
+    _column("updated", BigInteger, "Microseconds since 1970."),
+    _column("expires_at", BigInteger, "From when on it is not there any more.", null=True),
+    _column("ttl", BigInteger, "Microseconds that a write or a refresh adds.", null=True),
+    _column("token", Text, "A revision that its writer made up.", null=True),
+    _column("body", LargeBinary, "The value, and a text to find it by, encoded."),
+    sqlite_with_rowid=False,
+    info=_SHARDED,
+    comment="Items: values under keys.",
+)
+Index("onrecord_items_by_version", items.c.namespace, items.c.version)
+Index(
+    "onrecord_items_by_expiry",
+    items.c.expires_at,
+    sqlite_where=text("expires_at IS NOT NULL"),
+    postgresql_where=text("expires_at IS NOT NULL"),
+)
+
 checkpoint_threads: Final = Table(
     "onrecord_checkpoint_threads",
     metadata,
@@ -361,7 +406,8 @@ def declared(kind: Literal["sqlite", "postgresql"]) -> MetaData:
         columns = [_copied(column) for column in table.columns]
         key = [column for column in table.columns if column.primary_key]
         with_its_key = _OWN_KEYS[kind] if table.info.get("sharded") else None
-        if with_its_key is None or (with_its_key is _with_place and len(key) < 2):
+        numbers = all(isinstance(column.type, BigInteger) for column in key)
+        if with_its_key is None or (with_its_key is _with_place and not (numbers and len(key) > 1)):
             Table(table.name, whole, *columns, comment=table.comment, **_options(table))
         else:
             with_its_key(table, columns, whole)
@@ -422,7 +468,7 @@ def _options(table: Table) -> dict[str, Any]:
         f"{dialect}_{name}": value
         for dialect, options in table.dialect_options.items()
         for name, value in options.items()
-        if value is not None and value is not False
+        if value is not None and (value is not False or name == "with_rowid")
     }
 
 

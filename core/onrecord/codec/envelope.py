@@ -33,6 +33,8 @@ CACHED: Final = 3 << 4 | _VERSION
 REFS: Final = 4 << 4 | _VERSION
 """Where the values of a checkpoint stand."""
 SEGMENT: Final = 5 << 4 | _VERSION
+VALUE: Final = 6 << 4 | _VERSION
+"""A value under a key."""
 
 COMPRESSED: Final = 1
 ESCAPED: Final = 2

@@ -21,6 +21,8 @@ TABLES: Final = (
     "segments",
     "dictionaries",
     "erased",
+    "namespaces",
+    "items",
     "checkpoint_threads",
     "checkpoint_lists",
     "checkpoints",
@@ -35,6 +37,7 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
     "sqlite": {
         "with_that_id": "",
         "clock": ":now",
+        "expires": ":now + :ttl",
         "greatest": "max",
         "least": "min",
         "for_update": "",
@@ -46,6 +49,8 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
     "postgresql": {
         "with_that_id": "OVERRIDING SYSTEM VALUE",
         "clock": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        "expires": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + "
+        "CAST(:ttl AS BIGINT)",
         "greatest": "GREATEST",
         "least": "LEAST",
         "for_update": "FOR UPDATE",
@@ -66,6 +71,7 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "shard": "0",
         "my_shard": "",
         "shard_key": "",
+        "and_shard": "",
         "shard_value": "",
         "last_shard": "",
         "target_shard_key": "",
@@ -90,6 +96,7 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "shard": "{t}shard",
         "my_shard": "{t}shard = :shard AND",
         "shard_key": "shard,",
+        "and_shard": ", shard",
         "shard_value": "CAST(:shard AS SMALLINT),",
         "last_shard": "shard = :last_shard AND",
         "target_shard_key": "shard,",

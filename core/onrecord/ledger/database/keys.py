@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from onrecord.errors import Misconfigured
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import SessionName
+from onrecord.scope import NamespaceName, SessionName
 from onrecord.stored.checkpoints import ListKey
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 
 
-def of_name(name: SessionName) -> dict[str, object]:
-    """The row of a session or a thread, by its name."""
+def of_name(name: SessionName | NamespaceName) -> dict[str, object]:
+    """The row of a session, a thread or a namespace, by its name."""
     return {"shard": name.shard, "identity": name.identity}
 
 

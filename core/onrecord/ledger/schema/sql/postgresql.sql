@@ -84,6 +84,41 @@ CREATE TABLE {erased} (
   PRIMARY KEY (identity)
 );
 
+CREATE TABLE {namespaces} (
+  id BIGINT GENERATED ALWAYS AS IDENTITY,
+  shard SMALLINT NOT NULL,
+  identity BYTEA NOT NULL,
+  owner BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  tenant TEXT NOT NULL,
+  "user" TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  path BYTEA NOT NULL,
+  PRIMARY KEY (id, shard),
+  UNIQUE (identity, shard)
+)
+  WITH (fillfactor = 80);
+
+CREATE INDEX onrecord_namespaces_by_owner ON {namespaces} (owner, path, id);
+
+CREATE TABLE {items} (
+  namespace BIGINT NOT NULL,
+  shard SMALLINT NOT NULL,
+  key TEXT COLLATE "C" NOT NULL,
+  version BIGINT NOT NULL,
+  created BIGINT NOT NULL,
+  updated BIGINT NOT NULL,
+  expires_at BIGINT,
+  ttl BIGINT,
+  token TEXT,
+  body BYTEA NOT NULL,
+  PRIMARY KEY (namespace, key, shard)
+);
+
+CREATE INDEX onrecord_items_by_expiry ON {items} (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE INDEX onrecord_items_by_version ON {items} (namespace, version);
+
 CREATE TABLE {checkpoint_threads} (
   id BIGINT GENERATED ALWAYS AS IDENTITY,
   shard SMALLINT NOT NULL,

@@ -80,6 +80,38 @@ CREATE TABLE {erased} (
   PRIMARY KEY (identity)
 );
 
+CREATE TABLE {namespaces} (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  identity BLOB NOT NULL,
+  owner BIGINT NOT NULL,
+  version BIGINT NOT NULL,
+  tenant TEXT NOT NULL,
+  user TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  path BLOB NOT NULL,
+  UNIQUE (identity)
+);
+
+CREATE INDEX onrecord_namespaces_by_owner ON {namespaces} (owner, path, id);
+
+CREATE TABLE {items} (
+  namespace BIGINT NOT NULL,
+  "key" TEXT NOT NULL,
+  version BIGINT NOT NULL,
+  created BIGINT NOT NULL,
+  updated BIGINT NOT NULL,
+  expires_at BIGINT,
+  ttl BIGINT,
+  token TEXT,
+  body BLOB NOT NULL,
+  PRIMARY KEY (namespace, "key")
+)
+  WITHOUT ROWID;
+
+CREATE INDEX onrecord_items_by_expiry ON {items} (expires_at) WHERE expires_at IS NOT NULL;
+
+CREATE INDEX onrecord_items_by_version ON {items} (namespace, version);
+
 CREATE TABLE {checkpoint_threads} (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
   identity BLOB NOT NULL,

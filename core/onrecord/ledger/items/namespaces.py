@@ -1,0 +1,100 @@
+"""The rows of namespaces: found, locked, made, listed.
+
+Every write to a namespace takes the next number of it, under the lock of its row. So a version
+never comes back, not even of what was deleted; and not where the row itself went, because the
+first number is the clock's.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from onrecord.ledger.database import keys
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.scope import ANY, NamespaceName, Scope, owner_number, shard_of
+from onrecord.stored.items import NamespaceKey
+
+_FIND: Final = "SELECT id FROM {namespaces} WHERE {my_shard} identity = :identity"
+_MOVE: Final = """
+    UPDATE {namespaces} SET version = version + :writes
+    WHERE {my_shard} identity = :identity RETURNING id, version"""
+_CREATE: Final = """
+    INSERT INTO {namespaces} ({shard_key} identity, owner, version, tenant, "user", agent, path)
+    VALUES ({shard_value} :identity, :owner, {clock}, :tenant, :user, :agent, :path)
+    ON CONFLICT ({shard_key} identity) DO NOTHING"""
+# Those that have something to show: what is empty, or has expired, is no namespace to anybody.
+_HAS_ITEMS: Final = """EXISTS (SELECT 1 FROM {items} i WHERE {i.in_shard_of n} i.namespace = n.id
+    AND (i.expires_at IS NULL OR i.expires_at > {clock}))"""
+_OF_SCOPE: Final = "SELECT {n.shard}, n.id, n.path FROM {namespaces} n WHERE "
+
+
+class Locked(NamedTuple):
+    """A namespace that this transaction holds, and the last version it may give out."""
+
+    key: NamespaceKey
+    version: int
+
+
+def find(txn: Transaction, name: NamespaceName) -> NamespaceKey | None:
+    """A namespace, where anything was ever put into it."""
+    row = txn.first(_FIND, keys.of_name(name))
+    return None if row is None else NamespaceKey(name.shard, row[0])
+
+
+def move(txn: Transaction, name: NamespaceName, writes: int) -> Locked | None:
+    """A namespace, locked, with so many versions to give out; None where there is none."""
+    txn.begin()
+    row = txn.first(_MOVE, {**keys.of_name(name), "writes": writes})
+    return None if row is None else Locked(NamespaceKey(name.shard, row[0]), row[1])
+
+
+def move_or_create(txn: Transaction, name: NamespaceName, writes: int, now: int) -> Locked:
+    """Like ``move``; made first where there is none."""
+    while (locked := move(txn, name, writes)) is None:
+        create(txn, name, now)
+    return locked
+
+
+def create(txn: Transaction, name: NamespaceName, now: int) -> None:
+    """Make a namespace where there is none."""
+    values = {
+        **keys.of_name(name),
+        "owner": name.owner,
+        "now": now,
+        "tenant": name.tenant,
+        "user": name.user,
+        "agent": name.agent,
+        "path": name.path,
+    }
+    txn.run(_CREATE, values)
+
+
+def paths(
+    txn: Transaction, scope: Scope, prefix: bytes, after: bytes, limit: int, now: int
+) -> list[tuple[NamespaceKey, bytes]]:
+    """The namespaces of a scope that begin with a prefix and have items, in their order."""
+    conditions, values = within(scope, "n.")
+    conditions += ["n.path >= :prefix", "n.path > :after", _HAS_ITEMS]
+    if prefix:
+        conditions.append("n.path < :beyond")
+        values["beyond"] = prefix[:-1] + b"\1"  # a NUL stands behind each part
+    values.update(prefix=prefix, after=after, limit=limit, now=now)
+    found = txn.rows(
+        f"{_OF_SCOPE}{' AND '.join(conditions)} ORDER BY n.path, n.id LIMIT :limit", values
+    )
+    return [(NamespaceKey(shard, number), bytes(path)) for shard, number, path in found]
+
+
+def within(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object]]:
+    """The conditions that choose the namespaces of a scope, and their values."""
+    conditions: list[str] = []
+    values: dict[str, object] = {}
+    for part, name in scope._asdict().items():
+        if name is not ANY:
+            conditions.append(f'{table}"{part}" = :{part}')
+            values[part] = name
+    if scope.tenant is not ANY and scope.user is not ANY:
+        owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
+        conditions.append(f"{{{table}my_shard}} {table}owner = :owner")
+        values.update(owner=owner, shard=shard_of(owner))
+    return conditions, values
