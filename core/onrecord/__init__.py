@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from onrecord.health import Health
-    from onrecord.item import Item
+    from onrecord.item import Delete, Item, Merge, Put
     from onrecord.items import Items
     from onrecord.message import Message
     from onrecord.reports import (
@@ -80,6 +80,7 @@ __all__ = [
     "Compaction",
     "Conflict",
     "Damaged",
+    "Delete",
     "Export",
     "File",
     "Health",
@@ -91,6 +92,7 @@ __all__ = [
     "InvalidValue",
     "Item",
     "Items",
+    "Merge",
     "Message",
     "Misconfigured",
     "OnrecordError",
@@ -98,6 +100,7 @@ __all__ = [
     "Problem",
     "Progress",
     "Pruning",
+    "Put",
     "Reasoning",
     "Receipt",
     "Refusal",
@@ -131,7 +134,7 @@ _HOMES = {
     "ANY": "scope",
     "CheckpointLog": "checkpoint_log",
     "Health": "health",
-    "Item": "item",
+    **dict.fromkeys(("Delete", "Item", "Merge", "Put"), "item"),
     "Items": "items",
     "Message": "message",
     "Session": "session",

@@ -12,14 +12,20 @@ from typing import Any, Final, TypeAlias
 
 from onrecord.errors import Misconfigured, shown
 
+
+class LiteralFilter(dict[str, Any]):
+    """A filter whose keys are what they are: a dot in one looks into nothing."""
+
+
 Predicate: TypeAlias = Callable[[Any], bool]
 _MISSING: Final = object()
 
 
-def predicate_of(given: object, *, dotted: bool = True) -> Predicate:
+def predicate_of(given: object, dotted: bool = True) -> Predicate:
     """Turn a filter into a function of a value; ``dotted`` keys look inside of it."""
     if given is None:
         return lambda value: True
+    dotted = dotted and not isinstance(given, LiteralFilter)
     if not isinstance(given, Mapping):
         raise Misconfigured(f"filter has to be a mapping or None, not {shown(given)}.")
     parts = [_part(key, wanted, dotted) for key, wanted in given.items()]
@@ -32,7 +38,7 @@ def _part(key: object, wanted: Any, dotted: bool) -> Predicate:
     if key in _TOGETHER:
         if not isinstance(wanted, Sequence) or isinstance(wanted, str):
             raise Misconfigured(f"{key} takes a list of filters, not {shown(wanted)}.")
-        whole = [predicate_of(each, dotted=dotted) for each in wanted]
+        whole = [predicate_of(each, dotted) for each in wanted]
         together = _TOGETHER[key]
         return lambda value: together(part(value) for part in whole)
     if key.startswith("$"):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
 
 import msgspec
+
+Life: TypeAlias = timedelta | float | None
+"""A time to live: a timedelta or seconds; None to stay."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,3 +28,37 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """What it is to be found by, where that is not its value."""
     token: str | None = None
     """A revision that its writer made up."""
+
+
+class Put(msgspec.Struct, frozen=True):
+    """A change: a value under a key, as ``Items.put`` does it."""
+
+    namespace: tuple[str, ...] | str
+    key: str
+    value: Any
+    ttl: Life = None
+    text: str | None = None
+    expected: Item | int | None = None
+    token: str | None = None
+    expected_token: str | None = None
+
+
+class Merge(msgspec.Struct, frozen=True):
+    """A change: new top-level keys of a dict, as ``Items.merge`` does it."""
+
+    namespace: tuple[str, ...] | str
+    key: str
+    changes: Mapping[str, Any]
+    ttl: Life = None
+    expected: Item | int | None = None
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """A change: an item goes, as by ``Items.delete``."""
+
+    namespace: tuple[str, ...] | str
+    key: str
+    expected: Item | int | None = None
+
+
+ItemChange: TypeAlias = Put | Merge | Delete

@@ -11,22 +11,19 @@ its name; ``tests`` hold the two to the same signature.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from onrecord import operations
-from onrecord.item import Item
+from onrecord.item import Delete, Item, Life, Merge, Put
 from onrecord.scope import NamespaceName
 
 if TYPE_CHECKING:
     from onrecord.store import Store
 
-__all__ = ["Item", "Items"]
+__all__ = ["Delete", "Item", "Items", "Merge", "Put"]
 
 List: TypeAlias = list
 """A list, where a method of that name stands before it."""
-Life: TypeAlias = timedelta | float | None
-"""A time to live: a timedelta or seconds; None to stay."""
 
 
 class Items:
@@ -63,7 +60,15 @@ class Items:
         """
         return self._run(
             operations.put_item(
-                self._desk, self.name, key, value, ttl, text, expected, token, expected_token
+                self._desk,
+                self.name,
+                key,
+                value,
+                ttl=ttl,
+                text=text,
+                expected=expected,
+                token=token,
+                expected_token=expected_token,
             )
         )
 
@@ -81,7 +86,15 @@ class Items:
         """Like ``put``."""
         return await self._arun(
             operations.put_item(
-                self._desk, self.name, key, value, ttl, text, expected, token, expected_token
+                self._desk,
+                self.name,
+                key,
+                value,
+                ttl=ttl,
+                text=text,
+                expected=expected,
+                token=token,
+                expected_token=expected_token,
             )
         )
 

@@ -23,6 +23,7 @@ from onrecord.flows.checkpoints.writing import (
 )
 from onrecord.flows.items.reading import (
     count_items,
+    find_items,
     get_item,
     get_items,
     list_items,
@@ -35,6 +36,7 @@ from onrecord.flows.items.writing import (
     merge_item,
     put_item,
     put_items,
+    write_items,
 )
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
 from onrecord.flows.maintenance.health import cache_health, database_health
@@ -79,6 +81,7 @@ __all__ = [
     "export",
     "export_session",
     "fill_states",
+    "find_items",
     "fork",
     "get_item",
     "get_items",
@@ -112,4 +115,5 @@ __all__ = [
     "verify",
     "version",
     "window",
+    "write_items",
 ]

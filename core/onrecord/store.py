@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
@@ -20,6 +20,7 @@ from onrecord.flows.belief import Belief
 from onrecord.flows.checkpoints.memory import ThreadMemory
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
+from onrecord.item import Item, ItemChange
 from onrecord.items import Items
 from onrecord.ledger import Options, ledger_for
 from onrecord.processes import on_fork
@@ -222,6 +223,75 @@ class Store(StoreMaintenance):
     def items(self, *namespace: str, tenant: str = "", user: str = "", agent: str = "") -> Items:
         """Make a handle on the items of one namespace. Does no I/O; an unknown one is empty."""
         return Items(self, NamespaceName(parts=namespace, tenant=tenant, user=user, agent=agent))
+
+    def write(
+        self,
+        changes: Sequence[ItemChange],
+        *,
+        tenant: str = "",
+        user: str = "",
+        agent: str = "",
+    ) -> list[Item | bool]:
+        """Make several changes of items in namespaces of one scope, in their order, all or none.
+
+        Each is a ``Put``, a ``Merge`` or a ``Delete``. Returned is for each the item as stored,
+        or of a delete whether it was there.
+        """
+        return self._run(operations.write_items(self._desk, changes, tenant, user, agent))
+
+    async def awrite(
+        self,
+        changes: Sequence[ItemChange],
+        *,
+        tenant: str = "",
+        user: str = "",
+        agent: str = "",
+    ) -> list[Item | bool]:
+        """Like ``write``."""
+        return await self._arun(operations.write_items(self._desk, changes, tenant, user, agent))
+
+    def find_items(
+        self,
+        prefix: tuple[str, ...] = (),
+        *,
+        tenant: str = "",
+        user: str = "",
+        agent: str = "",
+        filter: Mapping[str, Any] | None = None,
+        after: Item | None = None,
+        limit: int = 50,
+        skip: int = 0,
+    ) -> list[Item]:
+        """List the items of all namespaces of a scope that begin with a prefix, the last written
+        first.
+
+        ``filter`` as in ``Items.list``. For the next page pass the last item of this page as
+        ``after``; or, where somebody counts, how many to ``skip``.
+        """
+        arguments.check_page(tenant, user, agent, None)
+        scope = Scope(tenant, user, agent)
+        return self._run(
+            operations.find_items(self._desk, scope, prefix, filter, after, limit, skip)
+        )
+
+    async def afind_items(
+        self,
+        prefix: tuple[str, ...] = (),
+        *,
+        tenant: str = "",
+        user: str = "",
+        agent: str = "",
+        filter: Mapping[str, Any] | None = None,
+        after: Item | None = None,
+        limit: int = 50,
+        skip: int = 0,
+    ) -> list[Item]:
+        """Like ``find_items``."""
+        arguments.check_page(tenant, user, agent, None)
+        scope = Scope(tenant, user, agent)
+        return await self._arun(
+            operations.find_items(self._desk, scope, prefix, filter, after, limit, skip)
+        )
 
     def namespaces(
         self,

@@ -1,8 +1,9 @@
-"""Onrecord for LangGraph: a checkpointer whose size follows the conversation, not its square.
+"""Onrecord for LangGraph: a checkpointer whose size follows the conversation, not its square,
+and a long-term store.
 
-    from langgraph_onrecord import OnrecordSaver
+    from langgraph_onrecord import OnrecordSaver, OnrecordStore
 
-    graph = builder.compile(checkpointer=OnrecordSaver(store))
+    graph = builder.compile(checkpointer=OnrecordSaver(store), store=OnrecordStore(store))
     graph.invoke({"messages": [...]}, {"configurable": {"thread_id": "support-42"}})
 
 Importing this loads nothing of LangGraph: each name does when it is first used.
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langgraph_onrecord.importers import Imported, aimport_threads, import_threads
     from langgraph_onrecord.saver import OnrecordSaver
+    from langgraph_onrecord.store import OnrecordStore
 
-__all__ = ["Imported", "OnrecordSaver", "aimport_threads", "import_threads"]
+__all__ = ["Imported", "OnrecordSaver", "OnrecordStore", "aimport_threads", "import_threads"]
 
 _HOMES = {
     "Imported": "importers",
     "OnrecordSaver": "saver",
+    "OnrecordStore": "store",
     "aimport_threads": "importers",
     "import_threads": "importers",
 }

@@ -10,12 +10,20 @@ from onrecord.arguments import lifetime
 from onrecord.codec import value as codec
 from onrecord.errors import Damaged, InvalidValue, Misconfigured, shown
 from onrecord.item import Item
-from onrecord.scope import NamespaceName, check_name
+from onrecord.scope import NamespaceName, check_name, check_parts
 from onrecord.stored.clock import moment, within
 from onrecord.stored.items import ItemRow
 
 MOST_AT_ONCE: Final = 10_000
 """Items of one batch."""
+
+
+def namespace_of(given: object) -> tuple[str, ...]:
+    """Check the parts of a namespace; one name is a namespace of one part."""
+    parts = (given,) if isinstance(given, str) else given
+    check_parts(parts)
+    assert isinstance(parts, tuple)
+    return parts
 
 
 def key_of(given: object) -> str:

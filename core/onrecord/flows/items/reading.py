@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from onrecord.arguments import check_choice, whole_number
+from onrecord.arguments import check_after, check_choice, whole_number
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.filters import predicate_of
 from onrecord.flow import Cold, Flow, do
@@ -16,7 +16,7 @@ from onrecord.item import Item
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
 from onrecord.scope import NamespaceName, Scope, check_parts, parts_of, path_of
-from onrecord.stored.clock import now
+from onrecord.stored.clock import microseconds, now
 from onrecord.stored.items import ItemRow
 
 if TYPE_CHECKING:
@@ -72,10 +72,26 @@ def list_items(
         raise Misconfigured(f"prefix has to be text, not {shown(prefix)}.")
     if prefix and order == "updated":
         raise Misconfigured("A prefix goes with order='key': leave one of the two out.")
-    limit = whole_number("limit", limit)
-    wanted = predicate_of(filter)
-    read, place = _by_age(name, after) if order == "updated" else _by_key(name, prefix, after)
-    return (yield from _page(name, read, place, wanted, limit, filter is None))
+    if order == "updated":
+        return (yield from _listed(_by_age(name, after), filter, limit, 0))
+    return (yield from _listed(_by_key(name, prefix, after), filter, limit, 0))
+
+
+def find_items(
+    desk: Desk,
+    scope: Scope,
+    prefix: object,
+    filter: object,
+    after: object,
+    limit: int,
+    skip: int,
+) -> Flow[list[Item]]:
+    """Items of all namespaces that begin with a prefix, the last written first."""
+    begin = _parts("prefix", prefix)
+    alone = yield from _alone(scope, begin)
+    if alone is not None:
+        return (yield from _listed(_by_age(alone, after), filter, limit, skip))
+    return (yield from _listed(_below(scope, begin, after), filter, limit, skip))
 
 
 def count_items(desk: Desk, name: NamespaceName) -> Flow[int]:
@@ -134,59 +150,103 @@ def _parts(what: str, given: object) -> tuple[str, ...]:
     return parts
 
 
-Reader = Callable[["Transaction", Any, int], list[ItemRow]]
+P = TypeVar("P")
 
 
-def _by_key(name: NamespaceName, prefix: str, after: object) -> tuple[Reader, Any]:
+class Reader(NamedTuple, Generic[P]):
+    """How a list goes on."""
+
+    read: Callable[[Transaction, P, int, int], list[tuple[NamespaceName, ItemRow]]]
+    """Rows behind a place: so many, but for the first that are skipped."""
+    first: P
+    behind: Callable[[NamespaceName, ItemRow], P]
+
+
+def _by_key(name: NamespaceName, prefix: str, after: object) -> Reader[str]:
     if isinstance(after, Item):
         after = after.key
     if after is not None and not isinstance(after, str):
         raise Misconfigured(f"after has to be an Item or a key, not {shown(after)}.")
 
-    def read(txn: Transaction, after: Any, limit: int) -> list[ItemRow]:
-        last = after.key if isinstance(after, ItemRow) else after
-        return rows_of.by_key(txn, name, prefix, last, limit, now())
+    def read(
+        txn: Transaction, after: str, limit: int, skip: int
+    ) -> list[tuple[NamespaceName, ItemRow]]:
+        rows = rows_of.by_key(txn, name, prefix, after, limit + skip, now())
+        return [(name, row) for row in rows[skip:]]
 
-    return read, after or ""
-
-
-def _by_age(name: NamespaceName, after: object) -> tuple[Reader, Any]:
-    if after is not None and not isinstance(after, Item):
-        raise Misconfigured(
-            f"after has to be the last Item of the page before, not {shown(after)}."
-        )
-
-    def read(txn: Transaction, after: Any, limit: int) -> list[ItemRow]:
-        last = after.version if isinstance(after, ItemRow) else after
-        return rows_of.by_age(txn, name, last, limit, now())
-
-    return read, _LAST_VERSION if after is None else after.version
+    return Reader(read, after or "", lambda name, row: row.key)
 
 
-def _page(
-    name: NamespaceName,
-    read: Reader,
-    place: Any,
-    wanted: Callable[[Any], bool],
-    limit: int,
-    all_of_them: bool,
-) -> Flow[list[Item]]:
+def _by_age(name: NamespaceName, after: object) -> Reader[int]:
+    check_after(after, Item)
+
+    def read(
+        txn: Transaction, before: int, limit: int, skip: int
+    ) -> list[tuple[NamespaceName, ItemRow]]:
+        rows = rows_of.by_age(txn, name, before, limit, now(), skip)
+        return [(name, row) for row in rows]
+
+    first = after.version if isinstance(after, Item) else _LAST_VERSION
+    return Reader(read, first, lambda name, row: row.version)
+
+
+Place: TypeAlias = tuple[int, bytes, str]
+"""Updated, path and key: where an item stands among those of several namespaces."""
+
+
+def _below(scope: Scope, begin: tuple[str, ...], after: object) -> Reader[Place | None]:
+    check_after(after, Item)
+
+    def read(
+        txn: Transaction, after: Place | None, limit: int, skip: int
+    ) -> list[tuple[NamespaceName, ItemRow]]:
+        rows = rows_of.below(txn, scope, path_of(begin), after, limit, skip, now())
+        return [(_named(scope, path), row) for path, row in rows]
+
+    first = None
+    if isinstance(after, Item):
+        first = microseconds(after.updated_at), path_of(after.namespace), after.key
+    return Reader(read, first, lambda name, row: (row.updated, name.path, row.key))
+
+
+def _alone(scope: Scope, begin: tuple[str, ...]) -> Flow[NamespaceName | None]:
+    """The namespace that a prefix names, where no other begins with it: to go through its own
+    order is quicker."""
+    if not begin:
+        return None
+    path = path_of(begin)
+    read = partial(namespaces.paths, scope=scope, prefix=path, after=b"", limit=2, now=now())
+    page = yield from do(Cold(read))
+    return _named(scope, path) if [found for _, found in page] == [path] else None
+
+
+def _named(scope: Scope, path: bytes) -> NamespaceName:
+    tenant, user, agent = map(str, scope)
+    return NamespaceName(parts=parts_of(path), tenant=tenant, user=user, agent=agent)
+
+
+def _listed(reader: Reader[P], filter: object, limit: int, skip: int) -> Flow[list[Item]]:
+    """Go through pages until there are enough that fulfil a filter."""
+    limit, skip = whole_number("limit", limit), whole_number("skip", skip)
+    wanted = predicate_of(filter)
     found: list[Item] = []
-    while len(found) < limit:
-        size = limit if all_of_them else max(limit, _PAGE)
+    place = reader.first
+    while len(found) < limit + (0 if filter is None else skip):
+        # Without a filter the database skips; with one it cannot tell who counts.
+        size, skipped = (limit, skip) if filter is None else (max(limit + skip, _PAGE), 0)
 
-        def step(txn: Transaction, place: Any = place, size: int = size) -> list[ItemRow]:
-            return read(txn, place, size)
+        def step(
+            txn: Transaction, place: P = place, size: int = size, skipped: int = skipped
+        ) -> list[tuple[NamespaceName, ItemRow]]:
+            return reader.read(txn, place, size, skipped)
 
         page = yield from do(Cold(step))
-        for row in page:
-            item = item_of(name, row)
-            if wanted(item.value):
-                found.append(item)
-        if len(page) < size:
+        items = [item_of(name, row) for name, row in page]
+        found += [item for item in items if wanted(item.value)]
+        if filter is None or len(page) < size:
             break
-        place = page[-1]
-    return found[:limit]
+        place = reader.behind(*page[-1])
+    return found[:limit] if filter is None else found[skip : skip + limit]
 
 
 def _is_due(row: ItemRow) -> bool:

@@ -1,25 +1,30 @@
-"""How items are written: alone or several together, under the lock of their namespace."""
+"""How items are written: one or several, all or none, under the locks of their namespaces."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from onrecord.codec import value as codec
-from onrecord.errors import Conflict
+from onrecord.errors import Conflict, Misconfigured, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.items.accepting import (
+    MOST_AT_ONCE,
     changes_of,
     expected_of,
     item_of,
     key_of,
     keys_of,
     merged,
+    namespace_of,
     pairs_of,
     text_of,
     ttl_of,
 )
 from onrecord.flows.shared import Desk
-from onrecord.item import Item
+from onrecord.item import Delete, Item, ItemChange, Life, Merge, Put
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
 from onrecord.scope import NamespaceName
@@ -28,131 +33,95 @@ from onrecord.stored.items import ItemRow
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
-
-T = TypeVar("T")
+    from onrecord.ledger.items.namespaces import Locked
 
 _SWEPT: Final = 8
 """Rows that have expired and are taken away by a write that may expire itself."""
 
 
-def put_item(
-    desk: Desk,
-    name: NamespaceName,
-    key: str,
-    value: object,
-    ttl: object,
-    text: object,
-    expected: object,
-    token: object,
-    expected_token: object,
-) -> Flow[Item]:
-    """Put a value under a key, where what is expected is there."""
-    key, version, at = key_of(key), expected_of(expected), now()
-    body = codec.encode(value, text_of("text", text), f"value of {key!r}", squeezed=_squeezed(desk))
-    row = ItemRow(key, 0, at, at, None, ttl_of(ttl), text_of("token", token), body)
-    wanted = text_of("expected_token", expected_token)
+class Write(NamedTuple):
+    """One change, with all that can be refused about it refused."""
 
-    def work(txn: Transaction) -> Item:
-        if version is None and wanted is None and row.token is None and row.ttl is None:
-            return item_of(name, _put(txn, name, row))
-        namespace, last = namespaces.move_or_create(txn, name, 1, at)
-        there = rows_of.find(txn, namespace, key, at)
-        if there is not None and row.token is not None and there.token == row.token:
-            return item_of(name, there)  # said again
-        _refuse(name, key, there, version, wanted)
-        if row.ttl is not None:
-            rows_of.sweep(txn, namespace, _SWEPT, at)
-        return item_of(
-            name,
-            _stored(
-                row._replace(version=last), rows_of.put(txn, namespace, row._replace(version=last))
-            ),
+    name: NamespaceName
+    key: str
+    row: ItemRow | None
+    """What is put; None for what is deleted."""
+    changes: Mapping[str, Any] | None = None
+    """What is merged into the value that is there."""
+    expected: int | None = None
+    expected_token: str | None = None
+
+    @property
+    def whatever_is_there(self) -> bool:
+        """Whether it is done without a look."""
+        return (
+            self.changes is None
+            and self.expected is None
+            and self.expected_token is None
+            and (self.row is None or (self.row.token is None and self.row.ttl is None))
         )
 
-    return (yield from do(Cold(work, writes=True)))
+
+def put_item(desk: Desk, name: NamespaceName, key: str, value: object, **more: Any) -> Flow[Item]:
+    """Put a value under a key, where what is expected is there."""
+    put = _prepared(desk, name, Put(name.parts, key, value, **more), now())
+    (item,) = yield from _written(desk, [put])
+    assert isinstance(item, Item)
+    return item
 
 
-def put_items(desk: Desk, name: NamespaceName, given: object, ttl: object) -> Flow[list[Item]]:
+def put_items(desk: Desk, name: NamespaceName, given: object, ttl: Life) -> Flow[list[Item]]:
     """Put several values, all or none."""
-    pairs, life, at = pairs_of(given), ttl_of(ttl), now()
-    rows = [
-        ItemRow(key, 0, at, at, None, life, None,
-                codec.encode(value, None, f"value of {key!r}", squeezed=_squeezed(desk)))
-        for key, value in pairs
-    ]  # fmt: skip
-    if not rows:
-        return []
-
-    def work(txn: Transaction) -> list[Item]:
-        namespace, last = namespaces.move_or_create(txn, name, len(rows), at)
-        stored = []
-        for version, row in enumerate(rows, last - len(rows) + 1):
-            new = row._replace(version=version)
-            stored.append(item_of(name, _stored(new, rows_of.put(txn, namespace, new))))
-        return stored
-
-    return (yield from do(Cold(work, writes=True)))
+    at = now()
+    pairs = pairs_of(given)
+    puts = [_prepared(desk, name, Put(name.parts, k, v, ttl=ttl), at) for k, v in pairs]
+    return [item for item in (yield from _written(desk, puts)) if isinstance(item, Item)]
 
 
 def merge_item(
     desk: Desk,
     name: NamespaceName,
     key: str,
-    changes: object,
-    ttl: object,
-    expected: object,
+    changes: Mapping[str, Any],
+    ttl: Life,
+    expected: Item | int | None,
 ) -> Flow[Item]:
     """Put new top-level keys over those of a dict, under the lock of its namespace: two who
     merge different keys both win."""
-    key, version, at = key_of(key), expected_of(expected), now()
-    new, life = changes_of(changes), ttl_of(ttl)
-    codec.encode(dict(new), None, f"value of {key!r}")  # refused before anybody waits for a lock
-
-    def work(txn: Transaction) -> Item:
-        namespace, last = namespaces.move_or_create(txn, name, 1, at)
-        there = rows_of.find(txn, namespace, key, at)
-        _refuse(name, key, there, version, None)
-        whole = merged(there, new)
-        text = None if there is None else codec.decode(there.body)[1]
-        body = codec.encode(whole, text, f"value of {key!r}", squeezed=_squeezed(desk))
-        lives = life if life is not None or there is None else there.ttl
-        row = ItemRow(key, last, at, at, None, lives, None, body)
-        return item_of(name, _stored(row, rows_of.put(txn, namespace, row)))
-
-    return (yield from do(Cold(work, writes=True)))
+    merge = Merge(name.parts, key, changes, ttl=ttl, expected=expected)
+    (item,) = yield from _written(desk, [_prepared(desk, name, merge, now())])
+    assert isinstance(item, Item)
+    return item
 
 
-def delete_item(desk: Desk, name: NamespaceName, key: str, expected: object) -> Flow[bool]:
+def delete_item(
+    desk: Desk, name: NamespaceName, key: str, expected: Item | int | None
+) -> Flow[bool]:
     """Take an item away; whether it was there."""
-    key, version, at = key_of(key), expected_of(expected), now()
-
-    def work(txn: Transaction) -> bool:
-        if version is None and txn.can.one_statement_writes:
-            return rows_of.delete_at_once(txn, name, key, at)
-        locked = namespaces.move(txn, name, 1)
-        there = None if locked is None else rows_of.find(txn, locked.key, key, at)
-        _refuse(name, key, there, version, None)
-        if locked is not None:
-            rows_of.delete(txn, locked.key, key)
-        return there is not None
-
-    return (yield from do(Cold(work, writes=True)))
+    delete = Delete(name.parts, key, expected=expected)
+    (was_there,) = yield from _written(desk, [_prepared(desk, name, delete, now())])
+    return bool(was_there)
 
 
 def delete_items(desk: Desk, name: NamespaceName, keys: object) -> Flow[int]:
     """Take several items away, all or none; how many were there."""
-    wanted, at = keys_of(keys), now()
+    at = now()
+    deletes = [_prepared(desk, name, Delete(name.parts, key), at) for key in keys_of(keys)]
+    return sum(map(bool, (yield from _written(desk, deletes))))
 
-    def work(txn: Transaction) -> int:
-        locked = namespaces.move(txn, name, len(wanted))
-        if locked is None:
-            return 0
-        there = rows_of.get_many(txn, name, wanted, at)
-        for key in wanted:
-            rows_of.delete(txn, locked.key, key)
-        return len(there)
 
-    return (yield from do(Cold(work, writes=True))) if wanted else 0
+def write_items(
+    desk: Desk, changes: object, tenant: str, user: str, agent: str
+) -> Flow[list[Item | bool]]:
+    """Make several changes in namespaces of one scope, in their order, all or none."""
+    at = now()
+    writes = []
+    for change in _changes(changes):
+        name = NamespaceName(
+            parts=namespace_of(change.namespace), tenant=tenant, user=user, agent=agent
+        )
+        writes.append(_prepared(desk, name, change, at))
+    return (yield from _written(desk, writes))
 
 
 def clear_items(desk: Desk, name: NamespaceName) -> Flow[int]:
@@ -170,15 +139,111 @@ def clear_items(desk: Desk, name: NamespaceName) -> Flow[int]:
     return (yield from do(Cold(work, writes=True)))
 
 
-def _put(txn: Transaction, name: NamespaceName, row: ItemRow) -> ItemRow:
-    """Write whatever is there: in one statement where the database can."""
-    if not txn.can.one_statement_writes:
-        namespace, version = namespaces.move_or_create(txn, name, 1, row.updated)
-        new = row._replace(version=version)
-        return _stored(new, rows_of.put(txn, namespace, new))
-    while (stored := rows_of.put_at_once(txn, name, row)) is None:
-        namespaces.create(txn, name, row.updated)
-    return _stored(row, stored)
+def _changes(given: object) -> Sequence[ItemChange]:
+    if not isinstance(given, list | tuple):
+        raise Misconfigured(f"changes have to be a list of Put, Merge, Delete, not {shown(given)}.")
+    if len(given) > MOST_AT_ONCE:
+        raise Misconfigured(f"A batch has at most {MOST_AT_ONCE:,} changes, not {len(given):,}.")
+    for change in given:
+        if not isinstance(change, Put | Merge | Delete):
+            raise Misconfigured(f"A change is a Put, a Merge or a Delete, not {shown(change)}.")
+    return given
+
+
+def _prepared(desk: Desk, name: NamespaceName, change: ItemChange, at: int) -> Write:
+    """Refuse what cannot be done, before anything is."""
+    key, expected = key_of(change.key), expected_of(change.expected)
+    if isinstance(change, Delete):
+        return Write(name, key, None, None, expected)
+    row = ItemRow(key, 0, at, at, None, ttl_of(change.ttl), None, b"")
+    if isinstance(change, Merge):
+        changes = changes_of(change.changes)
+        _encoded(desk, key, dict(changes), None)  # refused before anybody waits for a lock
+        return Write(name, key, row, changes, expected)
+    text, token = text_of("text", change.text), text_of("token", change.token)
+    body = _encoded(desk, key, change.value, text)
+    wanted = text_of("expected_token", change.expected_token)
+    return Write(name, key, row._replace(token=token, body=body), None, expected, wanted)
+
+
+def _written(desk: Desk, writes: Sequence[Write]) -> Flow[list[Item | bool]]:
+    if not writes:
+        return []
+    return (yield from do(Cold(partial(write, desk, writes=writes), writes=True)))
+
+
+def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Item | bool]:
+    """Make changes, in their order: of what is put or merged the item, of what is deleted
+    whether it was there."""
+    if len(writes) == 1 and writes[0].whatever_is_there and txn.can.one_statement_writes:
+        return [_at_once(txn, writes[0])]
+    locked = _locked(txn, writes)
+    left = Counter([one.name.identity for one in writes])
+    done: list[Item | bool] = []
+    for one in writes:
+        namespace = locked[one.name.identity]
+        left[one.name.identity] -= 1
+        if namespace is None:  # only deletes of a namespace that is not there
+            _refuse(one, None)
+            done.append(False)
+        else:
+            version = namespace.version - left[one.name.identity]
+            done.append(_one(desk, txn, one, namespace, version))
+    return done
+
+
+def _locked(txn: Transaction, writes: Sequence[Write]) -> dict[bytes, Locked | None]:
+    """Lock the namespaces of all writes, in one order: nobody waits for whom he holds up."""
+    wanted: dict[bytes, list[Write]] = {}
+    for one in writes:
+        wanted.setdefault(one.name.identity, []).append(one)
+    locked: dict[bytes, Locked | None] = {}
+    for identity in sorted(wanted):
+        of_it = wanted[identity]
+        name, count = of_it[0].name, len(of_it)
+        row = next((one.row for one in of_it if one.row is not None), None)
+        locked[identity] = (
+            namespaces.move(txn, name, count)
+            if row is None
+            else namespaces.move_or_create(txn, name, count, row.updated)
+        )
+    return locked
+
+
+def _one(desk: Desk, txn: Transaction, one: Write, namespace: Locked, version: int) -> Item | bool:
+    if one.row is not None and one.whatever_is_there:
+        return _put(txn, one, namespace, one.row._replace(version=version))
+    at = now() if one.row is None else one.row.updated
+    there = rows_of.find(txn, namespace.key, one.key, at)
+    if one.row is None:
+        _refuse(one, there)
+        rows_of.delete(txn, namespace.key, one.key)
+        return there is not None
+    row = one.row._replace(version=version)
+    if there is not None and row.token is not None and there.token == row.token:
+        return item_of(one.name, there)  # said again
+    _refuse(one, there)
+    if one.changes is not None:
+        text = None if there is None else codec.decode(there.body)[1]
+        row = row._replace(body=_encoded(desk, one.key, merged(there, one.changes), text))
+        if row.ttl is None and there is not None:
+            row = row._replace(ttl=there.ttl)
+    if row.ttl is not None:
+        rows_of.sweep(txn, namespace.key, _SWEPT, at)
+    return _put(txn, one, namespace, row)
+
+
+def _put(txn: Transaction, one: Write, namespace: Locked, row: ItemRow) -> Item:
+    return item_of(one.name, _stored(row, rows_of.put(txn, namespace.key, row)))
+
+
+def _at_once(txn: Transaction, one: Write) -> Item | bool:
+    """Write in one statement, where the database can."""
+    if one.row is None:
+        return rows_of.delete_at_once(txn, one.name, one.key, now())
+    while (stored := rows_of.put_at_once(txn, one.name, one.row)) is None:
+        namespaces.create(txn, one.name, one.row.updated)
+    return item_of(one.name, _stored(one.row, stored))
 
 
 def _stored(row: ItemRow, found: tuple[int, int, int, int | None]) -> ItemRow:
@@ -186,28 +251,22 @@ def _stored(row: ItemRow, found: tuple[int, int, int, int | None]) -> ItemRow:
     return row._replace(version=version, created=created, updated=updated, expires_at=expires_at)
 
 
-def _refuse(
-    name: NamespaceName,
-    key: str,
-    there: ItemRow | None,
-    version: int | None,
-    token: str | None,
-) -> None:
+def _refuse(one: Write, there: ItemRow | None) -> None:
     """Raise Conflict where something else is there than was expected."""
     found = 0 if there is None else there.version
-    if version is not None and version != found:
+    if one.expected is not None and one.expected != found:
         what = "is not there" if there is None else f"is at version {found}"
-        wanted = "none was expected" if version == 0 else f"version {version} was expected"
-    elif token is not None and (there is None or there.token != token):
+        wanted = f"version {one.expected} was expected" if one.expected else "none was expected"
+    elif one.expected_token is not None and (there is None or there.token != one.expected_token):
         what = "is not there" if there is None else f"has the token {there.token!r}"
-        wanted = f"the token {token!r} was expected"
+        wanted = f"the token {one.expected_token!r} was expected"
     else:
         return
     raise Conflict(
-        f"Item {key!r} in {name} {what}, and {wanted}. Nothing was written: get it again.",
-        item=None if there is None else item_of(name, there),
+        f"Item {one.key!r} in {one.name} {what}, and {wanted}. Nothing was written: get it again.",
+        item=None if there is None else item_of(one.name, there),
     )
 
 
-def _squeezed(desk: Desk) -> bool:
-    return desk.compression == "zstd"
+def _encoded(desk: Desk, key: str, value: object, text: str | None) -> bytes:
+    return codec.encode(value, text, f"value of {key!r}", squeezed=desk.compression == "zstd")

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import NamespaceName
+from onrecord.ledger.items.namespaces import within
+from onrecord.scope import NamespaceName, Scope
 from onrecord.stored.items import ItemRow, NamespaceKey
 
 _COLUMNS: Final = "i.key, i.version, i.created, i.updated, i.expires_at, i.ttl, i.token, i.body"
@@ -30,7 +31,14 @@ _BY_KEY: Final = f"""
 _KEY_ORDER: Final = "ORDER BY i.key LIMIT :limit"
 _BY_AGE: Final = f"""
     SELECT {_COLUMNS} FROM {_OF_NAME} AND i.version < :before AND {_ALIVE}
-    ORDER BY i.version DESC LIMIT :limit"""
+    ORDER BY i.version DESC LIMIT :limit OFFSET :skip"""
+
+_BELOW: Final = f"""
+    SELECT n.path, {_COLUMNS} FROM {{namespaces}} n
+    JOIN {{items}} i ON {{i.in_shard_of n}} i.namespace = n.id AND {_ALIVE}"""
+_BEHIND: Final = """(i.updated < :updated OR (i.updated = :updated
+        AND (n.path > :path OR (n.path = :path AND i.key > :after))))"""
+_BELOW_ORDER: Final = "ORDER BY i.updated DESC, n.path, i.key LIMIT :limit OFFSET :skip"
 
 _WRITTEN: Final = "namespace, key, version, created, updated, expires_at, ttl, token, body"
 # One that has expired and comes again began now.
@@ -124,11 +132,35 @@ def by_key(
 
 
 def by_age(
-    txn: Transaction, name: NamespaceName, before: int, limit: int, now: int
+    txn: Transaction, name: NamespaceName, before: int, limit: int, now: int, skip: int = 0
 ) -> list[ItemRow]:
     """Items in the order of their last writes, the newest first, before a version."""
-    values = {**keys.of_name(name), "before": before, "limit": limit, "now": now}
+    values = {**keys.of_name(name), "before": before, "limit": limit, "skip": skip, "now": now}
     return [_row(row) for row in txn.rows(_BY_AGE, values)]
+
+
+def below(
+    txn: Transaction,
+    scope: Scope,
+    prefix: bytes,
+    after: tuple[int, bytes, str] | None,
+    limit: int,
+    skip: int,
+    now: int,
+) -> list[tuple[bytes, ItemRow]]:
+    """Items of all namespaces that begin with a prefix, the last written first, behind (updated,
+    path, key); with the path of each."""
+    conditions, values = within(scope, "n.")
+    if prefix:
+        conditions += ["n.path >= :prefix", "n.path < :beyond"]
+        values.update(prefix=prefix, beyond=prefix[:-1] + b"\1")
+    if after is not None:
+        conditions.append(_BEHIND)
+        values.update(updated=after[0], path=after[1], after=after[2])
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    values.update(limit=limit, skip=skip, now=now)
+    found = txn.rows(f"{_BELOW}{where} {_BELOW_ORDER}", values)
+    return [(bytes(row[0]), _row(row[1:])) for row in found]
 
 
 def put(

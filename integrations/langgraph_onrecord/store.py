@@ -1,0 +1,312 @@
+"""LangGraph's long-term store, sync and async on one object, over the items of a store."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from langgraph.store.base import (
+    BaseStore,
+    GetOp,
+    IndexConfig,
+    InvalidNamespaceError,
+    Item,
+    ListNamespacesOp,
+    MatchCondition,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+    TTLConfig,
+)
+
+from onrecord import Conflict, InvalidName, Misconfigured, Store
+from onrecord import Item as Stored
+from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.adapters.reference import check_store
+from onrecord.filters import LiteralFilter
+from onrecord.item import Delete, Put
+from onrecord.scope import check_parts
+
+_MINUTE: Final = 60.0
+_PAGE: Final = 500
+
+
+class OnrecordStore(BaseStore):
+    """Items of a store as LangGraph's long-term memory: ``compile(store=OnrecordStore(store))``.
+
+    Makes no connection and holds none: the store does. Works from any thread and any loop. What
+    a batch writes, it writes all or none; and of two batches one never fails for the other.
+    """
+
+    supports_ttl = True
+
+    __slots__ = ("agent", "index_config", "store", "tenant", "ttl_config", "user")
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        tenant: str = "",
+        user: str = "",
+        agent: str = "",
+        ttl: TTLConfig | None = None,
+        index: IndexConfig | None = None,
+    ) -> None:
+        """
+        tenant, user, agent   whose items these are; nothing outside is seen or touched
+        ttl                   LangGraph's settings: default_ttl in minutes, refresh_on_read. What
+                              has expired is never returned, and needs no sweeper.
+        index                 kept for search by meaning, which is not there yet: a query looks
+                              for its words
+        """
+        check_store(store)
+        if ttl is not None and not isinstance(ttl, Mapping):
+            raise Misconfigured(f"ttl has to be a mapping of LangGraph's settings, not {ttl!r}.")
+        self.store = store
+        self.tenant, self.user, self.agent = tenant, user, agent
+        self.ttl_config = ttl
+        self.index_config = index
+        store.items("names", tenant=tenant, user=user, agent=agent)  # refuses bad ones, here
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Answer operations, in their order: what is asked sees what was there before."""
+        return talk(self._answers(list(ops)))
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Like ``batch``."""
+        return await atalk(self._answers(list(ops)))
+
+    def update(
+        self, namespace: tuple[str, ...], key: str, change: Callable[[Any], Mapping[str, Any]]
+    ) -> Item:
+        """Put what a function makes of the value that is there, None for none.
+
+        The function is called again where somebody else has written meanwhile: of two who change
+        a value at the same time none is lost.
+        """
+        return talk(self._updated(namespace, key, change))
+
+    async def aupdate(
+        self, namespace: tuple[str, ...], key: str, change: Callable[[Any], Mapping[str, Any]]
+    ) -> Item:
+        """Like ``update``."""
+        return await atalk(self._updated(namespace, key, change))
+
+    # -- what both do ----------------------------------------------------------------------------
+
+    def _answers(self, ops: list[Op]) -> Talk[list[Result]]:
+        changes = self._changes(ops)  # refused before anything is written
+        answers: list[Result] = []
+        for op in ops:
+            match op:
+                case GetOp():
+                    answers.append((yield from self._got(op)))
+                case SearchOp():
+                    answers.append((yield from self._found(op)))
+                case ListNamespacesOp():
+                    answers.append((yield from self._namespaces(op)))
+                case _:
+                    answers.append(None)
+        if changes:
+            yield from call(
+                self.store.write, changes, tenant=self.tenant, user=self.user, agent=self.agent
+            )
+        return answers
+
+    def _changes(self, ops: list[Op]) -> list[Put | Delete]:
+        """Of what is put under one key several times, the last."""
+        last: dict[tuple[tuple[str, ...], str], Put | Delete] = {}
+        for op in ops:
+            _check(op)
+            if not isinstance(op, PutOp):
+                continue
+            namespace, key = tuple(op.namespace), str(op.key)
+            if op.value is None:
+                last[namespace, key] = Delete(namespace, key)
+                continue
+            if not isinstance(op.value, Mapping):
+                raise TypeError(
+                    f"A value has to be a dict, and this is a {type(op.value).__name__}."
+                )
+            ttl = None if op.ttl is None else op.ttl * _MINUTE
+            last[namespace, key] = Put(namespace, key, dict(op.value), ttl=ttl)
+        return list(last.values())
+
+    def _got(self, op: GetOp) -> Talk[Item | None]:
+        items = self.store.items(
+            *op.namespace, tenant=self.tenant, user=self.user, agent=self.agent
+        )
+        found = yield from call(items.get, str(op.key), refresh=op.refresh_ttl)
+        return None if found is None else Item(**_fields(found))
+
+    def _found(self, op: SearchOp) -> Talk[list[SearchItem]]:
+        words = _words(op.query or "")
+        if not words:
+            found = yield from self._page(op, op.limit, op.offset)
+            page = [SearchItem(**_fields(item)) for item in found]
+        else:
+            ranked = yield from self._ranked(op, words)
+            page = ranked[op.offset : op.offset + op.limit]
+        if op.refresh_ttl:
+            yield from self._refreshed(page)
+        return page
+
+    def _page(
+        self, op: SearchOp, limit: int, skip: int, after: Stored | None = None
+    ) -> Talk[list[Stored]]:
+        return (
+            yield from call(
+                self.store.find_items,
+                tuple(op.namespace_prefix),
+                tenant=self.tenant,
+                user=self.user,
+                agent=self.agent,
+                filter=_literal(op.filter),
+                after=after,
+                limit=limit,
+                skip=skip,
+            )
+        )
+
+    def _ranked(self, op: SearchOp, words: set[str]) -> Talk[list[SearchItem]]:
+        """Those that have some of the words, by how many they have; the last written first."""
+        found: list[SearchItem] = []
+        after: Stored | None = None
+        while page := (yield from self._page(op, _PAGE, 0, after)):
+            for item in page:
+                has = len(words & _words(_text_of(item.value)))
+                if has:
+                    found.append(SearchItem(**_fields(item), score=has / len(words)))
+            after = page[-1]
+        found.sort(key=lambda item: -(item.score or 0))  # stable: the order of the pages stays
+        return found
+
+    def _refreshed(self, page: list[SearchItem]) -> Talk[None]:
+        """Let what was found live on: of each namespace together."""
+        keys: dict[tuple[str, ...], list[str]] = {}
+        for item in page:
+            keys.setdefault(item.namespace, []).append(item.key)
+        for namespace, those in keys.items():
+            items = self.store.items(
+                *namespace, tenant=self.tenant, user=self.user, agent=self.agent
+            )
+            yield from call(items.get_many, those, refresh=True)
+
+    def _namespaces(self, op: ListNamespacesOp) -> Talk[list[tuple[str, ...]]]:
+        conditions = op.match_conditions or ()
+        found: dict[tuple[str, ...], None] = {}
+        after: tuple[str, ...] | None = None
+        while len(found) < op.offset + op.limit and (
+            page := (
+                yield from call(
+                    self.store.namespaces,
+                    _begin_of(conditions),
+                    tenant=self.tenant,
+                    user=self.user,
+                    agent=self.agent,
+                    after=after,
+                    limit=_PAGE,
+                )
+            )
+        ):
+            for parts in page:
+                if all(_fits(condition, parts) for condition in conditions):
+                    found[parts[: op.max_depth]] = None
+            after = page[-1]
+        return list(found)[op.offset : op.offset + op.limit]
+
+    def _updated(
+        self, namespace: tuple[str, ...], key: str, change: Callable[[Any], Mapping[str, Any]]
+    ) -> Talk[Item]:
+        _check(PutOp(namespace, key, {}))
+        items = self.store.items(*namespace, tenant=self.tenant, user=self.user, agent=self.agent)
+        ttl = None if self.ttl_config is None else self.ttl_config.get("default_ttl")
+        while True:
+            there = yield from call(items.get, str(key))
+            value = dict(change(None if there is None else there.value))
+            try:
+                stored = yield from call(
+                    items.put,
+                    str(key),
+                    value,
+                    ttl=None if ttl is None else ttl * _MINUTE,
+                    expected=0 if there is None else there,
+                )
+            except Conflict:  # somebody else was first: what they wrote is changed
+                continue
+            return Item(**_fields(stored))
+
+
+def _check(op: Op) -> None:
+    """Refuse names as LangGraph's own methods do, also in what is passed to ``batch``."""
+    match op:
+        case PutOp() | GetOp():
+            if not op.namespace:
+                raise InvalidNamespaceError("Namespace cannot be empty.")
+            parts: tuple[str, ...] = op.namespace
+        case SearchOp():
+            parts = op.namespace_prefix
+        case _:
+            return
+    if isinstance(op, PutOp) and parts[0] == "langgraph":
+        raise InvalidNamespaceError(f'Root label for namespace cannot be "langgraph". Got: {parts}')
+    try:
+        check_parts(tuple(parts), least=0)
+    except InvalidName as fault:
+        raise InvalidNamespaceError(str(fault)) from fault
+
+
+def _fields(item: Stored) -> dict[str, Any]:
+    return {
+        "namespace": item.namespace,
+        "key": item.key,
+        "value": item.value,
+        "created_at": item.created_at,
+        "updated_at": item.updated_at,
+    }
+
+
+def _begin_of(conditions: Iterable[MatchCondition]) -> tuple[str, ...]:
+    """The longest beginning that all which is wanted has."""
+    begin: tuple[str, ...] = ()
+    for condition in conditions:
+        if condition.match_type == "prefix":
+            parts = tuple(itertools.takewhile(lambda part: part != "*", condition.path))
+            begin = max(begin, parts, key=len)
+    return begin
+
+
+def _fits(condition: MatchCondition, parts: tuple[str, ...]) -> bool:
+    path = tuple(condition.path)
+    if len(parts) < len(path):
+        return False
+    if condition.match_type not in ("prefix", "suffix"):
+        raise ValueError(f"Unsupported match type: {condition.match_type}")
+    few = parts[: len(path)] if condition.match_type == "prefix" else parts[-len(path) :]
+    return not path or all(wanted in ("*", part) for wanted, part in zip(path, few, strict=True))
+
+
+def _literal(filter: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A filter whose keys are what they are: a dot in one looks into nothing."""
+    return None if not filter else LiteralFilter(filter)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
+
+
+def _text_of(value: Any) -> str:
+    """All text in a value, and its numbers."""
+    match value:
+        case Mapping():
+            return " ".join([_text_of(part) for pair in value.items() for part in pair])
+        case list() | tuple() | set() | frozenset():
+            return " ".join(map(_text_of, value))
+        case bytes() | None:
+            return ""
+        case _:
+            return str(value)
