@@ -1,0 +1,41 @@
+"""The cases as a class of pytest's. Needs pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import pytest
+
+from onrecord.testing.langgraph_store import CASES, KINDS, Case, Kind, Opener, asked
+
+
+class BaseStoreContract:
+    """Subclass this and give it a fixture ``store``.
+
+    The fixture gives a ``BaseStore``, or a context manager that opens one. What has to be opened on
+    the event loop that uses it is given as an async context manager, with ``kinds = ("async",)``.
+    """
+
+    kinds: ClassVar[Sequence[Kind]] = KINDS
+    fails: ClassVar[Mapping[str, str]] = {}
+    """Cases by name that are known to fail, and why; one that passes all the same is an error."""
+
+    @pytest.fixture
+    def store(self) -> Opener:
+        """A store, or what opens one; a subclass says which."""
+        pytest.fail("a contract needs a fixture named store")
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+    def test_store(self, store: Opener, case: Case, kind: Kind) -> None:
+        if kind not in self.kinds or kind not in case.kinds:
+            pytest.skip(f"is not asked in the {kind} kind")
+        result = asked(store, case, kind)
+        if result.outcome == "not offered":
+            pytest.skip(result.reason)
+        why = f"{case.sentence} {result.reason}"
+        if case.name in self.fails:
+            assert result.outcome == "failed", f"{case.name} passes now: take it out of `fails`"
+            pytest.xfail(self.fails[case.name])
+        assert result.outcome == "passed", why

@@ -1,0 +1,116 @@
+"""Cases: what a value is after it was stored. Equal, of the same types, or refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from onrecord.testing.langgraph_store.case import Group, Question, expect, expect_same
+from onrecord.testing.langgraph_store.subject import Subject
+
+VALUES = Group("Values")
+
+
+def same(a: object, b: object) -> bool:
+    """Tell whether two values are equal and of the same types, all the way down."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float) and isinstance(b, float):
+        return (a == b and math.copysign(1, a) == math.copysign(1, b)) or (a != a and b != b)
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = {(type(key), key) for key in a}
+        return keys == {(type(key), key) for key in b} and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def _kept_or_refused(value: Mapping[str, object]) -> Question:
+    async def question(ask: Subject) -> None:
+        before = {"was": "there"}
+        await ask.put(ask.ns(), "k", before)
+        want: object = value
+        try:
+            await ask.put(ask.ns(), "k", value)
+        except Exception:  # any refusal is right, if nothing was written
+            want = before
+        item = await ask.get(ask.ns(), "k")
+        hits = await ask.search(ask.ns())
+        for found in (item, *hits):
+            got = None if found is None else found.value
+            expect(same(got, want), f"comes back as {_short(got)}")
+        expect_same(len(hits), 1, "items")
+
+    return question
+
+
+def _short(value: object) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _deep(levels: int) -> dict[str, object]:
+    value: dict[str, object] = {"end": True}
+    for _ in range(levels):
+        value = {"a": [value]}
+    return value
+
+
+_MEANT: Final[dict[str, tuple[str, dict[str, object]]]] = {
+    "text": (
+        "Text of any script, with quotes, newlines and backslashes",
+        {"v": "naïve \u202e\U0001f600 e\u0301 \n\t\\ \"'`%_{}"},
+    ),
+    "empty": ("An empty value", {}),
+    "constants": ("null, true, false, empty lists and objects", {"v": [None, True, False, [], {}]}),
+    "deep": ("A value of 100 levels", _deep(50)),
+    "large": ("A value of 500,000 characters", {"v": "x" * 500_000}),
+    "keys": (
+        "Keys inside of a value that are empty, dotted, quoted or begin with $",
+        {"": 1, "a.b": 2, "$gt": 3, 'it\'s "so"': 4, " ": 5, "a": {"": 6}},
+    ),
+    "fractions": ("Floats, to the last digit", {"v": [0.1, 1 / 3, 5e-324, -1234.5678e-9]}),
+    "whole_floats": ("Floats without a fraction, as floats", {"v": [1.0, 1e17, 1e22]}),
+    "negative_zero": ("-0.0", {"v": -0.0}),
+    "integers": ("Integers beyond 53 bits", {"v": [2**53 + 1, 2**63, -(2**63), 2**64 - 1]}),
+    "big_integers": ("Integers beyond 64 bits", {"v": 2**70}),
+    "nul": ("A NUL in text", {"v": "a\x00b"}),
+    "surrogate": ("Half a surrogate pair in text", {"v": "a\ud800b"}),
+    "nan": ("NaN", {"v": float("nan")}),
+    "infinity": ("Infinity", {"v": [float("inf"), float("-inf")]}),
+    "tuple": ("A tuple, as a tuple", {"v": (1, (2,))}),
+    "int_keys": ("Keys that are integers, beside the same digits as text", {"v": {1: "a", "1": 2}}),
+    "datetime": ("A datetime", {"v": datetime(2024, 2, 29, 1, 2, 3, 4, UTC)}),
+    "bytes": ("Bytes", {"v": b"\x00\xff"}),
+    "object": ("An object that nobody can store", {"v": object()}),
+}
+
+for _name, (_what, _value) in _MEANT.items():
+    VALUES.add(
+        f"value_{_name}",
+        f"{_what}: equal and of the same types, or refused before anything is written.",
+        _kept_or_refused(_value),
+    )
+
+
+@VALUES.case("To change what was put, afterwards, changes nothing that is stored.")
+async def what_was_put_is_copied(ask: Subject) -> None:
+    value: dict[str, object] = {"a": [1], "b": {"c": 1}}
+    await ask.put(ask.ns(), "k", value)
+    value["a"] = "changed"
+    value["b"]["c"] = 2  # type: ignore[index]
+    item = await ask.get(ask.ns(), "k")
+    expect_same(item and item.value, {"a": [1], "b": {"c": 1}}, "stored is now")
+
+
+@VALUES.case("To change what was read changes nothing that is stored.")
+async def what_is_read_is_copied(ask: Subject) -> None:
+    await ask.put(ask.ns(), "k", {"a": [1]})
+    for found in (await ask.get(ask.ns(), "k"), *await ask.search(ask.ns())):
+        assert found is not None
+        found.value["a"].append("changed")
+        found.value["new"] = 1
+    item = await ask.get(ask.ns(), "k")
+    expect_same(item and item.value, {"a": [1]}, "stored is now")
