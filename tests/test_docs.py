@@ -31,6 +31,7 @@ PROSE_ONLY = {
     "docs/explanation/how-an-append-travels.md",
     "docs/promises.md",
     "docs/explanation/words.md",
+    "docs/reference/langgraph-stores.md",
     "docs/reference/tables.md",
     "integrations/README.md",
     "notebooks/README.md",

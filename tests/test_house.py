@@ -35,7 +35,7 @@ FLOORS: list[set[str]] = [
     {"store"},
     {"adapters"},
     {"checkpoint_log", "adapters/importing"},
-    {"testing"},
+    {"testing", "testing/langgraph_store"},
 ]
 
 

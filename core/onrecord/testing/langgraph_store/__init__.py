@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onrecord.testing.langgraph_store.case import Case
-from onrecord.testing.langgraph_store.cases import CASES
+from onrecord.testing.langgraph_store.cases import CASES, GROUPS
 from onrecord.testing.langgraph_store.report import Factory, Result, asked, report, table
 from onrecord.testing.langgraph_store.subject import KINDS, Kind, Opener
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CASES",
+    "GROUPS",
     "KINDS",
     "BaseStoreContract",
     "Case",

@@ -24,8 +24,9 @@ class Case(NamedTuple):
 class Group:
     """Cases about one subject."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, about: str = "") -> None:
         self.title = title
+        self.about = about
         self.cases: list[Case] = []
 
     def add(

@@ -14,8 +14,5 @@ from onrecord.testing.langgraph_store.times import TIMES
 from onrecord.testing.langgraph_store.ttl import TTL
 from onrecord.testing.langgraph_store.values import VALUES
 
-CASES: Final[tuple[Case, ...]] = tuple(
-    case
-    for group in (BASICS, VALUES, TIMES, ORDER, FILTERS, NAMESPACES, TTL, COMPANY)
-    for case in group.cases
-)
+GROUPS: Final = (BASICS, VALUES, TIMES, ORDER, FILTERS, NAMESPACES, TTL, COMPANY)
+CASES: Final[tuple[Case, ...]] = tuple(case for group in GROUPS for case in group.cases)

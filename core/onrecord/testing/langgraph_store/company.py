@@ -7,7 +7,11 @@ import asyncio
 from onrecord.testing.langgraph_store.case import Group, Question, expect, expect_same
 from onrecord.testing.langgraph_store.subject import Subject, Wrong
 
-COMPANY = Group("In company")
+COMPANY = Group(
+    "In company",
+    "Several use a store at once: in the sync kind threads, in the async kind tasks of one tick of "
+    "the loop.",
+)
 
 
 def _alone(value: object) -> Question:

@@ -7,7 +7,11 @@ from typing import Any, TypeAlias
 from onrecord.testing.langgraph_store.case import Group, Question, expect, expect_same, listed
 from onrecord.testing.langgraph_store.subject import Subject
 
-FILTERS = Group("Filters")
+FILTERS = Group(
+    "Filters",
+    "A filter means the same on every database, and what cannot be answered is refused: an empty "
+    "list would be believed.",
+)
 _Values: TypeAlias = dict[str, dict[str, Any]]
 
 

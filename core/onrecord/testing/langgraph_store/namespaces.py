@@ -9,7 +9,10 @@ from langgraph.store.base import PutOp
 from onrecord.testing.langgraph_store.case import Group, Question, expect, expect_same
 from onrecord.testing.langgraph_store.subject import Namespace, Subject
 
-NAMESPACES = Group("Namespaces")
+NAMESPACES = Group(
+    "Namespaces",
+    "They keep users apart, so that a label is compared as it is and as a whole.",
+)
 
 
 def _refused(*bad: Any, below_root: bool = True) -> Question:

@@ -13,7 +13,11 @@ from typing import Final
 from onrecord.testing.langgraph_store.case import Group, expect
 from onrecord.testing.langgraph_store.subject import Subject, Wrong
 
-TTL = Group("Time to live")
+TTL = Group(
+    "Time to live",
+    "In minutes, by the clock of the store. What has expired is absent from that moment on, swept "
+    "or not.",
+)
 SHORT: Final = 0.05
 """Seconds after which an item may be gone."""
 LATEST: Final = 1.5

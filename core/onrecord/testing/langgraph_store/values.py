@@ -10,7 +10,11 @@ from typing import Final
 from onrecord.testing.langgraph_store.case import Group, Question, expect, expect_same
 from onrecord.testing.langgraph_store.subject import Subject
 
-VALUES = Group("Values")
+VALUES = Group(
+    "Values",
+    "A value comes back equal and of the same types, or is refused before anything is written. It "
+    "is never changed silently.",
+)
 
 
 def same(a: object, b: object) -> bool:
@@ -60,37 +64,37 @@ def _deep(levels: int) -> dict[str, object]:
 
 _MEANT: Final[dict[str, tuple[str, dict[str, object]]]] = {
     "text": (
-        "Text of any script, with quotes, newlines and backslashes",
+        "text of any script, with quotes, newlines and backslashes",
         {"v": "naïve \u202e\U0001f600 e\u0301 \n\t\\ \"'`%_{}"},
     ),
-    "empty": ("An empty value", {}),
+    "empty": ("an empty value", {}),
     "constants": ("null, true, false, empty lists and objects", {"v": [None, True, False, [], {}]}),
-    "deep": ("A value of 100 levels", _deep(50)),
-    "large": ("A value of 500,000 characters", {"v": "x" * 500_000}),
+    "deep": ("a value of 100 levels", _deep(50)),
+    "large": ("a value of 500,000 characters", {"v": "x" * 500_000}),
     "keys": (
-        "Keys inside of a value that are empty, dotted, quoted or begin with $",
+        "keys inside of a value that are empty, dotted, quoted or begin with $",
         {"": 1, "a.b": 2, "$gt": 3, 'it\'s "so"': 4, " ": 5, "a": {"": 6}},
     ),
-    "fractions": ("Floats, to the last digit", {"v": [0.1, 1 / 3, 5e-324, -1234.5678e-9]}),
-    "whole_floats": ("Floats without a fraction, as floats", {"v": [1.0, 1e17, 1e22]}),
+    "fractions": ("floats, to the last digit", {"v": [0.1, 1 / 3, 5e-324, -1234.5678e-9]}),
+    "whole_floats": ("floats without a fraction, as floats", {"v": [1.0, 1e17, 1e22]}),
     "negative_zero": ("-0.0", {"v": -0.0}),
-    "integers": ("Integers beyond 53 bits", {"v": [2**53 + 1, 2**63, -(2**63), 2**64 - 1]}),
-    "big_integers": ("Integers beyond 64 bits", {"v": 2**70}),
-    "nul": ("A NUL in text", {"v": "a\x00b"}),
-    "surrogate": ("Half a surrogate pair in text", {"v": "a\ud800b"}),
+    "integers": ("integers beyond 53 bits", {"v": [2**53 + 1, 2**63, -(2**63), 2**64 - 1]}),
+    "big_integers": ("integers beyond 64 bits", {"v": 2**70}),
+    "nul": ("a NUL in text", {"v": "a\x00b"}),
+    "surrogate": ("half a surrogate pair in text", {"v": "a\ud800b"}),
     "nan": ("NaN", {"v": float("nan")}),
-    "infinity": ("Infinity", {"v": [float("inf"), float("-inf")]}),
-    "tuple": ("A tuple, as a tuple", {"v": (1, (2,))}),
-    "int_keys": ("Keys that are integers, beside the same digits as text", {"v": {1: "a", "1": 2}}),
-    "datetime": ("A datetime", {"v": datetime(2024, 2, 29, 1, 2, 3, 4, UTC)}),
-    "bytes": ("Bytes", {"v": b"\x00\xff"}),
-    "object": ("An object that nobody can store", {"v": object()}),
+    "infinity": ("infinity", {"v": [float("inf"), float("-inf")]}),
+    "tuple": ("a tuple, as a tuple", {"v": (1, (2,))}),
+    "int_keys": ("keys that are integers, beside the same digits as text", {"v": {1: "a", "1": 2}}),
+    "datetime": ("a datetime", {"v": datetime(2024, 2, 29, 1, 2, 3, 4, UTC)}),
+    "bytes": ("bytes", {"v": b"\x00\xff"}),
+    "object": ("an object that nobody can store", {"v": object()}),
 }
 
 for _name, (_what, _value) in _MEANT.items():
     VALUES.add(
         f"value_{_name}",
-        f"{_what}: equal and of the same types, or refused before anything is written.",
+        f"Kept or refused: {_what}.",
         _kept_or_refused(_value),
     )
 

@@ -1,0 +1,121 @@
+"""The page about what LangGraph's own stores pass and fail, out of the file of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from onrecord.testing.langgraph_store import CASES, GROUPS, Case
+from scripts.langgraph_stores.answers import Answers
+
+PAGE: Final = Path(__file__).parents[2] / "docs/reference/langgraph-stores.md"
+
+_WHY: Final[dict[tuple[str, str], str]] = {
+    ("SqliteStore", "created_at_stays"): "Within one second nobody sees it.",
+    ("SqliteStore", "supports_ttl"): "`AsyncSqliteStore` says that it has none, so that it is "
+    "asked no more about it; `SqliteStore` is.",
+    ("SqliteStore", "filter_dot"): "A dot is taken for a path (LangGraph's issue 7795).",
+    ("SqliteStore", "filter_nested"): "LangGraph's issue 8786.",
+    ("PostgresStore", "filter_nested"): "LangGraph's issue 8786.",
+    ("PostgresStore", "filter_gt"): "It compares texts (LangGraph's issue 7684).",
+    ("InMemoryStore", "filter_or"): "LangGraph's issue 8829.",
+    ("PostgresStore", "filter_or"): "LangGraph's issue 8829.",
+    ("InMemoryStore", "get_makes_nothing"): "LangGraph's issue 8734.",
+    ("SqliteStore", "expired_is_not_got"): "`omit_expired` is set, and not heeded (LangGraph's "
+    "issue 8902).",
+    ("PostgresStore", "get_refreshes"): "The time to begin anew is kept in whole minutes, and a "
+    "part of one is none. Whole minutes are refreshed.",
+    ("PostgresStore", "search_refreshes"): "For the same reason.",
+}
+"""What the reason alone does not tell."""
+_NOT_OFFERED: Final = "\N{EN DASH}"
+
+_HEAD: Final = """\
+# What LangGraph's stores do
+
+LangGraph's `BaseStore` says which methods a store has. What they mean is seldom said, and its
+three stores differ. `onrecord.testing.langgraph_store` asks any store {count} questions, by its
+sync and its async methods:
+
+    python -m onrecord.testing.langgraph_store mypackage.stores:factory
+
+`factory` gives a store, or a context manager that opens one. What each case writes is below a
+root label of its own. `--only async` is for stores that are opened on an event loop, and
+`--cases ttl` chooses by name. `BaseStoreContract` is the same for pytest:
+
+    class TestMyStore(BaseStoreContract):
+        @pytest.fixture
+        def store(self):
+            with MyStore("...") as store:
+                yield store
+
+LangGraph promises little of what is asked here. Where its stores differ, the case asks for what
+loses nothing and surprises nobody, and says what that is. To refuse is right wherever it says so.
+
+Below is what LangGraph's own stores answer, of
+
+{versions}
+
+`SqliteStore` and `PostgresStore` are asked by their sync methods, and `AsyncSqliteStore` and
+`AsyncPostgresStore` by the async ones. Where only one kind fails, the table says which. They are
+set up with `ttl={{"omit_expired": True, "refresh_on_read": True}}`. A dash stands where a store
+says that it has no time to live. `OnrecordStore` gets its column when it is there.
+
+This page is written by `python -m scripts.langgraph_stores`, which asks the stores, and a test
+asks them again.
+"""
+
+
+def page(versions: dict[str, str], peers: dict[str, Answers]) -> str:
+    """The whole page."""
+    from_packages = "\n".join(f"- {package} {version}" for package, version in versions.items())
+    lines = [_HEAD.format(count=len(CASES), versions=from_packages), "## In numbers", ""]
+    lines += _numbers(peers)
+    for group in GROUPS:
+        lines += ["", f"## {group.title}", "", *([group.about, ""] if group.about else [])]
+        lines += [f"| what is asked | {' | '.join(peers)} |", "|---" * (len(peers) + 1) + "|"]
+        for case in group.cases:
+            cells = " | ".join(_cell(case, told) for told in peers.values())
+            lines.append(f"| {case.sentence} | {cells} |")
+    lines += ["", "## Why", "", "By the names of the cases. `--cases` takes them."]
+    for peer, told in peers.items():
+        lines += ["", f"### {peer}", "", *_reasons(peer, told)]
+    return "\n".join(lines) + "\n"
+
+
+def _numbers(peers: dict[str, Answers]) -> Iterator[str]:
+    yield "| | passes | fails | one kind fails | not offered |"
+    yield "|---|---|---|---|---|"
+    for peer, told in peers.items():
+        cells = [_cell(case, told) for case in CASES]
+        failed, not_offered = cells.count("**fails**"), cells.count(_NOT_OFFERED)
+        one_kind = len([cell for cell in cells if " fails" in cell])
+        passed = len(cells) - failed - one_kind - not_offered
+        yield f"| {peer} | {passed} | {failed} | {one_kind} | {not_offered} |"
+
+
+def _cell(case: Case, told: Answers) -> str:
+    of_case = told.get(case.name, {})
+    failed = [kind for kind, (outcome, _) in of_case.items() if outcome == "failed"]
+    if len(failed) == len(case.kinds):
+        return "**fails**"
+    if failed:
+        return f"**{failed[0]} fails**"
+    return _NOT_OFFERED if len(of_case) == len(case.kinds) else "passes"
+
+
+def _reasons(peer: str, told: Answers) -> Iterator[str]:
+    for case in CASES:
+        failed: dict[str, list[str]] = {}
+        for kind, (outcome, reason) in told.get(case.name, {}).items():
+            if outcome == "failed":
+                failed.setdefault(reason, []).append(kind)
+        if not failed:
+            continue
+        parts = []
+        for reason, kinds in failed.items():
+            who = "" if len(kinds) == len(case.kinds) else f"{kinds[0]}: "
+            parts.append(f"{who}`` {reason} ``")
+        more = _WHY.get((peer, case.name), "")
+        yield f"- `{case.name}`: {'; '.join(parts)}. {more}".rstrip()
