@@ -20,7 +20,7 @@ TTL = Group(
 )
 SHORT: Final = 0.05
 """Seconds after which an item may be gone."""
-LATEST: Final = 1.5
+LATEST: Final = 1.1
 """Seconds after which it has to be."""
 STILL_THERE: Final = "expired items are returned"
 
