@@ -21,6 +21,7 @@ from langgraph.store.base import (
     SearchItem,
     SearchOp,
     TTLConfig,
+    validate_op_namespace,
 )
 
 from onrecord import Conflict, InvalidName, Misconfigured, Store
@@ -60,8 +61,8 @@ class OnrecordStore(BaseStore):
         tenant, user, agent   whose items these are; nothing outside is seen or touched
         ttl                   LangGraph's settings: default_ttl in minutes, refresh_on_read. What
                               has expired is never returned, and needs no sweeper.
-        index                 kept for search by meaning, which is not there yet: a query looks
-                              for its words
+        index                 kept for search by meaning, which is not there yet: what is
+                              searched for is ranked by the words that it has
         """
         check_store(store)
         if ttl is not None and not isinstance(ttl, Mapping):
@@ -173,14 +174,13 @@ class OnrecordStore(BaseStore):
         )
 
     def _ranked(self, op: SearchOp, words: set[str]) -> Talk[list[SearchItem]]:
-        """Those that have some of the words, by how many they have; the last written first."""
+        """All, by how many of the words they have; of those with as many the last written first."""
         found: list[SearchItem] = []
         after: Stored | None = None
         while page := (yield from self._page(op, _PAGE, 0, after)):
             for item in page:
                 has = len(words & _words(_text_of(item.value)))
-                if has:
-                    found.append(SearchItem(**_fields(item), score=has / len(words)))
+                found.append(SearchItem(**_fields(item), score=has / len(words)))
             after = page[-1]
         found.sort(key=lambda item: -(item.score or 0))  # stable: the order of the pages stays
         return found
@@ -242,7 +242,8 @@ class OnrecordStore(BaseStore):
 
 
 def _check(op: Op) -> None:
-    """Refuse names as LangGraph's own methods do, also in what is passed to ``batch``."""
+    """Refuse labels as LangGraph's own methods do, also in what is passed to ``batch``."""
+    validate_op_namespace(op)
     match op:
         case PutOp() | GetOp():
             if not op.namespace:
@@ -252,8 +253,6 @@ def _check(op: Op) -> None:
             parts = op.namespace_prefix
         case _:
             return
-    if isinstance(op, PutOp) and parts[0] == "langgraph":
-        raise InvalidNamespaceError(f'Root label for namespace cannot be "langgraph". Got: {parts}')
     try:
         check_parts(tuple(parts), least=0)
     except InvalidName as fault:
