@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import onrecord
-from onrecord import Session, Store
+from onrecord import Items, Session, Store
 from onrecord.ledger.ledger import Ledger
 
 CORE = Path(onrecord.__file__).parent
@@ -23,15 +23,15 @@ ROOT = CORE.parent.parent
 FLOORS: list[set[str]] = [
     {"tables", "errors", "flow", "health", "blocks", "processes", "version", "cache/scripts"},
     {"message"},
-    {"files", "reports", "scope", "tokens", "stored"},
+    {"files", "filters", "item", "reports", "scope", "tokens", "stored"},
     {"arguments"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
-    {"cache", "ledger/sessions", "notebook"},
+    {"cache", "ledger/items", "ledger/sessions", "notebook"},
     {"ledger/schema", "ledger/checkpoints", "flows"},
-    {"ledger", "ledger/maintenance", "flows/sessions", "flows/checkpoints"},
+    {"ledger", "ledger/maintenance", "flows/items", "flows/sessions", "flows/checkpoints"},
     {"flows/maintenance"},
     {"operations"},
-    {"session", "store_maintenance"},
+    {"items", "session", "store_maintenance"},
     {"store"},
     {"adapters"},
     {"checkpoint_log", "adapters/importing"},
@@ -138,10 +138,10 @@ def test_everything_exported_is_there() -> None:
     assert set(onrecord.__all__) <= set(dir(onrecord))
 
 
-WITHOUT_IO = {"session", "from_env", "closed", "name", "store", "address", "token_counter"}
+WITHOUT_IO = {"items", "session", "from_env", "closed", "name", "store", "address", "token_counter"}
 
 
-@pytest.mark.parametrize("cls", [Store, Session, Ledger])
+@pytest.mark.parametrize("cls", [Store, Session, Items, Ledger])
 def test_every_method_has_its_twin(cls: type) -> None:
     public = {
         name: member

@@ -22,19 +22,23 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableLambda, RunnableWithMessageHistory
 from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer, Memory
 
 from langchain_onrecord import OnrecordChatMessageHistory, OnrecordMiddleware, histories
 from langchain_onrecord import importers as langchain_importers
-from langgraph_onrecord import OnrecordSaver
+from langgraph_onrecord import OnrecordSaver, OnrecordStore
 from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
 from llama_index_onrecord import importers as llama_index_importers
 from onrecord import (
     CheckpointLog,
     Cleared,
+    Delete,
+    Items,
     Misconfigured,
     OnrecordError,
+    Put,
     Session,
     Store,
 )
@@ -94,7 +98,23 @@ STORE: dict[str, Does] = {
         [("user", f"Where is order {n}?") for n in range(200)]
     ),
     "averify": lambda store, at: store.averify(),
+    "awrite": lambda store, at: store.awrite([Put("n", "k", 1), Delete("n", "k")]),
+    "afind_items": lambda store, at: store.afind_items(("n",)),
+    "anamespaces": lambda store, at: store.anamespaces(),
     "aclose": lambda store, at: store.aclose(),
+}
+
+ITEMS: dict[str, Does] = {
+    "aput": lambda items, at: items.aput("k", {"a": 1}, ttl=60, token="r1"),
+    "aput_many": lambda items, at: items.aput_many({"k": 1, "other": 2}),
+    "amerge": lambda items, at: items.amerge("merged", {"b": 2}),
+    "aget": lambda items, at: items.aget("k", refresh=True),
+    "aget_many": lambda items, at: items.aget_many(["k"], refresh=True),
+    "alist": lambda items, at: items.alist(filter={"a": 1}),
+    "acount": lambda items, at: items.acount(),
+    "adelete": lambda items, at: items.adelete("k"),
+    "adelete_many": lambda items, at: items.adelete_many(["other"]),
+    "aclear": lambda items, at: items.aclear(),
 }
 
 SESSION: dict[str, Does] = {
@@ -190,6 +210,19 @@ SAVER: dict[str, Does] = {
 
 HI = ChatMessage(role="user", content="Hi.")
 
+LONG_TERM: dict[str, Does] = {
+    "abatch": lambda store, at: store.abatch(
+        [
+            GetOp(("n",), at.name),
+            SearchOp((), query="one"),
+            ListNamespacesOp(),
+            PutOp(("n",), at.name, {"a": "one"}),
+        ]
+    ),
+    "aupdate": lambda store, at: store.aupdate(("n",), at.name, lambda there: {"b": there}),
+}
+
+
 CHAT_STORE: dict[str, Does] = {
     "aget_messages": lambda s, at: s.aget_messages(at.name),
     "async_add_message": lambda s, at: s.async_add_message(at.name, HI),
@@ -263,6 +296,7 @@ async def put_and_get(memory: Any) -> None:
 TABLE: dict[str, tuple[Callable[[Store, At], Any], dict[str, Does], type | None]] = {
     "store": (lambda store, at: store, STORE, Store),
     "session": (lambda store, at: store.session(at.name), SESSION, Session),
+    "items": (lambda store, at: store.items(at.name), ITEMS, Items),
     "log": (lambda store, at: CheckpointLog(store), LOG, CheckpointLog),
     "history": (
         lambda store, at: OnrecordChatMessageHistory(at.name, store=store, window=5),
@@ -270,6 +304,11 @@ TABLE: dict[str, tuple[Callable[[Store, At], Any], dict[str, Does], type | None]
         OnrecordChatMessageHistory,
     ),
     "saver": (lambda store, at: OnrecordSaver(store), SAVER, OnrecordSaver),
+    "long-term store": (
+        lambda store, at: OnrecordStore(store, ttl={"default_ttl": 60}),
+        LONG_TERM,
+        OnrecordStore,
+    ),
     "chat store": (lambda store, at: OnrecordChatStore(store), CHAT_STORE, OnrecordChatStore),
     "memory store": (
         lambda store, at: OnrecordMemoryStore(store),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onrecord import ANY, CheckpointLog, Message, OnrecordError, Store
+from onrecord import ANY, CheckpointLog, Items, Message, OnrecordError, Store
 from onrecord.checkpoint_log import (
     Listing,
     New,
@@ -109,7 +109,7 @@ CRAFTED = {
 
 
 def methods() -> Iterator[tuple[type, str]]:
-    for cls in (Store, type(Store("sqlite://").session("s")), CheckpointLog):
+    for cls in (Store, type(Store("sqlite://").session("s")), Items, CheckpointLog):
         for name, _ in inspect.getmembers(cls, inspect.isfunction):
             if not name.startswith("_") and name not in LEFT_OUT:
                 yield cls, name
@@ -181,11 +181,15 @@ def test_nothing_comes_out_but_our_own_errors(
             log = CheckpointLog(store)
             if cls is CheckpointLog:
                 log.put("x", "", New("1", None, [], {"x": Listing([("json", b"{}")])}))
-            on: Any = {Store: store, CheckpointLog: log}.get(cls, session)
+            items = store.items("n")
+            items.put_many({"k": {"a": 1}, "other": 2})
+            on: Any = {Store: store, CheckpointLog: log, Items: items}.get(cls, session)
             positional, named = [], {}
             for parameter in parameters:
                 strange = crafted.get(parameter.name, STRANGE)
-                if parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                if parameter.kind is parameter.VAR_POSITIONAL:
+                    positional += data.draw(st.lists(strange, max_size=2), parameter.name)
+                elif parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                     positional.append(data.draw(strange, parameter.name))
                 elif data.draw(st.booleans(), f"{parameter.name} is given"):
                     named[parameter.name] = data.draw(strange, parameter.name)

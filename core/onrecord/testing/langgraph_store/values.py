@@ -71,7 +71,7 @@ _JSON: Final[dict[str, tuple[str, dict[str, object]]]] = {
     ),
     "empty": ("an empty value", {}),
     "constants": ("null, true, false, empty lists and objects", {"v": [None, True, False, [], {}]}),
-    "deep": ("a value of 60 levels", _deep(30)),
+    "deep": ("a value of 99 levels", _deep(49)),
     "large": ("a value of 500,000 characters", {"v": "x" * 500_000}),
     "keys": (
         "keys that are empty, dotted, quoted or begin with $",
