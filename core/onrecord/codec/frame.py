@@ -266,6 +266,11 @@ def dictionary_of(frame: bytes) -> int | None:
     return envelope.dictionary_of(frame, MESSAGE)
 
 
+def is_plain(frame: bytes) -> bool:
+    """Whether it says of itself that it is not compressed."""
+    return frame[:2] == _PLAIN
+
+
 def raw_length(frame: bytes) -> int | None:
     """How long a compressed frame would be without that; None where it is not compressed, or a
     damaged one does not say."""

@@ -67,7 +67,7 @@ def commit(
     if not appends:
         work = fences.rewriting(work, name)
     if not desk.marks:
-        stamp = Stamp(fences.random(), fences.random())
+        stamp = fences.new_stamp()
         return (
             yield from do(
                 Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of)
@@ -115,13 +115,13 @@ def _stamp(
 
     Where there is none, the session is taken to be new; if it is not, the commit is refused.
     """
-    lineage, first = fences.random(), fences.random()
+    new = fences.new_stamp()
     if isinstance(marked, bytes):
-        return Stamp(lineage, first, suspension=marked)
+        return new._replace(suspension=marked)
     for fence in (said, marked.fence, known):
         if fence is not None:
-            return Stamp(lineage, first, fence, since)
-    return Stamp(lineage, first, ABSENT, since)
+            return new._replace(fence=fence, marked_at=since)
+    return new._replace(fence=ABSENT, marked_at=since)
 
 
 def _tell_cache(

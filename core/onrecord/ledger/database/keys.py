@@ -25,13 +25,15 @@ def of_session(session: SessionRow) -> dict[str, object]:
 
 
 def at(key: SessionKey, seq: int) -> dict[str, object]:
-    """The row of one message.
+    """The row of one message."""
+    check(seq)
+    return {"shard": key.shard, "session": key.session, "seq": seq}
 
-    A sequence out of range would be in another session (I6).
-    """
+
+def check(seq: int) -> None:
+    """Refuse a sequence out of range: it would be in another session (I6)."""
     if not 0 <= seq <= LAST_SEQ:
         raise Misconfigured(f"A sequence is a whole number from 0 to {LAST_SEQ:,}, not {seq!r}.")
-    return {"shard": key.shard, "session": key.session, "seq": seq}
 
 
 def span(

@@ -56,6 +56,13 @@ def random() -> int:
     return 1 + secrets.randbits(62)
 
 
+def new_stamp() -> Stamp:
+    """A stamp of a commit that nobody has marked yet. One draw serves for both of its numbers,
+    which are never compared with each other."""
+    number = random()
+    return Stamp(number, number)
+
+
 def stamped(
     work: Callable[[Transaction], T], stamp: Stamp, hurried: bool = True
 ) -> Callable[[Transaction], T]:

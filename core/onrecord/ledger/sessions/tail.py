@@ -198,24 +198,27 @@ def insert(
 def put(txn: Transaction, session: SessionRow, run: Segment, token: int = 0) -> None:
     """Write rows as they are, deleted ones too. Without a token no append is found by it."""
     dictionary = txn.dictionaries.in_use(txn)
-    key = session.key
-    values = []
+    keys.check(run.rows[-1].seq if run.rows else 0)
+    values: list[dict[str, object]] = []
     for row, opens_turn in zip(run.rows, run.opens_turn, strict=True):
         frame, raw, number = _kept(row.frame, dictionary)
-        written = keys.at(key, row.seq)
-        written.update(
-            created=row.created,
-            token=token,
-            epoch=row.epoch,
-            tokens=row.tokens,
-            counter=row.counter,
-            opens_turn=int(opens_turn),
-            frame=frame,
-            raw=raw,
-            dictionary=number,
-            id=row.id,
+        values.append(
+            {
+                "shard": session.shard,
+                "session": session.number,
+                "seq": row.seq,
+                "created": row.created,
+                "token": token,
+                "epoch": row.epoch,
+                "tokens": row.tokens,
+                "counter": row.counter,
+                "opens_turn": int(opens_turn),
+                "frame": frame,
+                "raw": raw,
+                "dictionary": number,
+                "id": row.id,
+            }
         )
-        values.append(written)
     if len(values) == 1:
         txn.run(_INSERT_ROW, values[0])
     else:
@@ -468,9 +471,14 @@ class _Kept(NamedTuple):
     dictionary: int | None
 
 
+_NOTHING_KEPT: Final = _Kept(None, None, None)
+
+
 def _kept(frame: bytes | None, dictionary: codec.Dictionary | None) -> _Kept:
     if frame is None:
-        return _Kept(None, None, None)
+        return _NOTHING_KEPT
+    if dictionary is None and codec.is_plain(frame):
+        return _Kept(frame, None, None)
     if dictionary is not None:
         with suppress(Damaged):  # one that was copied: its bytes are kept as they are
             frame = codec.with_dictionary(frame, dictionary)
