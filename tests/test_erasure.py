@@ -839,6 +839,8 @@ def compressed_pieces(store: Store, user: str) -> list[bytes]:
             for statement in (
                 f"SELECT frame FROM {{tail}} WHERE frame IS NOT NULL AND {hers}",
                 f"SELECT body FROM {{segments}} WHERE {hers}",
+                "SELECT body FROM {items} WHERE namespace IN "
+                '(SELECT id FROM {namespaces} WHERE "user" = :user)',
             )
             for (body,) in txn.rows(statement, {"user": user})
         ]
@@ -849,8 +851,8 @@ def compressed_pieces(store: Store, user: str) -> list[bytes]:
 
 
 def furnish_user(store: Store, user: str, said: str) -> list[Session]:
-    """Conversations with titles and metadata, and a graph's thread with its pending writes: in
-    all of them, and in all names, the same text."""
+    """Conversations with titles and metadata, a graph's thread with its pending writes, and
+    items: in all of them, and in all names, the same text."""
     user = f"{user} {said}"
     chats = [store.session(f"{n} of {said}", user=user) for n in range(30)]
     for n, chat in enumerate(chats):
@@ -862,6 +864,12 @@ def furnish_user(store: Store, user: str, said: str) -> list[Session]:
         values: dict[str, Any] = {"messages": Listing([item] * n), "step": item}
         log.put(f"graph {said}", "", New(f"{n}", parent, [item], values), metadata={"about": said})
     log.put_writes(f"graph {said}", "", "2", "task", "", [(0, "channel", item)])
+    known = store.items("facts", f"about {said}", user=user)
+    known.put(f"short {said}", {"note": said}, text=f"about {said}", token=f"revision {said}")
+    talk = [text for _, text in small_talk(f"{user} known", 40)]
+    known.put(f"long {said}", {"notes": [said, *talk]}, ttl=3_600)
+    known.put("gone", said)
+    known.delete("gone")
     return chats
 
 
@@ -869,7 +877,8 @@ def furnish_user(store: Store, user: str, said: str) -> list[Session]:
 def test_nothing_of_a_user_is_left_anywhere(
     request: pytest.FixtureRequest, own_redis: OwnRedis, tmp_path: Path, database: str
 ) -> None:
-    """Conversations, a graph, what was learned, what is cached: gone from every file, or named."""
+    """Conversations, a graph, items, what was learned, what is cached: gone from every file, or
+    named."""
     needle = secrets.token_hex(20)
     user = f"ada {needle}"
     path = tmp_path / "x.db"
@@ -889,7 +898,7 @@ def test_nothing_of_a_user_is_left_anywhere(
         adas = furnish_user(store, "ada", needle)
         assert tables_with(store, needle) == {
             "sessions", "tail", "checkpoint_threads", "checkpoints", "checkpoint_items",
-            "checkpoint_writes",
+            "checkpoint_writes", "items", "namespaces",
         }  # fmt: skip
         learned = store.train().dictionary
         assert learned is not None
@@ -906,6 +915,7 @@ def test_nothing_of_a_user_is_left_anywhere(
         hits(other, late.tail)
         said = bobs[0].messages()
         state = CheckpointLog(store, user="bob hello").state("graph hello")
+        items = store.items("facts", "about hello", user="bob hello").list()
         assert needs_dictionary(store) == {"tail", "segments"}
         assert needle.encode() in in_redis(own_redis.url)
         pieces.append(needle.encode())
@@ -915,6 +925,8 @@ def test_nothing_of_a_user_is_left_anywhere(
         assert receipt.removed["onrecord_sessions"] == 30
         assert receipt.removed["onrecord_checkpoint_threads"] == 1
         assert receipt.removed["onrecord_dictionaries"] == 1
+        assert receipt.removed["onrecord_items"] == 2
+        assert receipt.removed["onrecord_namespaces"] == 1
         for chat in (adas[0], late):
             assert chat.tail(5) == chat.messages() == []
         assert tables_with(store, needle) == set()
@@ -927,6 +939,8 @@ def test_nothing_of_a_user_is_left_anywhere(
         assert left(pieces) == []
         assert bobs[0].messages() == said
         assert CheckpointLog(other, user="bob hello").state("graph hello") == state
+        assert other.items("facts", "about hello", user="bob hello").list() == items
+        assert len(items) == 2
         is_silent(store)
     assert left(pieces) == []
 

@@ -23,7 +23,7 @@ OnProgress: TypeAlias = Callable[[Progress], object]
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """The messages of a store, or of a scope, and the bytes they take."""
+    """The messages and the items of a store, or of a scope, and the bytes they take."""
 
     sessions: int
     messages: int
@@ -38,6 +38,12 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     segments: int
     threads: int
     """Of graphs, whose checkpoints are kept here too."""
+    items: int
+    """Values under keys that have not expired."""
+    namespaces: int
+    """How many have such items."""
+    item_bytes: int
+    """What the values of these take as they are stored."""
     dictionaries: int
     """Of the whole store, whatever the scope."""
     dictionary_bytes: int
@@ -129,12 +135,14 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):
-    """The sessions that were pruned, or would be."""
+    """The sessions that were pruned, or would be, and how many items."""
 
     dry_run: bool
     sessions: tuple[SessionInfo, ...]
     messages: int
     archived_to: str | None = None
+    items: int = 0
+    """That had expired. They are in no archive."""
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

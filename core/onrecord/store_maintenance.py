@@ -127,7 +127,7 @@ class StoreMaintenance:
         agent: AnyName | Unsaid = UNSAID,
         thorough: bool = True,
     ) -> Receipt:
-        """Erase every session of a scope, for good, and say what that was.
+        """Erase every session, thread and item of a scope, for good, and say what that was.
 
         At least one part of the scope has to be said. What is left out beside it means the empty
         name; ``onrecord.ANY`` means every one. The receipt counts what was left under other
@@ -221,11 +221,11 @@ class StoreMaintenance:
         agent: AnyName = ANY,
     ) -> Pruning:
         """Remove sessions that have expired, and say which; with ``older_than`` also those that
-        nobody has written to for so long.
+        nobody has written to for so long. Items that have expired go too, and are counted.
 
         ``dry_run`` only says which. With ``archive_to``, a ``.jsonl`` or ``.jsonl.zst`` file that
         ``import_`` reads, they go when the archive is complete and on the disk; a session that
-        was written to meanwhile stays.
+        was written to meanwhile stays. Items that expired are in no archive.
         """
         scope = _scope(tenant, user, agent)
         _check_archive(archive_to)

@@ -1,4 +1,4 @@
-"""How sessions go for good: by their scope, or because their time has come (I7)."""
+"""How sessions and items go for good: by their scope, or because their time has come (I7)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from onrecord.flows.maintenance.transfer import exported
 from onrecord.flows.mark import Done, commit
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
+from onrecord.ledger.items import scoped
 from onrecord.ledger.maintenance import erasing
 from onrecord.ledger.maintenance.vacuum import reclaim
 from onrecord.ledger.sessions import dictionaries, sessions
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 _PAGE: Final = 200
+MOST_ITEMS: Final = 1_000
+"""Items that go in one transaction."""
 _HANDED_OVER: Final = (
     "Nobody can tell whose words are in what was learned from conversations that were handed to "
     "train() (dictionary {}). If some were of this scope, run train() without any, and then "
@@ -49,7 +52,7 @@ _TABLE_OF: Final = {
 
 
 def erase(desk: Desk, scope: Scope, thorough: bool) -> Flow[Receipt]:
-    """Erase every session and every thread of a scope, and what was learned from them."""
+    """Erase every session, thread and item of a scope, and what was learned from them."""
     gone: Counter[str] = Counter()
     of_scope = scope._asdict()
     counted = yield from do(Cold(partial(lists.count_in_scope, **of_scope)))
@@ -62,6 +65,7 @@ def erase(desk: Desk, scope: Scope, thorough: bool) -> Flow[Receipt]:
         after = page[-1][0]
         for _, name in page:
             gone += (yield from remove(desk, name)) or Counter()
+    gone += yield from _items_removed(scope)
     left = yield from do(Cold(partial(_elsewhere, scope=scope)))
     return (yield from _receipt(desk, str(scope), gone, left, thorough))
 
@@ -79,7 +83,7 @@ def prune(
     archive_to: Any,
     dry_run: bool,
 ) -> Flow[Pruning]:
-    """Take away sessions that nobody has written to for long enough."""
+    """Take away sessions that nobody has written to for long enough, and items that expired."""
     at = now()
     before = _before(older_than, at)
     found: list[tuple[SessionKey, SessionInfo]] = []
@@ -100,19 +104,24 @@ def prune(
     ):
         after = page[-1][0]
         found += [(number, info_of(described)) for number, described in page]
-    if dry_run or not found:
-        return _pruning(dry_run, [info for _, info in found], None)
-    if archive_to is not None:
+    if dry_run:
+        items = yield from do(Cold(partial(scoped.count_expired, scope=scope, now=at)))
+        return _pruning(dry_run, [info for _, info in found], None, items)
+    if found and archive_to is not None:
         yield from exported(
             desk, [(number, _name(info)) for number, info in found], archive_to, None
         )
+    items = yield from _items_pruned(scope, at)
+    if not found and not items:
+        return _pruning(dry_run, [], None, 0)
     gone: list[SessionInfo] = []
     for _, due in found:
         if (yield from remove(desk, _name(due), due.version)) is not None:
             gone.append(due)
     yield from release_learned(desk)
     yield from do(Autocommit(partial(reclaim, how="free")))
-    return _pruning(False, gone, None if archive_to is None else str(archive_to))
+    archived_to = None if archive_to is None or not found else str(archive_to)
+    return _pruning(False, gone, archived_to, items)
 
 
 def remove(
@@ -128,6 +137,32 @@ def remove(
     desk.known.drop(name.identity)
     yield from do(Hot(lambda hot: hot.drop(name.identity)))
     return done.answer
+
+
+def _items_removed(scope: Scope) -> Flow[Counter[str]]:
+    """Take away the items of a scope, a few in each transaction; then their namespaces."""
+    gone: Counter[str] = Counter()
+    after = scoped.FIRST
+    while page := (
+        yield from do(Cold(partial(scoped.page, scope=scope, after=after, limit=_PAGE)))
+    ):
+        after = page[-1].namespace
+        for namespace in page:
+            work = partial(scoped.remove_some, namespace=namespace, limit=MOST_ITEMS)
+            some: Counter[str] = Counter()
+            while "onrecord_namespaces" not in some:
+                some = yield from do(Cold(work, writes=True))
+                gone += some
+    return gone
+
+
+def _items_pruned(scope: Scope, at: int) -> Flow[int]:
+    work = partial(scoped.prune, scope=scope, limit=MOST_ITEMS, now=at)
+    gone, some = 0, MOST_ITEMS
+    while some == MOST_ITEMS:
+        some = yield from do(Cold(work, writes=True))
+        gone += some
+    return gone
 
 
 def _receipt(
@@ -184,12 +219,15 @@ def _name(info: SessionInfo) -> SessionName:
     return SessionName(key=info.key, tenant=info.tenant, user=info.user, agent=info.agent)
 
 
-def _pruning(dry_run: bool, gone: Sequence[SessionInfo], archived_to: str | None) -> Pruning:
+def _pruning(
+    dry_run: bool, gone: Sequence[SessionInfo], archived_to: str | None, items: int
+) -> Pruning:
     return Pruning(
         dry_run=dry_run,
         sessions=tuple(gone),
         messages=sum(info.messages for info in gone),
         archived_to=archived_to,
+        items=items,
     )
 
 

@@ -45,6 +45,7 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
         "for_share": "",
         "for_key_share": "",
         "for_key_share_of_l": "",
+        "skip_locked_i": "",
     },
     "postgresql": {
         "with_that_id": "OVERRIDING SYSTEM VALUE",
@@ -58,6 +59,7 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
         "for_share": "FOR SHARE",
         "for_key_share": "FOR KEY SHARE",
         "for_key_share_of_l": "FOR KEY SHARE OF l",
+        "skip_locked_i": "FOR UPDATE OF i SKIP LOCKED",
     },
 }
 
@@ -71,6 +73,7 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "shard": "0",
         "my_shard": "",
         "shard_key": "",
+        "shard_of_key": "",
         "and_shard": "",
         "shard_value": "",
         "last_shard": "",
@@ -96,6 +99,7 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "shard": "{t}shard",
         "my_shard": "{t}shard = :shard AND",
         "shard_key": "shard,",
+        "shard_of_key": "{t}shard,",
         "and_shard": ", shard",
         "shard_value": "CAST(:shard AS SMALLINT),",
         "last_shard": "shard = :last_shard AND",

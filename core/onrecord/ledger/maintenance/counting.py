@@ -8,10 +8,12 @@ from typing import Final
 from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.items import scoped
 from onrecord.ledger.sessions import dictionaries
 from onrecord.ledger.sessions.sessions import within
 from onrecord.reports import Stats
 from onrecord.scope import Scope
+from onrecord.stored.clock import now
 
 # A number that cannot be what was written is that row's damage: it counts for nothing here.
 _BELIEVED: Final = f"CASE WHEN {{0}} BETWEEN 0 AND {2**53} THEN {{0}} ELSE 0 END"
@@ -50,6 +52,7 @@ def stats(txn: Transaction, scope: Scope) -> Stats:
     sessions, messages, turns, tokens = _one(txn, _SESSIONS + where, values)
     rows, row_raw, row_bytes = _one(txn, _TAIL + where, values)
     segments, segment_raw, segment_bytes = _one(txn, _SEGMENTS + where, values)
+    known = scoped.count(txn, scope, now())
     number, number_bytes = dictionaries.totals(txn)
     return Stats(
         sessions=sessions,
@@ -61,6 +64,9 @@ def stats(txn: Transaction, scope: Scope) -> Stats:
         stored_bytes=row_bytes + segment_bytes,
         segments=segments,
         threads=lists.count_threads(txn, **scope._asdict()),
+        items=known.items,
+        namespaces=known.namespaces,
+        item_bytes=known.bytes,
         dictionaries=number,
         dictionary_bytes=number_bytes,
         disk_bytes=disk(txn),

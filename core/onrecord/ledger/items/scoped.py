@@ -1,0 +1,99 @@
+"""The items of a scope as a whole: erased, pruned, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final, NamedTuple
+
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.items.namespaces import within
+from onrecord.scope import Scope
+from onrecord.stored.items import NamespaceKey
+
+FIRST: Final = -(2**63)
+"""Before every namespace: a damaged number may be below 0."""
+_LAST_VERSION: Final = 2**63 - 1
+
+_PAGE: Final = "SELECT {n.shard}, n.id FROM {namespaces} n WHERE n.id > :after"
+# A version that is damaged, and has no next one, keeps nobody from erasing.
+_LOCK: Final = f"""
+    UPDATE {{namespaces}} SET version = {{least}}(version, {_LAST_VERSION - 1}) + 1
+    WHERE {{my_shard}} id = :namespace"""
+_REMOVE_SOME: Final = """
+    DELETE FROM {items} WHERE {my_shard} namespace = :namespace AND key IN (
+        SELECT key FROM {items} WHERE {my_shard} namespace = :namespace
+        ORDER BY key LIMIT :limit)"""
+_REMOVE: Final = "DELETE FROM {namespaces} WHERE {my_shard} id = :namespace"
+
+_OF_SCOPE: Final = "{namespaces} n JOIN {items} i ON {i.in_shard_of n} i.namespace = n.id"
+_EXPIRED: Final = f"""
+    FROM {_OF_SCOPE}
+    WHERE i.expires_at <= {{clock}}"""
+# Whoever puts one again meanwhile has locked it: it is left to them. The condition stands outside
+# as well, for one that was put again between the two.
+_PRUNE: Final = """
+    DELETE FROM {{items}} WHERE ({{shard_key}} namespace, key) IN (
+        SELECT {{i.shard_of_key}} i.namespace, i.key {expired}
+        ORDER BY i.expires_at LIMIT :limit {{skip_locked_i}})
+    AND expires_at <= {{clock}}"""
+_COUNT: Final = f"""
+    SELECT count(DISTINCT n.id), count(*), coalesce(sum(length(i.body)), 0)
+    FROM {_OF_SCOPE}
+    WHERE (i.expires_at IS NULL OR i.expires_at > {{clock}})"""
+
+
+class Count(NamedTuple):
+    """How many there are that have not expired, and the bytes of them."""
+
+    namespaces: int
+    items: int
+    bytes: int
+
+
+def page(txn: Transaction, scope: Scope, after: int, limit: int) -> list[NamespaceKey]:
+    """The namespaces of a scope by number, after one: those without items too."""
+    conditions, values = within(scope, "n.")
+    statement = " AND ".join([_PAGE, *conditions]) + " ORDER BY n.id LIMIT :limit"
+    found = txn.rows(statement, {**values, "after": after, "limit": limit})
+    return [NamespaceKey(shard, number) for shard, number in found]
+
+
+def remove_some(txn: Transaction, namespace: NamespaceKey, limit: int) -> Counter[str]:
+    """Take some items of a namespace away, and itself when there are no more of them; how much
+    that was, by table."""
+    txn.begin()
+    values = namespace._asdict()
+    if not txn.run(_LOCK, values):
+        return Counter({"onrecord_namespaces": 0})
+    gone = Counter({"onrecord_items": txn.run(_REMOVE_SOME, {**values, "limit": limit})})
+    if gone["onrecord_items"] < limit:
+        gone["onrecord_namespaces"] = txn.run(_REMOVE, values)
+    return gone
+
+
+def prune(txn: Transaction, scope: Scope, limit: int, now: int) -> int:
+    """Take some items of a scope away that have expired, the first ones first."""
+    expired, values = _expired(scope)
+    statement = _PRUNE.format(expired=expired)
+    return txn.run(statement, {**values, "limit": limit, "now": now})
+
+
+def count_expired(txn: Transaction, scope: Scope, now: int) -> int:
+    """How many items of a scope have expired."""
+    expired, values = _expired(scope)
+    row = txn.first(f"SELECT count(*) {expired}", {**values, "now": now})
+    assert row is not None, "an aggregate always answers"
+    return int(row[0])
+
+
+def count(txn: Transaction, scope: Scope, now: int) -> Count:
+    """How much there is in a scope."""
+    conditions, values = within(scope, "n.")
+    row = txn.first(" AND ".join([_COUNT, *conditions]), {**values, "now": now})
+    assert row is not None, "an aggregate always answers"
+    return Count(*map(int, row))
+
+
+def _expired(scope: Scope) -> tuple[str, dict[str, object]]:
+    conditions, values = within(scope, "n.")
+    return " AND ".join([_EXPIRED, *conditions]), values
