@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from onrecord import ANY, Message, OnrecordError, Opaque, Session, Store
-from onrecord.codec import compression
+from onrecord import ANY, Damaged, Items, Message, OnrecordError, Opaque, Session, Store
+from onrecord.codec import compression, encode
 from onrecord.flows.maintenance.maintain import FIRST
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.ledger.sessions import messages as rows_of
@@ -213,7 +213,7 @@ def sqlite_place(sqlite_original: Path, tmp_path: Path) -> Iterator[SqlitePlace]
     place.close()
 
 
-TABLES = ("sessions", "tail", "segments", "dictionaries", "erased", "meta")
+TABLES = ("sessions", "tail", "segments", "dictionaries", "erased", "meta", "namespaces", "items")
 
 
 @pytest.fixture(scope="module")
@@ -523,6 +523,110 @@ def test_what_stands_behind_the_head(place: Place) -> None:
         place.sql("UPDATE onrecord_sessions SET head = 12 WHERE id = 1")
         problems = store.verify()
         assert (str(session.name), 13, 13) in names(problems, "stray")
+
+
+# -- items ---------------------------------------------------------------------------------------
+
+OF_ITEM = "namespace = (SELECT max(id) FROM onrecord_namespaces) AND key = ?"
+
+
+def know(store: Store) -> Items:
+    """Some items, one of them compressed, and one with a time to live."""
+    items = store.items("facts", "old", user="ada")
+    items.put("city", {"name": "Lyon"}, text="where she lives")
+    items.put("notes", {"said": [said(n, 40)["content"] for n in range(9)]})
+    items.put("mood", "fine", ttl=3_600)
+    return items
+
+
+def test_a_flipped_byte_of_a_value_is_noticed(place: Place) -> None:
+    random = Random(8)
+    with place.open() as store:
+        items = know(store)
+        before = {item.key: item for item in items.list()}
+        for key in ("city", "notes"):
+            ((body,),) = place.sql(f"SELECT body FROM onrecord_items WHERE {OF_ITEM}", key)
+            update = f"UPDATE onrecord_items SET body = ? WHERE {OF_ITEM}"
+            for at in range(0, len(body), 1 if len(body) < 100 else 23):
+                changed = bytearray(body)
+                changed[at] ^= random.randrange(1, 256)
+                place.sql(update, bytes(changed), key)
+                for read in (lambda key=key: items.get(key), items.list):
+                    with pytest.raises(Damaged, match=key):
+                        read()
+                found = {other: items.get(other) for other in before if other != key}
+                assert found == {other: before[other] for other in found}
+                if at % 5 == 0:
+                    (problem,) = store.verify()
+                    assert problem.where == f"item {key!r} in 'facts'/'old' of user='ada'"
+                    assert problem.kind == "damaged"
+            place.sql(update, body, key)
+        assert {item.key: item for item in items.list()} == before
+        assert store.verify() == []
+
+
+def test_bytes_that_were_never_a_value(place: Place) -> None:
+    with place.open() as store:
+        items = know(store)
+        for body in (*NEVER_A_FRAME, encode(Message("user", "hello"))[0]):
+            place.sql(f"UPDATE onrecord_items SET body = ? WHERE {OF_ITEM}", body, "city")
+            with pytest.raises(Damaged, match="delete it"):
+                items.get("city")
+            assert len(store.verify()) == 1
+        assert items.put("city", "Nice").value == "Nice"
+        assert store.verify() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ("version = 1", "its version is {version}, and its namespace's 1"),
+        ("owner = owner + 32768", "its owner is"),
+        ("path = substr(path, 7)", "its identity is not that of its names"),
+        ("tenant = 'acme'", "its identity is not that of its names"),
+        ("agent = ''", None),
+    ],
+)
+def test_what_a_namespace_says_is_checked(place: Place, changed: str, what: str | None) -> None:
+    with place.open() as store:
+        versions = {item.key: item.version for item in know(store).list()}
+        newest = "id = (SELECT max(id) FROM onrecord_namespaces)"
+        place.sql(f"UPDATE onrecord_namespaces SET {changed} WHERE {newest}")
+        problems = store.verify()
+        assert bool(problems) == (what is not None)
+        for problem in problems:
+            assert problem.kind == "damaged"
+        if changed.startswith("version"):
+            assert [problem.what for problem in problems] == [
+                f"{what}.".format(version=versions[key]) for key in sorted(versions)
+            ]
+        elif what is not None:
+            assert any(what in problem.what for problem in problems)
+
+
+def test_a_time_to_live_without_an_end_is_named(place: Place) -> None:
+    with place.open() as store:
+        know(store)
+        place.sql(f"UPDATE onrecord_items SET expires_at = NULL WHERE {OF_ITEM}", "mood")
+        (problem,) = store.verify()
+        assert "its ttl is 3600000000, and its expires_at None" in problem.what
+
+
+def test_items_of_no_namespace_are_stray(place: Place) -> None:
+    with place.open() as store:
+        know(store)
+        place.sql("DELETE FROM onrecord_namespaces")
+        (problem,) = store.verify()
+        assert (problem.kind, problem.where) == ("stray", "onrecord_items")
+        assert "3 rows belong to namespace" in problem.what
+
+
+def test_a_namespace_in_another_shard_is_named(postgres_place: PostgresPlace) -> None:
+    with postgres_place.open() as store:
+        know(store)
+        postgres_place.sql("UPDATE onrecord_namespaces SET shard = shard # 1")
+        kinds = {(problem.kind, problem.where) for problem in store.verify()}
+        assert kinds == {("damaged", "onrecord_namespaces"), ("stray", "onrecord_items")}
 
 
 # -- life goes on --------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ from tests.servers.postgres import PostgresServer
 from tests.test_damage import Place, PostgresPlace, SqlitePlace, learn, said
 
 LONG, PLAIN, FIRST, SECOND = "long", "plain", "thread one", "thread two"
-MINE = {LONG, FIRST}
+FACTS, MY_FACTS = "facts", "facts of ada"
+MINE = {LONG, FIRST, MY_FACTS}
 """What the numbers that are damaged belong to."""
 
 
@@ -84,6 +85,10 @@ def furnish(place: Place) -> None:
             log.put(thread, "", New("2", "1", body, values, "run"))
             log.put_writes(thread, "", "2", "task", "path", [(0, "messages", item("d"))])
             log.update(thread, title=thread, expires_in=timedelta(days=3_000))
+        for user in ("ada", "bob"):
+            items = store.items(FACTS, user=user)
+            items.put_many({f"k{n}": {"n": n} for n in range(3)})
+            items.put("k1", {"n": "one"}, ttl=timedelta(days=3_000))
 
 
 class Column(NamedTuple):
@@ -95,7 +100,8 @@ class Column(NamedTuple):
 WIDTHS = {"BIGINT": 64, "INTEGER": 64, "SMALLINT": 64, "bigint": 64, "integer": 32, "smallint": 16}
 TABLES = (
     "sessions", "tail", "segments", "dictionaries", "erased", "counters", "checkpoint_threads",
-    "checkpoint_lists", "checkpoints", "checkpoint_items", "checkpoint_writes",
+    "checkpoint_lists", "checkpoints", "checkpoint_items", "checkpoint_writes", "namespaces",
+    "items",
 )  # fmt: skip
 ROW = {"sqlite": "rowid", "postgres": "ctid"}
 """What a row is known by, whichever of its columns is damaged."""
@@ -126,17 +132,25 @@ def rows_to_damage(place: Place, table: str) -> list[Any]:
         "checkpoint_threads": f"WHERE key = '{FIRST}'",
         "checkpoint_lists": "WHERE thread = 1 ORDER BY id",
         "checkpoint_writes": "ORDER BY number LIMIT 1",
+        "namespaces": "WHERE id = 1",
+        "items": "WHERE namespace = 1 AND key <> 'k2' ORDER BY key",
     }.get(table, "ORDER BY list, number LIMIT 1")
-    return [key for (key,) in place.sql(f"SELECT {_row(place)} FROM onrecord_{table} {statement}")]
+    return [
+        key
+        for (key,) in place.sql(f"SELECT {_row(place, table)} FROM onrecord_{table} {statement}")
+    ]
 
 
-def _row(place: Place) -> str:
-    return ROW["sqlite" if isinstance(place, SqlitePlace) else "postgres"]
+def _row(place: Place, table: str) -> str:
+    if not isinstance(place, SqlitePlace):
+        return ROW["postgres"]
+    # Its rows have no number of their own.
+    return "namespace || ' ' || key" if table == "items" else ROW["sqlite"]
 
 
 def put(place: Place, table: str, name: str, value: Any, key: Any) -> Any:
     """Put a value in a row, and return what the row is known by then."""
-    row = _row(place)
+    row = _row(place, table)
     ((moved,),) = place.sql(
         f"UPDATE onrecord_{table} SET {name} = ? WHERE {row} = ? RETURNING {row}", value, key
     )
@@ -178,8 +192,8 @@ def answers(store: Store, table: str, turn: Turn) -> Answers:
         except OnrecordError as fault:
             found[who, what] = fault
 
-    of_threads = table.startswith("checkpoint")
-    for key, user in () if of_threads else ((LONG, "ada"), (PLAIN, "bob")):
+    of_threads, of_items = table.startswith("checkpoint"), table in OF_ITEMS
+    for key, user in () if of_threads or of_items else ((LONG, "ada"), (PLAIN, "bob")):
         session = store.session(key, user=user)
         ask(key, "tail", partial(_of, session, lambda s: s.tail(3)))
         ask(key, "tail of all", partial(_of, session, lambda s: s.tail(50)))
@@ -197,6 +211,14 @@ def answers(store: Store, table: str, turn: Turn) -> Answers:
         ask(key, "version", session.version)
         ask(key, "info", session.info)
         ask(key, "export", partial(_of, session, lambda s: exported(s.export)))
+    for who, user in ((MY_FACTS, "ada"), ("facts of bob", "bob")) if of_items else ():
+        items = store.items(FACTS, user=user)
+        ask(who, "get", partial(_of, items, lambda i: i.get("k0")))
+        ask(who, "get many", partial(_of, items, lambda i: i.get_many(["k0", "k1", "k2"])))
+        ask(who, "list", items.list)
+        ask(who, "list by age", partial(_of, items, lambda i: i.list(order="updated")))
+        ask(who, "filtered", partial(_of, items, lambda i: i.list(filter={"n": {"$gte": 1}})))
+        ask(who, "count", items.count)
     log = CheckpointLog(store, user="ada")
     for thread in (FIRST, SECOND) if of_threads else ():
         ask(thread, "info", partial(_of, thread, lambda t: log.info(t)))
@@ -218,6 +240,8 @@ def of_the_store(store: Store, turn: Turn) -> dict[str, Any]:
         "sessions, paged": lambda: paged(
             lambda last: store.sessions(user=ANY, limit=1, after=last)
         ),
+        "namespaces": lambda: ["/".join(parts) for parts in store.namespaces(user=ANY)],
+        "namespaces of one": lambda: store.namespaces(user="bob"),
         "threads": lambda: [t.key for t in log.threads()],
         "threads, paged": lambda: paged(lambda last: log.threads(limit=1, after=last)),
         "runs": lambda: sorted(log.of_runs(["run"])),
@@ -248,6 +272,7 @@ def exported(export: Callable[[Any], Any]) -> bytes:
     return file.getvalue()
 
 
+OF_ITEMS = ("namespaces", "items")
 SHARED = ("dictionaries", "counters")
 """What all sessions need: damage there is everybody's, and shown as damage."""
 EDGES = {0, 1, 7, 8, 14, 15, 16, 31, 32, 33, 34, 37, 38, 52, 53, 57, 58, 62, 63}
@@ -258,6 +283,7 @@ ASKED = max(1, 4 // int(float(os.environ.get("ONRECORD_SEEDS", "1")) or 1))
 BITS = {"sqlite": range(64), "postgres": (0, 12, 15, 31, 33, 58, 62, 63)}
 IDENTITIES = {
     ("sessions", "id"),
+    ("namespaces", "id"),
     ("checkpoint_threads", "id"),
     ("checkpoint_lists", "id"),
     ("checkpoint_writes", "number"),
@@ -309,7 +335,9 @@ def one_bit(
     table, name, bits = column
     if isinstance(place, PostgresPlace) and (table, name) in IDENTITIES:
         return key  # GENERATED ALWAYS: nothing but the server changes it
-    ((old,),) = place.sql(f"SELECT {name} FROM onrecord_{table} WHERE {_row(place)} = ?", key)
+    ((old,),) = place.sql(
+        f"SELECT {name} FROM onrecord_{table} WHERE {_row(place, table)} = ?", key
+    )
     new = flipped(old, bit, bits)
     try:
         moved = put(place, table, name, new, key)
@@ -329,10 +357,10 @@ def one_bit(
         for asked, answer in now.items():
             if asked[0] not in MINE:
                 assert answer == before[asked], (what, asked)
-        for one in ("sessions of one", "export of one"):
+        for one in ("sessions of one", "export of one", "namespaces of one"):
             if one in about_all:
                 assert about_all[one] == whole[one], (what, one)
-    for several in ("sessions", "sessions, paged", "threads", "threads, paged"):
+    for several in ("sessions", "sessions, paged", "threads", "threads, paged", "namespaces"):
         if several in about_all:
             assert set(about_all[several]) >= set(whole[several]) - MINE, (what, several)
     assert about_all.get("prune", []) == [], what

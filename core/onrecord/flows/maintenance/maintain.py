@@ -15,7 +15,15 @@ from onrecord.flow import Autocommit, Cold, Flow, Pause, do
 from onrecord.flows.checkpoints.threads import verify_thread
 from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.checkpoints import threads
-from onrecord.ledger.maintenance import counting, erasing, horizon, training, verifying
+from onrecord.ledger.items.scoped import FIRST as FIRST_NAMESPACE
+from onrecord.ledger.maintenance import (
+    counting,
+    erasing,
+    horizon,
+    training,
+    verifying,
+    verifying_items,
+)
 from onrecord.ledger.maintenance.vacuum import reclaim
 from onrecord.ledger.sessions import dictionaries, sealing, sessions
 from onrecord.reports import Compaction, OnProgress, Problem, Progress, Stats, Training
@@ -37,6 +45,8 @@ _PAUSES = (0.005, 0.02, 0.05, *[0.1] * 50)
 """Seconds to wait for transactions that have begun: what an append takes, or a little more."""
 _AT_ONCE = 25
 """Sessions that are sealed in one transaction: they wait for each other, and share its commit."""
+ITEMS_AT_ONCE = 100
+"""Items that are read together: a value may have a megabyte."""
 
 
 def compact(
@@ -122,7 +132,29 @@ def verify(desk: Desk, progress: OnProgress | None) -> Flow[list[Problem]]:
             problems += yield from do(Cold(partial(verifying.of_session, name=name)))
         done += len(page)
         tell(progress, done, max(of, done))
+    problems += yield from _verified_items()
     return problems + (yield from _verified_threads(desk))
+
+
+def _verified_items() -> Flow[list[Problem]]:
+    problems: list[Problem] = []
+    last = FIRST_NAMESPACE
+    while page := (yield from do(Cold(partial(verifying_items.namespaces, after=last, limit=200)))):
+        last = page[-1].key.namespace
+        for found in page:
+            problems += found.problems
+            after: str | None = ""
+            while after is not None:
+                work = partial(
+                    verifying_items.items,
+                    namespace=found.key,
+                    name=found.name,
+                    after=after,
+                    limit=ITEMS_AT_ONCE,
+                )
+                wrong, after = yield from do(Cold(work))
+                problems += wrong
+    return problems
 
 
 def _verified_threads(desk: Desk) -> Flow[list[Problem]]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.reports import Problem
-from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
+from onrecord.stored.clock import EARLIEST, LATEST, LONGEST_LIFE, MICROSECONDS
 from onrecord.stored.messages import LAST_SEQ, MOST_TOKENS
 
 _MOST: Final = 2**63 - 1
@@ -50,6 +50,14 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
     "dictionaries": {"id": (1, LAST_DICTIONARY), "in_use": _FLAG, "created": _TIME},
     "erased": {"session": ID, "epoch": (1, _MOST), "at": _SECOND},
     "counters": {"id": (1, _SMALL[1])},
+    "namespaces": {"id": ID, "version": (1, _MOST)},
+    "items": {
+        "version": (1, _MOST),
+        "created": _TIME,
+        "updated": _TIME,
+        "expires_at": (EARLIEST, LATEST + LONGEST_LIFE),
+        "ttl": (1, LONGEST_LIFE),
+    },
     "checkpoint_threads": {
         "id": ID,
         "live": _FLAG,
@@ -72,8 +80,8 @@ _KEYS: Final = {
     "checkpoint_writes": "number",
 }
 """What a row is named by, where that is not its id."""
-_OF_SESSIONS: Final = ("sessions", "tail")
-"""Named with the session that they belong to: see verifying.py."""
+_NAMED: Final = ("sessions", "tail", "items")
+"""Named with the session or the namespace that they belong to: see verifying.py."""
 
 
 def of(txn: Transaction, table: str) -> dict[str, tuple[int, int]]:
@@ -94,10 +102,10 @@ def outside(txn: Transaction, table: str, values: Mapping[str, int | None]) -> l
 
 
 def problems(txn: Transaction) -> list[Problem]:
-    """The rows outside of any session with such a number, a hundred of each column."""
+    """The rows of the other tables with such a number, a hundred of each column."""
     found: list[Problem] = []
     for table in BOUNDS:
-        if table in _OF_SESSIONS:
+        if table in _NAMED:
             continue
         key = _KEYS.get(table, "id")
         for column, (least, most) in of(txn, table).items():

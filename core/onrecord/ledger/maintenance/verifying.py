@@ -22,6 +22,7 @@ _PAGE: Final = 500
 _OWNED: Final = {
     "tail": ("sessions", "session"),
     "segments": ("sessions", "session"),
+    "items": ("namespaces", "namespace"),
     "checkpoint_lists": ("checkpoint_threads", "thread"),
     "checkpoints": ("checkpoint_lists", "list"),
     "checkpoint_items": ("checkpoint_lists", "list"),
@@ -42,6 +43,8 @@ _MISPLACED: Final[dict[Kind, dict[str, str]]] = {
     "postgresql": {
         "sessions": """
             SELECT shard, id FROM {sessions} WHERE shard <> (owner & 32767) LIMIT 100""",
+        "namespaces": """
+            SELECT shard, id FROM {namespaces} WHERE shard <> (owner & 32767) LIMIT 100""",
         "checkpoint_threads": """
             SELECT shard, id FROM {checkpoint_threads}
             WHERE shard <> (owner & 32767) AND live = 1 LIMIT 100""",
