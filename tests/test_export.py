@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
 import zstandard
@@ -35,6 +36,8 @@ from onrecord import (
     Import,
     InvalidMessage,
     InvalidName,
+    InvalidValue,
+    Item,
     Message,
     Misconfigured,
     Progress,
@@ -52,7 +55,7 @@ from onrecord.files import Source
 from onrecord.flow import Cold, Flow, Step, run
 from onrecord.flows.maintenance import reader
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import SessionName
+from onrecord.scope import NamespaceName, SessionName
 from tests.test_codec import exactly
 from tests.test_crash_points import Tripped, Tripwire
 
@@ -162,6 +165,26 @@ def fill(store: Store) -> None:
     cleared.append(("user", "x"))
     cleared.clear()
     cleared.append([("user", "y"), ("assistant", "z")])
+    know(store)
+
+
+KNOWN = 14 + 1 + 3
+"""How many items there are then."""
+
+
+def know(store: Store) -> None:
+    """Items in several scopes, more in one namespace than are brought in one piece."""
+    facts = store.items("facts", "old", user="ada")
+    facts.put_many({f"k{n:02}": {"n": n, "said": f"{n} Guten Tag" * 9} for n in range(13)})
+    facts.put("rich", {"when": AT, "pair": (1, {"b", "a"}), "half \ud83d": [2**70, -0.0, b"x"]},
+              text="found by \ud83d", token="revision 1", ttl=timedelta(days=3_000))  # fmt: skip
+    facts.merge("k03", {"more": None})
+    store.items("facts", user="ada").put("k", 1)
+    for name, other in itertools.pairwise(ODD[:4]):
+        store.items(name, other, tenant=name, user=other, agent=name).put(name, name)
+    gone = store.items("gone", user="ada")
+    gone.put("k", 1)
+    gone.delete("k")
 
 
 def exported(store: Store | Session) -> bytes:
@@ -195,11 +218,13 @@ def test_export_import_export_is_the_same_bytes(pair: Pair, tmp_path: Path) -> N
     told: list[Progress] = []
     done = pair.here.export(file, progress=told.append)
     sessions = 3 + len(ODD)
-    assert done == Export(sessions=sessions, messages=39, deleted=3, damaged=0, bytes=done.bytes)
+    assert done == Export(
+        sessions=sessions, messages=39, deleted=3, damaged=0, bytes=done.bytes, items=KNOWN
+    )
     assert told == [Progress(n, sessions) for n in range(sessions + 1)]
     told.clear()
     assert pair.there.import_(file, progress=told.append) == Import(
-        sessions=sessions, written=sessions, messages=39
+        sessions=sessions, written=sessions, messages=39, items=KNOWN
     )
     assert told == [Progress(n, sessions) for n in range(sessions + 1)]
     pair.there.export(again)
@@ -420,13 +445,14 @@ def agrees_with_itself(store: Store, content: bytes) -> None:
     assert store.verify() == []
     whole = objects(content)
     for line in objects(exported(store)):
-        if line["type"] in ("message", "deleted"):
+        if line["type"] in ("message", "deleted", "item"):
             assert line in whole
 
 
 def test_an_import_that_ends_between_two_steps(pair: Pair) -> None:
     long(pair.here.session("long"), 40)
     pair.here.session("short", user="ada").append(("user", "x"))
+    know(pair.here)
     content = exported(pair.here)
     steps = steps_of(importing(pair.there, content), pair.there)
     for count in range(len(steps) + 1):
@@ -443,6 +469,7 @@ def test_an_import_that_ends_between_two_steps(pair: Pair) -> None:
 
 def test_an_import_that_ends_after_any_of_its_statements(pair: Pair) -> None:
     long(pair.here.session("long"), 26)
+    know(pair.here)
     content = exported(pair.here)
     for left in itertools.count():
         wire: list[int] = [left]
@@ -513,6 +540,7 @@ def test_an_import_that_is_killed(store: Store, other: Store, tmp_path: Path) ->
 
 
 def test_an_import_whose_answer_is_lost(pair: Pair) -> None:
+    know(pair.here)
     long(pair.here.session("long"), 26)
     content = exported(pair.here)
     for performed in (True, False):
@@ -879,7 +907,7 @@ def test_a_file_that_does_not_add_up_is_refused_where(store: Store, other: Store
         ((head, session, one, two, end), "line 5: message 3 of 's' should stand here"),
         ((head, session, one, two, three, three, end), "line 6: it is message 3, and a session"),
         ((head, one, end), "line 2: it is message 1, and a session was to begin"),
-        ((head, end), r"line 2: it counts \(1, 3, 0\), and there were \(0, 0, 0\)"),
+        ((head, end), r"line 2: it counts \(1, 3, 0, 0\), and there were \(0, 0, 0, 0\)"),
         ((head, session, one, two, three, end, end), "line 6: something comes after it"),
         ((head, session, b"{}\n", end), "line 3: it has no 'type'"),
         ((head, session, b"\n", end), "line 3: it cannot be read"),
@@ -1059,6 +1087,178 @@ def test_an_async_import_that_is_cancelled_can_be_done_again(store: Store, other
         await other.aimport_(io.BytesIO(content))
 
     asyncio.run(main())
+    assert exported(other) == content
+
+
+# -- items ---------------------------------------------------------------------------------------
+
+
+def all_known(store: Store) -> dict[tuple[str, ...], list[Item]]:
+    """The items of ada's, as they are read, without their versions."""
+    return {
+        parts: [msgspec.structs.replace(item, version=0) for item in found.list()]
+        for parts in store.namespaces(user="ada")
+        for found in [store.items(*parts, user="ada")]
+    }
+
+
+def test_items_come_as_they_were(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    know(pair.here)
+    monkeypatch.setattr(reader, "_MOST", 100)  # of one piece the last written is the newest
+    report = brought(pair.there, exported(pair.here))
+    assert report == Import(sessions=0, written=0, messages=0, items=KNOWN)
+    assert all_known(pair.there) == all_known(pair.here)
+    here, there = (store.items("facts", "old", user="ada") for store in pair)
+    rich = there.get("rich")
+    assert rich is not None
+    assert exactly(rich.value["half \ud83d"]) == exactly([2**70, -0.0, b"x"])
+    newest = there.list(order="updated", limit=1)[0]
+    assert newest.key == here.list(order="updated", limit=1)[0].key == "k03"
+    assert there.put("k00", "new").version > newest.version
+    assert pair.there.verify() == []
+
+
+def test_items_stand_behind_the_sessions_in_the_order_of_their_names(pair: Pair) -> None:
+    names = ["é", "z", "Z", "a", "ab", "a b", "🙂", "\uffff", "Ä", "_", "-"]
+    for name in random.Random(5).sample(names, len(names)):
+        pair.here.items(name).put_many({key: 1 for key in names})
+        pair.here.items(name, "b").put("k", 1)
+        pair.here.items("n", tenant=name).put("k", 1)
+    pair.here.session("s").append(("user", "x"))
+    found = objects(exported(pair.here))
+    assert [line["type"] for line in found[:3]] == ["header", "session", "message"]
+    places = [
+        (line["tenant"], line["namespace"], line["key"]) for line in found if line["type"] == "item"
+    ]
+    assert places == sorted(places)
+    assert len(places) == len(names) * (len(names) + 2)
+    assert found[-1] == {"type": "end", "sessions": 1, "messages": 1, "deleted": 0, "items": 143}
+
+
+def test_items_of_a_scope(store: Store, other: Store, tmp_path: Path) -> None:
+    know(store)
+    store.session("s", user="ada").append(("user", "x"))
+    assert store.export(tmp_path / "a.jsonl", tenant="", user="ada", agent="").items == 15
+    assert other.import_(tmp_path / "a.jsonl").items == 15
+    assert all_known(other) == all_known(store)
+    assert store.session("s", user="ada").export(tmp_path / "s.jsonl").items == 0
+
+
+def test_importing_items_twice_changes_nothing(pair: Pair) -> None:
+    know(pair.here)
+    content = exported(pair.here)
+    for store in pair:
+        brought(store, content)
+        found = store.items("facts", "old", user="ada")
+        before = found.list()
+        assert brought(store, content) == Import(sessions=0, written=0, messages=0)
+        assert found.list() == before
+        assert found.put("k00", {}).version == max(item.version for item in before) + 1
+
+
+def test_an_item_that_differs_is_left_and_named(pair: Pair) -> None:
+    know(pair.here)
+    content = exported(pair.here)
+    facts = pair.there.items("facts", "old", user="ada")
+    kept = facts.put("k01", "something else")
+    of_another = facts.put("rich", pair.here.items("facts", "old", user="ada").get("rich").value)  # type: ignore[union-attr]
+    report = brought(pair.there, content)
+    assert report.items == KNOWN - 2
+    assert [line.split(" differs")[0] for line in report.differing] == [
+        f"Item {key!r} in 'facts'/'old' of user='ada'" for key in ("k01", "rich")
+    ]
+    assert (facts.get("k01"), facts.get("rich")) == (kept, of_another)
+    facts.delete("k01")
+    assert brought(pair.there, content).items == 1
+
+
+def test_items_that_have_expired_stay_where_they_were(pair: Pair) -> None:
+    facts = pair.here.items("facts")
+    facts.put_many({"a": 1, "b": 2}, ttl=timedelta(days=1))
+    found = exported(pair.here)
+    old = found.replace(b'"expires_at":"20', b'"expires_at":"19')
+    assert brought(pair.there, old) == Import(sessions=0, written=0, messages=0)
+    assert pair.there.namespaces() == []
+    assert brought(pair.there, found).items == 2
+    assert pair.there.prune(dry_run=True).items == 0
+    for store in pair:
+        store._ledger.write(lambda txn: txn.run("UPDATE {items} SET expires_at = 5"))
+        assert b'"item"' not in exported(store)
+    assert brought(pair.there, found).items == 2  # over the rows of those that had expired
+    assert facts.count() == 0
+    assert pair.there.items("facts").count() == 2
+
+
+def test_damaged_items_travel_with_their_bytes(store: Store, other: Store) -> None:
+    know(store)
+    store._ledger.write(
+        lambda txn: txn.run("UPDATE {items} SET body = :body WHERE key = 'k05'", {"body": b"\1\5"})
+    )
+    file = io.BytesIO()
+    assert store.export(file).damaged == 1
+    content = file.getvalue()
+    (line,) = [line for line in objects(content) if "damaged" in line]
+    assert line["damaged"] == {"$bytes": "AQU="}
+    report = brought(other, content)
+    assert report.items == KNOWN - 1
+    assert len(report.differing) == 1
+    assert "'k05'" in report.differing[0]
+    assert "could not be read" in report.differing[0]
+    assert other.verify() == []
+    assert brought(store, content) == Import(sessions=0, written=0, messages=0)
+
+
+def test_a_key_that_stands_twice_is_a_difference(store: Store) -> None:
+    name = NamespaceName(parts=("facts",))
+    said = [lines.Item(name, "k", n, None, None, 5, 5) for n in (1, 1, 2)]
+    content = b"".join([lines.header(), *map(lines.line_of, said), lines.line_of(End(0, 0, 0, 3))])
+    report = brought(store, content)
+    assert (report.items, len(report.differing)) == (1, 1)
+    (item,) = store.items("facts").list()
+    assert item.value == 1
+
+
+def test_a_file_without_items_is_as_it_was(store: Store) -> None:
+    store.session("s").append(("user", "x"))
+    store.items("facts").put("k", 1)
+    store.items("facts").clear()
+    assert objects(exported(store))[-1] == {
+        "type": "end", "sessions": 1, "messages": 1, "deleted": 0,
+    }  # fmt: skip
+
+
+def test_files_of_items_that_do_not_add_up(store: Store, other: Store) -> None:
+    store.items("facts").put("k", "v", ttl=timedelta(days=1))
+    store.session("s").append([("user", "x"), ("user", "y")])
+    head, session, one, two, item, end = exported(store).splitlines(keepends=True)
+    for parts, kind, match in (
+        ((head, session, one, item, two, end), Damaged, "line 4: message 2 of 's' should stand"),
+        ((head, session, one, two, end), Damaged, r"it counts \(1, 2, 0, 1\)"),
+        ((head, item.replace(b'"value"', b'"worth"'), end), Damaged, "line 2: it has no 'value'"),
+        ((head, item.replace(b'"ttl"', b'"ttk"'), end), Damaged, "without the other"),
+        ((head, item.replace(b'["facts"]', b'"facts"'), end), Damaged, "line 2: it cannot be read"),
+        ((head, item.replace(b'["facts"]', b"[]"), end), InvalidName, "line 2: A namespace has 1"),
+        ((head, item.replace(b'["facts"]', b"[5]"), end), InvalidName, "line 2: a part of a name"),
+        ((head, item.replace(b'"key":"k"', b'"key":5'), end), InvalidName, "line 2: key has to be"),
+        ((head, item.replace(b'"v"', b'"%s"' % (b"v" * 2**20)), end), InvalidValue, "2: value of"),
+    ):  # fmt: skip
+        refused(other, b"".join(parts), kind, match)
+        assert other.namespaces() == []
+    brought(other, head + session + one + two + item + end)
+    assert exported(other) == exported(store)
+
+
+def test_what_came_before_a_cut_was_imported(store: Store, other: Store) -> None:
+    know(store)
+    content = exported(store)
+    whole = content.splitlines(keepends=True)
+    reading, writing = os.pipe()
+    with open(writing, "wb") as pipe:
+        pipe.write(b"".join(whole[:6]))
+    with open(reading, "rb") as cut_off, pytest.raises(Damaged, match="came before was imported"):
+        other.import_(cut_off)
+    assert exported(other).splitlines(keepends=True)[:-1] == whole[:6]
+    brought(other, content)
     assert exported(other) == content
 
 

@@ -10,11 +10,13 @@ from uuid import UUID
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from onrecord import Damaged, Message
 from onrecord.codec import encode, lines
+from onrecord.codec import value as value_codec
 from onrecord.codec.lines import Place
-from onrecord.scope import SessionName
+from onrecord.scope import NamespaceName, SessionName
 from tests.test_codec import messages, plain
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
@@ -46,6 +48,23 @@ def test_every_value_comes_back_from_a_title_page(value: Any) -> None:
     assert isinstance(back, lines.Session)
     given, found = (Message("user", metadata={"m": m}) for m in ({"value": value}, back.metadata))
     assert encode(found)[0] == encode(given)[0]
+
+
+@given(plain, st.none() | st.text())
+def test_every_value_comes_back_from_an_item(value: Any, text: str | None) -> None:
+    body = value_codec.encode(value, text, "value")
+    stored = value_codec.decode(body)
+    name = NamespaceName(parts=("a", "b"), user="ada")
+    said = lines.Item(name, "k", *stored, None, 0, 1, 2, 3)
+    line = lines.line_of(said)
+    assert line.count(b"\n") == 1
+    back = lines.read(line)
+    assert isinstance(back, lines.Item)
+    assert lines.line_of(back) == line
+    assert back._replace(value=None) == said._replace(value=None)
+    assert value_codec.encode(back.value, back.text, "value") == value_codec.encode(
+        *stored, "value"
+    )
 
 
 NAN = float("nan")

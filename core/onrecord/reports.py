@@ -115,9 +115,10 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
     deleted: int
     """Places whose message was deleted: they are kept, so that no other one moves."""
     damaged: int
-    """How many of the messages can no longer be read. Their bytes are in the file."""
+    """How many of the messages and items can no longer be read. Their bytes are in the file."""
     bytes: int
     """Before compression."""
+    items: int = 0
 
 
 class Import(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +131,10 @@ class Import(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     """How many messages were written."""
     differing: tuple[str, ...] = ()
-    """Of each session that is there and says something else: which, where and how. It was left
-    as it is."""
+    """Of each session and each item that is there and says something else: which, where and how.
+    It was left as it is."""
+    items: int = 0
+    """How many items were written."""
 
 
 class Pruning(msgspec.Struct, frozen=True, kw_only=True):

@@ -160,8 +160,8 @@ class StoreMaintenance:
         agent: AnyName = ANY,
         progress: OnProgress | None = None,
     ) -> Export:
-        """Write all sessions, or those of a scope, to a file that ``import_`` reads, and anybody
-        else: lines of JSON, as docs/export.md has them.
+        """Write all sessions and items, or those of a scope, to a file that ``import_`` reads, and
+        anybody else: lines of JSON, as docs/export.md has them.
 
         ``target`` is a path that ends in ``.jsonl``, or ``.jsonl.zst`` to be compressed, or a file
         open for bytes. A path never holds half of it. The same content is the same bytes. Each
@@ -198,11 +198,11 @@ class StoreMaintenance:
         await self._arun(backed_up(self.address, path))
 
     def import_(self, source: From, *, progress: OnProgress | None = None) -> Import:
-        """Bring the sessions that ``export`` wrote to a file, compressed or not.
+        """Bring the sessions and items that ``export`` wrote to a file, compressed or not.
 
         What is there already is left alone, so it may be done again, and goes on where it was
-        interrupted. A session that is there and differs stays as it is, and ``differing`` of what
-        is returned names it; the others are brought.
+        interrupted. A session or an item that is there and differs stays as it is, and
+        ``differing`` of what is returned names it; the others are brought.
         """
         return self._run(operations.import_(self._desk, source, progress))
 

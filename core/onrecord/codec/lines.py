@@ -1,13 +1,15 @@
-"""Sessions as lines of JSON, version 1: see docs/export.md, which is written for those who have
-no Onrecord to read them with.
+"""Sessions and items as lines of JSON, version 1: see docs/export.md, which is written for those
+who have no Onrecord to read them with.
 
     {"type": "header", ...}     what this is
     {"type": "session", ...}    a session, and how many places it has; then a line for each place:
     {"type": "message", ...}        a message
     {"type": "deleted", ...}        where one was deleted
+    {"type": "item", ...}       an item, with its namespace
     {"type": "end", ...}        how much there was: without it, something is missing
 
-Nothing in it is of one store: no number of a session, no epoch, no id that a store made up.
+Nothing in it is of one store: no number of a session, no epoch, no id that a store made up, no
+version of an item.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from onrecord.blocks import Block
 from onrecord.codec.readable import Spell, encoded, readable, value_of
 from onrecord.errors import Damaged, InvalidName
 from onrecord.message import Message
-from onrecord.scope import SessionName, check_name
+from onrecord.scope import NamespaceName, SessionName, check_name
 from onrecord.stored.clock import LONGEST_LIFE, microseconds, moment
 from onrecord.stored.ranges import Ranges
 
@@ -59,15 +61,33 @@ class Place(NamedTuple):
     opens_turn: bool = False
 
 
+class Item(NamedTuple):
+    """An item, without the version that its store gave it."""
+
+    name: NamespaceName
+    key: str
+    value: Any
+    text: str | None
+    token: str | None
+    created: int
+    updated: int
+    expires_at: int | None = None
+    ttl: int | None = None
+    """Microseconds, as the times are; one of the two is never there without the other."""
+    damaged: bytes | None = None
+    """What was stored, where that can no longer be read: then there is no value."""
+
+
 class End(NamedTuple):
     """How much there was."""
 
     sessions: int
     messages: int
     deleted: int
+    items: int = 0
 
 
-Line: TypeAlias = Session | Place | End
+Line: TypeAlias = Session | Place | Item | End
 
 
 def header() -> bytes:
@@ -98,8 +118,10 @@ def line_of(said: Line) -> bytes:
             return encoded(lambda spell: _place(said, spell)) + b"\n"
         case Session():
             return encoded(lambda spell: _session(said, spell)) + b"\n"
+        case Item():
+            return encoded(lambda spell: _item(said, spell)) + b"\n"
         case End():
-            return encoded(lambda _: {"type": "end", **said._asdict()}) + b"\n"
+            return encoded(lambda _: _end(said)) + b"\n"
 
 
 def read(line: bytes) -> Line:
@@ -158,9 +180,9 @@ def _session_of(line: dict[str, Any]) -> Session:
         _whole(line.pop("head")),
         _microseconds(line.pop("created_at")),
         _microseconds(line.pop("last_active")),
-        _title(value_of(line.pop("title", None))),
+        _text(value_of(line.pop("title", None))),
         _kind(value_of(line.pop("metadata", {})), dict),
-        _span(line.pop("expires_in", None)),
+        _span("expires_in", line.pop("expires_in", None)),
         tuple([(_whole(first), _whole(last)) for first, last in line.pop("archived", ())]),
     )
     at = 0
@@ -226,14 +248,75 @@ def _deleted_of(line: dict[str, Any]) -> Place:
     return Place(_whole(line.pop("seq")), None, given, _microseconds(line.pop("created_at")))
 
 
+def _item(said: Item, spell: Spell) -> dict[str, Any]:
+    name = said.name
+    line: dict[str, Any] = {
+        "type": "item",
+        "tenant": name.tenant,
+        "user": name.user,
+        "agent": name.agent,
+        "namespace": name.parts,
+        "key": said.key,
+    }
+    if said.damaged is None:
+        line["value"] = readable(said.value, spell)
+    else:
+        line["damaged"] = readable(said.damaged, spell)
+    if said.text is not None:
+        line["text"] = spell(said.text)
+    if said.token is not None:
+        line["token"] = spell(said.token)
+    line["created_at"] = _time(said.created)
+    line["updated_at"] = _time(said.updated)
+    if said.expires_at is not None:
+        line["expires_at"] = _time(said.expires_at)
+    if said.ttl is not None:
+        line["ttl"] = readable(timedelta(microseconds=said.ttl), spell)
+    return line
+
+
+def _item_of(line: dict[str, Any]) -> Item:
+    scope = {part: _kind(line.pop(part), str) for part in ("tenant", "user", "agent")}
+    name = NamespaceName(parts=tuple(_kind(line.pop("namespace"), list)), **scope)
+    check_name("key", key := line.pop("key"))
+    damaged = _kind(value_of(line.pop("damaged")), bytes) if "damaged" in line else None
+    expires_at = line.pop("expires_at", None)
+    said = Item(
+        name,
+        key,
+        value_of(line.pop("value")) if damaged is None else None,
+        _text(value_of(line.pop("text", None))),
+        _text(value_of(line.pop("token", None))),
+        _microseconds(line.pop("created_at")),
+        _microseconds(line.pop("updated_at")),
+        None if expires_at is None else _microseconds(expires_at),
+        _span("ttl", line.pop("ttl", None)),
+        damaged,
+    )
+    if (said.expires_at is None) != (said.ttl is None):
+        raise ValueError("it has one of expires_at and ttl without the other")
+    return said
+
+
+def _end(said: End) -> dict[str, Any]:
+    counts = said._asdict()
+    if not said.items:
+        del counts["items"]
+    return {"type": "end", **counts}
+
+
 def _end_of(line: dict[str, Any]) -> End:
-    return End(*[_whole(line.pop(name)) for name in End._fields])
+    sessions, messages, deleted = [
+        _whole(line.pop(name)) for name in ("sessions", "messages", "deleted")
+    ]
+    return End(sessions, messages, deleted, _whole(line.pop("items", 0)))
 
 
 _KINDS: Final[dict[str, Callable[[dict[str, Any]], Line]]] = {
     "session": _session_of,
     "message": _message_of,
     "deleted": _deleted_of,
+    "item": _item_of,
     "end": _end_of,
 }
 
@@ -289,12 +372,12 @@ def _microseconds(text: Any) -> int:
     return microseconds(found)
 
 
-def _span(found: Any) -> int | None:
+def _span(what: str, found: Any) -> int | None:
     if found is None:
         return None
     span = _kind(value_of(found), timedelta) // timedelta(microseconds=1)
     if not 0 < span <= LONGEST_LIFE:
-        raise ValueError("its expires_in is not above zero, or longer than 10,000 years")
+        raise ValueError(f"its {what} is not above zero, or longer than 10,000 years")
     return int(span)
 
 
@@ -316,7 +399,7 @@ def _counter(found: Any) -> str | None:
     return found  # type: ignore[no-any-return]
 
 
-def _title(found: Any) -> str | None:
+def _text(found: Any) -> str | None:
     return None if found is None else _kind(found, str)
 
 

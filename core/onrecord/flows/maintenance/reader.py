@@ -1,4 +1,4 @@
-"""A file of sessions, read in pieces that are written one at a time."""
+"""A file of sessions and items, read in pieces that are written one at a time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,20 @@ from typing import Final, NamedTuple
 
 from onrecord import codec
 from onrecord.codec import lines
-from onrecord.codec.lines import End, Place, Session
-from onrecord.errors import Damaged, InvalidMessage, InvalidName, Misconfigured
+from onrecord.codec import value as value_codec
+from onrecord.codec.lines import End, Item, Line, Place, Session
+from onrecord.errors import (
+    Damaged,
+    InvalidMessage,
+    InvalidName,
+    InvalidValue,
+    Misconfigured,
+    OnrecordError,
+)
 from onrecord.files import Source
 from onrecord.ledger.sessions import sealing
 from onrecord.message import Message
+from onrecord.scope import NamespaceName
 
 _MOST: Final = 1_024
 _MOST_BYTES: Final = 4 * 2**20
@@ -37,6 +46,21 @@ class Piece(NamedTuple):
     """Whether others follow."""
 
 
+class ReadItem(NamedTuple):
+    """An item in a file."""
+
+    said: Item
+    body: bytes
+    """Its value as it would be stored; what was stored, where that can no longer be read."""
+
+
+class Known(NamedTuple):
+    """Items of one namespace that follow each other, as many as are written together."""
+
+    name: NamespaceName
+    items: Sequence[ReadItem]
+
+
 class Reader:
     """Reads a file piece by piece, and refuses it by name where it is not what was exported."""
 
@@ -46,7 +70,8 @@ class Reader:
         self._line = 0
         self._session: Session | None = None
         self._seq = 0
-        self._sessions = self._messages = self._deleted = 0
+        self._sessions = self._messages = self._deleted = self._items = 0
+        self._ahead: tuple[Line, bytes] | OnrecordError | None = None
 
     def begin(self) -> int:
         """How many sessions it says it has; 0 where there is no looking at its end first."""
@@ -83,12 +108,18 @@ class Reader:
         while self._session is not None and self._seq < self._session.head:
             self.next()
 
-    def next(self) -> Piece | None:
+    def next(self) -> Piece | Known | None:
         """The next piece; None when all of it was read."""
-        begins = self._session is None or self._seq == self._session.head
-        if begins and not self._begun():
-            return None
         session = self._session
+        begins = session is None or self._seq == session.head
+        if begins:
+            match self._begun():
+                case Session() as begun:
+                    session = begun
+                case Item() as first:
+                    return self._known(first)
+                case None:
+                    return None
         assert session is not None, "it has just begun"
         places: list[ReadMessage] = []
         size = 0
@@ -97,22 +128,56 @@ class Reader:
             size += len(places[-1].line)
         return Piece(session, places, begins, self._seq < session.head)
 
-    def _begun(self) -> bool:
-        """Whether there is another session."""
+    def _begun(self) -> Session | Item | None:
+        """The session that begins here, or the item that stands here; None at the end."""
         match self._said()[0]:
             case Session() as session:
                 self._session, self._seq = session, 0
                 self._sessions += 1
-                return True
+                return session
+            case Item() as item:
+                self._session = None
+                return item
             case End() as end:
-                found = End(self._sessions, self._messages, self._deleted)
+                found = End(self._sessions, self._messages, self._deleted, self._items)
                 if end != found:
                     raise self._refused(f"it counts {tuple(end)}, and there were {tuple(found)}")
                 if self._source.line() is not None:
                     raise self._refused("something comes after it, and it should be the last")
-                return False
+                return None
             case Place(seq):
                 raise self._refused(f"it is message {seq}, and a session was to begin here")
+
+    def _known(self, first: Item) -> Known:
+        found = [self._item(first)]
+        size, keys = len(found[0].body), {first.key}
+        while len(found) < _MOST and size < _MOST_BYTES:
+            try:
+                said, line = self._said()
+            except OnrecordError as fault:  # what came before is to be imported first
+                self._ahead = fault
+                break
+            # No store writes a key twice; a file that somebody made may have it, and differ then.
+            if not isinstance(said, Item) or said.name != first.name or said.key in keys:
+                self._ahead = said, line
+                break
+            found.append(self._item(said))
+            keys.add(said.key)
+            size += len(found[-1].body)
+        return Known(first.name, found)
+
+    def _item(self, said: Item) -> ReadItem:
+        self._items += 1
+        if said.damaged is not None:
+            return ReadItem(said, said.damaged)
+        squeezed = self._compression == "zstd"
+        try:
+            body = value_codec.encode(
+                said.value, said.text, f"value of {said.key!r}", squeezed=squeezed
+            )
+        except InvalidValue as fault:
+            raise InvalidValue(f"{self._source.name}, line {self._line}: {fault}") from fault
+        return ReadItem(said, body)
 
     def _place(self, session: Session) -> ReadMessage:
         said, line = self._said()
@@ -134,7 +199,12 @@ class Reader:
         except InvalidMessage as fault:
             raise InvalidMessage(f"{self._source.name}, line {self._line}: {fault}") from fault
 
-    def _said(self) -> tuple[Session | Place | End, bytes]:
+    def _said(self) -> tuple[Line, bytes]:
+        ahead, self._ahead = self._ahead, None
+        if isinstance(ahead, OnrecordError):
+            raise ahead
+        if ahead is not None:
+            return ahead
         line = self._source.line()
         if line is None:
             raise self._cut_off("What came before was imported.")

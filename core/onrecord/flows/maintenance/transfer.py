@@ -1,10 +1,11 @@
-"""How sessions leave a store as a file, and come into another one, the same.
+"""How sessions and items leave a store as a file, and come into another one, the same.
 
 Each session is read from one moment, in one step that also writes it to the file: so a session of
 any length takes the memory of a few of its messages, and nobody who writes to it waits.
 
 What is imported is written piece by piece, each in a transaction. Whoever is interrupted, at any
-point, has the beginning of a session there, and goes on from it the next time.
+point, has the beginning of a session there, and goes on from it the next time. Items of one
+namespace that follow each other come together, all of a piece or none.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onrecord import codec
 from onrecord.codec import lines
+from onrecord.codec import value as value_codec
 from onrecord.codec.lines import End, Place, line_of
 from onrecord.codec.segment import Segment
 from onrecord.errors import Conflict, Damaged, Unavailable
@@ -23,15 +25,18 @@ from onrecord.files import From, Into, Source, Target
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.building import unpacked
 from onrecord.flows.maintenance.maintain import tell
-from onrecord.flows.maintenance.reader import Piece, Reader, ReadMessage
+from onrecord.flows.maintenance.reader import Known, Piece, Reader, ReadItem, ReadMessage
 from onrecord.flows.mark import commit
 from onrecord.flows.shared import Desk
+from onrecord.ledger.items import items as items_of
+from onrecord.ledger.items import namespaces, scoped
 from onrecord.ledger.maintenance import transfer
 from onrecord.ledger.sessions import sessions
 from onrecord.reports import Export, Import, OnProgress
-from onrecord.scope import Scope, SessionName
+from onrecord.scope import NamespaceName, Scope, SessionName
 from onrecord.stored.changes import Change
-from onrecord.stored.clock import within
+from onrecord.stored.clock import LONGEST_LIFE, now, within
+from onrecord.stored.items import ItemRow, NamespaceKey
 from onrecord.stored.messages import MOST_TOKENS, MessageRow, SessionKey
 from onrecord.stored.ranges import common, cut_after, with_added
 from onrecord.version import Version
@@ -39,19 +44,23 @@ from onrecord.version import Version
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
+_ITEMS_AT_ONCE: Final = 50
+"""Items that are read together: a value may have a megabyte."""
+
 
 def export(desk: Desk, scope: Scope, given: Into, progress: OnProgress | None) -> Flow[Export]:
-    """Write every session of a scope to a file."""
+    """Write every session and every item of a scope to a file."""
     target = Target(given)
     keys = yield from do(Autocommit(partial(transfer.in_order, scope=scope)))
-    return (yield from _written(keys, target, progress))
+    known = yield from do(Autocommit(partial(scoped.in_order, scope=scope)))
+    return (yield from _written(keys, known, target, progress))
 
 
 def export_session(desk: Desk, name: SessionName, given: Into) -> Flow[Export]:
     """Write one session to a file."""
     target = Target(given)
     found = yield from do(Cold(partial(sessions.find, name=name)))
-    return (yield from _written([] if found is None else [found.key], target, None))
+    return (yield from _written([] if found is None else [found.key], [], target, None))
 
 
 def exported(
@@ -62,19 +71,24 @@ def exported(
 ) -> Flow[Export]:
     """Write some sessions to a file."""
     in_order = sorted(found, key=lambda pair: _parts(pair[1]))
-    return (yield from _written([key for key, _ in in_order], Target(given), progress))
+    return (yield from _written([key for key, _ in in_order], [], Target(given), progress))
 
 
 def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import]:
     """Write what a file has and the store has not."""
     source = Source(given, lines.LONGEST)
     reader = Reader(source, desk.compression)
-    seen, written, messages = 0, 0, 0
+    seen, written, messages, items = 0, 0, 0, 0
     differing: list[str] = []
     try:
         of = yield from do(InThread(reader.begin))
         tell(progress, 0, of)
         while (piece := (yield from do(InThread(reader.next)))) is not None:
+            if isinstance(piece, Known):
+                added, differ = yield from _items_imported(piece, source.name)
+                items += added
+                differing += differ
+                continue
             new = None
             try:
                 new = yield from _session_imported(desk, piece, reader, source.name)
@@ -88,7 +102,13 @@ def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import
         yield from do(InThread(source.close))
     finally:
         source.close()
-    return Import(sessions=seen, written=written, messages=messages, differing=tuple(differing))
+    return Import(
+        sessions=seen,
+        written=written,
+        messages=messages,
+        differing=tuple(differing),
+        items=items,
+    )
 
 
 def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> Flow[int | None]:
@@ -128,11 +148,149 @@ def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> F
         following = (yield from do(InThread(reader.next))) if piece.more else None
         if following is None:
             return new
+        assert isinstance(following, Piece), "the session has not ended"
         piece = following
 
 
+def _items_imported(brought: Known, where: str) -> Flow[tuple[int, list[str]]]:
+    """How many items of one namespace were written; and of those that differ, how. What was there,
+    or has expired since it was exported, is neither."""
+    at = now()
+    wanted = [
+        read for read in brought.items if read.said.expires_at is None or read.said.expires_at > at
+    ]
+    compare = partial(_items_compared, name=brought.name, wanted=wanted, at=at, where=where)
+    new, differing = yield from do(Cold(compare))
+    if not new:
+        return 0, differing
+
+    def add(txn: Transaction) -> tuple[int, list[str]]:
+        namespace, last = namespaces.move_or_create(txn, brought.name, len(new), at)
+        missing, differing = compare(txn)  # again: nobody else writes here now
+        in_order = sorted(missing, key=lambda read: (read.said.updated, read.said.key))
+        rows = [_item_row(read, last - n) for n, read in enumerate(reversed(in_order))]
+        if rows:
+            items_of.bring(txn, namespace, rows)
+        return len(rows), differing
+
+    return (yield from do(Cold(add, writes=True)))
+
+
+def _items_compared(
+    txn: Transaction, name: NamespaceName, wanted: Sequence[ReadItem], at: int, where: str
+) -> tuple[list[ReadItem], list[str]]:
+    """The items that are not there; and of those that differ, how."""
+    there = items_of.get_many(txn, name, [read.said.key for read in wanted], at)
+    missing: list[ReadItem] = []
+    differing: list[str] = []
+    for read in wanted:
+        key = read.said.key
+        here = there.get(key)
+        if here is None and read.said.damaged is None:
+            missing.append(read)
+        elif here is None:
+            differing.append(
+                f"Item {key!r} in {name} could not be read where {where} was exported: its bytes "
+                f"are in the file, and nothing of it was imported."
+            )
+        elif not _same_item(name, here, read):
+            differing.append(
+                f"Item {key!r} in {name} differs from {where}: it was left as it is. Import into "
+                f"another store; or, if the file is right, delete the item here and import again."
+            )
+    return missing, differing
+
+
+def _same_item(name: NamespaceName, here: ItemRow, read: ReadItem) -> bool:
+    """Whether an item says what the file says; when, and for how long, is not compared."""
+    if here.token != read.said.token:
+        return False
+    if here.body == read.body:
+        return True
+    found, _ = _item_line(name, here)
+    return line_of(_without_times(found)) == line_of(_without_times(read.said))
+
+
+def _without_times(said: lines.Item) -> lines.Item:
+    return said._replace(created=0, updated=0, expires_at=None, ttl=None)
+
+
+def _item_row(read: ReadItem, version: int) -> ItemRow:
+    said = read.said
+    return ItemRow(
+        said.key,
+        version,
+        said.created,
+        said.updated,
+        said.expires_at,
+        said.ttl,
+        said.token,
+        read.body,
+    )
+
+
+def _item_line(name: NamespaceName, row: ItemRow) -> tuple[lines.Item, bool]:
+    """What a file says of an item, and whether it could be read."""
+    damaged: bytes | None = None
+    value, text = None, None
+    try:
+        value, text = value_codec.decode(row.body)
+    except Damaged:
+        damaged = row.body
+    lives = row.expires_at is not None and row.ttl is not None and 0 < row.ttl <= LONGEST_LIFE
+    said = lines.Item(
+        name,
+        row.key,
+        value,
+        text,
+        row.token,
+        within(row.created),
+        within(row.updated),
+        within(row.expires_at) if lives and row.expires_at is not None else None,
+        row.ttl if lives else None,
+        damaged,
+    )
+    return said, damaged is None
+
+
+def _items_written(known: Sequence[NamespaceKey], target: Target) -> Flow[Counter[str]]:
+    """Write the items of some namespaces to a file."""
+    counts: Counter[str] = Counter()
+    at = now()
+    for namespace in known:
+        after, more = "", True
+        while more:
+            work = partial(
+                scoped.read, namespace=namespace, after=after, limit=_ITEMS_AT_ONCE, now=at
+            )
+            found = yield from do(Cold(work))
+            if found is None:
+                break  # it was erased meanwhile
+            name, rows = found
+            more = len(rows) == _ITEMS_AT_ONCE
+            if rows:
+                after = rows[-1].key
+                counts += yield from do(InThread(partial(_write_items, target, name, rows)))
+    return counts
+
+
+def _write_items(target: Target, name: NamespaceName, rows: Sequence[ItemRow]) -> Counter[str]:
+    if not target.bytes:
+        target.write(lines.header())
+    counts: Counter[str] = Counter()
+    for row in rows:
+        said, readable = _item_line(name, row)
+        target.write(line_of(said))
+        counts["items"] += 1
+        counts["damaged"] += not readable
+    return counts
+
+
 def _written(
-    keys: Sequence[SessionKey], target: Target, progress: OnProgress | None
+    keys: Sequence[SessionKey],
+    known: Sequence[NamespaceKey],
+    target: Target,
+    progress: OnProgress | None,
 ) -> Flow[Export]:
     so_far = End(0, 0, 0)
     damaged = 0
@@ -149,6 +307,9 @@ def _written(
                     so_far.deleted + counts["deleted"],
                 )
                 damaged += counts["damaged"]
+        counts = yield from _items_written(known, target)
+        so_far = so_far._replace(items=counts["items"])
+        damaged += counts["damaged"]
         yield from do(InThread(partial(_finish, target, so_far)))
     except BaseException as fault:  # also a cancellation: nothing is left of what is not whole
         try:
@@ -164,6 +325,7 @@ def _written(
         deleted=so_far.deleted,
         damaged=damaged,
         bytes=target.bytes,
+        items=so_far.items,
     )
 
 

@@ -23,6 +23,9 @@ _OF_NAME: Final = """{namespaces} n JOIN {items} i
 
 _GET: Final = f"SELECT {_COLUMNS} FROM {_OF_NAME} AND i.key = :key AND {_ALIVE}"
 _FIND: Final = f"SELECT {_COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key = :key AND {_ALIVE}"
+_OF_NAMESPACE: Final = f"""
+    SELECT {_COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key > :after AND {_ALIVE}
+    ORDER BY i.key LIMIT :limit"""
 _COUNT: Final = f"SELECT count(*) FROM {_OF_NAME} AND {_ALIVE}"
 _MOST_AT_ONCE: Final = 400  # SQLite took at most 999 parameters until 3.32
 
@@ -69,6 +72,15 @@ _DELETE_AT_ONCE: Final = f"""{_MOVED}
     DELETE FROM {{items}} i USING moved
     WHERE {{i.my_shard}} i.namespace = moved.id AND i.key = :key
     RETURNING {_ALIVE}"""
+
+_BRING: Final = f"""
+    INSERT INTO {{items}} ({{shard_key}} {_WRITTEN})
+    VALUES ({{shard_value}} :namespace, :key, :version, :created, :updated, :expires_at, :ttl,
+        :token, :body)
+    ON CONFLICT (namespace, key {{and_shard}}) DO UPDATE SET
+        version = excluded.version, created = excluded.created, updated = excluded.updated,
+        expires_at = excluded.expires_at, ttl = excluded.ttl, token = excluded.token,
+        body = excluded.body"""
 
 _DELETE: Final = "DELETE FROM {items} WHERE {my_shard} namespace = :namespace AND key = :key"
 _CLEAR: Final = "DELETE FROM {items} WHERE {my_shard} namespace = :namespace"
@@ -131,6 +143,14 @@ def by_key(
     return [_row(row) for row in txn.rows(f"{' AND '.join(conditions)} {_KEY_ORDER}", values)]
 
 
+def of_namespace(
+    txn: Transaction, namespace: NamespaceKey, after: str, limit: int, now: int
+) -> list[ItemRow]:
+    """Items of a namespace by its number, in the order of their keys, after one."""
+    values = {**namespace._asdict(), "after": after, "limit": limit, "now": now}
+    return [_row(row) for row in txn.rows(_OF_NAMESPACE, values)]
+
+
 def by_age(
     txn: Transaction, name: NamespaceName, before: int, limit: int, now: int, skip: int = 0
 ) -> list[ItemRow]:
@@ -181,6 +201,11 @@ def put_at_once(
     values = {**keys.of_name(name), **row._asdict(), "now": row.updated}
     found = txn.first(_PUT_AT_ONCE, values)
     return None if found is None else (found[0], found[1], found[2], found[3])
+
+
+def bring(txn: Transaction, namespace: NamespaceKey, rows: Sequence[ItemRow]) -> None:
+    """Write items of a namespace that is locked as they were elsewhere, with their times."""
+    txn.many(_BRING, [{**namespace._asdict(), **row._asdict()} for row in rows])
 
 
 def delete(txn: Transaction, namespace: NamespaceKey, key: str) -> None:

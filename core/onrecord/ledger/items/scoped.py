@@ -1,14 +1,16 @@
-"""The items of a scope as a whole: erased, pruned, counted."""
+"""The items of a scope as a whole: erased, pruned, counted, read in order."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Final, NamedTuple
 
+from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items.namespaces import within
-from onrecord.scope import Scope
-from onrecord.stored.items import NamespaceKey
+from onrecord.scope import NamespaceName, Scope, parts_of
+from onrecord.stored.items import ItemRow, NamespaceKey
 
 FIRST: Final = -(2**63)
 """Before every namespace: a damaged number may be below 0."""
@@ -24,6 +26,15 @@ _REMOVE_SOME: Final = """
         SELECT key FROM {items} WHERE {my_shard} namespace = :namespace
         ORDER BY key LIMIT :limit)"""
 _REMOVE: Final = "DELETE FROM {namespaces} WHERE {my_shard} id = :namespace"
+
+# By their bytes, which is the order in which every database and Python put them.
+_BY_NAME: Final[dict[Kind, str]] = {
+    "sqlite": 'n.tenant, n."user", n.agent, n.path, n.id',
+    "postgresql": """n.tenant COLLATE "C", n."user" COLLATE "C", n.agent COLLATE "C", n.path,
+        n.id""",
+}
+_NAMES: Final = """
+    SELECT tenant, "user", agent, path FROM {namespaces} WHERE {my_shard} id = :namespace"""
 
 _OF_SCOPE: Final = "{namespaces} n JOIN {items} i ON {i.in_shard_of n} i.namespace = n.id"
 _EXPIRED: Final = f"""
@@ -56,6 +67,30 @@ def page(txn: Transaction, scope: Scope, after: int, limit: int) -> list[Namespa
     statement = " AND ".join([_PAGE, *conditions]) + " ORDER BY n.id LIMIT :limit"
     found = txn.rows(statement, {**values, "after": after, "limit": limit})
     return [NamespaceKey(shard, number) for shard, number in found]
+
+
+def in_order(txn: Transaction, scope: Scope) -> list[NamespaceKey]:
+    """The namespaces of a scope, in the order of their names."""
+    conditions, values = within(scope, "n.")
+    where = " AND ".join(conditions) or "1 = 1"
+    found = txn.rows(
+        f"SELECT {{n.shard}}, n.id FROM {{namespaces}} n WHERE {where} "
+        f"ORDER BY {_BY_NAME[txn.kind]}",
+        values,
+    )
+    return [NamespaceKey(shard, number) for shard, number in found]
+
+
+def read(
+    txn: Transaction, namespace: NamespaceKey, after: str, limit: int, now: int
+) -> tuple[NamespaceName, list[ItemRow]] | None:
+    """Some items of a namespace by key, after one; None where it is not there any more."""
+    row = txn.first(_NAMES, namespace._asdict())
+    if row is None:
+        return None
+    tenant, user, agent, path = row
+    name = NamespaceName(parts=parts_of(bytes(path)), tenant=tenant, user=user, agent=agent)
+    return name, rows_of.of_namespace(txn, namespace, after, limit, now)
 
 
 def remove_some(txn: Transaction, namespace: NamespaceKey, limit: int) -> Counter[str]:
