@@ -16,10 +16,10 @@ test: venv-dev  ## the whole suite, against real servers (ARGS="-k name" to choo
 	@.venv/bin/python -m pytest --numprocesses $(JOBS) $(ARGS)
 
 test-newest: venv-newest  ## the suite with what the package index has today, whatever is locked
-	@.venv-newest/bin/python -m pytest --numprocesses $(JOBS) $(ARGS)
+	@.venv-newest/bin/python -m pytest -rx --numprocesses $(JOBS) $(ARGS)
 
 test-oldest: venv-oldest  ## the suite with the floors of pyproject.toml, on Python 3.11
-	@.venv-oldest/bin/python -m pytest --numprocesses $(JOBS) $(ARGS)
+	@.venv-oldest/bin/python -m pytest -rx --numprocesses $(JOBS) $(ARGS)
 
 torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 7")
 	@.venv/bin/python -m tests.torture $(ARGS)

@@ -23,7 +23,6 @@ from langgraph.store.base import (
     Result,
     SearchItem,
     SearchOp,
-    validate_op_namespace,
 )
 
 KEEPS = (str, int, float, bool, type(None), dict, list, tuple, datetime, bytes)
@@ -69,11 +68,19 @@ class RightStore(BaseStore):
         return self.last
 
     def check(self, op: Op) -> None:
-        validate_op_namespace(op)
+        if isinstance(op, (GetOp, PutOp)):
+            self.check_namespace(op.namespace)
+        if isinstance(op, PutOp) and op.namespace[:1] in ((), ("langgraph",)):
+            raise ValueError(f"{op.namespace} is no namespace for items")
         if isinstance(op, PutOp) and op.value is not None:
             self.check_value(op.value)
         if isinstance(op, SearchOp):
             self.check_filter(op.filter or {})
+
+    def check_namespace(self, namespace: tuple[object, ...]) -> None:
+        for label in namespace:
+            if not isinstance(label, str) or not label or "." in label:
+                raise ValueError(f"{label!r} is no label")
 
     def check_value(self, value: Any) -> None:
         if not isinstance(value, KEEPS):

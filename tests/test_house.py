@@ -130,6 +130,23 @@ def test_importing_onrecord_loads_nothing_heavy() -> None:
     assert answer.stdout.strip() == "[]"
 
 
+def test_the_core_imports_no_framework() -> None:
+    """But for the cases that ask LangGraph's stores; and nothing else imports those."""
+    frameworks = {"langchain", "langchain_core", "langgraph", "llama_index"}
+    for module, file in modules().items():
+        if room_of(module, file) == "testing/langgraph_store":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                assert name.partition(".")[0] not in frameworks, f"{module} imports {name}"
+                assert "langgraph_store" not in name, f"{module} imports {name}"
+
+
 def test_everything_exported_is_there() -> None:
     for name in onrecord.__all__:
         assert getattr(onrecord, name) is not None

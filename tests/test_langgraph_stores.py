@@ -12,7 +12,7 @@ import pytest
 from onrecord.testing.langgraph_store import CASES, BaseStoreContract, Result, asked, report, table
 from scripts.langgraph_stores import answers
 from scripts.langgraph_stores.__main__ import ask
-from scripts.langgraph_stores.page import PAGE, page
+from scripts.langgraph_stores.page import PAGE, WHY, page
 from scripts.langgraph_stores.peers import PEERS, versions
 from tests.right_store import RightStore
 from tests.wrong_stores import WRONG
@@ -88,6 +88,13 @@ def test_the_answers_are_of_what_is_locked() -> None:
 
 def test_the_page_tells_what_they_answered() -> None:
     assert PAGE.read_text() == page(*answers.load()), AGAIN
+
+
+def test_what_is_said_more_is_about_what_fails() -> None:
+    of_peers = answers.load()[1]
+    assert of_peers.keys() == WHY.keys()
+    for peer, notes in WHY.items():
+        assert notes.keys() <= of_peers[peer].keys()
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

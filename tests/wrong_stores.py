@@ -161,6 +161,13 @@ def replaces(type_of: type[Any], **fields: Any) -> Callable[[], RightStore]:
     return type("Replaces", (ReplacesOps,), {"change": staticmethod(one)})
 
 
+class RefusesQueries(RightStore):
+    def check(self, op: Op) -> None:
+        if isinstance(op, SearchOp) and op.query:
+            raise ValueError("there is no index")
+        super().check(op)
+
+
 class SearchesMakeNamespaces(RightStore):
     def read(self, op: Op) -> Result:
         if isinstance(op, SearchOp) and len(op.namespace_prefix) > 1:
@@ -201,12 +208,16 @@ class TakesUnknownOperators(RightStore):
         pass
 
 
-def _lower(filter: dict[str, Any] | None) -> dict[str, Any] | None:
-    lowered = {k: w.upper() if isinstance(w, str) else w for k, w in (filter or {}).items()}
-    return lowered or None
+def _upper(filter: dict[str, Any] | None) -> dict[str, Any] | None:
+    upper = {k: w.upper() if isinstance(w, str) else w for k, w in (filter or {}).items()}
+    return upper or None
 
 
-def _sorted(filter: dict[str, Any] | None) -> dict[str, Any] | None:
+def _folded(filter: dict[str, Any] | None) -> dict[str, Any] | None:
+    return {key.replace("-", "_"): wanted for key, wanted in (filter or {}).items()} or None
+
+
+def _turned(filter: dict[str, Any] | None) -> dict[str, Any] | None:
     return {k: w[::-1] if isinstance(w, list) else w for k, w in (filter or {}).items()} or None
 
 
@@ -333,9 +344,11 @@ WRONG: Final[dict[str, tuple[Callable[[], RightStore], str]]] = {
     "a prefix is a pattern": (PrefixAsPattern, "labels_are_literal"),
     "nothing is no prefix": (NothingIsNoPrefix, "whole_store"),
     "no offset": (replaces(SearchOp, offset=0), "limit_and_offset pages_are_whole"),
+    "refuses queries": (RefusesQueries, "query_is_taken"),
     "searches make namespaces": (SearchesMakeNamespaces, "search_makes_nothing"),
-    "filters fold text": (replaces(SearchOp, filter=_lower), "filter_text"),
-    "filters turn lists": (replaces(SearchOp, filter=_sorted), "filter_list"),
+    "filters fold text": (replaces(SearchOp, filter=_upper), "filter_text"),
+    "filters fold keys": (replaces(SearchOp, filter=_folded), "filter_key"),
+    "filters turn lists": (replaces(SearchOp, filter=_turned), "filter_list"),
     "one key of a filter is enough": (FiltersOneByOne, "filter_all"),
     "one operator is heeded": (replaces(SearchOp, filter=_first), "filter_range"),
     "takes unknown operators": (TakesUnknownOperators, "filter_unknown_on_nothing filter_or"),

@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from onrecord.testing.langgraph_store import CASES, GROUPS, Case
+from onrecord.testing.langgraph_store import CASES, GROUPS, Case, Group
 from scripts.langgraph_stores.answers import Answers
 
 PAGE: Final = Path(__file__).parents[2] / "docs/reference/langgraph-stores.md"
 
-_WHY: Final[dict[tuple[str, str], str]] = {
-    ("SqliteStore", "created_at_stays"): "Within one second nobody sees it.",
-    ("SqliteStore", "supports_ttl"): "`AsyncSqliteStore` says that it has none, so that it is "
-    "asked no more about it; `SqliteStore` is.",
-    ("SqliteStore", "filter_dot"): "A dot is taken for a path (LangGraph's issue 7795).",
-    ("SqliteStore", "filter_nested"): "LangGraph's issue 8786.",
-    ("PostgresStore", "filter_nested"): "LangGraph's issue 8786.",
-    ("PostgresStore", "filter_gt"): "It compares texts (LangGraph's issue 7684).",
-    ("InMemoryStore", "filter_or"): "LangGraph's issue 8829.",
-    ("PostgresStore", "filter_or"): "LangGraph's issue 8829.",
-    ("InMemoryStore", "get_makes_nothing"): "LangGraph's issue 8734.",
-    ("SqliteStore", "expired_is_not_got"): "`omit_expired` is set, and not heeded (LangGraph's "
-    "issue 8902).",
-    ("PostgresStore", "get_refreshes"): "The time to begin anew is kept in whole minutes, and a "
-    "part of one is none. Whole minutes are refreshed.",
-    ("PostgresStore", "search_refreshes"): "For the same reason.",
+_TICK: Final = (
+    "All calls of one tick of the loop are one batch: they raise together, and no put is stored."
+)
+_LOOP: Final = "What it waits for belongs to the loop on which it was made."
+_TEXT: Final = "Numbers are compared as text (LangGraph's issue 7684)."
+
+WHY: Final[dict[str, dict[str, str]]] = {
+    "InMemoryStore": {
+        "what_was_put_is_copied": "The outermost dict is copied; what is in it is shared.",
+        "newest_first": "They come in the order in which they were first put.",
+        "filter_gt": "One item of another type, and the search raises.",
+        "filter_or": "LangGraph's issue 8829.",
+        "get_makes_nothing": "LangGraph's issue 8734.",
+    },
+    "SqliteStore": {
+        "created_at_stays": "Within one second nobody sees it.",
+        "newest_first": "Times are whole seconds, and ties come as they come.",
+        "pages_under_puts": "What is put again gets another place among those of its second.",
+        "filter_nested": "LangGraph's issue 8786.",
+        "filter_dot": "A dot is taken for a path (LangGraph's issue 7795).",
+        "supports_ttl": "`AsyncSqliteStore` says that it has none, so that it is asked no more "
+        "about it. `SqliteStore` is.",
+        "expired_is_not_got": "`omit_expired` is not heeded (LangGraph's issue 8902).",
+        "neighbours_of_object": _TICK,
+        "used_elsewhere": _LOOP,
+    },
+    "PostgresStore": {
+        "value_whole_floats": "`jsonb` has no exponents: 1e17 is an integer when it comes back.",
+        "pages_are_whole": "What one batch puts has one time, and ties have no order.",
+        "filter_nested": "LangGraph's issue 8786.",
+        "filter_gt": _TEXT,
+        "filter_digits": _TEXT,
+        "filter_or": "LangGraph's issue 8829.",
+        "get_refreshes": "The time to begin anew is kept in whole minutes, and a part of one is "
+        "none. Whole minutes are refreshed.",
+        "search_refreshes": "For the same reason.",
+        "neighbours_of_object": _TICK,
+        "used_elsewhere": _LOOP,
+    },
 }
 """What the reason alone does not tell."""
 _NOT_OFFERED: Final = "\N{EN DASH}"
@@ -73,7 +97,7 @@ def page(versions: dict[str, str], peers: dict[str, Answers]) -> str:
     lines = [_HEAD.format(count=len(CASES), versions=from_packages), "## In numbers", ""]
     lines += _numbers(peers)
     for group in GROUPS:
-        lines += ["", f"## {group.title}", "", *([group.about, ""] if group.about else [])]
+        lines += ["", f"## {group.title}", "", *_about(group)]
         lines += [f"| what is asked | {' | '.join(peers)} |", "|---" * (len(peers) + 1) + "|"]
         for case in group.cases:
             cells = " | ".join(_cell(case, told) for told in peers.values())
@@ -82,6 +106,10 @@ def page(versions: dict[str, str], peers: dict[str, Answers]) -> str:
     for peer, told in peers.items():
         lines += ["", f"### {peer}", "", *_reasons(peer, told)]
     return "\n".join(lines) + "\n"
+
+
+def _about(group: Group) -> list[str]:
+    return [textwrap.fill(group.about, 98), ""] if group.about else []
 
 
 def _numbers(peers: dict[str, Answers]) -> Iterator[str]:
@@ -117,5 +145,5 @@ def _reasons(peer: str, told: Answers) -> Iterator[str]:
         for reason, kinds in failed.items():
             who = "" if len(kinds) == len(case.kinds) else f"{kinds[0]}: "
             parts.append(f"{who}`` {reason} ``")
-        more = _WHY.get((peer, case.name), "")
+        more = WHY[peer].get(case.name, "")
         yield f"- `{case.name}`: {'; '.join(parts)}. {more}".rstrip()

@@ -91,6 +91,15 @@ for _name, _sentence, _question in (
         _finds(_NUMBERS, {"a": None}, "null"),
     ),
     (
+        "filter_key",
+        "A key of a filter may have hyphens and digits.",
+        _finds(
+            {"right": {"user-id": 1, "2nd": 1}, "wrong": {"user-id": 2}},
+            {"user-id": 1, "2nd": 1},
+            "right",
+        ),
+    ),
+    (
         "filter_list",
         "A list is equal to a list of the same, in the same order.",
         _finds(
@@ -200,7 +209,7 @@ async def filter_unknown_on_nothing(ask: Subject) -> None:
 
 @FILTERS.case("A key with quotes is data: found by it, or refused.")
 async def filter_quoted_key(ask: Subject) -> None:
-    for key in ("it's", 'so "to" say', "a') OR 1=1 --", "a b", "é"):
+    for key in ("it's", 'so "to" say', "a') OR 1=1 --", "a b", "é", "\\"):
         await ask.put(ask.ns(key.encode().hex()), "right", {key: 1})
         await ask.put(ask.ns(key.encode().hex()), "wrong", {key: 2})
         try:

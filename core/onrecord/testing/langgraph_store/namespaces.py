@@ -52,22 +52,24 @@ async def batch_checks_labels(ask: Subject) -> None:
         expect_same(await ask.namespaces(), [ask.ns("a.b")], "namespaces")
 
 
-@NAMESPACES.case("Labels are literal: `%`, `_`, `?`, `[a]`, backslashes, case, accents.")
+@NAMESPACES.case("Labels are literal: `%`, `_`, `?`, `[a]`, backslashes, newlines, case, accents.")
 async def labels_are_literal(ask: Subject) -> None:
     labels = [
         "axb",
         "a%b",
         "a_b",
         "a?b",
+        "a*b",
         "a[x]b",
         "a\\b",
         "A%B",
         "a'b",
         'a"b',
         "a{x}b",
-        "áb",
         "a:b",
+        "áb",
     ]
+    labels.append("axb\n")
     for label in labels:
         await ask.put(ask.ns(label, "x"), "k", {"label": label})
     for label in labels:

@@ -93,6 +93,12 @@ async def pages_under_puts(ask: Subject) -> None:
         expect(keys - touched <= found, "items that nobody touched are missed")
 
 
+@ORDER.case("A query is taken by a store without an index, and what has its words is found.")
+async def query_is_taken(ask: Subject) -> None:
+    await ask.put(ask.ns(), "k", {"text": "apples and pears"})
+    expect_same(await ask.keys(ask.ns(), query="apples"), ["k"], "found")
+
+
 @ORDER.case("To search where nothing is finds nothing, and makes nothing.")
 async def search_makes_nothing(ask: Subject) -> None:
     expect_same(await ask.search(ask.ns("not", "there")), [], "found")
