@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onrecord.testing.langgraph_store.asking import Factory, Result, asked, report, table
 from onrecord.testing.langgraph_store.case import Case, Group
 from onrecord.testing.langgraph_store.cases import CASES, GROUPS
-from onrecord.testing.langgraph_store.report import Factory, Result, asked, report, table
 from onrecord.testing.langgraph_store.subject import KINDS, Kind, Opener
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import (
     Awaitable,
@@ -41,6 +42,7 @@ Opener: TypeAlias = (
 KINDS: Final[tuple[Kind, ...]] = ("sync", "async")
 PATIENCE: Final = 60.0
 """Seconds after which an async case is given up. No case that passes comes near."""
+MOMENT: Final = 0.005
 ELSEWHERE: Final = 10.0
 """Seconds that a call may take on another event loop, where a store may wait for ever."""
 
@@ -76,6 +78,10 @@ class Subject(ABC):
     @abstractmethod
     async def elsewhere(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Do it in another thread, on an event loop of its own."""
+
+    @abstractmethod
+    async def pause(self) -> None:
+        """Let a moment pass, for who asks again and again."""
 
     async def get(
         self, namespace: Namespace, key: str, *, refresh_ttl: bool | None = None
@@ -138,6 +144,9 @@ class _Sync(Subject):
             raise result
         return result
 
+    async def pause(self) -> None:
+        time.sleep(MOMENT)  # noqa: ASYNC251 - there is no loop
+
 
 class _Async(Subject):
     kind = "async"
@@ -153,6 +162,9 @@ class _Async(Subject):
             return asyncio.run(asyncio.wait_for(call(), ELSEWHERE))
 
         return await asyncio.to_thread(own_loop)
+
+    async def pause(self) -> None:
+        await asyncio.sleep(MOMENT)
 
 
 def ask(opener: Opener, kind: Kind, question: Callable[[Subject], Awaitable[None]]) -> None:

@@ -29,7 +29,7 @@ def _minutes(seconds: float) -> float:
     return seconds / 60
 
 
-async def _until(gone: Callable[[], Awaitable[bool]]) -> None:
+async def _until(ask: Subject, gone: Callable[[], Awaitable[bool]]) -> None:
     """Ask until it is so; at least once after the last moment."""
     latest = monotonic() + LATEST
     while True:
@@ -37,6 +37,7 @@ async def _until(gone: Callable[[], Awaitable[bool]]) -> None:
         if await gone():
             return
         expect(not late, STILL_THERE)
+        await ask.pause()
 
 
 @TTL.case("A store that says it has no time to live refuses one, and one that has it takes it.")
@@ -55,7 +56,7 @@ async def expired_is_not_got(ask: Subject) -> None:
         return await ask.get(ask.ns(), "k", refresh_ttl=False) is None
 
     await ask.put(ask.ns(), "k", {}, ttl=_minutes(SHORT))
-    await _until(gone)
+    await _until(ask, gone)
 
 
 @TTL.case("An item that has expired is not found, and takes nobody's place.", needs_ttl=True)
@@ -66,7 +67,7 @@ async def expired_is_not_found(ask: Subject) -> None:
 
     await ask.put(ask.ns(), "stays", {})
     await ask.put(ask.ns(), "goes", {}, ttl=_minutes(SHORT))
-    await _until(gone)
+    await _until(ask, gone)
 
 
 @TTL.case("A namespace that has only expired items is not listed.", needs_ttl=True)
@@ -76,7 +77,7 @@ async def expired_is_not_listed(ask: Subject) -> None:
 
     await ask.put(ask.ns("stays"), "k", {})
     await ask.put(ask.ns("goes"), "k", {}, ttl=_minutes(SHORT))
-    await _until(gone)
+    await _until(ask, gone)
 
 
 @TTL.case("An item that has expired is not brought back by a refresh.", needs_ttl=True)
@@ -86,7 +87,7 @@ async def expired_stays_away(ask: Subject) -> None:
 
     await ask.put(ask.ns(), "k", {}, ttl=_minutes(SHORT))
     await ask.put(ask.ns(), "other", {}, ttl=_minutes(SHORT))
-    await _until(gone)
+    await _until(ask, gone)
     expect(await ask.get(ask.ns(), "k", refresh_ttl=True) is None, "a get brings it back")
     expect(await ask.search(ask.ns(), refresh_ttl=True) == [], "a search brings it back")
 
@@ -102,6 +103,7 @@ async def ttl_is_minutes(ask: Subject) -> None:
             item = await ask.get(ask.ns(), "k", refresh_ttl=False)
             if item is None and monotonic() < began + lives:
                 raise Wrong("it is gone before its time")
+            await ask.pause()
         if monotonic() < began + lives:
             return
         lives *= 4
@@ -111,9 +113,10 @@ async def _outlives(ask: Subject, read: Callable[[], Awaitable[bool]]) -> None:
     """Ask whether what is read again and again outlives what is not."""
     lives = 0.4
     while True:
+        last, longest = monotonic(), 0.0
         await ask.put(ask.ns("read"), "k", {}, ttl=_minutes(lives))
         await ask.put(ask.ns("left"), "k", {}, ttl=_minutes(lives))
-        ends, last, longest = monotonic() + lives + LATEST, monotonic(), 0.0
+        ends = monotonic() + lives + LATEST
         alive = True
         while True:
             late = monotonic() > ends
@@ -125,6 +128,7 @@ async def _outlives(ask: Subject, read: Callable[[], Awaitable[bool]]) -> None:
                 longest = max(longest, monotonic() - last)
                 break
             expect(not late, f"{STILL_THERE}, so that no refresh shows")
+            await ask.pause()
         if alive:
             return
         # A store may refresh when a tenth of the time is over; then it lives nine tenths more.
@@ -158,7 +162,7 @@ async def no_refresh(ask: Subject) -> None:
         return await ask.get(ask.ns(), "k", refresh_ttl=False) is None and not found
 
     await ask.put(ask.ns(), "k", {}, ttl=_minutes(0.3))
-    await _until(gone)
+    await _until(ask, gone)
 
 
 @TTL.case("A put without a time to live takes away the one that there was.", needs_ttl=True)
@@ -169,5 +173,5 @@ async def put_without_ttl(ask: Subject) -> None:
     await ask.put(ask.ns(), "k", {}, ttl=_minutes(SHORT))
     await ask.put(ask.ns(), "other", {}, ttl=_minutes(SHORT))
     await ask.put(ask.ns(), "k", {}, ttl=None)
-    await _until(gone)
+    await _until(ask, gone)
     expect(await ask.get(ask.ns(), "k") is not None, "it expires all the same")
