@@ -90,17 +90,17 @@ def put(log: CheckpointLog, name: str) -> Flow[Any]:
             "y": item("y"),
         },
     )
-    return operations.put_labelled(log._desk, log.name(name), "", new, True, {"n": 1}, 10**6)
+    return operations.put_checkpoint(log._desk, log.name(name), "", new, True, {"n": 1}, 10**6)
 
 
 def put_on_a_fork(log: CheckpointLog, name: str) -> Flow[Any]:
     new = New("new", "fork", BODY, {"a": Listing([item("other"), item("0")])})
-    return operations.put_labelled(log._desk, log.name(name), "", new, True, None, None)
+    return operations.put_checkpoint(log._desk, log.name(name), "", new, True, None, None)
 
 
 def put_elsewhere(log: CheckpointLog, name: str) -> Flow[Any]:
     new = New("new", None, BODY, {"a": Listing([item("first")])})
-    return operations.put_labelled(log._desk, log.name(name), "sub", new, True, None, None)
+    return operations.put_checkpoint(log._desk, log.name(name), "sub", new, True, None, None)
 
 
 WRITES: dict[str, Flows] = {

@@ -170,6 +170,34 @@ def anchors(page: Path) -> set[str]:
     }
 
 
+def defines(text: str, name: str) -> bool:
+    """Whether a module defines a name, as a function, a class, or something that is assigned."""
+    return bool(
+        re.search(rf"^\s*(?:(?:async )?def|class) {name}\b", text, re.M)
+        or re.search(rf"^\s*(?:self\.)?{name}\b.*[:=]", text, re.M)
+    )
+
+
+def test_the_way_of_an_append_names_what_is_there() -> None:
+    """Each name is defined in a file that its section names; a method, where its class is."""
+    core = ROOT / "core/onrecord"
+    modules = {file.relative_to(core).as_posix(): file.read_text() for file in core.rglob("*.py")}
+    page = (ROOT / "docs/explanation/how-an-append-travels.md").read_text("utf-8")
+    for section in page.split("\n## "):
+        named = set(re.findall(r"`([\w/.]+)`", section))
+        files = {name for name in named if name.endswith((".py", ".lua"))}
+        for file in files:
+            assert (core / file).is_file() or (core / "cache/scripts" / file).is_file(), file
+        here = [modules[file] for file in files if file in modules]
+        for name in named - files:
+            if "/" in name:  # a folder
+                assert (ROOT / name).is_dir() or (core / name).is_dir(), name
+                continue
+            owner, _, last = name.rpartition(".")
+            owners = [text for text in modules.values() if owner and defines(text, owner)]
+            assert any(defines(text, last) for text in owners or here), f"{name}: {section[:30]}"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     for target in targets(page):

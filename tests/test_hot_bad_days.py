@@ -245,7 +245,7 @@ def test_a_clock_that_was_set_back_does_not_make_an_entry_young(
 
 
 CHECKED = 7
-"""Where the header of an entry says when it was checked: see hot/scripts/common.lua."""
+"""Where the header of an entry says when it was checked: see cache/scripts/common.lua."""
 
 
 def with_sum(text: str) -> str:

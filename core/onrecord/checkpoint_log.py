@@ -136,7 +136,7 @@ class CheckpointLog:
         metadata: Mapping[str, Any] | None,
         expires_in: timedelta | None,
     ) -> Flow[Put]:
-        return operations.put_labelled(
+        return operations.put_checkpoint(
             self._desk, self.name(thread), namespace, new, alone, metadata, _micros(expires_in)
         )
 

@@ -11,7 +11,7 @@ from onrecord.flows.checkpoints.threads import (
     describe_thread,
     list_threads,
     prune_expired,
-    put_labelled,
+    put_checkpoint,
     update_thread,
 )
 from onrecord.flows.checkpoints.writing import (
@@ -97,9 +97,9 @@ __all__ = [
     "page_of_checkpoints",
     "prune",
     "prune_expired",
+    "put_checkpoint",
     "put_item",
     "put_items",
-    "put_labelled",
     "put_writes",
     "read_entry",
     "read_state",

@@ -39,7 +39,7 @@ that begins it anew."""
 _PAGE: Final = 200
 
 
-def put_labelled(
+def put_checkpoint(
     desk: Desk,
     name: SessionName,
     namespace: str,

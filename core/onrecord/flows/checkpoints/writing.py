@@ -1,4 +1,4 @@
-"""How checkpoints are added, read and taken away. All ordering rules for them live here.
+"""How checkpoints are added and taken away: planned here, and written by ``adding.py``.
 
 A checkpoint is added under the lock of its log, in one transaction: itself, the values that are
 new in it, and the items by which its lists have grown. So it is there whole or not at all, and

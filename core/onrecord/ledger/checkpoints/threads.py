@@ -252,7 +252,7 @@ def listed(
 ) -> list[Described]:
     """Threads in a scope, the one last active first, beginning after a place.
 
-    Some that lack ``metadata`` are left out already: see labels.py.
+    Some that lack ``metadata`` are left out already: see ``metadata_filter.py``.
     """
     conditions, values = holding(txn.kind, metadata or {})
     conditions.append("live = 1")

@@ -351,7 +351,7 @@ def listed(
 ) -> list[Described]:
     """Sessions in a scope, the one last active first, beginning after the one given.
 
-    Some that lack ``metadata`` are left out already: see labels.py.
+    Some that lack ``metadata`` are left out already: see ``metadata_filter.py``.
     """
     conditions, values = within(Scope(tenant, user, agent))
     having, sought = holding(txn.kind, metadata or {})
