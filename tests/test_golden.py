@@ -9,8 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import create_engine, inspect
 
-from onrecord import Store
+from onrecord import Store, tables
 from tests.golden.make import told
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -20,6 +21,15 @@ POSTGRES = sorted(GOLDEN.glob("*.postgresql.sql"))
 
 def as_json(found: object) -> Any:
     return json.loads(json.dumps(found))
+
+
+def columns(url: str) -> dict[str, set[str]]:
+    """The columns of each table, as they are there now."""
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
+    found = inspect(engine)
+    there = {name: {c["name"] for c in found.get_columns(name)} for name in found.get_table_names()}
+    engine.dispose()
+    return there
 
 
 def go_on_with(url: str, kept: Path) -> None:
@@ -36,6 +46,8 @@ def go_on_with(url: str, kept: Path) -> None:
         assert session.messages(limit=2)[1].text == "edited today"
         again = session.messages(after=head - 1, limit=1)[0]
         assert session.append(again) == [again]
+    today = tables.declared("sqlite" if url.startswith("sqlite") else "postgresql").tables
+    assert columns(url) == {name: set(table.columns.keys()) for name, table in today.items()}
     with Store(url) as store:
         rest = [found for found in as_json(told(store)) if found["name"][3] != "edited"]
         assert rest == [found for found in expected if found["name"][3] != "edited"]

@@ -1,8 +1,9 @@
 """The tables, as an ordered list of steps that every database walks through once.
 
 Steps are recorded by name, under a lock: ten processes may start at once on an empty database.
-There all steps are one transaction, and on PostgreSQL two scripts: one that waits for the lock and
-looks what is there, and one that makes what is not. Later each step is a transaction of its own.
+There the first step makes the tables of today and the others are recorded with it, in one
+transaction, and on PostgreSQL by two scripts: one that waits for the lock and looks what is there,
+and one that makes what is not. Later each step is a transaction of its own.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def pending(applied: set[str]) -> list[tuple[str, Step]]:
 
 
 def walk(txn: Transaction, kind: str, schema: str | None, counter: str) -> list[str]:
-    """Do the next step, under the lock, or all of them where none was done; and say which.
+    """Do the next step, under the lock, or the first for all where none was done; and say which.
 
     The token counter of who makes the tables is the first that is known there.
     """
@@ -58,7 +59,8 @@ def walk(txn: Transaction, kind: str, schema: str | None, counter: str) -> list[
         # Of tables that hold something each step is a transaction of its own: one may take long.
         steps = pending(applied)[: 1 if applied else None]
         for name, step in steps:
-            step(txn, kind)
+            if applied or name == STEPS[0][0]:  # what it makes is what all others lead to
+                step(txn, kind)
             txn.run("INSERT INTO {migrations} (name) VALUES (:name)", {"name": name})
         if not applied:
             txn.run(_REGISTER, {"name": counter})

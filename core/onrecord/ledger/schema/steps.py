@@ -1,8 +1,10 @@
-"""The steps from an empty database to the tables of today, in order.
+"""The steps from the tables of earlier versions to those of today, in order.
 
-A step that was released is never changed; the next one is added below it. A step only runs
-statements and asks nothing: on an empty PostgreSQL all of them are sent as one script. The first
-is written from ``onrecord.tables``; later ones are to leave what is declared there.
+The first makes the tables of today, as ``onrecord.tables`` declares them, and is for a database
+that has none: it is sent as one script to PostgreSQL, and so only runs statements and asks
+nothing. Each later one brings tables that were made before it to the same: a column that is added
+in ``onrecord.tables`` needs an ``ALTER TABLE`` here. A step that was released is never changed; the
+next one is added below it.
 """
 
 from __future__ import annotations
