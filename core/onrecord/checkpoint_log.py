@@ -21,16 +21,16 @@ import msgspec
 from onrecord import operations
 from onrecord.adapters.reference import check_store
 from onrecord.arguments import check_after, lifetime
+from onrecord.codec.about import unpacked
 from onrecord.codec.items import Item
 from onrecord.flow import Flow
-from onrecord.flows.building import span, unpacked
 from onrecord.flows.checkpoints.reading import PAGE
 from onrecord.flows.checkpoints.turns import LEASE, Turn
 from onrecord.flows.checkpoints.values import Entry, Listing, New, Put, Same, State, Value, Written
 from onrecord.flows.shared import UNSET
 from onrecord.scope import SessionName
 from onrecord.stored.checkpoints import ThreadPlace
-from onrecord.stored.clock import microseconds, moment_or_none
+from onrecord.stored.clock import microseconds, moment_or_none, span
 
 if TYPE_CHECKING:
     from onrecord.ledger.checkpoints.threads import Described

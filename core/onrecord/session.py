@@ -252,7 +252,9 @@ class Session:
     ) -> SessionInfo:
         """Set title, metadata or expiry, each as a whole; what is left out stays, None takes it
         away. ``expires_in`` runs from the last message on, and nothing goes before ``prune()``."""
-        return self._run(operations.update(self._desk, self.name, title, metadata, expires_in))
+        return self._run(
+            operations.update(self._desk, self.name, title, metadata, expires_in=expires_in)
+        )
 
     async def aupdate(
         self,
@@ -263,7 +265,7 @@ class Session:
     ) -> SessionInfo:
         """Like ``update``."""
         return await self._arun(
-            operations.update(self._desk, self.name, title, metadata, expires_in)
+            operations.update(self._desk, self.name, title, metadata, expires_in=expires_in)
         )
 
     def edit(self, seq: int, message: Appendable) -> Message:

@@ -1,11 +1,11 @@
-"""Rows to what people hold: messages and session infos, fresh each time (I12)."""
+"""Rows to messages as people hold them, fresh each time (I12)."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec.structs import force_setattr, replace
 
@@ -13,13 +13,11 @@ from onrecord import codec
 from onrecord.errors import Damaged
 from onrecord.message import Message
 from onrecord.stored import ids
-from onrecord.stored.clock import EARLIEST, LATEST, moment, moment_or_none
-from onrecord.stored.messages import LAST_SEQ, MessageRow, Snapshot
-from onrecord.version import SessionInfo
+from onrecord.stored.clock import EARLIEST, LATEST, moment
+from onrecord.stored.messages import MessageRow, Snapshot
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Facts
-    from onrecord.ledger.sessions.sessions import Described
 
 T = TypeVar("T")
 
@@ -119,64 +117,3 @@ def _complete(content: Message, row: MessageRow, facts: Facts, prefix: str) -> M
     if row.counter == facts.counter and row.tokens >= 0:
         force_setattr(content, "tokens", row.tokens)
     return content
-
-
-def info_of(found: Described) -> SessionInfo:
-    """What a session's row says, for people."""
-    about = unpacked(found.about)
-    return SessionInfo(
-        tenant=found.tenant,
-        user=found.user,
-        agent=found.agent,
-        key=found.key,
-        version=found.version,
-        messages=_count(found.messages),
-        turns=_count(found.turns),
-        tokens=_count(found.tokens),
-        title=about.get("title"),
-        metadata=about.get("metadata", {}),
-        created_at=moment_or_none(found.created),
-        last_active=moment_or_none(found.last_active),
-        expires_in=span(found.expires_in),
-        damaged=damage(found),
-    )
-
-
-def damage(found: Described) -> str | None:
-    """Which numbers of a session's row cannot be what was written; None where all can."""
-    head = found.head if 0 <= found.head <= LAST_SEQ else LAST_SEQ  # else its own damage alone
-    well = {
-        "epoch": found.epoch >= 0,
-        "head": 0 <= found.head <= LAST_SEQ,
-        "messages": 0 <= found.messages <= head,
-        "turns": 0 <= found.turns <= head,
-        "tokens": found.tokens >= 0,
-        "created": EARLIEST <= found.created <= LATEST,
-        "last_active": EARLIEST <= found.last_active <= LATEST,
-        "expires_in": found.expires_in is None or found.expires_in > 0,
-    }
-    named = [f"{what} is {getattr(found, what)}" for what, is_well in well.items() if not is_well]
-    return ", ".join(named) or None
-
-
-def span(microseconds: int | None) -> timedelta | None:
-    """A time span as people use it; None for none, or a damaged one."""
-    if microseconds is None or microseconds <= 0:
-        return None
-    return timedelta(0, 0, microseconds)
-
-
-def _count(stored: int) -> int:
-    return stored if 0 <= stored < 2**53 else 0
-
-
-def unpacked(about: bytes | None) -> dict[str, Any]:
-    """Title and metadata, where there are any; damaged ones do not hide the session."""
-    if about is None:
-        return {}
-    try:
-        found = codec.unpack_value(bytes(about))
-    except Damaged as fault:
-        log.warning("the title and metadata of a session cannot be read: %s", fault)
-        return {"title": f"[This title can no longer be read: {fault}]"}
-    return found if isinstance(found, dict) else {}

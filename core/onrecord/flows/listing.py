@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from onrecord.arguments import mapping, whole_number
+from onrecord.codec.about import unpacked
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.building import unpacked
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction

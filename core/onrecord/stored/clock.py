@@ -34,6 +34,13 @@ def moment_or_none(microseconds: int) -> datetime | None:
     return moment(microseconds) if EARLIEST <= microseconds <= LATEST else None
 
 
+def span(microseconds: int | None) -> timedelta | None:
+    """A time span as people use it; None for none, or a damaged one."""
+    if microseconds is None or microseconds <= 0:
+        return None
+    return timedelta(0, 0, microseconds)
+
+
 def within(microseconds: int) -> int:
     """The same, or the nearest that is a time."""
     return min(max(microseconds, EARLIEST), LATEST)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onrecord import codec
 from onrecord.arguments import mapping
+from onrecord.codec.about import unpacked
 from onrecord.codec.items import unpack
 from onrecord.codec.refs import unpack_refs
 from onrecord.errors import Damaged, Misconfigured
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.about import changes_of
-from onrecord.flows.building import unpacked
 from onrecord.flows.checkpoints.values import New, Put, unpack_writes
 from onrecord.flows.checkpoints.writing import delete_thread, put
 from onrecord.flows.listing import listed

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Autocommit, Cold, Flow, Hot, do
-from onrecord.flows.building import info_of
 from onrecord.flows.checkpoints.threads import erase_threads
 from onrecord.flows.maintenance.maintain import FIRST, release_learned
 from onrecord.flows.maintenance.transfer import exported
@@ -20,7 +19,7 @@ from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.items import scoped
 from onrecord.ledger.maintenance import erasing
 from onrecord.ledger.maintenance.vacuum import reclaim
-from onrecord.ledger.sessions import dictionaries, sessions
+from onrecord.ledger.sessions import description, dictionaries, sessions
 from onrecord.reports import Pruning, Receipt
 from onrecord.scope import ANY, Scope, SessionName
 from onrecord.stored.changes import Change
@@ -92,7 +91,7 @@ def prune(
         yield from do(
             Cold(
                 partial(
-                    sessions.due,
+                    description.due,
                     scope=scope,
                     before=before,
                     now=at,
@@ -103,7 +102,7 @@ def prune(
         )
     ):
         after = page[-1][0]
-        found += [(number, info_of(described)) for number, described in page]
+        found += [(number, description.info_of(described)) for number, described in page]
     if dry_run:
         items = yield from do(Cold(partial(scoped.count_expired, scope=scope, now=at)))
         return _pruning(dry_run, [info for _, info in found], None, items)

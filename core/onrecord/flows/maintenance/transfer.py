@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Final
 from onrecord import codec
 from onrecord.codec import lines
 from onrecord.codec import value as value_codec
+from onrecord.codec.about import unpacked
 from onrecord.codec.lines import End, Place, line_of
 from onrecord.codec.segment import Segment
 from onrecord.errors import Conflict, Damaged, Unavailable
 from onrecord.files import From, Into, Source, Target
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
-from onrecord.flows.building import unpacked
 from onrecord.flows.maintenance.maintain import tell
 from onrecord.flows.maintenance.reader import Known, Piece, Reader, ReadItem, ReadMessage
 from onrecord.flows.mark import commit
@@ -31,7 +31,7 @@ from onrecord.flows.shared import Desk
 from onrecord.ledger.items import items as items_of
 from onrecord.ledger.items import namespaces, scoped
 from onrecord.ledger.maintenance import transfer
-from onrecord.ledger.sessions import sessions
+from onrecord.ledger.sessions import description, sessions
 from onrecord.reports import Export, Import, OnProgress
 from onrecord.scope import NamespaceName, Scope, SessionName
 from onrecord.stored.changes import Change
@@ -402,7 +402,7 @@ def _compared(
     """Where a session stands, if it has what was brought as far as it goes; else Conflict."""
     txn.snapshot()
     session = sessions.find(txn, name)
-    described = sessions.describe(txn, name)
+    described = description.describe(txn, name)
     if session is None or described is None:
         return sessions.version(txn, name)
     first, last = places[0].place.seq, places[-1].place.seq
@@ -456,11 +456,11 @@ def _add(
         if session.version != at:
             return None
         if said.expires_in is not None:
-            sessions.set_expiry(txn, session, said.expires_in)
-    if session.head == 0 and sessions.about(txn, session) is None:
+            description.set_columns(txn, session, {"expires_in": said.expires_in})
+    if session.head == 0 and description.about(txn, session) is None:
         about = {"title": said.title, "metadata": dict(said.metadata)}
         if said.title is not None or said.metadata:
-            sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
+            description.set_about(txn, session, codec.pack_value(about, "metadata"))
     counted = {place.counter for place, _, _ in places}
     numbers = transfer.counter_numbers(txn, [name for name in counted if name is not None])
     rows = tuple(

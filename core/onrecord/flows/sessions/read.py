@@ -17,13 +17,13 @@ from onrecord.cache import CacheUnavailable, Glance
 from onrecord.cache.cache import NOTHING_FOUND, Settle
 from onrecord.errors import Conflict, Damaged, Misconfigured, OnrecordError, shown
 from onrecord.flow import Cold, Flow, Hot, do
-from onrecord.flows.building import info_of
 from onrecord.flows.listing import listed
 from onrecord.flows.sessions.archive import count_archived, messages_by_archived
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import current_generation
-from onrecord.ledger.sessions import fences, sessions
+from onrecord.ledger.sessions import description, fences, sessions
 from onrecord.ledger.sessions import messages as rows_of
+from onrecord.ledger.sessions.description import Described
 from onrecord.message import Message
 from onrecord.scope import AnyName, SessionName
 from onrecord.stored.messages import LAST_SEQ, MessageRow, Snapshot, new_past
@@ -202,7 +202,7 @@ def info(desk: Desk, name: SessionName) -> Flow[SessionInfo]:
             created_at=None,
             last_active=None,
         )
-    return info_of(found)
+    return description.info_of(found)
 
 
 def list_sessions(
@@ -216,8 +216,8 @@ def list_sessions(
 ) -> Flow[list[SessionInfo]]:
     """Sessions in a scope, the one last active first."""
 
-    def read(txn: Transaction, limit: int, after: SessionInfo | None) -> list[sessions.Described]:
-        return sessions.listed(
+    def read(txn: Transaction, limit: int, after: SessionInfo | None) -> list[Described]:
+        return description.listed(
             txn,
             tenant=tenant,
             user=user,
@@ -227,8 +227,8 @@ def list_sessions(
             metadata=metadata,
         )
 
-    found = yield from listed(read, info_of, metadata, limit, after)
-    return list(map(info_of, found))
+    found = yield from listed(read, description.info_of, metadata, limit, after)
+    return list(map(description.info_of, found))
 
 
 def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snapshot]:
@@ -378,8 +378,8 @@ def _unreadable(messages: Sequence[Message]) -> bool:
     return codec.DAMAGED in [message.role for message in messages]
 
 
-def _described(txn: Transaction, name: SessionName) -> sessions.Described | Version:
-    return sessions.describe(txn, name) or sessions.absent(txn, name).version
+def _described(txn: Transaction, name: SessionName) -> Described | Version:
+    return description.describe(txn, name) or sessions.absent(txn, name).version
 
 
 def _same(a: MessageRow, b: MessageRow) -> bool:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from onrecord import codec
 from onrecord.accepting import Appendable, messages_from
-from onrecord.arguments import lifetime, whole_number
+from onrecord.arguments import whole_number
+from onrecord.codec.about import unpacked
 from onrecord.errors import Conflict, InvalidMessage
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.about import changes_of
-from onrecord.flows.building import info_of, unpacked
 from onrecord.flows.mark import Done, commit
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.shared import UNSET, Desk, encode
-from onrecord.ledger.sessions import archives, sessions
+from onrecord.ledger.sessions import archives, description, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
 from onrecord.scope import SessionName
@@ -89,26 +89,29 @@ def rewind(desk: Desk, name: SessionName, seq: int) -> Flow[Version]:
 
 
 def update(
-    desk: Desk, name: SessionName, title: Any, metadata: Any, expires_in: Any = UNSET
+    desk: Desk, name: SessionName, title: object, metadata: object, **given: object
 ) -> Flow[SessionInfo]:
-    """Set title, metadata or expiry; what is left out stays."""
+    """Set title and metadata, and columns of ``SETTABLE``; what is UNSET stays as it is."""
     changes = changes_of(title, metadata)
-    expiry = lifetime("expires_in", expires_in) if expires_in is not UNSET else UNSET
+    stored = {
+        column: description.SETTABLE[column](value)
+        for column, value in given.items()
+        if value is not UNSET
+    }
     at = now()
 
-    def work(txn: Transaction) -> Done[sessions.Described]:
+    def work(txn: Transaction) -> Done[description.Described]:
         session = sessions.lock_or_create(txn, name, at)
         if changes:
-            about = {**unpacked(sessions.about(txn, session)), **changes}
-            sessions.set_about(txn, session, codec.pack_value(about, "metadata"))
-        if expiry is not UNSET:
-            sessions.set_expiry(txn, session, expiry)
-        found = sessions.describe(txn, name)
+            about = {**unpacked(description.about(txn, session)), **changes}
+            description.set_about(txn, session, codec.pack_value(about, "metadata"))
+        description.set_columns(txn, session, stored)
+        found = description.describe(txn, name)
         assert found is not None, "it is locked by this very transaction"
         return Done(found, Change("update", name, found.version, found.version))
 
     done = yield from do(Cold(work, writes=True, change_of=Done.change_of))
-    return info_of(done.answer)
+    return description.info_of(done.answer)
 
 
 def cut_at(

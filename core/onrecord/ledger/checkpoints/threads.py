@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions.description import DUE
 from onrecord.ledger.sessions.metadata_filter import holding
-from onrecord.ledger.sessions.sessions import DUE
 from onrecord.scope import ANY, AnyName, SessionName, owner_number, shard_of
 from onrecord.stored.checkpoints import ListKey, Thread, ThreadPlace, mark_of
 from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
@@ -103,7 +103,7 @@ _LET_GO: Final = """
     WHERE {my_shard} identity = :identity AND holder = :holder"""
 
 
-# As in sessions.py: where the second is damaged, the row stands in another place of the list.
+# As in description.py: where the second is damaged, the row stands in another place of the list.
 _PLACE: Final = """coalesce((SELECT active_second FROM {checkpoint_threads}
     WHERE {last_shard} id = :number AND last_active = :last_active), :second)"""
 _BEHIND: Final = f"""active_second <= {_PLACE}

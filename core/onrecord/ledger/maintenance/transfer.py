@@ -10,7 +10,8 @@ from onrecord.codec.segment import Segment
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.schema import migrations
-from onrecord.ledger.sessions import archives, sealing, segments, sessions, tail
+from onrecord.ledger.sessions import archives, description, sealing, segments, sessions, tail
+from onrecord.ledger.sessions.description import Described
 from onrecord.scope import Scope
 from onrecord.stored.clock import MICROSECONDS
 from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, SessionRow
@@ -50,10 +51,10 @@ def in_order(txn: Transaction, scope: Scope) -> list[SessionKey]:
     return [SessionKey(*row) for row in found]
 
 
-def look(txn: Transaction, key: SessionKey) -> tuple[SessionRow, sessions.Described, Ranges] | None:
+def look(txn: Transaction, key: SessionKey) -> tuple[SessionRow, Described, Ranges] | None:
     """A session by its number, all of it from this moment on."""
     txn.snapshot()
-    described = sessions.describe_key(txn, key)
+    described = description.describe_key(txn, key)
     if described is None:
         return None
     found = archives.find_key(txn, key)

@@ -11,7 +11,7 @@ from onrecord.errors import Damaged
 from onrecord.ledger.database import bounds, keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import archives, dictionaries, segments, sessions, tail
+from onrecord.ledger.sessions import archives, description, dictionaries, segments, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.reports import Problem
 from onrecord.scope import SessionName
@@ -107,7 +107,7 @@ def of_session(txn: Transaction, name: SessionName) -> list[Problem]:
     """What is wrong with one session."""
     txn.snapshot()
     found = archives.find(txn, name, damaged=True)
-    described = sessions.describe(txn, name)
+    described = description.describe(txn, name)
     if found is None or described is None:
         return []  # it was erased while others were looked at
     session, archived = found

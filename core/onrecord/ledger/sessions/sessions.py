@@ -1,8 +1,8 @@
-"""The row of a session: found, locked, moved on, described, listed."""
+"""The row of a session: found, locked, moved on. What people see of it: ``description.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.errors import Damaged
@@ -10,12 +10,11 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import fences
-from onrecord.ledger.sessions.metadata_filter import holding
-from onrecord.scope import ANY, AnyName, Scope, SessionName, owner_number, shard_of
-from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS, microseconds
+from onrecord.scope import ANY, Scope, SessionName, owner_number, shard_of
+from onrecord.stored.clock import MICROSECONDS
 from onrecord.stored.clock import now as _now
 from onrecord.stored.messages import Entry, SessionKey, SessionRow
-from onrecord.version import SessionInfo, Version, told
+from onrecord.version import Version
 
 _FOUND: Final = "id, epoch, cut_epoch, head, active_second, sealed, fence, lineage, {shard}"
 FIND: Final = f"SELECT {_FOUND} FROM {{sessions}} WHERE {{my_shard}} identity = :identity"
@@ -80,68 +79,18 @@ _SEALED_SINCE: Final = """
 _SKEW: Final = 60
 """Seconds by which the clocks of two hosts may differ."""
 
-_EXPIRE: Final = "UPDATE {sessions} SET expires_in = :expires_in WHERE {my_shard} id = :session"
-# What is damaged never goes by itself: two columns say the same time, and have to agree.
-_IN_TIME: Final = f"""last_active BETWEEN {EARLIEST} AND {LATEST} AND active_second BETWEEN
-    last_active / {MICROSECONDS} - 1 AND last_active / {MICROSECONDS} + 1"""
-# By CASE: PostgreSQL may calculate what stands behind an AND first, and raise for the damaged one.
-DUE: Final = f"""CASE WHEN {_IN_TIME} AND coalesce(expires_in, 1) > 0 THEN last_active < :before
-    OR :now - last_active >= coalesce(expires_in, CAST(:default AS BIGINT)) ELSE FALSE END"""
-
 _MOST_AT_ONCE: Final = 400  # SQLite took at most 999 parameters until 3.32
 
 _REFUSE: Final = "UPDATE {sessions} SET refused = :token WHERE {my_shard} id = :session"
 
-_ABOUT: Final = "SELECT about FROM {sessions} WHERE {my_shard} id = :session"
-_SET_ABOUT: Final = "UPDATE {sessions} SET about = :about WHERE {my_shard} id = :session"
-
-_DESCRIPTION: Final = """tenant, "user", agent, key, epoch, head, messages, turns, tokens, about,
-        created, last_active, expires_in, lineage"""
-_DESCRIBED: Final = f"SELECT {_DESCRIPTION} FROM {{sessions}}"
-_DESCRIBE: Final = f"{_DESCRIBED} WHERE {{my_shard}} identity = :identity"
-_DESCRIBE_NUMBER: Final = f"{_DESCRIBED} WHERE {{my_shard}} id = :session"
 _NAMES: Final = 'SELECT {shard}, id, tenant, "user", agent, key, active_second FROM {sessions}'
 # By keys, which never change: whoever goes through all of them meets none twice.
-_BY_KEY: Final[dict[Kind, tuple[str, str]]] = {
+BY_KEY: Final[dict[Kind, tuple[str, str]]] = {
     "sqlite": ("id > :after", "ORDER BY id LIMIT :limit"),
     "postgresql": ("(id, shard) > (:after, :after_shard)", "ORDER BY id, shard LIMIT :limit"),
 }
 _NEWEST: Final = f"""{_NAMES} WHERE (active_second, id) < (:second, :session)
     ORDER BY active_second DESC, id DESC LIMIT :limit"""
-
-
-# Where the second is damaged the row stands in another place of the list than its time says.
-_PLACE: Final = """coalesce((SELECT active_second FROM {sessions}
-    WHERE {last_shard} identity = :identity AND last_active = :last_active), :second)"""
-_BEHIND: Final = f"""active_second <= {_PLACE} AND (active_second, last_active, id) < (
-    {_PLACE}, :last_active,
-    (SELECT id FROM {{sessions}} WHERE {{last_shard}} identity = :identity))"""
-_BEHIND_DAMAGED: Final = """(active_second, last_active, id) < (
-    SELECT active_second, last_active, id FROM {sessions}
-    WHERE {last_shard} identity = :identity)"""
-
-
-class Described(NamedTuple):
-    """Everything a session's row says for people."""
-
-    tenant: str
-    user: str
-    agent: str
-    key: str
-    epoch: int
-    head: int
-    messages: int
-    turns: int
-    tokens: int
-    about: bytes | None
-    created: int
-    last_active: int
-    expires_in: int | None
-    lineage: int
-
-    @property
-    def version(self) -> Version:
-        return told(Version(self.epoch, self.head), self.lineage)
 
 
 class Change(NamedTuple):
@@ -284,93 +233,6 @@ def refuse(txn: Transaction, session: SessionRow, token: int) -> None:
     txn.run(_REFUSE, {**keys.of_session(session), "token": token})
 
 
-def about(txn: Transaction, session: SessionRow) -> bytes | None:
-    """Title and metadata, packed."""
-    row = txn.first(_ABOUT, keys.of_session(session))
-    return None if row is None or row[0] is None else bytes(row[0])
-
-
-def set_about(txn: Transaction, session: SessionRow, packed: bytes) -> None:
-    """Replace title and metadata."""
-    txn.run(_SET_ABOUT, {**keys.of_session(session), "about": packed})
-
-
-def set_expiry(txn: Transaction, session: SessionRow, expires_in: int | None) -> None:
-    """Say after how many microseconds of quiet a locked session may be pruned."""
-    txn.run(_EXPIRE, {**keys.of_session(session), "expires_in": expires_in})
-
-
-def due(
-    txn: Transaction,
-    scope: Scope,
-    before: int | None,
-    now: int,
-    default: int | None,
-    after: SessionKey,
-) -> list[tuple[SessionKey, Described]]:
-    """Sessions that may be pruned, by key after one: quiet since a time, or expired."""
-    conditions, values = within(scope)
-    behind, order = _BY_KEY[txn.kind]
-    conditions += [behind, f"({DUE})"]
-    found = txn.rows(
-        f"SELECT {{shard}}, id, {_DESCRIPTION} FROM {{sessions}} "
-        f"WHERE {' AND '.join(conditions)} {order}",
-        {
-            **values,
-            **_behind(after),
-            "limit": 500,
-            "before": -1 if before is None else before,
-            "now": now,
-            "default": default,
-        },
-    )
-    return [(SessionKey(*row[:2]), Described(*row[2:])) for row in found]
-
-
-def describe(txn: Transaction, name: SessionName) -> Described | None:
-    """What is known about a session."""
-    row = txn.first(_DESCRIBE, keys.of_name(name))
-    return None if row is None else Described(*row)
-
-
-def describe_key(txn: Transaction, key: SessionKey) -> Described | None:
-    """Like ``describe``, for a session known by its number."""
-    row = txn.first(_DESCRIBE_NUMBER, keys.of_key(key))
-    return None if row is None else Described(*row)
-
-
-def listed(
-    txn: Transaction,
-    *,
-    tenant: AnyName,
-    user: AnyName,
-    agent: AnyName,
-    limit: int,
-    after: SessionInfo | None,
-    metadata: Mapping[str, Any] | None = None,
-) -> list[Described]:
-    """Sessions in a scope, the one last active first, beginning after the one given.
-
-    Some that lack ``metadata`` are left out already: see ``metadata_filter.py``.
-    """
-    conditions, values = within(Scope(tenant, user, agent))
-    having, sought = holding(txn.kind, metadata or {})
-    conditions += having
-    values.update(sought, limit=limit)
-    if after is not None:
-        conditions.append(_BEHIND if after.last_active else _BEHIND_DAMAGED)
-        name_of_last = SessionName(
-            key=after.key, tenant=after.tenant, user=after.user, agent=after.agent
-        )
-        values.update(identity=name_of_last.identity, last_shard=name_of_last.shard)
-        if after.last_active is not None:
-            last_active = microseconds(after.last_active)
-            values.update(last_active=last_active, second=last_active // MICROSECONDS)
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    order = " ORDER BY active_second DESC, last_active DESC, id DESC LIMIT :limit"
-    return [Described(*row) for row in txn.rows(_DESCRIBED + where + order, values)]
-
-
 def within(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object]]:
     """The conditions that choose the sessions of a scope, and their values."""
     conditions: list[str] = []
@@ -396,16 +258,16 @@ def page(
 ) -> list[tuple[SessionKey, SessionName]]:
     """Sessions of a scope by key, which never changes, beginning after one."""
     conditions, chosen = within(scope)
-    behind, order = _BY_KEY[txn.kind]
+    behind, order = BY_KEY[txn.kind]
     conditions += [behind, *([condition] if condition else [])]
     found = txn.rows(
         f"{_NAMES} WHERE {' AND '.join(conditions)} {order}",
-        {**chosen, **values, **_behind(after), "limit": limit},
+        {**chosen, **values, **behind_key(after), "limit": limit},
     )
     return [(key, name) for key, name, _ in map(_named, found)]
 
 
-def _behind(after: SessionKey) -> dict[str, int]:
+def behind_key(after: SessionKey) -> dict[str, int]:
     return {"after_shard": after.shard, "after": after.session}
 
 
