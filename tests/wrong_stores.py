@@ -10,7 +10,16 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from langgraph.store.base import Item, ListNamespacesOp, Op, PutOp, Result, SearchItem, SearchOp
+from langgraph.store.base import (
+    GetOp,
+    Item,
+    ListNamespacesOp,
+    Op,
+    PutOp,
+    Result,
+    SearchItem,
+    SearchOp,
+)
 
 from tests.right_store import Kept, RightStore, holds, matches
 
@@ -282,6 +291,29 @@ class Seconds(RightStore):
         super().write(op if op.ttl is None else op._replace(ttl=op.ttl / 60))
 
 
+class BringsBackExpired(RightStore):
+    """Expired items are hidden, and read with a refresh live again."""
+
+    def sweep(self) -> None:
+        pass
+
+    def read(self, op: Op) -> Result:
+        if isinstance(op, GetOp) and not op.refresh_ttl:
+            kept = self.kept.get((op.namespace, op.key))
+            if kept and kept.expires and kept.expires <= datetime.now(UTC):
+                return None
+        return super().read(op)
+
+
+class KeepsLives(RightStore):
+    def write(self, op: PutOp) -> None:
+        before = self.kept.get((op.namespace, op.key))
+        super().write(op)
+        if before and op.ttl is None and op.value is not None:
+            where = (op.namespace, op.key)
+            self.kept[where] = before._replace(item=self.kept[where].item)
+
+
 class LosesWrites(RightStore):
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         ops = list(ops)
@@ -370,6 +402,9 @@ WRONG: Final[dict[str, tuple[Callable[[], RightStore], str]]] = {
     "the limit counts before max_depth": (CutsAPageOfNamespaces, "max_depth"),
     "no offset in lists": (replaces(ListNamespacesOp, offset=0), "list_pages"),
     "a time to live is in seconds": (Seconds, "ttl_is_minutes"),
+    "brings back what expired": (BringsBackExpired, "expired_stays_away"),
+    "refreshes whatever is said": (replaces(GetOp, refresh_ttl=True), "no_refresh"),
+    "keeps the time to live": (KeepsLives, "put_without_ttl"),
     "loses writes": (LosesWrites, "many_writers"),
     "is stuck after a cancel": (StuckAfterACancel, "used_after_a_cancel"),
 }

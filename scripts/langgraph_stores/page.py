@@ -54,6 +54,7 @@ WHY: Final[dict[str, dict[str, str]]] = {
 }
 """What the reason alone does not tell."""
 _NOT_OFFERED: Final = "\N{EN DASH}"
+_NOT_SEEN: Final = "does not show"
 
 _HEAD: Final = """\
 # What LangGraph's stores do
@@ -84,7 +85,8 @@ Below is what LangGraph's own stores answer, of
 `SqliteStore` and `PostgresStore` are asked by their sync methods, and `AsyncSqliteStore` and
 `AsyncPostgresStore` by the async ones. Where only one kind fails, the table says which. They are
 set up with `ttl={{"omit_expired": True, "refresh_on_read": True}}`. A dash stands where a store
-says that it has no time to live. `OnrecordStore` gets its column when it is there.
+says that it has no time to live, and where expired items are returned, what else is asked about
+it does not show. `OnrecordStore` gets its column when it is there.
 
 This page is written by `python -m scripts.langgraph_stores`, which asks the stores, and a test
 asks them again.
@@ -113,14 +115,15 @@ def _about(group: Group) -> list[str]:
 
 
 def _numbers(peers: dict[str, Answers]) -> Iterator[str]:
-    yield "| | passes | fails | one kind fails | not offered |"
-    yield "|---|---|---|---|---|"
+    yield "| | passes | fails | one kind fails | does not show | not offered |"
+    yield "|---|---|---|---|---|---|"
     for peer, told in peers.items():
         cells = [_cell(case, told) for case in CASES]
         failed, not_offered = cells.count("**fails**"), cells.count(_NOT_OFFERED)
         one_kind = len([cell for cell in cells if " fails" in cell])
-        passed = len(cells) - failed - one_kind - not_offered
-        yield f"| {peer} | {passed} | {failed} | {one_kind} | {not_offered} |"
+        hidden = cells.count(_NOT_SEEN)
+        passed = len(cells) - failed - one_kind - hidden - not_offered
+        yield f"| {peer} | {passed} | {failed} | {one_kind} | {hidden} | {not_offered} |"
 
 
 def _cell(case: Case, told: Answers) -> str:
@@ -130,6 +133,8 @@ def _cell(case: Case, told: Answers) -> str:
         return "**fails**"
     if failed:
         return f"**{failed[0]} fails**"
+    if any(outcome == "not seen" for outcome, _ in of_case.values()):
+        return _NOT_SEEN
     return _NOT_OFFERED if len(of_case) == len(case.kinds) else "passes"
 
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from onrecord.testing.langgraph_store.case import Case
 from onrecord.testing.langgraph_store.cases import CASES
-from onrecord.testing.langgraph_store.subject import KINDS, Kind, Opener, Subject, ask, said
+from onrecord.testing.langgraph_store.subject import (
+    KINDS,
+    Kind,
+    NotSeen,
+    Opener,
+    Subject,
+    ask,
+    said,
+)
 
 Factory: TypeAlias = Callable[[], Opener]
 """Gives a store, or a context manager (async too) that opens one. Called for each case."""
 
-Outcome: TypeAlias = Literal["passed", "failed", "not offered"]
+Outcome: TypeAlias = Literal["passed", "failed", "not offered", "not seen"]
 
 
 class Result(NamedTuple):
@@ -51,6 +59,8 @@ def asked(opener: Opener, case: Case, kind: Kind) -> Result:
         ask(opener, kind, question)
     except _NotOffered:
         return Result(case, kind, "not offered", "supports_ttl is False")
+    except NotSeen as hidden:
+        return Result(case, kind, "not seen", said(hidden))
     except Exception as fault:  # whatever a store raises is what is reported
         reason = said(fault)
         return Result(case, kind, "failed", reason.replace(root, "root") if root else reason)
@@ -77,7 +87,7 @@ def table(results: Sequence[Result]) -> str:
             lines.append(f"    {' and '.join(who)}: {reason}")
     counted = {
         outcome: sum(result.outcome == outcome for result in results)
-        for outcome in ("passed", "failed", "not offered")
+        for outcome in get_args(Outcome)
     }
     ends = ", ".join(f"{count} {outcome}" for outcome, count in counted.items())
     return "\n".join([*lines[1:], "", ends])

@@ -21,6 +21,11 @@ class BaseStoreContract:
     fails: ClassVar[Mapping[str, str]] = {}
     """Cases by name that are known to fail, and why; one that passes all the same is an error."""
 
+    def __init_subclass__(cls) -> None:
+        unknown = sorted(cls.fails.keys() - {case.name for case in CASES})
+        if unknown:
+            raise ValueError(f"{cls.__name__}.fails names no case: {', '.join(unknown)}")
+
     @pytest.fixture
     def store(self) -> Opener:
         """A store, or what opens one; a subclass says which."""
@@ -32,7 +37,7 @@ class BaseStoreContract:
         if kind not in self.kinds or kind not in case.kinds:
             pytest.skip(f"is not asked in the {kind} kind")
         result = asked(store, case, kind)
-        if result.outcome == "not offered":
+        if result.outcome in ("not offered", "not seen"):
             pytest.skip(result.reason)
         why = f"{case.sentence} {result.reason}"
         if case.name in self.fails:

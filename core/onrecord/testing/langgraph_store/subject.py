@@ -51,6 +51,10 @@ class Wrong(AssertionError):
     """The store did something else than the case asks for; the message is one line."""
 
 
+class NotSeen(Exception):
+    """Another fault of the store, that its own case tells, hides what this one asks for."""
+
+
 class Subject(ABC):
     """A store under question. What a case writes is below ``root``, so others' items may be there.
 
@@ -216,7 +220,7 @@ def _finished(call: Awaitable[T]) -> T:
 
 def said(fault: BaseException) -> str:
     """An exception in one line."""
-    if isinstance(fault, Wrong):
+    if isinstance(fault, (Wrong, NotSeen)):
         return str(fault)
     lines: Sequence[str] = str(fault).strip().splitlines() or ("",)
     text = lines[0] if len(lines[0]) <= 100 else f"{lines[0][:97]}..."
