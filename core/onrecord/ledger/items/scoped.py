@@ -40,13 +40,6 @@ _OF_SCOPE: Final = "{namespaces} n JOIN {items} i ON {i.in_shard_of n} i.namespa
 _EXPIRED: Final = f"""
     FROM {_OF_SCOPE}
     WHERE i.expires_at <= {{clock}}"""
-# Whoever puts one again meanwhile has locked it: it is left to them. The condition stands outside
-# as well, for one that was put again between the two.
-_PRUNE: Final = """
-    DELETE FROM {{items}} WHERE ({{shard_key}} namespace, key) IN (
-        SELECT {{i.shard_of_key}} i.namespace, i.key {expired}
-        ORDER BY i.expires_at LIMIT :limit {{skip_locked_i}})
-    AND expires_at <= {{clock}}"""
 _COUNT: Final = f"""
     SELECT count(DISTINCT n.id), count(*), coalesce(sum(length(i.body)), 0)
     FROM {_OF_SCOPE}
@@ -109,7 +102,13 @@ def remove_some(txn: Transaction, namespace: NamespaceKey, limit: int) -> Counte
 def prune(txn: Transaction, scope: Scope, limit: int, now: int) -> int:
     """Take some items of a scope away that have expired, the first ones first."""
     expired, values = _expired(scope)
-    statement = _PRUNE.format(expired=expired)
+    # Whoever puts one again meanwhile has locked it: it is left to them. The condition stands
+    # outside as well, for one that was put again between the two.
+    statement = f"""
+        DELETE FROM {{items}} WHERE ({{shard_key}} namespace, key) IN (
+            SELECT {{i.shard_of_key}} i.namespace, i.key {expired}
+            ORDER BY i.expires_at LIMIT :limit {{skip_locked_i}})
+        AND expires_at <= {{clock}}"""
     return txn.run(statement, {**values, "limit": limit, "now": now})
 
 
