@@ -156,10 +156,11 @@ def _items_removed(scope: Scope) -> Flow[Counter[str]]:
 
 
 def _items_pruned(scope: Scope, at: int) -> Flow[int]:
-    work = partial(scoped.prune, scope=scope, limit=MOST_ITEMS, now=at)
-    gone, some = 0, MOST_ITEMS
+    """Take away the items of a scope that have expired, a few in each transaction."""
+    gone, some, since = 0, MOST_ITEMS, scoped.FIRST
     while some == MOST_ITEMS:
-        some = yield from do(Cold(work, writes=True))
+        work = partial(scoped.prune, scope=scope, since=since, limit=MOST_ITEMS, now=at)
+        some, since = yield from do(Cold(work, writes=True))
         gone += some
     return gone
 

@@ -13,7 +13,7 @@ from onrecord.scope import NamespaceName, Scope, parts_of
 from onrecord.stored.items import ItemRow, NamespaceKey
 
 FIRST: Final = -(2**63)
-"""Before every namespace: a damaged number may be below 0."""
+"""Before every namespace, and every expiry: a damaged number may be below 0."""
 _LAST_VERSION: Final = 2**63 - 1
 
 _PAGE: Final = "SELECT {n.shard}, n.id FROM {namespaces} n WHERE n.id > :after"
@@ -37,9 +37,11 @@ _NAMES: Final = """
     SELECT tenant, "user", agent, path FROM {namespaces} WHERE {my_shard} id = :namespace"""
 
 _OF_SCOPE: Final = "{namespaces} n JOIN {items} i ON {i.in_shard_of n} i.namespace = n.id"
-_EXPIRED: Final = f"""
-    FROM {_OF_SCOPE}
-    WHERE i.expires_at <= {{clock}}"""
+# SQLite keeps the order of a CROSS JOIN: it goes along the index of expiries, whatever the scope.
+_EXPIRED: Final = """
+    FROM {items} i CROSS JOIN {namespaces} n
+    WHERE {n.in_shard_of i} n.id = i.namespace
+        AND i.expires_at >= :since AND i.expires_at <= {clock}"""
 _COUNT: Final = f"""
     SELECT count(DISTINCT n.id), count(*), coalesce(sum(length(i.body)), 0)
     FROM {_OF_SCOPE}
@@ -99,8 +101,9 @@ def remove_some(txn: Transaction, namespace: NamespaceKey, limit: int) -> Counte
     return gone
 
 
-def prune(txn: Transaction, scope: Scope, limit: int, now: int) -> int:
-    """Take some items of a scope away that have expired, the first ones first."""
+def prune(txn: Transaction, scope: Scope, since: int, limit: int, now: int) -> tuple[int, int]:
+    """Take some items of a scope away that have expired since then, the first ones first; how many
+    that was, and when the last of them expired."""
     expired, values = _expired(scope)
     # Whoever puts one again meanwhile has locked it: it is left to them. The condition stands
     # outside as well, for one that was put again between the two.
@@ -108,14 +111,15 @@ def prune(txn: Transaction, scope: Scope, limit: int, now: int) -> int:
         DELETE FROM {{items}} WHERE ({{shard_key}} namespace, key) IN (
             SELECT {{i.shard_of_key}} i.namespace, i.key {expired}
             ORDER BY i.expires_at LIMIT :limit {{skip_locked_i}})
-        AND expires_at <= {{clock}}"""
-    return txn.run(statement, {**values, "limit": limit, "now": now})
+        AND expires_at <= {{clock}} RETURNING expires_at"""
+    gone = txn.rows(statement, {**values, "since": since, "limit": limit, "now": now})
+    return len(gone), max([since, *[expires_at for (expires_at,) in gone]])
 
 
 def count_expired(txn: Transaction, scope: Scope, now: int) -> int:
     """How many items of a scope have expired."""
     expired, values = _expired(scope)
-    row = txn.first(f"SELECT count(*) {expired}", {**values, "now": now})
+    row = txn.first(f"SELECT count(*) {expired}", {**values, "since": FIRST, "now": now})
     assert row is not None, "an aggregate always answers"
     return int(row[0])
 
