@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import itertools
 import json
@@ -1170,6 +1171,31 @@ def test_an_item_that_differs_is_left_and_named(pair: Pair) -> None:
     assert (facts.get("k01"), facts.get("rich")) == (kept, of_another)
     facts.delete("k01")
     assert brought(pair.there, content).items == 1
+
+
+def test_who_puts_while_items_are_imported_is_not_written_over(pair: Pair) -> None:
+    """Between any two of its steps, also where none of them was there when it looked."""
+    know(pair.here)
+    content = exported(pair.here)
+    steps = len(steps_of(importing(pair.there, content), pair.there))
+    facts = pair.there.items("facts", "old", user="ada")
+    written = set()
+    for count in range(steps):
+        pair.there.erase(user=ANY, tenant=ANY, agent=ANY, thorough=False)
+        flow = importing(pair.there, content)
+        answer: Any = None
+        with contextlib.suppress(StopIteration):
+            for done in itertools.count():
+                step = flow.send(answer)
+                if done == count and facts.get("k02") is None:
+                    facts.put("k02", "mine")
+                    written.add(count)
+                answer = pair.there._perform(step)
+        found = facts.get("k02")
+        assert found is not None
+        assert (found.value == "mine") == (count in written)
+        assert facts.count() == 14
+    assert len(written) > 2
 
 
 def test_items_that_have_expired_stay_where_they_were(pair: Pair) -> None:
