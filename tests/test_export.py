@@ -1331,3 +1331,32 @@ def test_memory_does_not_grow_with_a_session(
     for what, small_one in peaks[1].items():
         # How much garbage there is when it is looked at differs by that much.
         assert peaks[2][what] < small_one + 300_000 < path.stat().st_size / 2, (what, peaks)
+
+
+def test_memory_does_not_grow_with_a_namespace(
+    open_store: Callable[..., Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onrecord.files._BLOCK", 2**14)
+    name = NamespaceName(parts=("facts",))
+    peaks: list[dict[str, int]] = []
+    for count in (300, 300, 3_000):  # the first one also loads what is loaded once
+        store = open_store("sqlite", f"memory {len(peaks)}")
+        path = tmp_path / f"{count}.jsonl"
+        with open(path, "wb") as file:
+            file.write(lines.header())
+            for n in range(count):
+                value = [f"{n} {word}" for word in ("what was known",) * 20]
+                file.write(lines.line_of(lines.Item(name, f"{n:05}", value, None, None, n, n)))
+            file.write(lines.line_of(End(0, 0, 0, count)))
+        peaks.append(
+            {
+                "import": peak(partial(store.import_, path)),
+                "again": peak(partial(store.import_, path)),
+                "export": peak(partial(store.export, tmp_path / "again.jsonl")),
+                "verify": peak(store.verify),
+                "erase": peak(partial(store.erase, user=ANY, agent=ANY, thorough=False)),
+            }
+        )
+        assert (tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
+    for what, small_one in peaks[1].items():
+        assert peaks[2][what] < small_one + 300_000 < path.stat().st_size / 2, (what, peaks)
