@@ -6,13 +6,14 @@ its name; ``tests`` hold the two to the same signature.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from onrecord import operations
 from onrecord.accepting import Appendable
 from onrecord.flows.shared import UNSET
+from onrecord.item import ItemChange
 from onrecord.message import Message
 from onrecord.scope import SessionName
 from onrecord.version import Expected, SessionInfo, Version
@@ -43,7 +44,12 @@ class Session:
         self._arun = store._arun
 
     def append(
-        self, messages: Appendable, *, expected: Expected = None, archived: bool = False
+        self,
+        messages: Appendable,
+        *,
+        expected: Expected = None,
+        archived: bool = False,
+        items: Sequence[ItemChange] = (),
     ) -> list[Message]:
         """Make messages durable, all or none, and return them as stored.
 
@@ -52,16 +58,26 @@ class Session:
         appended again. With ``expected``, a version or a head, Conflict is raised if the
         session has moved on, or Cleared if it was cleared or rewound; with ``Since(version)`` only
         the latter. Messages that were read from it before and are gone are then left out.
-        With ``archived=True`` what is new is archived in the same moment.
+        With ``archived=True`` what is new is archived in the same moment. ``items``, a list of
+        ``Put``, ``Merge`` and ``Delete``, change items of the session's scope in the same
+        transaction: all of it is there, or nothing. Where no message is new, they were made with
+        it before, and are not made again.
         """
-        return self._run(operations.append(self._desk, self.name, messages, expected, archived))
+        return self._run(
+            operations.append(self._desk, self.name, messages, expected, archived, items)
+        )
 
     async def aappend(
-        self, messages: Appendable, *, expected: Expected = None, archived: bool = False
+        self,
+        messages: Appendable,
+        *,
+        expected: Expected = None,
+        archived: bool = False,
+        items: Sequence[ItemChange] = (),
     ) -> list[Message]:
         """Like ``append``."""
         return await self._arun(
-            operations.append(self._desk, self.name, messages, expected, archived)
+            operations.append(self._desk, self.name, messages, expected, archived, items)
         )
 
     @overload

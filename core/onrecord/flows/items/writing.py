@@ -114,6 +114,11 @@ def write_items(
     desk: Desk, changes: object, tenant: str, user: str, agent: str
 ) -> Flow[list[Item | bool]]:
     """Make several changes in namespaces of one scope, in their order, all or none."""
+    return (yield from _written(desk, prepared(desk, changes, tenant, user, agent)))
+
+
+def prepared(desk: Desk, changes: object, tenant: str, user: str, agent: str) -> list[Write]:
+    """Refuse what cannot be done, before anything is."""
     at = now()
     writes = []
     for change in _changes(changes):
@@ -121,7 +126,7 @@ def write_items(
             parts=namespace_of(change.namespace), tenant=tenant, user=user, agent=agent
         )
         writes.append(_prepared(desk, name, change, at))
-    return (yield from _written(desk, writes))
+    return writes
 
 
 def clear_items(desk: Desk, name: NamespaceName) -> Flow[int]:

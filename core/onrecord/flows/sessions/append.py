@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from onrecord.accepting import Appendable, messages_from
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, do
+from onrecord.flows.items.writing import Write, prepared, write
 from onrecord.flows.mark import commit
 from onrecord.flows.sessions.batch import Batch, Stored, new_token
 from onrecord.flows.sessions.expected import checked
 from onrecord.flows.shared import Desk, encode
+from onrecord.item import ItemChange
 from onrecord.ledger.sessions import sealing
 from onrecord.message import Message
 from onrecord.scope import SessionName
@@ -21,17 +24,29 @@ from onrecord.stored.clock import now
 from onrecord.stored.ranges import with_added
 from onrecord.version import Expected, Since, Version
 
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
 log = logging.getLogger("onrecord")
 
 
 def append(
-    desk: Desk, name: SessionName, given: Appendable, expected: Expected, archived: bool = False
+    desk: Desk,
+    name: SessionName,
+    given: Appendable,
+    expected: Expected,
+    archived: bool = False,
+    items: Sequence[ItemChange] = (),
 ) -> Flow[list[Message]]:
-    """Make messages durable, all or none, and give them back as stored."""
+    """Make messages durable, all or none, and give them back as stored; with them changes of
+    items."""
     expected = checked(expected)
+    writes = prepared(desk, items, name.tenant, name.user, name.agent) if items else []
     at = now()
     entries, contents = encode(desk, messages_from(given), at)
     if not entries:
+        if writes:
+            yield from do(Cold(partial(write, desk, writes=writes), writes=True))
         return []
     known_epoch = desk.known.get(name.identity).epoch
     match expected:
@@ -39,20 +54,39 @@ def append(
             known_epoch = max(known_epoch, epoch)
         case _:
             pass
-    batch = Batch(name, entries, new_token(), expected, known_epoch, at, archived)
+    batch = Batch(name, entries, new_token(), expected, known_epoch, at, archived, not writes)
     change = partial(change_of, batch)
     try:
-        stored = yield from commit(desk, name, batch.commit, change, appends=True)
+        work = _beside(desk, batch.commit, writes)
+        stored = yield from commit(desk, name, work, change, appends=True)
     except Unavailable as lost:
         if not lost.outcome_unknown:
             raise
-        stored = yield from _append_again(desk, batch, lost)
+        stored = yield from _append_again(desk, batch, lost, writes)
     if stored.rows and not desk.marks:
         newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
         desk.known.wrote(name.identity, Version(newest.epoch, newest.seq), None)
     if sealing.outgrown(stored.in_tail):
         yield from _seal(desk, name)
     return as_stored(desk, stored, contents)
+
+
+def _beside(
+    desk: Desk, work: Callable[[Transaction], Stored], writes: Sequence[Write]
+) -> Callable[[Transaction], Stored]:
+    """An append, and changes of items in the same transaction. They are made where something is
+    new: what was appended before had its own with it."""
+    if not writes:
+        return work
+
+    def do(txn: Transaction) -> Stored:
+        txn.begin()
+        stored = work(txn)
+        if any(fresh for _, _, fresh in stored.rows):
+            write(desk, txn, writes)  # after the session: who needs both locks it first
+        return stored
+
+    return do
 
 
 def _seal(desk: Desk, name: SessionName) -> Flow[None]:
@@ -63,11 +97,13 @@ def _seal(desk: Desk, name: SessionName) -> Flow[None]:
         log.warning("the older messages of %s could not be sealed: %s", name, fault)
 
 
-def _append_again(desk: Desk, batch: Batch, lost: Unavailable) -> Flow[Stored]:
+def _append_again(
+    desk: Desk, batch: Batch, lost: Unavailable, writes: Sequence[Write]
+) -> Flow[Stored]:
     """The answer to a commit was lost: look whether it happened, and only then repeat it."""
     log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
     try:
-        again = batch.commit_unless_done
+        again = _beside(desk, batch.commit_unless_done, writes)
         change = partial(_change_again, batch)
         stored: Stored = yield from commit(desk, batch.name, again, change, appends=True)
     except Unavailable as fault:

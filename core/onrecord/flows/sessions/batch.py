@@ -75,11 +75,14 @@ class Batch(NamedTuple):
     at: int
     archived: bool = False
     """Whether what is new is archived from the beginning."""
+    alone: bool = True
+    """Whether no other statement belongs to its transaction."""
 
     def commit(self, txn: Transaction) -> Stored:
         """Append what is new, in one statement where the database can."""
         if (
             txn.can.one_statement_writes
+            and self.alone
             and not self.archived
             and not any(
                 entry.id is not None and ids.may_be_derived(entry.id) for entry in self.entries
