@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from tests.golden.make import told
 GOLDEN = Path(__file__).parent / "golden"
 SQLITE = sorted(GOLDEN.glob("*.sqlite"))
 POSTGRES = sorted(GOLDEN.glob("*.postgresql.sql"))
+EXPORTS = sorted(GOLDEN.glob("*.jsonl"))
 
 
 def as_json(found: object) -> Any:
@@ -69,3 +73,23 @@ def test_an_earlier_postgresql_database(file: Path, postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(file.read_text().encode())
     go_on_with(postgres_url, file.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("file", EXPORTS, ids=lambda file: file.stem)
+def test_an_earlier_export(file: Path, each_store: Callable[[], Store]) -> None:
+    """It is read, and what is read is written as the same bytes."""
+    store = each_store()
+    report = store.import_(file)
+    lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+    kinds = Counter(line["type"] for line in lines)
+    assert (report.sessions, report.messages, report.items) == (
+        kinds["session"], kinds["message"], kinds["item"],
+    )  # fmt: skip
+    assert report.differing == ()
+    again = io.BytesIO()
+    store.export(again)
+    assert again.getvalue() == file.read_bytes()
+
+
+def test_there_is_an_export_with_items_and_one_without() -> None:
+    assert {b'"type":"item"' in file.read_bytes() for file in EXPORTS} == {True, False}

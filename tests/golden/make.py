@@ -2,9 +2,11 @@
 
     python -m tests.golden.make 0002 sqlite:///tests/golden/0002.sqlite
     python -m tests.golden.make 0002 postgresql://user@localhost/empty
+    python -m tests.golden.make 0003 tests/golden/0003.jsonl
 
 Writes ``<name>.json`` beside it: what was read from it on the day it was made. PostgreSQL is
-kept as the output of ``pg_dump --inserts``, without the lines that begin with a backslash.
+kept as the output of ``pg_dump --inserts``, without the lines that begin with a backslash. The
+last is an export; the first of these was written before there were items.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +69,16 @@ def fill(store: Store) -> None:
     store.session("untouched", tenant="'; DROP TABLE onrecord_sessions; --").update(title="Empty")
 
 
+def know(store: Store) -> None:
+    """A little of everything that an item can be."""
+    facts = store.items("facts", "océan", user="ana", agent="guide")
+    facts.put("city", {"name": "Lyon", "since": THEN, "pair": (1, 2.5), "big": 2**70})
+    facts.put("half", "a NUL \x00, half a pair \ud800, and 😀", text="odd \ud800", token="r1")
+    facts.put("lives", [None, True, {"$set": {1, 2}}, b"\x00\xff"], ttl=timedelta(days=300_000))
+    facts.put("long", "words that come back, " * 60)
+    store.items("'; DROP TABLE onrecord_items; --").put("k", 1)
+
+
 def told(store: Store) -> list[dict[str, Any]]:
     """Everything there is to be read, as JSON."""
     everything = store.sessions(tenant=ANY, user=ANY, agent=ANY)
@@ -100,6 +112,12 @@ def _session(store: Store, info: SessionInfo) -> dict[str, Any]:
 
 if __name__ == "__main__":
     name, url = sys.argv[1:]
+    if url.endswith(".jsonl"):
+        with Store("sqlite://") as golden:
+            fill(golden)
+            know(golden)
+            golden.export(url)
+        raise SystemExit
     with Store(url) as golden:
         fill(golden)
         kept = told(golden)
