@@ -1266,6 +1266,7 @@ def test_files_of_items_that_do_not_add_up(store: Store, other: Store) -> None:
         ((head, item.replace(b'["facts"]', b"[]"), end), InvalidName, "line 2: A namespace has 1"),
         ((head, item.replace(b'["facts"]', b"[5]"), end), InvalidName, "line 2: a part of a name"),
         ((head, item.replace(b'"key":"k"', b'"key":5'), end), InvalidName, "line 2: key has to be"),
+        ((head, item.replace(b'"v"', b'"v","token":"\\u0000"'), end), InvalidName, "2: token"),
         ((head, item.replace(b'"v"', b'"%s"' % (b"v" * 2**20)), end), InvalidValue, "2: value of"),
     ):  # fmt: skip
         refused(other, b"".join(parts), kind, match)

@@ -235,16 +235,16 @@ def _message_of(line: dict[str, Any]) -> Place:
     return Place(
         _whole(line.pop("seq")),
         content,
-        _id(line.pop("id", None)),
+        _name("id", line.pop("id", None)),
         _microseconds(line.pop("created_at")),
         _whole(line.pop("tokens")),
-        _counter(line.pop("counter", None)),
+        _name("counter", line.pop("counter", None)),
         _kind(line.pop("opens_turn", content.opens_turn), bool),
     )
 
 
 def _deleted_of(line: dict[str, Any]) -> Place:
-    given = _id(line.pop("id", None))
+    given = _name("id", line.pop("id", None))
     return Place(_whole(line.pop("seq")), None, given, _microseconds(line.pop("created_at")))
 
 
@@ -265,7 +265,7 @@ def _item(said: Item, spell: Spell) -> dict[str, Any]:
     if said.text is not None:
         line["text"] = spell(said.text)
     if said.token is not None:
-        line["token"] = spell(said.token)
+        line["token"] = said.token
     line["created_at"] = _time(said.created)
     line["updated_at"] = _time(said.updated)
     if said.expires_at is not None:
@@ -286,7 +286,7 @@ def _item_of(line: dict[str, Any]) -> Item:
         key,
         value_of(line.pop("value")) if damaged is None else None,
         _text(value_of(line.pop("text", None))),
-        _text(value_of(line.pop("token", None))),
+        _name("token", line.pop("token", None)),
         _microseconds(line.pop("created_at")),
         _microseconds(line.pop("updated_at")),
         None if expires_at is None else _microseconds(expires_at),
@@ -387,15 +387,9 @@ def _whole(found: Any) -> int:
     return found
 
 
-def _id(found: Any) -> str | None:
+def _name(what: str, found: Any) -> str | None:
     if found is not None:
-        check_name("id", found)
-    return found  # type: ignore[no-any-return]
-
-
-def _counter(found: Any) -> str | None:
-    if found is not None:
-        check_name("counter", found)
+        check_name(what, found)
     return found  # type: ignore[no-any-return]
 
 

@@ -473,6 +473,13 @@ class ItemsContract:
         with pytest.raises(InvalidName, match="bytes together"):
             store.items(*["n" * 500] * 5)
 
+    @pytest.mark.parametrize("bad", ["", "a\0b", "half \ud800", "x" * 513])
+    def test_bad_tokens(self, facts: Any, bad: str) -> None:
+        for given in ({"token": bad}, {"expected_token": bad}):
+            with pytest.raises(InvalidName, match="token"):
+                facts.put("k", 1, **given)
+        assert facts.count() == 0
+
     @pytest.mark.parametrize(
         "ask",
         [

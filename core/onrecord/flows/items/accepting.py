@@ -83,6 +83,14 @@ def text_of(what: str, given: object) -> str | None:
     return given
 
 
+def token_of(what: str, given: object) -> str | None:
+    """Check a revision that its writer made up: it stands in a column of its own, as names do."""
+    found = text_of(what, given)
+    if found is not None:
+        check_name(what, found)
+    return found
+
+
 def changes_of(given: object) -> Mapping[str, Any]:
     """Check what is to be merged."""
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):

@@ -21,6 +21,7 @@ from onrecord.flows.items.accepting import (
     namespace_of,
     pairs_of,
     text_of,
+    token_of,
     ttl_of,
 )
 from onrecord.flows.shared import Desk
@@ -165,9 +166,9 @@ def _prepared(desk: Desk, name: NamespaceName, change: ItemChange, at: int) -> W
         changes = changes_of(change.changes)
         _encoded(desk, key, dict(changes), None)  # refused before anybody waits for a lock
         return Write(name, key, row, changes, expected)
-    text, token = text_of("text", change.text), text_of("token", change.token)
+    text, token = text_of("text", change.text), token_of("token", change.token)
     body = _encoded(desk, key, change.value, text)
-    wanted = text_of("expected_token", change.expected_token)
+    wanted = token_of("expected_token", change.expected_token)
     return Write(name, key, row._replace(token=token, body=body), None, expected, wanted)
 
 
