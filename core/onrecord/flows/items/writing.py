@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -184,6 +184,8 @@ def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Item | 
     if len(writes) == 1 and writes[0].whatever_is_there and txn.can.one_statement_writes:
         return [_at_once(txn, writes[0])]
     locked = _locked(txn, writes)
+    if len(writes) > 1 and txn.can.array_parameters and _is_a_run(writes):
+        return list(_put_together(txn, writes, locked))
     left = Counter([one.name.identity for one in writes])
     done: list[Item | bool] = []
     for one in writes:
@@ -196,6 +198,39 @@ def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Item | 
             version = namespace.version - left[one.name.identity]
             done.append(_one(desk, txn, one, namespace, version))
     return done
+
+
+def _is_a_run(writes: Sequence[Write]) -> bool:
+    """Whether all are puts into one namespace, whatever is there, of one life, no key twice."""
+    first = writes[0]
+    return len({one.key for one in writes}) == len(writes) and all(
+        one.name.identity == first.name.identity
+        and one.row is not None
+        and first.row is not None
+        and one.row.ttl == first.row.ttl
+        and one.row.token is None
+        and one.changes is None
+        and one.expected is None
+        and one.expected_token is None
+        for one in writes
+    )
+
+
+def _put_together(
+    txn: Transaction, writes: Sequence[Write], locked: Mapping[bytes, Locked | None]
+) -> Iterator[Item]:
+    """Put many in one statement."""
+    name = writes[0].name
+    namespace = locked[name.identity]
+    assert namespace is not None, "it is made where something is put"
+    rows = [
+        one.row._replace(version=version)
+        for version, one in enumerate(writes, namespace.version - len(writes) + 1)
+        if one.row is not None
+    ]
+    stored = rows_of.put_all(txn, namespace.key, rows)
+    for row in rows:
+        yield item_of(name, _stored(row, stored[row.key]))
 
 
 def _locked(txn: Transaction, writes: Sequence[Write]) -> dict[bytes, Locked | None]:

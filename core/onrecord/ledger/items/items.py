@@ -56,6 +56,16 @@ _PUT: Final = f"""
         :body)
     {_OVER} RETURNING version, created, updated, expires_at"""
 
+# PostgreSQL: many of one namespace in one statement.
+_PUT_ALL: Final = f"""
+    INSERT INTO {{items}} AS i (shard, {_WRITTEN})
+    SELECT CAST(:shard AS SMALLINT), :namespace, one.key, one.version, :now, :now, {{expires}},
+        :ttl, NULL, one.body
+    FROM unnest(
+        CAST(:item_keys AS TEXT[]), CAST(:versions AS BIGINT[]), CAST(:bodies AS BYTEA[])
+    ) AS one (key, version, body)
+    {_OVER} RETURNING key, version, created, updated, expires_at"""
+
 # PostgreSQL, one statement and one round trip: the namespace's row is locked first, as by all who
 # write to it. Where it is not there yet, nothing happens.
 _MOVED: Final = """
@@ -192,6 +202,23 @@ def put(
     found = txn.first(_PUT, values)
     assert found is not None, "RETURNING returns"
     return found[0], found[1], found[2], found[3]
+
+
+def put_all(
+    txn: Transaction, namespace: NamespaceKey, rows: Sequence[ItemRow]
+) -> dict[str, tuple[int, int, int, int | None]]:
+    """PostgreSQL: write items of a namespace that is locked, whatever is there: of one moment, of
+    one time to live, no key twice. By key what ``put`` returns."""
+    values = {
+        **namespace._asdict(),
+        "now": rows[0].updated,
+        "ttl": rows[0].ttl,
+        "item_keys": [row.key for row in rows],
+        "versions": [row.version for row in rows],
+        "bodies": [row.body for row in rows],
+    }
+    found = txn.rows(_PUT_ALL, values)
+    return {key: (version, *times) for key, version, *times in found}
 
 
 def put_at_once(
