@@ -289,7 +289,11 @@ def test_what_the_cache_is_told_is_made_of_it(
 
 TELL_NOTHING = {
     "flows/maintenance/maintain.py": "what is sealed, learned or released says what it said",
+    "flows/items": "of items, and of no session",
+    "flows/maintenance/erase.py": "of items, and of no session",
+    "flows/maintenance/transfer.py": "of items, and of no session",
     "flows/sessions/append.py _seal": "what is sealed says what it said",
+    "flows/sessions/append.py append": "of items alone, where there is no message",
     "flows/sessions/read.py _lease": "moves the fence, which no reader sees",
     "flows/suspend.py": "of the cache, and of no session",
     "flows/checkpoints": "of threads, which are no sessions",
