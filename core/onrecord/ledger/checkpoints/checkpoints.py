@@ -39,7 +39,7 @@ _WITH_WRITES: Final[dict[Kind, str]] = {
 _NEWEST_OF_LOG: Final[dict[Kind, str]] = {
     "sqlite": """JOIN {checkpoints} c ON c.place = (
         SELECT x.place FROM {checkpoints} x
-        WHERE x.place > (l.id << 32) AND x.place < ((l.id + 1) << 32) AND x.id IS NOT NULL
+        WHERE x.place > (l.id << 32) AND x.place <= (l.id << 32) + 4294967295 AND x.id IS NOT NULL
         ORDER BY x.place DESC LIMIT 1)""",
     "postgresql": """JOIN {checkpoints} c ON c.shard = l.shard AND c.list = l.id AND c.number = (
         SELECT x.number FROM {checkpoints} x
@@ -142,7 +142,7 @@ _ITEMS: Final = """
     SELECT number, items, body FROM {checkpoint_items}
     WHERE place >= (:list << 32) + :first AND place <= (
         SELECT place FROM {checkpoint_items}
-        WHERE place >= (:list << 32) + :last AND place < (:list + 1) << 32
+        WHERE place >= (:list << 32) + :last AND place <= (:list << 32) + 4294967295
         ORDER BY place LIMIT 1)
     ORDER BY place"""
 _FETCH_AT_ONCE: Final = """

@@ -29,9 +29,9 @@ _REMEMBER: Final = """
 _NEEDING: Final[dict[Kind, str]] = {
     "sqlite": """
         SELECT 0 AS shard, session FROM {segments}
-        WHERE dictionary = :number AND place >= (:session + 1) << 32
+        WHERE dictionary = :number AND place > (:session << 32) + 4294967295
         UNION SELECT 0, session FROM {tail}
-        WHERE dictionary = :number AND place >= (:session + 1) << 32
+        WHERE dictionary = :number AND place > (:session << 32) + 4294967295
         ORDER BY session LIMIT :limit""",
     "postgresql": """
         SELECT shard, session FROM {segments}
