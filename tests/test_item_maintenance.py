@@ -7,11 +7,13 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from onrecord import ANY, Item, Items, Store, operations
 from onrecord.flows.maintenance import erase as erasing
 from onrecord.scope import Scope
+from tests.servers.postgres import PostgresServer
 from tests.test_erasure import drive
 
 OpenStore = Callable[..., Store]
@@ -195,6 +197,18 @@ def test_who_puts_one_again_while_it_is_pruned_keeps_it(each_store: OpenStore) -
         store.prune()
         assert {item.value for item in items.list()} == {"new"}
         assert items.count() == len(put) == 40
+
+
+def test_what_was_pruned_is_told_where_no_room_can_be_given_back(postgres: PostgresServer) -> None:
+    """Somebody else is vacuuming: prune() said that nothing was written."""
+    url = postgres.create_database("pruned_beside_a_vacuum")
+    with Store(url, timeout=1) as store, psycopg.connect(url) as beside:
+        items = store.items("facts", user="ada")
+        items.put_many({"a": 1, "b": 2})
+        expired(store, items, "a")
+        beside.execute("LOCK TABLE onrecord_items IN SHARE UPDATE EXCLUSIVE MODE")
+        assert store.prune().items == 1
+        assert rows(store, "items") == 1
 
 
 # -- counted -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -29,6 +30,8 @@ from onrecord.version import SessionInfo, Version
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
+
+log = logging.getLogger("onrecord")
 
 _PAGE: Final = 200
 MOST_ITEMS: Final = 1_000
@@ -118,7 +121,10 @@ def prune(
         if (yield from remove(desk, _name(due), due.version)) is not None:
             gone.append(due)
     yield from release_learned(desk)
-    yield from do(Autocommit(partial(reclaim, how="free")))
+    try:
+        yield from do(Autocommit(partial(reclaim, how="free")))
+    except OnrecordError as fault:  # it has all gone, and is told; the room stays for others
+        log.warning("what was pruned has gone, and its room could not be given back: %s", fault)
     archived_to = None if archive_to is None or not found else str(archive_to)
     return _pruning(False, gone, archived_to, items)
 
