@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from onrecord import ANY, Damaged, Items, Message, OnrecordError, Opaque, Session, Store
+from langgraph_onrecord import OnrecordStore
+from onrecord import ANY, Conflict, Damaged, Items, Message, OnrecordError, Opaque, Session, Store
 from onrecord.codec import compression, encode
 from onrecord.flows.maintenance.maintain import FIRST
 from onrecord.ledger.sessions import dictionaries, sessions
@@ -551,9 +553,14 @@ def test_a_flipped_byte_of_a_value_is_noticed(place: Place) -> None:
                 changed = bytearray(body)
                 changed[at] ^= random.randrange(1, 256)
                 place.sql(update, bytes(changed), key)
-                for read in (lambda key=key: items.get(key), items.list):
-                    with pytest.raises(Damaged, match=key):
-                        read()
+                with pytest.raises(Damaged, match=key):
+                    items.get(key)
+                listed = {item.key: item for item in items.list()}
+                left = listed.pop(key)
+                assert left.value == bytes(changed)
+                assert left.version == before[key].version
+                assert f"Item {key!r} in 'facts'/'old' of user='ada'" in str(left.damaged)
+                assert listed == {other: before[other] for other in before if other != key}
                 found = {other: items.get(other) for other in before if other != key}
                 assert found == {other: before[other] for other in found}
                 if at % 5 == 0:
@@ -574,6 +581,36 @@ def test_bytes_that_were_never_a_value(place: Place) -> None:
                 items.get("city")
             assert len(store.verify()) == 1
         assert items.put("city", "Nice").value == "Nice"
+        assert store.verify() == []
+
+
+def test_an_item_that_cannot_be_read_costs_no_other(place: Place) -> None:
+    with place.open() as store:
+        items = know(store)
+        items.put("gone", {"name": "Lyon"}, token="first")
+        place.sql(f"UPDATE onrecord_items SET body = ? WHERE {OF_ITEM}", b"nonsense", "gone")
+        everywhere = partial(store.find_items, user="ada")
+        for page in (items.list(order="updated"), everywhere(), everywhere(("facts",))):
+            assert [(item.key, item.damaged is None) for item in page] == [
+                ("gone", False), ("mood", True), ("notes", True), ("city", True)
+            ]  # fmt: skip
+        assert [item.key for item in items.list(filter={"name": "Lyon"})] == ["city"]
+        assert [item.key for item in everywhere(filter={"name": {"$exists": False}})] == [
+            "mood", "notes"
+        ]  # fmt: skip
+        assert list(items.get_many(["gone", "city"])) == ["gone", "city"]
+        langgraph = OnrecordStore(store, user="ada")
+        assert [item.key for item in langgraph.search(("facts",), query="Lyon")][:1] == ["city"]
+        assert len(langgraph.search(("facts",))) == 3
+
+        with pytest.raises(Damaged, match="'gone' in 'facts'"):
+            items.merge("gone", {"more": 1})
+        with pytest.raises(Conflict) as refused:
+            items.put("gone", 1, expected=7)
+        assert refused.value.item is not None
+        assert refused.value.item.damaged is not None
+        assert items.put("gone", {"name": "Nice"}, token="first").value == {"name": "Nice"}
+        assert items.get("gone") is not None
         assert store.verify() == []
 
 

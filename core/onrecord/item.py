@@ -28,6 +28,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """What it is to be found by, where that is not its value."""
     token: str | None = None
     """A revision that its writer made up."""
+    damaged: str | None = None
+    """Why it cannot be read, in a list: its value is then the bytes that are left of it."""
 
 
 class Put(msgspec.Struct, frozen=True):

@@ -148,7 +148,7 @@ class OnrecordStore(BaseStore):
         words = _words(op.query or "")
         if not words:
             found = yield from self._page(op, op.limit, op.offset)
-            page = [SearchItem(**_fields(item)) for item in found]
+            page = [SearchItem(**_fields(item)) for item in found if item.damaged is None]
         else:
             ranked = yield from self._ranked(op, words)
             page = ranked[op.offset : op.offset + op.limit]
@@ -179,6 +179,8 @@ class OnrecordStore(BaseStore):
         after: Stored | None = None
         while page := (yield from self._page(op, _PAGE, 0, after)):
             for item in page:
+                if item.damaged is not None:
+                    continue
                 has = len(words & _words(_text_of(item.value)))
                 found.append(SearchItem(**_fields(item), score=has / len(words)))
             after = page[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -13,6 +14,8 @@ from onrecord.item import Item
 from onrecord.scope import NamespaceName, check_name, check_parts
 from onrecord.stored.clock import moment, within
 from onrecord.stored.items import ItemRow
+
+log = logging.getLogger("onrecord")
 
 MOST_AT_ONCE: Final = 10_000
 """Items of one batch."""
@@ -120,6 +123,21 @@ def item_of(name: NamespaceName, row: ItemRow) -> Item:
             f"Item {row.key!r} in {name} cannot be read: {fault}. Restore a backup, put it again, "
             f"or delete it."
         ) from fault
+    return _item(name, row, value, text)
+
+
+def item_or_damaged(name: NamespaceName, row: ItemRow) -> Item:
+    """Like ``item_of``; of a damaged one what is left, so that it costs no other (I10)."""
+    try:
+        return item_of(name, row)
+    except Damaged as fault:
+        log.warning("%s", fault)
+        return _item(name, row, row.body, None, str(fault))
+
+
+def _item(
+    name: NamespaceName, row: ItemRow, value: Any, text: str | None, damaged: str | None = None
+) -> Item:
     return Item(
         namespace=name.parts,
         key=row.key,
@@ -130,4 +148,5 @@ def item_of(name: NamespaceName, row: ItemRow) -> Item:
         expires_at=None if row.expires_at is None else moment(within(row.expires_at)),
         text=text,
         token=row.token,
+        damaged=damaged,
     )

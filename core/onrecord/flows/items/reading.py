@@ -10,7 +10,7 @@ from onrecord.arguments import check_after, check_choice, whole_number
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.filters import predicate_of
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.items.accepting import item_of, key_of, keys_of
+from onrecord.flows.items.accepting import item_of, item_or_damaged, key_of, keys_of
 from onrecord.flows.shared import Desk
 from onrecord.item import Item
 from onrecord.ledger.items import items as rows_of
@@ -53,7 +53,7 @@ def get_items(
             continue
         if refresh and _is_due(row):
             row = yield from _refreshed(name, row)
-        items[key] = item_of(name, row)
+        items[key] = item_or_damaged(name, row)
     return items
 
 
@@ -241,8 +241,10 @@ def _listed(reader: Reader[P], filter: object, limit: int, skip: int) -> Flow[li
             return reader.read(txn, place, size, skipped)
 
         page = yield from do(Cold(step))
-        items = [item_of(name, row) for name, row in page]
-        found += [item for item in items if wanted(item.value)]
+        items = [item_or_damaged(name, row) for name, row in page]
+        if filter is not None:  # what is damaged fulfils none
+            items = [item for item in items if item.damaged is None and wanted(item.value)]
+        found += items
         if filter is None or len(page) < size:
             break
         place = reader.behind(*page[-1])

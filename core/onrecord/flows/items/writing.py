@@ -15,6 +15,7 @@ from onrecord.flows.items.accepting import (
     changes_of,
     expected_of,
     item_of,
+    item_or_damaged,
     key_of,
     keys_of,
     merged,
@@ -262,10 +263,12 @@ def _one(desk: Desk, txn: Transaction, one: Write, namespace: Locked, version: i
         return there is not None
     row = one.row._replace(version=version)
     if there is not None and row.token is not None and there.token == row.token:
-        return item_of(one.name, there)  # said again
+        said = item_or_damaged(one.name, there)
+        if said.damaged is None:
+            return said  # said again
     _refuse(one, there)
     if one.changes is not None:
-        text = None if there is None else codec.decode(there.body)[1]
+        text = None if there is None else item_of(one.name, there).text
         row = row._replace(body=_encoded(desk, one.key, merged(there, one.changes), text))
         if row.ttl is None and there is not None:
             row = row._replace(ttl=there.ttl)
@@ -305,7 +308,7 @@ def _refuse(one: Write, there: ItemRow | None) -> None:
         return
     raise Conflict(
         f"Item {one.key!r} in {one.name} {what}, and {wanted}. Nothing was written: get it again.",
-        item=None if there is None else item_of(one.name, there),
+        item=None if there is None else item_or_damaged(one.name, there),
     )
 
 
