@@ -89,7 +89,8 @@ def find_items(
     """Items of all namespaces that begin with a prefix, the last written first."""
     begin = _parts("prefix", prefix)
     alone = yield from _alone(scope, begin)
-    if alone is not None:
+    # A version says where it stands in its own namespace, and nothing in another one.
+    if alone is not None and not (isinstance(after, Item) and after.namespace != alone.parts):
         return (yield from _listed(_by_age(alone, after), filter, limit, skip))
     return (yield from _listed(_below(scope, begin, after), filter, limit, skip))
 
