@@ -15,7 +15,7 @@ from onrecord.flows.shared import Desk
 from onrecord.item import Item
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
-from onrecord.scope import NamespaceName, Scope, check_parts, parts_of, path_of
+from onrecord.scope import NamespaceName, Scope, check_name, check_parts, parts_of, path_of
 from onrecord.stored.clock import microseconds, now
 from onrecord.stored.items import ItemRow
 
@@ -70,6 +70,8 @@ def list_items(
     check_choice("order", order, ("key", "updated"))
     if not isinstance(prefix, str):
         raise Misconfigured(f"prefix has to be text, not {shown(prefix)}.")
+    if prefix:
+        check_name("prefix", prefix)
     if prefix and order == "updated":
         raise Misconfigured("A prefix goes with order='key': leave one of the two out.")
     if order == "updated":
@@ -168,6 +170,8 @@ def _by_key(name: NamespaceName, prefix: str, after: object) -> Reader[str]:
         after = after.key
     if after is not None and not isinstance(after, str):
         raise Misconfigured(f"after has to be an Item or a key, not {shown(after)}.")
+    if after:
+        check_name("after", after)
 
     def read(
         txn: Transaction, after: str, limit: int, skip: int
