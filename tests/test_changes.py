@@ -175,7 +175,7 @@ def test_what_changed_is_what_a_reader_sees_changed(
         kinds |= {change.kind for change in changes}
         done += not failed
     assert done > 80
-    assert kinds >= set(get_args(Kind)) - {"import", "erase", "fork"}
+    assert kinds >= set(get_args(Kind)) - {"import", "erase", "fork", "create"}
 
 
 def test_sessions_that_come_and_go_as_a_whole(
@@ -215,6 +215,18 @@ def test_sessions_that_come_and_go_as_a_whole(
     changes = recorder.taken()
     assert [(change.kind, change.name) for change in changes] == [("erase", fork.name)]
     compare(before, changes, read(fork))
+
+
+def test_what_is_created_is_told_once(store: Store, recorder: Recorder, face: Face) -> None:
+    session = store.session("a")
+    before = read(session)
+    face(session).create(title="A title")
+    (change,) = recorder.taken()
+    assert change.kind == "create"
+    compare(before, [change], read(session))
+    with pytest.raises(OnrecordError):
+        face(session).create()
+    assert recorder.taken() == []
 
 
 def test_nobody_is_told_of_what_changes_nothing(

@@ -143,6 +143,7 @@ APPENDS: dict[str, Flows] = {
     "a batch with ids": appending(NAMED_BATCH),
     "a batch that is there in part": appending(RETRY),
     "archived": lambda s: operations.append(s._desk, s.name, NAMED_BATCH, None, archived=True),
+    "existing": lambda s: operations.append(s._desk, s.name, NAMED_BATCH, None, existing=True),
     "expected version": appending(BATCH, lambda session: session.version()),
     "expected head": appending(NAMED_BATCH, lambda session: session.head()),
 }

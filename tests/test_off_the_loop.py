@@ -121,6 +121,7 @@ SESSION: dict[str, Does] = {
     "aappend": lambda s, at: s.aappend([("user", "More."), BIG]),
     "aarchive": lambda s, at: s.aarchive([1]),
     "acount": lambda s, at: s.acount(archived=True),
+    "acreate": lambda s, at: s.store.session(at.name + " created").acreate(title="Orders"),
     "aedit": lambda s, at: s.aedit(2, ("assistant", "Hello.")),
     "aexport": lambda s, at: s.aexport(at.folder / "one.jsonl"),
     "afork": lambda s, at: s.afork(at.name + " fork"),

@@ -83,6 +83,19 @@ def test_after_a_setup_the_first_request_costs_what_the_next_does(
     assert costs[0] == costs[1]
 
 
+@pytest.mark.parametrize("existing", [False, True])
+def test_an_append_to_what_was_created_is_one_round_trip(
+    postgres_url: str, round_trips: list[str], existing: bool
+) -> None:
+    with Store(postgres_url) as store:
+        session = store.session("s")
+        session.create()
+        round_trips.clear()
+        session.append(("user", "Hi."), existing=existing)
+    (asked,) = round_trips
+    assert asked.lstrip().startswith("WITH moved")
+
+
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The first words of what SQLite is asked."""

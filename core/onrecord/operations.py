@@ -44,6 +44,7 @@ from onrecord.flows.maintenance.maintain import compact, stats, train, verify
 from onrecord.flows.maintenance.transfer import export, export_session, import_
 from onrecord.flows.sessions.append import append
 from onrecord.flows.sessions.archive import archive, unarchive
+from onrecord.flows.sessions.create import create
 from onrecord.flows.sessions.fork import fork
 from onrecord.flows.sessions.read import (
     count,
@@ -68,6 +69,7 @@ __all__ = [
     "copy_thread",
     "count",
     "count_items",
+    "create",
     "database_health",
     "delete",
     "delete_item",

@@ -49,6 +49,7 @@ class Session:
         *,
         expected: Expected = None,
         archived: bool = False,
+        existing: bool = False,
         items: Sequence[ItemChange] = (),
     ) -> list[Message]:
         """Make messages durable, all or none, and return them as stored.
@@ -58,13 +59,14 @@ class Session:
         appended again. With ``expected``, a version or a head, Conflict is raised if the
         session has moved on, or Cleared if it was cleared or rewound; with ``Since(version)`` only
         the latter. Messages that were read from it before and are gone are then left out.
-        With ``archived=True`` what is new is archived in the same moment. ``items``, a list of
-        ``Put``, ``Merge`` and ``Delete``, change items of the session's scope in the same
-        transaction: all of it is there, or nothing. Where no message is new, they were made with
-        it before, and are not made again.
+        With ``archived=True`` what is new is archived in the same moment. With ``existing=True``
+        a session that nobody has created or written to is refused by Conflict, and not made.
+        ``items``, a list of ``Put``, ``Merge`` and ``Delete``, change items of the session's scope
+        in the same transaction: all of it is there, or nothing. Where no message is new, they were
+        made with it before, and are not made again.
         """
         return self._run(
-            operations.append(self._desk, self.name, messages, expected, archived, items)
+            operations.append(self._desk, self.name, messages, expected, archived, existing, items)
         )
 
     async def aappend(
@@ -73,11 +75,39 @@ class Session:
         *,
         expected: Expected = None,
         archived: bool = False,
+        existing: bool = False,
         items: Sequence[ItemChange] = (),
     ) -> list[Message]:
         """Like ``append``."""
         return await self._arun(
-            operations.append(self._desk, self.name, messages, expected, archived, items)
+            operations.append(self._desk, self.name, messages, expected, archived, existing, items)
+        )
+
+    def create(
+        self,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expires_in: timedelta | None = None,
+    ) -> SessionInfo:
+        """Make the session before anything is said in it, and return what ``info`` says of it.
+
+        Raises Conflict, and writes nothing, if it is there already: of several who create it at
+        once one succeeds. Nobody has to: an append makes its session. One that was erased can
+        be created again.
+        """
+        return self._run(operations.create(self._desk, self.name, title, metadata, expires_in))
+
+    async def acreate(
+        self,
+        *,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        expires_in: timedelta | None = None,
+    ) -> SessionInfo:
+        """Like ``create``."""
+        return await self._arun(
+            operations.create(self._desk, self.name, title, metadata, expires_in)
         )
 
     @overload

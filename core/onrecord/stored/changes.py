@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Kind: TypeAlias = Literal[
     "append",
     "archive",
+    "create",
     "edit",
     "delete",
     "erase",
@@ -25,15 +26,17 @@ Kind: TypeAlias = Literal[
     "unarchive",
     "update",
 ]
-"""What was done. To clear is to rewind to the beginning; what is pruned is erased."""
+"""What was done. To clear is to rewind to the beginning; what is pruned is erased. An append makes
+its session without a word of it: only one that was made before the first message is created."""
 
 
 class Change(NamedTuple):
     """What one commit did to one session.
 
     Commits of one session are ordered by their versions; those that leave the version as it was
-    (archive, unarchive, update) take away nothing and add nothing, and may be told twice. A commit
-    whose answer was lost is told when it was looked up, and not at all where that failed too.
+    (archive, unarchive, create, update) take away nothing and add nothing, and may be told twice. A
+    commit whose answer was lost is told when it was looked up, and not at all where that failed
+    too.
     """
 
     kind: Kind

@@ -685,6 +685,101 @@ class StoreContract:
             chat.append(("user", "x"), expected=bad)
         assert chat.append(("user", "x"), expected=(0, 0))[0].seq == 1
 
+    # -- created, and existing ---------------------------------------------------------------
+
+    def test_a_session_is_created_before_anything_is_said(self, chat: Any, store: Store) -> None:
+        info = chat.create(title="Plans", metadata={"n": 1}, expires_in=timedelta(days=1))
+        assert (info.key, info.user, info.version, info.messages) == ("chat", "ada", (0, 0), 0)
+        assert (info.title, info.metadata, info.expires_in) == (
+            "Plans",
+            {"n": 1},
+            timedelta(days=1),
+        )
+        assert info.created_at is not None
+        assert chat.info() == info
+        assert store.sessions(user="ada") == [info]
+        assert chat.messages() == chat.tail(3) == []
+        chat.append(("user", "hello"))
+        assert texts(chat.tail(3)) == ["hello"]
+        assert chat.info().title == "Plans"
+
+    def test_what_is_there_is_not_created_again(self, chat: Any, store: Store) -> None:
+        assert chat.create().metadata == {}
+        before = chat.info()
+        with pytest.raises(Conflict, match="chat") as refused:
+            chat.create(title="Another")
+        assert refused.value.version == (0, 0)
+        assert chat.info() == before
+        chat.append(("user", "hello"))
+        chat.clear()
+        with pytest.raises(Conflict) as refused:
+            chat.create(metadata={"n": 1})
+        assert refused.value.version == (1, 0)
+        assert (chat.info().title, chat.info().metadata) == (None, {})
+        assert len(store.sessions(user="ada")) == 1
+
+    def test_what_an_append_has_made_is_not_created(self, chat: Any) -> None:
+        chat.append(("user", "hello"))
+        with pytest.raises(Conflict):
+            chat.create()
+        assert texts(chat.messages()) == ["hello"]
+
+    def test_one_of_several_creates_it(self, store: Store) -> None:
+        def creating(n: int) -> None:
+            start.wait()
+            try:
+                store.session("chat").create(title=str(n))
+            except Conflict:
+                return
+            made.append(str(n))
+
+        start, made = threading.Barrier(4), list[str]()
+        threads = [threading.Thread(target=creating, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert made == [store.session("chat").info().title]
+
+    def test_what_was_erased_is_created_again(self, chat: Any) -> None:
+        chat.append(("user", "hello"))
+        chat.erase(thorough=False)
+        with pytest.raises(Conflict, match="no session"):
+            chat.append(("user", "hello"), existing=True)
+        info = chat.create(title="Again")
+        assert (info.title, info.messages, info.version.head) == ("Again", 0, 0)
+        assert info.version.epoch > 0
+        (stored,) = chat.append(("user", "hello"), existing=True)
+        assert stored.seq == 1
+
+    def test_only_an_existing_session_is_appended_to(self, chat: Any, store: Store) -> None:
+        for given in (("user", "x"), [("user", "x"), ("user", "y")], Message("user", "x", id="x")):
+            with pytest.raises(Conflict, match="chat"):
+                chat.append(given, existing=True)
+            with pytest.raises(Conflict, match="chat"):
+                chat.append(given, existing=True, archived=True)
+        assert chat.append([], existing=True) == []
+        assert chat.info().created_at is None
+        assert store.sessions(user="ada") == []
+        chat.create()
+        chat.append(("user", "one"), existing=True)
+        chat.append([("user", "two"), ("user", "three")], existing=True, expected=1)
+        chat.append(("user", "four"), existing=True, archived=True)
+        with pytest.raises(Conflict):
+            chat.append(("user", "five"), existing=True, expected=1)
+        chat.clear()
+        chat.append(("user", "six"), existing=True)
+        assert texts(chat.messages()) == ["six"]
+
+    def test_a_created_session_is_not_unmade_by_a_late_retry(self, chat: Any, store: Store) -> None:
+        (late,) = chat.append(("user", "hello"))
+        chat.erase(thorough=False)
+        chat.create()
+        with pytest.raises(Cleared):
+            chat.append(late)
+        assert chat.append(late, expected=Since(Version(9, 9))) == []
+        assert len(store.sessions(user="ada")) == 1
+
     # -- sessions and scopes -----------------------------------------------------------------
 
     def test_update_changes_only_what_is_named(self, chat: Any) -> None:

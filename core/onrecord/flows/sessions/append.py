@@ -36,6 +36,7 @@ def append(
     given: Appendable,
     expected: Expected,
     archived: bool = False,
+    existing: bool = False,
     items: Sequence[ItemChange] = (),
 ) -> Flow[list[Message]]:
     """Make messages durable, all or none, and give them back as stored; with them changes of
@@ -54,7 +55,9 @@ def append(
             known_epoch = max(known_epoch, epoch)
         case _:
             pass
-    batch = Batch(name, entries, new_token(), expected, known_epoch, at, archived, not writes)
+    batch = Batch(
+        name, entries, new_token(), expected, known_epoch, at, archived, existing, not writes
+    )
     change = partial(change_of, batch)
     try:
         work = _beside(desk, batch.commit, writes)

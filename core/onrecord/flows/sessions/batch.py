@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from onrecord import codec
-from onrecord.errors import Cleared, IdReused, Unavailable
+from onrecord.errors import Cleared, Conflict, IdReused, Unavailable
 from onrecord.flows.sessions.expected import refuse_unexpected
 from onrecord.ledger.database.faults import id_is_taken
 from onrecord.ledger.sessions import archives, fences, sessions
@@ -75,6 +75,8 @@ class Batch(NamedTuple):
     at: int
     archived: bool = False
     """Whether what is new is archived from the beginning."""
+    existing: bool = False
+    """Whether a session that is not there is refused, and not made."""
     alone: bool = True
     """Whether no other statement belongs to its transaction."""
 
@@ -99,12 +101,26 @@ class Batch(NamedTuple):
             if found is not None:
                 rows = [(i, row, True) for i, row in enumerate(found.rows)]
                 return Stored(found.session, rows, found.version.head - found.sealed)
-        session = sessions.lock_or_create(txn, self.name, self.at)
+        if not self.existing:
+            session = sessions.lock_or_create(txn, self.name, self.at)
+        elif (found_row := sessions.lock(txn, self.name)) is None:
+            raise Conflict(
+                f"There is no session {self.name}: nobody has created it or written to it, or it "
+                f"was erased. Nothing was written. create() makes it, and so does an append "
+                f"without existing=True.",
+                sessions.absent(txn, self.name).version,
+            )
+        else:
+            session = found_row
         return self.commit_locked(txn, session)
 
     def commit_unless_done(self, txn: Transaction) -> Stored:
         """After a lost answer: find what the first attempt wrote, or prove it wrote nothing."""
-        session = sessions.lock_or_create(txn, self.name, self.at)
+        found_row = sessions.lock(txn, self.name)
+        if found_row is None and self.existing:
+            # Nothing to refuse the first attempt by: it may come when others have made one.
+            raise Unavailable("The session is not there.", outcome_unknown=True)
+        session = found_row or sessions.lock_or_create(txn, self.name, self.at)
         written = rows_of.with_token(txn, session, self.token)
         if len(written) < len(self.entries) and sessions.sealed_since(txn, session, self.at):
             # Segments know no tokens. It takes others who said 128 things since, or compact().

@@ -132,22 +132,28 @@ def checked(txn: Transaction, session: SessionRow, name: SessionName) -> Session
 def lock_or_create(txn: Transaction, name: SessionName, now: int) -> SessionRow:
     """The session, locked; made first where nothing was ever written to it."""
     while (session := lock(txn, name)) is None:
-        values = {
-            **keys.of_name(name),
-            "owner": name.owner,
-            "tenant": name.tenant,
-            "user": name.user,
-            "agent": name.agent,
-            "key": name.key,
-            "fence": fences.random() if txn.stamp is None else txn.stamp.first,
-            **_moment(now),
-        }
-        before = absent(txn, name)
-        if before.number:
-            txn.run(_CREATE_AGAIN, {**values, "id": before.number, "epoch": before.epoch})
-        else:
-            txn.run(_CREATE, values)
+        create(txn, name, now)
     return session
+
+
+def create(txn: Transaction, name: SessionName, now: int) -> bool:
+    """Make a session that is not there; whether it was this transaction that made it."""
+    txn.begin()
+    values = {
+        **keys.of_name(name),
+        "owner": name.owner,
+        "tenant": name.tenant,
+        "user": name.user,
+        "agent": name.agent,
+        "key": name.key,
+        "fence": fences.random() if txn.stamp is None else txn.stamp.first,
+        **_moment(now),
+    }
+    before = absent(txn, name)
+    if before.number:
+        values.update(id=before.number, epoch=before.epoch)
+        return bool(txn.run(_CREATE_AGAIN, values))
+    return bool(txn.run(_CREATE, values))
 
 
 def unmake(txn: Transaction, session: SessionRow, made_at: int) -> None:
