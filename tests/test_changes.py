@@ -92,7 +92,7 @@ def compare(before: Seen, changes: list[Change], after: Seen) -> None:
         if change.kind != "edit":
             archived -= seqs(change.removed)
         archived = archived - seqs(change.unarchived) | seqs(change.archived)
-        assert seqs(change.unarchived) <= before.archived
+        assert seqs(change.unarchived) & before.messages.keys() <= before.archived
         added = seqs(change.added)
         if change.kind == "fork":
             added &= after.messages.keys()
@@ -125,6 +125,7 @@ def operations(session: Any, fork: Any, seen: Seen, random: Random, name: str) -
         "delete": lambda: session.delete(place),
         "rewind": lambda: session.rewind(after),
         "clear": lambda: session.clear(),
+        "pop": lambda: session.pop(random.randint(0, 3)),
         "replace": lambda: session.replace(said, after=after, archived=which),
         "replace by nothing": lambda: session.replace([], after=head),
         "archive": lambda: session.archive(some),

@@ -152,6 +152,7 @@ REWRITES: dict[str, Flows] = {
     "delete": lambda s: operations.delete(s._desk, s.name, 5),
     "rewind": lambda s: operations.rewind(s._desk, s.name, 4),
     "clear": lambda s: operations.rewind(s._desk, s.name, 0),
+    "pop": lambda s: operations.pop(s._desk, s.name, 3),
     "replace": lambda s: operations.replace(s._desk, s.name, NAMED_BATCH, 2, None, None),
     "replace active": lambda s: operations.replace(s._desk, s.name, BATCH, 3, False, None),
     "replace archived": lambda s: operations.replace(s._desk, s.name, NAMED_BATCH, 0, True, None),

@@ -121,6 +121,7 @@ OPERATIONS: Final = {
     "delete": Operation(lambda desk, name: operations.delete(desk, name, 3), one_to(2)),
     "rewind": Operation(lambda desk, name: operations.rewind(desk, name, 1), one_to(1)),
     "clear": Operation(lambda desk, name: operations.rewind(desk, name, 0), []),
+    "pop": Operation(lambda desk, name: operations.pop(desk, name, 2), one_to(1)),
     "erase": Operation(lambda desk, name: remove(desk, name), []),
 }
 READS: Final = ("tail", "window")

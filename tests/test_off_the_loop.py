@@ -136,6 +136,7 @@ SESSION: dict[str, Does] = {
     "aversion": lambda s, at: s.aversion(),
     "awindow": lambda s, at: s.awindow(tokens=1_000),
     "adelete": lambda s, at: s.adelete(1),
+    "apop": lambda s, at: s.apop(),
     "arewind": lambda s, at: s.arewind(1),
     "aclear": lambda s, at: s.aclear(),
     "aerase": lambda s, at: s.aerase(),

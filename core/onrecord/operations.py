@@ -57,7 +57,7 @@ from onrecord.flows.sessions.read import (
     window,
 )
 from onrecord.flows.sessions.replace import replace
-from onrecord.flows.sessions.rewrite import delete, edit, rewind, update
+from onrecord.flows.sessions.rewrite import delete, edit, pop, rewind, update
 
 __all__ = [
     "append",
@@ -97,6 +97,7 @@ __all__ = [
     "messages",
     "namespaces",
     "page_of_checkpoints",
+    "pop",
     "prune",
     "prune_expired",
     "put_checkpoint",

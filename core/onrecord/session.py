@@ -334,6 +334,19 @@ class Session:
         """Like ``delete``."""
         return await self._arun(operations.delete(self._desk, self.name, seq, expected))
 
+    def pop(self, n: int = 1, *, expected: Expected = None) -> list[Message]:
+        """Take the newest n messages away for good and return them, oldest of them first.
+
+        In one step: of two who pop at once, each is given other messages. Archived messages
+        count. It is a rewind to before the oldest of them; where there is none, nothing is
+        written. ``expected`` is minded as by ``append``.
+        """
+        return self._run(operations.pop(self._desk, self.name, n, expected))
+
+    async def apop(self, n: int = 1, *, expected: Expected = None) -> list[Message]:
+        """Like ``pop``."""
+        return await self._arun(operations.pop(self._desk, self.name, n, expected))
+
     def rewind(self, seq: int) -> Version:
         """Make ``seq`` the newest message: what came after it is gone for good."""
         return self._run(operations.rewind(self._desk, self.name, seq))

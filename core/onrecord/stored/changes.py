@@ -26,7 +26,8 @@ Kind: TypeAlias = Literal[
     "unarchive",
     "update",
 ]
-"""What was done. To clear is to rewind to the beginning; what is pruned is erased. An append makes
+"""What was done. To clear is to rewind to the beginning, and to pop is to
+rewind to before what was popped; what is pruned is erased. An append makes
 its session without a word of it: only one that was made before the first message is created."""
 
 
@@ -52,6 +53,7 @@ class Change(NamedTuple):
     archived: Ranges = ()
     """Of the places that hold a message now, those that are archived and were not before."""
     unarchived: Ranges = ()
+    """Places that are not archived any more; one whose message was deleted may be among them."""
     rows: Sequence[MessageRow] = ()
     """What an append has written, where nothing else can have come in between."""
     lineage: int = 0

@@ -632,6 +632,87 @@ class StoreContract:
         with pytest.raises(Conflict):
             chat.rewind(9)
 
+    def test_pop_takes_the_newest_and_returns_them(self, chat: Any) -> None:
+        stored = chat.append([("user", f"m{i}") for i in range(1, 11)])
+        assert chat.pop() == stored[9:]
+        assert chat.version() == Version(1, 9)
+        assert chat.pop(3) == stored[6:9]
+        assert (chat.version(), texts(chat.tail(1))) == (Version(2, 6), ["m6"])
+        assert seqs(chat.append(("user", "other"))) == [7]
+        assert texts(chat.pop(100)) == ["m1", "m2", "m3", "m4", "m5", "m6", "other"]
+        info = chat.info()
+        assert (info.version, info.messages, info.turns, info.tokens) == (Version(3, 0), 0, 0, 0)
+        assert chat.tail(3) == []
+
+    def test_pop_of_nothing_writes_nothing(self, chat: Any, store: Store) -> None:
+        assert chat.pop() == chat.pop(7) == []
+        assert store.sessions(user="ada") == []
+        chat.append([("user", "one"), ("user", "two")])
+        before = chat.info()
+        assert chat.pop(0) == []
+        assert chat.info() == before
+        chat.clear()
+        before = chat.info()
+        assert chat.pop() == []
+        assert chat.info() == before
+
+    def test_pop_leaves_deleted_places_and_counts_archived_messages(self, chat: Any) -> None:
+        chat.append([("user", f"m{i}") for i in range(1, 9)])
+        chat.archive([1, 2, 7])
+        chat.delete(8)
+        chat.delete(6)
+        assert seqs(chat.pop(2)) == [5, 7]
+        assert seqs(chat.messages()) == [1, 2, 3, 4]
+        assert chat.head() == 4
+        assert chat.info().messages == 4
+        assert seqs(chat.messages(archived=True)) == [1, 2]
+        chat.append(("user", "new"))
+        assert seqs(chat.messages(archived=False)) == [3, 4, 5]
+
+    def test_pop_minds_what_is_expected(self, chat: Any) -> None:
+        chat.append([("user", "one"), ("user", "two")])
+        version = chat.version()
+        chat.append(("user", "three"))
+        with pytest.raises(Conflict):
+            chat.pop(expected=version)
+        with pytest.raises(Conflict):
+            chat.pop(expected=2)
+        assert texts(chat.pop(expected=Since(version))) == ["three"]
+        with pytest.raises(Cleared):
+            chat.pop(expected=Since(version))
+        with pytest.raises(Conflict):
+            chat.pop(99, expected=7)
+        assert texts(chat.pop(expected=2)) == ["two"]
+        assert texts(chat.messages()) == ["one"]
+
+    def test_what_was_popped_does_not_come_back(self, chat: Any) -> None:
+        chat.append([("user", "one"), ("user", "two")])
+        version = chat.version()
+        (popped,) = chat.pop()
+        with pytest.raises(Cleared):
+            chat.append(popped)
+        with pytest.raises(Cleared):
+            chat.append(("user", "answer"), expected=version)
+        assert texts(chat.tail(9)) == ["one"]
+
+    def test_two_poppers_are_given_other_messages(self, store: Store) -> None:
+        def popping() -> None:
+            start.wait()
+            mine = store.session("chat")
+            while got := mine.pop(2):
+                popped.extend(texts(got))
+
+        said = [f"m{i}" for i in range(24)]
+        store.session("chat").append([("user", text) for text in said])
+        start, popped = threading.Barrier(3), list[str]()
+        threads = [threading.Thread(target=popping) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(popped) == sorted(said)
+        assert store.session("chat").count() == 0
+
     def test_clear_keeps_the_session_and_its_title(self, chat: Any) -> None:
         chat.append(("user", "a"))
         chat.update(title="Order 42", metadata={"ticket": 42})
@@ -887,3 +968,5 @@ class StoreContract:
             chat.messages(before=bad)
         with pytest.raises(Misconfigured):
             chat.rewind(bad)
+        with pytest.raises(Misconfigured):
+            chat.pop(bad)

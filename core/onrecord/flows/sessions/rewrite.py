@@ -1,4 +1,4 @@
-"""How a rewrite travels: edit, delete, rewind and clear, each of them a new epoch."""
+"""How a rewrite travels: edit, delete, rewind, clear and pop, each of them a new epoch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from onrecord.message import Message
 from onrecord.scope import SessionName
 from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
-from onrecord.stored.messages import Entry, MessageRow, SessionRow
+from onrecord.stored.messages import Entry, MessageRow, SessionRow, Snapshot
 from onrecord.stored.ranges import NOWHERE, Ranges, spans
 from onrecord.version import Expected, SessionInfo, Version
 
@@ -86,6 +86,31 @@ def rewind(desk: Desk, name: SessionName, seq: int) -> Flow[Version]:
         return Change("rewind", name, before, session.version, removed=gone)
 
     return (yield from commit(desk, name, work, lambda change: change)).after
+
+
+def pop(desk: Desk, name: SessionName, n: int, expected: Expected = None) -> Flow[list[Message]]:
+    """Take the newest n messages away, archived ones too, and give them back a last time: each is
+    given to one caller. Else it is a rewind."""
+    n = whole_number("n", n)
+    expected = checked(expected)
+    if not n:
+        return []
+    at = now()
+
+    def work(txn: Transaction) -> Done[Snapshot]:
+        found = sessions.lock(txn, name)
+        session = found or sessions.absent(txn, name)
+        refuse_unexpected(name, session, expected)
+        if found is None:
+            return Done(Snapshot(None, session.version, ()), None)
+        seen = rows_of.seen(txn, name, limit=n, newest=True)
+        if not seen.rows:
+            return Done(seen, None)
+        session, gone = cut_at(txn, found, seen.rows[0].seq - 1, at)
+        return Done(seen, Change("rewind", name, found.version, session.version, removed=gone))
+
+    done = yield from commit(desk, name, work, Done.change_of)
+    return desk.build.messages(done.answer, done.answer.rows)
 
 
 def update(
