@@ -93,8 +93,8 @@ def seqs(messages: Sequence[Message]) -> list[int | None]:
     return [message.seq for message in messages]
 
 
-class StoreContract:
-    """Subclass this and give it a fixture ``store``."""
+class Contract:
+    """Needs a fixture ``store``, and shows what it opens in sync and in async."""
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
@@ -109,6 +109,10 @@ class StoreContract:
         else:
             with asyncio.Runner() as runner:
                 yield lambda handle: AsyncFace(runner.get_loop(), handle)
+
+
+class StoreContract(Contract):
+    """Subclass this and give it a fixture ``store``."""
 
     @pytest.fixture
     def chat(self, store: Store, face: Face) -> Any:

@@ -6,7 +6,7 @@ Like ``contract.py``: subclass ``ItemsContract`` and give it a fixture ``store``
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,7 @@ from onrecord import (
     Misconfigured,
     Store,
 )
-from onrecord.testing.contract import STRANGE_NAMES, AsyncFace, Face
+from onrecord.testing.contract import STRANGE_NAMES, Contract, Face
 
 VALUES: list[Any] = [
     None,
@@ -92,24 +92,8 @@ def shown(items: list[Item]) -> list[str]:
     return [item.key for item in items]
 
 
-class ItemsContract:
+class ItemsContract(Contract):
     """Subclass this and give it a fixture ``store``."""
-
-    @pytest.fixture
-    def store(self) -> Iterator[Store]:
-        """An open, empty store; a subclass says which."""
-        pytest.fail("a contract needs a fixture named store")
-
-    @pytest.fixture(params=["sync", "async"])
-    def face(self, request: pytest.FixtureRequest) -> Iterator[Face]:
-        """Shows a handle by its sync methods or by their twins."""
-        import asyncio
-
-        if request.param == "sync":
-            yield lambda handle: handle
-        else:
-            with asyncio.Runner() as runner:
-                yield lambda handle: AsyncFace(runner.get_loop(), handle)
 
     @pytest.fixture
     def facts(self, store: Store, face: Face) -> Any:

@@ -13,7 +13,7 @@ from onrecord.ledger.checkpoints.checkpoints import ADD, DELETE_ITEMS, EMPTY, MO
 from onrecord.ledger.checkpoints.threads import drop_list
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import ANY, AnyName, SessionName, owner_number, shard_of
+from onrecord.scope import AnyName, Scope, SessionName, owner_number, shard_of
 from onrecord.stored.checkpoints import ListKey, NamespaceLog, Thread, namespace_of
 
 _ALL_REFS: Final = """
@@ -247,17 +247,8 @@ def count_threads(txn: Transaction, *, tenant: AnyName, user: AnyName, agent: An
 
 def in_scope(tenant: AnyName, user: AnyName, agent: AnyName) -> tuple[str, dict[str, object]]:
     """The condition for the threads of a scope, called t, and its values."""
-    conditions = ["1 = 1"]
-    values: dict[str, object] = {}
-    for part, given in (("tenant", tenant), ("user", user), ("agent", agent)):
-        if given is not ANY:
-            conditions.append(f't."{part}" = :{part}')
-            values[part] = given
-    if tenant is not ANY and user is not ANY:
-        owner = owner_number(tenant, user)
-        conditions.append("{t.my_shard} t.owner = :owner")
-        values.update(owner=owner, shard=shard_of(owner))
-    return " AND ".join(conditions), values
+    conditions, values = keys.of_scope(Scope(tenant, user, agent), "t.")
+    return " AND ".join(["1 = 1", *conditions]), values
 
 
 def every_row(txn: Transaction, namespace_log: NamespaceLog) -> list[tuple[Any, ...]]:

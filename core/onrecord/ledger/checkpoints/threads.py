@@ -9,7 +9,7 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.description import DUE
 from onrecord.ledger.sessions.metadata_filter import holding
-from onrecord.scope import ANY, AnyName, SessionName, owner_number, shard_of
+from onrecord.scope import AnyName, Scope, SessionName
 from onrecord.stored.checkpoints import ListKey, Thread, ThreadPlace, mark_of
 from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
 
@@ -254,17 +254,10 @@ def listed(
 
     Some that lack ``metadata`` are left out already: see ``metadata_filter.py``.
     """
-    conditions, values = holding(txn.kind, metadata or {})
-    conditions.append("live = 1")
-    values["limit"] = limit
-    for part, given in (("tenant", tenant), ("user", user), ("agent", agent)):
-        if given is not ANY:
-            conditions.append(f'"{part}" = :{part}')
-            values[part] = given
-    if tenant is not ANY and user is not ANY:
-        owner = owner_number(tenant, user)  # the index; the names decide
-        conditions.append("{my_shard} owner = :owner")
-        values.update(owner=owner, shard=shard_of(owner))
+    conditions, values = keys.of_scope(Scope(tenant, user, agent))
+    having, sought = holding(txn.kind, metadata or {})
+    conditions += ["live = 1", *having]
+    values.update(sought, limit=limit)
     if expired_at is not None:
         conditions.append(DUE)
         values.update(now=expired_at, before=EARLIEST, default=None)

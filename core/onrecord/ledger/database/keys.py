@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onrecord.errors import Misconfigured
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import NamespaceName, SessionName
+from onrecord.scope import ANY, NamespaceName, Scope, SessionName, owner_number, shard_of
 from onrecord.stored.checkpoints import ListKey
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 
@@ -12,6 +12,22 @@ from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 def of_name(name: SessionName | NamespaceName) -> dict[str, object]:
     """The row of a session, a thread or a namespace, by its name."""
     return {"shard": name.shard, "identity": name.identity}
+
+
+def of_scope(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object]]:
+    """The conditions that choose the rows of a scope, and their values; ``table`` is the name of a
+    table that has tenant, user, agent and owner, with a dot behind it."""
+    conditions: list[str] = []
+    values: dict[str, object] = {}
+    for part, name in scope._asdict().items():
+        if name is not ANY:
+            conditions.append(f'{table}"{part}" = :{part}')
+            values[part] = name
+    if scope.tenant is not ANY and scope.user is not ANY:
+        owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
+        conditions.append(f"{{{table}my_shard}} {table}owner = :owner")
+        values.update(owner=owner, shard=shard_of(owner))
+    return conditions, values
 
 
 def of_key(key: SessionKey) -> dict[str, object]:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.items.namespaces import within
 from onrecord.scope import NamespaceName, Scope
 from onrecord.stored.items import ItemRow, NamespaceKey
 
@@ -180,7 +179,7 @@ def below(
 ) -> list[tuple[bytes, ItemRow]]:
     """Items of all namespaces that begin with a prefix, the last written first, behind (updated,
     path, key); with the path of each."""
-    conditions, values = within(scope, "n.")
+    conditions, values = keys.of_scope(scope, "n.")
     if prefix:
         conditions += ["n.path >= :prefix", "n.path < :beyond"]
         values.update(prefix=prefix, beyond=prefix[:-1] + b"\1")

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import ANY, NamespaceName, Scope, owner_number, shard_of
+from onrecord.scope import NamespaceName, Scope
 from onrecord.stored.items import NamespaceKey
 
 _FIND: Final = "SELECT id FROM {namespaces} WHERE {my_shard} identity = :identity"
@@ -73,7 +73,7 @@ def paths(
     txn: Transaction, scope: Scope, prefix: bytes, after: bytes, limit: int, now: int
 ) -> list[tuple[NamespaceKey, bytes]]:
     """The namespaces of a scope that begin with a prefix and have items, in their order."""
-    conditions, values = within(scope, "n.")
+    conditions, values = keys.of_scope(scope, "n.")
     conditions += ["n.path >= :prefix", "n.path > :after", _HAS_ITEMS]
     if prefix:
         conditions.append("n.path < :beyond")
@@ -83,18 +83,3 @@ def paths(
         f"{_OF_SCOPE}{' AND '.join(conditions)} ORDER BY n.path, n.id LIMIT :limit", values
     )
     return [(NamespaceKey(shard, number), bytes(path)) for shard, number, path in found]
-
-
-def within(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object]]:
-    """The conditions that choose the namespaces of a scope, and their values."""
-    conditions: list[str] = []
-    values: dict[str, object] = {}
-    for part, name in scope._asdict().items():
-        if name is not ANY:
-            conditions.append(f'{table}"{part}" = :{part}')
-            values[part] = name
-    if scope.tenant is not ANY and scope.user is not ANY:
-        owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
-        conditions.append(f"{{{table}my_shard}} {table}owner = :owner")
-        values.update(owner=owner, shard=shard_of(owner))
-    return conditions, values

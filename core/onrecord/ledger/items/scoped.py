@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, NamedTuple
 
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items import items as rows_of
-from onrecord.ledger.items.namespaces import within
 from onrecord.scope import NamespaceName, Scope, parts_of
 from onrecord.stored.items import ItemRow, NamespaceKey
 
@@ -58,7 +58,7 @@ class Count(NamedTuple):
 
 def page(txn: Transaction, scope: Scope, after: int, limit: int) -> list[NamespaceKey]:
     """The namespaces of a scope by number, after one: those without items too."""
-    conditions, values = within(scope, "n.")
+    conditions, values = keys.of_scope(scope, "n.")
     statement = " AND ".join([_PAGE, *conditions]) + " ORDER BY n.id LIMIT :limit"
     found = txn.rows(statement, {**values, "after": after, "limit": limit})
     return [NamespaceKey(shard, number) for shard, number in found]
@@ -66,7 +66,7 @@ def page(txn: Transaction, scope: Scope, after: int, limit: int) -> list[Namespa
 
 def in_order(txn: Transaction, scope: Scope) -> list[NamespaceKey]:
     """The namespaces of a scope, in the order of their names."""
-    conditions, values = within(scope, "n.")
+    conditions, values = keys.of_scope(scope, "n.")
     where = " AND ".join(conditions) or "1 = 1"
     found = txn.rows(
         f"SELECT {{n.shard}}, n.id FROM {{namespaces}} n WHERE {where} "
@@ -126,12 +126,12 @@ def count_expired(txn: Transaction, scope: Scope, now: int) -> int:
 
 def count(txn: Transaction, scope: Scope, now: int) -> Count:
     """How much there is in a scope."""
-    conditions, values = within(scope, "n.")
+    conditions, values = keys.of_scope(scope, "n.")
     row = txn.first(" AND ".join([_COUNT, *conditions]), {**values, "now": now})
     assert row is not None, "an aggregate always answers"
     return Count(*map(int, row))
 
 
 def _expired(scope: Scope) -> tuple[str, dict[str, object]]:
-    conditions, values = within(scope, "n.")
+    conditions, values = keys.of_scope(scope, "n.")
     return " AND ".join([_EXPIRED, *conditions]), values

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from onrecord.ledger.checkpoints import lists
+from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items import scoped
 from onrecord.ledger.sessions import dictionaries
-from onrecord.ledger.sessions.sessions import within
 from onrecord.reports import Stats
 from onrecord.scope import Scope
 from onrecord.stored.clock import now
@@ -47,7 +47,7 @@ _DISK: Final[dict[Kind, str]] = {
 def stats(txn: Transaction, scope: Scope) -> Stats:
     """Count everything in a scope, from one moment."""
     txn.snapshot()
-    conditions, values = within(scope, "s.")
+    conditions, values = keys.of_scope(scope, "s.")
     where = " AND ".join(conditions) or "1 = 1"
     sessions, messages, turns, tokens = _one(txn, _SESSIONS + where, values)
     rows, row_raw, row_bytes = _one(txn, _TAIL + where, values)

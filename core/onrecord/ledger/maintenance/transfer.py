@@ -43,7 +43,7 @@ _GROW: Final = """
 
 def in_order(txn: Transaction, scope: Scope) -> list[SessionKey]:
     """The sessions of a scope, in the order of their names."""
-    conditions, values = sessions.within(scope)
+    conditions, values = keys.of_scope(scope)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     found = txn.rows(
         f"SELECT {{shard}}, id FROM {{sessions}}{where} ORDER BY {_BY_NAME[txn.kind]}", values

@@ -15,7 +15,7 @@ from onrecord.codec.about import unpacked
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.metadata_filter import holding
-from onrecord.ledger.sessions.sessions import BY_KEY, behind_key, within
+from onrecord.ledger.sessions.sessions import BY_KEY, behind_key
 from onrecord.scope import AnyName, Scope, SessionName
 from onrecord.stored.clock import (
     EARLIEST,
@@ -155,7 +155,7 @@ def due(
     after: SessionKey,
 ) -> list[tuple[SessionKey, Described]]:
     """Sessions that may be pruned, by key after one: quiet since a time, or expired."""
-    conditions, values = within(scope)
+    conditions, values = keys.of_scope(scope)
     behind, order = BY_KEY[txn.kind]
     conditions += [behind, f"({DUE})"]
     found = txn.rows(
@@ -199,7 +199,7 @@ def listed(
 
     Some that lack ``metadata`` are left out already: see ``metadata_filter.py``.
     """
-    conditions, values = within(Scope(tenant, user, agent))
+    conditions, values = keys.of_scope(Scope(tenant, user, agent))
     having, sought = holding(txn.kind, metadata or {})
     conditions += having
     values.update(sought, limit=limit)

@@ -10,7 +10,7 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import fences
-from onrecord.scope import ANY, Scope, SessionName, owner_number, shard_of
+from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import MICROSECONDS
 from onrecord.stored.clock import now as _now
 from onrecord.stored.messages import Entry, SessionKey, SessionRow
@@ -239,21 +239,6 @@ def refuse(txn: Transaction, session: SessionRow, token: int) -> None:
     txn.run(_REFUSE, {**keys.of_session(session), "token": token})
 
 
-def within(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object]]:
-    """The conditions that choose the sessions of a scope, and their values."""
-    conditions: list[str] = []
-    values: dict[str, object] = {}
-    for part, name in scope._asdict().items():
-        if name is not ANY:
-            conditions.append(f'{table}"{part}" = :{part}')
-            values[part] = name
-    if scope.tenant is not ANY and scope.user is not ANY:
-        owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
-        conditions.append(f"{{{table}my_shard}} {table}owner = :owner")
-        values.update(owner=owner, shard=shard_of(owner))
-    return conditions, values
-
-
 def page(
     txn: Transaction,
     scope: Scope,
@@ -263,7 +248,7 @@ def page(
     **values: object,
 ) -> list[tuple[SessionKey, SessionName]]:
     """Sessions of a scope by key, which never changes, beginning after one."""
-    conditions, chosen = within(scope)
+    conditions, chosen = keys.of_scope(scope)
     behind, order = BY_KEY[txn.kind]
     conditions += [behind, *([condition] if condition else [])]
     found = txn.rows(
@@ -320,7 +305,7 @@ def _created(kind: Kind, few: Sequence[SessionKey]) -> tuple[str, dict[str, obje
 
 def count(txn: Transaction, scope: Scope, condition: str = "", **values: object) -> int:
     """How many sessions of a scope there are."""
-    conditions, chosen = within(scope)
+    conditions, chosen = keys.of_scope(scope)
     where = " AND ".join([*conditions, *([condition] if condition else [])])
     found = txn.first(
         "SELECT count(*) FROM {sessions}" + (f" WHERE {where}" if where else ""),
