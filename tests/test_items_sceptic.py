@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from onrecord import InvalidName, Store
+from tests.servers.postgres import PostgresServer
 
+WAITING = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+    AND wait_event_type = 'Lock' AND application_name = 'onrecord'"""
 OpenStore = Callable[..., Store]
 
 
@@ -42,3 +48,26 @@ def test_no_database_is_asked_by_what_is_no_name(store: Store, odd: str) -> None
         with pytest.raises(InvalidName):
             ask()
     assert items.list() == []
+
+
+def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(postgres: PostgresServer) -> None:
+    """It is there before and after: a statement that waited for the lock saw neither."""
+    url = postgres.create_database("deleted_while_replaced")
+    deleted: list[bool] = []
+    with Store(url) as store, psycopg.connect(url) as beside:
+        items = store.items("facts")
+        items.put("k", 1)
+        beside.execute("UPDATE onrecord_namespaces SET version = version + 2")  # as store.write
+        row = beside.execute("DELETE FROM onrecord_items RETURNING *").fetchone()
+        assert row is not None
+        thread = threading.Thread(target=lambda: deleted.append(items.delete("k")))
+        thread.start()
+        until = time.monotonic() + 30
+        with psycopg.connect(url, autocommit=True) as watch:
+            while watch.execute(WAITING).fetchone() is None:
+                assert time.monotonic() < until, "it does not wait"
+        beside.execute(f"INSERT INTO onrecord_items VALUES ({', '.join(['%s'] * len(row))})", row)
+        beside.commit()
+        thread.join(60)
+        assert deleted == [True]
+        assert items.get("k") is None

@@ -77,10 +77,15 @@ _PUT_AT_ONCE: Final = f"""{_MOVED}
     SELECT CAST(:shard AS SMALLINT), moved.id, :key, moved.version, :now, :now, {{expires}}, :ttl,
         :token, :body
     FROM moved {_OVER} RETURNING version, created, updated, expires_at"""
-_DELETE_AT_ONCE: Final = f"""{_MOVED}
-    DELETE FROM {{items}} i USING moved
-    WHERE {{i.my_shard}} i.namespace = moved.id AND i.key = :key
-    RETURNING {_ALIVE}"""
+# Who waited for the lock sees items as they were before the wait: where others wrote meanwhile, and
+# nothing was found, it may be there.
+_DELETE_AT_ONCE: Final = f"""{_MOVED}, gone AS (
+        DELETE FROM {{items}} i USING moved
+        WHERE {{i.my_shard}} i.namespace = moved.id AND i.key = :key
+        RETURNING {_ALIVE} AS alive
+    )
+    SELECT (SELECT alive FROM gone), moved.version > n.version + 1
+    FROM moved, {{namespaces}} n WHERE {{n.my_shard}} n.identity = :identity"""
 
 _BRING: Final = f"""
     INSERT INTO {{items}} ({{shard_key}} {_WRITTEN})
@@ -241,8 +246,12 @@ def delete(txn: Transaction, namespace: NamespaceKey, key: str) -> None:
 
 def delete_at_once(txn: Transaction, name: NamespaceName, key: str, now: int) -> bool:
     """PostgreSQL: lock the namespace and take an item away; whether it was there."""
-    row = txn.first(_DELETE_AT_ONCE, {**keys.of_name(name), "key": key, "now": now})
-    return row is not None and bool(row[0])
+    values = {**keys.of_name(name), "key": key, "now": now}
+    while (row := txn.first(_DELETE_AT_ONCE, values)) is not None:
+        was_there, waited = row
+        if was_there is not None or not waited:
+            return bool(was_there)
+    return False
 
 
 def clear(txn: Transaction, namespace: NamespaceKey) -> int:
