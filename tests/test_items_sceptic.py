@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from onrecord import InvalidName, Store
+from onrecord import Damaged, InvalidName, Store
 from tests.servers.postgres import PostgresServer
 
 WAITING = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
@@ -48,6 +48,26 @@ def test_no_database_is_asked_by_what_is_no_name(store: Store, odd: str) -> None
         with pytest.raises(InvalidName):
             ask()
     assert items.list() == []
+
+
+def test_a_namespace_whose_version_has_no_next_one_is_written_to_by_nobody(store: Store) -> None:
+    """SQLite went on with a float, the same for everybody."""
+    items = store.items("facts", user="ada")
+    before = items.put("k", 1)
+    store._ledger.write(
+        lambda txn: txn.run("UPDATE {namespaces} SET version = :most", {"most": 2**63 - 1})
+    )
+    for write in (
+        lambda: items.put("k", 2),
+        lambda: items.put_many({"a": 1, "b": 2}),
+        lambda: items.merge("m", {"a": 1}),
+        lambda: items.delete("k"),
+        items.clear,
+    ):
+        with pytest.raises(Damaged, match="no next one"):
+            write()
+    assert items.list() == [before]
+    assert store.erase(user="ada").removed == {"onrecord_items": 1, "onrecord_namespaces": 1}
 
 
 def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(postgres: PostgresServer) -> None:

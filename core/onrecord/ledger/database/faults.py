@@ -164,6 +164,11 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
                 f"sequences were restored to an earlier state than its tables. Nothing was "
                 f"written. Set them anew: setval() with the highest id of each table."
             )
+        case "22003":
+            return Damaged(
+                f"{address} has a number that has no next one ({text}): it is not what was "
+                f"written. Nothing was changed. Run store.verify(), which names its row."
+            )
         case "53100" | "53200":
             return Unavailable(f"{address} has no space left: {text}. Nothing was written.")
         case "53300" | "57P03":

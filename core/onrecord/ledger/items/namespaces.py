@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import NamespaceName, Scope
@@ -45,7 +46,14 @@ def move(txn: Transaction, name: NamespaceName, writes: int) -> Locked | None:
     """A namespace, locked, with so many versions to give out; None where there is none."""
     txn.begin()
     row = txn.first(_MOVE, {**keys.of_name(name), "writes": writes})
-    return None if row is None else Locked(NamespaceKey(name.shard, row[0]), row[1])
+    if row is None:
+        return None
+    if not isinstance(row[1], int):  # SQLite makes a float of what has no next number
+        raise Damaged(
+            f"The version of namespace {name} is damaged: it has no next one. Nothing was changed. "
+            f"export() what is left of its scope, erase() it, and import it again."
+        )
+    return Locked(NamespaceKey(name.shard, row[0]), row[1])
 
 
 def move_or_create(txn: Transaction, name: NamespaceName, writes: int, now: int) -> Locked:
