@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from onrecord import Damaged, InvalidName, Store
+from onrecord import Conflict, Damaged, InvalidName, Store
 from tests.servers.postgres import PostgresServer
 
 WAITING = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
@@ -68,6 +68,22 @@ def test_a_namespace_whose_version_has_no_next_one_is_written_to_by_nobody(store
             write()
     assert items.list() == [before]
     assert store.erase(user="ada").removed == {"onrecord_items": 1, "onrecord_namespaces": 1}
+
+
+def test_a_version_does_not_come_back_with_a_backup(store: Store) -> None:
+    """Who holds what was written after the backup is told that it is not there any more."""
+    items = store.items("facts")
+    backup = items.put("k", "saved").version
+    held = [items.put("k", n) for n in range(5)]
+    store._ledger.write(  # as a restored backup has it
+        lambda txn: txn.run("UPDATE {namespaces} SET version = :version", {"version": backup})
+    )
+    store.invalidate()
+    again = [items.put("k", "another") for _ in range(5)]
+    assert not {item.version for item in held} & {item.version for item in again}
+    with pytest.raises(Conflict):
+        items.put("k", "lost", expected=held[-1])
+    assert store.verify() == []
 
 
 def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(postgres: PostgresServer) -> None:

@@ -353,8 +353,8 @@ class Store(StoreMaintenance):
         return await self._ledger.amigrate()
 
     def invalidate(self) -> None:
-        """Make every cached entry worthless. Run it after restoring a backup. Other processes
-        of the store notice within two seconds."""
+        """Make every cached entry worthless, and give out no version of an item again. Run it
+        after restoring a backup. Other processes of the store notice within two seconds."""
         self._ledger.invalidate()
         self._emptied()
 

@@ -22,6 +22,7 @@ from onrecord.ledger.database.dialect import Dialect
 from onrecord.ledger.database.faults import explain
 from onrecord.ledger.database.pool import Pool
 from onrecord.ledger.database.transaction import Facts, Transaction, Work
+from onrecord.ledger.items.namespaces import next_version_of_all
 from onrecord.ledger.schema import migrations
 from onrecord.ledger.sessions.dictionaries import Dictionaries
 from onrecord.ledger.unmigrated import read_nothing
@@ -181,6 +182,7 @@ class Ledger(ABC):
         """Begin a new generation of the store's cache, in which no entry of an earlier counts."""
         self.write(generation.renew)
         self.write(lambda txn: next_epoch_of_all(txn, now()))
+        self.write(lambda txn: next_version_of_all(txn, now()))
 
     async def ainvalidate(self) -> None:
         """Like ``invalidate``."""

@@ -23,6 +23,9 @@ _CREATE: Final = """
     INSERT INTO {namespaces} ({shard_key} identity, owner, version, tenant, "user", agent, path)
     VALUES ({shard_value} :identity, :owner, {clock}, :tenant, :user, :agent, :path)
     ON CONFLICT ({shard_key} identity) DO NOTHING"""
+# So that a version that was given out after a backup was made is not given out again after it was
+# restored.
+_NEXT_VERSION_OF_ALL: Final = "UPDATE {namespaces} SET version = {greatest}(version, {clock})"
 # Those that have something to show: what is empty, or has expired, is no namespace to anybody.
 _HAS_ITEMS: Final = """EXISTS (SELECT 1 FROM {items} i WHERE {i.in_shard_of n} i.namespace = n.id
     AND (i.expires_at IS NULL OR i.expires_at > {clock}))"""
@@ -61,6 +64,11 @@ def move_or_create(txn: Transaction, name: NamespaceName, writes: int, now: int)
     while (locked := move(txn, name, writes)) is None:
         create(txn, name, now)
     return locked
+
+
+def next_version_of_all(txn: Transaction, now: int) -> None:
+    """Go on with the number that the clock has, in every namespace."""
+    txn.run(_NEXT_VERSION_OF_ALL, {"now": now})
 
 
 def create(txn: Transaction, name: NamespaceName, now: int) -> None:
