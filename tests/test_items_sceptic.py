@@ -17,6 +17,13 @@ WAITING = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
 OpenStore = Callable[..., Store]
 
 
+def wait_for_one_who_waits(url: str) -> None:
+    until = time.monotonic() + 30
+    with psycopg.connect(url, autocommit=True) as watch:
+        while watch.execute(WAITING).fetchone() is None:
+            assert time.monotonic() < until, "nobody waits"
+
+
 @pytest.fixture
 def store(each_store: OpenStore) -> Store:
     return each_store()
@@ -98,12 +105,26 @@ def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(postgres: Post
         assert row is not None
         thread = threading.Thread(target=lambda: deleted.append(items.delete("k")))
         thread.start()
-        until = time.monotonic() + 30
-        with psycopg.connect(url, autocommit=True) as watch:
-            while watch.execute(WAITING).fetchone() is None:
-                assert time.monotonic() < until, "it does not wait"
+        wait_for_one_who_waits(url)
         beside.execute(f"INSERT INTO onrecord_items VALUES ({', '.join(['%s'] * len(row))})", row)
         beside.commit()
         thread.join(60)
         assert deleted == [True]
         assert items.get("k") is None
+
+
+def test_what_is_refreshed_as_it_expires_is_not_swept(postgres: PostgresServer) -> None:
+    """The sweep saw the old expiry, and waited for whoever moved it."""
+    url = postgres.create_database("swept_while_refreshed")
+    with Store(url) as store, psycopg.connect(url) as beside:
+        items = store.items("facts")
+        items.put("k", 1, ttl=3_600)
+        with psycopg.connect(url) as other:
+            other.execute("UPDATE onrecord_items SET expires_at = 5")
+        beside.execute("UPDATE onrecord_items SET expires_at = 4000000000000000")
+        thread = threading.Thread(target=lambda: items.put("other", 1, ttl=3_600))
+        thread.start()
+        wait_for_one_who_waits(url)
+        beside.commit()
+        thread.join(60)
+        assert sorted(item.key for item in items.list()) == ["k", "other"]

@@ -103,10 +103,12 @@ _REFRESH: Final = """
     WHERE {my_shard} namespace = :namespace AND key = :key AND version = :version
         AND expires_at > {clock}
     RETURNING expires_at"""
+# The condition stands outside as well, for one that was refreshed between the two.
 _SWEEP: Final = """
     DELETE FROM {items} WHERE {my_shard} namespace = :namespace AND key IN (
         SELECT key FROM {items}
-        WHERE {my_shard} namespace = :namespace AND expires_at <= {clock} LIMIT :limit)"""
+        WHERE {my_shard} namespace = :namespace AND expires_at <= {clock} LIMIT :limit)
+    AND expires_at <= {clock}"""
 
 
 def get(txn: Transaction, name: NamespaceName, key: str, now: int) -> ItemRow | None:
