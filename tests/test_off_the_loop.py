@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -127,7 +128,7 @@ SESSION: dict[str, Does] = {
     "afork": lambda s, at: s.afork(at.name + " fork"),
     "ahead": lambda s, at: s.ahead(),
     "ainfo": lambda s, at: s.ainfo(),
-    "amessages": lambda s, at: s.amessages(limit=2),
+    "amessages": lambda s, at: s.amessages(limit=2, since=datetime(2026, 1, 1, tzinfo=UTC)),
     "areplace": lambda s, at: s.areplace(SAID),
     "ascan": lambda s, at: all_of(s.ascan()),
     "atail": lambda s, at: s.atail(),

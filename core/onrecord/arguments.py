@@ -7,13 +7,13 @@ message that cannot be stored is InvalidMessage, and a part of a scope InvalidNa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
 from typing import Any
 
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.scope import check_name, check_owner
-from onrecord.stored.clock import LONGEST_LIFE
+from onrecord.stored.clock import LONGEST_LIFE, microseconds
 from onrecord.stored.messages import LAST_SEQ
 from onrecord.version import SessionInfo
 
@@ -38,6 +38,18 @@ def whole_number(what: str, n: object, least: int = 0) -> int:
     if not isinstance(n, int) or isinstance(n, bool) or n < least:
         raise Misconfigured(f"{what} has to be a whole number from {least} up, not {shown(n)}.")
     return min(n, LAST_SEQ)
+
+
+def moment(what: str, given: object) -> int | None:
+    """Turn a time into microseconds since 1970, as it is stored; None stays None."""
+    if given is None:
+        return None
+    if not isinstance(given, datetime) or given.utcoffset() is None:
+        raise Misconfigured(
+            f"{what} has to be a datetime with a time zone, not {shown(given)}. Use "
+            f"datetime.now(timezone.utc)."
+        )
+    return microseconds(given)
 
 
 def mapping(what: str, given: object) -> dict[Any, Any]:

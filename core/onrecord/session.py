@@ -7,7 +7,7 @@ its name; ``tests`` hold the two to the same signature.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from onrecord import operations
@@ -117,6 +117,8 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         archived: bool | None = None,
     ) -> list[Message]: ...
     @overload
@@ -126,6 +128,8 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         archived: bool | None = None,
         into: Callable[[Message], T],
     ) -> list[T]: ...
@@ -135,17 +139,23 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         archived: bool | None = None,
         into: Callable[[Message], T] | None = None,
     ) -> list[Message] | list[T]:
         """Read all messages, oldest first, or some of them.
 
         With ``after``, or with neither, ``limit`` takes the oldest; with ``before`` alone the
-        ones just before it. ``archived`` leaves out those that are not, or those that are;
-        otherwise it makes no difference. ``into`` makes something else of each message as it is
-        read: of 10,000 that takes two thirds of the time of doing it afterwards.
+        ones just before it. ``since`` leaves out what was created before a time, ``until`` what
+        was created at one or later; neither orders: a session's order is that of its sequences,
+        whatever times were given to ``append``. ``archived`` leaves out those that are not, or
+        those that are; otherwise it makes no difference. ``into`` makes something else of each
+        message as it is read: of 10,000 that takes two thirds of the time of doing it afterwards.
         """
-        flow = operations.messages(self._desk, self.name, after, before, limit, archived, into)
+        flow = operations.messages(
+            self._desk, self.name, after, before, limit, archived, into, since, until
+        )
         return self._run(flow)
 
     @overload
@@ -155,6 +165,8 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         archived: bool | None = None,
     ) -> list[Message]: ...
     @overload
@@ -164,6 +176,8 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         archived: bool | None = None,
         into: Callable[[Message], T],
     ) -> list[T]: ...
@@ -173,13 +187,16 @@ class Session:
         after: int | None = None,
         before: int | None = None,
         limit: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         archived: bool | None = None,
         into: Callable[[Message], T] | None = None,
     ) -> list[Message] | list[T]:
         """Like ``messages``."""
-        return await self._arun(
-            operations.messages(self._desk, self.name, after, before, limit, archived, into)
+        flow = operations.messages(
+            self._desk, self.name, after, before, limit, archived, into, since, until
         )
+        return await self._arun(flow)
 
     def tail(self, n: int = 20) -> list[Message]:
         """Read the newest n messages, oldest of them first."""

@@ -177,6 +177,12 @@ segments: Final = Table(
     _column("messages", Integer, "How many there are in it; deleted ones do not count."),
     _column("turns", Integer, "How many of them open a turn."),
     _column("tokens", BigInteger, "Of all of them."),
+    _column(
+        "created_min",
+        BigInteger,
+        "The earliest time in it, in microseconds since 1970; deleted messages keep theirs.",
+    ),
+    _column("created_max", BigInteger, "The latest time in it."),
     _column("raw", BigInteger, "Bytes before compression."),
     _column("dictionary", SmallInteger, "What it was compressed with.", null=True),
     _column("body", LargeBinary, "The messages, sealed together."),

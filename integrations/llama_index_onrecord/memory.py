@@ -303,8 +303,12 @@ class OnrecordMemory(BaseMemory):
         left = list(window)
         if self._feeding() and left:
             seqs = [seq_of(message) for message in left]
-            bounds = {"after": min(seqs) - 1, "before": max(seqs) + 1}
-            fallen = set(await session.amessages(archived=True, **bounds, into=lambda m: m.seq))
+            after, before = min(seqs) - 1, max(seqs) + 1
+            fallen = set(
+                await session.amessages(
+                    archived=True, after=after, before=before, into=lambda m: m.seq
+                )
+            )
             left = [message for message in left if message.seq not in fallen]
         return Window.of(left, repair=True, token_counter=self.token_counter)
 

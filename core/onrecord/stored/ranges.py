@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Final, TypeAlias
 
@@ -38,6 +39,12 @@ def without(ranges: Ranges, gone: Ranges) -> Ranges:
 def cut_after(ranges: Ranges, head: int) -> Ranges:
     """What is left of a set when everything after a place is gone."""
     return tuple((first, min(last, head)) for first, last in ranges if first <= head)
+
+
+def holds(ranges: Ranges, seq: int) -> bool:
+    """Whether a sequence is in a set."""
+    n = bisect_right(ranges, seq, key=lambda run: run[0])
+    return n > 0 and ranges[n - 1][1] >= seq
 
 
 def spans(ranges: Ranges, low: int, high: int, *, inside: bool) -> Iterator[tuple[int, int]]:

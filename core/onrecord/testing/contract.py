@@ -93,6 +93,11 @@ def seqs(messages: Sequence[Message]) -> list[int | None]:
     return [message.seq for message in messages]
 
 
+def day(n: int) -> datetime:
+    """A time that messages are given here."""
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n)
+
+
 class Contract:
     """Needs a fixture ``store``, and shows what it opens in sync and in async."""
 
@@ -222,6 +227,51 @@ class StoreContract(Contract):
         assert seqs(chat.messages(after=10)) == []
         assert seqs(chat.messages(limit=0)) == []
         assert seqs(chat.messages(before=0)) == []
+
+    def test_messages_by_time_whatever_order_times_are_in(self, chat: Any) -> None:
+        days = [5, 1, 9, 3, 3, 7, 2, 8, 4, 6]
+        chat.append([Message("user", f"m{n}", created_at=day(at)) for n, at in enumerate(days, 1)])
+        chat.delete(5)
+        chat.archive([1, 3, 4])
+        for bounds in ({}, {"after": 2}, {"before": 8}, {"limit": 3}, {"before": 9, "limit": 2},
+                       {"archived": True}, {"archived": False, "limit": 2}, {"limit": 0},
+                       {"after": 2, "before": 8, "archived": False, "limit": 2}):  # fmt: skip
+            limit = bounds.pop("limit", None)
+            choosing = chat.messages(**bounds)
+            for since, until in ((None, 4), (3, None), (3, 8), (4, 4), (8, 3), (0, 99), (7, 8)):
+                expected = [
+                    message
+                    for message in choosing
+                    if (since is None or message.created_at >= day(since))
+                    and (until is None or message.created_at < day(until))
+                ]
+                if limit is not None and "before" in bounds and "after" not in bounds:
+                    expected = expected[max(0, len(expected) - limit) :]
+                elif limit is not None:
+                    expected = expected[:limit]
+                found = chat.messages(
+                    since=None if since is None else day(since),
+                    until=None if until is None else day(until),
+                    limit=limit,
+                    **bounds,
+                )
+                assert found == expected, (bounds, limit, since, until)
+        assert chat.messages(since=day(8), into=lambda message: message.text) == ["m3", "m8"]
+
+    def test_a_time_is_kept_apart_from_its_neighbours(self, chat: Any, store: Store) -> None:
+        tick, there = timedelta(microseconds=1), timezone(timedelta(hours=-7))
+        assert chat.messages(since=day(1)) == []
+        assert store.sessions(user="ada") == []
+        chat.append([Message("user", f"m{n}", created_at=day(1) + tick * n) for n in range(4)])
+        when = (day(1) + tick).astimezone(there)
+        assert texts(chat.messages(since=when, until=when + 2 * tick)) == ["m1", "m2"]
+        assert texts(chat.messages(since=NEVER_IN_UTC)) == []
+        assert len(chat.messages(until=NEVER_IN_UTC)) == 4
+        for bad in (datetime(2026, 1, 1), "yesterday", 3, timedelta(1)):
+            with pytest.raises(Misconfigured, match="since"):
+                chat.messages(since=bad)
+            with pytest.raises(Misconfigured, match="until"):
+                chat.messages(until=bad)
 
     @pytest.mark.parametrize("n", [0, 1, 3, 49, 50, 51, 59, 60, 61, 1000])
     def test_tails_of_any_length(self, chat: Any, n: int) -> None:

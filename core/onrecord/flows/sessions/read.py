@@ -19,6 +19,7 @@ from onrecord.errors import Conflict, Damaged, Misconfigured, OnrecordError, sho
 from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.listing import listed
 from onrecord.flows.sessions.archive import count_archived, messages_by_archived
+from onrecord.flows.sessions.in_time import messages_in_time
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import current_generation
 from onrecord.ledger.sessions import description, fences, sessions
@@ -31,6 +32,8 @@ from onrecord.version import SessionInfo, Version, told
 from onrecord.window import NOTHING_READ, Cutter, Limits, Window
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from onrecord.ledger.database.transaction import Transaction
     from onrecord.tokens import CountTokens
 
@@ -61,10 +64,18 @@ def messages(
     limit: int | None,
     archived: bool | None = None,
     into: Callable[[Message], object] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
 ) -> Flow[list[Any]]:
     """Messages between two places; with ``before`` alone the ones just before it."""
     if into is not None:
         check_function("into", into, "a function of a Message")
+    if since is not None or until is not None:
+        return (
+            yield from messages_in_time(
+                desk, name, since, until, after, before, limit, archived, into
+            )
+        )
     if archived is not None:
         return (yield from messages_by_archived(desk, name, archived, after, before, limit, into))
     seen = yield from _from_sql(

@@ -192,6 +192,11 @@ class _Look:
         if stored.raw != (raw := sealed.raw_length(stored.body)):
             self.problem("damaged", stored.first, stored.last, f"the row of their segment says "
                          f"{stored.raw} bytes uncompressed, and it has {raw}.")  # fmt: skip
+        if (times := segments.times(segment)) != (stored.created_min, stored.created_max):
+            self.problem("damaged", stored.first, stored.last, f"the row of their segment says "
+                         f"that they were created from {stored.created_min} to "
+                         f"{stored.created_max}, and they were from {times[0]} to "
+                         f"{times[1]}.")  # fmt: skip
         if segments.totals(segment) != sums:
             self.problem(
                 "count", stored.first, stored.last,

@@ -25,8 +25,10 @@ _NEEDED: Final = """
 _WITH: Final = """
     SELECT seq FROM {segments} WHERE {span} AND dictionary = :dictionary ORDER BY {order}"""
 _COPY: Final = """
-    INSERT INTO {segments} ({row_key}, first, messages, turns, tokens, raw, dictionary, body)
-    SELECT {row_copy}, first, messages, turns, tokens, raw, dictionary, body
+    INSERT INTO {segments} (
+        {row_key}, first, messages, turns, tokens, created_min, created_max, raw, dictionary, body
+    ) SELECT
+        {row_copy}, first, messages, turns, tokens, created_min, created_max, raw, dictionary, body
     FROM {segments} WHERE {span}"""
 _COPY_PLAIN: Final = _COPY + " AND dictionary IS NULL"
 _COPY_WITH: Final = _COPY + " AND dictionary = :dictionary"

@@ -6,7 +6,8 @@ rows and segments that were read by two statements belong together if the epoch 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from onrecord.codec.compression import STEADY
@@ -55,6 +56,28 @@ def seen(
             break  # a dictionary that was taken away between two statements, or it is damaged
         return _seen(found, rows)
     return _in_one_moment(txn, name, after, before, limit, newest, traced)
+
+
+def in_time(
+    txn: Transaction,
+    session: SessionRow,
+    since: int,
+    until: int,
+    *,
+    after: int,
+    before: int,
+    limit: int,
+    newest: bool,
+) -> Iterator[MessageRow]:
+    """Messages between two times, the later not counted in, and between two places, one after the
+    other; deleted ones left out. The newest come first if so asked, ``limit`` says how many are
+    wanted. From one moment, where the transaction has begun with a snapshot."""
+    sealed = segments.in_time(
+        txn, session.key, since, until,
+        after=after, before=min(before, session.sealed + 1), limit=limit, newest=newest,
+    )  # fmt: skip
+    rows = tail.in_time(txn, session, since, until, after=after, before=before, newest=newest)
+    return chain(rows, sealed) if newest else chain(sealed, rows)
 
 
 def at(txn: Transaction, session: SessionRow, seq: int) -> MessageRow | None:

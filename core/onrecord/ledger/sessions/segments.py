@@ -18,7 +18,10 @@ MOST: Final = 1_024
 _AT_ONCE: Final = 32
 """How many are read at a time where not all are wanted."""
 
-_COLUMNS: Final = "g.seq, g.first, g.messages, g.turns, g.tokens, g.raw, g.dictionary, g.body"
+_COLUMNS: Final = (
+    "g.seq, g.first, g.messages, g.turns, g.tokens, g.created_min, g.created_max, g.raw, "
+    "g.dictionary, g.body"
+)
 # With the session's epoch: what was read before belongs to it only in the same one.
 _BETWEEN: Final = f"""
     SELECT s.epoch, {_COLUMNS}
@@ -30,13 +33,25 @@ _OLDEST: Final = f"{_BETWEEN} ORDER BY {{g.order}} LIMIT :limit"
 _HOLDING: Final = f"""
     SELECT {_COLUMNS} FROM {{segments}} g WHERE {{g.span}} ORDER BY {{g.order}} LIMIT 1"""
 
+# Not in their order: a caller may give any times. So each row of the session is looked at, and of
+# those that overlap the body is read.
+_IN_TIME: Final = f"""
+    SELECT {_COLUMNS} FROM {{segments}} g
+    WHERE {{g.span}} AND g.first < :before AND g.created_max >= :since AND g.created_min < :until"""
+_NEWEST_IN_TIME: Final = f"{_IN_TIME} ORDER BY {{g.order}} DESC LIMIT :limit"
+_OLDEST_IN_TIME: Final = f"{_IN_TIME} ORDER BY {{g.order}} LIMIT :limit"
+
 _SUMS: Final = """
     SELECT coalesce(sum(messages), 0), coalesce(sum(turns), 0), coalesce(sum(tokens), 0)
     FROM {segments} WHERE {span} AND first > :after"""
 
 _INSERT: Final = """
-    INSERT INTO {segments} ({row_key}, first, messages, turns, tokens, raw, dictionary, body)
-    VALUES ({row_value}, :first, :messages, :turns, :tokens, :raw, :dictionary, :body)"""
+    INSERT INTO {segments} (
+        {row_key}, first, messages, turns, tokens, created_min, created_max, raw, dictionary, body
+    ) VALUES (
+        {row_value}, :first, :messages, :turns, :tokens, :created_min, :created_max, :raw,
+        :dictionary, :body
+    )"""
 
 _DELETE: Final = "DELETE FROM {segments} WHERE {span}"
 
@@ -50,6 +65,9 @@ class Stored(NamedTuple):
     messages: int
     turns: int
     tokens: int
+    created_min: int
+    """The earliest time of its messages, deleted ones too."""
+    created_max: int
     raw: int
     dictionary: int | None
     body: bytes
@@ -108,6 +126,43 @@ def between(
     return [row for run in rows for row in run]
 
 
+def in_time(
+    txn: Transaction,
+    session: SessionKey,
+    since: int,
+    until: int,
+    *,
+    after: int,
+    before: int,
+    limit: int,
+    newest: bool,
+) -> Iterator[MessageRow]:
+    """Messages between two times, the later not counted in, and between two places; deleted ones
+    left out. The newest come first if so asked. Few segments are read at a time where few messages
+    are wanted, and only such as have a time between the two."""
+    most = min(1 + limit // 64, _AT_ONCE)
+    values = {"since": since, "until": until, "limit": most}
+    statement = _NEWEST_IN_TIME if newest else _OLDEST_IN_TIME
+    while after + 1 < before:
+        span = keys.span(txn, session, after, before + MOST)
+        found = txn.rows(statement, {**span, **values, "before": before})
+        for stored in [Stored(*columns) for columns in found]:
+            try:
+                rows, known = unpacked(txn, stored).rows, True
+            except Damaged:  # whatever is in it: it may be what was asked for
+                rows, known = read(txn, stored, 0).rows, False
+            for row in reversed(rows) if newest else rows:
+                timely = not known or since <= row.created < until
+                if timely and after < row.seq < before and row.frame is not None:
+                    yield row
+            if newest:
+                before = stored.first
+            else:
+                after = stored.last
+        if len(found) < most:
+            return
+
+
 def holding(txn: Transaction, session: SessionKey, seq: int) -> Stored | None:
     """The segment that a place is in."""
     found = txn.first(_HOLDING, keys.span(txn, session, seq - 1, seq + MOST))
@@ -160,6 +215,7 @@ def write(txn: Transaction, session: SessionKey, segment: Segment, level: int) -
             "messages": sum(row.frame is not None for row in segment.rows),
             "turns": sum(segment.opens_turn),
             "tokens": sum(row.tokens for row in segment.rows),
+            **dict(zip(("created_min", "created_max"), times(segment), strict=True)),
             "raw": raw,
             "dictionary": sealed.dictionary_of(body),
             "body": body,
@@ -194,6 +250,12 @@ def totals(segment: Segment) -> tuple[int, int, int]:
         sum(segment.opens_turn),
         sum(row.tokens for row in segment.rows),
     )
+
+
+def times(segment: Segment) -> tuple[int, int]:
+    """The earliest and the latest time in it."""
+    created = [row.created for row in segment.rows]
+    return min(created), max(created)
 
 
 def joined(*parts: Sequence[Segment]) -> Segment:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
@@ -134,6 +134,7 @@ _AT_HELD: Final = """CASE WHEN s.head = :after THEN s.lineage
 _NEWER_TRACED: Final = _texts(["s.lineage", "s.fence", _AT_HELD], _TRACED, "DESC")
 
 _AT: Final = f"{_SELECT} WHERE {{t.at}}"
+_IN_TIME_AT_ONCE: Final = 256
 _MOST_IDS: Final = 400  # SQLite took at most 999 parameters until 3.32
 _ID_LISTS: Final = {
     size: f"{_SELECT} WHERE {{t.my_shard}} t.session = :session AND t.id IN "
@@ -152,6 +153,12 @@ _SIZES: Final = """
 _PAGE: Final = f"""
     SELECT {_COLUMNS}, t.opens_turn, t.dictionary FROM {{tail}} t WHERE {{t.span}}
     ORDER BY {{t.order}} LIMIT :most"""
+
+_IN_TIME: Final = f"""
+    {_SELECT} WHERE {{t.span}} AND t.frame IS NOT NULL AND t.created >= :since
+        AND t.created < :until ORDER BY {{t.order}}"""
+_OLDEST_IN_TIME: Final = f"{_IN_TIME} LIMIT :most"
+_NEWEST_IN_TIME: Final = f"{_IN_TIME} DESC LIMIT :most"
 
 _CUT: Final = "DELETE FROM {tail} WHERE {span}"
 # As if it had been cut off: its id may be given again, and no append is found by its token.
@@ -418,6 +425,33 @@ def page(
         (_row(txn, (*columns, dictionary)), bool(opens))
         for *columns, opens, dictionary in txn.rows(_PAGE, values)
     ]
+
+
+def in_time(
+    txn: Transaction,
+    session: SessionRow,
+    since: int,
+    until: int,
+    *,
+    after: int,
+    before: int,
+    newest: bool,
+) -> Iterator[MessageRow]:
+    """Messages between two times, the later not counted in, and between two places; deleted ones
+    left out. The newest come first if so asked."""
+    statement = _NEWEST_IN_TIME if newest else _OLDEST_IN_TIME
+    after = max(after, session.sealed)
+    while after + 1 < before:
+        span = keys.span(txn, session.key, after, before - 1)
+        values = {**span, "since": since, "until": until, "most": _IN_TIME_AT_ONCE}
+        found = [_row(txn, columns) for columns in txn.rows(statement, values)]
+        yield from found
+        if len(found) < _IN_TIME_AT_ONCE:
+            return
+        if newest:
+            before = found[-1].seq
+        else:
+            after = found[-1].seq
 
 
 def put_frame(txn: Transaction, session: SessionRow, seq: int, frame: bytes) -> None:

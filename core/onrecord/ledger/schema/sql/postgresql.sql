@@ -59,6 +59,8 @@ CREATE TABLE {segments} (
   messages INTEGER NOT NULL,
   turns INTEGER NOT NULL,
   tokens BIGINT NOT NULL,
+  created_min BIGINT NOT NULL,
+  created_max BIGINT NOT NULL,
   raw BIGINT NOT NULL,
   dictionary SMALLINT,
   shard SMALLINT NOT NULL,
