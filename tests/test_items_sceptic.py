@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from onrecord import Conflict, Damaged, InvalidName, Store
+from onrecord.ledger.items import items as rows_of
 from tests.servers.postgres import PostgresServer
 
 WAITING = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
@@ -128,3 +130,14 @@ def test_what_is_refreshed_as_it_expires_is_not_swept(postgres: PostgresServer) 
         beside.commit()
         thread.join(60)
         assert sorted(item.key for item in items.list()) == ["k", "other"]
+
+
+def test_a_sweep_goes_along_the_index_of_expiries(tmp_path: Path) -> None:
+    """And not through all items of the namespace, however many there are."""
+    with Store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        store.items("facts").put("k", 1, ttl=3_600)
+        values = {"namespace": 1, "shard": 0, "limit": 8, "now": 5}
+        plan = store._ledger.read(
+            lambda txn: txn.rows(f"EXPLAIN QUERY PLAN {rows_of._SWEEP}", values)
+        )
+        assert any("onrecord_items_by_expiry (expires_at<?)" in str(row[3]) for row in plan)

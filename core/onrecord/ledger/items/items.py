@@ -103,11 +103,12 @@ _REFRESH: Final = """
     WHERE {my_shard} namespace = :namespace AND key = :key AND version = :version
         AND expires_at > {clock}
     RETURNING expires_at"""
-# The condition stands outside as well, for one that was refreshed between the two.
+# The condition stands outside as well, for one that was refreshed between the two. The + keeps
+# SQLite from going through the whole namespace: with 50,000 items that took 20 ms of each put.
 _SWEEP: Final = """
     DELETE FROM {items} WHERE {my_shard} namespace = :namespace AND key IN (
         SELECT key FROM {items}
-        WHERE {my_shard} namespace = :namespace AND expires_at <= {clock} LIMIT :limit)
+        WHERE {my_shard} +namespace = :namespace AND expires_at <= {clock} LIMIT :limit)
     AND expires_at <= {clock}"""
 
 
