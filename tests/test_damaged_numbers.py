@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from onrecord import ANY, CheckpointLog, Damaged, OnrecordError, Store
 from onrecord.checkpoint_log import (
@@ -245,8 +246,9 @@ def of_the_store(store: Store, turn: Turn) -> dict[str, Any]:
         "threads": lambda: [t.key for t in log.threads()],
         "threads, paged": lambda: paged(lambda last: log.threads(limit=1, after=last)),
         "runs": lambda: sorted(log.of_runs(["run"])),
-        "stats": store.stats,
-        "stats of one": lambda: store.stats(user="bob"),
+        # A number that was wider for a while may have split a page: what is on disk is left out.
+        "stats": lambda: replace(store.stats(), disk_bytes=0),
+        "stats of one": lambda: replace(store.stats(user="bob"), disk_bytes=0),
         "export": lambda: exported(export),
         "export of one": lambda: exported(lambda to: export(to, user="bob")),
         "prune": lambda: [s.key for s in prune().sessions],
