@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from onrecord import Conflict, Store
+from onrecord.testing.contract import Face
 from onrecord.testing.contract_items import ItemsContract
 from tests.emptied import emptied
 from tests.partitioned import partition
@@ -46,6 +47,10 @@ class TestPostgres(ItemsContract):
 
 
 class TestPartitionedPostgres(ItemsContract):
+    @pytest.fixture
+    def face(self) -> Face:
+        return lambda handle: handle
+
     @pytest.fixture
     def store(self, database: str) -> Iterator[Store]:
         partition(database, "partitioned")

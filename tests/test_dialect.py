@@ -33,7 +33,7 @@ from onrecord.ledger.database.dialect import Dialect
         (
             "FROM {sessions} s JOIN {tail} t ON {t.of s} ORDER BY {t.order}",
             "FROM onrecord_sessions s JOIN onrecord_tail t ON t.place > (s.id << 32) AND "
-            "t.place < ((s.id + 1) << 32) ORDER BY t.place",
+            "t.place <= (s.id << 32) + 4294967295 ORDER BY t.place",
             'FROM "a ""b""".onrecord_sessions s JOIN "a ""b""".onrecord_tail t ON '
             "t.shard = s.shard AND t.session = s.id ORDER BY t.seq",
         ),
