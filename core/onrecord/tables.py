@@ -59,6 +59,8 @@ def _in_order(owner: str, whose: str, number: str, which: str) -> tuple[Column[A
     return _key(owner, whose, BigInteger), _key(number, which, BigInteger)
 
 
+_IN_ORDER: Final = {"sharded": True, "in_order": True}
+"""Of a table with rows in an order: on SQLite owner and order are one number."""
 _SHARDED: Final = {"sharded": True}
 """Of a table: on PostgreSQL its unique keys end with the shard. Not with it in front: the planner
 took an index by the shard alone where it had no statistics, and people's own joins know of none."""
@@ -153,7 +155,7 @@ tail: Final = Table(
     _column("dictionary", SmallInteger, "What it was compressed with.", null=True),
     _column("id", Text, "The message's id, where the caller gave one.", null=True),
     comment="The newest messages of each session, a row each. Older ones are in segments.",
-    info=_SHARDED,
+    info=_IN_ORDER,
 )
 Index(
     "onrecord_tail_by_id",
@@ -187,7 +189,7 @@ segments: Final = Table(
     _column("dictionary", SmallInteger, "What it was compressed with.", null=True),
     _column("body", LargeBinary, "The messages, sealed together."),
     postgresql_with={"toast_tuple_target": 8160},
-    info=_SHARDED,
+    info=_IN_ORDER,
     comment="Runs of messages, compressed together.",
 )
 
@@ -325,7 +327,7 @@ checkpoints: Final = Table(
     _column("refs", LargeBinary, "Where its channels' values stand.", null=True),
     _column("body", LargeBinary, "What there is to it besides its channels.", null=True),
     _column("new_values", LargeBinary, "The values that are new in it.", null=True),
-    info=_SHARDED,
+    info=_IN_ORDER,
     comment="Checkpoints, each as what it adds.",
 )
 Index(
@@ -349,7 +351,7 @@ checkpoint_items: Final = Table(
     *_in_order("list", "Of its channel.", "number", "Of the last item in the row."),
     _column("items", Integer, "How many there are in it."),
     _column("body", LargeBinary, "The items, compressed together."),
-    info=_SHARDED,
+    info=_IN_ORDER,
     comment="Items of list-valued channels, kept once for all checkpoints.",
 )
 
@@ -410,13 +412,11 @@ def declared(kind: Literal["sqlite", "postgresql"]) -> MetaData:
     whole = MetaData()
     for table in metadata.tables.values():
         columns = [_copied(column) for column in table.columns]
-        key = [column for column in table.columns if column.primary_key]
-        with_its_key = _OWN_KEYS[kind] if table.info.get("sharded") else None
-        numbers = all(isinstance(column.type, BigInteger) for column in key)
-        if with_its_key is None or (with_its_key is _with_place and not (numbers and len(key) > 1)):
-            Table(table.name, whole, *columns, comment=table.comment, **_options(table))
-        else:
+        mark, with_its_key = _OWN_KEYS[kind]
+        if table.info.get(mark):
             with_its_key(table, columns, whole)
+        else:
+            Table(table.name, whole, *columns, comment=table.comment, **_options(table))
         for index in table.indexes:
             _index(index, whole.tables[table.name])
     return whole
@@ -490,4 +490,5 @@ def _index(index: Index, table: Table) -> None:
     Index(index.name, *columns, unique=bool(index.unique), **where)
 
 
-_OWN_KEYS: Final = {"sqlite": _with_place, "postgresql": _with_shard}
+_OWN_KEYS: Final = {"sqlite": ("in_order", _with_place), "postgresql": ("sharded", _with_shard)}
+"""By database, which tables have a key of its own, and how they get it."""

@@ -24,7 +24,7 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from onrecord import Conflict, InvalidName, Misconfigured, Store
+from onrecord import Conflict, InvalidName, Items, Misconfigured, Store
 from onrecord import Item as Stored
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
@@ -71,7 +71,7 @@ class OnrecordStore(BaseStore):
         self.tenant, self.user, self.agent = tenant, user, agent
         self.ttl_config = ttl
         self.index_config = index
-        store.items("names", tenant=tenant, user=user, agent=agent)  # refuses bad ones, here
+        self._items(("names",))  # refuses a bad scope, here
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Answer operations, in their order: what is asked sees what was there before."""
@@ -96,6 +96,9 @@ class OnrecordStore(BaseStore):
     ) -> Item:
         """Like ``update``."""
         return await atalk(self._updated(namespace, key, change))
+
+    def _items(self, namespace: tuple[str, ...]) -> Items:
+        return self.store.items(*namespace, tenant=self.tenant, user=self.user, agent=self.agent)
 
     # -- what both do ----------------------------------------------------------------------------
 
@@ -138,9 +141,7 @@ class OnrecordStore(BaseStore):
         return list(last.values())
 
     def _got(self, op: GetOp) -> Talk[Item | None]:
-        items = self.store.items(
-            *op.namespace, tenant=self.tenant, user=self.user, agent=self.agent
-        )
+        items = self._items(op.namespace)
         found = yield from call(items.get, str(op.key), refresh=op.refresh_ttl)
         return None if found is None else Item(**_fields(found))
 
@@ -193,9 +194,7 @@ class OnrecordStore(BaseStore):
         for item in page:
             keys.setdefault(item.namespace, []).append(item.key)
         for namespace, those in keys.items():
-            items = self.store.items(
-                *namespace, tenant=self.tenant, user=self.user, agent=self.agent
-            )
+            items = self._items(namespace)
             yield from call(items.get_many, those, refresh=True)
 
     def _namespaces(self, op: ListNamespacesOp) -> Talk[list[tuple[str, ...]]]:
@@ -225,7 +224,7 @@ class OnrecordStore(BaseStore):
         self, namespace: tuple[str, ...], key: str, change: Callable[[Any], Mapping[str, Any]]
     ) -> Talk[Item]:
         _check(PutOp(namespace, key, {}))
-        items = self.store.items(*namespace, tenant=self.tenant, user=self.user, agent=self.agent)
+        items = self._items(namespace)
         ttl = None if self.ttl_config is None else self.ttl_config.get("default_ttl")
         while True:
             there = yield from call(items.get, str(key))

@@ -101,17 +101,16 @@ def changes_of(given: object) -> Mapping[str, Any]:
     return given
 
 
-def merged(there: ItemRow | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(there: Item | None, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Put new top-level keys over those of a value."""
     if there is None:
         return dict(changes)
-    value, _ = codec.decode(there.body)
-    if not isinstance(value, dict):
+    if not isinstance(there.value, dict):
         raise InvalidValue(
-            f"Item {there.key!r} is a {type(value).__name__}, and only a dict can be merged into. "
-            f"Put a whole value."
+            f"Item {there.key!r} is a {type(there.value).__name__}, and only a dict can be merged "
+            f"into. Put a whole value."
         )
-    return {**value, **changes}
+    return {**there.value, **changes}
 
 
 def item_of(name: NamespaceName, row: ItemRow) -> Item:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PAGE: Final = 200
 _LAST_VERSION: Final = 2**63 - 1
-REFRESHED_AGAIN: Final = 60 * 1_000_000
+_REFRESHED_AGAIN: Final = 60 * 1_000_000
 """Microseconds after which a read moves an expiry again, if a tenth of the ttl is not longer: so
 that reading does not become writing."""
 
@@ -260,7 +260,7 @@ def _is_due(row: ItemRow) -> bool:
     """Whether its expiry is worth moving: not each time that somebody reads it."""
     if row.expires_at is None or row.ttl is None:
         return False
-    return now() + row.ttl - row.expires_at >= min(REFRESHED_AGAIN, row.ttl // 10)
+    return now() + row.ttl - row.expires_at >= min(_REFRESHED_AGAIN, row.ttl // 10)
 
 
 def _refreshed(name: NamespaceName, row: ItemRow) -> Flow[ItemRow]:

@@ -60,8 +60,13 @@ class Write(NamedTuple):
             self.changes is None
             and self.expected is None
             and self.expected_token is None
-            and (self.row is None or (self.row.token is None and self.row.ttl is None))
+            and (self.row is None or self.row.token is None)
         )
+
+    @property
+    def ttl(self) -> int | None:
+        """For how long what is put lives; None for good, and for what is deleted."""
+        return None if self.row is None else self.row.ttl
 
 
 def put_item(desk: Desk, name: NamespaceName, key: str, value: object, **more: Any) -> Flow[Item]:
@@ -182,11 +187,13 @@ def _written(desk: Desk, writes: Sequence[Write]) -> Flow[list[Item | bool]]:
 def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Item | bool]:
     """Make changes, in their order: of what is put or merged the item, of what is deleted
     whether it was there."""
-    if len(writes) == 1 and writes[0].whatever_is_there and txn.can.one_statement_writes:
-        return [_at_once(txn, writes[0])]
+    first = writes[0]
+    alone = len(writes) == 1 and first.whatever_is_there and first.ttl is None
+    if alone and txn.can.one_statement_writes:
+        return [_at_once(txn, first)]
     locked = _locked(txn, writes)
     if len(writes) > 1 and txn.can.array_parameters and _is_a_run(writes):
-        return list(_put_together(txn, writes, locked))
+        return [*_put_together(txn, writes, locked)]
     left = Counter([one.name.identity for one in writes])
     done: list[Item | bool] = []
     for one in writes:
@@ -205,14 +212,10 @@ def _is_a_run(writes: Sequence[Write]) -> bool:
     """Whether all are puts into one namespace, whatever is there, of one life, no key twice."""
     first = writes[0]
     return len({one.key for one in writes}) == len(writes) and all(
-        one.name.identity == first.name.identity
-        and one.row is not None
-        and first.row is not None
-        and one.row.ttl == first.row.ttl
-        and one.row.token is None
-        and one.changes is None
-        and one.expected is None
-        and one.expected_token is None
+        one.row is not None
+        and one.whatever_is_there
+        and one.ttl == first.ttl
+        and one.name.identity == first.name.identity
         for one in writes
     )
 
@@ -268,16 +271,17 @@ def _one(desk: Desk, txn: Transaction, one: Write, namespace: Locked, version: i
             return said  # said again
     _refuse(one, there)
     if one.changes is not None:
-        text = None if there is None else item_of(one.name, there).text
-        row = row._replace(body=_encoded(desk, one.key, merged(there, one.changes), text))
+        known = None if there is None else item_of(one.name, there)
+        text = None if known is None else known.text
+        row = row._replace(body=_encoded(desk, one.key, merged(known, one.changes), text))
         if row.ttl is None and there is not None:
             row = row._replace(ttl=there.ttl)
-    if row.ttl is not None:
-        rows_of.sweep(txn, namespace.key, _SWEPT, at)
     return _put(txn, one, namespace, row)
 
 
 def _put(txn: Transaction, one: Write, namespace: Locked, row: ItemRow) -> Item:
+    if row.ttl is not None:
+        rows_of.sweep(txn, namespace.key, _SWEPT, row.updated)
     return item_of(one.name, _stored(row, rows_of.put(txn, namespace.key, row)))
 
 

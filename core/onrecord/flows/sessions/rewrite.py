@@ -163,7 +163,7 @@ def cut_at(
         rows_of.empty(txn, session, first - 1, last)
     archives.cut(txn, session, seq if archived else head)
     messages, turns, tokens = map(sum, zip(*gone, strict=True))
-    change = sessions.Change(-messages, -turns, -tokens)
+    change = sessions.Counts(-messages, -turns, -tokens)
     return sessions.cut(txn, sessions.rewrite(txn, session, change, at), head), places
 
 
@@ -191,7 +191,7 @@ def _put(
     tokens, opens = (0, False) if entry is None else (entry.tokens, entry.opens_turn)
     frame = None if entry is None else entry.frame
     rows_of.replace(txn, session, row.seq, frame=frame, tokens=tokens, opens_turn=opens)
-    change = sessions.Change(
+    change = sessions.Counts(
         messages=-1 if entry is None else 0, turns=opens - opened, tokens=tokens - row.tokens
     )
     return sessions.rewrite(txn, session, change, at)

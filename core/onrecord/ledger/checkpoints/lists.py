@@ -34,7 +34,7 @@ _COPY_ITEMS: Final = """
     INSERT INTO {checkpoint_items} ({list_row_key}, items, body)
     SELECT {list_row_copy}, items, body FROM {checkpoint_items} WHERE {list_span}"""
 _COPY_WRITES: Final = """
-    INSERT INTO {checkpoint_writes} ({target_shard_key} list, id, body)
+    INSERT INTO {checkpoint_writes} ({shard_key} list, id, body)
     SELECT {target_shard_value} CAST(:target AS BIGINT), id, body FROM {checkpoint_writes}
     WHERE {my_shard} list = :list ORDER BY number"""
 

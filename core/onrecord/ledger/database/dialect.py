@@ -77,7 +77,6 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "and_shard": "",
         "shard_value": "",
         "last_shard": "",
-        "target_shard_key": "",
         "target_shard_value": "",
         "span": "{t}place > (:session << 32) + :after AND {t}place <= (:session << 32) + :upto",
         "at": "{t}place = (:session << 32) + :seq",
@@ -103,7 +102,6 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "and_shard": ", shard",
         "shard_value": "CAST(:shard AS SMALLINT),",
         "last_shard": "shard = :last_shard AND",
-        "target_shard_key": "shard,",
         "target_shard_value": "CAST(:target_shard AS SMALLINT),",
         "span": "{t}shard = :shard AND {t}session = :session AND {t}seq > :after AND "
         "{t}seq <= :upto",

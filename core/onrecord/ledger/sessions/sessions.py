@@ -93,7 +93,7 @@ _NEWEST: Final = f"""{_NAMES} WHERE (active_second, id) < (:second, :session)
     ORDER BY active_second DESC, id DESC LIMIT :limit"""
 
 
-class Change(NamedTuple):
+class Counts(NamedTuple):
     """By how much a rewrite changes a session's counts."""
 
     messages: int = 0
@@ -209,9 +209,9 @@ def growth(entries: Sequence[Entry], now: int) -> dict[str, int]:
     }
 
 
-def rewrite(txn: Transaction, session: SessionRow, change: Change, now: int) -> SessionRow:
+def rewrite(txn: Transaction, session: SessionRow, counts: Counts, now: int) -> SessionRow:
     """Begin a new epoch of a locked session."""
-    txn.run(_REWRITE, {**keys.of_session(session), **change._asdict(), **_moment(now)})
+    txn.run(_REWRITE, {**keys.of_session(session), **counts._asdict(), **_moment(now)})
     return session._replace(epoch=session.epoch + 1)
 
 
