@@ -24,7 +24,7 @@ from onrecord.cache import CacheUnavailable
 from onrecord.cache.breaker import Breaker
 from onrecord.cache.cache import Cache
 from onrecord.cache.clients import Clients
-from onrecord.cache.redis import RedisCache, Request
+from onrecord.cache.redis import RedisCache, Request, Several
 from onrecord.cache.scripts import script
 from onrecord.cache.tails import Tails
 from onrecord.flow import Cold, Flow, Hot, Pause, Step, run
@@ -69,14 +69,20 @@ BOUNDS: Final = {
 }
 """The rules that bound for how long what SQL lost is shown."""
 
+OF_ITEMS: Final = {
+    "publish: the whole alone": "nobody else is writing, who brings all of an item",
+    "publish: new nonce": "who brings nothing keeps those from it who marked before",
+    "look: over": "an item that has expired is no hit",
+}
+"""Those that need something of which every write is all there is."""
+
 SECOND_LINES: Final = {
     "publish: under its mark": "data are extended only while the writer's mark stands",
-    "publish: new nonce without its mark": "a settled mark did not protect it to the end",
 }
-"""No counterexample is known without these while the database does not fall back: each stands
-behind another rule. The model of the protocol has one for the first where it does."""
+"""No counterexample is known without it while the database does not fall back: it stands behind
+another rule. The model of the protocol has one where it does."""
 
-EVERY_RULE: Final = {*RULES, *OF_SUSPENSIONS, *OF_FALLS, *BOUNDS, *SECOND_LINES}
+EVERY_RULE: Final = {*RULES, *OF_SUSPENSIONS, *OF_FALLS, *BOUNDS, *OF_ITEMS, *SECOND_LINES}
 
 
 def text(value: object) -> str:
@@ -100,6 +106,7 @@ class Entry:
     lineage: str = "-"
     checked: int = 0
     complete: bool = False
+    ends: int = 0
     weight: int = 0
     asked: int = 0
     messages: list[bytes] = field(default_factory=list)
@@ -114,8 +121,14 @@ class Entry:
         self.epoch = self.head = -1
         self.lineage = "-"
         self.complete = False
+        self.ends = 0
         self.weight = 0
         self.messages.clear()
+
+    def stay(self, now: int, ttl: int) -> None:
+        """For the ttl; what expires, no longer than that."""
+        left = max(1, min(ttl, self.ends - now)) if self.ends else ttl
+        self.expires = now + left
 
     def push(self, messages: Sequence[bytes], most: int, most_bytes: int) -> None:
         """Messages on top, oldest first; what is too much goes at the other end."""
@@ -174,7 +187,7 @@ class FakeRedis:
         if self._on("mark: new nonce"):
             entry.nonce = nonce
         entry.marks[token] = (self.now, self.now + patience, nonce)
-        entry.expires = self.now + ttl
+        entry.stay(self.now, ttl)
         return [1, entry.fence.encode(), nonce.encode()]
 
     def new_nonce(self, token: str) -> str:
@@ -189,6 +202,7 @@ class FakeRedis:
         ttl: int,
         most: int,
         most_bytes: int,
+        lives: int,
         epoch: int,
         first: int,
         head: int,
@@ -206,12 +220,12 @@ class FakeRedis:
         if marked_with != text(lease) and self._on("publish: its own mark"):
             since = None  # Not one's own: one that arrived twice, and late.
         there = (entry.epoch, entry.head, entry.lineage)
-        if there == (epoch, head, lineage) or (
-            not self._on("publish: exact") and there[:2] >= (epoch, head)
-        ):
+        exactly = lineage != "-" and there == (epoch, head, lineage)
+        if exactly or (not self._on("publish: exact") and there[:2] >= (epoch, head)):
             return 1  # A reader was quicker.
-        first_write = fence != "-" and since is not None
-        if first_write and (
+        whole = fence != "-" and since is not None
+        whole = whole and not (entry.marks and self._on("publish: the whole alone"))
+        if whole and (
             entry.nonce == text(lease) or not self._on("publish: the whole under its lease")
         ):
             assert since is not None
@@ -219,8 +233,9 @@ class FakeRedis:
             entry.gen, entry.fence, entry.session = generation, fence, session
             entry.epoch, entry.head, entry.lineage = epoch, head, lineage
             entry.checked, entry.complete, entry.marks, entry.nonce = since, True, {}, nonce
+            entry.ends = since + int(lives) if int(lives) else 0
             entry.push(messages, most, most_bytes)
-            entry.expires = self.now + ttl
+            entry.stay(self.now, ttl)
             return 1
         marked = since is not None or not self._on("publish: under its mark")
         follows = entry.epoch == epoch and (
@@ -234,7 +249,7 @@ class FakeRedis:
                 entry.checked, mark_set if self._on("publish: as of its mark") else self.now
             )
             entry.push(messages, most, most_bytes)
-            entry.expires = self.now + ttl
+            entry.stay(self.now, ttl)
             return 1
         if not messages and head == 0 and not self._on("publish: a rewrite creates nothing"):
             entry.forget()
@@ -244,7 +259,7 @@ class FakeRedis:
         if not self._on("publish: drops"):
             return 0
         entry.forget()
-        if since is None and self._on("publish: new nonce without its mark"):
+        if self._on("publish: new nonce"):
             entry.nonce = nonce
         return 0
 
@@ -282,9 +297,9 @@ class FakeRedis:
             # Absent: create it, and a miss that nobody settles yet.
             entry = self.entries[key] = Entry(self.run, nonce, expires=self.now + ttl)
             settle = 2 if self._on("look: settle an absent key") else 0
-            about = f"0 {settle} {self._time} 0 1 {self.run} - - -1 -1 -1 - 0 0 0 {nonce}"
+            about = f"0 {settle} {self._time} 0 1 {self.run} - - -1 -1 -1 - 0 0 0 0 {nonce}"
             return [about.encode(), []]
-        entry.expires = self.now + ttl
+        entry.stay(self.now, ttl)
         # A hit needs data, no mark at all, a fence, one's own generation, and a recent check.
         marked = bool(entry.marks) and self._on("look: no hit under a mark")
         recent = 0 <= self.now - entry.checked < revalidate or not self._on("look: revalidate")
@@ -295,6 +310,7 @@ class FakeRedis:
         unknown = entry.fence == "-" and self._on("look: settle an absent key")
         hit = entry.epoch >= 0 and not marked and recent and later and current
         hit = hit and (entry.fence != "-" or not self._on("look: settle an absent key"))
+        hit = hit and not (entry.ends and self.now >= entry.ends and self._on("look: over"))
         settle = 0
         by_marks = bool(entry.marks) and self._on("look: settle by marks")
         if not hit and (by_marks or unknown):
@@ -318,7 +334,7 @@ class FakeRedis:
         about = (
             f"{hit:d} {settle} {self._time} {joins} {sent_all:d} {self.run} {entry.gen} "
             f"{entry.fence} {entry.session} {entry.epoch} {entry.head} {entry.lineage} "
-            f"{entry.checked} {entry.complete:d} {entry.weight} {entry.nonce}"
+            f"{entry.checked} {entry.complete:d} {entry.ends} {entry.weight} {entry.nonce}"
         )
         return [about.encode(), list(messages)]
 
@@ -330,6 +346,7 @@ class FakeRedis:
         ttl: int,
         most: int,
         most_bytes: int,
+        lives: int,
         generation: str,
         fence: str,
         session: int,
@@ -348,10 +365,10 @@ class FakeRedis:
             entry = self.entries[key] = Entry(self.run, text(lease))
         if entry.nonce != text(lease) and self._on("fill: its own lease"):
             return 0  # Marked since.
-        entry.expires = self.now + ttl
         if not self._on("fill: replaces") and (entry.epoch, entry.head) >= (epoch, head):
             entry.marks, entry.checked = {}, checked
             entry.gen, entry.fence = generation, fence
+            entry.stay(self.now, ttl)
             return 1
         if base >= 0:
             if (entry.epoch, entry.head, entry.lineage) != (epoch, base, base_lineage):
@@ -364,6 +381,9 @@ class FakeRedis:
         # As old as the lease, and its marks are settled.
         entry.checked = checked if self._on("fill: as of its lease") else self.now
         entry.marks, entry.asked = {}, 0
+        if int(lives):
+            entry.ends = int(checked) + int(lives)
+        entry.stay(self.now, ttl)
         entry.push(messages, most, most_bytes)
         return 1
 
@@ -412,6 +432,25 @@ class FakeClient:
     def evalsha(self, sha: str, keys: int, key: str, *arguments: Any) -> Any:
         assert keys == 1
         return self._server.call(self._names[sha], key, arguments)
+
+    def pipeline(self, transaction: bool) -> FakePipeline:
+        assert not transaction
+        return FakePipeline(self)
+
+
+class FakePipeline:
+    """What is asked for in one round trip."""
+
+    def __init__(self, client: FakeClient) -> None:
+        self._client = client
+        self._asked: list[tuple[Any, ...]] = []
+
+    def evalsha(self, *asked: Any) -> None:
+        self._asked.append(asked)
+
+    def execute(self, raise_on_error: bool) -> list[Any]:
+        assert not raise_on_error
+        return [self._client.evalsha(*asked) for asked in self._asked]
 
 
 class FakeClients(Clients):
@@ -488,7 +527,7 @@ class Process:
         self.desk.belief = Belief(clock=lambda: world.redis.now / 1000)
         assert self.desk.marks, "make the store with a cache: it is never asked"
 
-    def requested(self, step: Step) -> tuple[str, Request[Any] | None]:
+    def requested(self, step: Step) -> tuple[str, Request[Any] | Several[Any] | None]:
         """What a step is called, and what it asks of Redis if it asks anything."""
         match step:
             case Cold(_, writes):
@@ -497,13 +536,13 @@ class Process:
                 return "pause", None
             case Hot(call):
                 request = call(self.cache)
-                if isinstance(request, Request):
+                if isinstance(request, Request | Several):
                     return request.script.name, request
                 return "noted", None  # in this process, no round trip
             case _:
                 raise AssertionError("maintenance and files are not modelled")
 
-    def done(self, step: Step, request: Request[Any] | None) -> Any:
+    def done(self, step: Step, request: Request[Any] | Several[Any] | None) -> Any:
         """Let a step happen."""
         match step:
             case Cold(work, writes):
@@ -580,6 +619,7 @@ def fall_back(store: Store, then: bytes) -> None:
 __all__ = [
     "BOUNDS",
     "OF_FALLS",
+    "OF_ITEMS",
     "OF_SUSPENSIONS",
     "RULES",
     "SECOND_LINES",

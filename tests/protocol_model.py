@@ -61,6 +61,9 @@ RULES: Final = {
     "W1 first": "only the write that makes the row brings the tail",
     "W1 mark": "the tail it brings counts as checked when it was marked",
     "W1 generation": "the tail it brings has the generation that was known when it marked",
+    "W2 fence": "a put brings its item only where the entry knew a fence, or it made the row",
+    "W2 alone": "a put brings its item only where no other mark is left",
+    "W2 nonce": "a write of an item that brings nothing starts a new nonce",
 }
 
 FRESH: Final = 99
@@ -142,6 +145,8 @@ class Writer(NamedTuple):
     lease: int = 0
     lease_age: int = 0
     publish: Publish | None = None
+    knew: bool = False
+    """The entry had a fence when it was marked."""
 
 
 class Reader(NamedTuple):
@@ -190,7 +195,8 @@ class Case:
     """What takes part, and what may happen to it."""
 
     writers: tuple[str, ...] = ("A", "A")
-    """What each writer does in turn: A appends, C clears, E erases."""
+    """What each writer does in turn: A appends, C clears, E erases; P puts an item, and E takes it
+    away. A case has either a session or an item."""
     readers: int = 2
     without: frozenset[str] = frozenset()
     R: int = 0
@@ -222,6 +228,11 @@ class Case:
     """Not that a hit equals SQL, but that it misses nothing older than V and never goes back."""
     most: int = 40_000_000
     """States after which the search is given up."""
+
+    @property
+    def of_item(self) -> bool:
+        """Whether it is an item that is written: each put is all there is of it (W2)."""
+        return any("P" in what for what in self.writers)
 
 
 def canonical(state: State, revives: bool = False, keeps: bool = False) -> State:
@@ -269,7 +280,7 @@ def canonical(state: State, revives: bool = False, keeps: bool = False) -> State
         publish = of_publish(w.publish, lease > 0)
         return Writer(
             w.at, w.nr, w.token, fence(w.told), fence(w.known), w.said, name(w.waited_for),
-            w.wait, generation, lease, age, publish,
+            w.wait, generation, lease, age, publish, w.knew and lease > 0,
         )  # fmt: skip
 
     def of_reader(r: Reader) -> Reader:
@@ -407,7 +418,8 @@ class Steps:
             self._write(i, "learns: on", w._replace(generation=sql.name))
         token = w.token or self._fresh_token(i)  # it has one only where rule 4 is left out
         told = w.known if w.said else (entry.fence if entry else 0) or w.known
-        after = w._replace(at=At.MARKED, token=token, told=told, said=False)
+        knew = self.case.of_item and entry is not None and entry.fence != ABSENT
+        after = w._replace(at=At.MARKED, token=token, told=told, said=False, knew=knew)
         if "1 mark" in self.off:
             self._write(i, "does not mark", after)
             return
@@ -433,6 +445,8 @@ class Steps:
         what = self.case.writers[i][w.nr]
         if what == "A":
             data = Data(data.epoch, (*data.rows, made), made)
+        elif what == "P":
+            data = Data(data.epoch + 1, (made,), made)
         else:
             data = Data(data.epoch + 1, (), made)
         if what == "E":
@@ -442,7 +456,9 @@ class Steps:
             fences = [FRESH]
             if "21 fresh" in self.off:
                 fences += self._fences_met()
-        tail = data if w.lease and (makes or "W1 first" in self.off) else None
+        knew = w.knew or "W2 fence" in self.off
+        brings = makes or (what == "P" and knew) or "W1 first" in self.off
+        tail = data if w.lease and brings and what != "E" else None
         for fence in fences:
             publish = Publish(
                 *data.version, made, self.state.fell, fence if tail else 0, tail,
@@ -460,6 +476,8 @@ class Steps:
     def _commit_marked(self, i: int, w: Writer) -> None:
         sql = self.state.sql
         guess_off = "21 guess" in self.off and w.told == ABSENT
+        # There is nothing that could have been settled: an item is made whatever was told.
+        guess_off |= self.case.writers[i][w.nr] == "P" and sql.fence == ABSENT
         if w.told != sql.fence and "5 fence" not in self.off and not guess_off:
             if "5 again" in self.off:
                 self._write(i, "is refused, learns the fence", w._replace(told=sql.fence))
@@ -511,11 +529,13 @@ class Steps:
         data, version = entry.data, (publish.epoch, publish.head)
         mine = [mark for mark in entry.marks if mark.token == late.token]
         left = entry._replace(marks=without(entry.marks, late.token))
-        if data:
+        if data and not self.case.of_item:
             same = data.lineage == publish.lineage or "7" in self.off
             if (data.version == version and same) or ("8" in self.off and data.version >= version):
                 return left
         stands = late.lease == entry.nonce or "W1 nonce" in self.off
+        if self.case.of_item and "W2 alone" not in self.off:
+            stands = stands and bool(mine) and not left.marks
         if publish.tail and stands:
             label = publish.generation
             if "W1 generation" in self.off and self.state.sql.on:
@@ -528,7 +548,10 @@ class Steps:
             rows = (*data.rows, publish.lineage)
             data = Data(publish.epoch, rows, publish.lineage)
             return left._replace(data=data, age=min(entry.age, age))
-        nonce = entry.nonce if mine or "3 nonce" in self.off else FRESH
+        keeps = (mine and not self.case.of_item) or "3 nonce" in self.off
+        if mine and "W2 nonce" in self.off:
+            keeps = True
+        nonce = entry.nonce if keeps else FRESH
         return left._replace(data=None, nonce=nonce)
 
     def _publish(self, i: int, w: Writer) -> None:
@@ -962,6 +985,9 @@ FAULTS: Final = {
     "W1 first": (replace(TWO, warm=True), DIFFERS),
     "W1 mark": (replace(FALLS, warm=True), GHOST),
     "W1 generation": (replace(TWO, warm=True, R=1, cut=(1,)), DIFFERS),
+    "W2 fence": (replace(TWO, writers=("P", "P"), warm=True), DIFFERS),
+    "W2 alone": (replace(TWO, writers=("P", "P"), warm=True), DIFFERS),
+    "W2 nonce": (replace(TWO, writers=("P", "P"), warm=True), DIFFERS),
 }
 """What each rule is needed for: the smallest case that breaks without it, and how it breaks."""
 
@@ -982,6 +1008,27 @@ LARGER: Final = {
     "one may be cut off; W1, invalidate()": replace(CUT, warm=True, invalidates=True),
     "one who may be cut off erases; W1, invalidate()": replace(
         CUT, writers=("E",), warm=True, invalidates=True
+    ),
+    "an item: two put it, two read": Case(writers=("P", "P"), warm=True),
+    "an item: one puts it and takes it away, another puts it": replace(
+        TWO, writers=("PE", "P"), warm=True
+    ),
+    "an item: one puts it, one takes it away and puts it; late requests": replace(
+        TWO, writers=("P", "EP"), late=True, warm=True
+    ),
+    "an item: three put it": replace(TWO, writers=("P", "P", "P"), warm=True),
+    "an item: two put it, one takes it away": replace(TWO, writers=("P", "P", "E"), warm=True),
+    "an item: two put it, one may be cut off": replace(
+        TWO, writers=("P", "P"), R=1, cut=(1,), warm=True
+    ),
+    "an item: one puts it, one who may be cut off takes it away; invalidate()": replace(
+        TWO, writers=("P", "E"), R=1, cut=(1,), warm=True, invalidates=True
+    ),
+    "an item, SQL falls back: one puts it twice": replace(
+        AA, writers=("PP",), V=1, falls=1, warm=True
+    ),
+    "an item, SQL falls back: one puts it, another too": replace(
+        TWO, writers=("P", "P"), V=1, falls=1, warm=True
     ),
     "one appends, one erases and appends; W1": replace(TWO, writers=("A", "EA"), warm=True),
     "two append, one erases; W1": replace(TWO, writers=("A", "A", "E"), warm=True),

@@ -282,9 +282,13 @@ def drive(flow: Flow[Any], store: Store, count: int | None = None) -> int:
     try:
         step = next(flow)
         while count is None or done < count:
-            answer = perform(store, step)
+            try:
+                answer = perform(store, step)
+            except Exception as fault:  # the flow decides what its failed step means
+                step = flow.throw(fault)
+            else:
+                step = flow.send(answer)
             done += 1
-            step = flow.send(answer)
     except StopIteration:
         pass
     finally:

@@ -11,6 +11,7 @@ from onrecord import Store, Unavailable, operations
 from onrecord.cache import Glance
 from onrecord.flow import Cold, Flow, Hot, arun, do, run
 from onrecord.scope import SessionName
+from onrecord.stored.messages import Snapshot
 
 NOBODY: Any = None
 """Whom these steps ask."""
@@ -110,7 +111,7 @@ def test_what_the_cache_is_asked_is_seen_by_the_type_check() -> None:
 
     def hot() -> Flow[None]:
         glance = yield from do(Hot(lambda cache: cache.look(b"a", None)))
-        assert_type(glance, Glance)
+        assert_type(glance, Glance[Snapshot])
         assert_type((yield from do(Hot(lambda cache: cache.ping()))), bool)
         assert_type((yield from do(Hot(lambda cache: cache.left_alone))), bool)
         glance.nonsense  # type: ignore[attr-defined]  # noqa: B018

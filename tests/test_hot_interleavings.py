@@ -27,6 +27,7 @@ import os
 import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -36,17 +37,18 @@ from onrecord import OnrecordError, Store, Unavailable, Version, operations
 from onrecord.cache import CacheUnavailable, Glance
 from onrecord.cache.cache import Marked, Settle
 from onrecord.flow import Cold, Flow, Hot, Step, do
-from onrecord.flows import mark, suspend
+from onrecord.flows import leases, mark, suspend
 from onrecord.flows.belief import Belief
 from onrecord.flows.maintenance.erase import remove
 from onrecord.flows.sessions import read
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import current_generation
 from onrecord.ledger.database import generation
+from onrecord.ledger.database.stamp import ABSENT, Stamp
 from onrecord.ledger.sessions import fences
-from onrecord.ledger.sessions.fences import ABSENT, Stamp
 from onrecord.message import Message
 from onrecord.scope import SessionName
+from onrecord.stored.messages import Snapshot
 from tests.hot_model import (
     BOUNDS,
     OF_FALLS,
@@ -519,7 +521,7 @@ class Run:
         least = self.truth[actor.floor]
         raise Violation(f"I3: {actor.name} read {found} and not {least.messages[-n:]} or later")
 
-    def check_look(self, actor: Actor, glance: Glance) -> None:
+    def check_look(self, actor: Actor, glance: Glance[Snapshot]) -> None:
         """Note what a hit would be worth, should its reader believe it."""
         if not glance.fresh or glance.seen is None:
             return
@@ -725,8 +727,7 @@ def a_clear_published_late(world: World) -> None:
 def marked_before_the_first_write_is_published(world: World) -> None:
     first, second = appending(world, "a"), appending(world, "b")
     first.upto(Cold, True).go()  # made the session; to be published
-    second.upto(Cold, True).go()  # marked; it is refused, marks again
-    second.upto(Cold, True).go()  # commits
+    second.end()  # is refused, marks again, commits and publishes
     first.end()  # publishes what it takes for all of it
 
 
@@ -1055,10 +1056,9 @@ class NeverMarks(Bug):
 
     @staticmethod
     def _mark(
-        desk: Desk, identity: bytes, token: str, attempt: int, whatever: bool
-    ) -> Flow[Marked]:
-        fence = desk.known.get(identity).fence
-        return Marked(fence, b"nobody's", None)
+        desk: Desk, identities: Sequence[bytes], token: str, attempt: int, whatever: bool
+    ) -> Flow[list[Marked]]:
+        return [Marked(desk.known.get(one).fence, b"nobody's", None) for one in identities]
         yield
 
 
@@ -1066,8 +1066,8 @@ class IgnoresTheFence(Bug):
     """Commits whatever the fence: what was settled meanwhile is not noticed."""
 
     @staticmethod
-    def _stamp(desk: Desk, *told: Any) -> Stamp:
-        return SOUND_STAMP(desk, *told)._replace(fence=None)
+    def _stamp(*told: Any) -> Stamp:
+        return SOUND_STAMP(*told)._replace(fence=None)
 
 
 class LearnsTheFenceTooLate(Bug):
@@ -1075,14 +1075,15 @@ class LearnsTheFenceTooLate(Bug):
 
     @staticmethod
     def mark_or_suspend(
-        desk: Desk, identity: bytes, token: str, attempt: int
-    ) -> Flow[Marked | bytes]:
-        marked = yield from SOUND_MARK(desk, identity, token, attempt)
-        if isinstance(marked, bytes):
-            return marked
+        desk: Desk, identities: Sequence[bytes], token: str, attempt: int
+    ) -> Flow[list[Marked] | bytes]:
+        marks = yield from SOUND_MARK(desk, identities, token, attempt)
+        if isinstance(marks, bytes):
+            return marks
+        (identity,), (marked,) = identities, marks
         query = "SELECT fence FROM {sessions} WHERE identity = :identity"
         found = yield from do(Cold(lambda txn: txn.first(query, {"identity": identity})))
-        return marked._replace(fence=ABSENT if found is None else found[0])
+        return [marked._replace(fence=ABSENT if found is None else found[0])]
 
 
 class SettlesAfterItsRead(Bug):
@@ -1115,8 +1116,8 @@ class DoesNotSettle(Bug):
     """Fills over marks as if its read had settled them."""
 
     @staticmethod
-    def _lease(
-        desk: Desk, name: SessionName, on: bytes | None, glance: Glance
+    def lease_of(
+        desk: Desk, identity: bytes, on: bytes | None, glance: Glance[Any], settle: object
     ) -> Flow[object | None]:
         return None if on is None or glance.settle is Settle.LATER else glance.lease
         yield
@@ -1155,10 +1156,11 @@ class AsksSqlFirst(Bug):
         on = yield from suspend.current_generation(desk)
         seen = yield from do(Cold(lambda txn: read._newer(desk, txn, name=name, held=None)))
         try:
-            glance: Glance = yield from do(Hot(lambda hot: hot.look(name.identity, on)))
+            glance: Glance[Snapshot] = yield from do(Hot(lambda hot: hot.look(name.identity, on)))
             if glance.fresh:
                 return glance.seen
-            lease = yield from read._lease(desk, name, on, glance)
+            settle = partial(fences.settle, name=name)
+            lease = yield from leases.lease_of(desk, name.identity, on, glance, settle)
             if lease is not None and seen.number is not None:
                 yield from do(Hot(lambda hot: hot.fill(name.identity, seen, lease)))
         except CacheUnavailable:
@@ -1170,10 +1172,8 @@ class PublishesNothing(Bug):
     """Lifts its mark after a commit, as after a rollback."""
 
     @staticmethod
-    def _tell_cache(
-        desk: Desk, name: Any, token: Any, marked: Any, stamp: Any, _: Any
-    ) -> Flow[None]:
-        yield from SOUND_TELL(desk, name, token, marked, stamp, None)
+    def _tell_cache(desk: Desk, token: Any, marks: Any, told: Any) -> Flow[None]:
+        yield from SOUND_TELL(desk, token, marks, [(identity, None) for identity, _ in told])
 
 
 PLANTED: Final = [
@@ -1192,7 +1192,7 @@ class CommitsUnmarkedAtOnce(Bug):
     """Does not wait until nobody believes in the cache any more."""
 
     @staticmethod
-    def _suspended(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Any]:
+    def _suspended(desk: Desk, identities: Sequence[bytes], token: str, attempt: int) -> Flow[Any]:
         asked = desk.belief.clock()
         state = yield from do(Cold(generation.suspend, writes=True))
         desk.belief.learn(state, asked)
@@ -1203,28 +1203,28 @@ class DoesNotSuspend(Bug):
     """Commits without a mark, as if nobody could see it."""
 
     @staticmethod
-    def _suspended(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Any]:
+    def _suspended(desk: Desk, identities: Sequence[bytes], token: str, attempt: int) -> Flow[Any]:
         return b"nobody looks"
         yield
 
     @staticmethod
-    def _stamp(desk: Desk, *told: Any) -> Stamp:
-        return SOUND_STAMP(desk, *told)._replace(suspension=None)
+    def _stamp(*told: Any) -> Stamp:
+        return SOUND_STAMP(*told)._replace(suspension=None)
 
 
 class DoesNotHold(Bug):
     """Commits without a mark though the cache was switched on again meanwhile."""
 
     @staticmethod
-    def _stamp(desk: Desk, *told: Any) -> Stamp:
-        return SOUND_STAMP(desk, *told)._replace(suspension=None)
+    def _stamp(*told: Any) -> Stamp:
+        return SOUND_STAMP(*told)._replace(suspension=None)
 
 
 class BelievesForEver(Bug):
     """Uses a hit whatever it knew when it was answered."""
 
     @staticmethod
-    def _believes(desk: Desk, identity: bytes, on: bytes | None, seen: Any) -> bool:
+    def believes(desk: Desk, identity: bytes, on: bytes | None, version: Any) -> bool:
         return on is not None
 
 

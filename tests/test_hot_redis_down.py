@@ -39,13 +39,13 @@ class Asked:
         self.times = 0
         say, asay = hot_redis._say, hot_redis._asay
 
-        def counted(client: Any, request: Any, key: str) -> Any:
+        def counted(client: Any, asked: Any, key_of: Any) -> Any:
             self.times += 1
-            return say(client, request, key)
+            return say(client, asked, key_of)
 
-        async def acounted(client: Any, request: Any, key: str) -> Any:
+        async def acounted(client: Any, asked: Any, key_of: Any) -> Any:
             self.times += 1
-            return await asay(client, request, key)
+            return await asay(client, asked, key_of)
 
         monkeypatch.setattr(hot_redis, "_say", counted)
         monkeypatch.setattr(hot_redis, "_asay", acounted)
@@ -430,12 +430,12 @@ def test_an_entry_of_before_the_outage_is_worth_nothing(
     say = hot_redis._say
     left = 2
 
-    def failing(client: Any, request: Any, key: str) -> Any:
+    def failing(client: Any, request: Any, key_of: Any) -> Any:
         nonlocal left
         left -= 1
         if left < 0:
             raise redis_py.ConnectionError("gone again")
-        return say(client, request, key)
+        return say(client, request, key_of)
 
     one.clock.now += Patience().resume_after + PAUSE
     with monkeypatch.context() as patch:
@@ -784,10 +784,10 @@ def test_publish_never_fails_an_append(
     Turned(store)
     say = hot_redis._say
 
-    def failing(client: Any, request: Any, key: str) -> Any:
+    def failing(client: Any, request: Any, key_of: Any) -> Any:
         if request.script.name == "publish":
             raise redis_py.TimeoutError("slow")
-        return say(client, request, key)
+        return say(client, request, key_of)
 
     monkeypatch.setattr(hot_redis, "_say", failing)
     for n in range(1, 4):

@@ -27,7 +27,7 @@ from onrecord.cache.redis import RedisCache
 from onrecord.cache.scripts import script
 from onrecord.cache.tails import LARGEST_TAIL
 from onrecord.flow import Cold, Flow, Hot, Step, run
-from onrecord.ledger.sessions.fences import MarkedBefore
+from onrecord.ledger.database.stamp import MarkedBefore
 from tests.hot_model import Entry, FakeRedis
 from tests.servers.redis import OwnRedis, RedisServer
 
@@ -58,6 +58,8 @@ class Real:
             text = script(name).text
             assert text.count("redis.call('TIME')") == 1
             told = text.replace("redis.call('TIME')", "{ tonumber(KEYS[2]), tonumber(KEYS[3]) }")
+            assert told.count("int(left)") == 1
+            told = told.replace("int(left)", f"'{TTL}'")  # the model's clock says when it goes
             self._scripts[name] = client.register_script(told)
         self.run = client.info("server")["run_id"][:8]
 
@@ -75,7 +77,9 @@ def decoded(client: Any, key: str) -> Entry | None:
     if not found:
         return None
     header, *messages = found
-    names = "run gen fence session epoch head lineage checked complete size nonce asked marks sum"
+    names = (
+        "run gen fence session epoch head lineage checked complete ends size nonce asked marks sum"
+    )
     told = dict(zip(names.split(), header.decode().split(" "), strict=True))
     pairs = [mark.split("=") for mark in told["marks"].split(";") if mark]
     assert told["marks"] == "".join(f"{token}={at};" for token, at in pairs)
@@ -91,6 +95,7 @@ def decoded(client: Any, key: str) -> Entry | None:
         told["lineage"],
         int(told["checked"]),
         {"0": False, "1": True}[told["complete"]],
+        int(told["ends"]),
         int(told["size"]),
         int(told["asked"]),
         messages,
@@ -123,6 +128,7 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
     nonce = f"n{dice.randrange(10**9)}"
     live = list(entry.marks) if entry is not None else []
     token = dice.choice(live) if live and dice.random() < 0.7 else dice.choice(tokens)
+    lives = dice.choice((0, 0, 0, 400, 6_000))
     generation, fence = dice.choice(("g", "g", "h", "-")), dice.choice(("f1", "f2"))
     match dice.choice(("mark", "mark", "publish", "publish", "lift", "look", "look", "fill")):
         case "mark":
@@ -140,7 +146,7 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
             lease = own[2] if own is not None and dice.random() < 0.8 else nonce
             whole = fence if dice.random() < 0.3 else "-"
             return "publish", (
-                *(token, nonce, TTL, most, most_bytes, epoch, first, last),
+                *(token, nonce, TTL, most, most_bytes, lives, epoch, first, last),
                 *(dice.choice((lineage, "7", "-")), lease, generation, whole, 7),
                 *messages(n),
             )
@@ -165,7 +171,7 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
             base = dice.choice((-1, -1, head, head - 1))
             to = max(0, base) + n if base >= 0 else head + dice.choice((-1, 0, 1, 2))
             return "fill", (
-                *(lease, checked, TTL, most, most_bytes, generation, fence),
+                *(lease, checked, TTL, most, most_bytes, lives, generation, fence),
                 *(dice.choice((-1, 7)), epoch, max(0, to), dice.choice((lineage, "8"))),
                 *(dice.choice((0, 1)), base, lineage if base >= 0 else "-"),
                 *messages(n),
@@ -188,6 +194,10 @@ def test_the_scripts_do_what_the_model_does(redis: Any, seed: int) -> None:
                 name, arguments = random_call(dice, model, key)
             model.now += dice.choice((0, 0, 1, 9, 10, 999, 5_000))
             trace.append(f"{model.now} {key[-1]} {name} {arguments}")
+            before = model.entries.get(key)
+            if before is not None and before.expires <= model.now:
+                redis.delete(key)  # as it would have gone by the clock of a server
+                del model.entries[key]
             told = real.call(model.now, name, key, arguments)
             model.made = f"{model.now // 1000}.{model.now % 1000 * 1000}"
             expected = model.call(name, key, arguments)

@@ -19,6 +19,8 @@ HOLDS: Final = {
         TWO, writers=("A", "E"), warm=True
     ),
     "one appends and erases, requests are late": replace(AA, writers=("AE",), late=True, warm=True),
+    "an item is put by two": replace(TWO, writers=("P", "P"), warm=True),
+    "an item is put by one, and taken away by another": replace(TWO, writers=("P", "E"), warm=True),
     "Redis is full when it is marked": replace(A, mark_deletes=True),
     "a writer is cut off from Redis": CUT,
     "one is cut off, who erases": replace(CUT, writers=("E",)),

@@ -118,6 +118,22 @@ class NamespaceName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return f"{'/'.join(map(repr, self.parts))} of {scope}"
 
 
+class ItemName(msgspec.Struct, frozen=True, dict=True):
+    """What names one item: its namespace and its key."""
+
+    namespace: NamespaceName
+    key: str
+
+    @cached_property
+    def identity(self) -> bytes:
+        """Return what a cache looks the item up by. No session has it: that has one name less."""
+        of = self.namespace
+        return _digest(20, of.tenant, of.user, of.agent, *of.parts, self.key)
+
+    def __str__(self) -> str:
+        return f"item {self.key!r} in {self.namespace}"
+
+
 def path_of(parts: tuple[str, ...]) -> bytes:
     """Write parts one behind the other, each with a NUL, which no name has."""
     return b"".join([part.encode() + b"\0" for part in parts])

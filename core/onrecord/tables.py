@@ -246,6 +246,7 @@ items: Final = Table(
     _column("expires_at", BigInteger, "From when on it is not there any more.", null=True),
     _column("ttl", BigInteger, "Microseconds that a write or a refresh adds.", null=True),
     _column("token", Text, "A revision that its writer made up.", null=True),
+    _column("fence", BigInteger, "Random: whoever marks the item in a cache commits under it."),
     _column("body", LargeBinary, "The value, and a text to find it by, encoded."),
     sqlite_with_rowid=False,
     info=_SHARDED,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from onrecord.health import Counters
+from onrecord.stored.items import SeenItem, WrittenItem
 from onrecord.stored.messages import Publication, Snapshot
 
 T = TypeVar("T")
@@ -24,23 +26,23 @@ class CacheUnavailable(Exception):
 
 
 class Settle(Enum):
-    """Whether the session's fence has to be moved before an entry may be filled."""
+    """Whether the fence has to be moved before an entry may be filled."""
 
     NOT_NEEDED = 0
     DUE = 1
-    """The session's fence has to be moved: marks are in the entry, or it knows no fence."""
+    """It has to be moved: marks are in the entry, or it knows no fence."""
     LATER = 2
     """So it has, but its writers are given some more time, or somebody else does it now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
-    """The answer of a look: a session as the cache knows it at one moment."""
+class Glance(Generic[T]):
+    """The answer of a look: a session, or an item, as the cache knows it at one moment."""
 
-    seen: Snapshot | None
-    """The newest messages it holds, up to the seen version."""
+    seen: T | None
+    """What it holds: of a session the newest messages, up to the seen version."""
     fresh: bool
-    """Whether they are known to be all that was acknowledged."""
+    """Whether that is known to be all that was acknowledged."""
     lease: object | None
     """What to bring along when filling; None where filling would be wrong."""
     settle: Settle = Settle.NOT_NEEDED
@@ -48,16 +50,16 @@ class Glance:
     """Whether what it holds is not what was written."""
 
 
-NOTHING_FOUND: Final = Glance(None, False, None)
+NOTHING_FOUND: Final[Glance[Any]] = Glance(None, False, None)
 
 
 class Marked(NamedTuple):
     """The answer to a writer's mark."""
 
     fence: int | None
-    """The session's fence, as the entry knows it; None where it knows none."""
+    """The fence, as the entry knows it; None where it knows none."""
     lease: bytes
-    """What to bring along when publishing the whole of a session."""
+    """What to bring along when publishing all there is."""
     believed: bytes | None
     """The generation that the writer believed in; None where it believed in none."""
 
@@ -76,7 +78,9 @@ class CacheCalls(Protocol):
     """Calls that a flow may make in a ``Hot`` step. Each is one round trip at the most."""
 
     @abstractmethod
-    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Answer[Glance]:
+    def look(
+        self, identity: bytes, on: bytes | None, wanted: int | None = None
+    ) -> Answer[Glance[Snapshot]]:
         """A Glance at a session, by somebody who believes in a generation. ``wanted``: how many
         of the newest are needed at the least; None for as many as are kept."""
 
@@ -87,6 +91,14 @@ class CacheCalls(Protocol):
     @abstractmethod
     def remember(self, identity: bytes, seen: Snapshot) -> Answer[None]:
         """Note what SQL said to a reader that was given no lease."""
+
+    @abstractmethod
+    def look_item(self, identity: bytes, on: bytes | None) -> Answer[Glance[SeenItem]]:
+        """A Glance at an item, by somebody who believes in a generation."""
+
+    @abstractmethod
+    def fill_item(self, identity: bytes, seen: SeenItem, lease: object) -> Answer[None]:
+        """Bring what SQL said of an item, under a lease that was taken before SQL was asked."""
 
     @abstractmethod
     def mark(
@@ -107,8 +119,18 @@ class CacheCalls(Protocol):
         all that the session has."""
 
     @abstractmethod
+    def publish_item(
+        self, identity: bytes, token: str, wrote: WrittenItem, marked: Marked
+    ) -> Answer[int | None]:
+        """A writer has committed an item, or that it is not there any more."""
+
+    @abstractmethod
     def lift(self, identity: bytes, token: str) -> Answer[int | None]:
         """A writer has rolled back."""
+
+    @abstractmethod
+    def together(self, answers: Sequence[Answer[T]]) -> Answer[list[T]]:
+        """Several calls in one round trip."""
 
     @abstractmethod
     def ping(self) -> Answer[bool]:
@@ -120,7 +142,7 @@ class CacheCalls(Protocol):
 
     @abstractmethod
     def drop(self, identity: bytes) -> Answer[None]:
-        """Forget what this process holds of a session that was erased."""
+        """Forget what this process holds of what was erased."""
 
     @abstractmethod
     def compared(self, agree: bool) -> Answer[None]:
@@ -138,7 +160,7 @@ class CacheCalls(Protocol):
 
 
 class Cache(CacheCalls, ABC):
-    """Keeps the tails of sessions close at hand."""
+    """Keeps the tails of sessions, and items, close at hand."""
 
     messages: int
     """How many of a session's newest messages it keeps."""
@@ -146,7 +168,7 @@ class Cache(CacheCalls, ABC):
     """Its address as it may be shown; None for a cache that is in this process."""
     counters: Counters
     marks: bool
-    """Whether writers have to mark a session before they commit, and publish after."""
+    """Whether writers have to mark an entry before they commit, and publish after."""
 
     @abstractmethod
     def exchange(self, answer: Answer[T]) -> T:
@@ -162,7 +184,7 @@ class Cache(CacheCalls, ABC):
 
     @abstractmethod
     def empty(self) -> None:
-        """Forget what this process holds of every session."""
+        """Forget all that this process holds."""
 
     def compared(self, agree: bool) -> None:
         """A hit was compared with the database."""

@@ -1,4 +1,5 @@
-"""The in-process cache of tails: encoded rows, trusted while nobody has committed anything.
+"""The in-process cache of tails and items: encoded rows, trusted while nobody has committed
+anything.
 
 Before each use the ledger's pulse is taken (1 µs on SQLite), a value that moves with every
 commit by any process. Where it has not moved, what was read under it is still all there is.
@@ -9,21 +10,29 @@ newer. Writers need tell it nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
+from onrecord.cache.bounded import Bounded
 from onrecord.cache.cache import Answer, Cache, Glance, Later, Marked
-from onrecord.cache.tails import Tails
+from onrecord.cache.tails import LARGEST_TAIL, Tails
 from onrecord.health import Counters
+from onrecord.stored.clock import now
+from onrecord.stored.items import SeenItem, WrittenItem
 from onrecord.stored.messages import Publication, Snapshot
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+S = TypeVar("S")
+
 _NO_MARK: Final = Marked(None, b"", None)
+_ALL_ITEMS: Final = 16 * 1024 * 1024
+_AN_ITEM: Final = 600
+"""What an item weighs in memory besides its value."""
 
 
 class HasPulse(Protocol):
@@ -43,7 +52,7 @@ class _Look(Struct, Later[T_co], frozen=True):
 
 
 class LocalCache(Cache):
-    """Tails of the sessions used last, validated by the ledger's pulse."""
+    """Tails of the sessions used last, and the items, validated by the ledger's pulse."""
 
     marks = False
     where = None
@@ -53,17 +62,28 @@ class LocalCache(Cache):
         self.counters = Counters()
         self._ledger = ledger
         self._tails = Tails(messages)
+        self._items: Bounded[bytes, tuple[SeenItem, object]] = Bounded(_ALL_ITEMS, LARGEST_TAIL)
 
     def forget(self) -> None:
         """Drop everything."""
         self._tails.forget()
+        self._items.clear()
 
-    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Answer[Glance]:
+    def look(
+        self, identity: bytes, on: bytes | None, wanted: int | None = None
+    ) -> Answer[Glance[Snapshot]]:
         """What is known about a session now."""
         pulse = self._ledger.pulse_at_hand()
         if pulse is None and self._ledger.has_pulse:
             return _Look(partial(self._glance, identity))
         return self._glance(identity, pulse)
+
+    def look_item(self, identity: bytes, on: bytes | None) -> Answer[Glance[SeenItem]]:
+        """What is known about an item now."""
+        pulse = self._ledger.pulse_at_hand()
+        if pulse is None and self._ledger.has_pulse:
+            return _Look(partial(self._glance_at_item, identity))
+        return self._glance_at_item(identity, pulse)
 
     def exchange(self, answer: Answer[T]) -> T:
         """Wait for the pulse, in this thread."""
@@ -81,10 +101,22 @@ class LocalCache(Cache):
         look: _Look[T] = answer
         return look.understand(await self._ledger.apulse())
 
-    def _glance(self, identity: bytes, pulse: object | None) -> Glance:
+    def _glance(self, identity: bytes, pulse: object | None) -> Glance[Snapshot]:
+        return self._told(self._tails.get(identity), pulse)
+
+    def _glance_at_item(self, identity: bytes, pulse: object | None) -> Glance[SeenItem]:
+        kept = self._items.get(identity)
+        if kept is not None:
+            row = kept[0].row
+            # Whoever has a pulse has no other clock than that of its processes.
+            if row is not None and row.expires_at is not None and row.expires_at <= now():
+                self._items.drop(identity)
+                kept = None
+        return self._told(kept, pulse)
+
+    def _told(self, kept: tuple[S, object] | None, pulse: object | None) -> Glance[S]:
         if pulse is None:
             return Glance(None, False, None)
-        kept = self._tails.get(identity)
         if kept is None:
             self.counters.misses += 1
             return Glance(None, False, pulse)
@@ -97,6 +129,11 @@ class LocalCache(Cache):
     def fill(self, identity: bytes, seen: Snapshot, lease: object) -> None:
         """Keep what was read under a lease."""
         self._tails.keep(identity, seen, lease)
+
+    def fill_item(self, identity: bytes, seen: SeenItem, lease: object) -> None:
+        """Keep what was read under a lease; also that there is nothing."""
+        weight = _AN_ITEM + (0 if seen.row is None else len(seen.row.body))
+        self._items.put(identity, (seen, lease), weight)
 
     def remember(self, identity: bytes, seen: Snapshot) -> None:
         """Nothing to do: without a lease nothing can be trusted."""
@@ -117,24 +154,32 @@ class LocalCache(Cache):
     ) -> None:
         """Nothing to do."""
 
+    def publish_item(self, identity: bytes, token: str, wrote: WrittenItem, marked: Marked) -> None:
+        """Nothing to do."""
+
     def lift(self, identity: bytes, token: str) -> None:
         """Nothing to do."""
+
+    def together(self, answers: Sequence[Answer[T]]) -> list[T]:
+        """All of them are here: only a look may have to wait."""
+        return [answer for answer in answers if not isinstance(answer, Later)]
 
     def ping(self) -> bool:
         """It is here."""
         return True
 
     def discard(self, identity: bytes) -> None:
-        """Forget what is held of a session."""
+        """Forget what is held of a session, or an item."""
         self._tails.drop(identity)
+        self._items.drop(identity)
 
     def drop(self, identity: bytes) -> None:
         """Forget what is held of a session."""
         self._tails.drop(identity)
 
     def empty(self) -> None:
-        """Forget every session."""
-        self._tails.forget()
+        """Forget everything."""
+        self.forget()
 
     def close(self) -> None:
         """Nothing to do."""

@@ -1,4 +1,5 @@
-"""Messages as an entry in Redis holds them: each with the token of its write, in an envelope.
+"""Messages and items as an entry in Redis holds them, in an envelope; a message with the token of
+its write.
 
 A row is ``token envelope``. The token stands first and readable, because the scripts compare
 it; the envelope's checksum is of the token as well, because a place that garbles a byte is not to
@@ -18,8 +19,10 @@ from msgspec.structs import replace
 from onrecord import codec
 from onrecord.cache.tails import LARGEST_TAIL
 from onrecord.codec import envelope
+from onrecord.codec import value as item_codec
 from onrecord.codec.envelope import CACHED, HEADER, header_with
 from onrecord.errors import Damaged
+from onrecord.stored.items import ItemRow
 from onrecord.stored.messages import MessageRow
 
 LARGEST_ROW: Final = 32 * 1024
@@ -28,6 +31,8 @@ LARGEST_ROW: Final = 32 * 1024
 _SEED: Final = CACHED << 8
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(MessageRow).decode
+_decode_item = msgspec.msgpack.Decoder(ItemRow).decode
+_NO_TOKEN: Final = b"0"
 
 
 class Garbled(Exception):
@@ -51,18 +56,44 @@ def packed(rows: Sequence[MessageRow], read: bool = False) -> tuple[list[bytes],
 def unpacked(data: bytes) -> MessageRow:
     """One row; Garbled where it is not what was written."""
     try:
-        token, _, stored = data.partition(b" ")
-        body = stored[HEADER:]
-        # As ``envelope.content`` has it, which is asked where this does not hold: a quarter of a
-        # microsecond a row, in each read that finds many.
-        if stored[:HEADER] != header_with(CACHED, 0, crc32(body, crc32(token, _SEED))):
-            body = envelope.content(stored, CACHED, 0, token)
-        row = _decode(body)
-    except Damaged as fault:
-        raise Garbled(f"a message is not what was written: {fault}") from fault
+        return _decode(_body(data))
     except (ValueError, msgspec.DecodeError, RecursionError) as fault:
         raise Garbled(f"a message cannot be decoded: {fault}") from fault
-    return row
+
+
+def packed_item(row: ItemRow, read: bool = False) -> bytes | None:
+    """An item as bytes; None for what is too large for an entry. ``read``: out of the database,
+    where it may be damaged."""
+    if len(row.body) > LARGEST_ROW:
+        return None
+    if read:
+        try:
+            item_codec.decode(row.body)
+        except Damaged:
+            return None
+    return _NO_TOKEN + b" " + envelope.wrap(CACHED, _encode(row), about=_NO_TOKEN)
+
+
+def unpacked_item(data: bytes) -> ItemRow:
+    """An item; Garbled where it is not what was written."""
+    try:
+        return _decode_item(_body(data))
+    except (ValueError, msgspec.DecodeError, RecursionError) as fault:
+        raise Garbled(f"an item cannot be decoded: {fault}") from fault
+
+
+def _body(data: bytes) -> bytes:
+    """What is in the envelope; Garbled where it is not what was written."""
+    token, _, stored = data.partition(b" ")
+    body = stored[HEADER:]
+    # As ``envelope.content`` has it, which is asked where this does not hold: a quarter of a
+    # microsecond a row, in each read that finds many.
+    if stored[:HEADER] != header_with(CACHED, 0, crc32(body, crc32(token, _SEED))):
+        try:
+            return envelope.content(stored, CACHED, 0, token)
+        except Damaged as fault:
+            raise Garbled(f"a row is not what was written: {fault}") from fault
+    return body
 
 
 def _is_readable(row: MessageRow) -> bool:

@@ -1,4 +1,5 @@
-"""The cache in Redis: one key a session, every operation one script, never believed blindly.
+"""The cache in Redis: a key for each session or item, operations as scripts, nothing believed
+blindly.
 
 What the scripts keep true is in ``scripts/common.lua``; in which order they are used is the
 protocol's. Here is the rest: keys, answers, what to do when Redis does not answer.
@@ -11,12 +12,13 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
 from onrecord.cache.breaker import Breaker
 from onrecord.cache.cache import (
+    NOTHING_FOUND,
     Answer,
     Cache,
     CacheUnavailable,
@@ -25,13 +27,14 @@ from onrecord.cache.cache import (
     Marked,
     Settle,
 )
-from onrecord.cache.clients import Clients, NoScriptError
-from onrecord.cache.packing import Garbled, packed, unpacked
+from onrecord.cache.clients import AsyncRedisCluster, Clients, NoScriptError, RedisCluster
+from onrecord.cache.packing import Garbled, packed, packed_item, unpacked, unpacked_item
 from onrecord.cache.scripts import Script, script
 from onrecord.cache.tails import LARGEST_TAIL, Tails
 from onrecord.cache.within import Within
 from onrecord.errors import Misconfigured
 from onrecord.health import Counters
+from onrecord.stored.items import SeenItem, WrittenItem
 from onrecord.stored.messages import MessageRow, Publication, Snapshot, new_past
 from onrecord.version import Version
 
@@ -47,6 +50,9 @@ _LONGEST_WHY: Final = 300
 _MOST_WARNED: Final = 16
 _NONE: Final = "-"
 _SETTLE: Final = {b"%d" % choice.value: choice for choice in Settle}
+
+_NOTHING_THERE: Final = (-1, -1)
+"""The epoch and head of an entry that holds a fence, and nothing else."""
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -65,8 +71,39 @@ class Request(Struct, Later[T_co], frozen=True):
     """Whether it is made also while Redis is left alone."""
 
 
+class Several(Struct, Later[list[T_co]], frozen=True):
+    """Requests that are made in one round trip, where a client can."""
+
+    requests: tuple[Request[T_co], ...]
+
+    @property
+    def script(self) -> Script:
+        """The script that they run, or the first of them does."""
+        return self.requests[0].script
+
+    @property
+    def whatever(self) -> bool:
+        """Whether they are made also while Redis is left alone."""
+        return all(request.whatever for request in self.requests)
+
+    def understand(self, said: Sequence[Any]) -> list[T_co]:
+        """All answers in our words."""
+        return [request.understand(one) for request, one in zip(self.requests, said, strict=True)]
+
+
+class Asked(Protocol[T_co]):
+    """One request or several: what is the same of both."""
+
+    @property
+    def script(self) -> Script: ...
+    @property
+    def whatever(self) -> bool: ...
+    @property
+    def understand(self) -> Callable[[Any], T_co]: ...
+
+
 class Lease(NamedTuple):
-    """What a reader was given before it asked SQL."""
+    """What a reader was given before it asked SQL. Of an item only the first three matter."""
 
     nonce: bytes
     time: int
@@ -79,7 +116,7 @@ class Lease(NamedTuple):
 
 
 class RedisCache(Cache):
-    """Tails in Redis, shared by every process of a store."""
+    """Tails and items in Redis, shared by every process of a store."""
 
     marks = True
 
@@ -115,7 +152,9 @@ class RedisCache(Cache):
 
     # -- requests ----------------------------------------------------------------------------
 
-    def look(self, identity: bytes, on: bytes | None, wanted: int | None = None) -> Answer[Glance]:
+    def look(
+        self, identity: bytes, on: bytes | None, wanted: int | None = None
+    ) -> Answer[Glance[Snapshot]]:
         """What is known about a session now; only what this process has not seen is sent."""
         kept = self._tails.get(identity)
         held = None if kept is None else kept[0]
@@ -128,21 +167,29 @@ class RedisCache(Cache):
             lineage = _number(held.lineage) if held.lineage else _NONE
             most = self.messages  # fewer would leave a gap behind what is held
         generation = _NONE if on is None else _generation(on)
+        arguments = self._look(generation, epoch, head, lineage, most)
         return Request(
             script("look"),
             identity,
-            (
-                secrets.token_hex(8),
-                generation,
-                self._revalidate,
-                self._ttl_now(),
-                epoch,
-                head,
-                lineage,
-                most,
-            ),
+            arguments,
             lambda answer: self._glance(identity, held, generation, answer),
         )
+
+    def look_item(self, identity: bytes, on: bytes | None) -> Answer[Glance[SeenItem]]:
+        """What is known about an item now. Who compares everything with SQL has no use for it: an
+        item is no longer than the answer."""
+        if self._strict:
+            return NOTHING_FOUND
+        generation = _NONE if on is None else _generation(on)
+        return Request(
+            script("look"),
+            identity,
+            self._look(generation, -1, -1, _NONE, 1),
+            lambda answer: self._glance_at_item(generation, answer),
+        )
+
+    def _look(self, generation: str, *rest: object) -> tuple[Any, ...]:
+        return secrets.token_hex(8), generation, self._revalidate, self._ttl_now(), *rest
 
     def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Answer[None]:
         """Bring what SQL said; only what the entry did not hold when the lease was given."""
@@ -168,6 +215,7 @@ class RedisCache(Cache):
                 self._ttl_now(),
                 self.messages,
                 LARGEST_TAIL,
+                0,
                 lease.generation,
                 _number(seen.fence),
                 -1 if seen.number is None else seen.number,
@@ -177,6 +225,38 @@ class RedisCache(Cache):
                 base,
                 base_lineage,
                 *data,
+            ),
+            self._filled,
+        )
+
+    def fill_item(self, identity: bytes, seen: SeenItem, lease: object) -> Answer[None]:
+        """Bring what SQL said. Of what is too large only the fence is kept, so that nobody has to
+        move it again."""
+        row = seen.row
+        if row is None:
+            return None  # nothing can be settled of it, and so nothing filled in
+        assert isinstance(lease, Lease)
+        data = packed_item(row, read=True)
+        version, lives = (_NOTHING_THERE, 0) if data is None else (seen.version, _lives(seen.left))
+        return Request(
+            script("fill"),
+            identity,
+            (
+                lease.nonce,
+                lease.time,
+                self._ttl_now(),
+                1,
+                LARGEST_TAIL,
+                lives,
+                lease.generation,
+                _number(row.fence),
+                -1,
+                *version,
+                _NONE,
+                1,
+                -1,
+                _NONE,
+                *([] if data is None else [data]),
             ),
             self._filled,
         )
@@ -212,6 +292,54 @@ class RedisCache(Cache):
         if not fits:
             data = []  # more than an entry takes: it is dropped, and the next reader fills it
         brings_all = whole is not None and fits and marked.believed is not None
+        return self._publish(
+            identity,
+            token,
+            marked,
+            self.messages,
+            0,
+            (version.epoch, rows[0].seq if rows else version.head + 1, version.head),
+            _number(publication.lineage) if publication.lineage else _NONE,
+            whole if brings_all else None,
+            -1 if publication.session is None else publication.session,
+            data,
+        )
+
+    def publish_item(
+        self, identity: bytes, token: str, wrote: WrittenItem, marked: Marked
+    ) -> Answer[int | None]:
+        """A writer has committed an item. It is all there is, where nobody can be writing of whom
+        the entry does not know: it knew a fence, or there was nothing to be written to."""
+        row = wrote.row
+        knows = marked.believed is not None and (marked.fence is not None or wrote.made)
+        data = packed_item(row) if row is not None and knows else None
+        brings = row is not None and data is not None
+        return self._publish(
+            identity,
+            token,
+            marked,
+            1,
+            _lives(row.ttl) if row is not None and brings else 0,
+            (0, 0, wrote.number),
+            _NONE,
+            row.fence if row is not None and brings else None,
+            -1,
+            [] if data is None else [data],
+        )
+
+    def _publish(
+        self,
+        identity: bytes,
+        token: str,
+        marked: Marked,
+        most: int,
+        lives: int,
+        where: tuple[int, int, int],
+        lineage: str,
+        fence: int | None,
+        session: int,
+        data: Sequence[bytes],
+    ) -> Request[int]:
         return Request(
             script("publish"),
             identity,
@@ -219,16 +347,15 @@ class RedisCache(Cache):
                 token,
                 secrets.token_hex(8),
                 self._ttl_now(),
-                self.messages,
+                most,
                 LARGEST_TAIL,
-                version.epoch,
-                rows[0].seq if rows else version.head + 1,
-                version.head,
-                _number(publication.lineage) if publication.lineage else _NONE,
+                lives,
+                *where,
+                lineage,
                 marked.lease,
                 _NONE if marked.believed is None else _generation(marked.believed),
-                _number(whole) if brings_all and whole is not None else _NONE,
-                -1 if publication.session is None else publication.session,
+                _NONE if fence is None else _number(fence),
+                session,
                 *data,
             ),
             int,
@@ -237,6 +364,14 @@ class RedisCache(Cache):
     def lift(self, identity: bytes, token: str) -> Answer[int | None]:
         """A writer has rolled back, and knows it."""
         return Request(script("lift"), identity, (token,), int)
+
+    def together(self, answers: Sequence[Answer[T]]) -> Answer[list[T]]:
+        """Several calls in one round trip; on a cluster one after the other."""
+        requests: list[Request[T]] = []
+        for answer in answers:
+            assert isinstance(answer, Request), "every call of this cache is a request"
+            requests.append(answer)
+        return Several(tuple(requests))
 
     def ping(self) -> Answer[bool]:
         """Ask whether Redis is there, whatever the breaker says."""
@@ -261,12 +396,11 @@ class RedisCache(Cache):
         """Make the round trip, in this thread."""
         if not isinstance(answer, Later):
             return answer
-        assert isinstance(answer, Request)
-        request: Request[T] = answer
+        request: Asked[T] = _request(answer)
         self._may_try(request)
         began = self._clock()
         try:
-            said = _say(self._clients.sync(), request, self._key(request))
+            said = _say(self._clients.sync(), request, self._key)
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
@@ -277,15 +411,14 @@ class RedisCache(Cache):
         """Like ``exchange``, on the running loop."""
         if not isinstance(answer, Later):
             return answer
-        assert isinstance(answer, Request)
-        request: Request[T] = answer
+        request: Asked[T] = _request(answer)
         self._may_try(request)
         began = self._clock()
         within = Within(CALL_TIMEOUT if self._clients.ours else SLOWEST)
         try:
             async with within:
                 client = await self._clients.asynchronous()
-                said = await _asay(client, request, self._key(request))
+                said = await _asay(client, request, self._key)
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
@@ -304,7 +437,7 @@ class RedisCache(Cache):
         return self._blind
 
     def key_of(self, identity: bytes) -> str:
-        """Under which key Redis holds a session."""
+        """Under which key Redis holds a session, or an item."""
         return f"onrecord:{self._namespace()}:{identity.hex()}"
 
     def close(self) -> None:
@@ -315,12 +448,12 @@ class RedisCache(Cache):
         """Like ``close``."""
         await self._clients.aclose()
 
-    def _may_try(self, request: Request[Any]) -> None:
+    def _may_try(self, request: Asked[Any]) -> None:
         if not request.whatever and not self.breaker.allows():
             self.counters.degraded_reads += request.script.name == "look"
             raise CacheUnavailable("It failed a moment ago.")
 
-    def _failed(self, fault: Exception, request: Request[Any], took: float) -> CacheUnavailable:
+    def _failed(self, fault: Exception, request: Asked[Any], took: float) -> CacheUnavailable:
         self.counters.degraded_reads += request.script.name == "look"
         why = f"{type(fault).__name__}: {fault}"[:_LONGEST_WHY]
         # A process that was stopped, or waited for its own threads, says nothing of Redis.
@@ -331,7 +464,7 @@ class RedisCache(Cache):
         self.breaker.failed(why)
         return CacheUnavailable(f"It does not answer ({why}).", waited)
 
-    def _understood(self, request: Request[T], said: Any, took: float) -> T:
+    def _understood(self, request: Asked[T], said: Any, took: float) -> T:
         """The answer in our words; what is no answer of our scripts is as good as none."""
         try:
             understood = request.understand(said)
@@ -365,12 +498,10 @@ class RedisCache(Cache):
 
     def _glance(
         self, identity: bytes, held: Snapshot | None, generation: str, answer: Any
-    ) -> Glance:
+    ) -> Glance[Snapshot]:
         about, rows = answer
-        hit, settle, seconds, micros, joins, sent_all, *header = about.split(b" ")
-        run, _, fence, number, epoch, head, lineage, _, complete, _, nonce = header
-        self._run_seen(run)
-        hit, settle = hit == b"1", _SETTLE[settle]
+        hit, settle, now, joins, sent_all, *header = self._read(about)
+        fence, number, epoch, head, lineage, _, complete, _, _, nonce = header
         there = None if epoch == b"-1" else Version(int(epoch), int(head))
         seen = None
         if there is not None:
@@ -401,12 +532,42 @@ class RedisCache(Cache):
             # Known, and nobody is writing: it only was too long ago.
             self.counters.validations += there is not None and settle is Settle.NOT_NEEDED
         past = 0 if seen is None else seen.past
-        now = int(seconds) * 1000 + int(micros) // 1000
         lease = Lease(nonce, now, generation, there, lineage.decode(), past)
         fresh = hit and not self._strict and not self._blind
         if seen is None and held is not None and not held.cut:  # else less would be filled in
             seen = held
         return Glance(seen, fresh, lease, settle)
+
+    def _glance_at_item(self, generation: str, answer: Any) -> Glance[SeenItem]:
+        about, rows = answer
+        hit, settle, now, _, _, *header = self._read(about)
+        fence, _, epoch, head, *_, nonce = header
+        seen = None
+        if hit:
+            try:
+                (data,) = rows
+                row = unpacked_item(data)
+                if row.version != int(head):
+                    raise Garbled(f"version {row.version} stands where {int(head)} was written")
+                seen = SeenItem(row._replace(fence=int(fence, 16)), row.version)
+            except (Garbled, ValueError) as fault:
+                log.warning("an entry of the cache is not what was written: %s", fault)
+                self.counters.misses += 1
+                return Glance(None, False, None, damaged=True)
+            self.counters.hits += 1
+        else:
+            self.counters.misses += 1
+            self.counters.validations += epoch != b"-1" and settle is Settle.NOT_NEEDED
+        lease = Lease(nonce, now, generation, None, _NONE, 0)
+        return Glance(seen, hit and not self._blind, lease, settle)
+
+    def _read(self, about: bytes) -> tuple[Any, ...]:
+        """What a look says: hit, settle, Redis' milliseconds, joins, all; and the rest of the
+        header, from the fence on."""
+        hit, settle, seconds, micros, joins, sent_all, run, _, *header = about.split(b" ")
+        self._run_seen(run)
+        now = int(seconds) * 1000 + int(micros) // 1000
+        return hit == b"1", _SETTLE[settle], now, joins, sent_all, *header
 
     def _run_seen(self, run: Any) -> bool:
         """Note whether Redis says which run of it answers; it has answered."""
@@ -447,14 +608,60 @@ def _generation(state: bytes) -> str:
     return state.rpartition(b" ")[2].decode()
 
 
-def _say(client: Any, request: Request[Any], key: str) -> Any:
+def _lives(left: int | None) -> int:
+    """Milliseconds for a script, of microseconds that something has to live; 0 for good."""
+    return 0 if left is None else max(1, left // 1000)
+
+
+def _request(answer: Later[Any]) -> Asked[Any]:
+    assert isinstance(answer, Request | Several)
+    return answer
+
+
+def _say(client: Any, asked: object, key_of: Callable[[Request[Any]], str]) -> Any:
+    if isinstance(asked, Request):
+        return _said(client, asked, key_of(asked))
+    assert isinstance(asked, Several)
+    if isinstance(client, RedisCluster):
+        return [_said(client, request, key_of(request)) for request in asked.requests]
+    pipeline = client.pipeline(transaction=False)
+    for request in asked.requests:
+        pipeline.evalsha(request.script.sha, 1, key_of(request), *request.arguments)
+    said = pipeline.execute(raise_on_error=False)
+    for i, request in enumerate(asked.requests):
+        if isinstance(said[i], NoScriptError):
+            said[i] = client.eval(request.script.text, 1, key_of(request), *request.arguments)
+        elif isinstance(said[i], Exception):
+            raise said[i]
+    return said
+
+
+async def _asay(client: Any, asked: object, key_of: Callable[[Request[Any]], str]) -> Any:
+    if isinstance(asked, Request):
+        return await _asaid(client, asked, key_of(asked))
+    assert isinstance(asked, Several)
+    if isinstance(client, AsyncRedisCluster):
+        return [await _asaid(client, request, key_of(request)) for request in asked.requests]
+    pipeline = client.pipeline(transaction=False)
+    for request in asked.requests:
+        pipeline.evalsha(request.script.sha, 1, key_of(request), *request.arguments)
+    said = await pipeline.execute(raise_on_error=False)
+    for i, request in enumerate(asked.requests):
+        if isinstance(said[i], NoScriptError):
+            said[i] = await client.eval(request.script.text, 1, key_of(request), *request.arguments)
+        elif isinstance(said[i], Exception):
+            raise said[i]
+    return said
+
+
+def _said(client: Any, request: Request[Any], key: str) -> Any:
     try:
         return client.evalsha(request.script.sha, 1, key, *request.arguments)
     except NoScriptError:
         return client.eval(request.script.text, 1, key, *request.arguments)
 
 
-async def _asay(client: Any, request: Request[Any], key: str) -> Any:
+async def _asaid(client: Any, request: Request[Any], key: str) -> Any:
     try:
         return await client.evalsha(request.script.sha, 1, key, *request.arguments)
     except NoScriptError:

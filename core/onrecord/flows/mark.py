@@ -12,19 +12,20 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeAlias, TypeVar, assert_never
 
 from onrecord.cache.cache import Answer, CacheCalls, Marked
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.shared import Desk
-from onrecord.flows.suspend import mark_or_suspend
+from onrecord.flows.suspend import MOST_AT_ONCE, mark_or_suspend
 from onrecord.ledger.database.generation import Resumed
+from onrecord.ledger.database.stamp import ABSENT, Fenced, MarkedBefore, Stamp, new_stamp
 from onrecord.ledger.sessions import fences
-from onrecord.ledger.sessions.fences import ABSENT, Fenced, MarkedBefore, Stamp
-from onrecord.scope import SessionName
+from onrecord.scope import ItemName, SessionName
 from onrecord.stored.changes import Change
+from onrecord.stored.items import WrittenItem
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Work
@@ -45,6 +46,27 @@ class Done(NamedTuple, Generic[T]):
         return self.change
 
 
+class _Published(NamedTuple):
+    """What a commit did to its session, and the stamp that it did it under."""
+
+    change: Change
+    stamp: Stamp
+
+
+Told: TypeAlias = "_Published | WrittenItem | None"
+"""What an entry is told; None where nothing of it was changed."""
+Wrote: TypeAlias = Mapping[bytes, WrittenItem]
+"""What became of items, by identity."""
+
+
+def _nothing(answer: object) -> Wrote:
+    return {}
+
+
+def _no_change(answer: object) -> Change | None:
+    return None
+
+
 _MOST_ATTEMPTS: Final = 20
 """A commit that waited long for its session may be refused, because it was settled meanwhile;
 each time its mark asks for twice the patience."""
@@ -58,34 +80,63 @@ def commit(
     *,
     appends: bool = False,
     hurried: bool = True,
+    items: Iterable[ItemName] = (),
+    wrote: Callable[[T], Wrote] = _nothing,
 ) -> Flow[T]:
     """Do the work between a mark and what ``change_of`` says of it; None: nothing changed.
 
     Work that ``appends`` leaves its lineage in the session by itself. Work that copies much is
-    not ``hurried``: each of its statements has a time limit, and all of it has none.
+    not ``hurried``: each of its statements has a time limit, and all of it has none. ``wrote``
+    says what became of items that are written in the same transaction.
     """
     if not appends:
         work = fences.rewriting(work, name)
+    return (yield from _committed(desk, name, items, work, change_of, wrote, hurried))
+
+
+def commit_items(
+    desk: Desk,
+    items: Iterable[ItemName],
+    work: Work[T],
+    wrote: Callable[[T], Wrote],
+    *,
+    hurried: bool = True,
+) -> Flow[T]:
+    """Write items, and nothing of a session, between marks and what ``wrote`` says of them."""
+    return (yield from _committed(desk, None, items, work, _no_change, wrote, hurried))
+
+
+def _committed(
+    desk: Desk,
+    name: SessionName | None,
+    items: Iterable[ItemName],
+    work: Work[T],
+    change_of: Callable[[T], Change | None],
+    wrote: Callable[[T], Wrote],
+    hurried: bool,
+) -> Flow[T]:
+    def once(stamp: Stamp) -> Flow[T]:
+        stamped = fences.stamped(work, stamp, hurried)
+        return (yield from do(Cold(stamped, writes=True, change_of=change_of)))
+
     if not desk.marks:
-        stamp = fences.new_stamp()
-        return (
-            yield from do(
-                Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of)
-            )
-        )
-    identity, token = name.identity, secrets.token_hex(8)
-    said: int | None = None
+        return (yield from once(new_stamp()))
+    session = None if name is None else name.identity
+    of_items = {item.identity for item in items}
+    token = secrets.token_hex(8)
+    said: dict[bytes, int] = {}
     for attempt in range(_MOST_ATTEMPTS):
+        identities = sorted(of_items) if session is None else [session, *sorted(of_items)]
         # Before the mark: a fence that is learned after it says nothing of who settled since.
-        known, since = desk.known.get(identity).fence, time.monotonic()
-        marked = yield from mark_or_suspend(desk, identity, token, attempt)
-        stamp = _stamp(desk, marked, said, known, since)
+        known, since = {one: desk.known.get(one).fence for one in identities}, time.monotonic()
+        marks = yield from mark_or_suspend(desk, identities, token, attempt)
+        stamp = _stamp(session, identities, marks, said, known, since)
         try:
-            answer = yield from do(
-                Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of)
-            )
+            answer = yield from once(stamp)
         except Fenced as refused:
-            said = refused.fence  # read before the next mark: it is right for that one
+            said.update(refused.fences)  # read before the next mark: right for that one
+            # What nobody marked before, and turned out to be there as well.
+            of_items |= refused.fences.keys() - {session}
             continue
         except MarkedBefore:
             continue
@@ -94,65 +145,105 @@ def commit(
             continue
         except Unavailable as fault:
             if not fault.outcome_unknown:
-                yield from _tell_cache(desk, name, token, marked, stamp, None)
+                yield from _tell_cache(desk, token, marks, [(one, None) for one in identities])
             raise
         except Exception:  # the work refused: it was rolled back, and that is known
-            yield from _tell_cache(desk, name, token, marked, stamp, None)
+            yield from _tell_cache(desk, token, marks, [(one, None) for one in identities])
             raise
-        yield from _tell_cache(desk, name, token, marked, stamp, change_of(answer))
+        change, written = change_of(answer), wrote(answer)
+        told: list[tuple[bytes, Told]] = [(one, written.get(one)) for one in sorted(of_items)]
+        if session is not None:
+            told.insert(0, (session, None if change is None else _Published(change, stamp)))
+        _remember(desk, told)
+        yield from _tell_cache(desk, token, marks, told)
         return answer
-    yield from _tell_cache(desk, name, token, marked, stamp, None)
+    yield from _tell_cache(desk, token, marks, [(one, None) for one in identities])
+    what = "these items" if name is None else str(name)
     raise Unavailable(
-        f"Writing to {name} was forestalled {_MOST_ATTEMPTS} times by readers who waited for "
+        f"Writing to {what} was forestalled {_MOST_ATTEMPTS} times by readers who waited for "
         f"it. Nothing was written. The database or this process is overloaded."
     )
 
 
 def _stamp(
-    desk: Desk, marked: Marked | bytes, said: int | None, known: int | None, since: float
+    session: bytes | None,
+    identities: Sequence[bytes],
+    marks: Sequence[Marked] | bytes,
+    said: Mapping[bytes, int],
+    known: Mapping[bytes, int | None],
+    since: float,
 ) -> Stamp:
-    """Under what a commit may go through: a fence that its mark was told, or known before it.
+    """Under what a commit may go through: fences that its marks were told, or known before them.
 
-    Where there is none, the session is taken to be new; if it is not, the commit is refused.
+    Where there is none, what is written to is taken to be new; if it is not, the commit is refused.
     """
-    new = fences.new_stamp()
-    if isinstance(marked, bytes):
-        return new._replace(suspension=marked)
-    for fence in (said, marked.fence, known):
-        if fence is not None:
-            return new._replace(fence=fence, marked_at=since)
-    return new._replace(fence=ABSENT, marked_at=since)
+    new = new_stamp()
+    if isinstance(marks, bytes):
+        return new._replace(suspension=marks)
+    told: dict[bytes, int] = {}
+    for identity, marked in zip(identities, marks, strict=True):
+        candidates = (said.get(identity), marked.fence, known[identity])
+        told[identity] = next((fence for fence in candidates if fence is not None), ABSENT)
+    fence = None if session is None else told.pop(session)
+    return new._replace(fence=fence, items=told, marked_at=since)
+
+
+def _remember(desk: Desk, told: Sequence[tuple[bytes, Told]]) -> None:
+    """Note what this process has written: its later reads show no less."""
+    for identity, one in told:
+        match one:
+            case _Published(change, stamp):
+                fence = stamp.first if stamp.fence == ABSENT else stamp.fence
+                desk.known.wrote(identity, change.publication.version, fence)
+            case WrittenItem(row):
+                desk.known.wrote(identity, one.version, None if row is None else row.fence)
+            case None:
+                pass
 
 
 def _tell_cache(
     desk: Desk,
-    name: SessionName,
     token: str,
-    marked: Marked | bytes,
-    stamp: Stamp,
-    change: Change | None,
+    marks: Sequence[Marked] | bytes,
+    told: Sequence[tuple[bytes, Told]],
 ) -> Flow[None]:
     """Publish what was committed, or lift the mark; None: nothing was changed.
 
     Nothing here ever fails a write.
     """
-    identity = name.identity
-    publication = None if change is None else change.publication
-    made = publication is not None and stamp.fence == ABSENT
-    if publication is not None:
-        fence = stamp.first if made else stamp.fence
-        desk.known.wrote(identity, publication.version, fence)
-    if isinstance(marked, bytes):
+    if isinstance(marks, bytes):
         return  # nobody believes in the cache: there is nobody to tell
 
-    def tell(hot: CacheCalls) -> Answer[int | None]:
-        if publication is None:
-            return hot.lift(identity, token)
-        # What is the beginning of a session that this commit made is all of it.
-        whole = made and bool(publication.rows) and publication.rows[0].seq == 1
-        return hot.publish(identity, token, publication, marked, stamp.first if whole else None)
+    def tell(hot: CacheCalls, identity: bytes, one: Told, marked: Marked) -> Answer[int | None]:
+        match one:
+            case None:
+                return hot.lift(identity, token)
+            case WrittenItem():
+                return hot.publish_item(identity, token, one, marked)
+            case _Published(change, stamp):
+                publication = change.publication
+                # What is the beginning of a session that this commit made is all of it.
+                whole = stamp.fence == ABSENT and bool(publication.rows)
+                whole = whole and publication.rows[0].seq == 1
+                first = stamp.first if whole else None
+                return hot.publish(identity, token, publication, marked, first)
+            case _:
+                assert_never(one)
 
     try:
-        yield from do(Hot(tell))
+        if len(told) == 1:
+            ((identity, one),) = told
+            yield from do(Hot(lambda hot: tell(hot, identity, one, marks[0])))
+            return
+        every = [(*each, marked) for each, marked in zip(told, marks, strict=True)]
+        for n in range(0, len(every), MOST_AT_ONCE):
+            some = every[n : n + MOST_AT_ONCE]
+
+            def tell_some(
+                hot: CacheCalls, some: Sequence[tuple[bytes, Told, Marked]] = some
+            ) -> Answer[list[int | None]]:
+                return hot.together([tell(hot, *each) for each in some])
+
+            yield from do(Hot(tell_some))
     except Exception as fault:  # whatever ails the cache: the write is done, its mark stands
         log.debug("the cache was not told how a write ended: %s", fault)

@@ -9,7 +9,7 @@ Rules 13 to 18 of docs/cache-protocol.md.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("onrecord")
 
+MOST_AT_ONCE: Final = 200
+"""Entries that are marked, or told how a write ended, in one round trip."""
 _PAUSES: Final = (0.0, 0.02, 0.05, 0.1, 0.1)
 """Before each further attempt to mark. The first is tried again at once, on a new connection."""
 
@@ -71,8 +73,10 @@ def _learned(desk: Desk, work: Callable[[Transaction], bytes]) -> Flow[bytes]:
         raise Unavailable(f"{fault} Nothing else was written.") from fault
 
 
-def mark_or_suspend(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
-    """Mark a session; where that cannot be done, the suspension under which to commit."""
+def mark_or_suspend(
+    desk: Desk, identities: Sequence[bytes], token: str, attempt: int
+) -> Flow[list[Marked] | bytes]:
+    """Mark entries; where that cannot be done, the suspension under which to commit."""
     belief = desk.belief
     if belief.known:
         yield from current_generation(desk)
@@ -83,17 +87,19 @@ def mark_or_suspend(desk: Desk, identity: bytes, token: str, attempt: int) -> Fl
     while True:
         suspended = belief.off is not None
         try:
-            return (yield from _mark(desk, identity, token, attempt, whatever=not suspended))
+            return (yield from _mark(desk, identities, token, attempt, whatever=not suspended))
         except CacheUnavailable as fault:
             spent += fault.took
         if suspended or spent >= belief.patience.marking:
-            return (yield from _suspended(desk, identity, token, attempt))
+            return (yield from _suspended(desk, identities, token, attempt))
         pause = next(pauses)
         yield from do(Pause(pause))
         spent += pause
 
 
-def _suspended(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Marked | bytes]:
+def _suspended(
+    desk: Desk, identities: Sequence[bytes], token: str, attempt: int
+) -> Flow[list[Marked] | bytes]:
     """Switch the cache off, and wait until nobody believes in it; or until it is marked."""
     belief = desk.belief
     off = belief.off
@@ -106,16 +112,28 @@ def _suspended(desk: Desk, identity: bytes, token: str, attempt: int) -> Flow[Ma
     while (left := belief.waiting(off.since)) > 0:
         yield from do(Pause(min(left, 0.25)))
         try:
-            return (yield from _mark(desk, identity, token, attempt, whatever=False))
+            return (yield from _mark(desk, identities, token, attempt, whatever=False))
         except CacheUnavailable:
             pass
     return off.state
 
 
-def _mark(desk: Desk, identity: bytes, token: str, attempt: int, whatever: bool) -> Flow[Marked]:
+def _mark(
+    desk: Desk, identities: Sequence[bytes], token: str, attempt: int, whatever: bool
+) -> Flow[list[Marked]]:
     believed = desk.belief.on
 
-    def ask(hot: CacheCalls) -> Answer[Marked]:
+    def mark(hot: CacheCalls, identity: bytes) -> Answer[Marked]:
         return hot.mark(identity, token, believed, attempt=attempt, whatever=whatever)
 
-    return (yield from do(Hot(ask)))
+    if len(identities) == 1:
+        return [(yield from do(Hot(lambda hot: mark(hot, identities[0]))))]
+    marks: list[Marked] = []
+    for n in range(0, len(identities), MOST_AT_ONCE):
+        some = identities[n : n + MOST_AT_ONCE]
+
+        def ask(hot: CacheCalls, some: Sequence[bytes] = some) -> Answer[list[Marked]]:
+            return hot.together([mark(hot, identity) for identity in some])
+
+        marks += yield from do(Hot(ask))
+    return marks

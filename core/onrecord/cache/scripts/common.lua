@@ -1,7 +1,8 @@
 -- Begun by every script. One key a session: a LIST of a header and the newest messages,
--- newest first, so that eviction, expiry and flush take all of it or nothing.
+-- newest first, so that eviction, expiry and flush take all of it or nothing. An item is kept
+-- as a session is that has one message: in epoch 0, its version is the head.
 --
--- header  "run gen fence session epoch head lineage checked complete bytes nonce asked marks sum"
+-- header  "run gen fence session epoch head lineage checked complete ends bytes nonce asked marks sum"
 --   run         the server run that wrote it: found by another run (a restart from disk, a
 --               failover to an older replica) the entry is thrown away
 --   gen         the generation of the cache that its filler knew, - where nobody has filled it
@@ -11,6 +12,7 @@
 --   lineage     what the write left that made the head; - where there are no messages
 --   checked     Redis' milliseconds at which the messages were known to equal SQL
 --   complete    1 where these are all the messages of the session
+--   ends        Redis' milliseconds from which on it is over, of an item that expires; else 0
 --   bytes       how much the messages weigh together
 --   nonce       new with every mark: a lease is worth nothing once it has moved
 --   asked       until when nobody else is asked to settle, by Redis' clock
@@ -47,11 +49,11 @@ local function load()
   if not header then return nil end
   if type(header) == 'table' then header = '' end -- not a list: nothing of ours
   local text, sum = string.sub(header, 1, -10), string.sub(header, -9)
-  local about, by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce
-  local asked, marks
+  local about, by, gen, fence, session, epoch, head, lineage, checked, complete, ends, bytes
+  local nonce, asked, marks
   if sum == ' ' .. sum_of(text) then
-    about, by, gen, fence, session, epoch, head, lineage, checked, complete, bytes, nonce, asked, marks =
-      string.match(text, '^((%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)) (%S+) (.*)$')
+    about, by, gen, fence, session, epoch, head, lineage, checked, complete, ends, bytes, nonce, asked, marks =
+      string.match(text, '^((%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)) (%S+) (.*)$')
   end
   if by ~= run then
     redis.call('UNLINK', key)
@@ -60,15 +62,16 @@ local function load()
   return {
     about = about, gen = gen, fence = fence, session = tonumber(session), epoch = tonumber(epoch),
     head = tonumber(head), lineage = lineage, checked = tonumber(checked), complete = complete,
-    bytes = tonumber(bytes), nonce = nonce, asked = tonumber(asked), marks = marks,
+    ends = tonumber(ends), bytes = tonumber(bytes), nonce = nonce, asked = tonumber(asked),
+    marks = marks,
   }
 end
 
 local function header_of(entry)
   local text = table.concat({
     run, entry.gen, entry.fence, int(entry.session), int(entry.epoch), int(entry.head),
-    entry.lineage, int(entry.checked), entry.complete, int(entry.bytes), entry.nonce,
-    int(entry.asked), entry.marks,
+    entry.lineage, int(entry.checked), entry.complete, int(entry.ends), int(entry.bytes),
+    entry.nonce, int(entry.asked), entry.marks,
   }, ' ')
   return text .. ' ' .. sum_of(text)
 end
@@ -79,7 +82,7 @@ local function save(entry) write('LSET', key, 0, header_of(entry)) end
 local function empty(nonce)
   return {
     gen = '-', fence = '-', session = -1, epoch = -1, head = -1, lineage = '-', checked = 0,
-    complete = '0', bytes = 0, nonce = nonce, asked = 0, marks = '',
+    complete = '0', ends = 0, bytes = 0, nonce = nonce, asked = 0, marks = '',
   }
 end
 
@@ -88,8 +91,17 @@ local function forget(entry) -- the messages; the marks stay
   entry.head = -1
   entry.lineage = '-'
   entry.complete = '0'
+  entry.ends = 0
   entry.bytes = 0
   write('LTRIM', key, 0, 0)
+end
+
+-- It stays for the ttl; what expires, no longer than that. Its marks may go with it: whoever finds
+-- nothing settles before it fills.
+local function stay(entry, ttl)
+  local left = tonumber(ttl)
+  if entry.ends > 0 then left = math.max(1, math.min(left, entry.ends - now)) end
+  redis.call('PEXPIRE', key, int(left))
 end
 
 local function nonce_of(token, seconds, micros) return token .. '.' .. seconds .. '.' .. micros end

@@ -1,6 +1,6 @@
 -- LIFT. A writer has rolled back, and that is known: its mark goes.
 --
--- KEYS[1]  the session's entry
+-- KEYS[1]  the entry
 -- ARGV     token
 -- answer   1
 local entry = load()

@@ -1,6 +1,6 @@
 -- LOOK. What is cached of a session, and whether it may be used.
 --
--- KEYS[1]  the session's entry
+-- KEYS[1]  the entry
 -- ARGV     nonce, generation ('-': the cache is not known to be on), revalidate (ms), ttl (ms),
 --          epoch, head and lineage that the reader holds (-1 -1 -: none), most messages to send
 -- answer   { "hit settle seconds micros joins all", and the header up to its nonce;
@@ -12,7 +12,7 @@
 --          not now. joins: 1 where only the messages after the held head are sent.
 --
 -- A hit needs messages, no mark at all, a fence, the generation that the reader believes in, and
--- a recent check.
+-- a recent check; and that it is not over.
 local nonce, generation, revalidate, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local epoch, head, lineage, most = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
 local entry = load()
@@ -20,14 +20,15 @@ if not entry then
   entry = empty(nonce)
   write('RPUSH', key, header_of(entry))
   redis.call('PEXPIRE', key, ttl)
-  local nothing = ' 0 1 ' .. run .. ' - - -1 -1 -1 - 0 0 0 '
+  local nothing = ' 0 1 ' .. run .. ' - - -1 -1 -1 - 0 0 0 0 '
   return { '0 2 ' .. time[1] .. ' ' .. time[2] .. nothing .. nonce, {} }
 end
-redis.call('PEXPIRE', key, ttl)
+stay(entry, ttl)
 local age = now - entry.checked -- below nothing after the clock was set back
 local later = entry.epoch > epoch or (entry.epoch == epoch and entry.head >= head)
 local hit = entry.epoch >= 0 and entry.marks == '' and entry.fence ~= '-' and later
   and generation ~= '-' and entry.gen == generation and age >= 0 and age < revalidate
+  and (entry.ends == 0 or now < entry.ends)
 
 local settle = '0'
 if not hit and (entry.marks ~= '' or entry.fence == '-') then

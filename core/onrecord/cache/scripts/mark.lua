@@ -1,9 +1,9 @@
 -- MARK. A writer is about to commit: until it is known how that ends, nothing here is believed.
 --
--- KEYS[1]  the session's entry
+-- KEYS[1]  the entry
 -- ARGV     token, patience (ms, for manners: until then nobody settles it), ttl (ms)
 -- answer   { 1 marked, 2 Redis is full and the entry was deleted instead (the strongest mark);
---            the session's fence or '-'; the nonce }
+--            the fence or '-'; the nonce }
 --
 -- Every mark begins a new nonce, made here: a request that arrives twice makes two.
 local token, patience, ttl = ARGV[1], tonumber(ARGV[2]), ARGV[3]
@@ -28,5 +28,5 @@ if type(done) == 'table' and done.err then
   redis.call('UNLINK', key)
   return { 2, entry.fence, entry.nonce }
 end
-redis.call('PEXPIRE', key, ttl)
+stay(entry, ttl)
 return { 1, entry.fence, entry.nonce }

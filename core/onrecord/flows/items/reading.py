@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from onrecord.arguments import check_after, check_choice, whole_number
+from onrecord.cache import CacheUnavailable
+from onrecord.cache.cache import NOTHING_FOUND, Glance
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.filters import predicate_of
-from onrecord.flow import Cold, Flow, do
+from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.items.accepting import item_of, item_or_damaged, key_of, keys_of
+from onrecord.flows.leases import believes, lease_of
+from onrecord.flows.mark import Wrote, commit_items
 from onrecord.flows.shared import Desk
+from onrecord.flows.suspend import current_generation
 from onrecord.item import Item
+from onrecord.ledger.database.stamp import ABSENT
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
-from onrecord.scope import NamespaceName, Scope, check_name, check_parts, parts_of, path_of
+from onrecord.scope import (
+    ItemName,
+    NamespaceName,
+    Scope,
+    check_name,
+    check_parts,
+    parts_of,
+    path_of,
+)
 from onrecord.stored.clock import microseconds, now
-from onrecord.stored.items import ItemRow
+from onrecord.stored.items import ItemRow, SeenItem, WrittenItem
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -31,13 +46,40 @@ that reading does not become writing."""
 
 def get_item(desk: Desk, name: NamespaceName, key: str, refresh: bool) -> Flow[Item | None]:
     """One item; with ``refresh`` it lives on from now."""
-    key = key_of(key)
-    row = yield from do(Cold(partial(rows_of.get, name=name, key=key, now=now())))
+    item = ItemName(name, key_of(key))
+    row = (yield from _seen(desk, item)).row
     if row is None:
         return None
     if refresh and _is_due(row):
-        row = yield from _refreshed(name, row)
+        row = yield from _refreshed(desk, item, row)
     return item_of(name, row)
+
+
+def _seen(desk: Desk, item: ItemName) -> Flow[SeenItem]:
+    """An item, out of the cache where that is known to be what SQL says (I3)."""
+    identity = item.identity
+    on: bytes | None = None
+    glance: Glance[SeenItem] = NOTHING_FOUND
+    if desk.marks:
+        on = yield from current_generation(desk)
+    if desk.belief.known or not desk.marks:
+        with suppress(CacheUnavailable):  # SQL knows as well
+            glance = yield from do(Hot(lambda hot: hot.look_item(identity, on)))
+    found = glance.seen
+    if glance.fresh and found is not None and believes(desk, identity, on, found.version):
+        return found
+    settle = partial(rows_of.settle, item=item, now=now())
+    lease = yield from lease_of(desk, identity, on, glance, settle)
+    began = desk.known.begin()
+    # After the cache has answered: what was acknowledged before is seen.
+    seen = yield from do(Cold(partial(rows_of.see, item=item, now=now())))
+    if desk.marks:
+        fence = ABSENT if seen.row is None else seen.row.fence
+        desk.known.read(identity, seen.version, fence, began)
+    if lease is not None:
+        with suppress(CacheUnavailable):
+            yield from do(Hot(lambda hot: hot.fill_item(identity, seen, lease)))
+    return seen
 
 
 def get_items(
@@ -52,7 +94,7 @@ def get_items(
         if row is None:
             continue
         if refresh and _is_due(row):
-            row = yield from _refreshed(name, row)
+            row = yield from _refreshed(desk, ItemName(name, key), row)
         items[key] = item_or_damaged(name, row)
     return items
 
@@ -263,10 +305,17 @@ def _is_due(row: ItemRow) -> bool:
     return now() + row.ttl - row.expires_at >= min(_REFRESHED_AGAIN, row.ttl // 10)
 
 
-def _refreshed(name: NamespaceName, row: ItemRow) -> Flow[ItemRow]:
-    def work(txn: Transaction) -> int | None:
-        namespace = namespaces.find(txn, name)
-        return None if namespace is None else rows_of.refresh(txn, namespace, row, now())
+def _refreshed(desk: Desk, item: ItemName, row: ItemRow) -> Flow[ItemRow]:
+    def work(txn: Transaction) -> ItemRow | None:
+        namespace = namespaces.find(txn, item.namespace)
+        if namespace is None:
+            return None
+        expires_at = rows_of.refresh(txn, namespace, item, row, now())
+        return None if expires_at is None else row._replace(expires_at=expires_at)
 
-    expires_at = yield from do(Cold(work, writes=True))
-    return row if expires_at is None else row._replace(expires_at=expires_at)
+    def wrote(refreshed: ItemRow | None) -> Wrote:
+        if refreshed is None:
+            return {}
+        return {item.identity: WrittenItem(refreshed, refreshed.version)}
+
+    return (yield from commit_items(desk, [item], work, wrote)) or row

@@ -25,18 +25,21 @@ from onrecord.flows.items.accepting import (
     token_of,
     ttl_of,
 )
+from onrecord.flows.mark import Wrote, commit_items
 from onrecord.flows.shared import Desk
 from onrecord.item import Delete, Item, ItemChange, Life, Merge, Put
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
-from onrecord.scope import NamespaceName
+from onrecord.scope import ItemName, NamespaceName
 from onrecord.stored.clock import now
-from onrecord.stored.items import ItemRow
+from onrecord.stored.items import ItemRow, WrittenItem
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
     from onrecord.ledger.items.namespaces import Locked
 
+MOST_CLEARED: Final = 1_000
+"""Items that go in one transaction."""
 _SWEPT: Final = 8
 """Rows that have expired and are taken away by a write that may expire itself."""
 
@@ -54,6 +57,11 @@ class Write(NamedTuple):
     expected_token: str | None = None
 
     @property
+    def item(self) -> ItemName:
+        """What is changed."""
+        return ItemName(self.name, self.key)
+
+    @property
     def whatever_is_there(self) -> bool:
         """Whether it is done without a look."""
         return (
@@ -67,6 +75,16 @@ class Write(NamedTuple):
     def ttl(self) -> int | None:
         """For how long what is put lives; None for good, and for what is deleted."""
         return None if self.row is None else self.row.ttl
+
+
+class Written(NamedTuple):
+    """What became of one change."""
+
+    answer: Item | bool
+    """The item; of what was to be deleted whether it was there."""
+    item: ItemName
+    wrote: WrittenItem | None
+    """What the cache is told; None where nothing was changed."""
 
 
 def put_item(desk: Desk, name: NamespaceName, key: str, value: object, **more: Any) -> Flow[Item]:
@@ -137,18 +155,30 @@ def prepared(desk: Desk, changes: object, tenant: str, user: str, agent: str) ->
 
 
 def clear_items(desk: Desk, name: NamespaceName) -> Flow[int]:
-    """Take all items of a namespace away; how many were there."""
-    at = now()
+    """Take all items of a namespace away; how many were there. With a cache so many in each
+    transaction: each of them is marked."""
+    if not desk.marks:
+        return (yield from do(Cold(partial(_clear, name=name), writes=True)))
+    gone, after = 0, ""
+    while keys := (yield from do(Cold(partial(_keys, name=name, after=after)))):
+        writes = [Write(name, key, None) for key in keys]
+        gone += sum(map(bool, (yield from _written(desk, writes))))
+        after = keys[-1]
+    return gone
 
-    def work(txn: Transaction) -> int:
-        locked = namespaces.move(txn, name, 1)
-        if locked is None:
-            return 0
-        there = rows_of.count(txn, name, at)
-        rows_of.clear(txn, locked.key)
-        return there
 
-    return (yield from do(Cold(work, writes=True)))
+def _clear(txn: Transaction, name: NamespaceName) -> int:
+    locked = namespaces.move(txn, name, 1)
+    if locked is None:
+        return 0
+    there = rows_of.count(txn, name, now())
+    rows_of.clear(txn, locked.key)
+    return there
+
+
+def _keys(txn: Transaction, name: NamespaceName, after: str) -> list[str]:
+    namespace = namespaces.find(txn, name)
+    return [] if namespace is None else rows_of.keys_after(txn, namespace, after, MOST_CLEARED)
 
 
 def _changes(given: object) -> Sequence[ItemChange]:
@@ -181,27 +211,36 @@ def _prepared(desk: Desk, name: NamespaceName, change: ItemChange, at: int) -> W
 def _written(desk: Desk, writes: Sequence[Write]) -> Flow[list[Item | bool]]:
     if not writes:
         return []
-    return (yield from do(Cold(partial(write, desk, writes=writes), writes=True)))
+    work = partial(write, desk, writes=writes)
+    items = [one.item for one in writes]
+    return [one.answer for one in (yield from commit_items(desk, items, work, wrote))]
 
 
-def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Item | bool]:
-    """Make changes, in their order: of what is put or merged the item, of what is deleted
-    whether it was there."""
+def wrote(written: Sequence[Written]) -> Wrote:
+    """What the cache is told of changes: of several of one item the last."""
+    return {one.item.identity: one.wrote for one in written if one.wrote is not None}
+
+
+def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Written]:
+    """Make changes, in their order."""
     first = writes[0]
     alone = len(writes) == 1 and first.whatever_is_there and first.ttl is None
     if alone and txn.can.one_statement_writes:
         return [_at_once(txn, first)]
     locked = _locked(txn, writes)
-    if len(writes) > 1 and txn.can.array_parameters and _is_a_run(writes):
-        return [*_put_together(txn, writes, locked)]
+    if len(writes) > 1 and _is_a_run(writes):
+        if first.row is None:
+            return _delete_together(txn, writes, locked[first.name.identity])
+        if txn.can.array_parameters:
+            return [*_put_together(txn, writes, locked)]
     left = Counter([one.name.identity for one in writes])
-    done: list[Item | bool] = []
+    done: list[Written] = []
     for one in writes:
         namespace = locked[one.name.identity]
         left[one.name.identity] -= 1
         if namespace is None:  # only deletes of a namespace that is not there
             _refuse(one, None)
-            done.append(False)
+            done.append(Written(False, one.item, None))
         else:
             version = namespace.version - left[one.name.identity]
             done.append(_one(desk, txn, one, namespace, version))
@@ -209,10 +248,11 @@ def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Item | 
 
 
 def _is_a_run(writes: Sequence[Write]) -> bool:
-    """Whether all are puts into one namespace, whatever is there, of one life, no key twice."""
+    """Whether all are puts into one namespace, whatever is there, of one life, no key twice; or
+    deletes."""
     first = writes[0]
     return len({one.key for one in writes}) == len(writes) and all(
-        one.row is not None
+        (one.row is None) == (first.row is None)
         and one.whatever_is_there
         and one.ttl == first.ttl
         and one.name.identity == first.name.identity
@@ -222,7 +262,7 @@ def _is_a_run(writes: Sequence[Write]) -> bool:
 
 def _put_together(
     txn: Transaction, writes: Sequence[Write], locked: Mapping[bytes, Locked | None]
-) -> Iterator[Item]:
+) -> Iterator[Written]:
     """Put many in one statement."""
     name = writes[0].name
     namespace = locked[name.identity]
@@ -232,9 +272,28 @@ def _put_together(
         for version, one in enumerate(writes, namespace.version - len(writes) + 1)
         if one.row is not None
     ]
-    stored = rows_of.put_all(txn, namespace.key, rows)
-    for row in rows:
-        yield item_of(name, _stored(row, stored[row.key]))
+    items = [one.item for one in writes]
+    for item, (row, made) in zip(
+        items, rows_of.put_all(txn, namespace.key, items, rows), strict=True
+    ):
+        yield Written(item_of(name, row), item, WrittenItem(row, row.version, made))
+
+
+def _delete_together(
+    txn: Transaction, writes: Sequence[Write], namespace: Locked | None
+) -> list[Written]:
+    """Delete many in one statement."""
+    items = [one.item for one in writes]
+    found = {} if namespace is None else rows_of.delete_some(txn, namespace.key, items, now())
+    version = 0 if namespace is None else namespace.version
+    return [
+        Written(
+            found.get(item.key, False),
+            item,
+            WrittenItem(None, version) if item.key in found else None,
+        )
+        for item in items
+    ]
 
 
 def _locked(txn: Transaction, writes: Sequence[Write]) -> dict[bytes, Locked | None]:
@@ -255,20 +314,21 @@ def _locked(txn: Transaction, writes: Sequence[Write]) -> dict[bytes, Locked | N
     return locked
 
 
-def _one(desk: Desk, txn: Transaction, one: Write, namespace: Locked, version: int) -> Item | bool:
+def _one(desk: Desk, txn: Transaction, one: Write, namespace: Locked, version: int) -> Written:
     if one.row is not None and one.whatever_is_there:
         return _put(txn, one, namespace, one.row._replace(version=version))
     at = now() if one.row is None else one.row.updated
-    there = rows_of.find(txn, namespace.key, one.key, at)
+    there = rows_of.find(txn, namespace.key, one.item, at)
     if one.row is None:
         _refuse(one, there)
         rows_of.delete(txn, namespace.key, one.key)
-        return there is not None
+        gone = None if there is None else WrittenItem(None, version)
+        return Written(there is not None, one.item, gone)
     row = one.row._replace(version=version)
     if there is not None and row.token is not None and there.token == row.token:
         said = item_or_damaged(one.name, there)
         if said.damaged is None:
-            return said  # said again
+            return Written(said, one.item, None)  # said again
     _refuse(one, there)
     if one.changes is not None:
         known = None if there is None else item_of(one.name, there)
@@ -279,24 +339,28 @@ def _one(desk: Desk, txn: Transaction, one: Write, namespace: Locked, version: i
     return _put(txn, one, namespace, row)
 
 
-def _put(txn: Transaction, one: Write, namespace: Locked, row: ItemRow) -> Item:
+def _put(txn: Transaction, one: Write, namespace: Locked, row: ItemRow) -> Written:
     if row.ttl is not None:
         rows_of.sweep(txn, namespace.key, _SWEPT, row.updated)
-    return item_of(one.name, _stored(row, rows_of.put(txn, namespace.key, row)))
+    return _put_done(one, *rows_of.put(txn, namespace.key, one.item, row))
 
 
-def _at_once(txn: Transaction, one: Write) -> Item | bool:
+def _at_once(txn: Transaction, one: Write) -> Written:
     """Write in one statement, where the database can."""
+    item = one.item
     if one.row is None:
-        return rows_of.delete_at_once(txn, one.name, one.key, now())
-    while (stored := rows_of.put_at_once(txn, one.name, one.row)) is None:
+        gone = rows_of.delete_at_once(txn, item, now())
+        if gone is None:
+            return Written(False, item, None)
+        was_there, version = gone
+        return Written(was_there, item, WrittenItem(None, version) if was_there else None)
+    while (stored := rows_of.put_at_once(txn, item, one.row)) is None:
         namespaces.create(txn, one.name, one.row.updated)
-    return item_of(one.name, _stored(one.row, stored))
+    return _put_done(one, *stored)
 
 
-def _stored(row: ItemRow, found: tuple[int, int, int, int | None]) -> ItemRow:
-    version, created, updated, expires_at = found
-    return row._replace(version=version, created=created, updated=updated, expires_at=expires_at)
+def _put_done(one: Write, row: ItemRow, made: bool) -> Written:
+    return Written(item_of(one.name, row), one.item, WrittenItem(row, row.version, made))
 
 
 def _refuse(one: Write, there: ItemRow | None) -> None:

@@ -14,7 +14,7 @@ from onrecord.flow import Autocommit, Cold, Flow, Hot, do
 from onrecord.flows.checkpoints.threads import erase_threads
 from onrecord.flows.maintenance.maintain import FIRST, release_learned
 from onrecord.flows.maintenance.transfer import exported
-from onrecord.flows.mark import Done, commit
+from onrecord.flows.mark import Done, Wrote, commit, commit_items
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.items import scoped
@@ -67,7 +67,7 @@ def erase(desk: Desk, scope: Scope, thorough: bool) -> Flow[Receipt]:
         after = page[-1][0]
         for _, name in page:
             gone += (yield from remove(desk, name)) or Counter()
-    gone += yield from _items_removed(scope)
+    gone += yield from _items_removed(desk, scope)
     left = yield from do(Cold(partial(_elsewhere, scope=scope)))
     return (yield from _receipt(desk, str(scope), gone, left, thorough))
 
@@ -144,7 +144,7 @@ def remove(
     return done.answer
 
 
-def _items_removed(scope: Scope) -> Flow[Counter[str]]:
+def _items_removed(desk: Desk, scope: Scope) -> Flow[Counter[str]]:
     """Take away the items of a scope, a few in each transaction; then their namespaces."""
     gone: Counter[str] = Counter()
     after = scoped.FIRST
@@ -153,12 +153,19 @@ def _items_removed(scope: Scope) -> Flow[Counter[str]]:
     ):
         after = page[-1].namespace
         for namespace in page:
-            work = partial(scoped.remove_some, namespace=namespace, limit=MOST_ITEMS)
             some: Counter[str] = Counter()
             while "onrecord_namespaces" not in some:
-                some = yield from do(Cold(work, writes=True))
+                found = yield from do(
+                    Cold(partial(scoped.named, namespace=namespace, limit=MOST_ITEMS))
+                )
+                work = partial(scoped.remove, namespace=namespace, items=found, now=now())
+                some, _ = yield from commit_items(desk, found, work, _gone)
                 gone += some
     return gone
+
+
+def _gone(removed: tuple[Counter[str], Wrote]) -> Wrote:
+    return removed[1]
 
 
 def _items_pruned(scope: Scope, at: int) -> Flow[int]:

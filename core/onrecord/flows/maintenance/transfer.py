@@ -26,17 +26,17 @@ from onrecord.files import From, Into, Source, Target
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.maintenance.maintain import tell
 from onrecord.flows.maintenance.reader import Known, Piece, Reader, ReadItem, ReadMessage
-from onrecord.flows.mark import commit
+from onrecord.flows.mark import Wrote, commit, commit_items
 from onrecord.flows.shared import Desk
 from onrecord.ledger.items import items as items_of
 from onrecord.ledger.items import namespaces, scoped
 from onrecord.ledger.maintenance import transfer
 from onrecord.ledger.sessions import description, sessions
 from onrecord.reports import Export, Import, OnProgress
-from onrecord.scope import NamespaceName, Scope, SessionName
+from onrecord.scope import ItemName, NamespaceName, Scope, SessionName
 from onrecord.stored.changes import Change
 from onrecord.stored.clock import LONGEST_LIFE, now, within
-from onrecord.stored.items import ItemRow, NamespaceKey
+from onrecord.stored.items import ItemRow, NamespaceKey, WrittenItem
 from onrecord.stored.messages import MOST_TOKENS, MessageRow, SessionKey
 from onrecord.stored.ranges import common, cut_after, with_added
 from onrecord.version import Version
@@ -85,7 +85,7 @@ def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import
         tell(progress, 0, of)
         while (piece := (yield from do(InThread(reader.next)))) is not None:
             if isinstance(piece, Known):
-                added, differ = yield from _items_imported(piece, source.name)
+                added, differ = yield from _items_imported(desk, piece, source.name)
                 items += added
                 differing += differ
                 continue
@@ -152,7 +152,7 @@ def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> F
         piece = following
 
 
-def _items_imported(brought: Known, where: str) -> Flow[tuple[int, list[str]]]:
+def _items_imported(desk: Desk, brought: Known, where: str) -> Flow[tuple[int, list[str]]]:
     """How many items of one namespace were written; and of those that differ, how. What was there,
     or has expired since it was exported, is neither."""
     at = now()
@@ -164,16 +164,24 @@ def _items_imported(brought: Known, where: str) -> Flow[tuple[int, list[str]]]:
     if not new:
         return 0, differing
 
-    def add(txn: Transaction) -> tuple[int, list[str]]:
+    def add(txn: Transaction) -> tuple[list[ItemRow], list[str]]:
         namespace, last = namespaces.move_or_create(txn, brought.name, len(new), at)
         missing, differing = compare(txn)  # again: nobody else writes here now
         in_order = sorted(missing, key=lambda read: (read.said.updated, read.said.key))
         rows = [_item_row(read, last - n) for n, read in enumerate(reversed(in_order))]
         if rows:
             items_of.bring(txn, namespace, rows)
-        return len(rows), differing
+        return rows, differing
 
-    return (yield from do(Cold(add, writes=True)))
+    def wrote(done: tuple[list[ItemRow], list[str]]) -> Wrote:
+        return {
+            ItemName(brought.name, row.key).identity: WrittenItem(None, row.version)
+            for row in done[0]
+        }
+
+    items = [ItemName(brought.name, read.said.key) for read in new]
+    rows, differing = yield from commit_items(desk, items, add, wrote, hurried=False)
+    return len(rows), differing
 
 
 def _items_compared(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from onrecord.accepting import Appendable, messages_from
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.items.writing import Write, prepared, write
-from onrecord.flows.mark import commit
+from onrecord.flows.items.writing import Write, Written, prepared, write, wrote
+from onrecord.flows.mark import commit, commit_items
 from onrecord.flows.sessions.batch import Batch, Stored, new_token
 from onrecord.flows.sessions.expected import checked
 from onrecord.flows.shared import Desk, encode
@@ -47,7 +47,8 @@ def append(
     entries, contents = encode(desk, messages_from(given), at)
     if not entries:
         if writes:
-            yield from do(Cold(partial(write, desk, writes=writes), writes=True))
+            only = partial(write, desk, writes=writes)
+            yield from commit_items(desk, [one.item for one in writes], only, wrote)
         return []
     known_epoch = desk.known.get(name.identity).epoch
     match expected:
@@ -58,10 +59,8 @@ def append(
     batch = Batch(
         name, entries, new_token(), expected, known_epoch, at, archived, existing, not writes
     )
-    change = partial(change_of, batch)
     try:
-        work = _beside(desk, batch.commit, writes)
-        stored = yield from commit(desk, name, work, change, appends=True)
+        stored = yield from _appended(desk, batch, batch.commit, change_of, writes)
     except Unavailable as lost:
         if not lost.outcome_unknown:
             raise
@@ -74,22 +73,37 @@ def append(
     return as_stored(desk, stored, contents)
 
 
-def _beside(
-    desk: Desk, work: Callable[[Transaction], Stored], writes: Sequence[Write]
-) -> Callable[[Transaction], Stored]:
-    """An append, and changes of items in the same transaction. They are made where something is
-    new: what was appended before had its own with it."""
+def _appended(
+    desk: Desk,
+    batch: Batch,
+    work: Callable[[Transaction], Stored],
+    change_of: Callable[[Batch, Stored], Change | None],
+    writes: Sequence[Write],
+) -> Flow[Stored]:
+    """Append, and change items in the same transaction. They are changed where something is new:
+    what was appended before had its own with it."""
     if not writes:
-        return work
-
-    def do(txn: Transaction) -> Stored:
-        txn.begin()
-        stored = work(txn)
-        if any(fresh for _, _, fresh in stored.rows):
-            write(desk, txn, writes)  # after the session: who needs both locks it first
+        change = partial(change_of, batch)
+        stored: Stored = yield from commit(desk, batch.name, work, change, appends=True)
         return stored
 
-    return do
+    def both(txn: Transaction) -> tuple[Stored, list[Written]]:
+        txn.begin()
+        done = work(txn)
+        if not any(fresh for _, _, fresh in done.rows):
+            return done, []
+        return done, write(desk, txn, writes)  # after the session: who needs both locks it first
+
+    answer: tuple[Stored, list[Written]] = yield from commit(
+        desk,
+        batch.name,
+        both,
+        lambda answer: change_of(batch, answer[0]),
+        appends=True,
+        items=[one.item for one in writes],
+        wrote=lambda answer: wrote(answer[1]),
+    )
+    return answer[0]
 
 
 def _seal(desk: Desk, name: SessionName) -> Flow[None]:
@@ -106,9 +120,7 @@ def _append_again(
     """The answer to a commit was lost: look whether it happened, and only then repeat it."""
     log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
     try:
-        again = _beside(desk, batch.commit_unless_done, writes)
-        change = partial(_change_again, batch)
-        stored: Stored = yield from commit(desk, batch.name, again, change, appends=True)
+        stored = yield from _appended(desk, batch, batch.commit_unless_done, _change_again, writes)
     except Unavailable as fault:
         # Even where this attempt wrote nothing, the first may have.
         raise Unavailable(str(lost), outcome_unknown=True) from fault

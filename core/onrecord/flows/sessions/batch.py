@@ -137,7 +137,7 @@ class Batch(NamedTuple):
 
     def commit_locked(self, txn: Transaction, session: SessionRow) -> Stored:
         """The rules of I5 and of ``expected``, under the session's lock."""
-        fences.refuse_fenced(txn, session.fence)
+        fences.refuse_fenced(txn, self.name, session.fence)
         if not any([entry.id for entry in self.entries]):
             found = _SortedOut(fresh=list(range(len(self.entries))))
         else:

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from onrecord import codec
 from onrecord.arguments import check_function, whole_number
 from onrecord.cache import CacheUnavailable, Glance
-from onrecord.cache.cache import NOTHING_FOUND, Settle
-from onrecord.errors import Conflict, Damaged, Misconfigured, OnrecordError, shown
+from onrecord.cache.cache import NOTHING_FOUND
+from onrecord.errors import Conflict, Damaged, Misconfigured, shown
 from onrecord.flow import Cold, Flow, Hot, do
+from onrecord.flows.leases import believes, discarded, lease_of
 from onrecord.flows.listing import listed
 from onrecord.flows.sessions.archive import count_archived, messages_by_archived
 from onrecord.flows.sessions.in_time import messages_in_time
@@ -51,7 +52,7 @@ def tail(desk: Desk, name: SessionName, n: int) -> Flow[list[Message]]:
             said = desk.build.messages(near, near.rows[max(0, len(near.rows) - n) :])
             if not (near.cached and _unreadable(said)):
                 return said
-            yield from _discarded(desk, name)
+            yield from discarded(desk, name.identity)
     seen = yield from _from_sql(desk, name, limit=n, newest=True)
     return desk.build.messages(seen, seen.rows)
 
@@ -128,7 +129,7 @@ def window(
             continue
         newest = desk.build.messages(near, near.rows)
         if near.cached and _unreadable(newest):
-            yield from _discarded(desk, name)
+            yield from discarded(desk, name.identity)
             continue
         known = NOTHING_READ
         if last is not None and last.reading.goes_on_in(near.version, newest):
@@ -249,17 +250,22 @@ def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snaps
     """
     identity = name.identity
     on: bytes | None = None
-    glance = NOTHING_FOUND
+    glance: Glance[Snapshot] = NOTHING_FOUND
     if desk.marks:
         on = yield from current_generation(desk)
     if desk.belief.known or not desk.marks:
         with suppress(CacheUnavailable):  # SQL knows as well
             glance = yield from do(Hot(lambda hot: hot.look(identity, on, n)))
-    if glance.fresh and glance.seen is not None and _believes(desk, identity, on, glance.seen):
+    if (
+        glance.fresh
+        and glance.seen is not None
+        and believes(desk, identity, on, glance.seen.version)
+    ):
         if desk.compare and random.random() < desk.compare:
             yield from _compared(desk, name, glance.seen)
         return (yield from _whole(desk, name, glance.seen, n))
-    lease = yield from _lease(desk, name, on, glance)
+    settle = partial(fences.settle, name=name)
+    lease = yield from lease_of(desk, identity, on, glance, settle)
     # SQL is asked after the cache has answered, and by a read of one's own: joining one that
     # has begun already can miss what was acknowledged meanwhile.
     held = glance.seen
@@ -270,40 +276,6 @@ def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snaps
         else:
             yield from do(Hot(lambda hot: hot.fill(identity, seen, lease)))
     return (yield from _whole(desk, name, seen, n))
-
-
-def _believes(desk: Desk, identity: bytes, on: bytes | None, seen: Snapshot) -> bool:
-    """Whether a hit may be used, now that the cache has answered."""
-    if not desk.marks:
-        return True
-    # Still the generation that was looked with; and no less than this process has read.
-    known = on is not None and on == desk.belief.on
-    return known and seen.version >= desk.known.get(identity).floor
-
-
-def _lease(desk: Desk, name: SessionName, on: bytes | None, glance: Glance) -> Flow[object | None]:
-    """Under what an entry may be filled; settled first, where that has to be."""
-    if glance.damaged:
-        yield from _discarded(desk, name)
-        return None
-    if not desk.marks:
-        return glance.lease
-    if on is None or glance.settle is Settle.LATER:
-        return None
-    if glance.settle is Settle.DUE:
-        try:
-            done = yield from do(Cold(partial(fences.settle, name=name), writes=True))
-        except OnrecordError as fault:  # busy, or only to be read: it is read all the same
-            log.debug("the entry of %s could not be settled: %s", name, fault)
-            return None
-        return glance.lease if done else None
-    return glance.lease
-
-
-def _discarded(desk: Desk, name: SessionName) -> Flow[None]:
-    """Throw an entry away that is not what was written."""
-    with suppress(CacheUnavailable):
-        yield from do(Hot(lambda hot: hot.discard(name.identity)))
 
 
 def _compared(desk: Desk, name: SessionName, hit: Snapshot) -> Flow[None]:

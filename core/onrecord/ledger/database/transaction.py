@@ -19,8 +19,8 @@ from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.dialect import Capabilities, Dialect
 
 if TYPE_CHECKING:
+    from onrecord.ledger.database.stamp import Stamp
     from onrecord.ledger.sessions.dictionaries import Dictionaries
-    from onrecord.ledger.sessions.fences import Stamp
 
 T = TypeVar("T")
 Work = Callable[["Transaction"], T]

@@ -9,18 +9,35 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from onrecord.ledger.database import keys
+from onrecord.ledger.database import stamp as stamps
+from onrecord.ledger.database.stamp import Fenced
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import NamespaceName, Scope
-from onrecord.stored.items import ItemRow, NamespaceKey
+from onrecord.scope import ItemName, NamespaceName, Scope
+from onrecord.stored.items import ItemRow, NamespaceKey, SeenItem
 
-_COLUMNS: Final = "i.key, i.version, i.created, i.updated, i.expires_at, i.ttl, i.token, i.body"
+_COLUMNS: Final = """i.key, i.version, i.created, i.updated, i.expires_at, i.ttl, i.token, i.body,
+    i.fence"""
 _ALIVE: Final = "(i.expires_at IS NULL OR i.expires_at > {clock})"
+# Of a row that goes: there IS NULL is false on SQLite (seen with 3.40), of any table WITHOUT ROWID.
+_ALIVE_GONE: Final = "coalesce(expires_at > {clock}, 1 = 1)"
+_MINE_GONE: Final = "{my_shard} namespace = :namespace"
 _MINE: Final = "{i.my_shard} i.namespace = :namespace"
 _OF_NAME: Final = """{namespaces} n JOIN {items} i
         ON {i.in_shard_of n} i.namespace = n.id
     WHERE {n.my_shard} n.identity = :identity"""
 
-_GET: Final = f"SELECT {_COLUMNS} FROM {_OF_NAME} AND i.key = :key AND {_ALIVE}"
+# The namespace answers also where the item is not there: nobody goes back behind that.
+_SEE: Final = f"""
+    SELECT n.version, i.expires_at - {{clock}}, {_COLUMNS} FROM {{namespaces}} n
+    LEFT JOIN {{items}} i
+        ON {{i.in_shard_of n}} i.namespace = n.id AND i.key = :key AND {_ALIVE}
+    WHERE {{n.my_shard}} n.identity = :identity"""
+_FENCE: Final = f"SELECT i.fence FROM {_OF_NAME} AND i.key = :key"
+# Not of what has expired: nothing of it is ever filled in.
+_SETTLE: Final = f"""
+    UPDATE {{items}} AS i SET fence = :fence
+    WHERE {{my_shard}} key = :key AND {_ALIVE} AND namespace = (
+        SELECT n.id FROM {{namespaces}} n WHERE {{n.my_shard}} n.identity = :identity)"""
 _FIND: Final = f"SELECT {_COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key = :key AND {_ALIVE}"
 _OF_NAMESPACE: Final = f"""
     SELECT {_COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key > :after AND {_ALIVE}
@@ -42,28 +59,32 @@ _BEHIND: Final = """(i.updated < :updated OR (i.updated = :updated
         AND (n.path > :path OR (n.path = :path AND i.key > :after))))"""
 _BELOW_ORDER: Final = "ORDER BY i.updated DESC, n.path, i.key LIMIT :limit OFFSET :skip"
 
-_WRITTEN: Final = "namespace, key, version, created, updated, expires_at, ttl, token, body"
+_WRITTEN: Final = "namespace, key, version, created, updated, expires_at, ttl, token, body, fence"
 # One that has expired and comes again began now.
 _OVER: Final = """ON CONFLICT (namespace, key {and_shard}) DO UPDATE SET
         version = excluded.version, updated = excluded.updated,
         created = CASE WHEN i.expires_at <= {clock} THEN excluded.created ELSE i.created END,
         expires_at = excluded.expires_at, ttl = excluded.ttl, token = excluded.token,
         body = excluded.body"""
+# Under the fence that its mark was told; or it was made by this very transaction.
+_UNDER: Final = "WHERE CAST(:told AS BIGINT) IS NULL OR i.fence IN (:told, excluded.fence)"
 _PUT: Final = f"""
     INSERT INTO {{items}} AS i ({{shard_key}} {_WRITTEN})
     VALUES ({{shard_value}} :namespace, :key, :version, :now, :now, {{expires}}, :ttl, :token,
-        :body)
-    {_OVER} RETURNING version, created, updated, expires_at"""
+        :body, :fence)
+    {_OVER} {_UNDER} RETURNING version, created, updated, expires_at, fence"""
 
 # PostgreSQL: many of one namespace in one statement.
 _PUT_ALL: Final = f"""
     INSERT INTO {{items}} AS i (shard, {_WRITTEN})
     SELECT CAST(:shard AS SMALLINT), :namespace, one.key, one.version, :now, :now, {{expires}},
-        :ttl, NULL, one.body
+        :ttl, NULL, one.body, :fence
     FROM unnest(
         CAST(:item_keys AS TEXT[]), CAST(:versions AS BIGINT[]), CAST(:bodies AS BYTEA[])
     ) AS one (key, version, body)
-    {_OVER} RETURNING key, version, created, updated, expires_at"""
+    {_OVER}
+    WHERE CAST(:told AS BIGINT[]) IS NULL OR i.fence = ANY(:told) OR i.fence = excluded.fence
+    RETURNING key, version, created, updated, expires_at, fence"""
 
 # PostgreSQL, one statement and one round trip: the namespace's row is locked first, as by all who
 # write to it. Where it is not there yet, nothing happens.
@@ -75,33 +96,34 @@ _MOVED: Final = """
 _PUT_AT_ONCE: Final = f"""{_MOVED}
     INSERT INTO {{items}} AS i (shard, {_WRITTEN})
     SELECT CAST(:shard AS SMALLINT), moved.id, :key, moved.version, :now, :now, {{expires}}, :ttl,
-        :token, :body
-    FROM moved {_OVER} RETURNING version, created, updated, expires_at"""
-# Who waited for the lock sees items as they were before the wait: where others wrote meanwhile, and
-# nothing was found, it may be there.
+        :token, :body, :fence
+    FROM moved {_OVER} {_UNDER} RETURNING version, created, updated, expires_at, fence"""
 _DELETE_AT_ONCE: Final = f"""{_MOVED}, gone AS (
         DELETE FROM {{items}} i USING moved
         WHERE {{i.my_shard}} i.namespace = moved.id AND i.key = :key
+            AND (CAST(:told AS BIGINT) IS NULL OR i.fence = :told)
         RETURNING {_ALIVE} AS alive
     )
-    SELECT (SELECT alive FROM gone), moved.version > n.version + 1
-    FROM moved, {{namespaces}} n WHERE {{n.my_shard}} n.identity = :identity"""
+    SELECT (SELECT alive FROM gone), moved.version FROM moved"""
 
 _BRING: Final = f"""
     INSERT INTO {{items}} ({{shard_key}} {_WRITTEN})
     VALUES ({{shard_value}} :namespace, :key, :version, :created, :updated, :expires_at, :ttl,
-        :token, :body)
+        :token, :body, :fence)
     ON CONFLICT (namespace, key {{and_shard}}) DO UPDATE SET
         version = excluded.version, created = excluded.created, updated = excluded.updated,
         expires_at = excluded.expires_at, ttl = excluded.ttl, token = excluded.token,
         body = excluded.body"""
 
 _DELETE: Final = "DELETE FROM {items} WHERE {my_shard} namespace = :namespace AND key = :key"
+_KEYS: Final = """
+    SELECT key FROM {items} WHERE {my_shard} namespace = :namespace AND key > :after
+    ORDER BY key LIMIT :limit"""
 _CLEAR: Final = "DELETE FROM {items} WHERE {my_shard} namespace = :namespace"
 _REFRESH: Final = """
     UPDATE {items} SET expires_at = {clock} + ttl
     WHERE {my_shard} namespace = :namespace AND key = :key AND version = :version
-        AND expires_at > {clock}
+        AND expires_at > {clock} AND (CAST(:told AS BIGINT) IS NULL OR fence = :told)
     RETURNING expires_at"""
 # The condition stands outside as well, for one that was refreshed between the two. The + keeps
 # SQLite from going through the whole namespace: with 50,000 items that took 20 ms of each put.
@@ -112,10 +134,50 @@ _SWEEP: Final = """
     AND expires_at <= {clock}"""
 
 
-def get(txn: Transaction, name: NamespaceName, key: str, now: int) -> ItemRow | None:
+def see(txn: Transaction, item: ItemName, now: int) -> SeenItem:
     """One item of a namespace."""
-    row = txn.first(_GET, {**keys.of_name(name), "key": key, "now": now})
-    return None if row is None else _row(row)
+    found = txn.first(_SEE, {**keys.of_name(item.namespace), "key": item.key, "now": now})
+    if found is None:
+        return SeenItem(None, 0)
+    newest, left, *columns = found
+    if columns[0] is None:
+        return SeenItem(None, newest)
+    row = _row(columns)
+    return SeenItem(row, row.version, left)
+
+
+def settle(txn: Transaction, item: ItemName, now: int) -> bool:
+    """Move the fence of an item: who has marked it before is refused. Whether it is there."""
+    values = {**keys.of_name(item.namespace), "key": item.key, "now": now}
+    return bool(txn.run(_SETTLE, {**values, "fence": stamps.random()}))
+
+
+def refuse_fenced(txn: Transaction, item: ItemName) -> None:
+    """Raise where an item that is there has another fence than its mark was told."""
+    row = txn.first(_FENCE, {**keys.of_name(item.namespace), "key": item.key})
+    if row is not None:
+        _refuse(txn, item, int(row[0]))
+
+
+def _refuse(txn: Transaction, item: ItemName, fence: int) -> None:
+    stamp = txn.stamp
+    if stamp is None or stamp.items is None or fence == stamp.first:
+        return  # nobody marks; or it was made by this very transaction
+    if stamp.items.get(item.identity) != fence:
+        raise Fenced({item.identity: fence})
+
+
+def _told(txn: Transaction, identity: bytes) -> int | None:
+    """The fence that the mark of an item was told; None where nobody marks."""
+    stamp = txn.stamp
+    if stamp is None or stamp.items is None:
+        return None
+    return stamp.items.get(identity, stamps.ABSENT)
+
+
+def _first(txn: Transaction) -> int:
+    """The fence of an item that is made."""
+    return stamps.random() if txn.stamp is None else txn.stamp.first
 
 
 def get_many(
@@ -132,10 +194,15 @@ def get_many(
     return found
 
 
-def find(txn: Transaction, namespace: NamespaceKey, key: str, now: int) -> ItemRow | None:
-    """One item of a namespace that is locked: nobody else changes it meanwhile."""
-    row = txn.first(_FIND, {**namespace._asdict(), "key": key, "now": now})
-    return None if row is None else _row(row)
+def find(txn: Transaction, namespace: NamespaceKey, item: ItemName, now: int) -> ItemRow | None:
+    """One item of a namespace that is locked: nobody else changes it meanwhile. Who finds one may
+    write to it: its fence is what its mark was told."""
+    found = txn.first(_FIND, {**namespace._asdict(), "key": item.key, "now": now})
+    if found is None:
+        return None
+    row = _row(found)
+    _refuse(txn, item, row.fence)
+    return row
 
 
 def count(txn: Transaction, name: NamespaceName, now: int) -> int:
@@ -201,21 +268,25 @@ def below(
 
 
 def put(
-    txn: Transaction, namespace: NamespaceKey, row: ItemRow
-) -> tuple[int, int, int, int | None]:
-    """Write an item of a namespace that is locked, whatever is there: version, created, updated
-    and expires_at as stored."""
+    txn: Transaction, namespace: NamespaceKey, item: ItemName, row: ItemRow
+) -> tuple[ItemRow, bool]:
+    """Write an item of a namespace that is locked, whatever is there: as stored, and whether it
+    was made."""
+    fence = _first(txn)
     values = {**namespace._asdict(), **row._asdict(), "now": row.updated}
-    found = txn.first(_PUT, values)
-    assert found is not None, "RETURNING returns"
-    return found[0], found[1], found[2], found[3]
+    values.update(told=_told(txn, item.identity), fence=fence)
+    while (found := txn.first(_PUT, values)) is None:
+        refuse_fenced(txn, item)
+    return _stored(row, found, fence)
 
 
 def put_all(
-    txn: Transaction, namespace: NamespaceKey, rows: Sequence[ItemRow]
-) -> dict[str, tuple[int, int, int, int | None]]:
+    txn: Transaction, namespace: NamespaceKey, items: Sequence[ItemName], rows: Sequence[ItemRow]
+) -> list[tuple[ItemRow, bool]]:
     """PostgreSQL: write items of a namespace that is locked, whatever is there: of one moment, of
-    one time to live, no key twice. By key what ``put`` returns."""
+    one time to live, no key twice. What ``put`` returns of each."""
+    fence = _first(txn)
+    told = [_told(txn, item.identity) for item in items]
     values = {
         **namespace._asdict(),
         "now": rows[0].updated,
@@ -223,50 +294,108 @@ def put_all(
         "item_keys": [row.key for row in rows],
         "versions": [row.version for row in rows],
         "bodies": [row.body for row in rows],
+        "fence": fence,
+        # Of all together: a fence is random, nobody has that of another.
+        "told": None if None in told else told,
     }
-    found = txn.rows(_PUT_ALL, values)
-    return {key: (version, *times) for key, version, *times in found}
+    found = {key: tuple(stored) for key, *stored in txn.rows(_PUT_ALL, values)}
+    for item in items:
+        if item.key not in found:
+            refuse_fenced(txn, item)
+    return [_stored(row, found[row.key], fence) for row in rows]
 
 
-def put_at_once(
-    txn: Transaction, name: NamespaceName, row: ItemRow
-) -> tuple[int, int, int, int | None] | None:
+def put_at_once(txn: Transaction, item: ItemName, row: ItemRow) -> tuple[ItemRow, bool] | None:
     """PostgreSQL: the same in one statement; None where there is no such namespace yet."""
-    values = {**keys.of_name(name), **row._asdict(), "now": row.updated}
-    found = txn.first(_PUT_AT_ONCE, values)
-    return None if found is None else (found[0], found[1], found[2], found[3])
+    fence = _first(txn)
+    values = {**keys.of_name(item.namespace), **row._asdict(), "now": row.updated}
+    found = txn.first(_PUT_AT_ONCE, {**values, "told": _told(txn, item.identity), "fence": fence})
+    if found is None:
+        refuse_fenced(txn, item)
+        return None
+    return _stored(row, found, fence)
+
+
+def _stored(row: ItemRow, found: tuple[Any, ...], first: int) -> tuple[ItemRow, bool]:
+    version, created, updated, expires_at, fence = found
+    stored = row._replace(
+        version=version, created=created, updated=updated, expires_at=expires_at, fence=fence
+    )
+    return stored, fence == first
 
 
 def bring(txn: Transaction, namespace: NamespaceKey, rows: Sequence[ItemRow]) -> None:
-    """Write items of a namespace that is locked as they were elsewhere, with their times."""
-    txn.many(_BRING, [{**namespace._asdict(), **row._asdict()} for row in rows])
+    """Write items of a namespace that is locked as they were elsewhere, with their times, where
+    nothing is there, or has expired: nothing of that is filled in, so no fence is asked for."""
+    fence = _first(txn)
+    txn.many(_BRING, [{**namespace._asdict(), **row._asdict(), "fence": fence} for row in rows])
 
 
 def delete(txn: Transaction, namespace: NamespaceKey, key: str) -> None:
-    """Take an item away from a namespace that is locked."""
+    """Take an item away from a namespace that is locked, whatever its fence."""
     txn.run(_DELETE, {**namespace._asdict(), "key": key})
 
 
-def delete_at_once(txn: Transaction, name: NamespaceName, key: str, now: int) -> bool:
-    """PostgreSQL: lock the namespace and take an item away; whether it was there."""
-    values = {**keys.of_name(name), "key": key, "now": now}
-    while (row := txn.first(_DELETE_AT_ONCE, values)) is not None:
-        was_there, waited = row
-        if was_there is not None or not waited:
-            return bool(was_there)
-    return False
+def delete_some(
+    txn: Transaction, namespace: NamespaceKey, items: Sequence[ItemName], now: int
+) -> dict[str, bool]:
+    """Take items away from a namespace that is locked: by key, whether one had not expired."""
+    found: dict[str, bool] = {}
+    for n in range(0, len(items), _MOST_AT_ONCE):
+        few = {item.key: item for item in items[n : n + _MOST_AT_ONCE]}
+        names = ", ".join(f":k{i}" for i in range(len(few)))
+        statement = (
+            f"DELETE FROM {{items}} WHERE {_MINE_GONE} AND key IN ({names}) "
+            f"RETURNING key, fence, {_ALIVE_GONE}"
+        )
+        values = {**namespace._asdict(), "now": now, **{f"k{i}": k for i, k in enumerate(few)}}
+        for key, fence, alive in txn.rows(statement, values):
+            _refuse(txn, few[key], int(fence))
+            found[key] = bool(alive)
+    return found
+
+
+def delete_at_once(txn: Transaction, item: ItemName, now: int) -> tuple[bool, int] | None:
+    """PostgreSQL: lock the namespace and take an item away; whether it was there, and the version
+    that was given out for that. None where there is no such namespace."""
+    values = {**keys.of_name(item.namespace), "key": item.key, "now": now}
+    told = _told(txn, item.identity)
+    while (row := txn.first(_DELETE_AT_ONCE, {**values, "told": told})) is not None:
+        alive, version = row
+        # Who waited for the lock sees items as they were before the wait: it may be there.
+        if alive is not None or not is_there(txn, item):
+            return bool(alive), int(version)
+        refuse_fenced(txn, item)
+    return None
+
+
+def is_there(txn: Transaction, item: ItemName) -> bool:
+    """Whether an item has a row, of whatever age."""
+    return txn.first(_FENCE, {**keys.of_name(item.namespace), "key": item.key}) is not None
+
+
+def keys_after(txn: Transaction, namespace: NamespaceKey, after: str, limit: int) -> list[str]:
+    """Keys of a namespace in their order, after one, also of what has expired."""
+    values = {**namespace._asdict(), "after": after, "limit": limit}
+    return [key for (key,) in txn.rows(_KEYS, values)]
 
 
 def clear(txn: Transaction, namespace: NamespaceKey) -> int:
-    """Take all items away from a namespace that is locked; how many rows that were."""
+    """Take all items away from a namespace that is locked, where nobody marks; how many rows that
+    were."""
     return txn.run(_CLEAR, namespace._asdict())
 
 
-def refresh(txn: Transaction, namespace: NamespaceKey, row: ItemRow, now: int) -> int | None:
+def refresh(
+    txn: Transaction, namespace: NamespaceKey, item: ItemName, row: ItemRow, now: int
+) -> int | None:
     """Let an item live on from now; until when. None where it is another one by now."""
     values = {**namespace._asdict(), "key": row.key, "version": row.version, "now": now}
-    found = txn.first(_REFRESH, values)
-    return None if found is None else int(found[0])
+    found = txn.first(_REFRESH, {**values, "told": _told(txn, item.identity)})
+    if found is None:
+        refuse_fenced(txn, item)
+        return None
+    return int(found[0])
 
 
 def sweep(txn: Transaction, namespace: NamespaceKey, limit: int, now: int) -> int:

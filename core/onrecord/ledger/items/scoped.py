@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items import items as rows_of
-from onrecord.scope import NamespaceName, Scope, parts_of
-from onrecord.stored.items import ItemRow, NamespaceKey
+from onrecord.scope import ItemName, NamespaceName, Scope, parts_of
+from onrecord.stored.items import ItemRow, NamespaceKey, WrittenItem
 
 FIRST: Final = -(2**63)
 """Before every namespace, and every expiry: a damaged number may be below 0."""
@@ -20,12 +21,10 @@ _PAGE: Final = "SELECT {n.shard}, n.id FROM {namespaces} n WHERE n.id > :after"
 # A version that is damaged, and has no next one, keeps nobody from erasing.
 _LOCK: Final = f"""
     UPDATE {{namespaces}} SET version = {{least}}(version, {_LAST_VERSION - 1}) + 1
-    WHERE {{my_shard}} id = :namespace"""
-_REMOVE_SOME: Final = """
-    DELETE FROM {items} WHERE {my_shard} namespace = :namespace AND key IN (
-        SELECT key FROM {items} WHERE {my_shard} namespace = :namespace
-        ORDER BY key LIMIT :limit)"""
-_REMOVE: Final = "DELETE FROM {namespaces} WHERE {my_shard} id = :namespace"
+    WHERE {{my_shard}} id = :namespace RETURNING version"""
+_REMOVE: Final = """
+    DELETE FROM {namespaces} WHERE {my_shard} id = :namespace
+        AND NOT EXISTS (SELECT 1 FROM {items} WHERE {my_shard} namespace = :namespace)"""
 
 # By their bytes, which is the order in which every database and Python put them.
 _BY_NAME: Final[dict[Kind, str]] = {
@@ -83,22 +82,34 @@ def read(
     row = txn.first(_NAMES, namespace._asdict())
     if row is None:
         return None
-    tenant, user, agent, path = row
-    name = NamespaceName(parts=parts_of(bytes(path)), tenant=tenant, user=user, agent=agent)
-    return name, rows_of.of_namespace(txn, namespace, after, limit, now)
+    return _named(row), rows_of.of_namespace(txn, namespace, after, limit, now)
 
 
-def remove_some(txn: Transaction, namespace: NamespaceKey, limit: int) -> Counter[str]:
-    """Take some items of a namespace away, and itself when there are no more of them; how much
-    that was, by table."""
+def named(txn: Transaction, namespace: NamespaceKey, limit: int) -> list[ItemName]:
+    """Some items of a namespace, also what has expired; none where it is not there any more."""
+    row = txn.first(_NAMES, namespace._asdict())
+    if row is None:
+        return []
+    name = _named(row)
+    return [ItemName(name, key) for key in rows_of.keys_after(txn, namespace, "", limit)]
+
+
+def remove(
+    txn: Transaction, namespace: NamespaceKey, items: Sequence[ItemName], now: int
+) -> tuple[Counter[str], dict[bytes, WrittenItem]]:
+    """Take items of a namespace away, and itself when there are no more of them; how much that was,
+    by table, and what went."""
     txn.begin()
     values = namespace._asdict()
-    if not txn.run(_LOCK, values):
-        return Counter({"onrecord_namespaces": 0})
-    gone = Counter({"onrecord_items": txn.run(_REMOVE_SOME, {**values, "limit": limit})})
-    if gone["onrecord_items"] < limit:
-        gone["onrecord_namespaces"] = txn.run(_REMOVE, values)
-    return gone
+    row = txn.first(_LOCK, values)
+    if row is None:
+        return Counter({"onrecord_namespaces": 0}), {}
+    found = rows_of.delete_some(txn, namespace, items, now)
+    went = {item.identity: WrittenItem(None, int(row[0])) for item in items if item.key in found}
+    gone = Counter({"onrecord_items": len(found)})
+    if removed := txn.run(_REMOVE, values):
+        gone["onrecord_namespaces"] = removed
+    return gone, went
 
 
 def prune(txn: Transaction, scope: Scope, since: int, limit: int, now: int) -> tuple[int, int]:
@@ -135,3 +146,8 @@ def count(txn: Transaction, scope: Scope, now: int) -> Count:
 def _expired(scope: Scope) -> tuple[str, dict[str, object]]:
     conditions, values = keys.of_scope(scope, "n.")
     return " AND ".join([_EXPIRED, *conditions]), values
+
+
+def _named(row: Sequence[Any]) -> NamespaceName:
+    tenant, user, agent, path = row
+    return NamespaceName(parts=parts_of(bytes(path)), tenant=tenant, user=user, agent=agent)

@@ -56,7 +56,7 @@ def remove(
     session = sessions.lock(txn, name, damaged=True)
     if session is None or (only_at is not None and session.version != only_at):
         return None
-    fences.refuse_fenced(txn, session.fence)  # now: afterwards there is no row to look at
+    fences.refuse_fenced(txn, name, session.fence)  # now: afterwards there is no row to look at
     for table, statement in _REMOVE_ROWS.items():
         gone[table] += txn.run(statement, keys.span(txn, session.key))
     gone["onrecord_sessions"] += txn.run(_REMOVE, keys.of_session(session))

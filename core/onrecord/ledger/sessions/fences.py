@@ -1,4 +1,4 @@
-"""The fence and the lineage of a session: how a late commit is refused, and another past known.
+"""Fences and lineages: how a late commit is refused, and another past known.
 
 A commit leaves a random lineage in its session's row. It goes through only while the fence is
 the one that its mark was told; who settles what a cache holds moves the fence first. Rules 5 to
@@ -7,60 +7,19 @@ the one that its mark was told; who settles what a cache holds moves the fence f
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from onrecord.ledger.database import generation, keys
+from onrecord.ledger.database.stamp import ABSENT, Fenced, MarkedBefore, Stamp, random
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import SessionName
 
 T = TypeVar("T")
 
-ABSENT: Final = 0
-"""The fence of a session that is not there. No session that is there has it."""
-
 _FIND: Final = "SELECT fence FROM {sessions} WHERE {my_shard} identity = :identity"
 _SETTLE: Final = "UPDATE {sessions} SET fence = :fence WHERE {my_shard} identity = :identity"
 _LEAVE: Final = "UPDATE {sessions} SET lineage = :lineage WHERE {my_shard} identity = :identity"
-
-
-class Fenced(Exception):
-    """Somebody has settled the entry since it was marked. Nothing was done."""
-
-    def __init__(self, fence: int) -> None:
-        super().__init__(fence)
-        self.fence = fence
-
-
-class MarkedBefore(Exception):
-    """The connection was made after the mark: what broke the one before it may have been a
-    database that fell back. Nothing was done."""
-
-
-class Stamp(NamedTuple):
-    """What a commit leaves in its session's row, and under what it may do so."""
-
-    lineage: int
-    first: int
-    """The fence of the session, if this commit is its first."""
-    fence: int | None = None
-    """What its mark was told; None where there is no cache, or it is switched off."""
-    marked_at: float = float("inf")
-    suspension: bytes | None = None
-    """The suspension that was waited for, of a commit without a mark."""
-
-
-def random() -> int:
-    """A number that is not met twice, and not 0."""
-    return 1 + secrets.randbits(62)
-
-
-def new_stamp() -> Stamp:
-    """A stamp of a commit that nobody has marked yet. One draw serves for both of its numbers,
-    which are never compared with each other."""
-    number = random()
-    return Stamp(number, number)
 
 
 def stamped(
@@ -72,7 +31,9 @@ def stamped(
     def do(txn: Transaction) -> T:
         if stamp.suspension is not None:
             generation.hold(txn, stamp.suspension)
-        elif stamp.fence is not None and txn.connected_at > stamp.marked_at:
+        elif (
+            stamp.fence is not None or stamp.items is not None
+        ) and txn.connected_at > stamp.marked_at:
             raise MarkedBefore
         txn.stamp = stamp
         if hurried:
@@ -95,21 +56,21 @@ def rewriting(work: Callable[[Transaction], T], name: SessionName) -> Callable[[
         assert stamp is not None, "commits are stamped"
         found = txn.first(_FIND, keys.of_name(name))
         if found is not None:  # else it was erased, or is not there to be rewritten
-            refuse_fenced(txn, int(found[0]))
+            refuse_fenced(txn, name, int(found[0]))
             txn.run(_LEAVE, {**keys.of_name(name), "lineage": stamp.lineage})
         return answer
 
     return do
 
 
-def refuse_fenced(txn: Transaction, fence: int) -> None:
+def refuse_fenced(txn: Transaction, name: SessionName, fence: int) -> None:
     """Raise where the session's fence is not the one that the mark was told."""
     stamp = txn.stamp
     if stamp is None or stamp.fence is None:
         return
     found = ABSENT if fence == stamp.first else fence  # it was made by this very transaction
     if found != stamp.fence:
-        raise Fenced(found)
+        raise Fenced({name.identity: found})
 
 
 def settle(txn: Transaction, name: SessionName) -> bool:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.errors import Damaged
-from onrecord.ledger.database import keys
+from onrecord.ledger.database import keys, stamp
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import fences
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import MICROSECONDS
 from onrecord.stored.clock import now as _now
@@ -146,7 +145,7 @@ def create(txn: Transaction, name: SessionName, now: int) -> bool:
         "user": name.user,
         "agent": name.agent,
         "key": name.key,
-        "fence": fences.random() if txn.stamp is None else txn.stamp.first,
+        "fence": stamp.random() if txn.stamp is None else txn.stamp.first,
         **_moment(now),
     }
     before = absent(txn, name)

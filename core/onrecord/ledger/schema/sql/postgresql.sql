@@ -113,6 +113,7 @@ CREATE TABLE {items} (
   expires_at BIGINT,
   ttl BIGINT,
   token TEXT,
+  fence BIGINT NOT NULL,
   body BYTEA NOT NULL,
   PRIMARY KEY (namespace, key, shard)
 );

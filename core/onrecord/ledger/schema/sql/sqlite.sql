@@ -105,6 +105,7 @@ CREATE TABLE {items} (
   expires_at BIGINT,
   ttl BIGINT,
   token TEXT,
+  fence BIGINT NOT NULL,
   body BLOB NOT NULL,
   PRIMARY KEY (namespace, "key")
 )
