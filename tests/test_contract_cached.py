@@ -1,4 +1,4 @@
-"""The contract once more with Redis in front: {SQLite, PostgreSQL} x {cached, strict}."""
+"""The contracts once more with Redis in front: {SQLite, PostgreSQL} x {cached, strict}."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from onrecord import Store
-from onrecord.testing.contract import StoreContract
+from onrecord.testing.contract import Face, StoreContract
+from onrecord.testing.contract_items import ItemsContract
 from tests.emptied import emptied
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
@@ -20,7 +21,7 @@ def database(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop_database("cached")
 
 
-class TestSqliteCached(StoreContract):
+class OnSqliteCached:
     @pytest.fixture
     def store(self, tmp_path: Path, redis_server: RedisServer) -> Iterator[Store]:
         url = f"sqlite:///{tmp_path}/x.db"
@@ -28,7 +29,7 @@ class TestSqliteCached(StoreContract):
             yield store
 
 
-class TestSqliteStrict(StoreContract):
+class OnSqliteStrict:
     @pytest.fixture
     def store(self, tmp_path: Path, redis_server: RedisServer) -> Iterator[Store]:
         url = f"sqlite:///{tmp_path}/x.db"
@@ -37,7 +38,7 @@ class TestSqliteStrict(StoreContract):
             yield store
 
 
-class TestPostgresCached(StoreContract):
+class OnPostgresCached:
     @pytest.fixture
     def store(self, database: str, redis_server: RedisServer) -> Iterator[Store]:
         schema = emptied(database, "s")
@@ -45,7 +46,7 @@ class TestPostgresCached(StoreContract):
             yield store
 
 
-class TestPostgresStrict(StoreContract):
+class OnPostgresStrict:
     @pytest.fixture
     def store(self, database: str, redis_server: RedisServer) -> Iterator[Store]:
         schema = emptied(database, "s")
@@ -53,3 +54,43 @@ class TestPostgresStrict(StoreContract):
             database, schema=schema, pool_size=2, cache=redis_server.url, consistency="strict"
         ) as store:
             yield store
+
+
+class OneFace:
+    """Of items the sync methods alone: the flows are those of the tests above."""
+
+    @pytest.fixture
+    def face(self) -> Face:
+        return lambda handle: handle
+
+
+class TestSqliteCached(OnSqliteCached, StoreContract):
+    pass
+
+
+class TestSqliteStrict(OnSqliteStrict, StoreContract):
+    pass
+
+
+class TestPostgresCached(OnPostgresCached, StoreContract):
+    pass
+
+
+class TestPostgresStrict(OnPostgresStrict, StoreContract):
+    pass
+
+
+class TestItemsOnSqliteCached(OnSqliteCached, ItemsContract):
+    pass
+
+
+class TestItemsOnSqliteStrict(OneFace, OnSqliteStrict, ItemsContract):
+    pass
+
+
+class TestItemsOnPostgresCached(OnPostgresCached, ItemsContract):
+    pass
+
+
+class TestItemsOnPostgresStrict(OneFace, OnPostgresStrict, ItemsContract):
+    pass

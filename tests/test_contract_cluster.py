@@ -17,7 +17,8 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
 from onrecord import Message, Store
-from onrecord.testing.contract import StoreContract, texts
+from onrecord.testing.contract import AsyncFace, Face, StoreContract, texts
+from onrecord.testing.contract_items import ItemsContract
 from tests.servers.binaries import Binaries
 from tests.servers.redis import OwnCluster, OwnRedis, OwnSentinel
 
@@ -28,13 +29,24 @@ def cluster(redis_binaries: Binaries) -> Iterator[OwnCluster]:
         yield cluster
 
 
-class TestCluster(StoreContract):
+class OnCluster:
     @pytest.fixture
     def store(self, tmp_path: Path, cluster: OwnCluster) -> Iterator[Store]:
         url = f"sqlite:///{tmp_path}/x.db"
         with Store(url, durability="normal", cache=cluster.url) as store:
             yield store
             assert store.health().ok
+
+
+class TestCluster(OnCluster, StoreContract):
+    pass
+
+
+class TestItemsOnCluster(OnCluster, ItemsContract):
+    @pytest.fixture
+    def face(self) -> Iterator[Face]:
+        with asyncio.Runner() as runner:
+            yield lambda handle: AsyncFace(runner.get_loop(), handle)
 
 
 @pytest.fixture

@@ -10,34 +10,27 @@ that is cut off from Redis, with all its attempts, its suspension and its waitin
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
-from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count, product
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import pytest
 
-from onrecord import IdReused, Message, OnrecordError, Store, Unavailable, Version, operations
-from onrecord.cache import CacheUnavailable
+from onrecord import IdReused, Message, Store, Version, operations
 from onrecord.cache import redis as hot_redis
-from onrecord.cache.redis import RedisCache, Request
-from onrecord.cache.tails import Tails
-from onrecord.flow import Cold, Flow, Hot, Step, run
-from onrecord.flows.belief import Belief
-from onrecord.flows.known import Sessions
+from onrecord.flow import Flow, Hot
 from onrecord.flows.maintenance.erase import remove
 from onrecord.flows.shared import Desk
 from onrecord.ledger.database import generation
 from onrecord.scope import SessionName
 from onrecord.window import Limits
+from tests.cut_off import HOW, MOST, Cut, One, Servers
 from tests.hot_model import Process, World
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
-Perform = Callable[[Step], Any]
 Contents = list[tuple[int, str]]
 
 
@@ -45,19 +38,8 @@ def contents(messages: Any) -> Contents:
     return [(m.seq or 0, m.text) for m in messages]
 
 
-class One(NamedTuple):
-    """A process with a memory of its own."""
-
-    desk: Desk
-    perform: Perform
-    cache: RedisCache
-
-    def do(self, flow: Flow[Any]) -> Any:
-        """A whole operation."""
-        return run(flow, self.perform)
-
-    def tail(self, name: SessionName, n: int = 50) -> Any:
-        return self.do(operations.tail(self.desk, name, n))
+def tail(one: One, name: SessionName, n: int = 50) -> Any:
+    return one.do(operations.tail(one.desk, name, n))
 
 
 Beginnings: TypeAlias = Mapping[str, Callable[[One, SessionName], None]]
@@ -127,8 +109,8 @@ OPERATIONS: Final = {
 READS: Final = ("tail", "window")
 
 
-@dataclass
-class Case:
+@dataclass(kw_only=True)
+class Case(Cut):
     """One operation that was cut off in one place."""
 
     operation: str
@@ -136,76 +118,12 @@ class Case:
     how: str
     name: SessionName
     before: Contents
-    acknowledged: bool = False
-    steps: int = 0
-    told: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         return f"{self.operation}, {self.warm}, {self.how}: {' '.join(self.told)}"
 
 
-def named(step: Step) -> str:
-    match step:
-        case Hot():
-            return "hot"
-        case Cold(_, writes):
-            return "commit" if writes else "SQL"
-        case other:
-            return type(other).__name__
-
-
-def die_after(case: Case, flow: Flow[Any], one: One, k: int) -> bool:
-    """Run k steps and drop the flow. False when it has no step k."""
-    try:
-        step = next(flow)
-        for _ in range(k):
-            case.told.append(named(step))
-            try:
-                answer = one.perform(step)
-            except Exception as fault:
-                step = flow.throw(fault)
-            else:
-                step = flow.send(answer)
-    except StopIteration:
-        case.acknowledged = True
-        return False
-    except OnrecordError:
-        return False
-    flow.close()
-    return True
-
-
-def lose_reply(case: Case, flow: Flow[Any], one: One, k: int) -> bool:
-    """Run all of it, but let the reply of step k be lost. False when it has no step k."""
-    number = 0
-
-    def losing(step: Step) -> Any:
-        nonlocal number
-        number += 1
-        case.told.append(named(step))
-        asks = isinstance(step, Cold) or (
-            isinstance(step, Hot) and isinstance(step.call(one.cache), Request)
-        )
-        answer = one.perform(step)
-        if number - 1 == k and asks:
-            case.told.append("(lost)")
-            if isinstance(step, Cold):
-                raise Unavailable("lost", outcome_unknown=step.writes)
-            raise CacheUnavailable("lost")
-        return answer
-
-    try:
-        run(flow, losing)
-        case.acknowledged = True
-    except OnrecordError:
-        pass
-    return number > k
-
-
-HOW: Final[dict[str, Callable[..., bool]]] = {"dies": die_after, "loses": lose_reply}
 _names: Final = count()
-MOST: Final = 60
-"""No operation has more steps."""
 
 
 def all_cases(backend: Backend) -> list[Case]:
@@ -220,9 +138,15 @@ def all_cases(backend: Backend) -> list[Case]:
                 given = {"role": first[0], "content": first[1], "id": "first"}
                 one.do(operations.append(one.desk, name, given, None))
                 one.do(operations.append(one.desk, name, rest, None))
-                one.tail(name)
+                tail(one, name)
                 prepare(one, name)
-                case = Case(operation, warm, f"{how} at {k}", name, one_to(3))
+                case = Case(
+                    operation=operation,
+                    warm=warm,
+                    how=f"{how} at {k}",
+                    name=name,
+                    before=one_to(3),
+                )
                 flow = OPERATIONS[operation].flow(one.desk, name)
                 went_on = HOW[how](case, flow, one, k)
                 done.append(case)
@@ -255,13 +179,13 @@ def check(backend: Backend, case: Case) -> Contents:
     window = other.do(operations.window(other.desk, name, Limits(messages=50), False))
     assert contents(window) == truth, case
     for limit in (50, 2):
-        assert contents(one.tail(name, limit)) == truth[-limit:], case
+        assert contents(tail(one, name, limit)) == truth[-limit:], case
     assert window.version == info.version, case
     # I10, I12: equal to the last bit, and the caller's to keep.
-    tail: list[Message] = one.tail(name)
-    assert tail == truth_messages, case
-    tail.clear()
-    assert one.tail(name) == truth_messages, case
+    newest: list[Message] = tail(one, name)
+    assert newest == truth_messages, case
+    newest.clear()
+    assert tail(one, name) == truth_messages, case
     return truth
 
 
@@ -274,16 +198,16 @@ def check_all(backend: Backend) -> int:
     truths = [check(backend, case) for case in cases]
     for _ in range(2):  # the second time it is on again, where it was switched off
         backend.wait()
-        survivor.tail(bystander)
+        tail(survivor, bystander)
     for case, truth in zip(cases, truths, strict=True):
         assert check(backend, case) == truth, case
         if not truth:
             continue  # of a session that is not there nothing is cached
         # Its marks are settled: another read is a hit, and right.
         for _ in range(2):
-            backend.process().tail(case.name)
+            tail(backend.process(), case.name)
         reader = backend.process()
-        assert contents(reader.tail(case.name)) == truth, case
+        assert contents(tail(reader, case.name)) == truth, case
         assert reader.cache.counters.hits == 1, case
     # I5: who was told nothing says it again, and it is there once.
     for case, truth in zip(cases, truths, strict=True):
@@ -303,10 +227,10 @@ def check_all(backend: Backend) -> int:
             before = one.do(operations.version(one.desk, case.name))
             (late,) = one.do(append(("user", "late"))(one.desk, case.name))
             assert late.seq == before.head + 1, case
-            found = contents(backend.process().tail(case.name))
+            found = contents(tail(backend.process(), case.name))
             assert found == [*truth, (late.seq, "late")], case
     # I6: nobody else has noticed.
-    assert contents(survivor.tail(bystander, 5)) == [(1, "mine")]
+    assert contents(tail(survivor, bystander, 5)) == [(1, "mine")]
     assert len(cases) > 150, "every operation, every step, both ways"
     return len(cases)
 
@@ -378,42 +302,14 @@ def stores() -> Iterator[list[Store]]:
 def real(stores: list[Store], open_store: Callable[[], Store]) -> Backend:
     """Processes are stores: each new one has a memory of its own over the same two servers."""
     stores.append(open_store())
-    first = stores[0]
-    shared = first._hot
-    assert isinstance(shared, RedisCache)
-    clients = shared._clients
-
-    def process() -> One:
-        # What a process remembers is its cache and its flows; connections may be shared.
-        cache = RedisCache(
-            clients, first._ledger.cache_id, messages=50, ttl=1800, revalidate=1e6, strict=False
-        )
-        desk = copy(first._desk)
-        desk.known, desk.openings = Sessions(), Tails(messages=1)
-        desk.belief = Belief()
-
-        def perform(step: Step) -> Any:
-            if isinstance(step, Hot):
-                first._ledger.open()
-                return cache.exchange(step.call(cache))
-            return first._perform(step)
-
-        return One(desk, perform, cache)
+    servers = Servers(stores[0])
 
     def marked(one: One, name: SessionName) -> None:
         """By somebody who has died."""
-        cache = process().cache
-        cache.exchange(cache.mark(name.identity, "dead", None, attempt=0, whatever=True))
+        servers.mark(name.identity)
 
-    def wait() -> None:
-        # By Redis' clock, since it is Redis that says when a mark may be settled.
-        client = clients.sync()
-        began = client.time()
-        until = began[0] + began[1] / 1e6 + 1.0
-        while (now := client.time())[0] + now[1] / 1e6 <= until:
-            time.sleep(0.05)
-
-    return Backend(process, wait, {"warm": warm, "marked": marked, "cold": cold})
+    beginnings = {"warm": warm, "marked": marked, "cold": cold}
+    return Backend(servers.process, servers.wait, beginnings)
 
 
 @pytest.fixture(autouse=True)
