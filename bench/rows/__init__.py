@@ -10,6 +10,7 @@ from bench.place import Place
 from bench.rows import (
     appending,
     graphs,
+    items,
     listing,
     postgres,
     process,
@@ -44,6 +45,15 @@ ROWS: Final[dict[str, Callable[[Place], Row]]] = {
     "graph-written": graphs.log,
     "graph-time": graphs.time,
     "list-sessions": listing.by_metadata,
+    "item-put-sqlite": items.put_sqlite,
+    "item-get-sqlite": items.get_sqlite,
+    "item-put-postgres": items.put_postgres,
+    "item-get-postgres": items.get_postgres,
+    "item-get-redis": items.get_redis,
+    "item-append-sqlite": items.in_an_append_sqlite,
+    "item-append-postgres": items.in_an_append_postgres,
+    "item-many-sqlite": items.many_sqlite,
+    "item-many-postgres": items.many_postgres,
     "memory": process.memory,
     "open": process.first_read,
 }

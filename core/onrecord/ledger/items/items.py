@@ -22,9 +22,9 @@ _ALIVE: Final = "(i.expires_at IS NULL OR i.expires_at > {clock})"
 _ALIVE_GONE: Final = "coalesce(expires_at > {clock}, 1 = 1)"
 _MINE_GONE: Final = "{my_shard} namespace = :namespace"
 _MINE: Final = "{i.my_shard} i.namespace = :namespace"
-_OF_NAME: Final = """{namespaces} n JOIN {items} i
-        ON {i.in_shard_of n} i.namespace = n.id
-    WHERE {n.my_shard} n.identity = :identity"""
+# Not a join: PostgreSQL would sort all of a namespace for each page of it.
+_OF_NAME: Final = """{items} i WHERE {i.my_shard} i.namespace = (
+        SELECT n.id FROM {namespaces} n WHERE {n.my_shard} n.identity = :identity)"""
 
 # The namespace answers also where the item is not there: nobody goes back behind that.
 _SEE: Final = f"""
