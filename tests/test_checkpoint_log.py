@@ -503,6 +503,16 @@ def test_threads_are_listed_by_activity_and_metadata(
     assert info is not None
     assert info.title == "Three"
     assert info.metadata == {"even": False, "mine": [1], "n": 33}
+    log.update("t3", merge={"mine": None, "more": 1})
+    asyncio.run(log.aupdate("t3", merge={"even": True}))
+    merged = log.info("t3")
+    assert merged is not None
+    assert (merged.title, merged.metadata) == (
+        "Three",
+        {"even": True, "mine": None, "n": 33, "more": 1},
+    )
+    with pytest.raises(Misconfigured, match="pass one of the two"):
+        log.update("t3", metadata={}, merge={"a": 1})
     keys = []
     page = log.threads(limit=2)
     while page:

@@ -273,13 +273,15 @@ class CheckpointLog:
         *,
         title: str | None = UNSET,
         metadata: Mapping[str, Any] | None = UNSET,
+        merge: Mapping[str, Any] = UNSET,
         expires_in: timedelta | None = UNSET,
     ) -> None:
         """Give a thread a title, metadata for lists, or a time after which it expires; what is
-        left out stays, None takes it away."""
+        left out stays, None takes it away. ``merge`` puts its keys over those of the metadata: two
+        who merge different keys at once both win."""
         self._run(
             operations.update_thread(
-                self._desk, self.name(thread), title, metadata, _micros(expires_in)
+                self._desk, self.name(thread), title, metadata, _micros(expires_in), merge
             )
         )
 
@@ -289,12 +291,13 @@ class CheckpointLog:
         *,
         title: str | None = UNSET,
         metadata: Mapping[str, Any] | None = UNSET,
+        merge: Mapping[str, Any] = UNSET,
         expires_in: timedelta | None = UNSET,
     ) -> None:
         """Like ``update``."""
         await self._arun(
             operations.update_thread(
-                self._desk, self.name(thread), title, metadata, _micros(expires_in)
+                self._desk, self.name(thread), title, metadata, _micros(expires_in), merge
             )
         )
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onrecord.item import Item
-    from onrecord.version import Version
+    from onrecord.version import SessionInfo, Version
 
 
 class OnrecordError(Exception):
@@ -42,16 +42,21 @@ class InvalidName(OnrecordError, ValueError):
 
 
 class Conflict(OnrecordError):
-    """The session is not where the caller expected it; ``version`` is where it is. Of an item:
-    ``item`` is what is there, None for nothing."""
+    """The session is not where the caller expected it; ``version`` is where it is. Of ``update``:
+    ``info`` is what is there. Of an item: ``item`` is what is there, None for nothing."""
 
     # The defaults exist for pickle, which rebuilds an exception from its message alone.
     def __init__(
-        self, message: str, version: Version | None = None, item: Item | None = None
+        self,
+        message: str,
+        version: Version | None = None,
+        item: Item | None = None,
+        info: SessionInfo | None = None,
     ) -> None:
         super().__init__(message)
         self.version = version
         self.item = item
+        self.info = info
 
 
 class Cleared(Conflict):

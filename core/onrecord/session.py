@@ -311,12 +311,22 @@ class Session:
         *,
         title: str | None = UNSET,
         metadata: Mapping[str, Any] | None = UNSET,
+        merge: Mapping[str, Any] = UNSET,
         expires_in: timedelta | None = UNSET,
+        expected: Expected | SessionInfo = None,
     ) -> SessionInfo:
         """Set title, metadata or expiry, each as a whole; what is left out stays, None takes it
-        away. ``expires_in`` runs from the last message on, and nothing goes before ``prune()``."""
+        away. ``expires_in`` runs from the last message on, and nothing goes before ``prune()``.
+
+        ``merge`` puts its keys over those of the metadata, instead of ``metadata``: two who merge
+        different keys at once both win, and None is a value like others. ``expected`` as in
+        ``append``; or what ``info`` has returned, which refuses where title, metadata or expiry
+        are others by now. Conflict carries what is there as its ``info``.
+        """
         return self._run(
-            operations.update(self._desk, self.name, title, metadata, expires_in=expires_in)
+            operations.update(
+                self._desk, self.name, title, metadata, merge, expected, expires_in=expires_in
+            )
         )
 
     async def aupdate(
@@ -324,11 +334,15 @@ class Session:
         *,
         title: str | None = UNSET,
         metadata: Mapping[str, Any] | None = UNSET,
+        merge: Mapping[str, Any] = UNSET,
         expires_in: timedelta | None = UNSET,
+        expected: Expected | SessionInfo = None,
     ) -> SessionInfo:
         """Like ``update``."""
         return await self._arun(
-            operations.update(self._desk, self.name, title, metadata, expires_in=expires_in)
+            operations.update(
+                self._desk, self.name, title, metadata, merge, expected, expires_in=expires_in
+            )
         )
 
     def edit(self, seq: int, message: Appendable) -> Message:

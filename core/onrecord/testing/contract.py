@@ -924,6 +924,75 @@ class StoreContract(Contract):
         assert chat.update(title=None).metadata == {"m": 1}
         assert chat.info().title is None
 
+    def test_update_merges_metadata(self, chat: Any) -> None:
+        assert chat.update(merge={"a": 1}).metadata == {"a": 1}  # makes it, as all of update does
+        chat.update(title="A title", metadata={"a": 1, "b": {"c": 2}})
+        info = chat.update(merge={"b": None, "d": (1, 2)})
+        assert (info.title, info.metadata) == ("A title", {"a": 1, "b": None, "d": (1, 2)})
+        assert chat.update(merge={}, title="Another").metadata == info.metadata
+        assert chat.info() == chat.update()
+
+    @pytest.mark.parametrize("given", [None, [("a", 1)], "a", {"a": object()}])
+    def test_update_refuses_what_cannot_be_merged(self, chat: Any, given: Any) -> None:
+        with pytest.raises((Misconfigured, InvalidMessage)):
+            chat.update(merge=given)
+        with pytest.raises(Misconfigured, match="pass one of the two"):
+            chat.update(merge={"a": 1}, metadata={"b": 2})
+        assert chat.info().created_at is None
+
+    def test_all_who_merge_different_keys_win(self, store: Store) -> None:
+        chat = store.session("chat", user="ada")
+
+        def merge(n: int) -> None:
+            for i in range(5):
+                chat.update(merge={f"{n}-{i}": i})
+
+        threads = [threading.Thread(target=merge, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert chat.info().metadata == {f"{n}-{i}": i for n in range(4) for i in range(5)}
+
+    def test_update_says_what_it_expects(self, chat: Any) -> None:
+        chat.append(("user", "one"))
+        chat.update(metadata={"a": 1}, expected=Version(0, 1))
+        version = chat.version()
+        chat.append(("user", "two"))
+        with pytest.raises(Conflict) as refused:
+            chat.update(merge={"a": 2}, expected=version)
+        assert refused.value.version == Version(0, 2)
+        assert refused.value.info == chat.info()
+        chat.update(merge={"b": 2}, expected=Since(version))
+        chat.update(merge={"c": 3}, expected=2)
+        chat.clear()
+        with pytest.raises(Cleared) as cleared:
+            chat.update(title="Gone", expected=Since(version))
+        assert cleared.value.info == chat.info()
+        assert (chat.info().title, chat.info().metadata) == (None, {"a": 1, "b": 2, "c": 3})
+        with pytest.raises(Misconfigured):
+            chat.update(title="x", expected="now")
+
+    def test_update_expects_what_was_read(self, chat: Any) -> None:
+        nothing = chat.info()
+        first = chat.update(metadata={"plan": "free"}, expected=nothing)
+        with pytest.raises(Conflict) as refused:
+            chat.update(metadata={"plan": "team"}, expected=nothing)
+        assert refused.value.info == first
+        chat.append(("user", "what is said does not matter to it"))
+        chat.update(metadata={"plan": "pro"}, expected=first)
+        for changed in ({"title": "Other"}, {"expires_in": timedelta(days=1)}, {"merge": {"x": 1}}):
+            read = chat.info()
+            chat.update(**changed)
+            with pytest.raises(Conflict):
+                chat.update(title="late", expected=read)
+        assert chat.info().title == "Other"
+
+    def test_an_update_that_is_refused_makes_no_session(self, chat: Any, store: Store) -> None:
+        with pytest.raises(Conflict):
+            chat.update(title="A title", expected=3)
+        assert store.sessions(user="ada") == []
+
     @pytest.mark.parametrize("name", STRANGE_NAMES)
     def test_strange_names_are_names(self, store: Store, face: Face, name: str) -> None:
         scopes: list[dict[str, Any]] = [

@@ -12,7 +12,7 @@ from onrecord.codec.items import unpack
 from onrecord.codec.refs import unpack_refs
 from onrecord.errors import Damaged, Misconfigured
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.about import changes_of
+from onrecord.flows.about import changed, changes_of
 from onrecord.flows.checkpoints.values import New, Put, unpack_writes
 from onrecord.flows.checkpoints.writing import delete_thread, put
 from onrecord.flows.listing import listed
@@ -80,9 +80,10 @@ def update_thread(
     title: str | None,
     metadata: Mapping[str, Any] | None,
     expires_in: int | None,
+    merge: Mapping[str, Any] = UNSET,
 ) -> Flow[None]:
-    """Replace what is given."""
-    changes = changes_of(title, metadata)
+    """Replace what is given; what is merged is put over the metadata."""
+    changes = changes_of(title, metadata, merge)
 
     def work(txn: Transaction) -> None:
         thread = threads.lock(txn, name)
@@ -92,7 +93,7 @@ def update_thread(
                 f"title or metadata once it has a checkpoint."
             )
         if changes:
-            about = {**unpacked(thread.about), **changes}
+            about = changed(unpacked(thread.about), changes)
             threads.set_about(txn, thread, codec.pack_value(about, "thread"))
         if expires_in is not UNSET:
             threads.set_expiry(txn, thread, expires_in)

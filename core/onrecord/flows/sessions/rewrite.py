@@ -13,7 +13,7 @@ from onrecord.arguments import whole_number
 from onrecord.codec.about import unpacked
 from onrecord.errors import Conflict, InvalidMessage
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.about import changes_of
+from onrecord.flows.about import changed, changes_of
 from onrecord.flows.mark import Done, commit
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.shared import UNSET, Desk, encode
@@ -114,10 +114,17 @@ def pop(desk: Desk, name: SessionName, n: int, expected: Expected = None) -> Flo
 
 
 def update(
-    desk: Desk, name: SessionName, title: object, metadata: object, **given: object
+    desk: Desk,
+    name: SessionName,
+    title: object,
+    metadata: object,
+    merge: object = UNSET,
+    expected: Expected | SessionInfo = None,
+    **given: object,
 ) -> Flow[SessionInfo]:
     """Set title and metadata, and columns of ``SETTABLE``; what is UNSET stays as it is."""
-    changes = changes_of(title, metadata)
+    changes = changes_of(title, metadata, merge)
+    at_version = None if isinstance(expected, SessionInfo) else checked(expected)
     stored = {
         column: description.SETTABLE[column](value)
         for column, value in given.items()
@@ -127,16 +134,45 @@ def update(
 
     def work(txn: Transaction) -> Done[description.Described]:
         session = sessions.lock_or_create(txn, name, at)
+        if expected is not None:
+            there = description.info_of(_described(txn, name))
+            try:
+                refuse_unexpected(name, session, at_version)
+                _refuse_described_anew(name, there, expected)
+            except Conflict as fault:
+                fault.info = there
+                raise
         if changes:
-            about = {**unpacked(description.about(txn, session)), **changes}
+            about = changed(unpacked(description.about(txn, session)), changes)
             description.set_about(txn, session, codec.pack_value(about, "metadata"))
         description.set_columns(txn, session, stored)
-        found = description.describe(txn, name)
-        assert found is not None, "it is locked by this very transaction"
+        found = _described(txn, name)
         return Done(found, Change("update", name, found.version, found.version))
 
     done = yield from do(Cold(work, writes=True, change_of=Done.change_of))
     return description.info_of(done.answer)
+
+
+def _described(txn: Transaction, name: SessionName) -> description.Described:
+    found = description.describe(txn, name)
+    assert found is not None, "it is locked by this very transaction"
+    return found
+
+
+def _refuse_described_anew(name: SessionName, there: SessionInfo, expected: object) -> None:
+    """Raise where what ``update`` sets is not what was read: messages may have come since."""
+    if not isinstance(expected, SessionInfo) or _settable(there) == _settable(expected):
+        return
+    raise Conflict(
+        f"Session {name} has another title, metadata or expiry than was expected. Nothing was "
+        f"written. Look at what is there, the error's info, and decide again.",
+        there.version,
+    )
+
+
+def _settable(info: SessionInfo) -> tuple[bytes, object]:
+    said = [info.title, dict(info.metadata)]
+    return codec.pack_value(said, "metadata"), info.expires_in
 
 
 def cut_at(
