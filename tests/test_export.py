@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -48,6 +49,7 @@ from onrecord import (
     ToolCall,
     ToolResult,
     Unavailable,
+    Usage,
     operations,
 )
 from onrecord.codec import lines
@@ -57,6 +59,7 @@ from onrecord.flow import Cold, Flow, Step, run
 from onrecord.flows.maintenance import reader
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import NamespaceName, SessionName
+from onrecord.testing.contract import answered, spent
 from tests.test_codec import exactly
 from tests.test_crash_points import Tripped, Tripwire
 
@@ -320,6 +323,61 @@ def test_ids_that_stand_twice(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> No
         pair.there.session("s").erase()
 
 
+def test_what_was_spent_travels_and_counts_once(pair: Pair) -> None:
+    session = pair.here.session("s")
+    session.append([answered(3), ("user", "q"), answered(4)])
+    session.fork("fork")
+    session.rewind(2)
+    for _ in range(2):
+        brought(pair.there, exported(pair.here))
+        assert pair.there.session("s").info().usage == spent(3, 4)
+        assert pair.there.session("fork").info().usage == Usage()
+    session.append(answered(5))
+    brought(pair.there, exported(pair.here))
+    assert pair.there.session("s").info().usage == spent(3, 4, 5)
+    assert exported(pair.there) == exported(pair.here)
+    session.clear()  # what was spent is not less for it
+    before = exported(pair.there)
+    brought(pair.here, before)
+    assert session.count() == 3
+    assert session.info().usage == spent(3, 4, 5)
+    assert pair.here.verify() == pair.there.verify() == []
+
+
+def without_usage(content: bytes) -> bytes:
+    """A file as somebody may write it who has only messages."""
+    found = re.sub(rb'(?m)^({"type":"session".*?),"usage":{[^}]*}', rb"\1", content)
+    assert found.count(b"\n") == content.count(b"\n")
+    return found
+
+
+def test_a_file_that_does_not_say_what_was_spent_is_summed(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_MOST", 2)
+    session = pair.here.session("s")
+    session.append([answered(n) for n in range(1, 8)])
+    content = without_usage(exported(pair.here))
+    for _ in range(2):
+        brought(pair.there, content)
+        assert pair.there.session("s").info().usage == spent(*range(1, 8))
+    assert exported(pair.there) == exported(pair.here)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    ["7", '{"input":7}', '{"requests":-1}', '{"requests":1.5}', '{"requests":true}',
+     '{"requests":18014398509481984}', '{"input_tokens":1,"cached_tokens":2}'],
+)  # fmt: skip
+def test_usage_that_cannot_have_been_is_refused(store: Store, usage: str) -> None:
+    session = lines.line_of(lines.Session(SessionName(key="k"), 0, 0, 0, usage=Usage()))
+    line = session.replace(b'"usage":{}', f'"usage":{usage}'.encode())
+    content = lines.header() + line + lines.line_of(End(1, 0, 0))
+    with pytest.raises(Damaged, match="line 2"):
+        brought(store, content)
+    assert store.sessions() == []
+
+
 def test_ids_that_stand_twice_side_by_side(store: Store) -> None:
     """No store writes that; a file that somebody made is brought as it is all the same."""
     ids = ["a", "b", "a", "a", "c", "b", None, "c", "d", "d"]
@@ -327,7 +385,7 @@ def test_ids_that_stand_twice_side_by_side(store: Store) -> None:
     content = b"".join(
         (
             lines.header(),
-            lines.line_of(lines.Session(SessionName(key="k"), len(ids), 0, 0)),
+            lines.line_of(lines.Session(SessionName(key="k"), len(ids), 0, 0, usage=Usage())),
             *map(lines.line_of, places),
             lines.line_of(End(1, len(ids), 0)),
         )
@@ -1294,7 +1352,7 @@ def test_what_came_before_a_cut_was_imported(store: Store, other: Store) -> None
 
 def conversation(count: int) -> Iterator[bytes]:
     yield lines.header()
-    yield lines.line_of(lines.Session(SessionName(key="k"), count, 0, 0))
+    yield lines.line_of(lines.Session(SessionName(key="k"), count, 0, 0, usage=Usage()))
     for n in range(1, count + 1):
         message = Message("user", f"{n} " + "what was said " * 20)
         yield lines.line_of(Place(n, message, None, n, 70, "letters", True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -88,7 +89,10 @@ def test_an_earlier_export(file: Path, each_store: Callable[[], Store]) -> None:
     assert report.differing == ()
     again = io.BytesIO()
     store.export(again)
-    assert again.getvalue() == file.read_bytes()
+    found = again.getvalue()
+    if b'"usage":{}' not in file.read_bytes():  # before sessions said what was spent
+        found = re.sub(rb'(?m)^({"type":"session".*?),"usage":{[^}]*}', rb"\1", found)
+    assert found == file.read_bytes()
 
 
 def test_there_is_an_export_with_items_and_one_without() -> None:

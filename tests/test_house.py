@@ -23,7 +23,7 @@ ROOT = CORE.parent.parent
 FLOORS: list[set[str]] = [
     {"tables", "errors", "flow", "health", "blocks", "processes", "version", "cache/scripts"},
     {"message"},
-    {"files", "filters", "item", "reports", "scope", "tokens", "stored"},
+    {"files", "filters", "item", "reports", "scope", "tokens", "usage", "stored"},
     {"arguments"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
     {"cache", "ledger/items", "ledger/sessions", "notebook"},

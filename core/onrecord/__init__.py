@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from onrecord.session import Session
     from onrecord.store import Store
     from onrecord.tokens import TokenCounter
-    from onrecord.version import SessionInfo, Since, Version
+    from onrecord.version import SessionInfo, Since, Usage, Version
     from onrecord.window import Window
 
 __version__ = "0.1.0"
@@ -118,6 +118,7 @@ __all__ = [
     "ToolResult",
     "Training",
     "Unavailable",
+    "Usage",
     "Version",
     "Video",
     "Window",
@@ -143,6 +144,7 @@ _HOMES = {
     "Store": "store",
     "ThreadInfo": "checkpoint_log",
     "TokenCounter": "tokens",
+    "Usage": "version",
     "Version": "version",
     "Window": "window",
 }

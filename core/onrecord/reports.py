@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from onrecord.version import SessionInfo
+from onrecord.version import SessionInfo, Usage
 
 
 class Progress(NamedTuple):
@@ -29,6 +29,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     turns: int
     tokens: int
+    usage: Usage
+    """What the sessions that are there have spent."""
     raw_bytes: int
     """What the messages take uncompressed, without what a row costs."""
     stored_bytes: int

@@ -45,6 +45,10 @@ def _column(name: str, kind: Any, comment: str, *, null: bool = False, **more: A
     return Column(name, kind, nullable=null, comment=comment, **more)
 
 
+def _spent(name: str, comment: str) -> Column[Any]:
+    return _column(name, BigInteger, comment, server_default=text("0"))
+
+
 def _number(comment: str, name: str = "id") -> Column[Any]:
     """A key that the database makes, and never twice."""
     return Column(name, _ROWID, Identity(always=True), primary_key=True, comment=comment)
@@ -87,6 +91,10 @@ sessions: Final = Table(
     _column("messages", BigInteger, "How many there are; deleted ones do not count."),
     _column("turns", BigInteger, "How many of them open a turn."),
     _column("tokens", BigInteger, "Of all messages, as the store's counter has it."),
+    _spent("input_tokens", "Sent to models, as its messages said: those that are gone too."),
+    _spent("output_tokens", "Answered by models; never less than before, as these four are."),
+    _spent("cached_tokens", "Of the input, out of a provider's cache."),
+    _spent("requests", "How many answers said so."),
     _column("created", BigInteger, "Microseconds since 1970."),
     _column("last_active", BigInteger, "Microseconds since 1970."),
     _column(

@@ -1,4 +1,4 @@
-"""A session's version, and its description without messages."""
+"""A session's version, its description without messages, and what it has cost."""
 
 from __future__ import annotations
 
@@ -60,6 +60,29 @@ Expected: TypeAlias = Version | Since | int | None
 """Where an append expects its session to be; an int is a head, None is anywhere."""
 
 
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens that were spent, as messages say it in their ``usage``.
+
+    What was spent stays spent: editing, deleting, rewinding and clearing give nothing back. A
+    message that was appended before counts once, and so does one that ``replace`` puts back;
+    ``edit`` adds what the message says more than before. A fork begins with none, because what
+    its messages cost was paid where they were said.
+    """
+
+    input_tokens: int = 0
+    """Sent to models, those that came out of a provider's cache among them."""
+    output_tokens: int = 0
+    """Answered by models."""
+    cached_tokens: int = 0
+    """How many of the input came out of a provider's cache."""
+    requests: int = 0
+    """Messages that came with their usage; more where one says that it took several."""
+
+
+NOT_USED = Usage()
+"""Nothing was spent."""
+
+
 class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     """A session's name, title, counts and times, known without reading its messages."""
 
@@ -83,6 +106,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     damaged: str | None = None
     """Which numbers of its row cannot be what was written; None where all can. Out of range they
     are shown as 0 or None here, and ``store.verify()`` looks closer."""
+    usage: Usage = NOT_USED
+    """What its messages say that they cost, those that are gone by now too."""
 
 
 NOTHING = Version(0, 0)

@@ -6,7 +6,8 @@
 
 Writes ``<name>.json`` beside it: what was read from it on the day it was made. PostgreSQL is
 kept as the output of ``pg_dump --inserts``, without the lines that begin with a backslash. The
-last is an export; the first of these was written before there were items.
+last is an export; the first of these was written before there were items, and before a session
+said what was spent.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import astuple
 
 from onrecord import (
     ANY,
@@ -91,6 +94,7 @@ def _session(store: Store, info: SessionInfo) -> dict[str, Any]:
         "name": [info.tenant, info.user, info.agent, info.key],
         "version": list(info.version),
         "counts": [info.messages, info.turns, info.tokens],
+        "usage": astuple(info.usage),
         "about": base64.b64encode(
             codec.pack_value([info.title, dict(info.metadata)], "about")
         ).decode(),

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, TypeAlias, get_args
 
 import msgspec
+from msgspec.structs import asdict
 
 from onrecord.blocks import Block
 from onrecord.codec.readable import Spell, encoded, readable, value_of
@@ -27,9 +28,12 @@ from onrecord.message import Message
 from onrecord.scope import NamespaceName, SessionName, check_name
 from onrecord.stored.clock import LONGEST_LIFE, microseconds, moment
 from onrecord.stored.ranges import Ranges
+from onrecord.version import Usage
 
 FORMAT: Final = "onrecord"
 VERSION: Final = 1
+_MOST_SPENT: Final = 2**53
+"""Of a session: so that no sum of several is too large for the database."""
 LONGEST: Final = 512 * 2**20
 """No line has more bytes: a message of the largest size, each of its characters escaped."""
 
@@ -46,6 +50,8 @@ class Session(NamedTuple):
     expires_in: int | None = None
     """Microseconds, as the times are."""
     archived: Ranges = ()
+    usage: Usage | None = None
+    """What was spent in it; None where that is what its messages say."""
 
 
 class Place(NamedTuple):
@@ -170,6 +176,8 @@ def _session(said: Session, spell: Spell) -> dict[str, Any]:
         line["expires_in"] = readable(timedelta(microseconds=said.expires_in), spell)
     if said.archived:
         line["archived"] = said.archived
+    if said.usage is not None:  # {} for nothing: its messages may say more, as in a fork
+        line["usage"] = {name: n for name, n in asdict(said.usage).items() if n}
     return line
 
 
@@ -184,6 +192,7 @@ def _session_of(line: dict[str, Any]) -> Session:
         _kind(value_of(line.pop("metadata", {})), dict),
         _span("expires_in", line.pop("expires_in", None)),
         tuple([(_whole(first), _whole(last)) for first, last in line.pop("archived", ())]),
+        _usage_of(line.pop("usage")) if "usage" in line else None,
     )
     at = 0
     for first, last in said.archived:
@@ -191,6 +200,15 @@ def _session_of(line: dict[str, Any]) -> Session:
             raise ValueError("its archived ranges are not in order, or not inside it")
         at = last
     return said
+
+
+def _usage_of(given: Any) -> Usage:
+    counts = _kind(given, dict)
+    usage = Usage(**counts)
+    in_range = all([type(n) is int and 0 <= n <= _MOST_SPENT for n in counts.values()])
+    if not in_range or usage.cached_tokens > usage.input_tokens:
+        raise ValueError("its usage is none that can have been")
+    return usage
 
 
 def _place(said: Place, spell: Spell) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from onrecord import (
     Text,
     ToolCall,
     ToolResult,
+    Usage,
     Version,
 )
 
@@ -59,6 +60,63 @@ STRANGE_NAMES = (
 
 
 NEVER_IN_UTC = datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))
+
+
+SPENT: list[tuple[dict[str, Any], Usage]] = [
+    (
+        {"input_tokens": 9, "output_tokens": 2, "input_token_details": {"cache_read": 4}},
+        Usage(input_tokens=9, output_tokens=2, cached_tokens=4, requests=1),
+    ),
+    (
+        {"input_tokens": 9, "output_tokens": 2, "input_tokens_details": {"cached_tokens": 4}},
+        Usage(input_tokens=9, output_tokens=2, cached_tokens=4, requests=1),
+    ),
+    (
+        {
+            "prompt_tokens": 9,
+            "completion_tokens": 2,
+            "total_tokens": 11,
+            "prompt_tokens_details": {"cached_tokens": 4, "audio_tokens": 0},
+        },
+        Usage(input_tokens=9, output_tokens=2, cached_tokens=4, requests=1),
+    ),
+    (
+        {
+            "input_tokens": 3,
+            "output_tokens": 2,
+            "cache_read_input_tokens": 4,
+            "cache_creation_input_tokens": 2,
+        },
+        Usage(input_tokens=9, output_tokens=2, cached_tokens=4, requests=1),
+    ),
+    (
+        {"input_tokens": 9, "output_tokens": 2, "cache_read_tokens": 4, "requests": 3},
+        Usage(input_tokens=9, output_tokens=2, cached_tokens=4, requests=3),
+    ),
+    ({"output_tokens": 2}, Usage(output_tokens=2, requests=1)),
+    ({"input_tokens": 3, "cached_tokens": 9}, Usage(input_tokens=3, cached_tokens=3, requests=1)),
+    (
+        {"input_tokens": 2**80, "output_tokens": 2**80, "requests": 2**80},
+        Usage(input_tokens=2**31 - 1, output_tokens=2**31 - 1, requests=2**31 - 1),
+    ),
+    ({"input_tokens": -1, "output_tokens": True, "requests": "3"}, Usage()),
+    ({"input_tokens": 1.5, "prompt_tokens": None, "prompt_tokens_details": 7}, Usage()),
+    ({"words": 12}, Usage()),
+    ({}, Usage()),
+]
+"""What messages say that they cost, and what is understood of it."""
+
+
+def answered(n: int, **more: Any) -> Message:
+    """An answer that cost n, and a tenth of that."""
+    return Message(
+        "assistant", f"answer {n}", usage={"input_tokens": 10 * n, "output_tokens": n}, **more
+    )
+
+
+def spent(*ns: int) -> Usage:
+    """What such answers cost together."""
+    return Usage(input_tokens=10 * sum(ns), output_tokens=sum(ns), requests=len(ns))
 
 
 class AsyncFace:
@@ -791,6 +849,104 @@ class StoreContract(Contract):
         assert info.messages == len(messages) == 5
         assert info.turns == sum(message.role == "user" for message in messages)
         assert info.tokens == sum(message.tokens for message in messages)
+
+    # -- what was spent ----------------------------------------------------------------------
+
+    @pytest.mark.parametrize(("said", "usage"), SPENT)
+    def test_usage_is_what_a_message_says(
+        self, chat: Any, said: dict[str, Any], usage: Usage
+    ) -> None:
+        (stored,) = chat.append(Message("assistant", "a", usage=said))
+        assert stored.usage == said
+        assert chat.info().usage == usage
+
+    def test_usage_is_summed_by_each_append(self, chat: Any, store: Store, face: Face) -> None:
+        assert chat.info().usage == Usage()
+        chat.append([("user", "q"), answered(3), ("user", "q"), answered(4)])
+        chat.append(("user", "q"))
+        version = chat.version()
+        chat.append(answered(5), expected=version)
+        chat.append([answered(6), answered(7)], archived=True)
+        whole = spent(3, 4, 5, 6, 7)
+        assert chat.info().usage == whole
+        (listed,) = face(store).sessions(user="ada")
+        assert listed.usage == whole
+        face(store.session("other", user="ada")).append(answered(8))
+        face(store.session("chat", user="eve")).append(answered(9))
+        assert face(store).stats(user="ada").usage == spent(3, 4, 5, 6, 7, 8)
+        assert face(store).verify() == []
+
+    def test_usage_of_what_is_said_again_counts_once(self, chat: Any) -> None:
+        chat.append([answered(3, id="a"), answered(3, id="a")])
+        for _ in range(2):
+            chat.append([answered(3, id="a"), answered(4, id="b")])
+        with pytest.raises(IdReused):
+            chat.append([answered(9), answered(9, id="a")])
+        with pytest.raises(Conflict):
+            chat.append(answered(9), expected=7)
+        assert chat.info().usage == spent(3, 4)
+
+    def test_what_was_spent_stays_spent(self, chat: Any) -> None:
+        chat.append([answered(n) for n in range(1, 8)])
+        whole = chat.info().usage
+        chat.delete(2)
+        chat.pop()
+        chat.rewind(3)
+        assert chat.info().usage == whole
+        chat.append(answered(8))
+        assert chat.clear().head == 0
+        assert chat.info().usage == spent(*range(1, 9))
+
+    def test_an_edit_adds_what_is_said_more(self, chat: Any) -> None:
+        chat.append([("assistant", "…"), answered(5), ("user", "q")])
+        chat.edit(1, answered(3))  # its usage came at the end of a stream
+        assert chat.info().usage == spent(3, 5)
+        chat.edit(2, answered(5))
+        chat.edit(2, ("assistant", "shorter"))
+        chat.edit(3, ("user", "another"))
+        assert chat.info().usage == spent(3, 5)
+        chat.edit(1, answered(4))
+        assert chat.info().usage == Usage(input_tokens=90, output_tokens=9, requests=2)
+
+    def test_an_edit_never_makes_more_of_the_input_cached_than_there_is(
+        self, chat: Any, store: Store, face: Face
+    ) -> None:
+        chat.append(("assistant", "a"))
+        for _ in range(3):
+            for cached in (0, 10):
+                said = {"input_tokens": 10, "output_tokens": 1, "cached_tokens": cached}
+                chat.edit(1, Message("assistant", "a", usage=said))
+        assert chat.info().usage == Usage(
+            input_tokens=10, output_tokens=1, cached_tokens=10, requests=1
+        )
+        assert face(store).verify() == []
+
+    def test_what_is_put_back_is_not_paid_again(self, chat: Any) -> None:
+        chat.append([("user", "q"), answered(3), ("user", "q"), answered(4)])
+        chat.replace(chat.messages())
+        assert chat.info().usage == spent(3, 4)
+        chat.replace([answered(4), answered(4), answered(5)], after=3)
+        assert chat.info().usage == spent(3, 4, 4, 5)
+        chat.archive([2])
+        chat.replace([answered(3), answered(4)], archived=True)
+        assert chat.info().usage == spent(3, 4, 4, 5, 4)
+        chat.replace([answered(4), answered(3)], archived=False)
+        assert chat.info().usage == spent(3, 4, 4, 5, 4, 3)
+
+    def test_a_fork_has_spent_nothing_and_an_erased_session_neither(
+        self, chat: Any, store: Store, face: Face
+    ) -> None:
+        chat.append([answered(3), answered(4)])
+        fork = face(store.session("fork", user="ada"))
+        chat.fork("fork")
+        assert fork.count() == 2
+        assert fork.info().usage == Usage()
+        fork.append(answered(5))
+        assert face(store).stats(user="ada").usage == spent(3, 4, 5)
+        chat.erase()
+        assert chat.info().usage == Usage()
+        chat.append(answered(6))
+        assert face(store).stats(user="ada").usage == spent(5, 6)
 
     @pytest.mark.parametrize("reach", [2**32 + 1, 2 * 2**32 + 1, -(2**40), -1])
     def test_no_number_reaches_into_another_session(

@@ -21,6 +21,8 @@ from onrecord.files import Source
 from onrecord.ledger.sessions import sealing
 from onrecord.message import Message
 from onrecord.scope import NamespaceName
+from onrecord.usage import usage_of
+from onrecord.version import Usage
 
 _MOST: Final = 1_024
 _MOST_BYTES: Final = 4 * 2**20
@@ -33,6 +35,8 @@ class ReadMessage(NamedTuple):
     """Without its content."""
     frame: bytes | None
     line: bytes
+    usage: Usage | None = None
+    """What it says that it cost."""
 
 
 class Piece(NamedTuple):
@@ -189,7 +193,8 @@ class Reader:
             self._deleted += 1
             return ReadMessage(said, None, line)
         self._messages += 1
-        return ReadMessage(said._replace(content=None), self._frame(content, session), line)
+        bare, frame = said._replace(content=None), self._frame(content, session)
+        return ReadMessage(bare, frame, line, usage_of(content.usage))
 
     def _frame(self, content: Message, session: Session) -> bytes:
         # What goes into a segment is compressed there, with all the others.

@@ -39,6 +39,7 @@ from onrecord.stored.clock import LONGEST_LIFE, now, within
 from onrecord.stored.items import ItemRow, NamespaceKey, WrittenItem
 from onrecord.stored.messages import MOST_TOKENS, MessageRow, SessionKey
 from onrecord.stored.ranges import common, cut_after, with_added
+from onrecord.usage import total
 from onrecord.version import Version
 
 if TYPE_CHECKING:
@@ -370,6 +371,7 @@ def _write(txn: Transaction, key: SessionKey, target: Target, begun: int) -> Cou
         about.get("metadata", {}),
         None if expires_in is None or expires_in <= 0 else expires_in,
         cut_after(archived, session.head),
+        described.usage,
     )
     target.write(lines.header() + line_of(said) if not begun else line_of(said))
     names = transfer.counters(txn)
@@ -469,7 +471,11 @@ def _add(
         about = {"title": said.title, "metadata": dict(said.metadata)}
         if said.title is not None or said.metadata:
             description.set_about(txn, session, codec.pack_value(about, "metadata"))
-    counted = {place.counter for place, _, _ in places}
+    if said.usage is not None:
+        sessions.spend_at_least(txn, session, said.usage)
+    else:
+        sessions.spend(txn, session, total([brought.usage for brought in places]))
+    counted = {brought.place.counter for brought in places}
     numbers = transfer.counter_numbers(txn, [name for name in counted if name is not None])
     rows = tuple(
         MessageRow(

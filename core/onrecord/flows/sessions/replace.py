@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from onrecord import codec
 from onrecord.accepting import Appendable, messages_from
 from onrecord.arguments import whole_number
-from onrecord.errors import Conflict
+from onrecord.errors import Conflict, Damaged
 from onrecord.flow import Flow
 from onrecord.flows.mark import Done, commit
 from onrecord.flows.sessions.append import as_stored
@@ -14,15 +17,17 @@ from onrecord.flows.sessions.batch import Batch, Stored, new_token
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.sessions.rewrite import cut_at
 from onrecord.flows.shared import Desk, encode
-from onrecord.ledger.sessions import sessions
+from onrecord.ledger.sessions import archives, sessions
+from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
 from onrecord.scope import SessionName
 from onrecord.stored import ids
 from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
-from onrecord.stored.messages import Entry
-from onrecord.stored.ranges import with_added
-from onrecord.version import Expected, Version
+from onrecord.stored.messages import Entry, SessionRow
+from onrecord.stored.ranges import holds, with_added
+from onrecord.usage import usage_of
+from onrecord.version import Expected, Usage, Version
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -52,8 +57,9 @@ def replace(
                 session.version,
             )
         before = session.version
+        wanted = _paid_for(txn, name, session, entries, after, archived)
         session, gone = cut_at(txn, session, after, at, archived)
-        new = [_anew(txn, session.number, entry) for entry in entries]
+        new = [_anew(txn, session.number, entry) for entry in wanted]
         version, epoch = session.version, session.epoch
         batch = Batch(name, new, new_token(), version, epoch, at, archived is True)
         stored = batch.commit_locked(txn, session) if new else Stored(session.number, [])
@@ -65,6 +71,41 @@ def replace(
 
     done = yield from commit(desk, name, work, Done.change_of)
     return as_stored(desk, done.answer, contents)
+
+
+def _paid_for(
+    txn: Transaction,
+    name: SessionName,
+    session: SessionRow,
+    entries: Sequence[Entry],
+    after: int,
+    archived: bool | None,
+) -> list[Entry]:
+    """The messages; those that say what one says that goes are put back, and cost nothing again.
+
+    Nobody reads what goes unless a new one says that it cost something.
+    """
+    if all(entry.usage is None for entry in entries):
+        return list(entries)
+    whole = ((after + 1, session.head),)
+    where = whole if archived is None else archives.of(txn, session)
+    going: dict[Usage, list[bytes]] = {}
+    for row in rows_of.seen(txn, name, after=after).rows:
+        if holds(where, row.seq) is (archived is not False) and row.frame is not None:
+            with suppress(Damaged):  # it says nothing that could be put back
+                if (usage := usage_of(codec.decode(row.frame).usage)) is not None:
+                    going.setdefault(usage, []).append(row.frame)
+    return [entry._replace(usage=None) if _taken(going, entry) else entry for entry in entries]
+
+
+def _taken(going: Mapping[Usage, list[bytes]], entry: Entry) -> bool:
+    """Whether a message is one of those that go; each of them is taken once."""
+    frames = [] if entry.usage is None else going.get(entry.usage, [])
+    for n, frame in enumerate(frames):
+        if codec.same_content(frame, entry.frame):
+            del frames[n]
+            return True
+    return False
 
 
 def _anew(txn: Transaction, session: int, entry: Entry) -> Entry:

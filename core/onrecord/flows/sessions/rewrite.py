@@ -11,7 +11,7 @@ from onrecord import codec
 from onrecord.accepting import Appendable, messages_from
 from onrecord.arguments import whole_number
 from onrecord.codec.about import unpacked
-from onrecord.errors import Conflict, InvalidMessage
+from onrecord.errors import Conflict, Damaged, InvalidMessage
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.about import changed, changes_of
 from onrecord.flows.mark import Done, commit
@@ -25,7 +25,8 @@ from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
 from onrecord.stored.messages import Entry, MessageRow, SessionRow, Snapshot
 from onrecord.stored.ranges import NOWHERE, Ranges, spans
-from onrecord.version import Expected, SessionInfo, Version
+from onrecord.usage import beyond, usage_of
+from onrecord.version import Expected, SessionInfo, Usage, Version
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -226,11 +227,21 @@ def _put(
     opened = rows_of.opens_turn(txn, session, row.seq)
     tokens, opens = (0, False) if entry is None else (entry.tokens, entry.opens_turn)
     frame = None if entry is None else entry.frame
+    if entry is not None and entry.usage is not None:
+        sessions.spend(txn, session, beyond(entry.usage, _usage_in(row)))
     rows_of.replace(txn, session, row.seq, frame=frame, tokens=tokens, opens_turn=opens)
     change = sessions.Counts(
         messages=-1 if entry is None else 0, turns=opens - opened, tokens=tokens - row.tokens
     )
     return sessions.rewrite(txn, session, change, at)
+
+
+def _usage_in(row: MessageRow) -> Usage | None:
+    """What a message says that it cost."""
+    try:
+        return None if row.frame is None else usage_of(codec.decode(row.frame).usage)
+    except Damaged:
+        return None
 
 
 def _one(given: Sequence[Message]) -> Sequence[Message]:

@@ -14,6 +14,7 @@ from onrecord.ledger.sessions import dictionaries
 from onrecord.reports import Stats
 from onrecord.scope import Scope
 from onrecord.stored.clock import now
+from onrecord.version import Usage
 
 # A number that cannot be what was written is that row's damage: it counts for nothing here.
 _BELIEVED: Final = f"CASE WHEN {{0}} BETWEEN 0 AND {2**53} THEN {{0}} ELSE 0 END"
@@ -24,7 +25,9 @@ def _sum(column: str) -> str:
 
 
 _SESSIONS: Final = f"""
-    SELECT count(*), {_sum("s.messages")}, {_sum("s.turns")}, {_sum("s.tokens")}
+    SELECT count(*), {_sum("s.messages")}, {_sum("s.turns")}, {_sum("s.tokens")},
+        {_sum("s.input_tokens")}, {_sum("s.output_tokens")}, {_sum("s.cached_tokens")},
+        {_sum("s.requests")}
     FROM {{sessions}} s WHERE """
 _TAIL: Final = f"""
     SELECT count(t.frame), {_sum("coalesce(t.raw, length(t.frame))")},
@@ -49,7 +52,7 @@ def stats(txn: Transaction, scope: Scope) -> Stats:
     txn.snapshot()
     conditions, values = keys.of_scope(scope, "s.")
     where = " AND ".join(conditions) or "1 = 1"
-    sessions, messages, turns, tokens = _one(txn, _SESSIONS + where, values)
+    sessions, messages, turns, tokens, *spent = _one(txn, _SESSIONS + where, values)
     rows, row_raw, row_bytes = _one(txn, _TAIL + where, values)
     segments, segment_raw, segment_bytes = _one(txn, _SEGMENTS + where, values)
     known = scoped.count(txn, scope, now())
@@ -59,6 +62,7 @@ def stats(txn: Transaction, scope: Scope) -> Stats:
         messages=messages,
         turns=turns,
         tokens=tokens,
+        usage=Usage(**dict(zip(Usage.__struct_fields__, spent, strict=True))),
         rows=rows,
         raw_bytes=row_raw + segment_raw,
         stored_bytes=row_bytes + segment_bytes,

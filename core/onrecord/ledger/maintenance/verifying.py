@@ -163,6 +163,12 @@ class _Look:
                 f"its last_active is {values['last_active']}, and its active_second "
                 f"{values['active_second']}"
             )
+        # Sums of what was spent cannot be compared with messages: what is gone was paid for too.
+        if values["cached_tokens"] > max(values["input_tokens"], 0):
+            wrong.append(
+                f"its cached_tokens are {values['cached_tokens']}, of {values['input_tokens']} "
+                f"input_tokens"
+            )
         if session.cut_epoch > session.epoch:
             wrong.append(f"it was cut in epoch {session.cut_epoch}, and is in {session.epoch}")
         for what in wrong:

@@ -26,7 +26,7 @@ from onrecord.stored.clock import (
     span,
 )
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
-from onrecord.version import SessionInfo, Version, told
+from onrecord.version import SessionInfo, Usage, Version, told
 
 
 class Described(NamedTuple):
@@ -46,10 +46,24 @@ class Described(NamedTuple):
     last_active: int
     expires_in: int | None
     lineage: int
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    requests: int
 
     @property
     def version(self) -> Version:
         return told(Version(self.epoch, self.head), self.lineage)
+
+    @property
+    def usage(self) -> Usage:
+        """What was spent; a number that cannot be what was written counts for nothing."""
+        return Usage(
+            input_tokens=_count(self.input_tokens),
+            output_tokens=_count(self.output_tokens),
+            cached_tokens=_count(self.cached_tokens),
+            requests=_count(self.requests),
+        )
 
 
 _COLUMNS: Final = ", ".join('"user"' if name == "user" else name for name in Described._fields)
@@ -105,6 +119,7 @@ def info_of(found: Described) -> SessionInfo:
         last_active=moment_or_none(found.last_active),
         expires_in=span(found.expires_in),
         damaged=damage(found),
+        usage=found.usage,
     )
 
 
@@ -117,6 +132,10 @@ def damage(found: Described) -> str | None:
         "messages": 0 <= found.messages <= head,
         "turns": 0 <= found.turns <= head,
         "tokens": found.tokens >= 0,
+        "input_tokens": found.input_tokens >= 0,
+        "output_tokens": found.output_tokens >= 0,
+        "cached_tokens": 0 <= found.cached_tokens <= max(found.input_tokens, 0),
+        "requests": found.requests >= 0,
         "created": EARLIEST <= found.created <= LATEST,
         "last_active": EARLIEST <= found.last_active <= LATEST,
         "expires_in": found.expires_in is None or found.expires_in > 0,

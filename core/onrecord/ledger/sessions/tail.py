@@ -11,7 +11,7 @@ from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions.sessions import growth
+from onrecord.ledger.sessions.sessions import SPENT, growth
 from onrecord.scope import SessionName
 from onrecord.stored.messages import LAST_SEQ, Entry, MessageRow, SessionRow
 from onrecord.version import Expected, Since, Version, lineage_of
@@ -31,12 +31,13 @@ _INSERT_ROW: Final = f"""
 # there already violates the unique index and undoes the whole statement, head and all
 # (ON CONFLICT DO NOTHING would leave a gap). Who takes a dictionary out of use waits for what
 # began before: no lock of its row, which all appends would share.
-_MOVED: Final = """
+_MOVE: Final = """
         UPDATE {sessions} SET
             head = head + :count, messages = messages + :count,
             turns = turns + :turns, tokens = tokens + :tokens, lineage = :token,
             last_active = GREATEST(last_active, :now),
-            active_second = GREATEST(active_second, :second)
+            active_second = GREATEST(active_second, :second)"""
+_WHERE: Final = """
         WHERE {my_shard} identity = :identity
             AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)
             AND (CAST(:expected_epoch AS BIGINT) IS NULL OR epoch = :expected_epoch)
@@ -51,7 +52,7 @@ _MOVED: Final = """
                 WHERE d.id = :newest_dictionary AND d.in_use = 1))"""
 _RETURNING: Final = "RETURNING id, epoch, head, sealed"
 # Where it is known which past is expected: nobody else's append says more.
-_MOVED_IN_ONE_PAST: Final = f"{_MOVED} AND lineage = :lineage"
+_IN_ONE_PAST: Final = " AND lineage = :lineage"
 
 # Its own text for a single message: unnest costs a fifth of the appends a second.
 _ONE: Final = f"""
@@ -73,11 +74,16 @@ _MANY: Final = f"""
     RETURNING session, seq, epoch, (SELECT sealed FROM moved)"""
 
 _AT_ONCE: Final = {
-    (many, known): f"WITH moved AS ({moved} {_RETURNING}) {insert}"
+    (many, known, spent): (
+        f"WITH moved AS ({_MOVE}{f', {SPENT}' if spent else ''}"
+        f"{_WHERE}{_IN_ONE_PAST if known else ''} {_RETURNING}) {insert}"
+    )
     for many, insert in ((False, _ONE), (True, _MANY))
-    for known, moved in ((False, _MOVED), (True, _MOVED_IN_ONE_PAST))
+    for known in (False, True)
+    for spent in (False, True)
 }
-"""By whether there are several messages, and whether it is known which past is expected."""
+"""By whether there are several messages, whether it is known which past is expected, and whether
+anything was spent."""
 
 _COLUMNS: Final = "t.seq, t.epoch, t.frame, t.id, t.created, t.tokens, t.counter"
 _SELECT: Final = f"SELECT {_COLUMNS}, t.dictionary FROM {{tail}} t"
@@ -269,7 +275,7 @@ def append_at_once(
             values.update(not_cut_since=version.epoch)
         case _:
             values.update(expected_head=expected)
-    statement = _AT_ONCE[len(entries) > 1, "lineage" in values]
+    statement = _AT_ONCE[len(entries) > 1, "lineage" in values, "requests" in values]
     if len(entries) == 1:
         entry = entries[0]
         values.update(
