@@ -21,9 +21,19 @@ ROOT = CORE.parent.parent
 
 # A room is a folder, or a module that stands in none. Each may import from the floors below it.
 FLOORS: list[set[str]] = [
-    {"tables", "errors", "flow", "health", "blocks", "processes", "version", "cache/scripts"},
+    {
+        "tables",
+        "errors",
+        "flow",
+        "health",
+        "blocks",
+        "processes",
+        "usage",
+        "version",
+        "cache/scripts",
+    },
     {"message"},
-    {"files", "filters", "item", "reports", "scope", "tokens", "usage", "stored"},
+    {"files", "filters", "item", "reports", "scope", "tokens", "stored"},
     {"arguments"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
     {"cache", "ledger/items", "ledger/sessions", "notebook"},

@@ -15,7 +15,7 @@ from onrecord.flows.known import Sessions
 from onrecord.message import Message
 from onrecord.stored.clock import microseconds
 from onrecord.stored.messages import Entry
-from onrecord.usage import usage_of
+from onrecord.usage import spent_by
 
 if TYPE_CHECKING:
     from onrecord.codec import Compression
@@ -78,7 +78,7 @@ def encode(desk: Desk, given: Sequence[Message], at: int) -> tuple[list[Entry], 
             raise InvalidMessage(f"message {i}: {fault}") from fault
         created = at if message.created_at is None else microseconds(message.created_at)
         tokens = desk.counter(content)
-        usage = None if content.usage is None else usage_of(content.usage)
+        usage = None if content.usage is None else spent_by(content.usage)
         entries.append(Entry(frame, message.id, created, tokens, content.opens_turn, usage))
         contents.append(content)
     return entries, contents

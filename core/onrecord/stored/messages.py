@@ -9,7 +9,8 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 from msgspec import Meta, Struct
 
 from onrecord.stored.clock import EARLIEST, LATEST
-from onrecord.version import NOTHING, Usage, Version, told
+from onrecord.usage import Spent
+from onrecord.version import NOTHING, Version, told
 
 SEQ_BITS: Final = 32
 LAST_SEQ: Final = 2**SEQ_BITS - 1
@@ -101,7 +102,7 @@ class Entry(NamedTuple):
     created: int
     tokens: int
     opens_turn: bool
-    usage: Usage | None = None
+    usage: Spent | None = None
     """What it says that it cost, where that counts."""
 
 

@@ -21,8 +21,7 @@ from onrecord.files import Source
 from onrecord.ledger.sessions import sealing
 from onrecord.message import Message
 from onrecord.scope import NamespaceName
-from onrecord.usage import usage_of
-from onrecord.version import Usage
+from onrecord.usage import Spent, spent_by
 
 _MOST: Final = 1_024
 _MOST_BYTES: Final = 4 * 2**20
@@ -35,7 +34,7 @@ class ReadMessage(NamedTuple):
     """Without its content."""
     frame: bytes | None
     line: bytes
-    usage: Usage | None = None
+    usage: Spent | None = None
     """What it says that it cost."""
 
 
@@ -194,7 +193,7 @@ class Reader:
             return ReadMessage(said, None, line)
         self._messages += 1
         bare, frame = said._replace(content=None), self._frame(content, session)
-        return ReadMessage(bare, frame, line, usage_of(content.usage))
+        return ReadMessage(bare, frame, line, spent_by(content.usage))
 
     def _frame(self, content: Message, session: Session) -> bytes:
         # What goes into a segment is compressed there, with all the others.

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import astuple
+
 from onrecord import codec
 from onrecord.codec import lines
 from onrecord.codec import value as value_codec
@@ -472,7 +474,7 @@ def _add(
         if said.title is not None or said.metadata:
             description.set_about(txn, session, codec.pack_value(about, "metadata"))
     if said.usage is not None:
-        sessions.spend_at_least(txn, session, said.usage)
+        sessions.spend_at_least(txn, session, astuple(said.usage))
     else:
         sessions.spend(txn, session, total([brought.usage for brought in places]))
     counted = {brought.place.counter for brought in places}

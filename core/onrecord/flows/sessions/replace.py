@@ -26,8 +26,8 @@ from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
 from onrecord.stored.messages import Entry, SessionRow
 from onrecord.stored.ranges import holds, with_added
-from onrecord.usage import usage_of
-from onrecord.version import Expected, Usage, Version
+from onrecord.usage import Spent, spent_by
+from onrecord.version import Expected, Version
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -89,16 +89,16 @@ def _paid_for(
         return list(entries)
     whole = ((after + 1, session.head),)
     where = whole if archived is None else archives.of(txn, session)
-    going: dict[Usage, list[bytes]] = {}
+    going: dict[Spent, list[bytes]] = {}
     for row in rows_of.seen(txn, name, after=after).rows:
         if holds(where, row.seq) is (archived is not False) and row.frame is not None:
             with suppress(Damaged):  # it says nothing that could be put back
-                if (usage := usage_of(codec.decode(row.frame).usage)) is not None:
-                    going.setdefault(usage, []).append(row.frame)
+                if (spent := spent_by(codec.decode(row.frame).usage)) is not None:
+                    going.setdefault(spent, []).append(row.frame)
     return [entry._replace(usage=None) if _taken(going, entry) else entry for entry in entries]
 
 
-def _taken(going: Mapping[Usage, list[bytes]], entry: Entry) -> bool:
+def _taken(going: Mapping[Spent, list[bytes]], entry: Entry) -> bool:
     """Whether a message is one of those that go; each of them is taken once."""
     frames = [] if entry.usage is None else going.get(entry.usage, [])
     for n, frame in enumerate(frames):

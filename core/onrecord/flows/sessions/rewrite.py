@@ -25,8 +25,8 @@ from onrecord.stored.changes import Change
 from onrecord.stored.clock import now
 from onrecord.stored.messages import Entry, MessageRow, SessionRow, Snapshot
 from onrecord.stored.ranges import NOWHERE, Ranges, spans
-from onrecord.usage import beyond, usage_of
-from onrecord.version import Expected, SessionInfo, Usage, Version
+from onrecord.usage import Spent, beyond, spent_by
+from onrecord.version import Expected, SessionInfo, Version
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -228,7 +228,7 @@ def _put(
     tokens, opens = (0, False) if entry is None else (entry.tokens, entry.opens_turn)
     frame = None if entry is None else entry.frame
     if entry is not None and entry.usage is not None:
-        sessions.spend(txn, session, beyond(entry.usage, _usage_in(row)))
+        sessions.spend(txn, session, beyond(entry.usage, _spent_by(row)))
     rows_of.replace(txn, session, row.seq, frame=frame, tokens=tokens, opens_turn=opens)
     change = sessions.Counts(
         messages=-1 if entry is None else 0, turns=opens - opened, tokens=tokens - row.tokens
@@ -236,10 +236,10 @@ def _put(
     return sessions.rewrite(txn, session, change, at)
 
 
-def _usage_in(row: MessageRow) -> Usage | None:
+def _spent_by(row: MessageRow) -> Spent | None:
     """What a message says that it cost."""
     try:
-        return None if row.frame is None else usage_of(codec.decode(row.frame).usage)
+        return None if row.frame is None else spent_by(codec.decode(row.frame).usage)
     except Damaged:
         return None
 

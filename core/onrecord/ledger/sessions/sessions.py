@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from msgspec.structs import asdict
-
 from onrecord.errors import Damaged
 from onrecord.ledger.database import keys, stamp
 from onrecord.ledger.database.address import Kind
@@ -15,8 +13,8 @@ from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import MICROSECONDS
 from onrecord.stored.clock import now as _now
 from onrecord.stored.messages import Entry, SessionKey, SessionRow
-from onrecord.usage import total
-from onrecord.version import NOT_USED, Usage, Version
+from onrecord.usage import NOTHING, Spent, total
+from onrecord.version import Version
 
 _FOUND: Final = "id, epoch, cut_epoch, head, active_second, sealed, fence, lineage, {shard}"
 FIND: Final = f"SELECT {_FOUND} FROM {{sessions}} WHERE {{my_shard}} identity = :identity"
@@ -234,21 +232,32 @@ def growth(entries: Sequence[Entry], now: int) -> dict[str, int]:
         "now": now,
         "second": now // MICROSECONDS,
     }
-    spent = total([entry.usage for entry in entries])
-    return values if spent is None else {**values, **asdict(spent)}
+    if spent := [entry.usage for entry in entries if entry.usage is not None]:
+        values.update(_as_columns(total(spent) or NOTHING))
+    return values
 
 
-def spend(txn: Transaction, session: SessionRow, usage: Usage | None) -> None:
+def spend(txn: Transaction, session: SessionRow, spent: Spent | None) -> None:
     """Add what was spent in a locked session by other ways than an append."""
-    if usage is not None:
-        txn.run(_SPEND, {**keys.of_session(session), **asdict(usage)})
+    if spent is not None:
+        txn.run(_SPEND, {**keys.of_session(session), **_as_columns(spent)})
 
 
-def spend_at_least(txn: Transaction, session: SessionRow, usage: Usage) -> None:
+def spend_at_least(txn: Transaction, session: SessionRow, spent: Spent) -> None:
     """Say that in a locked session so much was spent, where it does not say more: brought twice,
     it counts once."""
-    if usage != NOT_USED:
-        txn.run(_SPEND_AT_LEAST, {**keys.of_session(session), **asdict(usage)})
+    if spent != NOTHING:
+        txn.run(_SPEND_AT_LEAST, {**keys.of_session(session), **_as_columns(spent)})
+
+
+def _as_columns(spent: Spent) -> dict[str, int]:
+    tokens_in, tokens_out, cached, requests = spent
+    return {
+        "input_tokens": tokens_in,
+        "output_tokens": tokens_out,
+        "cached_tokens": cached,
+        "requests": requests,
+    }
 
 
 def rewrite(txn: Transaction, session: SessionRow, counts: Counts, now: int) -> SessionRow:
