@@ -15,15 +15,19 @@ import pytest
 
 from onrecord import (
     Conflict,
+    Message,
     OnrecordError,
+    Put,
     Session,
     SessionInfo,
     Store,
     Unavailable,
+    Usage,
     Version,
     operations,
 )
 from onrecord.flow import Cold, Flow, Step
+from onrecord.flows.shared import UNSET
 from onrecord.ledger.database.transaction import Transaction
 from tests.servers.postgres import PostgresServer
 
@@ -87,6 +91,8 @@ class State:
     title: str | None
     metadata: dict[str, Any]
     archived: tuple[int, ...]
+    usage: Usage
+    known: dict[str, Any]
 
 
 def state_of(session: Session) -> State:
@@ -103,6 +109,8 @@ def state_of(session: Session) -> State:
         info.title,
         dict(info.metadata),
         tuple(session.messages(archived=True, into=lambda m: m.seq or 0)),
+        info.usage,
+        {item.key: item.value for item in session.state.list()},
     )
 
 
@@ -143,6 +151,12 @@ APPENDS: dict[str, Flows] = {
     "a batch with ids": appending(NAMED_BATCH),
     "a batch that is there in part": appending(RETRY),
     "archived": lambda s: operations.append(s._desk, s.name, NAMED_BATCH, None, archived=True),
+    "with usage": appending(
+        [("user", "new 3"), {**NAMED, "usage": {"input_tokens": 7, "output_tokens": 1}}]
+    ),
+    "with its state": lambda s: operations.append(
+        s._desk, s.name, BATCH, None, items=[Put(s.state, "k", 1), Put("facts", "k", 2)]
+    ),
     "existing": lambda s: operations.append(s._desk, s.name, NAMED_BATCH, None, existing=True),
     "expected version": appending(BATCH, lambda session: session.version()),
     "expected head": appending(NAMED_BATCH, lambda session: session.head()),
@@ -156,6 +170,10 @@ REWRITES: dict[str, Flows] = {
     "replace": lambda s: operations.replace(s._desk, s.name, NAMED_BATCH, 2, None, None),
     "replace active": lambda s: operations.replace(s._desk, s.name, BATCH, 3, False, None),
     "replace archived": lambda s: operations.replace(s._desk, s.name, NAMED_BATCH, 0, True, None),
+    "edit usage": lambda s: operations.edit(
+        s._desk, s.name, 2, Message("assistant", "edited", usage={"output_tokens": 3})
+    ),
+    "merge": lambda s: operations.update(s._desk, s.name, UNSET, UNSET, {"a": 1}),
     "update": lambda s: operations.update(s._desk, s.name, "A title", {"a": [1, 2.5, None]}),
 }
 READS: dict[str, Flows] = {

@@ -658,6 +658,18 @@ def test_items_of_no_namespace_are_stray(place: Place) -> None:
         assert "3 rows belong to namespace" in problem.what
 
 
+def test_a_state_of_no_session_is_stray(place: Place) -> None:
+    with place.open() as store:
+        session = store.session("s", user="ada")
+        session.state.put("plan", 1)
+        store.items("facts", user="ada").put("k", 1)
+        place.sql("DELETE FROM onrecord_sessions WHERE key = 's'")
+        (problem,) = store.verify()
+        assert (problem.kind, problem.where) == ("stray", "the state of session 's', user='ada'")
+        store.erase(user="ada")
+        assert store.verify() == []
+
+
 def test_a_namespace_in_another_shard_is_named(postgres_place: PostgresPlace) -> None:
     with postgres_place.open() as store:
         know(store)

@@ -383,6 +383,7 @@ def test_a_removal_that_ends_after_any_of_its_statements(each_store: Callable[[]
     session = store.session("chat", user="ada")
     session.append(talk("ada", 8))
     session.update(title="A title")
+    session.state.put_many({"plan": 1, "step": 2})
     before = rows_in(store)
     count = 0
     while True:
@@ -395,11 +396,14 @@ def test_a_removal_that_ends_after_any_of_its_statements(each_store: Callable[[]
         except Tripped:
             assert rows_in(other) == before
             assert other.session("chat", user="ada").info().title == "A title"
+            assert other.session("chat", user="ada").state.count() == 2
             count += 1
             continue
         break
     assert count >= 5
     assert set(rows_in(other).values()) == {0}
+    assert session.state.list() == []
+    assert other.stats().items == 0
     assert session.version() == Version(1, 0)
 
 

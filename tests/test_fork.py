@@ -200,15 +200,21 @@ def test_the_cache_of_a_key_knows_of_the_fork(each_store: Callable[[], Store]) -
         assert reader.window(messages=100).messages[0].seq == 1
 
 
+def known(session: Session) -> dict[str, Any]:
+    return {item.key: item.value for item in session.state.list()}
+
+
 def forking(session: Session) -> Flow[Any]:
     return operations.fork(session._desk, session.name, "fork", 18)
 
 
 def test_a_fork_is_there_whole_or_not_at_all(store: Store, session: Session) -> None:
     fork = store.session("fork", tenant="acme", user="ada", agent="a")
+    session.state.put_many({"plan": 1, "step": 2})
 
     def is_whole() -> bool:
         assert store.verify() == []
+        assert known(fork) == (known(session) if fork.head() else {})
         if fork.head() == 0:
             assert fork.messages() == fork.tail(5) == []
             assert len(store.sessions(tenant=ANY, user=ANY, agent=ANY)) == 1

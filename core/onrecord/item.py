@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
+
+if TYPE_CHECKING:
+    from onrecord.items import Items
 
 Life: TypeAlias = timedelta | float | None
 """A time to live: a timedelta or seconds; None to stay."""
@@ -16,6 +19,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """A value under a key, as it stood when it was read. Yours to keep."""
 
     namespace: tuple[str, ...]
+    """Its names; of a session's state an empty one, and the session's key."""
     key: str
     value: Any
     version: int
@@ -33,9 +37,13 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Put(msgspec.Struct, frozen=True):
-    """A change: a value under a key, as ``Items.put`` does it."""
+    """A change: a value under a key, as ``Items.put`` does it.
 
-    namespace: tuple[str, ...] | str
+    A namespace is its names, in the scope of what takes the change, or a handle on it:
+    ``Put(session.state, "plan", plan)``.
+    """
+
+    namespace: tuple[str, ...] | str | Items
     key: str
     value: Any
     ttl: Life = None
@@ -48,7 +56,7 @@ class Put(msgspec.Struct, frozen=True):
 class Merge(msgspec.Struct, frozen=True):
     """A change: new top-level keys of a dict, as ``Items.merge`` does it."""
 
-    namespace: tuple[str, ...] | str
+    namespace: tuple[str, ...] | str | Items
     key: str
     changes: Mapping[str, Any]
     ttl: Life = None
@@ -58,7 +66,7 @@ class Merge(msgspec.Struct, frozen=True):
 class Delete(msgspec.Struct, frozen=True):
     """A change: an item goes, as by ``Items.delete``."""
 
-    namespace: tuple[str, ...] | str
+    namespace: tuple[str, ...] | str | Items
     key: str
     expected: Item | int | None = None
 

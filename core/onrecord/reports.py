@@ -41,9 +41,9 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     """Of graphs, whose checkpoints are kept here too."""
     items: int
-    """Values under keys that have not expired."""
+    """Values under keys that have not expired, in namespaces and in states of sessions."""
     namespaces: int
-    """How many have such items."""
+    """How many have such items; the states of sessions are none."""
     item_bytes: int
     """What the values of these take as they are stored."""
     dictionaries: int

@@ -134,6 +134,43 @@ class ItemName(msgspec.Struct, frozen=True, dict=True):
         return f"item {self.key!r} in {self.namespace}"
 
 
+class StateName(NamespaceName, frozen=True, kw_only=True, dict=True):
+    """The namespace of a session's state. Its parts are an empty one, which no name is, and the
+    session's key: so nobody reaches it by names."""
+
+    def __post_init__(self) -> None:
+        check_owner(self.tenant, self.user, self.agent)
+        empty, key = self.parts
+        if empty:
+            raise InvalidName(f"{shown(self.parts)} is no session's state.")
+        check_name("key", key)
+
+    @classmethod
+    def of(cls, name: SessionName) -> StateName:
+        """Name the state of a session."""
+        parts = ("", name.key)
+        return cls(parts=parts, tenant=name.tenant, user=name.user, agent=name.agent)
+
+    @cached_property
+    def session(self) -> SessionName:
+        """Return the session whose state it is."""
+        return SessionName(key=self.parts[1], tenant=self.tenant, user=self.user, agent=self.agent)
+
+    def __str__(self) -> str:
+        return f"the state of session {self.session}"
+
+
+FIRST_PATH: Final = b"\1"
+"""Before the paths of all namespaces that people name, and behind those of states."""
+
+
+def stored_name(path: bytes, tenant: str, user: str, agent: str) -> NamespaceName:
+    """Name a namespace by its path, whoever made it."""
+    parts = parts_of(path)
+    kind = StateName if len(parts) == 2 and not parts[0] else NamespaceName
+    return kind(parts=parts, tenant=tenant, user=user, agent=agent)
+
+
 def path_of(parts: tuple[str, ...]) -> bytes:
     """Write parts one behind the other, each with a NUL, which no name has."""
     return b"".join([part.encode() + b"\0" for part in parts])

@@ -14,8 +14,9 @@ from onrecord import operations
 from onrecord.accepting import Appendable
 from onrecord.flows.shared import UNSET
 from onrecord.item import ItemChange
+from onrecord.items import Items
 from onrecord.message import Message
-from onrecord.scope import SessionName
+from onrecord.scope import SessionName, StateName
 from onrecord.version import Expected, SessionInfo, Version
 from onrecord.window import Limits, Window
 
@@ -43,6 +44,15 @@ class Session:
         self._run = store._run
         self._arun = store._arun
 
+    @property
+    def state(self) -> Items:
+        """The session's own items: a namespace that nobody reaches by names.
+
+        Their first write makes the session, as ``update`` does. They are forked, exported, pruned
+        and erased with it; ``clear`` and ``rewind`` take messages, and leave them.
+        """
+        return Items(self.store, StateName.of(self.name))
+
     def append(
         self,
         messages: Appendable,
@@ -61,9 +71,9 @@ class Session:
         the latter. Messages that were read from it before and are gone are then left out.
         With ``archived=True`` what is new is archived in the same moment. With ``existing=True``
         a session that nobody has created or written to is refused by Conflict, and not made.
-        ``items``, a list of ``Put``, ``Merge`` and ``Delete``, change items of the session's scope
-        in the same transaction: all of it is there, or nothing. Where no message is new, they were
-        made with it before, and are not made again.
+        ``items``, a list of ``Put``, ``Merge`` and ``Delete``, change items of the session's scope,
+        or of its ``state``, in the same transaction: all of it is there, or nothing. Where no
+        message is new, they were made with it before, and are not made again.
         """
         return self._run(
             operations.append(self._desk, self.name, messages, expected, archived, existing, items)
@@ -438,7 +448,7 @@ class Session:
         await self._arun(operations.unarchive(self._desk, self.name, seqs))
 
     def clear(self) -> Version:
-        """Take all messages away for good. The session, its title and metadata stay."""
+        """Take all messages away for good. The session, its title, metadata and state stay."""
         return self._run(operations.rewind(self._desk, self.name, 0))
 
     async def aclear(self) -> Version:
@@ -449,8 +459,9 @@ class Session:
         """Make a session of the same scope that begins with the messages up to ``at``, or all.
 
         Sequences, deleted places, times, given ids and what is archived are the same, and title,
-        metadata and expiry; ids that the store made up are the fork's own. Raises Conflict if
-        there are messages under that key already.
+        metadata and expiry; ids that the store made up are the fork's own. Its state is that of
+        now, whatever ``at`` is: items have no history. Raises Conflict if there are messages or a
+        state under that key already.
         """
         return Session(self.store, self._run(operations.fork(self._desk, self.name, key, at)))
 
@@ -461,7 +472,7 @@ class Session:
         )
 
     def export(self, target: Into) -> Export:
-        """Write the session to a file, as ``store.export`` does."""
+        """Write the session and its state to a file, as ``store.export`` does."""
         return self._run(operations.export_session(self._desk, self.name, target))
 
     async def aexport(self, target: Into) -> Export:
@@ -469,8 +480,8 @@ class Session:
         return await self._arun(operations.export_session(self._desk, self.name, target))
 
     def erase(self, *, thorough: bool = True) -> Receipt:
-        """Erase the session for good: messages, title, metadata, what was learned from it, and
-        what caches hold. On SQLite the whole file is written again, so that no byte is left in
+        """Erase the session for good: messages, title, metadata, state, what was learned from it,
+        and what caches hold. On SQLite the whole file is written again, so that no byte is left in
         it; ``thorough=False`` puts that off."""
         return self._run(operations.erase_session(self._desk, self.name, thorough))
 

@@ -232,11 +232,15 @@ namespaces: Final = Table(
     _column("tenant", Text, "Of its scope."),
     _column("user", Text, "Of its scope."),
     _column("agent", Text, "Of its scope."),
-    _column("path", LargeBinary, "Its parts, each in UTF-8 with a NUL behind it."),
+    _column(
+        "path",
+        LargeBinary,
+        "Its parts, each in UTF-8 with a NUL behind it; of a state an empty one, and the key.",
+    ),
     sqlite_autoincrement=True,
     postgresql_with=_FILLED,
     info=_SHARDED,
-    comment="Namespaces of items.",
+    comment="Namespaces of items, and the states of sessions.",
 )
 Index("onrecord_namespaces_by_owner", namespaces.c.owner, namespaces.c.path, namespaces.c.id)
 

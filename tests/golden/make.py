@@ -67,8 +67,11 @@ def fill(store: Store) -> None:
     edited.archive([1, 2, 3, 12])
     edited.rewind(38)
     edited.append(Message("user", "after the rewind", id="mine-2", created_at=THEN))
-    store.session("cleared").append([("user", "gone")])
-    store.session("cleared").clear()
+    cleared = store.session("cleared")
+    cleared.append([("user", "gone"), Message("assistant", "too", usage={"prompt_tokens": 5})])
+    cleared.clear()
+    cleared.state.put("plan", {"since": THEN, "pair": (1, 2.5)}, text="what to do")
+    cleared.state.put("half", "half a pair \ud800", ttl=timedelta(days=300_000), token="r1")
     store.session("untouched", tenant="'; DROP TABLE onrecord_sessions; --").update(title="Empty")
 
 
@@ -98,6 +101,10 @@ def _session(store: Store, info: SessionInfo) -> dict[str, Any]:
         "about": base64.b64encode(
             codec.pack_value([info.title, dict(info.metadata)], "about")
         ).decode(),
+        "state": {
+            item.key: base64.b64encode(codec.pack_value([item.value, item.text], "x")).decode()
+            for item in session.state.list()
+        },
         "archived": [message.seq for message in session.messages(archived=True)],
         "messages": [
             {

@@ -5,6 +5,7 @@ who have no Onrecord to read them with.
     {"type": "session", ...}    a session, and how many places it has; then a line for each place:
     {"type": "message", ...}        a message
     {"type": "deleted", ...}        where one was deleted
+    {"type": "item", ...}           an item of its state
     {"type": "item", ...}       an item, with its namespace
     {"type": "end", ...}        how much there was: without it, something is missing
 
@@ -25,7 +26,7 @@ from onrecord.blocks import Block
 from onrecord.codec.readable import Spell, encoded, readable, value_of
 from onrecord.errors import Damaged, InvalidName
 from onrecord.message import Message
-from onrecord.scope import NamespaceName, SessionName, check_name
+from onrecord.scope import NamespaceName, SessionName, StateName, check_name
 from onrecord.stored.clock import LONGEST_LIFE, microseconds, moment
 from onrecord.stored.ranges import Ranges
 from onrecord.version import Usage
@@ -273,9 +274,12 @@ def _item(said: Item, spell: Spell) -> dict[str, Any]:
         "tenant": name.tenant,
         "user": name.user,
         "agent": name.agent,
-        "namespace": name.parts,
-        "key": said.key,
     }
+    if isinstance(name, StateName):
+        line["session"] = name.session.key
+    else:
+        line["namespace"] = name.parts
+    line["key"] = said.key
     if said.damaged is None:
         line["value"] = readable(said.value, spell)
     else:
@@ -295,7 +299,10 @@ def _item(said: Item, spell: Spell) -> dict[str, Any]:
 
 def _item_of(line: dict[str, Any]) -> Item:
     scope = {part: _kind(line.pop(part), str) for part in ("tenant", "user", "agent")}
-    name = NamespaceName(parts=tuple(_kind(line.pop("namespace"), list)), **scope)
+    if "session" in line:
+        name: NamespaceName = StateName.of(SessionName(key=line.pop("session"), **scope))
+    else:
+        name = NamespaceName(parts=tuple(_kind(line.pop("namespace"), list)), **scope)
     check_name("key", key := line.pop("key"))
     damaged = _kind(value_of(line.pop("damaged")), bytes) if "damaged" in line else None
     expires_at = line.pop("expires_at", None)

@@ -19,18 +19,18 @@ from onrecord.flows.items.accepting import (
     key_of,
     keys_of,
     merged,
-    namespace_of,
     pairs_of,
     text_of,
     token_of,
     ttl_of,
 )
+from onrecord.flows.items.naming import name_of
 from onrecord.flows.mark import Wrote, commit_items
 from onrecord.flows.shared import Desk
 from onrecord.item import Delete, Item, ItemChange, Life, Merge, Put
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
-from onrecord.scope import ItemName, NamespaceName
+from onrecord.scope import ItemName, NamespaceName, Scope, SessionName
 from onrecord.stored.clock import now
 from onrecord.stored.items import ItemRow, WrittenItem
 
@@ -142,14 +142,20 @@ def write_items(
     return (yield from _written(desk, prepared(desk, changes, tenant, user, agent)))
 
 
-def prepared(desk: Desk, changes: object, tenant: str, user: str, agent: str) -> list[Write]:
-    """Refuse what cannot be done, before anything is."""
+def prepared(
+    desk: Desk,
+    changes: object,
+    tenant: str,
+    user: str,
+    agent: str,
+    session: SessionName | None = None,
+) -> list[Write]:
+    """Refuse what cannot be done, before anything is; ``session`` is the one that is appended to
+    with these."""
     at = now()
     writes = []
     for change in _changes(changes):
-        name = NamespaceName(
-            parts=namespace_of(change.namespace), tenant=tenant, user=user, agent=agent
-        )
+        name = name_of(desk, change.namespace, Scope(tenant, user, agent), session)
         writes.append(_prepared(desk, name, change, at))
     return writes
 
@@ -301,6 +307,9 @@ def _locked(txn: Transaction, writes: Sequence[Write]) -> dict[bytes, Locked | N
     wanted: dict[bytes, list[Write]] = {}
     for one in writes:
         wanted.setdefault(one.name.identity, []).append(one)
+    if len(wanted) > 1:
+        puts = {one.name: one.row is not None for one in sorted(writes, key=_is_put)}
+        namespaces.hold_sessions(txn, puts, now())
     locked: dict[bytes, Locked | None] = {}
     for identity in sorted(wanted):
         of_it = wanted[identity]
@@ -312,6 +321,10 @@ def _locked(txn: Transaction, writes: Sequence[Write]) -> dict[bytes, Locked | N
             else namespaces.move_or_create(txn, name, count, row.updated)
         )
     return locked
+
+
+def _is_put(one: Write) -> bool:
+    return one.row is not None
 
 
 def _one(desk: Desk, txn: Transaction, one: Write, namespace: Locked, version: int) -> Written:

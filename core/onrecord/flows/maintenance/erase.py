@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Autocommit, Cold, Flow, Hot, do
 from onrecord.flows.checkpoints.threads import erase_threads
 from onrecord.flows.maintenance.maintain import FIRST, release_learned
 from onrecord.flows.maintenance.transfer import exported
-from onrecord.flows.mark import Done, Wrote, commit, commit_items
+from onrecord.flows.mark import Wrote, commit, commit_items
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.items import scoped
@@ -129,19 +129,35 @@ def prune(
     return _pruning(False, gone, archived_to, items)
 
 
+class _Erased(NamedTuple):
+    """What became of a session that was to go."""
+
+    counted: Counter[str]
+    items: Wrote
+    change: Change | None
+    """None where it has gone already, or somebody has come back to it."""
+
+
 def remove(
     desk: Desk, name: SessionName, only_at: Version | None = None
 ) -> Flow[Counter[str] | None]:
     """Erase a session, and say how much that was; None where it has gone already, or somebody
-    has come back to it."""
+    has come back to it. The items of its state are marked as they are found."""
     work = partial(_remove, name=name, only_at=only_at)
-    done = yield from commit(desk, name, work, Done.change_of, hurried=False)
-    if done.change is None:
+    erased: _Erased = yield from commit(
+        desk,
+        name,
+        work,
+        lambda erased: erased.change,
+        hurried=False,
+        wrote=lambda erased: erased.items,
+    )
+    if erased.change is None:
         return None
     desk.openings.drop(name.identity)
     desk.known.drop(name.identity)
     yield from do(Hot(lambda hot: hot.drop(name.identity)))
-    return done.answer
+    return erased.counted
 
 
 def _items_removed(desk: Desk, scope: Scope) -> Flow[Counter[str]]:
@@ -204,14 +220,14 @@ def _receipt(
     )
 
 
-def _remove(txn: Transaction, name: SessionName, only_at: Version | None) -> Done[Counter[str]]:
+def _remove(txn: Transaction, name: SessionName, only_at: Version | None) -> _Erased:
     session = sessions.lock(txn, name, damaged=True)
     removed = erasing.remove(txn, name, only_at)
     if session is None or removed is None:
-        return Done(Counter(), None)
-    after, counted = removed
+        return _Erased(Counter(), {}, None)
     gone = ((1, session.head),) if session.head > 0 else ()
-    return Done(counted, Change("erase", name, session.version, after, removed=gone))
+    change = Change("erase", name, session.version, removed.after, removed=gone)
+    return _Erased(removed.counted, removed.items, change)
 
 
 def _before(older_than: object, at: int) -> int | None:

@@ -35,7 +35,7 @@ from onrecord.ledger.items import namespaces, scoped
 from onrecord.ledger.maintenance import transfer
 from onrecord.ledger.sessions import description, sessions
 from onrecord.reports import Export, Import, OnProgress
-from onrecord.scope import ItemName, NamespaceName, Scope, SessionName
+from onrecord.scope import ItemName, NamespaceName, Scope, SessionName, StateName
 from onrecord.stored.changes import Change
 from onrecord.stored.clock import LONGEST_LIFE, now, within
 from onrecord.stored.items import ItemRow, NamespaceKey, WrittenItem
@@ -83,11 +83,14 @@ def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import
     reader = Reader(source, desk.compression)
     seen, written, messages, items = 0, 0, 0, 0
     differing: list[str] = []
+    left_alone: set[SessionName] = set()
     try:
         of = yield from do(InThread(reader.begin))
         tell(progress, 0, of)
         while (piece := (yield from do(InThread(reader.next)))) is not None:
             if isinstance(piece, Known):
+                if isinstance(piece.name, StateName) and piece.name.session in left_alone:
+                    continue  # another conversation's: nothing of it is changed
                 added, differ = yield from _items_imported(desk, piece, source.name)
                 items += added
                 differing += differ
@@ -97,6 +100,7 @@ def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import
                 new = yield from _session_imported(desk, piece, reader, source.name)
             except Conflict as fault:  # the others have nothing to do with it
                 differing.append(str(fault))
+                left_alone.add(piece.session.name)
                 yield from do(InThread(reader.skip))
             seen += 1
             written += new is not None
@@ -316,10 +320,11 @@ def _written(
                     so_far.sessions + 1,
                     so_far.messages + counts["messages"],
                     so_far.deleted + counts["deleted"],
+                    so_far.items + counts["items"],
                 )
                 damaged += counts["damaged"]
         counts = yield from _items_written(known, target)
-        so_far = so_far._replace(items=counts["items"])
+        so_far = so_far._replace(items=so_far.items + counts["items"])
         damaged += counts["damaged"]
         yield from do(InThread(partial(_finish, target, so_far)))
     except BaseException as fault:  # also a cancellation: nothing is left of what is not whole
@@ -383,6 +388,21 @@ def _write(txn: Transaction, key: SessionKey, target: Target, begun: int) -> Cou
         counts["deleted" if place.content is None else "messages"] += 1
         counts["damaged"] += not readable
         target.write(line_of(place))
+    return counts + _write_state(txn, name, target)
+
+
+def _write_state(txn: Transaction, name: SessionName, target: Target) -> Counter[str]:
+    """Write the state of a session to the file, from the same moment as its messages."""
+    state = StateName.of(name)
+    namespace = namespaces.find(txn, state)
+    counts: Counter[str] = Counter()
+    after, at = "", now()
+    while namespace is not None:
+        rows = items_of.of_namespace(txn, namespace, after, _ITEMS_AT_ONCE, at)
+        counts += _write_items(target, state, rows)
+        if len(rows) < _ITEMS_AT_ONCE:
+            break
+        after = rows[-1].key
     return counts
 
 

@@ -42,7 +42,7 @@ def append(
     """Make messages durable, all or none, and give them back as stored; with them changes of
     items."""
     expected = checked(expected)
-    writes = prepared(desk, items, name.tenant, name.user, name.agent) if items else []
+    writes = prepared(desk, items, name.tenant, name.user, name.agent, name) if items else []
     at = now()
     entries, contents = encode(desk, messages_from(given), at)
     if not entries:

@@ -12,6 +12,7 @@ from onrecord.errors import Conflict
 from onrecord.flow import Flow
 from onrecord.flows.mark import commit
 from onrecord.flows.shared import Desk
+from onrecord.ledger.items import state
 from onrecord.ledger.sessions import archives, forking, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.scope import SessionName
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 
 def fork(desk: Desk, name: SessionName, key: str, at: int | None) -> Flow[SessionName]:
-    """The messages up to a place again, in a session that has none yet."""
+    """The messages up to a place again, and the state as it is now, in a session that has none of
+    either yet."""
     fork = replace(name, key=key)
     upto = None if at is None else whole_number("at", at)
     work = partial(_fork, name=name, fork=fork, at=upto, when=now())
@@ -41,6 +43,11 @@ def _fork(
         raise Conflict(
             f"Session {fork} has messages already. Fork into a key that has none.", target.version
         )
+    if not state.is_empty(txn, fork, when):
+        raise Conflict(
+            f"Session {fork} has a state already. Fork into a key that has none, or clear it.",
+            target.version,
+        )
     at = session.head if at is None else at
     if at > session.head:
         raise Conflict(
@@ -53,6 +60,7 @@ def _fork(
     target = forking.copy(txn, session, target, at, totals, when)
     if archived:
         archives.put(txn, target, archived)
+    state.copy(txn, name, fork, when)
     added = ((1, at),) if at else ()
     return Change("fork", fork, before, target.version, added, archived=archived)
 

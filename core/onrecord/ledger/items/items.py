@@ -5,14 +5,14 @@ What has expired is not there, by the clock of the database, whether its row wen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database import stamp as stamps
 from onrecord.ledger.database.stamp import Fenced
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import ItemName, NamespaceName, Scope
+from onrecord.scope import FIRST_PATH, ItemName, NamespaceName, Scope
 from onrecord.stored.items import ItemRow, NamespaceKey, SeenItem
 
 _COLUMNS: Final = """i.key, i.version, i.created, i.updated, i.expires_at, i.ttl, i.token, i.body,
@@ -159,6 +159,19 @@ def refuse_fenced(txn: Transaction, item: ItemName) -> None:
         _refuse(txn, item, int(row[0]))
 
 
+def refuse_unmarked(txn: Transaction, found: Mapping[ItemName, int]) -> None:
+    """Raise where items have other fences than their marks were told, or nobody has marked them;
+    with all of them."""
+    stamp = txn.stamp
+    if stamp is None or stamp.items is None:
+        return  # nobody marks
+    told, first = stamp.items, stamp.first
+    fences = {item.identity: fence for item, fence in found.items() if fence != first}
+    others = {one: fence for one, fence in fences.items() if told.get(one) != fence}
+    if others:
+        raise Fenced(others)
+
+
 def _refuse(txn: Transaction, item: ItemName, fence: int) -> None:
     stamp = txn.stamp
     if stamp is None or stamp.items is None or fence == stamp.first:
@@ -175,7 +188,7 @@ def _told(txn: Transaction, identity: bytes) -> int | None:
     return stamp.items.get(identity, stamps.ABSENT)
 
 
-def _first(txn: Transaction) -> int:
+def first_fence(txn: Transaction) -> int:
     """The fence of an item that is made."""
     return stamps.random() if txn.stamp is None else txn.stamp.first
 
@@ -253,11 +266,13 @@ def below(
     now: int,
 ) -> list[tuple[bytes, ItemRow]]:
     """Items of all namespaces that begin with a prefix, the last written first, behind (updated,
-    path, key); with the path of each."""
+    path, key); with the path of each. None of states."""
     conditions, values = keys.of_scope(scope, "n.")
+    conditions.append("n.path >= :prefix")
+    values.update(prefix=prefix or FIRST_PATH)
     if prefix:
-        conditions += ["n.path >= :prefix", "n.path < :beyond"]
-        values.update(prefix=prefix, beyond=prefix[:-1] + b"\1")
+        conditions.append("n.path < :beyond")
+        values.update(beyond=prefix[:-1] + b"\1")
     if after is not None:
         conditions.append(_BEHIND)
         values.update(updated=after[0], path=after[1], after=after[2])
@@ -272,7 +287,7 @@ def put(
 ) -> tuple[ItemRow, bool]:
     """Write an item of a namespace that is locked, whatever is there: as stored, and whether it
     was made."""
-    fence = _first(txn)
+    fence = first_fence(txn)
     values = {**namespace._asdict(), **row._asdict(), "now": row.updated}
     values.update(told=_told(txn, item.identity), fence=fence)
     while (found := txn.first(_PUT, values)) is None:
@@ -285,7 +300,7 @@ def put_all(
 ) -> list[tuple[ItemRow, bool]]:
     """PostgreSQL: write items of a namespace that is locked, whatever is there: of one moment, of
     one time to live, no key twice. What ``put`` returns of each."""
-    fence = _first(txn)
+    fence = first_fence(txn)
     told = [_told(txn, item.identity) for item in items]
     values = {
         **namespace._asdict(),
@@ -307,7 +322,7 @@ def put_all(
 
 def put_at_once(txn: Transaction, item: ItemName, row: ItemRow) -> tuple[ItemRow, bool] | None:
     """PostgreSQL: the same in one statement; None where there is no such namespace yet."""
-    fence = _first(txn)
+    fence = first_fence(txn)
     values = {**keys.of_name(item.namespace), **row._asdict(), "now": row.updated}
     found = txn.first(_PUT_AT_ONCE, {**values, "told": _told(txn, item.identity), "fence": fence})
     if found is None:
@@ -327,7 +342,7 @@ def _stored(row: ItemRow, found: tuple[Any, ...], first: int) -> tuple[ItemRow, 
 def bring(txn: Transaction, namespace: NamespaceKey, rows: Sequence[ItemRow]) -> None:
     """Write items of a namespace that is locked as they were elsewhere, with their times, where
     nothing is there, or has expired: nothing of that is filled in, so no fence is asked for."""
-    fence = _first(txn)
+    fence = first_fence(txn)
     txn.many(_BRING, [{**namespace._asdict(), **row._asdict(), "fence": fence} for row in rows])
 
 

@@ -7,12 +7,15 @@ first number is the clock's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from onrecord import codec
 from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.scope import NamespaceName, Scope
+from onrecord.ledger.sessions import description, sessions
+from onrecord.scope import FIRST_PATH, NamespaceName, Scope, SessionName, StateName
 from onrecord.stored.items import NamespaceKey
 
 _FIND: Final = "SELECT id FROM {namespaces} WHERE {my_shard} identity = :identity"
@@ -72,7 +75,10 @@ def next_version_of_all(txn: Transaction, now: int) -> None:
 
 
 def create(txn: Transaction, name: NamespaceName, now: int) -> None:
-    """Make a namespace where there is none."""
+    """Make a namespace where there is none; of a state its session first, which it never is
+    without. Who holds other namespaces has to hold the session already."""
+    if isinstance(name, StateName):
+        _make_session(txn, name.session, now)
     values = {
         **keys.of_name(name),
         "owner": name.owner,
@@ -85,16 +91,37 @@ def create(txn: Transaction, name: NamespaceName, now: int) -> None:
     txn.run(_CREATE, values)
 
 
+def hold_sessions(txn: Transaction, names: Mapping[NamespaceName, bool], now: int) -> None:
+    """Lock the sessions of states, in one order, before their namespaces, as an append does; those
+    in which something is put are made where they are not there."""
+    states = [name for name in names if isinstance(name, StateName)]
+    for state in sorted(states, key=lambda state: state.session.identity):
+        if names[state]:
+            _make_session(txn, state.session, now)
+        else:
+            sessions.lock(txn, state.session)
+
+
+def _make_session(txn: Transaction, name: SessionName, now: int) -> None:
+    if sessions.lock(txn, name) is not None:
+        return
+    made = sessions.create(txn, name, now)
+    session = sessions.lock_or_create(txn, name, now)
+    if made:  # as by create(): an append takes away again what only an append has made
+        description.set_about(txn, session, codec.pack_value({}, "metadata"))
+
+
 def paths(
     txn: Transaction, scope: Scope, prefix: bytes, after: bytes, limit: int, now: int
 ) -> list[tuple[NamespaceKey, bytes]]:
-    """The namespaces of a scope that begin with a prefix and have items, in their order."""
+    """The namespaces of a scope that begin with a prefix and have items, in their order; no
+    states."""
     conditions, values = keys.of_scope(scope, "n.")
     conditions += ["n.path >= :prefix", "n.path > :after", _HAS_ITEMS]
     if prefix:
         conditions.append("n.path < :beyond")
         values["beyond"] = prefix[:-1] + b"\1"  # a NUL stands behind each part
-    values.update(prefix=prefix, after=after, limit=limit, now=now)
+    values.update(prefix=prefix or FIRST_PATH, after=after, limit=limit, now=now)
     found = txn.rows(
         f"{_OF_SCOPE}{' AND '.join(conditions)} ORDER BY n.path, n.id LIMIT :limit", values
     )

@@ -10,7 +10,7 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items import items as rows_of
-from onrecord.scope import ItemName, NamespaceName, Scope, parts_of
+from onrecord.scope import FIRST_PATH, ItemName, NamespaceName, Scope, stored_name
 from onrecord.stored.items import ItemRow, NamespaceKey, WrittenItem
 
 FIRST: Final = -(2**63)
@@ -42,13 +42,14 @@ _EXPIRED: Final = """
     WHERE {n.in_shard_of i} n.id = i.namespace
         AND i.expires_at >= :since AND i.expires_at <= {clock}"""
 _COUNT: Final = f"""
-    SELECT count(DISTINCT n.id), count(*), coalesce(sum(length(i.body)), 0)
+    SELECT count(DISTINCT CASE WHEN n.path >= :first THEN n.id END), count(*),
+        coalesce(sum(length(i.body)), 0)
     FROM {_OF_SCOPE}
     WHERE (i.expires_at IS NULL OR i.expires_at > {{clock}})"""
 
 
 class Count(NamedTuple):
-    """How many there are that have not expired, and the bytes of them."""
+    """How many there are that have not expired, and the bytes of them. A state is no namespace."""
 
     namespaces: int
     items: int
@@ -64,9 +65,11 @@ def page(txn: Transaction, scope: Scope, after: int, limit: int) -> list[Namespa
 
 
 def in_order(txn: Transaction, scope: Scope) -> list[NamespaceKey]:
-    """The namespaces of a scope, in the order of their names."""
+    """The namespaces of a scope, in the order of their names; no states: they go with their
+    sessions."""
     conditions, values = keys.of_scope(scope, "n.")
-    where = " AND ".join(conditions) or "1 = 1"
+    where = " AND ".join([*conditions, "n.path >= :first"])
+    values.update(first=FIRST_PATH)
     found = txn.rows(
         f"SELECT {{n.shard}}, n.id FROM {{namespaces}} n WHERE {where} "
         f"ORDER BY {_BY_NAME[txn.kind]}",
@@ -138,7 +141,8 @@ def count_expired(txn: Transaction, scope: Scope, now: int) -> int:
 def count(txn: Transaction, scope: Scope, now: int) -> Count:
     """How much there is in a scope."""
     conditions, values = keys.of_scope(scope, "n.")
-    row = txn.first(" AND ".join([_COUNT, *conditions]), {**values, "now": now})
+    values.update(first=FIRST_PATH, now=now)
+    row = txn.first(" AND ".join([_COUNT, *conditions]), values)
     assert row is not None, "an aggregate always answers"
     return Count(*map(int, row))
 
@@ -150,4 +154,4 @@ def _expired(scope: Scope) -> tuple[str, dict[str, object]]:
 
 def _named(row: Sequence[Any]) -> NamespaceName:
     tenant, user, agent, path = row
-    return NamespaceName(parts=parts_of(bytes(path)), tenant=tenant, user=user, agent=agent)
+    return stored_name(bytes(path), tenant, user, agent)

@@ -1,9 +1,9 @@
-"""How a session goes for good: every row of it, and what was learned from it (I7)."""
+"""How a session goes for good: every row of it, its state, and what was learned from it (I7)."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Final, NamedTuple
 
 from onrecord import codec
 from onrecord.codec.compression import THOROUGH
@@ -11,9 +11,11 @@ from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.items import state
 from onrecord.ledger.sessions import dictionaries, fences, segments, sessions, tail
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS, now
+from onrecord.stored.items import WrittenItem
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 from onrecord.version import Version
 
@@ -45,9 +47,18 @@ _IN_TAIL: Final = """
     SELECT seq FROM {tail} WHERE {span} AND dictionary = :number ORDER BY {order}"""
 
 
-def remove(
-    txn: Transaction, name: SessionName, only_at: Version | None = None
-) -> tuple[Version, Counter[str]] | None:
+class Removed(NamedTuple):
+    """What has gone with a session."""
+
+    after: Version
+    """Where it stands now."""
+    counted: Counter[str]
+    """How much that was, by table."""
+    items: dict[bytes, WrittenItem]
+    """Those of its state."""
+
+
+def remove(txn: Transaction, name: SessionName, only_at: Version | None = None) -> Removed | None:
     """Take a session away, and remember only that something was there; how much that was.
 
     None where it is not there, or was written to since the version it was to be taken away at.
@@ -59,6 +70,8 @@ def remove(
     fences.refuse_fenced(txn, name, session.fence)  # now: afterwards there is no row to look at
     for table, statement in _REMOVE_ROWS.items():
         gone[table] += txn.run(statement, keys.span(txn, session.key))
+    known, went = state.remove(txn, name)
+    gone += known
     gone["onrecord_sessions"] += txn.run(_REMOVE, keys.of_session(session))
     epoch = session.epoch + 1
     txn.run(
@@ -70,7 +83,7 @@ def remove(
             "at": now() // MICROSECONDS,
         },
     )
-    return Version(epoch, 0), gone
+    return Removed(Version(epoch, 0), gone, went)
 
 
 def retire_tainted(txn: Transaction) -> None:

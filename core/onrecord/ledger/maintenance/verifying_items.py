@@ -6,15 +6,16 @@ from typing import Final, NamedTuple
 
 from onrecord.codec import value as codec
 from onrecord.errors import Damaged, InvalidName
-from onrecord.ledger.database import bounds
+from onrecord.ledger.database import bounds, keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.reports import Problem
-from onrecord.scope import NamespaceName, Scope, parts_of
+from onrecord.scope import NamespaceName, Scope, StateName, parts_of, stored_name
 from onrecord.stored.items import NamespaceKey
 
 _NAMESPACES: Final = """
     SELECT {n.shard}, n.id, n.identity, n.owner, n.tenant, n."user", n.agent, n.path
     FROM {namespaces} n WHERE n.id > :after ORDER BY n.id LIMIT :limit"""
+_SESSION: Final = "SELECT 1 FROM {sessions} WHERE {my_shard} identity = :identity"
 _VERSION: Final = "SELECT version FROM {namespaces} WHERE {my_shard} id = :namespace"
 _ITEMS: Final = """
     SELECT key, version, created, updated, expires_at, ttl, body FROM {items}
@@ -32,18 +33,31 @@ class Found(NamedTuple):
 
 def namespaces(txn: Transaction, after: int, limit: int) -> list[Found]:
     """Every namespace by number, after one."""
+    txn.snapshot()
     found = []
     for shard, number, identity, owner, *scope, path in txn.rows(
         _NAMESPACES, {"after": after, "limit": limit}
     ):
-        parts = parts_of(bytes(path))
-        name = f"{'/'.join(map(repr, parts))} of {Scope(*scope)}"
-        wrong = _wrong_names(bytes(identity), owner, parts, *scope)
-        problems = [
-            Problem(kind="damaged", where=f"namespace {name}", what=f"{what}.") for what in wrong
-        ]
-        found.append(Found(NamespaceKey(shard, number), name, problems))
+        name: NamespaceName | None = None
+        try:
+            name = stored_name(bytes(path), *scope)
+        except InvalidName as fault:
+            shown = f"{'/'.join(map(repr, parts_of(bytes(path))))} of {Scope(*scope)}"
+            wrong = [f"nobody can have named it so: {str(fault).rstrip('.')}"]
+        else:
+            shown = str(name)
+            wrong = _wrong_names(bytes(identity), owner, name)
+        where = shown if isinstance(name, StateName) else f"namespace {shown}"
+        problems = [Problem(kind="damaged", where=where, what=f"{what}.") for what in wrong]
+        if isinstance(name, StateName) and not wrong and not _has_session(txn, name):
+            what = "its session is not there."
+            problems.append(Problem(kind="stray", where=where, what=what))
+        found.append(Found(NamespaceKey(shard, number), shown, problems))
     return found
+
+
+def _has_session(txn: Transaction, name: StateName) -> bool:
+    return txn.first(_SESSION, keys.of_name(name.session)) is not None
 
 
 def items(
@@ -76,13 +90,7 @@ def items(
     return problems, page[-1][0] if len(page) == limit else None
 
 
-def _wrong_names(
-    identity: bytes, owner: int, parts: tuple[str, ...], tenant: str, user: str, agent: str
-) -> list[str]:
-    try:
-        name = NamespaceName(parts=parts, tenant=tenant, user=user, agent=agent)
-    except InvalidName as fault:
-        return [f"nobody can have named it so: {str(fault).rstrip('.')}"]
+def _wrong_names(identity: bytes, owner: int, name: NamespaceName) -> list[str]:
     wrong = []
     if name.owner != owner:
         wrong.append(f"its owner is {owner}, and not that of its names")

@@ -1,0 +1,79 @@
+"""The state of sessions: a namespace of items each, which comes and goes with its session.
+
+It is there only while its session's row is (``namespaces.create``), and whoever takes that away or
+copies it has its lock: so nobody makes or loses a state meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from onrecord.ledger.database import keys
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.items import items as rows_of
+from onrecord.ledger.items import namespaces
+from onrecord.ledger.items.namespaces import Locked
+from onrecord.scope import ItemName, SessionName, StateName
+from onrecord.stored.items import MOST_VERSION, NamespaceKey, WrittenItem
+
+# A version that is damaged, and has no next one, keeps nobody from erasing.
+_LOCK: Final = f"""
+    UPDATE {{namespaces}} SET version = {{least}}(version, {MOST_VERSION - 1}) + 1
+    WHERE {{my_shard}} identity = :identity RETURNING id, version"""
+_FENCES: Final = "SELECT key, fence FROM {items} WHERE {my_shard} namespace = :namespace"
+_REMOVE: Final = "DELETE FROM {namespaces} WHERE {my_shard} id = :namespace"
+_COPY: Final = """
+    INSERT INTO {items} (
+        {shard_key} namespace, key, version, created, updated, expires_at, ttl, token, body, fence
+    ) SELECT
+        {i.shard_of_key} :target, i.key,
+        :before + row_number() OVER (ORDER BY i.version),
+        i.created, i.updated, i.expires_at, i.ttl, i.token, i.body, :fence
+    FROM {items} i WHERE {i.my_shard} i.namespace = :namespace
+        AND (i.expires_at IS NULL OR i.expires_at > {clock})"""
+
+
+def is_empty(txn: Transaction, name: SessionName, now: int) -> bool:
+    """Whether a locked session has no state; it has none then until the transaction ends."""
+    state = StateName.of(name)
+    return _lock(txn, state) is None or rows_of.count(txn, state, now) == 0
+
+
+def copy(txn: Transaction, source: SessionName, target: SessionName, now: int) -> None:
+    """Put the state of a locked session into another one of the same scope that has none. Times
+    stay; versions are the target's own, in the same order. No cache has what is not there: nobody
+    marks what is made here."""
+    here, there = StateName.of(source), StateName.of(target)
+    locked = _lock(txn, here)
+    count = 0 if locked is None else rows_of.count(txn, here, now)
+    if locked is None or not count:
+        return
+    to, last = namespaces.move_or_create(txn, there, count, now)
+    rows_of.clear(txn, to)  # what has expired there
+    values = {**locked.key._asdict(), "target": to.namespace, "fence": rows_of.first_fence(txn)}
+    txn.run(_COPY, {**values, "before": last - count, "now": now})
+
+
+def remove(txn: Transaction, name: SessionName) -> tuple[Counter[str], dict[bytes, WrittenItem]]:
+    """Take the state of a locked session away: how much that was, by table, and what went.
+
+    Raises Fenced, with all of them, where not each of its items was marked as it stands.
+    """
+    state = StateName.of(name)
+    locked = _lock(txn, state)
+    if locked is None:
+        return Counter(), {}
+    values = locked.key._asdict()
+    found = {ItemName(state, key): int(fence) for key, fence in txn.rows(_FENCES, values)}
+    rows_of.refuse_unmarked(txn, found)
+    went = {item.identity: WrittenItem(None, locked.version) for item in found}
+    items = rows_of.clear(txn, locked.key)
+    gone = txn.run(_REMOVE, values)
+    return Counter({"onrecord_items": items, "onrecord_namespaces": gone}), went
+
+
+def _lock(txn: Transaction, name: StateName) -> Locked | None:
+    txn.begin()
+    row = txn.first(_LOCK, keys.of_name(name))
+    return None if row is None else Locked(NamespaceKey(name.shard, row[0]), int(row[1]))

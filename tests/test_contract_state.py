@@ -1,0 +1,86 @@
+"""The contract of the state of sessions over every backend there is, sync and async."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from onrecord import Session, Store
+from onrecord.testing.contract import Face
+from onrecord.testing.contract_state import StateContract
+from tests.emptied import emptied
+from tests.partitioned import partition
+from tests.servers.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def database(postgres: PostgresServer) -> Iterator[str]:
+    yield postgres.create_database("state")
+    postgres.drop_database("state")
+
+
+class TestSqliteFile(StateContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Iterator[Store]:
+        with Store(f"sqlite:///{tmp_path}/a file.db", durability="normal") as store:
+            yield store
+
+
+class TestSqliteInMemory(StateContract):
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        with Store("sqlite://") as store:
+            yield store
+
+
+class TestPostgres(StateContract):
+    @pytest.fixture
+    def store(self, database: str) -> Iterator[Store]:
+        with Store(database, schema=emptied(database, 'a "schema" %s'), pool_size=5) as store:
+            yield store
+
+
+class TestPartitionedPostgres(StateContract):
+    @pytest.fixture
+    def face(self) -> Face:
+        return lambda handle: handle
+
+    @pytest.fixture
+    def store(self, database: str) -> Iterator[Store]:
+        partition(database, "partitioned")
+        with Store(database, schema=emptied(database, "partitioned"), pool_size=5) as store:
+            yield store
+
+
+class TestCached(StateContract):
+    """With Redis, where there is one."""
+
+    @pytest.fixture
+    def face(self) -> Face:
+        return lambda handle: handle
+
+    @pytest.fixture
+    def store(self, each_store: Callable[[], Store]) -> Store:
+        return each_store()
+
+    def test_no_other_process_reads_what_has_gone(self, each_store: Callable[[], Store]) -> None:
+        here, there = (each_store().session("chat", user="ada") for _ in range(2))
+        for n in range(3):
+            here.state.put_many({"a": n, "b": n})
+            for session in (there, here):
+                for _ in range(2):  # the second out of a cache, where there is one
+                    assert [read(session, key) for key in "ab"] == [n, n]
+            (here if n % 2 else there).erase()
+            for session in (there, here):
+                assert [read(session, key) for key in "ab"] == [None, None]
+        here.state.put("a", "new")
+        there.fork("fork")
+        assert read(there.store.session("fork", user="ada"), "a") == "new"
+
+
+def read(session: Session, key: str) -> object:
+    """A value of its state."""
+    found = session.state.get(key)
+    return None if found is None else found.value
