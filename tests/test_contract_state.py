@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import onrecord.flows.items.writing
+import onrecord.flows.sessions.append
 from onrecord import Session, Store
 from onrecord.testing.contract import Face
 from onrecord.testing.contract_state import StateContract
@@ -78,6 +80,24 @@ class TestCached(StateContract):
         here.state.put("a", "new")
         there.fork("fork")
         assert read(there.store.session("fork", user="ada"), "a") == "new"
+
+
+def test_a_session_that_a_state_has_made_is_not_taken_away_again(
+    each_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An append that needs no session takes away the one it has made, which it knows by when that
+    was: not one that was made for a state in the same microsecond."""
+    store = each_store()
+    session = store.session("chat", user="ada")
+    (stored,) = session.append(("user", "hello"))
+    session.erase()
+    for module in (onrecord.flows.items.writing, onrecord.flows.sessions.append):
+        monkeypatch.setattr(module, "now", lambda: 10**15)
+    session.state.put("plan", 1)
+    assert session.append(stored, expected=0) == []
+    assert session.info().created_at is not None
+    assert read(session, "plan") == 1
+    assert store.verify() == []
 
 
 def read(session: Session, key: str) -> object:

@@ -28,7 +28,8 @@ Kind: TypeAlias = Literal[
 ]
 """What was done. To clear is to rewind to the beginning, and to pop is to
 rewind to before what was popped; what is pruned is erased. An append makes
-its session without a word of it: only one that was made before the first message is created."""
+its session without a word of it, and so does the first write of its state: only who calls create()
+creates one."""
 
 
 class Change(NamedTuple):
