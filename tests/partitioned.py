@@ -14,9 +14,6 @@ from onrecord.ledger.schema.steps import first_statements
 
 def partition(url: str, schema: str) -> None:
     """Make the tables of a schema that is not there yet, spread over partitions."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        if connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", [schema]).fetchone():
-            return
     with closing(Store(url, schema=schema, pool_size=1)) as store:
         store.migrate()
     dialect = Dialect("postgresql", schema)

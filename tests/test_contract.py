@@ -9,15 +9,14 @@ import pytest
 
 from onrecord import Store
 from onrecord.testing.contract import Face, StoreContract
-from tests.emptied import emptied
-from tests.partitioned import partition
+from tests.emptied import Reused, reused
 from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def database(postgres: PostgresServer) -> Iterator[str]:
-    yield postgres.create_database("contract")
-    postgres.drop_database("contract")
+def database(postgres: PostgresServer) -> Iterator[Reused]:
+    with reused(postgres, "contract") as database:
+        yield database
 
 
 class TestSqliteFile(StoreContract):
@@ -36,8 +35,8 @@ class TestSqliteInMemory(StoreContract):
 
 class TestPostgres(StoreContract):
     @pytest.fixture
-    def store(self, database: str) -> Iterator[Store]:
-        with Store(database, schema=emptied(database, 'a "schema" %s'), pool_size=2) as store:
+    def store(self, database: Reused) -> Iterator[Store]:
+        with Store(database.url, schema=database.emptied('a "schema" %s'), pool_size=2) as store:
             yield store
 
 
@@ -50,9 +49,8 @@ class TestPartitionedPostgres(StoreContract):
         return lambda handle: handle
 
     @pytest.fixture
-    def store(self, database: str) -> Iterator[Store]:
-        partition(database, "partitioned")
-        with Store(database, schema=emptied(database, "partitioned"), pool_size=2) as store:
+    def store(self, database: Reused) -> Iterator[Store]:
+        with Store(database.url, schema=database.partitioned("partitioned"), pool_size=2) as store:
             yield store
 
 

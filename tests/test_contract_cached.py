@@ -10,15 +10,15 @@ import pytest
 from onrecord import Store
 from onrecord.testing.contract import Face, StoreContract
 from onrecord.testing.contract_items import ItemsContract
-from tests.emptied import emptied
+from tests.emptied import Reused, reused
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
 
 
 @pytest.fixture(scope="module")
-def database(postgres: PostgresServer) -> Iterator[str]:
-    yield postgres.create_database("cached")
-    postgres.drop_database("cached")
+def database(postgres: PostgresServer) -> Iterator[Reused]:
+    with reused(postgres, "cached") as database:
+        yield database
 
 
 class OnSqliteCached:
@@ -40,18 +40,18 @@ class OnSqliteStrict:
 
 class OnPostgresCached:
     @pytest.fixture
-    def store(self, database: str, redis_server: RedisServer) -> Iterator[Store]:
-        schema = emptied(database, "s")
-        with Store(database, schema=schema, pool_size=2, cache=redis_server.url) as store:
+    def store(self, database: Reused, redis_server: RedisServer) -> Iterator[Store]:
+        schema = database.emptied("s")
+        with Store(database.url, schema=schema, pool_size=2, cache=redis_server.url) as store:
             yield store
 
 
 class OnPostgresStrict:
     @pytest.fixture
-    def store(self, database: str, redis_server: RedisServer) -> Iterator[Store]:
-        schema = emptied(database, "s")
+    def store(self, database: Reused, redis_server: RedisServer) -> Iterator[Store]:
+        schema = database.emptied("s")
         with Store(
-            database, schema=schema, pool_size=2, cache=redis_server.url, consistency="strict"
+            database.url, schema=schema, pool_size=2, cache=redis_server.url, consistency="strict"
         ) as store:
             yield store
 

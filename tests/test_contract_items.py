@@ -14,15 +14,14 @@ from hypothesis import strategies as st
 from onrecord import Conflict, Store
 from onrecord.testing.contract import Face
 from onrecord.testing.contract_items import ItemsContract
-from tests.emptied import emptied
-from tests.partitioned import partition
+from tests.emptied import Reused, reused
 from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def database(postgres: PostgresServer) -> Iterator[str]:
-    yield postgres.create_database("items")
-    postgres.drop_database("items")
+def database(postgres: PostgresServer) -> Iterator[Reused]:
+    with reused(postgres, "items") as database:
+        yield database
 
 
 class TestSqliteFile(ItemsContract):
@@ -41,8 +40,8 @@ class TestSqliteInMemory(ItemsContract):
 
 class TestPostgres(ItemsContract):
     @pytest.fixture
-    def store(self, database: str) -> Iterator[Store]:
-        with Store(database, schema=emptied(database, 'a "schema" %s'), pool_size=4) as store:
+    def store(self, database: Reused) -> Iterator[Store]:
+        with Store(database.url, schema=database.emptied('a "schema" %s'), pool_size=4) as store:
             yield store
 
 
@@ -52,9 +51,8 @@ class TestPartitionedPostgres(ItemsContract):
         return lambda handle: handle
 
     @pytest.fixture
-    def store(self, database: str) -> Iterator[Store]:
-        partition(database, "partitioned")
-        with Store(database, schema=emptied(database, "partitioned"), pool_size=4) as store:
+    def store(self, database: Reused) -> Iterator[Store]:
+        with Store(database.url, schema=database.partitioned("partitioned"), pool_size=4) as store:
             yield store
 
 

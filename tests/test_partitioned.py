@@ -9,8 +9,7 @@ import pytest
 
 from onrecord import CheckpointLog, Store
 from onrecord.checkpoint_log import Listing, New, Value
-from tests.emptied import emptied
-from tests.partitioned import partition
+from tests.emptied import Reused, reused
 from tests.servers.postgres import PostgresServer
 
 SCHEMA = "partitioned"
@@ -18,22 +17,21 @@ MOST = 40
 
 
 @pytest.fixture
-def database(postgres: PostgresServer) -> Iterator[str]:
-    yield postgres.create_database("partitions")
-    postgres.drop_database("partitions")
+def database(postgres: PostgresServer) -> Iterator[Reused]:
+    with reused(postgres, "partitions") as database:
+        yield database
 
 
 @pytest.fixture
-def store(database: str) -> Iterator[Store]:
-    partition(database, SCHEMA)
-    with Store(database, schema=emptied(database, SCHEMA), pool_size=2) as store:
+def store(database: Reused) -> Iterator[Store]:
+    with Store(database.url, schema=database.partitioned(SCHEMA), pool_size=2) as store:
         yield store
 
 
-def test_conversations_of_many_users_lie_in_all_of_them(store: Store, database: str) -> None:
+def test_conversations_of_many_users_lie_in_all_of_them(store: Store, database: Reused) -> None:
     for n in range(MOST):
         store.session("s", user=f"user {n}").append([("user", f"{i} of {n}") for i in range(3)])
-    with psycopg.connect(database) as connection:
+    with psycopg.connect(database.url) as connection:
         found = connection.execute(
             f"SELECT tableoid, count(DISTINCT session) FROM {SCHEMA}.onrecord_tail GROUP BY 1"
         ).fetchall()
