@@ -39,6 +39,7 @@ from onrecord.testing import Log, check, load
 from tests.servers.redis import OwnRedis
 from tests.test_crash_points import Tripped, Tripwire
 from tests.test_segments import DICTIONARIES, small_talk
+from tests.torture.settings import IMPATIENT
 from tests.turned import hits
 
 SEGMENT = 3
@@ -571,6 +572,8 @@ def test_a_redis_that_was_down_when_it_was_erased(
     """It comes back with what it had: nobody is shown it after ``revalidate`` at the latest."""
     revalidate = 0.05
     url = f"sqlite:///{tmp_path}/x.db"
+    # How long the cache is left alone afterwards, ten seconds, is asked elsewhere.
+    monkeypatch.setattr("onrecord.flows.belief.Patience", lambda: IMPATIENT)
 
     def open_store() -> Store:
         return Store(
