@@ -32,7 +32,9 @@ class Reused:
             # Most tests write to few of them, and to look is quicker than to truncate.
             looks = [sql.SQL("EXISTS (SELECT FROM {})").format(table) for table in tables]
             found = self._ask(sql.SQL("SELECT {}").format(sql.SQL(", ").join(looks)))
-            if written := [table for table, any_row in zip(tables, found[0]) if any_row]:
+            if written := [
+                table for table, any_row in zip(tables, found[0], strict=True) if any_row
+            ]:
                 truncate = sql.SQL("TRUNCATE {} RESTART IDENTITY")
                 self._connection.execute(truncate.format(sql.SQL(", ").join(written)))
             rename = sql.SQL("UPDATE {} SET value = {} WHERE name IN ('cache_id', 'store_id')")
