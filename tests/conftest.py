@@ -1,6 +1,7 @@
 """Fixtures for real servers, started when a test first asks for one."""
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
@@ -20,6 +21,7 @@ import redis
 
 from onrecord import Store
 from onrecord.testing.contract import AsyncFace, Face
+from tests.emptied import Kept
 from tests.scratch import choose_folder
 from tests.servers.binaries import Binaries, External, Missing
 from tests.servers.postgres import (
@@ -132,6 +134,19 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def kept_databases(postgres: PostgresServer) -> Iterator[Kept]:
+    with contextlib.closing(Kept(postgres)) as kept:
+        yield kept
+
+
+@pytest.fixture
+def kept_postgres_url(kept_databases: Kept) -> Iterator[str]:
+    """The URL of a database in which a store has made its tables, and nothing is in them."""
+    with kept_databases.lend() as url:
+        yield url
+
+
 @pytest.fixture
 def own_postgres() -> Iterator[OwnPostgres]:
     """A PostgreSQL for one test, which may stop it and start it again."""
@@ -184,7 +199,7 @@ def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
     if request.param == "sqlite":
         url, cache = f"sqlite:///{tmp_path / 'store.db'}", None
     else:
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("kept_postgres_url")
         cache = request.getfixturevalue("redis_server").url
 
     def open_store(**settings: Any) -> Store:

@@ -4,6 +4,7 @@ second on PostgreSQL, and the contracts ask for some thousand of them."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from onrecord import Store
 from tests.partitioned import partition
 from tests.servers.postgres import PostgresServer
 
@@ -75,3 +77,79 @@ def reused(server: PostgresServer, name: str) -> Iterator[Reused]:
             yield Reused(url, connection)
     finally:
         server.drop_database(name)
+
+
+class Kept:
+    """Databases in which a store has made its tables, lent to one test after the other.
+
+    One that has other tables afterwards is thrown away, so a test may do in it what it likes.
+    """
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._numbers = itertools.count(1)
+        self._free: list[_Lent] = []
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[str]:
+        lent, good = self._free.pop() if self._free else self._made(), False
+        try:
+            yield lent.reused.url
+            good = lent.put_back()
+        finally:
+            if good:
+                self._free.append(lent)
+            else:
+                self._throw_away(lent)
+
+    def close(self) -> None:
+        for lent in self._free:
+            self._throw_away(lent)
+
+    def _throw_away(self, lent: _Lent) -> None:
+        lent.connection.close()
+        self._server.drop_database(lent.name)
+
+    def _made(self) -> _Lent:
+        name = f"kept_{next(self._numbers)}"
+        url = self._server.create_database(name)
+        with contextlib.closing(Store(url, pool_size=1)) as store:
+            store.migrate()
+        return _Lent(name, url, psycopg.connect(url, autocommit=True))
+
+
+class _Lent:
+    """One of them, and how it was when it was made."""
+
+    def __init__(
+        self, name: str, url: str, connection: psycopg.Connection[tuple[Any, ...]]
+    ) -> None:
+        self.name, self.connection = name, connection
+        self.reused = Reused(url, connection)
+        connection.execute("CREATE SCHEMA kept")
+        for table in KEPT:
+            connection.execute(f"CREATE TABLE kept.{table} AS TABLE public.{table}")
+        self._relations = self._shape()
+
+    def put_back(self) -> bool:
+        """As it was; false if that would take more than to empty its tables."""
+        self.connection.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        if self._shape() != self._relations:
+            return False
+        for table in KEPT:
+            self.connection.execute(
+                f"DELETE FROM public.{table}; "
+                f"INSERT INTO public.{table} OVERRIDING SYSTEM VALUE SELECT * FROM kept.{table}"
+            )
+        self.reused.emptied("public")
+        return True
+
+    def _shape(self) -> list[tuple[Any, ...]]:
+        return self.connection.execute(
+            "SELECT nspname, relname, relkind, relnatts "
+            "FROM pg_namespace n LEFT JOIN pg_class ON relnamespace = n.oid "
+            "WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' ORDER BY 1, 2"
+        ).fetchall()

@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     url, cache = f"sqlite:///{tmp_path / 'x.db'}", None
     if request.param != "sqlite":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("kept_postgres_url")
     if request.param == "postgresql with redis":
         cache = request.getfixturevalue("redis_server").url
     with pytest.MonkeyPatch.context() as patch:

@@ -65,7 +65,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     kind, _, cache = request.param.partition(" with ")
     url = f"sqlite:///{tmp_path}/x.db"
     if kind == "postgresql":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("kept_postgres_url")
     server = request.getfixturevalue("redis_server") if cache else None
     with closing(Database(url, None if server is None else server.url)) as found:
         yield found

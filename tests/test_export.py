@@ -89,7 +89,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
                 store = Store(f"sqlite:///{tmp_path / name}.db", durability="normal", **settings)
             else:
                 cache = request.getfixturevalue("redis_server").url
-                store = Store(request.getfixturevalue("postgres_url"), cache=cache, **settings)
+                store = Store(request.getfixturevalue("kept_postgres_url"), cache=cache, **settings)
             return stores.enter_context(store)
 
         yield open_store

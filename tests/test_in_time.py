@@ -25,7 +25,7 @@ def store(
     monkeypatch.setattr("onrecord.ledger.sessions.sealing.SEGMENT", 3)
     url = f"sqlite:///{tmp_path}/time.db"
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("kept_postgres_url")
     with Store(url) as store:
         yield store
 

@@ -497,7 +497,7 @@ def test_a_dump_finds_its_store_in_another_process(
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ONRECORD_")}
     url = None
     if "postgresql" in chats.store:
-        url = environment["ONRECORD_URL"] = request.getfixturevalue("postgres_url")
+        url = environment["ONRECORD_URL"] = request.getfixturevalue("kept_postgres_url")
     arguments = [json.dumps(chats.to_dict()), pickle.dumps(chats).hex()]
 
     def read() -> subprocess.CompletedProcess[str]:

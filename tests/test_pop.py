@@ -19,7 +19,7 @@ def test_no_message_is_popped_by_two_processes(
 ) -> None:
     url = f"sqlite:///{tmp_path}/pop.db"
     if kind == "postgresql":
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("kept_postgres_url")
     with Store(url) as store:
         store.session("s").append([("user", text) for text in SAID])
 

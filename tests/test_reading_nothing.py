@@ -147,7 +147,7 @@ def test_an_older_database_is_migrated_by_a_read(
 
 
 def test_an_empty_database_takes_only_the_first_step(
-    each_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+    database: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It makes the tables of today: what a later step adds to older ones is in them already."""
 
@@ -155,8 +155,10 @@ def test_an_empty_database_takes_only_the_first_step(
         txn.run("ALTER TABLE {sessions} ADD COLUMN lineage BIGINT")
 
     monkeypatch.setattr(migrations, "STEPS", (*STEPS, ("9999 lineage", add_what_is_there)))
-    store = each_store()
-    assert store.migrate() == [*(name for name, _ in STEPS), "9999 lineage"]
-    assert store.migrate() == []
-    store.session("s").append(("user", "hello"))
-    assert each_store().session("s").count() == 1
+    url, settings = database
+    with Store(url, **settings) as store:
+        assert store.migrate() == [*(name for name, _ in STEPS), "9999 lineage"]
+        assert store.migrate() == []
+        store.session("s").append(("user", "hello"))
+    with Store(url, **settings) as store:
+        assert store.session("s").count() == 1
