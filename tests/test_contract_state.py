@@ -12,15 +12,14 @@ import onrecord.flows.sessions.append
 from onrecord import Session, Store
 from onrecord.testing.contract import Face
 from onrecord.testing.contract_state import StateContract
-from tests.emptied import emptied
-from tests.partitioned import partition
+from tests.emptied import Reused, reused
 from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture(scope="module")
-def database(postgres: PostgresServer) -> Iterator[str]:
-    yield postgres.create_database("state")
-    postgres.drop_database("state")
+def database(postgres: PostgresServer) -> Iterator[Reused]:
+    with reused(postgres, "state") as database:
+        yield database
 
 
 class TestSqliteFile(StateContract):
@@ -39,8 +38,9 @@ class TestSqliteInMemory(StateContract):
 
 class TestPostgres(StateContract):
     @pytest.fixture
-    def store(self, database: str) -> Iterator[Store]:
-        with Store(database, schema=emptied(database, 'a "schema" %s'), pool_size=5) as store:
+    def store(self, database: Reused) -> Iterator[Store]:
+        schema = database.emptied('a "schema" %s')
+        with Store(database.url, schema=schema, pool_size=5) as store:
             yield store
 
 
@@ -50,9 +50,9 @@ class TestPartitionedPostgres(StateContract):
         return lambda handle: handle
 
     @pytest.fixture
-    def store(self, database: str) -> Iterator[Store]:
-        partition(database, "partitioned")
-        with Store(database, schema=emptied(database, "partitioned"), pool_size=5) as store:
+    def store(self, database: Reused) -> Iterator[Store]:
+        schema = database.partitioned("partitioned")
+        with Store(database.url, schema=schema, pool_size=5) as store:
             yield store
 
 
