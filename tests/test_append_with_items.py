@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from onrecord import Conflict, Delete, InvalidValue, Merge, Misconfigured, Put, Session, Store
+from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items import items as rows_of
 from onrecord.testing.contract import Face
 
@@ -139,3 +140,62 @@ def test_many_at_the_same_time(each_store: Opener) -> None:
         assert found is not None
         assert len(found.value) == 60
     assert [stores[0].session(f"s{who}", user="ada").count() for who in range(4)] == [15] * 4
+
+
+def statements(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a store sends to its database from now on."""
+    sent: list[str] = []
+    for name in ("first", "rows", "run"):
+        sound = getattr(Transaction, name)
+
+        def noted(self: Any, statement: str, *more: Any, sound: Any = sound) -> Any:
+            sent.append(" ".join(statement.split()))
+            return sound(self, statement, *more)
+
+        monkeypatch.setattr(Transaction, name, noted)
+    return sent
+
+
+def test_on_postgres_one_put_is_in_the_statement_of_the_append(
+    kept_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store(kept_postgres_url, pool_size=2) as store:
+        session, facts = store.session("s", user="ada"), store.items("facts", user="ada")
+        session.append(("user", "one"), items=[Put("facts", "k", 0)])  # makes both
+        for said in (("user", "two"), [("user", "three"), ("assistant", "four")]):
+            sent = statements(store, monkeypatch)
+            session.append(said, items=[Put("facts", "k", said[-1][-1])])
+            assert len(sent) == 1
+            monkeypatch.undo()
+        assert [m.text for m in session.messages()] == ["one", "two", "three", "four"]
+        (item,) = facts.list()
+        assert item.value == "four"
+        assert store.verify() == []
+
+
+def test_where_one_statement_cannot_do_both_it_does_neither(
+    kept_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new namespace, a new session, an id that is taken: done in several statements then."""
+    with Store(kept_postgres_url, pool_size=2) as store:
+        session = store.session("s", user="ada")
+        session.append({"role": "user", "content": "one", "id": "a"})
+        sent = statements(store, monkeypatch)
+        session.append(("user", "two"), items=[Put("new", "k", 1)])
+        assert len(sent) > 3
+        monkeypatch.undo()
+        assert session.count() == 2
+        again = {"role": "user", "content": "one", "id": "a"}
+        session.append([again, ("user", "three")], items=[Put("new", "k", 2)])
+        assert [m.text for m in session.messages()] == ["one", "two", "three"]
+        session.append(again, items=[Put("new", "k", 3)])  # nothing of it is new
+        item = store.items("new", user="ada").get("k")
+        assert item is not None
+        assert item.value == 2
+        store.session("other", user="ada").append(("user", "x"), items=[Put("new", "k", 4)])
+        with pytest.raises(Conflict):
+            session.append(("user", "x"), expected=1, items=[Put("new", "k", 5)])
+        item = store.items("new", user="ada").get("k")
+        assert item is not None
+        assert item.value == 4
+        assert session.count() == 3

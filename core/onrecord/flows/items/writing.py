@@ -30,11 +30,12 @@ from onrecord.flows.shared import Desk
 from onrecord.item import Delete, Item, ItemChange, Life, Merge, Put
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
-from onrecord.scope import ItemName, NamespaceName, Scope, SessionName
+from onrecord.scope import ItemName, NamespaceName, Scope, SessionName, StateName
 from onrecord.stored.clock import now
 from onrecord.stored.items import ItemRow, WrittenItem
 
 if TYPE_CHECKING:
+    from onrecord.ledger.database.put_item import Beside
     from onrecord.ledger.database.transaction import Transaction
     from onrecord.ledger.items.namespaces import Locked
 
@@ -251,6 +252,28 @@ def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Written
             version = namespace.version - left[one.name.identity]
             done.append(_one(desk, txn, one, namespace, version))
     return done
+
+
+def put_beside(txn: Transaction, writes: Sequence[Write]) -> Beside | None:
+    """Put in the very statement of an append, where the database can and it is one put, whatever
+    is there."""
+    first = writes[0]
+    if (
+        len(writes) > 1
+        or first.row is None
+        or not first.whatever_is_there
+        or first.ttl is not None
+        or isinstance(first.name, StateName)
+        or not txn.can.one_statement_writes
+    ):
+        return None
+    return rows_of.put_beside(txn, first.item, first.row)
+
+
+def written_beside(one: Write, beside: Beside, answered: tuple[Any, ...]) -> Written:
+    """What became of a put that went with an append."""
+    assert one.row is not None, "it was a put"
+    return _put_done(one, *rows_of.stored_beside(one.row, beside, answered))
 
 
 def _is_a_run(writes: Sequence[Write]) -> bool:

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from onrecord.accepting import Appendable, messages_from
 from onrecord.errors import Unavailable
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.items.writing import Write, Written, prepared, write, wrote
+from onrecord.flows.items.writing import (
+    Write,
+    Written,
+    prepared,
+    put_beside,
+    write,
+    written_beside,
+    wrote,
+)
 from onrecord.flows.mark import commit, commit_items
 from onrecord.flows.sessions.batch import Batch, Stored, new_token
 from onrecord.flows.sessions.expected import checked
@@ -60,7 +68,7 @@ def append(
         name, entries, new_token(), expected, known_epoch, at, archived, existing, not writes
     )
     try:
-        stored = yield from _appended(desk, batch, batch.commit, change_of, writes)
+        stored = yield from _appended(desk, batch, writes)
     except Unavailable as lost:
         if not lost.outcome_unknown:
             raise
@@ -76,20 +84,26 @@ def append(
 def _appended(
     desk: Desk,
     batch: Batch,
-    work: Callable[[Transaction], Stored],
-    change_of: Callable[[Batch, Stored], Change | None],
     writes: Sequence[Write],
+    again: bool = False,
 ) -> Flow[Stored]:
     """Append, and change items in the same transaction. They are changed where something is new:
     what was appended before had its own with it."""
+    work = batch.commit_unless_done if again else batch.commit
+    change = partial(_change_again if again else change_of, batch)
     if not writes:
-        change = partial(change_of, batch)
         stored: Stored = yield from commit(desk, batch.name, work, change, appends=True)
         return stored
 
     def both(txn: Transaction) -> tuple[Stored, list[Written]]:
-        txn.begin()
-        done = work(txn)
+        beside = None if again else put_beside(txn, writes)
+        if beside is not None:
+            done = batch.commit(txn, beside)
+            if done.beside:
+                return done, [written_beside(writes[0], beside, done.beside)]
+        else:
+            txn.begin()
+            done = work(txn)
         if not any(fresh for _, _, fresh in done.rows):
             return done, []
         return done, write(desk, txn, writes)  # after the session: who needs both locks it first
@@ -98,7 +112,7 @@ def _appended(
         desk,
         batch.name,
         both,
-        lambda answer: change_of(batch, answer[0]),
+        lambda answer: change(answer[0]),
         appends=True,
         items=[one.item for one in writes],
         wrote=lambda answer: wrote(answer[1]),
@@ -120,7 +134,7 @@ def _append_again(
     """The answer to a commit was lost: look whether it happened, and only then repeat it."""
     log.warning("an append to %s lost its answer and is looked up: %s", batch.name, lost)
     try:
-        stored = yield from _appended(desk, batch, batch.commit_unless_done, _change_again, writes)
+        stored = yield from _appended(desk, batch, writes, again=True)
     except Unavailable as fault:
         # Even where this attempt wrote nothing, the first may have.
         raise Unavailable(str(lost), outcome_unknown=True) from fault

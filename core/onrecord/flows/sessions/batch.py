@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onrecord import codec
 from onrecord.errors import Cleared, Conflict, IdReused, Unavailable
 from onrecord.flows.sessions.expected import refuse_unexpected
-from onrecord.ledger.database.faults import id_is_taken
+from onrecord.ledger.database.faults import id_is_taken, undid_itself
+from onrecord.ledger.database.put_item import Beside
 from onrecord.ledger.sessions import archives, fences, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.scope import SessionName
@@ -34,6 +35,8 @@ class Stored(NamedTuple):
     """(which message, its row, whether this call wrote it)"""
     in_tail: int = 0
     """How many rows the session has now, deleted ones too."""
+    beside: tuple[Any, ...] = ()
+    """What is answered of that which went with it in one statement; empty where nothing did."""
 
 
 class _SortedOut:
@@ -80,11 +83,12 @@ class Batch(NamedTuple):
     alone: bool = True
     """Whether no other statement belongs to its transaction."""
 
-    def commit(self, txn: Transaction) -> Stored:
-        """Append what is new, in one statement where the database can."""
+    def commit(self, txn: Transaction, beside: Beside | None = None) -> Stored:
+        """Append what is new, in one statement where the database can; with what goes with it in
+        that same statement, if it can be done as well."""
         if (
             txn.can.one_statement_writes
-            and self.alone
+            and (self.alone or beside is not None)
             and not self.archived
             and not any(
                 entry.id is not None and ids.may_be_derived(entry.id) for entry in self.entries
@@ -92,15 +96,16 @@ class Batch(NamedTuple):
         ):
             try:
                 found = rows_of.append_at_once(
-                    txn, self.name, self.entries, self.token, self.expected, self.at
+                    txn, self.name, self.entries, self.token, self.expected, self.at, beside
                 )
-            except Exception as fault:  # only one kind is ours, and its class needs the driver
-                if not id_is_taken(fault):
+            except Exception as fault:  # only two kinds are ours, and their class needs the driver
+                if not id_is_taken(fault) and not (beside and undid_itself(fault)):
                     raise
                 found = None
             if found is not None:
                 rows = [(i, row, True) for i, row in enumerate(found.rows)]
-                return Stored(found.session, rows, found.version.head - found.sealed)
+                in_tail = found.version.head - found.sealed
+                return Stored(found.session, rows, in_tail, found.beside)
         if not self.existing:
             session = sessions.lock_or_create(txn, self.name, self.at)
         elif (found_row := sessions.lock(txn, self.name)) is None:

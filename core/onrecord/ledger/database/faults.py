@@ -60,6 +60,12 @@ def id_is_taken(fault: BaseException) -> bool:
     return _violates(fault, "onrecord_tail_by_id", "(session, id, shard)")
 
 
+def undid_itself(fault: BaseException) -> bool:
+    """Whether a statement undid itself, because only one of the two things that it had to do
+    could be done: it divides by how often the second was."""
+    return getattr(getattr(fault, "diag", None), "sqlstate", None) == "22012"
+
+
 def checkpoint_is_there(fault: BaseException) -> bool:
     """Whether a statement failed because the namespace has a checkpoint of this id already."""
     return _violates(fault, "onrecord_checkpoints_by_id", "(list, id, shard)")

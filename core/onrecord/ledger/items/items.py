@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database import stamp as stamps
+from onrecord.ledger.database.put_item import OVER, WRITTEN, Beside
 from onrecord.ledger.database.stamp import Fenced
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import FIRST_PATH, ItemName, NamespaceName, Scope
@@ -59,30 +60,23 @@ _BEHIND: Final = """(i.updated < :updated OR (i.updated = :updated
         AND (n.path > :path OR (n.path = :path AND i.key > :after))))"""
 _BELOW_ORDER: Final = "ORDER BY i.updated DESC, n.path, i.key LIMIT :limit OFFSET :skip"
 
-_WRITTEN: Final = "namespace, key, version, created, updated, expires_at, ttl, token, body, fence"
-# One that has expired and comes again began now.
-_OVER: Final = """ON CONFLICT (namespace, key {and_shard}) DO UPDATE SET
-        version = excluded.version, updated = excluded.updated,
-        created = CASE WHEN i.expires_at <= {clock} THEN excluded.created ELSE i.created END,
-        expires_at = excluded.expires_at, ttl = excluded.ttl, token = excluded.token,
-        body = excluded.body"""
 # Under the fence that its mark was told; or it was made by this very transaction.
 _UNDER: Final = "WHERE CAST(:told AS BIGINT) IS NULL OR i.fence IN (:told, excluded.fence)"
 _PUT: Final = f"""
-    INSERT INTO {{items}} AS i ({{shard_key}} {_WRITTEN})
+    INSERT INTO {{items}} AS i ({{shard_key}} {WRITTEN})
     VALUES ({{shard_value}} :namespace, :key, :version, :now, :now, {{expires}}, :ttl, :token,
         :body, :fence)
-    {_OVER} {_UNDER} RETURNING version, created, updated, expires_at, fence"""
+    {OVER} {_UNDER} RETURNING version, created, updated, expires_at, fence"""
 
 # PostgreSQL: many of one namespace in one statement.
 _PUT_ALL: Final = f"""
-    INSERT INTO {{items}} AS i (shard, {_WRITTEN})
+    INSERT INTO {{items}} AS i (shard, {WRITTEN})
     SELECT CAST(:shard AS SMALLINT), :namespace, one.key, one.version, :now, :now, {{expires}},
         :ttl, NULL, one.body, :fence
     FROM unnest(
         CAST(:item_keys AS TEXT[]), CAST(:versions AS BIGINT[]), CAST(:bodies AS BYTEA[])
     ) AS one (key, version, body)
-    {_OVER}
+    {OVER}
     WHERE CAST(:told AS BIGINT[]) IS NULL OR i.fence = ANY(:told) OR i.fence = excluded.fence
     RETURNING key, version, created, updated, expires_at, fence"""
 
@@ -94,10 +88,10 @@ _MOVED: Final = """
         WHERE {my_shard} identity = :identity RETURNING id, version
     )"""
 _PUT_AT_ONCE: Final = f"""{_MOVED}
-    INSERT INTO {{items}} AS i (shard, {_WRITTEN})
+    INSERT INTO {{items}} AS i (shard, {WRITTEN})
     SELECT CAST(:shard AS SMALLINT), moved.id, :key, moved.version, :now, :now, {{expires}}, :ttl,
         :token, :body, :fence
-    FROM moved {_OVER} {_UNDER} RETURNING version, created, updated, expires_at, fence"""
+    FROM moved {OVER} {_UNDER} RETURNING version, created, updated, expires_at, fence"""
 _DELETE_AT_ONCE: Final = f"""{_MOVED}, gone AS (
         DELETE FROM {{items}} i USING moved
         WHERE {{i.my_shard}} i.namespace = moved.id AND i.key = :key
@@ -107,7 +101,7 @@ _DELETE_AT_ONCE: Final = f"""{_MOVED}, gone AS (
     SELECT (SELECT alive FROM gone), moved.version FROM moved"""
 
 _BRING: Final = f"""
-    INSERT INTO {{items}} ({{shard_key}} {_WRITTEN})
+    INSERT INTO {{items}} ({{shard_key}} {WRITTEN})
     VALUES ({{shard_value}} :namespace, :key, :version, :created, :updated, :expires_at, :ttl,
         :token, :body, :fence)
     ON CONFLICT (namespace, key {{and_shard}}) DO UPDATE SET
@@ -329,6 +323,27 @@ def put_at_once(txn: Transaction, item: ItemName, row: ItemRow) -> tuple[ItemRow
         refuse_fenced(txn, item)
         return None
     return _stored(row, found, fence)
+
+
+def put_beside(txn: Transaction, item: ItemName, row: ItemRow) -> Beside:
+    """PostgreSQL: the same in the statement of an append; ``stored_beside`` reads its answer."""
+    return Beside(
+        {
+            "item_namespace": item.namespace.identity,
+            "item_key": row.key,
+            "item_now": row.updated,
+            "ttl": row.ttl,
+            "item_token": row.token,
+            "item_body": row.body,
+            "item_fence": first_fence(txn),
+            "item_told": _told(txn, item.identity),
+        },
+    )
+
+
+def stored_beside(row: ItemRow, beside: Beside, found: tuple[Any, ...]) -> tuple[ItemRow, bool]:
+    """What ``put`` returns, of one that was put beside an append."""
+    return _stored(row, found, beside.values["item_fence"])
 
 
 def _stored(row: ItemRow, found: tuple[Any, ...], first: int) -> tuple[ItemRow, bool]:

@@ -10,6 +10,7 @@ from onrecord import codec
 from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
+from onrecord.ledger.database.put_item import BESIDE, DONE, Beside
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.sessions import SPENT, growth
 from onrecord.scope import SessionName
@@ -73,17 +74,32 @@ _MANY: Final = f"""
     ) WITH ORDINALITY AS entry (created, tokens, opens_turn, frame, raw, dictionary, id, nr)
     RETURNING session, seq, epoch, (SELECT sealed FROM moved)"""
 
-_AT_ONCE: Final = {
-    (many, known, spent): (
-        f"WITH moved AS ({_MOVE}{f', {SPENT}' if spent else ''}"
-        f"{_WHERE}{_IN_ONE_PAST if known else ''} {_RETURNING}) {insert}"
+_MOVED: Final = {
+    (known, spent): (
+        f"moved AS ({_MOVE}{f', {SPENT}' if spent else ''}"
+        f"{_WHERE}{_IN_ONE_PAST if known else ''} {_RETURNING})"
     )
-    for many, insert in ((False, _ONE), (True, _MANY))
     for known in (False, True)
     for spent in (False, True)
 }
-"""By whether there are several messages, whether it is known which past is expected, and whether
-anything was spent."""
+"""By whether it is known which past is expected, and whether anything was spent."""
+_AT_ONCE: Final = {
+    (many, *of): f"WITH {moved} {insert}"
+    for many, insert in ((False, _ONE), (True, _MANY))
+    for of, moved in _MOVED.items()
+}
+"""The same, and by whether there are several messages."""
+# Where the item is not put, the statement fails and undoes itself: by a division by zero, the only
+# error that SQL can be asked for.
+_WITH_ITEM: Final = {
+    (many, *of): f"""
+        WITH {moved}, {BESIDE}, said (session, seq, epoch, sealed) AS ({insert})
+        SELECT said.session, said.seq, said.epoch, said.sealed, 1 / (SELECT count(*) FROM done),
+            {DONE}
+        FROM said LEFT JOIN done ON 1 = 1"""
+    for many, insert in ((False, _ONE), (True, _MANY))
+    for of, moved in _MOVED.items()
+}
 
 _COLUMNS: Final = "t.seq, t.epoch, t.frame, t.id, t.created, t.tokens, t.counter"
 _SELECT: Final = f"SELECT {_COLUMNS}, t.dictionary FROM {{tail}} t"
@@ -191,6 +207,8 @@ class Found(NamedTuple):
     fence: int = 0
     at_held: int = 0
     """The lineage at the place after which was read; 0 where there is none."""
+    beside: tuple[Any, ...] = ()
+    """What is answered of that which went with an append."""
 
 
 def insert(
@@ -245,6 +263,7 @@ def append_at_once(
     token: int,
     expected: Expected,
     now: int,
+    beside: Beside | None = None,
 ) -> Found | None:
     """PostgreSQL: lock, check, move the head and write, in one statement.
 
@@ -275,7 +294,11 @@ def append_at_once(
             values.update(not_cut_since=version.epoch)
         case _:
             values.update(expected_head=expected)
-    statement = _AT_ONCE[len(entries) > 1, "lineage" in values, "requests" in values]
+    of = len(entries) > 1, "lineage" in values, "requests" in values
+    statement = _AT_ONCE[of]
+    if beside is not None:
+        statement = _WITH_ITEM[of]
+        values.update(beside.values)
     if len(entries) == 1:
         entry = entries[0]
         values.update(
@@ -304,10 +327,10 @@ def append_at_once(
     counter = txn.facts.counter
     rows = [
         MessageRow(seq, epoch, e.frame, e.id, e.created, e.tokens, counter, token)
-        for (_, seq, epoch, _), e in zip(answer, entries, strict=True)
+        for (_, seq, epoch, *_), e in zip(answer, entries, strict=True)
     ]
-    session, head, epoch, sealed = answer[-1]
-    return Found(session, Version(epoch, head), sealed, rows)
+    session, head, epoch, sealed, *rest = answer[-1]
+    return Found(session, Version(epoch, head), sealed, rows, beside=tuple(rest[1:]))
 
 
 def found(
