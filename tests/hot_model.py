@@ -280,18 +280,10 @@ class FakeRedis:
     def ping(self, key: str) -> bytes:
         return self.run.encode()
 
-    def look(
-        self,
-        key: str,
-        nonce: str,
-        generation: str,
-        revalidate: int,
-        ttl: int,
-        epoch: int,
-        head: int,
-        lineage: str,
-        most: int,
-    ) -> list[Any]:
+    def look(self, key: str, asked: str) -> list[Any]:
+        nonce, generation, *rest = asked.split(" ")
+        lineage = rest.pop(4)
+        revalidate, ttl, epoch, head, most = map(int, rest)
         entry = self._load(key)
         if entry is None:
             # Absent: create it, and a miss that nobody settles yet.

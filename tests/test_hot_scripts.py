@@ -163,7 +163,8 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
                 )
             )
             revalidate = dice.choice((0, 10, 1000, TTL))
-            return "look", (nonce, generation, revalidate, TTL, *known, dice.choice((0, 2, 50)))
+            asked = (nonce, generation, revalidate, TTL, *known, dice.choice((0, 2, 50)))
+            return "look", (" ".join(map(str, asked)),)
         case _:
             lease = nonce if entry is None or dice.random() < 0.2 else entry.nonce
             checked = model.now - dice.choice((0, 5, 500))

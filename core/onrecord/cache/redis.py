@@ -167,11 +167,10 @@ class RedisCache(Cache):
             lineage = _number(held.lineage) if held.lineage else _NONE
             most = self.messages  # fewer would leave a gap behind what is held
         generation = _NONE if on is None else _generation(on)
-        arguments = self._look(generation, epoch, head, lineage, most)
         return Request(
             script("look"),
             identity,
-            arguments,
+            (self._look(generation, epoch, head, lineage, most),),
             lambda answer: self._glance(identity, held, generation, answer),
         )
 
@@ -184,12 +183,13 @@ class RedisCache(Cache):
         return Request(
             script("look"),
             identity,
-            self._look(generation, -1, -1, _NONE, 1),
+            (self._look(generation, -1, -1, _NONE, 1),),
             lambda answer: self._glance_at_item(generation, answer),
         )
 
-    def _look(self, generation: str, *rest: object) -> tuple[Any, ...]:
-        return secrets.token_hex(8), generation, self._revalidate, self._ttl_now(), *rest
+    def _look(self, generation: str, epoch: int, head: int, lineage: str, most: int) -> str:
+        nonce, ttl = secrets.token_hex(8), self._ttl_now()
+        return f"{nonce} {generation} {self._revalidate} {ttl} {epoch} {head} {lineage} {most}"
 
     def fill(self, identity: bytes, seen: Snapshot, lease: object) -> Answer[None]:
         """Bring what SQL said; only what the entry did not hold when the lease was given."""

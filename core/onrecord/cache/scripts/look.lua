@@ -1,8 +1,9 @@
 -- LOOK. What is cached of a session, and whether it may be used.
 --
 -- KEYS[1]  the entry
--- ARGV     nonce, generation ('-': the cache is not known to be on), revalidate (ms), ttl (ms),
---          epoch, head and lineage that the reader holds (-1 -1 -: none), most messages to send
+-- ARGV     one text, because a client takes longer to send eight: nonce, generation ('-': the cache is
+--          not known to be on), revalidate (ms), ttl (ms), epoch, head and lineage that the reader
+--          holds (-1 -1 -: none), most messages to send
 -- answer   { "hit settle seconds micros joins all", and the header up to its nonce;
 --            messages newest first }
 --          One text, because a client takes as long for each element as for a message; and what
@@ -13,8 +14,9 @@
 --
 -- A hit needs messages, no mark at all, a fence, the generation that the reader believes in, and
 -- a recent check; and that it is not over.
-local nonce, generation, revalidate, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local epoch, head, lineage, most = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8])
+local nonce, generation, revalidate, ttl, epoch, head, lineage, most =
+  string.match(ARGV[1], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+revalidate, epoch, head, most = tonumber(revalidate), tonumber(epoch), tonumber(head), tonumber(most)
 local entry = load()
 if not entry then
   entry = empty(nonce)
