@@ -22,6 +22,13 @@ MOST: Final = 2**31 - 1
 """Of one message: so that no sum is too large for the database."""
 NOTHING: Final[Spent] = (0, 0, 0, 0)
 _BESIDE: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
+_LANGCHAIN: Final = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "input_token_details",
+    "output_token_details",
+)
 _DETAILS: Final = (
     ("input_token_details", "cache_read"),
     ("input_tokens_details", "cached_tokens"),
@@ -34,6 +41,15 @@ def spent_by(said: Mapping[str, Any] | None) -> Spent | None:
     """Read a message's usage; None where it has none that is understood."""
     if not said:
         return None
+    details = said.get("input_token_details")
+    if type(details) is dict and len(said) == sum([name in said for name in _LANGCHAIN]):
+        # Nearly all are LangChain's: 0.6 and not 1.6 µs of an append's 100.
+        tokens_in, tokens_out = said.get("input_tokens"), said.get("output_tokens")
+        cached = details.get("cache_read", 0)
+        if type(tokens_in) is type(tokens_out) is type(cached) is int and (
+            0 <= cached <= tokens_in <= MOST and 0 <= tokens_out <= MOST
+        ):
+            return tokens_in, tokens_out, cached, 1
     counts = {name: n for name, n in said.items() if type(n) is int and n >= 0}
     get = counts.get
     tokens_in, tokens_out, requests = get("input_tokens"), get("output_tokens"), get("requests")
