@@ -307,7 +307,7 @@ TELL_NOTHING = {
     "flows/maintenance/transfer.py": "of items, and of no session",
     "flows/sessions/append.py _seal": "what is sealed says what it said",
     "flows/sessions/append.py append": "of items alone, where there is no message",
-    "flows/sessions/read.py _lease": "moves the fence, which no reader sees",
+    "flows/leases.py lease_of": "moves the fence, which no reader sees",
     "flows/suspend.py": "of the cache, and of no session",
     "flows/checkpoints": "of threads, which are no sessions",
 }

@@ -298,6 +298,7 @@ HAS_NO_BOUNDS = {
     ("sessions", "fence"),
     ("sessions", "lineage"),
     ("tail", "token"),
+    ("items", "fence"),
     ("checkpoint_threads", "owner"),
 }
 """Random numbers and digests: any of them may have been written."""

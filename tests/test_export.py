@@ -1212,7 +1212,7 @@ def test_importing_items_twice_changes_nothing(pair: Pair) -> None:
         before = found.list()
         assert brought(store, content) == Import(sessions=0, written=0, messages=0)
         assert found.list() == before
-        assert found.put("k00", {}).version == max(item.version for item in before) + 1
+        assert found.put("k00", {}).version > max(item.version for item in before)
 
 
 def test_an_item_that_differs_is_left_and_named(pair: Pair) -> None:

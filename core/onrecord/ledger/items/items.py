@@ -5,7 +5,7 @@ What has expired is not there, by the clock of the database, whether its row wen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from onrecord.ledger.database import keys
@@ -44,7 +44,8 @@ _OF_NAMESPACE: Final = f"""
     SELECT {_COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key > :after AND {_ALIVE}
     ORDER BY i.key LIMIT :limit"""
 _COUNT: Final = f"SELECT count(*) FROM {_OF_NAME} AND {_ALIVE}"
-_MOST_AT_ONCE: Final = 400  # SQLite took at most 999 parameters until 3.32
+_AT_ONCE: Final = (1, 20, 400)  # keys in a statement; SQLite took at most 999 parameters until 3.32
+_LISTS: Final = {size: ", ".join(f":k{i}" for i in range(size)) for size in _AT_ONCE}
 
 _BY_KEY: Final = f"""
     SELECT {_COLUMNS} FROM {_OF_NAME} AND i.key > :after AND {_ALIVE}"""
@@ -174,6 +175,11 @@ def _refuse(txn: Transaction, item: ItemName, fence: int) -> None:
         raise Fenced({item.identity: fence})
 
 
+def are_marked(txn: Transaction) -> bool:
+    """Whether there is a cache that has been told of what this commit writes to."""
+    return txn.stamp is not None and txn.stamp.items is not None
+
+
 def _told(txn: Transaction, identity: bytes) -> int | None:
     """The fence that the mark of an item was told; None where nobody marks."""
     stamp = txn.stamp
@@ -192,11 +198,9 @@ def get_many(
 ) -> dict[str, ItemRow]:
     """Several items of a namespace, by their keys."""
     found: dict[str, ItemRow] = {}
-    for n in range(0, len(wanted), _MOST_AT_ONCE):
-        few = wanted[n : n + _MOST_AT_ONCE]
-        names = ", ".join(f":k{i}" for i in range(len(few)))
+    for names, few in _some(wanted):
         statement = f"SELECT {_COLUMNS} FROM {_OF_NAME} AND i.key IN ({names}) AND {_ALIVE}"
-        values = {**keys.of_name(name), "now": now, **{f"k{i}": k for i, k in enumerate(few)}}
+        values = {**keys.of_name(name), "now": now, **few}
         found.update((row[0], _row(row)) for row in txn.rows(statement, values))
     return found
 
@@ -371,16 +375,15 @@ def delete_some(
 ) -> dict[str, bool]:
     """Take items away from a namespace that is locked: by key, whether one had not expired."""
     found: dict[str, bool] = {}
-    for n in range(0, len(items), _MOST_AT_ONCE):
-        few = {item.key: item for item in items[n : n + _MOST_AT_ONCE]}
-        names = ", ".join(f":k{i}" for i in range(len(few)))
+    by_key = {item.key: item for item in items}
+    for names, few in _some(list(by_key)):
         statement = (
             f"DELETE FROM {{items}} WHERE {_MINE_GONE} AND key IN ({names}) "
             f"RETURNING key, fence, {_ALIVE_GONE}"
         )
-        values = {**namespace._asdict(), "now": now, **{f"k{i}": k for i, k in enumerate(few)}}
+        values = {**namespace._asdict(), "now": now, **few}
         for key, fence, alive in txn.rows(statement, values):
-            _refuse(txn, few[key], int(fence))
+            _refuse(txn, by_key[key], int(fence))
             found[key] = bool(alive)
     return found
 
@@ -431,6 +434,16 @@ def refresh(
 def sweep(txn: Transaction, namespace: NamespaceKey, limit: int, now: int) -> int:
     """Take some rows away that have expired."""
     return txn.run(_SWEEP, {**namespace._asdict(), "limit": limit, "now": now})
+
+
+def _some(wanted: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Lists of keys as parameters, of few lengths, so that there are few statements: what is too
+    short has its first once more."""
+    for n in range(0, len(wanted), _AT_ONCE[-1]):
+        few = list(wanted[n : n + _AT_ONCE[-1]])
+        size = next(size for size in _AT_ONCE if size >= len(few))
+        few += few[:1] * (size - len(few))
+        yield _LISTS[size], {f"k{i}": key for i, key in enumerate(few)}
 
 
 def _beyond(prefix: str) -> str | None:

@@ -108,7 +108,10 @@ def remove(
     if row is None:
         return Counter({"onrecord_namespaces": 0}), {}
     found = rows_of.delete_some(txn, namespace, items, now)
-    went = {item.identity: WrittenItem(None, int(row[0])) for item in items if item.key in found}
+    went: dict[bytes, WrittenItem] = {}
+    if rows_of.are_marked(txn):
+        gone_at = WrittenItem(None, int(row[0]))
+        went = {item.identity: gone_at for item in items if item.key in found}
     gone = Counter({"onrecord_items": len(found)})
     if removed := txn.run(_REMOVE, values):
         gone["onrecord_namespaces"] = removed
