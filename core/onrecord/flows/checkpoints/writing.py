@@ -74,7 +74,7 @@ def put(
             continue
         adding = Adding(
             desk.compression == "zstd",
-            desk.threads.seen.use((name.identity, namespace)),
+            desk.threads.seen.get((name.identity, namespace)),
             name,
             namespace,
             key,
@@ -119,7 +119,7 @@ def _base(
     """Where the parent's values stand, as far as that is of use."""
     if parent is None or all(type(value) is tuple for value in values.values()):
         return None
-    base = desk.threads.bases.use((name.identity, namespace, parent))
+    base = desk.threads.bases.get((name.identity, namespace, parent))
     if base is None:
         found = yield from do(Cold(lambda txn: rows_of.one(txn, name, namespace, parent)))
         if found is None:
