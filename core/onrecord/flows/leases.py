@@ -8,19 +8,35 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from onrecord.cache import CacheUnavailable
-from onrecord.cache.cache import Glance, Settle
+from onrecord.cache.cache import NOTHING_FOUND, Answer, CacheCalls, Glance, Settle
 from onrecord.errors import OnrecordError
 from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.shared import Desk
+from onrecord.flows.suspend import current_generation
 from onrecord.version import Version
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
+S = TypeVar("S")
+
 log = logging.getLogger("onrecord")
+
+
+def looked(
+    desk: Desk, look: Callable[[CacheCalls, bytes | None], Answer[Glance[S]]]
+) -> Flow[tuple[bytes | None, Glance[S]]]:
+    """The generation that is believed in, and what the cache says to who believes in it."""
+    on: bytes | None = None
+    if desk.marks:
+        on = yield from current_generation(desk)
+    if desk.belief.known or not desk.marks:
+        with suppress(CacheUnavailable):  # SQL knows as well
+            return on, (yield from do(Hot(lambda hot: look(hot, on))))
+    return on, NOTHING_FOUND
 
 
 def believes(desk: Desk, identity: bytes, on: bytes | None, version: Version) -> bool:

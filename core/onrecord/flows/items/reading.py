@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeAlias
 
 from onrecord.arguments import check_after, check_choice, whole_number
 from onrecord.cache import CacheUnavailable
-from onrecord.cache.cache import NOTHING_FOUND, Glance
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.filters import predicate_of
 from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.items.accepting import item_of, item_or_damaged, key_of, keys_of
-from onrecord.flows.leases import believes, lease_of
+from onrecord.flows.leases import believes, lease_of, looked
 from onrecord.flows.mark import Wrote, commit_items
 from onrecord.flows.shared import Desk
-from onrecord.flows.suspend import current_generation
 from onrecord.item import Item
 from onrecord.ledger.database.stamp import ABSENT
 from onrecord.ledger.items import items as rows_of
@@ -58,13 +56,7 @@ def get_item(desk: Desk, name: NamespaceName, key: str, refresh: bool) -> Flow[I
 def _seen(desk: Desk, item: ItemName) -> Flow[SeenItem]:
     """An item, out of the cache where that is known to be what SQL says (I3)."""
     identity = item.identity
-    on: bytes | None = None
-    glance: Glance[SeenItem] = NOTHING_FOUND
-    if desk.marks:
-        on = yield from current_generation(desk)
-    if desk.belief.known or not desk.marks:
-        with suppress(CacheUnavailable):  # SQL knows as well
-            glance = yield from do(Hot(lambda hot: hot.look_item(identity, on)))
+    on, glance = yield from looked(desk, lambda hot, on: hot.look_item(identity, on))
     found = glance.seen
     if glance.fresh and found is not None and believes(desk, identity, on, found.version):
         return found

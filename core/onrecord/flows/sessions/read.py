@@ -13,16 +13,14 @@ from msgspec.structs import replace
 
 from onrecord import codec
 from onrecord.arguments import check_function, whole_number
-from onrecord.cache import CacheUnavailable, Glance
-from onrecord.cache.cache import NOTHING_FOUND
+from onrecord.cache import CacheUnavailable
 from onrecord.errors import Conflict, Damaged, Misconfigured, shown
 from onrecord.flow import Cold, Flow, Hot, do
-from onrecord.flows.leases import believes, discarded, lease_of
+from onrecord.flows.leases import believes, discarded, lease_of, looked
 from onrecord.flows.listing import listed
 from onrecord.flows.sessions.archive import count_archived, messages_by_archived
 from onrecord.flows.sessions.in_time import messages_in_time
 from onrecord.flows.shared import Desk
-from onrecord.flows.suspend import current_generation
 from onrecord.ledger.sessions import description, fences, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.ledger.sessions.description import Described
@@ -249,13 +247,7 @@ def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snaps
     The newest n of its rows are whole; others may be stubs of messages too large to cache.
     """
     identity = name.identity
-    on: bytes | None = None
-    glance: Glance[Snapshot] = NOTHING_FOUND
-    if desk.marks:
-        on = yield from current_generation(desk)
-    if desk.belief.known or not desk.marks:
-        with suppress(CacheUnavailable):  # SQL knows as well
-            glance = yield from do(Hot(lambda hot: hot.look(identity, on, n)))
+    on, glance = yield from looked(desk, lambda hot, on: hot.look(identity, on, n))
     if (
         glance.fresh
         and glance.seen is not None
