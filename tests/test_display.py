@@ -1,6 +1,7 @@
 """What notebooks show: readable, nothing but our own markup, and no failure that looks empty."""
 
 import base64
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from onrecord import (
     Citation,
     File,
     Image,
+    Items,
     Message,
     Opaque,
     Reasoning,
@@ -33,7 +35,9 @@ from onrecord import (
 from onrecord.notebook.display import (
     LARGEST_IMAGE,
     LONGEST_TEXT,
+    MOST_ITEMS,
     MOST_MESSAGES,
+    items_html,
     session_html,
     store_html,
 )
@@ -308,6 +312,83 @@ def test_the_password_is_hidden(postgres_url: str) -> None:
         assert Page(store.session("s")._repr_html_()).text.count("hi") == 1
 
 
+# -- items -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def facts(store: Store) -> Items:
+    return store.items("facts", "travel", user="ada", tenant="acme")
+
+
+def test_items_are_a_table_by_key(facts: Items) -> None:
+    facts.put("seat", {"window": True, "since": WHEN})
+    facts.put("city", "Lyon")
+    facts.put("city", "Paris")
+    kept = facts.get("city")
+    assert kept is not None
+    page = Page(items_html(facts))
+    assert "facts / travel" in page.text
+    assert "tenant acme · user ada · 2 items · times in UTC" in page.text
+    assert "Expires" not in page.text
+    written = kept.updated_at.strftime("%Y-%m-%d %H:%M")
+    for shown in (
+        f'city"Paris"{kept.version}{written}',
+        'seat{"window": true, "since": "2026-11-18 08:30:00+00:00"}',
+    ):
+        assert shown in page.text
+    assert page.count("details") == 0
+
+
+def test_when_an_item_expires_is_shown_where_one_does(facts: Items) -> None:
+    facts.put("city", "Lyon")
+    kept = facts.put("draft", {"text": "Dear Ada"}, ttl=3600)
+    assert kept.expires_at is not None
+    page = Page(items_html(facts))
+    expires = kept.expires_at.strftime("%Y-%m-%d %H:%M")
+    assert "Expires" in page.text
+    assert page.text.count(expires) == 1
+
+
+def test_a_long_value_is_folded_and_a_very_long_one_cut(facts: Items) -> None:
+    facts.put("list", {"things": ["thing"] * 40})
+    facts.put("text", "x" * (LONGEST_TEXT + 500))
+    page = Page(items_html(facts))
+    assert page.count("details") == 2
+    assert '"things": [\n    "thing",' in page.text
+    assert "… 502 more characters" in page.text
+
+
+def test_only_the_first_items_are_shown_and_the_others_counted(facts: Items) -> None:
+    facts.put_many({f"fact-{n:03}": n for n in range(MOST_ITEMS)})
+    assert "more" not in Page(items_html(facts)).text
+    facts.put_many({f"fact-{n:03}": n for n in range(1_500)})
+    page = Page(items_html(facts))
+    assert page.count("tr") == MOST_ITEMS + 1
+    assert "1,500 items" in page.text
+    assert f"… and {1_500 - MOST_ITEMS:,} more items behind these." in page.text
+
+
+def test_a_namespace_without_items_says_how_to_begin(facts: Items) -> None:
+    page = Page(items_html(facts))
+    assert "0 items" in page.text
+    begin = next(line for line in page.text.splitlines() if "items.put(" in line)
+    exec(begin[begin.index("items.put(") :], {"items": facts})  # what is advised works
+    assert Page(items_html(facts)).count("tr") == 2
+
+
+def test_a_damaged_item_is_visible(tmp_path: Path) -> None:
+    file = tmp_path / "m.db"
+    with Store(f"sqlite:///{file}") as store:
+        store.items("facts").put_many({"city": "Lyon", "tea": "green"})
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE onrecord_items SET body = x'01' WHERE key = 'city'")
+    connection.close()
+    with Store(f"sqlite:///{file}") as store:
+        page = Page(items_html(store.items("facts")))
+    assert "damaged" in page.text
+    assert '"green"' in page.text
+
+
 # -- failures --------------------------------------------------------------------------------
 
 
@@ -315,13 +396,15 @@ def test_a_failed_read_does_not_look_like_an_empty_history(tmp_path: Path) -> No
     file = tmp_path / "m<b>.db"
     file.write_bytes(b"this is not a database, " * 100)
     with Store(f"sqlite:///{file}") as store:
-        for markup in (store._repr_html_(), store.session("s")._repr_html_()):
+        shown = (store, store.session("s"), store.items("facts"))
+        for markup in (one._repr_html_() for one in shown):
             page = Page(markup)
             assert any(attributes.get("role") == "alert" for _, attributes in page.tags)
             assert "could not be read" in page.text
             assert "Misconfigured" in page.text
             assert "is not a SQLite database" in page.text
             assert "No messages yet" not in page.text
+            assert "Nothing is kept" not in page.text
 
 
 def test_what_is_not_ours_is_not_hidden(chat: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,29 +480,44 @@ def shape(page: Page) -> list[tuple[str, list[tuple[str, str | None]]]]:
 
 
 @cache
-def harmless() -> tuple[Page, Page]:
+def harmless() -> tuple[Page, ...]:
     return show("harmless", "harmless")
 
 
-def show(text: str, name: str) -> tuple[Page, Page]:
+def show(text: str, name: str) -> tuple[Page, ...]:
     with Store("sqlite://") as store:
         chat = store.session(name, tenant=name, user=name, agent=name)
         chat.append(everywhere(text, name))
         chat.update(title=text, metadata={text: text})
-        conversation, listing = session_html(chat), store_html(store)
-        for markup in (conversation, listing):
+        facts = store.items(name, name, tenant=name, user=name, agent=name)
+        facts.put(name, {"long": "x" * LONGEST_TEXT, text: text}, ttl=3600)
+        found = session_html(chat), store_html(store), items_html(facts)
+        for markup in found:
             markup.encode()  # a notebook is saved as UTF-8
-        return Page(conversation), Page(listing)
+        return tuple(map(Page, found))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_markup_in_any_field_is_shown_as_text(attack: str) -> None:
-    conversation, listing = show(attack, attack)
+    conversation, listing, kept = show(attack, attack)
     assert shape(conversation) == shape(harmless()[0])
     assert shape(listing) == shape(harmless()[1])
+    assert shape(kept) == shape(harmless()[2])
     if attack.isprintable():
         assert conversation.text.count(attack) > 15
         assert listing.text.count(attack) >= 3
+        assert kept.text.count(attack) >= 6
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_markup_in_a_short_value_is_shown_as_text(attack: str, store: Store) -> None:
+    facts = store.items("facts")
+    facts.put("a", "harmless")
+    plain = shape(Page(items_html(facts)))
+    facts.put("a", attack)
+    page = Page(items_html(facts))
+    assert shape(page) == plain
+    assert json.dumps(attack, ensure_ascii=False) in page.text
 
 
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)

@@ -36,11 +36,13 @@ def shown(cell: Any) -> dict[str, str]:
 
 
 def words(html: str) -> str:
-    """What a picture of a session says and what images are in it; when it was said is new."""
+    """What a picture of a session or of items says and what images are in it; when is new."""
     html = re.sub(r'<img src="([^"]*)"[^>]*>', r"\1", html)
     text = unescape(re.sub(r"<[^>]*>", " ", html))
     text = re.sub(r"(#\d+) · \d\d:\d\d", r"\1", text)
     text = re.sub(r"[A-Z][a-z]+day, \d\d [A-Z][a-z]+ \d{4}", "", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "", text)
+    text = re.sub(r"\b\d{16}\b", "", text)  # versions of items go on from the time of day
     return " ".join(text.split())
 
 

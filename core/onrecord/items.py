@@ -226,3 +226,8 @@ class Items:
 
     def __repr__(self) -> str:
         return f"Items({self.store!r}, {self.name})"
+
+    def _repr_html_(self) -> str:
+        from onrecord.notebook.display import items_html
+
+        return items_html(self)

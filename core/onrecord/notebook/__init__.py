@@ -1,1 +1,1 @@
-"""How sessions and stores show themselves in a notebook."""
+"""How sessions, stores and items show themselves in a notebook."""

@@ -1,4 +1,4 @@
-"""What a notebook shows of a session and of a store.
+"""What a notebook shows of a session, of a store and of items.
 
 Everything here may have been written by anyone: users, models, tools, web pages that tools read.
 So markup is made by ``_tag`` alone, which escapes every text that is not markup already, and no
@@ -35,16 +35,19 @@ from onrecord.blocks import (
 )
 from onrecord.errors import OnrecordError
 from onrecord.message import Message
-from onrecord.scope import ANY
+from onrecord.scope import ANY, NamespaceName
 from onrecord.window import pair
 
 if TYPE_CHECKING:
+    from onrecord.item import Item
+    from onrecord.items import Items
     from onrecord.session import Session
     from onrecord.store import Store
     from onrecord.version import SessionInfo
 
 MOST_MESSAGES: Final = 50
 MOST_SESSIONS: Final = 20
+MOST_ITEMS: Final = 20
 LONGEST_TEXT: Final = 20_000
 """A longer text is cut: what a notebook shows is also saved in its file."""
 LARGEST_IMAGE: Final = 512 * 1024
@@ -94,7 +97,7 @@ def store_html(store: Store) -> str:
         return _page(
             title,
             address,
-            _tag("div", "Nothing is stored here yet. Begin with:", style=_NOTE),
+            _tag("div", "No conversation is stored here yet. Begin with:", style=_NOTE),
             _tag("pre", begin, style=_CODE),
         )
     columns = ("Conversation", "Scope", "Messages", "Turns", "Last active (UTC)")
@@ -111,6 +114,65 @@ def store_html(store: Store) -> str:
         ),
         _tag("div", more, style=_NOTE) if more else "",
     )
+
+
+def items_html(items: Items) -> str:
+    """The first items of a namespace by their keys, what is long of a value folded."""
+    try:
+        found = items.list(limit=MOST_ITEMS)
+        count = len(found) if len(found) < MOST_ITEMS else items.count()
+    except OnrecordError as fault:
+        return _failure("These items could not be read.", fault)
+    of = items.name
+    about = [*_scope(of), _many(count, "item"), "times in UTC"]
+    heading = [
+        _tag("div", _tag("bdi", " / ".join(map(_shortened, of.parts))), style=_TITLE),
+        _tag("div", _joined(about), style=_MUTED),
+    ]
+    if not found:
+        begin = 'items.put("city", {"name": "Lyon"})'
+        return _page(
+            *heading,
+            _tag("div", "Nothing is kept here yet. Begin with:", style=_NOTE),
+            _tag("pre", begin, style=_CODE),
+        )
+    expiring = any(item.expires_at is not None for item in found)
+    columns = ["Key", "Value", "Version", "Written", *(["Expires"] if expiring else [])]
+    more = count - len(found)
+    return _page(
+        *heading,
+        _tag(
+            "table",
+            _tag("thead", _tag("tr", *(_tag("th", c, style=_HEAD_CELL) for c in columns))),
+            _tag("tbody", *(_item_row(item, expiring) for item in found)),
+            style=_TABLE,
+        ),
+        _tag("div", f"… and {_many(more, 'more item')} behind these.", style=_NOTE)
+        if more > 0
+        else "",
+    )
+
+
+def _item_row(item: Item, expiring: bool) -> Markup:
+    cells = [
+        _tag("td", _tag("b", _name(item.key)), style=_CELL),
+        _tag("td", _value(item), style=f"{_CELL};{_DAMAGE}" if item.damaged else _CELL),
+        _tag("td", _tag("span", str(item.version), style=_MUTED), style=_NUMBER),  # to be copied
+        _tag("td", _moment(item.updated_at), style=_NUMBER, title=f"made {item.created_at}"),
+    ]
+    if expiring:
+        expires = "" if item.expires_at is None else _moment(item.expires_at)
+        cells.append(_tag("td", expires, style=_NUMBER))
+    return _tag("tr", *cells, style="background:transparent")
+
+
+def _value(item: Item) -> Markup:
+    if item.damaged is not None:
+        return _tag("span", "damaged: ", _name(item.damaged))
+    line = _json(item.value)
+    if len(line) <= _PREVIEW:
+        return _tag("bdi", line, style=_INLINE)
+    return _folded([_hint(line)], _code(_pretty(item.value)))
 
 
 class _Conversation:
@@ -246,11 +308,15 @@ def _medium(block: Media) -> Markup:
     return _tag("div", _joined(about), style=_MEDIUM)
 
 
+def _moment(moment: datetime) -> str:
+    return _utc(moment).strftime("%Y-%m-%d %H:%M")
+
+
 def _session_row(info: SessionInfo) -> str:
     title = [_tag("b", _name(_title(info)))]
     if info.title:
         title.append(_tag("div", _name(info.key), style=_MUTED))
-    active = "" if info.last_active is None else _utc(info.last_active).strftime("%Y-%m-%d %H:%M")
+    active = "" if info.last_active is None else _moment(info.last_active)
     cells = [
         _tag("td", *title, style=_CELL),
         _tag("td", _joined(_scope(info)), style=_CELL),
@@ -265,7 +331,7 @@ def _title(info: SessionInfo) -> str:
     return info.title or info.key
 
 
-def _scope(info: SessionInfo) -> list[str]:
+def _scope(info: SessionInfo | NamespaceName) -> list[str]:
     parts = {"tenant": info.tenant, "user": info.user, "agent": info.agent}
     return [Markup(f"{part} {_name(name)}") for part, name in parts.items() if name]
 
@@ -440,6 +506,9 @@ _CODE: Final = (
     "white-space:pre-wrap;overflow-wrap:anywhere;font-family:ui-monospace,monospace;"
     "font-size:.92em;line-height:1.4;margin:.2em 0;padding:.5em .7em;border:0;border-radius:5px;"
     "color:inherit;background:rgba(127,127,127,.12);max-height:24em;overflow:auto"
+)
+_INLINE: Final = (
+    "white-space:pre-wrap;overflow-wrap:anywhere;font-family:ui-monospace,monospace;font-size:.92em"
 )
 _DETAILS: Final = "margin:.15em 0"
 _SUMMARY: Final = "cursor:pointer;overflow-wrap:anywhere;"
