@@ -61,6 +61,7 @@ def test_under_torture_nothing_is_lost_and_nothing_is_stale(
 def test_writers_that_do_not_mark_are_found_out(own_postgres: OwnPostgres, caches: Caches) -> None:
     verdict = torture(own_postgres, caches, seconds=4, seed=1, faults=(), plant="mute")
     assert verdict.kinds["stale"], str(verdict)
+    assert verdict.kinds["items stale"], str(verdict)
 
 
 @pytest.mark.slow
@@ -79,6 +80,26 @@ def test_a_run_with_too_few_hits_fails(tmp_path: Path, hits: int, enough: bool) 
     verdict.counters.hits = hits
     Judge(tmp_path, verdict, []).too_few_hits()
     assert (not verdict.violations) == enough, str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("consistency", "gets", "hits", "enough"),
+    [
+        ("cached", 200, 19, False),
+        ("cached", 200, 20, True),
+        ("cached", 9, 0, True),
+        ("strict", 200, 0, True),
+    ],
+)
+def test_a_run_with_too_few_hits_of_items_fails(
+    tmp_path: Path, consistency: Consistency, gets: int, hits: int, enough: bool
+) -> None:
+    verdict = Verdict(1, 10, consistency, item_gets=gets, item_hits=hits)
+    verdict.operations["tail reads"] = 100
+    verdict.counters.hits = 50 + hits
+    Judge(tmp_path, verdict, []).too_few_hits()
+    assert (not verdict.violations) == enough, str(verdict)
+    assert verdict.hits == 0.5
 
 
 def test_a_worker_that_stopped_itself_ends_when_it_is_asked_to(tmp_path: Path) -> None:

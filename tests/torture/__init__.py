@@ -1,4 +1,4 @@
-"""Writers and readers of sessions in PostgreSQL with Redis in front, while both are mistreated.
+"""Writers and readers of sessions and items in PostgreSQL with Redis in front, both mistreated.
 
     python -m tests.torture --seconds 60 --seed 7 [--consistency cached|strict] [--keep FOLDER]
     python -m tests.torture --judge FOLDER [--consistency cached|strict]
@@ -13,7 +13,7 @@ loops are kept busy, and the time of day changes. Afterwards the checker of hist
 correct store would have answered: there must be nothing.
 
 Nothing is excused but this: what the database itself has lost may be shown until something new is
-acknowledged in that session, and for REVALIDATE at most; in ``strict`` not at all.
+acknowledged in that session, or of that item, and for REVALIDATE at most; in ``strict`` not at all.
 
 Two things are not as they would be outside. Redis' own clock cannot be set: our scripts add to it
 what the nemesis tells them to. And all processes have less patience with the cache (how long it
@@ -35,6 +35,8 @@ from onrecord import Store
 from onrecord.testing import Log
 from tests.servers.postgres import OwnPostgres
 from tests.torture.caches import Caches
+from tests.torture.item_log import ItemLog
+from tests.torture.items import NAMESPACES, SHARED_ITEMS, all_items
 from tests.torture.nemesis import FAULTS, Nemesis
 from tests.torture.settings import IMPATIENT, REVALIDATE, SHARED, Consistency, Plant
 from tests.torture.verdict import Judge, Verdict
@@ -63,6 +65,7 @@ def torture(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "logs").mkdir()
+        (folder / "items").mkdir()
         order = {"seed": seed, "consistency": consistency, "plant": plant}
         verdict = Verdict(seed, seconds, consistency)
         with Store(url) as store:
@@ -81,13 +84,15 @@ def torture(
 
 
 def _read_all(folder: Path, url: str, cache: str, consistency: Consistency) -> None:
-    """Read every session for the last time, out of the database and out of the cache."""
+    """Read everything for the last time, out of the database and out of the cache."""
     settings: Any = {"consistency": consistency, "revalidate": REVALIDATE}
     with (
         mock.patch("onrecord.flows.belief.Patience", return_value=IMPATIENT),
         Store(url) as truth,
         Store(url, cache=cache, **settings) as cached,
+        ItemLog(folder / "items" / "the last one.jsonl") as item_log,
     ):
+        _read_items(item_log, truth)
         for path in list((folder / "logs").iterdir()):
             key = bytes.fromhex(path.name).decode()
             with Log(path / "the last one.jsonl") as log:
@@ -95,3 +100,12 @@ def _read_all(folder: Path, url: str, cache: str, consistency: Consistency) -> N
                 log.read(began, pairs(truth.session(key).messages()))
                 began = time.monotonic_ns()
                 log.read(began, pairs(cached.session(key).tail(50)), tail=50)
+        for name in SHARED_ITEMS:
+            began = time.monotonic_ns()
+            item_log.got(began, {name: cached.items(name.namespace).get(name.key)})
+        _read_items(item_log, truth)
+
+
+def _read_items(log: ItemLog, truth: Store) -> None:
+    began = time.monotonic_ns()
+    log.got(began, dict(all_items(truth)), whole=NAMESPACES)

@@ -19,6 +19,8 @@ from onrecord import Store
 from onrecord.testing import Log
 from tests.servers.postgres import OwnPostgres
 from tests.torture.caches import Caches
+from tests.torture.item_log import ItemLog
+from tests.torture.items import all_items
 from tests.torture.line import Line
 from tests.torture.process import Process
 from tests.torture.settings import CLOCK, PATIENCE
@@ -82,6 +84,7 @@ class Nemesis:
         self._name = url.rpartition("/")[2]
         self._copied: float | None = None
         self._logs: dict[str, Log] = {}
+        self._item_log = ItemLog(folder / "items" / "nemesis.jsonl")
         self._numbers = itertools.count(1)
         self._spares: list[Process] = []
         self._working: dict[str, Process] = {}
@@ -98,6 +101,7 @@ class Nemesis:
         self._line.close()
         for log in self._logs.values():
             log.close()
+        self._item_log.close()
 
     def run(self, seconds: float, faults: Sequence[str]) -> None:
         """For so many seconds, and until each of the faults was there."""
@@ -322,6 +326,7 @@ class Nemesis:
                 if key not in self._logs:
                     self._logs[key] = Log(path / "nemesis.jsonl", "nemesis")
                 self._logs[key].fell(fell, pairs(truth.session(key).messages()))
+            self._item_log.fell(fell, all_items(truth))
         self.falls.append(time.monotonic_ns())
         self._go_on(self.READERS)  # before anything is written: what was lost may be shown
         if self.random.random() < 0.5:

@@ -26,6 +26,8 @@ from onrecord.cache.cache import Marked
 from onrecord.cache.redis import Request
 from onrecord.cache.scripts import Script, script
 from onrecord.testing import Log
+from tests.torture.item_log import ItemLog, Name
+from tests.torture.items import SAID, ItemUser, changes_of
 from tests.torture.settings import CLOCK, IMPATIENT, REVALIDATE, SHARED, TIMEOUT, Plant
 
 T = TypeVar("T")
@@ -49,6 +51,7 @@ class Worker:
         )
         self.failed = 0
         self._logs: dict[str, Log] = {}
+        self._items = ItemUser(self, ItemLog(self.folder / "items" / f"{self.name}.jsonl"))
         self._numbers = itertools.count()
         self._own = self.name
         self._head = 0
@@ -63,9 +66,13 @@ class Worker:
         step = {"write": self.write, "rewrite": self.rewrite, "read": self.read}[role]
         with asyncio.Runner() as self.runner:
             for number in itertools.count(1):
-                step()
+                if role != "read" and self.random.random() < 0.35:
+                    self._items.change()
+                else:
+                    step()
                 if number % 20 == 0:
                     self.note(counters=msgspec.to_builtins(self.store._hot.counters))
+                    self.note(items={"gets": self._items.gets, "hits": self._items.hits})
                 off = self.store._belief.off
                 if off is not None and off.state != self._suspension:
                     self._suspension = off.state
@@ -75,10 +82,11 @@ class Worker:
                     break
             counters = self.store.health().counters
             self.note(counters=msgspec.to_builtins(counters), failed=self.failed)
+            self.note(items={"gets": self._items.gets, "hits": self._items.hits})
             self.runner.run(self.store.aclose())
 
     def write(self) -> None:
-        self.append(self.random.choice(SHARED))
+        self.append(self.random.choice(SHARED), with_items=self.random.random() < 0.25)
 
     def rewrite(self) -> None:
         """Append to a session of one's own, and now and then take something away again."""
@@ -100,32 +108,47 @@ class Worker:
             under_way.done(version)
             self._head = version.head
 
-    def append(self, key: str) -> None:
-        number = next(self._numbers)
-        texts = [f"{self.name}.{number}.{i}" for i in range(self.random.randint(1, 4))]
+    def append(self, key: str, *, with_items: bool = False) -> None:
+        named = self.new_id()
+        texts = [f"{named}.{i}" for i in range(self.random.randint(1, 4))]
         with_ids = self.random.random() < 0.5
         messages = [
             {"role": "user", "content": text, **({"id": text} if with_ids else {})}
             for text in texts
         ]
         session = self.store.session(key)
+        parts = self._items.changes_of(texts[0]) if with_items else []
+        changes = changes_of(parts)
+        of_items = self._items.appending(parts, texts[0]) if with_items else None
+        outcome_known = True
         for _ in range(3 if with_ids else 1):
             under_way = self.log(key).appending(texts)
             try:
                 stored = self.call(
-                    lambda: session.append(messages), lambda: session.aappend(messages)
+                    lambda: session.append(messages, items=changes),
+                    lambda: session.aappend(messages, items=changes),
                 )
             except Unavailable as fault:
                 self.failed += 1
                 if not fault.outcome_unknown:
                     under_way.refused()
+                outcome_known = outcome_known and not fault.outcome_unknown
             else:
                 under_way.acknowledged([message.seq for message in stored])
+                if of_items is not None:
+                    of_items.acknowledged(None for _ in parts)
                 assert [message.text for message in stored] == texts
                 self._head = stored[-1].seq or 0
                 return
+        if of_items is not None and outcome_known:
+            of_items.refused()
+        elif of_items is not None:
+            of_items.unknown()
 
     def read(self) -> None:
+        if self.random.random() < 0.4:
+            self._items.read()
+            return
         keys = sorted(path.name for path in (self.folder / "logs").iterdir())
         key = bytes.fromhex(self.random.choice(keys)).decode()
         session, log = self.store.session(key), self.log(key)
@@ -144,6 +167,8 @@ class Worker:
             else:
                 tail = self.call(lambda: session.tail(n), lambda: session.atail(n))
                 log.read(began, pairs(tail), tail=n)
+                if tail and key in SHARED and self.random.random() < 0.1:
+                    self._items.get(Name(SAID, self.random.choice(tail).text))
         except Unavailable:
             self.failed += 1
 
@@ -161,6 +186,10 @@ class Worker:
         self.note(stalled=seconds)
         time.sleep(seconds)  # noqa: ASYNC251 - so that nothing else runs
         return await called
+
+    def new_id(self) -> str:
+        """What tells a write from every other one of the run."""
+        return f"{self.name}.{next(self._numbers)}"
 
     def log(self, key: str) -> Log:
         if key not in self._logs:
