@@ -9,7 +9,7 @@ import pytest
 
 from onrecord import Store
 from onrecord.testing.contract import Face, StoreContract
-from onrecord.testing.contract_items import ItemsContract
+from onrecord.testing.contract_items import StoredItemsContract
 from tests.emptied import Reused, reused
 from tests.servers.postgres import PostgresServer
 from tests.servers.redis import RedisServer
@@ -80,17 +80,17 @@ class TestPostgresStrict(OnPostgresStrict, StoreContract):
     pass
 
 
-class TestItemsOnSqliteCached(OnSqliteCached, ItemsContract):
+class TestItemsOnSqliteCached(OnSqliteCached, StoredItemsContract):
     pass
 
 
-class TestItemsOnSqliteStrict(OneFace, OnSqliteStrict, ItemsContract):
+class TestItemsOnSqliteStrict(OneFace, OnSqliteStrict, StoredItemsContract):
     pass
 
 
-class TestItemsOnPostgresCached(OnPostgresCached, ItemsContract):
+class TestItemsOnPostgresCached(OnPostgresCached, StoredItemsContract):
     pass
 
 
-class TestItemsOnPostgresStrict(OneFace, OnPostgresStrict, ItemsContract):
+class TestItemsOnPostgresStrict(OneFace, OnPostgresStrict, StoredItemsContract):
     pass

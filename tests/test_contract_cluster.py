@@ -18,7 +18,7 @@ from redis.cluster import RedisCluster
 
 from onrecord import Message, Store
 from onrecord.testing.contract import AsyncFace, Face, StoreContract, texts
-from onrecord.testing.contract_items import ItemsContract
+from onrecord.testing.contract_items import StoredItemsContract
 from tests.servers.binaries import Binaries
 from tests.servers.redis import OwnCluster, OwnRedis, OwnSentinel
 
@@ -42,7 +42,7 @@ class TestCluster(OnCluster, StoreContract):
     pass
 
 
-class TestItemsOnCluster(OnCluster, ItemsContract):
+class TestItemsOnCluster(OnCluster, StoredItemsContract):
     @pytest.fixture
     def face(self) -> Iterator[Face]:
         with asyncio.Runner() as runner:
