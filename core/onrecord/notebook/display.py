@@ -154,15 +154,16 @@ def items_html(items: Items) -> str:
 
 
 def _item_row(item: Item, expiring: bool) -> Markup:
+    value = f"{_VALUE};{_DAMAGE}" if item.damaged is not None else _VALUE
     cells = [
-        _tag("td", _tag("b", _name(item.key)), style=_CELL),
-        _tag("td", _value(item), style=f"{_CELL};{_DAMAGE}" if item.damaged else _CELL),
-        _tag("td", _tag("span", str(item.version), style=_MUTED), style=_NUMBER),  # to be copied
-        _tag("td", _moment(item.updated_at), style=_NUMBER, title=f"made {item.created_at}"),
+        _tag("td", _tag("b", _name(item.key)), style=_KEY),
+        _tag("td", _value(item), style=value),
+        _tag("td", _tag("span", str(item.version), style=_MUTED), style=_FIXED),  # to be copied
+        _tag("td", _moment(item.updated_at), style=_FIXED, title=f"made {item.created_at}"),
     ]
     if expiring:
         expires = "" if item.expires_at is None else _moment(item.expires_at)
-        cells.append(_tag("td", expires, style=_NUMBER))
+        cells.append(_tag("td", expires, style=_FIXED))
     return _tag("tr", *cells, style="background:transparent")
 
 
@@ -533,6 +534,9 @@ _CELL: Final = (
     "overflow-wrap:anywhere;max-width:24em;white-space:normal"
 )
 _NUMBER: Final = f"{_CELL};font-variant-numeric:tabular-nums"
+_KEY: Final = f"{_CELL};min-width:7em"
+_VALUE: Final = f"{_CELL};max-width:36em"
+_FIXED: Final = f"{_NUMBER};white-space:nowrap"
 # Legible on white and on near black.
 _ROLE_COLOURS: Final = {
     "user": "#3b82f6",
