@@ -12,7 +12,8 @@ import pytest
 import redis
 from sqlalchemy.engine import make_url
 
-from tests.servers.binaries import Binaries, from_wheel
+from tests.servers.binaries import Binaries, Missing, from_wheel
+from tests.servers.pgbouncer import OwnPgBouncer, find_pgbouncer
 from tests.servers.postgres import OwnPostgres, PostgresServer, find_postgres_binaries
 from tests.servers.process import process_exists, wait_until_gone
 from tests.servers.redis import OwnRedis, RedisServer, find_redis_binaries
@@ -157,3 +158,26 @@ def test_programs_work_from_a_copy() -> None:
     finally:
         server.close()
     assert not server.folder.exists()
+
+
+def test_a_pooler_gives_each_transaction_a_connection_and_is_gone_afterwards(
+    own_postgres: OwnPostgres,
+) -> None:
+    found = find_pgbouncer()
+    if isinstance(found, Missing):
+        pytest.skip(found.reason)
+    database = own_postgres.create_database("pooled")
+    pooler = OwnPgBouncer(found, own_postgres.url)
+    try:
+        url = pooler.address_of(database)
+        with psycopg.connect(url) as one, psycopg.connect(url) as other:
+            name = "SELECT current_database(), pg_backend_pid()"
+            mine = one.execute(name).fetchone()
+            one.commit()
+            assert other.execute(name).fetchone() == mine
+        with pytest.raises(psycopg.OperationalError):
+            query(make_url(url).set(password="wrong").render_as_string(False), "SELECT 1")
+    finally:
+        pooler.close()
+    with pytest.raises(psycopg.OperationalError):
+        query(url, "SELECT 1")

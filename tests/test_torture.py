@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from onrecord.testing import Log
-from tests.servers.binaries import Binaries
+from tests.servers.binaries import Binaries, Missing
+from tests.servers.pgbouncer import OwnPgBouncer, find_pgbouncer
 from tests.servers.postgres import OwnPostgres
 from tests.torture import Caches, Consistency, Verdict, torture
 from tests.torture.process import Process
@@ -27,12 +28,28 @@ def caches(redis_binaries: Binaries) -> Iterator[Caches]:
         yield pair
 
 
+@pytest.fixture
+def pooler(own_postgres: OwnPostgres) -> Iterator[OwnPgBouncer | None]:
+    """A pooler before the database, where PgBouncer is found: nobody needs it."""
+    found = find_pgbouncer()
+    if isinstance(found, Missing):
+        yield None
+        return
+    with closing(OwnPgBouncer(found, own_postgres.url)) as pooler:
+        yield pooler
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("consistency", ["cached", "strict"])
 def test_under_torture_nothing_is_lost_and_nothing_is_stale(
-    own_postgres: OwnPostgres, caches: Caches, consistency: Consistency
+    own_postgres: OwnPostgres,
+    caches: Caches,
+    pooler: OwnPgBouncer | None,
+    consistency: Consistency,
 ) -> None:
-    verdict = torture(own_postgres, caches, seconds=10, seed=1, consistency=consistency)
+    verdict = torture(
+        own_postgres, caches, seconds=10, seed=1, consistency=consistency, pooler=pooler
+    )
     assert verdict.violations == [], str(verdict)
     deeds = " ".join(what for _, what in verdict.deeds)
     for deed in (

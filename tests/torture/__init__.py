@@ -9,8 +9,9 @@ anybody waits, in the middle of a commit too. It pauses Redis, flushes it, resta
 with what it had long ago, fills its memory, flips bits in it, sets the clock by which it goes,
 fails over to a replica that is behind, and cuts one writer off it. It drops SQL connections, and
 lets the database come back without its newest commits: after a crash, or out of a copy. Event
-loops are kept busy, and the time of day changes. Afterwards the checker of histories says what no
-correct store would have answered: there must be nothing.
+loops are kept busy, and the time of day changes. Half of the workers reach the database through
+PgBouncer in transaction mode, where it is found on the machine; nothing needs it. Afterwards the
+checkers of histories say what no correct store would have answered: there must be nothing.
 
 Nothing is excused but this: what the database itself has lost may be shown until something new is
 acknowledged in that session, or of that item, and for REVALIDATE at most; in ``strict`` not at all.
@@ -33,6 +34,7 @@ from unittest import mock
 
 from onrecord import Store
 from onrecord.testing import Log
+from tests.servers.pgbouncer import OwnPgBouncer
 from tests.servers.postgres import OwnPostgres
 from tests.torture.caches import Caches
 from tests.torture.item_log import ItemLog
@@ -55,11 +57,12 @@ def torture(
     faults: Sequence[str] = FAULTS,
     plant: Plant | None = None,
     keep: Path | None = None,
+    pooler: OwnPgBouncer | None = None,
 ) -> Verdict:
     """Run on servers that may be mistreated, for so long, and until each fault was there once.
 
-    ``plant`` is a bug to be found. What was written down of a run with violations is kept in the
-    folder ``keep``.
+    Half of the workers go through the ``pooler``. ``plant`` is a bug to be found. What was written
+    down of a run with violations is kept in the folder ``keep``.
     """
     url = database.create_database("torture")
     with tempfile.TemporaryDirectory() as name:
@@ -67,12 +70,12 @@ def torture(
         (folder / "logs").mkdir()
         (folder / "items").mkdir()
         order = {"seed": seed, "consistency": consistency, "plant": plant}
-        verdict = Verdict(seed, seconds, consistency)
+        verdict = Verdict(seed, seconds, consistency, pooled=pooler is not None)
         with Store(url) as store:
             store.migrate()
         for key in SHARED:
             (folder / "logs" / key.encode().hex()).mkdir()
-        with Nemesis(folder, url, database, caches, order) as nemesis:
+        with Nemesis(folder, url, database, caches, order, pooler) as nemesis:
             nemesis.run(seconds, faults)
         verdict.deeds = nemesis.deeds
         verdict.violations += nemesis.wrong

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tests.torture
 from tests.servers.binaries import Missing
+from tests.servers.pgbouncer import OwnPgBouncer, find_pgbouncer
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries
 from tests.servers.redis import find_redis_binaries
 from tests.torture.verdict import Judge, falls_in
@@ -38,10 +39,14 @@ def main() -> int:
             raise SystemExit(f"a server is missing: {found.reason}")
     assert not isinstance(database, Missing)
     assert not isinstance(redis, Missing)
+    pooler, bouncer = find_pgbouncer(), None
     with (
         contextlib.closing(OwnPostgres(database)) as postgres,
         contextlib.closing(tests.torture.Caches(redis)) as caches,
+        contextlib.ExitStack() as stack,
     ):
+        if not isinstance(pooler, Missing):
+            bouncer = stack.enter_context(contextlib.closing(OwnPgBouncer(pooler, postgres.url)))
         verdict = tests.torture.torture(
             postgres,
             caches,
@@ -49,6 +54,7 @@ def main() -> int:
             seed=given.seed,
             consistency=given.consistency,
             keep=given.keep,
+            pooler=bouncer,
         )
     sys.stdout.write(str(verdict))
     return 1 if verdict.violations else 0

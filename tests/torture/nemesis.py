@@ -17,6 +17,7 @@ import psycopg
 
 from onrecord import Store
 from onrecord.testing import Log
+from tests.servers.pgbouncer import OwnPgBouncer
 from tests.servers.postgres import OwnPostgres
 from tests.torture.caches import Caches
 from tests.torture.item_log import ItemLog
@@ -65,10 +66,18 @@ class Nemesis:
 
     WRITERS: Final = {"writer 1": "write", "the cut writer": "write", "the rewriter": "rewrite"}
     READERS: Final = {"reader 1": "read", "reader 2": "read", "reader 3": "read"}
+    POOLED: Final = ("writer 1", "the rewriter", "reader 2")
+    """Who reaches the database through a pooler, where there is one."""
     SPARES: Final = 2
 
     def __init__(
-        self, folder: Path, url: str, database: OwnPostgres, caches: Caches, order: dict[str, Any]
+        self,
+        folder: Path,
+        url: str,
+        database: OwnPostgres,
+        caches: Caches,
+        order: dict[str, Any],
+        pooler: OwnPgBouncer | None = None,
     ) -> None:
         self.random = Random(order["seed"])
         self.deeds: list[tuple[float, str]] = []
@@ -79,6 +88,7 @@ class Nemesis:
         self._url = url
         self._database = database
         self._caches = caches
+        self._pooler = pooler
         self._order = order | {"url": url, "folder": str(folder)}
         self._line = Line(caches.master.port)
         self._name = url.rpartition("/")[2]
@@ -336,8 +346,12 @@ class Nemesis:
     def _stand_still(self) -> None:
         for process in self._working.values():
             process.stand_still()
+        if self._pooler is not None:  # it connects by itself, for those who stand still
+            self._pooler.pause()
 
     def _go_on(self, slots: Iterable[str]) -> None:
+        if self._pooler is not None:
+            self._pooler.resume()
         for slot in slots:
             if self._working[slot] not in self._asleep:
                 self._working[slot].send(signal.SIGCONT)
@@ -357,8 +371,11 @@ class Nemesis:
         if len(self._spares) < self.SPARES:
             self._spares.append(Process(self._folder, next(self._numbers)))
         cut = slot == "the cut writer"
+        order = dict(self._order)
+        if self._pooler is not None and slot in self.POOLED:
+            order["url"] = self._pooler.address_of(self._url)
         process.begin(
-            self._order
+            order
             | {
                 "role": (self.WRITERS | self.READERS)[slot],
                 "cache": f"redis://127.0.0.1:{self._line.port}" if cut else self._caches.url,

@@ -39,6 +39,8 @@ class Verdict:
     deeds: list[tuple[float, str]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     kinds: Counter[str] = field(default_factory=Counter)
+    pooled: bool = False
+    """Whether half of the workers reached the database through a pooler."""
     suspensions: int = 0
     stops: Counter[str] = field(default_factory=Counter)
     falls: int = 0
@@ -75,7 +77,8 @@ class Verdict:
         stops = ", ".join(f"{n} {where}" for where, n in sorted(self.stops.items())) or "none"
         used = "used to save messages" if self.consistency == "strict" else "of the tail reads"
         return (
-            f"seed {self.seed}, {self.seconds:g} s, consistency {self.consistency}\n"
+            f"seed {self.seed}, {self.seconds:g} s, consistency {self.consistency}, "
+            f"{'half of the workers through PgBouncer' if self.pooled else 'no PgBouncer'}\n"
             f"\nwhat the nemesis did\n{did or '  nothing'}\n"
             f"\noperations  {operations}\n"
             f"cache       {c.hits - self.item_hits} hits ({self.hits:.0%} {used}), "
