@@ -205,7 +205,7 @@ def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Calla
     def open_store(**settings: Any) -> Store:
         if cache is None:
             settings.setdefault("durability", "normal")
-        stores.append(Store(url, cache=cache, **settings))
+        stores.append(Store(url, **{"cache": cache, **settings}))
         return stores[-1]
 
     yield open_store

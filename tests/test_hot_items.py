@@ -626,6 +626,44 @@ def test_every_way_to_write_is_seen_at_once(
         assert seen() == "x" * (2 * LARGEST_ROW)
 
 
+MANY: Final = 50
+"""Items: more than a commit has attempts."""
+BATCHES: Final[dict[str, Callable[[Store], object]]] = {
+    "put_many": lambda store: store.items("f", user="u").put_many(
+        {f"k{n}": -n for n in range(MANY)}
+    ),
+    "write": lambda store: store.write(
+        [Put(("f",), f"k{n}", -n, ttl=60 + n) for n in range(MANY)], user="u"
+    ),
+    "append": lambda store: store.session("s", user="u").append(
+        ("user", "x"), items=[Merge(("f",), f"k{n}", {"a": n}) for n in range(MANY)]
+    ),
+    "delete_many": lambda store: store.items("f", user="u").delete_many(
+        [f"k{n}" for n in range(MANY)]
+    ),
+    "clear": lambda store: store.items("f", user="u").clear(),
+    "erase": lambda store: store.erase(user="u"),
+}
+
+
+@pytest.mark.parametrize("how", BATCHES)
+def test_many_items_of_which_nothing_is_known_are_written_together(
+    each_store: Callable[..., Store], redis_server: RedisServer, how: str
+) -> None:
+    """Each has a fence that neither Redis nor this process knows: all are learned at once."""
+    one = each_store(cache=redis_server.url)
+    before = {f"k{n}": {"a": None} for n in range(MANY)}
+    one.items("f", user="u").put_many(before)
+    with redis_py.Redis.from_url(redis_server.url) as client:
+        client.flushdb()
+    BATCHES[how](each_store(cache=redis_server.url))
+    found = {item.key: item.value for item in one.items("f", user="u").list(limit=2 * MANY)}
+    assert found != before
+    for key in before:
+        item = one.items("f", user="u").get(key)
+        assert (None if item is None else item.value) == found.get(key)
+
+
 def test_what_is_too_large_is_not_settled_at_each_read(two: tuple[Store, Store]) -> None:
     one, other = two
     one.items("facts").put("k", "x" * (2 * LARGEST_ROW))

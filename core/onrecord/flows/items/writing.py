@@ -28,6 +28,7 @@ from onrecord.flows.items.naming import name_of
 from onrecord.flows.mark import Wrote, commit_items
 from onrecord.flows.shared import Desk
 from onrecord.item import Delete, Item, ItemChange, Life, Merge, Put
+from onrecord.ledger.database.stamp import Fenced
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
 from onrecord.scope import ItemName, NamespaceName, Scope, SessionName, StateName
@@ -240,6 +241,19 @@ def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Written
             return _delete_together(txn, writes, locked[first.name.identity])
         if txn.can.array_parameters:
             return [*_put_together(txn, writes, locked)]
+    try:
+        return _one_by_one(desk, txn, writes, locked)
+    except Fenced:
+        rows_of.refuse_any_unmarked(txn, [one.item for one in writes])
+        raise
+
+
+def _one_by_one(
+    desk: Desk,
+    txn: Transaction,
+    writes: Sequence[Write],
+    locked: Mapping[bytes, Locked | None],
+) -> list[Written]:
     left = Counter([one.name.identity for one in writes])
     done: list[Written] = []
     for one in writes:

@@ -5,7 +5,7 @@ What has expired is not there, by the clock of the database, whether its row wen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from onrecord.ledger.database import keys
@@ -34,6 +34,7 @@ _SEE: Final = f"""
         ON {{i.in_shard_of n}} i.namespace = n.id AND i.key = :key AND {_ALIVE}
     WHERE {{n.my_shard}} n.identity = :identity"""
 _FENCE: Final = f"SELECT i.fence FROM {_OF_NAME} AND i.key = :key"
+_FENCES: Final = f"SELECT i.key, i.fence FROM {_OF_NAME}"
 # Not of what has expired: nothing of it is ever filled in.
 _SETTLE: Final = f"""
     UPDATE {{items}} AS i SET fence = :fence
@@ -77,9 +78,7 @@ _PUT_ALL: Final = f"""
     FROM unnest(
         CAST(:item_keys AS TEXT[]), CAST(:versions AS BIGINT[]), CAST(:bodies AS BYTEA[])
     ) AS one (key, version, body)
-    {OVER}
-    WHERE CAST(:told AS BIGINT[]) IS NULL OR i.fence = ANY(:told) OR i.fence = excluded.fence
-    RETURNING key, version, created, updated, expires_at, fence"""
+    {OVER} RETURNING key, version, created, updated, expires_at, fence"""
 
 # PostgreSQL, one statement and one round trip: the namespace's row is locked first, as by all who
 # write to it. Where it is not there yet, nothing happens.
@@ -165,6 +164,21 @@ def refuse_unmarked(txn: Transaction, found: Mapping[ItemName, int]) -> None:
     others = {one: fence for one, fence in fences.items() if told.get(one) != fence}
     if others:
         raise Fenced(others)
+
+
+def refuse_any_unmarked(txn: Transaction, items: Iterable[ItemName]) -> None:
+    """The same of items that are looked up: who learned of one fence at a time, of many items,
+    would have to mark them as many times."""
+    by_name: dict[NamespaceName, dict[str, ItemName]] = {}
+    for item in items:
+        by_name.setdefault(item.namespace, {})[item.key] = item
+    found: dict[ItemName, int] = {}
+    for name, of_it in by_name.items():
+        for names, few in _some(list(of_it)):
+            statement = f"{_FENCES} AND i.key IN ({names})"
+            rows = txn.rows(statement, {**keys.of_name(name), **few})
+            found.update((of_it[key], int(fence)) for key, fence in rows)
+    refuse_unmarked(txn, found)
 
 
 def _refuse(txn: Transaction, item: ItemName, fence: int) -> None:
@@ -299,7 +313,6 @@ def put_all(
     """PostgreSQL: write items of a namespace that is locked, whatever is there: of one moment, of
     one time to live, no key twice. What ``put`` returns of each."""
     fence = first_fence(txn)
-    told = [_told(txn, item.identity) for item in items]
     values = {
         **namespace._asdict(),
         "now": rows[0].updated,
@@ -308,13 +321,11 @@ def put_all(
         "versions": [row.version for row in rows],
         "bodies": [row.body for row in rows],
         "fence": fence,
-        # Of all together: a fence is random, nobody has that of another.
-        "told": None if None in told else told,
     }
     found = {key: tuple(stored) for key, *stored in txn.rows(_PUT_ALL, values)}
-    for item in items:
-        if item.key not in found:
-            refuse_fenced(txn, item)
+    # Written whatever their fences are: to compare each with its own takes as many comparisons as
+    # there are pairs. Who raises has written nothing.
+    refuse_unmarked(txn, {item: found[item.key][-1] for item in items})
     return [_stored(row, found[row.key], fence) for row in rows]
 
 
@@ -375,6 +386,7 @@ def delete_some(
 ) -> dict[str, bool]:
     """Take items away from a namespace that is locked: by key, whether one had not expired."""
     found: dict[str, bool] = {}
+    fences: dict[ItemName, int] = {}
     by_key = {item.key: item for item in items}
     for names, few in _some(list(by_key)):
         statement = (
@@ -383,8 +395,9 @@ def delete_some(
         )
         values = {**namespace._asdict(), "now": now, **few}
         for key, fence, alive in txn.rows(statement, values):
-            _refuse(txn, by_key[key], int(fence))
+            fences[by_key[key]] = int(fence)
             found[key] = bool(alive)
+    refuse_unmarked(txn, fences)
     return found
 
 
