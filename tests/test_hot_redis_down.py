@@ -20,7 +20,7 @@ import pytest
 import redis as redis_py
 import redis.asyncio as redis_asyncio
 
-from onrecord import Message, Misconfigured, Session, Store, Unavailable
+from onrecord import Message, Misconfigured, Put, Session, Store, Unavailable
 from onrecord.cache import CacheUnavailable
 from onrecord.cache import redis as hot_redis
 from onrecord.cache.breaker import Breaker
@@ -309,6 +309,26 @@ def test_gone_and_back(
     everything_works(chat)
     assert turned.since() == 0.0
     assert (opening(caplog), closing(caplog)) == (1, 1)
+
+
+def test_what_one_statement_cannot_do_is_done_while_the_cache_is_off(
+    kept_postgres_url: str,
+) -> None:
+    """On PostgreSQL a statement that fails takes the transaction with it that holds the
+    suspension: ids that are said again (I5), and a namespace that is not there yet."""
+    with Store(kept_postgres_url, cache=f"redis://127.0.0.1:{free_port()}/0") as store:
+        store._desk.belief.patience = Patience(0.1, 0.05, 600.0)
+        session = store.session("s", user="u")
+        session.append(("user", "one"))
+        assert store._desk.belief.off is not None
+        said = {"role": "user", "content": "two", "id": "two"}
+        first = session.append(said)
+        assert session.append(said) == first
+        session.append(("user", "three"), items=[Put("new", "k", 3)])
+        item = store.items("new", user="u").get("k")
+        assert item is not None
+        assert item.value == 3
+        assert session.count() == 3
 
 
 def test_flushed_and_restarted_empty(opened: Opened, own_redis: OwnRedis) -> None:

@@ -93,6 +93,8 @@ class Batch(NamedTuple):
             and not any(
                 entry.id is not None and ids.may_be_derived(entry.id) for entry in self.entries
             )
+            # Where it fails it takes a transaction with it: the one that keeps the cache off.
+            and not (txn.begun and (beside or any(entry.id for entry in self.entries)))
         ):
             try:
                 found = rows_of.append_at_once(
