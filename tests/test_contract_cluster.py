@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -17,6 +18,7 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
 from onrecord import Message, Store
+from onrecord.cache import redis as hot_redis
 from onrecord.testing.contract import AsyncFace, Face, StoreContract, texts
 from onrecord.testing.contract_items import StoredItemsContract
 from tests.servers.binaries import Binaries
@@ -47,6 +49,28 @@ class TestItemsOnCluster(OnCluster, StoredItemsContract):
     def face(self) -> Iterator[Face]:
         with asyncio.Runner() as runner:
             yield lambda handle: AsyncFace(runner.get_loop(), handle)
+
+
+def test_a_batch_has_a_time_limit_for_each_of_its_round_trips(
+    url: str, cluster: OwnCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one limit for all of them, whoever put many switched the cache off for everybody."""
+    asked = hot_redis._asaid
+
+    async def slow(*given: Any) -> Any:
+        await asyncio.sleep(0.01)
+        return await asked(*given)
+
+    monkeypatch.setattr(hot_redis, "_asaid", slow)
+
+    async def main() -> None:
+        async with Store(url, durability="normal", cache=cluster.url) as store:
+            await store.items("facts").aput_many({f"k{n}": n for n in range(50)})
+            assert store._desk.belief.off is None
+            assert await store.items("facts").aget("k7") is not None
+            assert store._hot.counters.hits == 1
+
+    asyncio.run(main())
 
 
 @pytest.fixture

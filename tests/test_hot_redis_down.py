@@ -43,9 +43,9 @@ class Asked:
             self.times += 1
             return say(client, asked, key_of)
 
-        async def acounted(client: Any, asked: Any, key_of: Any) -> Any:
+        async def acounted(client: Any, asked: Any, key_of: Any, within: Any) -> Any:
             self.times += 1
-            return await asay(client, asked, key_of)
+            return await asay(client, asked, key_of, within)
 
         monkeypatch.setattr(hot_redis, "_say", counted)
         monkeypatch.setattr(hot_redis, "_asay", acounted)
@@ -485,7 +485,7 @@ def test_a_cancelled_task_leaves_the_cache_off_or_on(
     async def main() -> None:
         began = asyncio.Event()
 
-        async def never(client: Any, request: Any, key: str) -> Any:
+        async def never(client: Any, request: Any, key: str, within: Any) -> Any:
             began.set()
             await asyncio.Event().wait()
 

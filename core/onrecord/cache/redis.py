@@ -398,14 +398,16 @@ class RedisCache(Cache):
             return answer
         request: Asked[T] = _request(answer)
         self._may_try(request)
-        began = self._clock()
+        began, trips = self._clock(), 1
         try:
-            said = _say(self._clients.sync(), request, self._key)
+            client = self._clients.sync()
+            trips = _trips(client, request)
+            said = _say(client, request, self._key)
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
             raise self._failed(fault, request, self._clock() - began) from fault
-        return self._understood(request, said, self._clock() - began)
+        return self._understood(request, said, (self._clock() - began) / trips)
 
     async def aexchange(self, answer: Answer[T]) -> T:
         """Like ``exchange``, on the running loop."""
@@ -413,18 +415,19 @@ class RedisCache(Cache):
             return answer
         request: Asked[T] = _request(answer)
         self._may_try(request)
-        began = self._clock()
+        began, trips = self._clock(), 1
         within = Within(CALL_TIMEOUT if self._clients.ours else SLOWEST)
         try:
             async with within:
                 client = await self._clients.asynchronous()
-                said = await _asay(client, request, self._key)
+                trips = _trips(client, request)
+                said = await _asay(client, request, self._key, within)
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
             took = self._clock() - began - within.delayed
             raise self._failed(fault, request, took) from fault
-        return self._understood(request, said, self._clock() - began - within.delayed)
+        return self._understood(request, said, (self._clock() - began - within.delayed) / trips)
 
     @property
     def left_alone(self) -> bool:
@@ -618,6 +621,12 @@ def _request(answer: Later[Any]) -> Asked[Any]:
     return answer
 
 
+def _trips(client: Any, asked: object) -> int:
+    """In how many round trips a client asks."""
+    on_cluster = isinstance(client, RedisCluster | AsyncRedisCluster)
+    return len(asked.requests) if on_cluster and isinstance(asked, Several) else 1
+
+
 def _say(client: Any, asked: object, key_of: Callable[[Request[Any]], str]) -> Any:
     if isinstance(asked, Request):
         return _said(client, asked, key_of(asked))
@@ -636,12 +645,18 @@ def _say(client: Any, asked: object, key_of: Callable[[Request[Any]], str]) -> A
     return said
 
 
-async def _asay(client: Any, asked: object, key_of: Callable[[Request[Any]], str]) -> Any:
+async def _asay(
+    client: Any, asked: object, key_of: Callable[[Request[Any]], str], within: Within
+) -> Any:
     if isinstance(asked, Request):
         return await _asaid(client, asked, key_of(asked))
     assert isinstance(asked, Several)
     if isinstance(client, AsyncRedisCluster):
-        return [await _asaid(client, request, key_of(request)) for request in asked.requests]
+        answers: list[Any] = []
+        for request in asked.requests:
+            within.again()  # each is a round trip of its own
+            answers.append(await _asaid(client, request, key_of(request)))
+        return answers
     pipeline = client.pipeline(transaction=False)
     for request in asked.requests:
         pipeline.evalsha(request.script.sha, 1, key_of(request), *request.arguments)

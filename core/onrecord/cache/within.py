@@ -42,6 +42,11 @@ class Within:
         self._timer.cancel()
         await self._limit.__aexit__(kind, fault, trace)
 
+    def again(self) -> None:
+        """Begin anew: what follows has as long."""
+        self._timer.cancel()
+        self._wait()
+
     def _wait(self) -> None:
         self._due = self._loop.time() + self._seconds
         self._timer = self._loop.call_at(self._due, self._fired)
