@@ -35,7 +35,6 @@ from onrecord.scope import SessionName
 
 RULES: Final = {
     "mark: new nonce": "every mark ends every lease",
-    "publish: exactly before": "data are extended only where they end exactly before",
     "publish: drops": "data that cannot be extended are dropped",
     "publish: the whole under its lease": "nobody has marked since, who brings all of a session",
     "publish: a rewrite creates nothing": "not even an empty tail after a clear",
@@ -78,6 +77,8 @@ OF_ITEMS: Final = {
 
 SECOND_LINES: Final = {
     "publish: under its mark": "data are extended only while the writer's mark stands",
+    # What there is a gap behind has the mark of whoever left it: nobody goes on from that.
+    "publish: exactly before": "data are extended only where they end exactly before",
 }
 """No counterexample is known without it while the database does not fall back: it stands behind
 another rule. The model of the protocol has one where it does."""

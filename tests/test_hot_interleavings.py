@@ -669,7 +669,6 @@ KNOWN_SEEDS: Final[dict[str, int]] = {
     "LiftsWhenInDoubt": 320,
     "CommitsUnmarkedAtOnce": 1081,
     "mark: new nonce": 1629,
-    "publish: exactly before": 285,
     "look: settle by marks": 904,
     "fill: its own lease": 1309,
     "fill: not where nothing is": 1257,
@@ -849,6 +848,32 @@ def test_no_rule_can_be_left_out(store: Store, rule: str) -> None:
 def test_every_rule_is_left_out_somewhere() -> None:
     assert {*OF_SUSPENSIONS, *OF_FALLS} <= BY_HAND.keys()
     assert {*BY_HAND, *BY_DICE} == {*RULES, *OF_SUSPENSIONS, *OF_FALLS}
+
+
+@pytest.mark.parametrize("how", ["not published", "not marked"])
+def test_what_sql_lost_is_not_gone_on_from(store: Store, how: str) -> None:
+    """SQL falls back, and a writer of whom the entry knows nothing gives the lost number once more.
+    The next one's publish finds the entry just before its own, in another past."""
+    world = World(store, SessionName(key=f"{next(_names)}"))
+    warmed(world)
+    then = snapshot(world.store)
+    appending(world, "lost").end()
+    fall_back(world.store, then)
+    if how == "not published":
+        appending(world, "unheard").upto(Cold, True).go()  # acknowledged by SQL, and dies
+    else:
+        cut = Process(world)
+        cut.cut_off = True
+        cut.do(operations.append(cut.desk, world.name, ("user", "unheard"), None))
+    appending(world, "new").end()
+    reader = Process(world)
+    for _ in range(8):
+        world.redis.now += 2_000
+        for found in (
+            reader.do(operations.tail(reader.desk, world.name, 50)),
+            reading(world).end(),
+        ):
+            assert [message.text for message in found] == ["first", "unheard", "new"]
 
 
 def after_the_bound(world: World, rule: str) -> bool:

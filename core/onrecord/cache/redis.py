@@ -504,8 +504,13 @@ class RedisCache(Cache):
     ) -> Glance[Snapshot]:
         about, rows = answer
         hit, settle, now, joins, sent_all, *header = self._read(about)
-        fence, number, epoch, head, lineage, _, complete, _, _, nonce = header
+        generated, fence, number, epoch, head, lineage, _, complete, _, _, nonce = header
         there = None if epoch == b"-1" else Version(int(epoch), int(head))
+        # Where a writer left a mark, or did without, SQL may have fallen back and gone on since: a
+        # later writer has added to what was lost, and the newest lineage tells nobody.
+        goes_on = settle is Settle.NOT_NEEDED and generated.decode() == generation
+        if not (hit or goes_on):
+            there = None
         seen = None
         if there is not None:
             try:
@@ -544,7 +549,7 @@ class RedisCache(Cache):
     def _glance_at_item(self, generation: str, answer: Any) -> Glance[SeenItem]:
         about, rows = answer
         hit, settle, now, _, _, *header = self._read(about)
-        fence, _, epoch, head, *_, nonce = header
+        _, fence, _, epoch, head, *_, nonce = header
         seen = None
         if hit:
             try:
@@ -566,8 +571,8 @@ class RedisCache(Cache):
 
     def _read(self, about: bytes) -> tuple[Any, ...]:
         """What a look says: hit, settle, Redis' milliseconds, joins, all; and the rest of the
-        header, from the fence on."""
-        hit, settle, seconds, micros, joins, sent_all, run, _, *header = about.split(b" ")
+        header, from the generation on."""
+        hit, settle, seconds, micros, joins, sent_all, run, *header = about.split(b" ")
         self._run_seen(run)
         now = int(seconds) * 1000 + int(micros) // 1000
         return hit == b"1", _SETTLE[settle], now, joins, sent_all, *header
