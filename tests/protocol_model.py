@@ -41,6 +41,7 @@ RULES: Final = {
     "8": "a publish finds its work done only at exactly its epoch, head and lineage",
     "9": "a fill replaces what is there, also by less",
     "10": "what is newer is joined on only by lineage",
+    "10 marks": "nobody goes on from an entry that has marks, or is of another generation",
     "11": "an entry counts as checked no later than its mark",
     "12": "a commit is not repeated on a new connection under its old mark",
     "13": "a process believes `on` from the moment at which it asked",
@@ -212,6 +213,8 @@ class Case:
     redis_falls: bool = False
     held: bool = False
     """Readers keep a tail, and take only what is newer."""
+    goes_on: bool = False
+    """Who asks SQL after a miss takes what the entry holds, and only what is newer."""
     late: bool = False
     """A duplicate of MARK, a PUBLISH and a LIFT may arrive at any later time."""
     fold: int = 0
@@ -680,7 +683,10 @@ class Steps:
             not entry.fence and "6 no fence" not in self.off
         )
         at = At.SETTLES if settles else At.READS
-        self._read(i, "miss", r._replace(at=at, lease=entry.nonce, lease_age=0))
+        alone = not entry.marks and (not self.case.R or entry.generation == r.generation)
+        goes_on = self.case.goes_on and (alone or "10 marks" in self.off)
+        base = data if goes_on else None
+        self._read(i, "miss", r._replace(at=at, lease=entry.nonce, lease_age=0, found=base))
 
     def _settle(self, i: int, r: Reader) -> None:
         sql = self.state.sql
@@ -710,7 +716,7 @@ class Steps:
         if sql.fence == ABSENT and "20 read" not in self.off:
             self._read(i, "finds no row", self._free(r))
             return
-        there = self._merged(r.held, sql.data)
+        there = self._merged(r.found or r.held, sql.data)
         bad = "" if there.rows == sql.data.rows else "SQL read mixes two pasts"
         found = r._replace(at=At.FILLS, found=there, fence=sql.fence)
         if self.case.held:
@@ -966,6 +972,10 @@ FAULTS: Final = {
     "8": (replace(AA, V=1, falls=1), GHOST),
     "9": (FALLS, GHOST),
     "10": (replace(AA, V=1, falls=1, held=True), "SQL read mixes two pasts"),
+    "10 marks": (
+        replace(AA, writers=("AAA",), V=1, falls=1, goes_on=True),
+        "SQL read mixes two pasts",
+    ),
     "11": (FALLS, GHOST),
     "12": (FALLS, GHOST),
     "13": (CUT, DIFFERS),
@@ -1048,6 +1058,9 @@ LARGER: Final = {
     ),
     "SQL falls back: one appends and erases; late requests; W1": replace(
         AA, writers=("AE",), V=1, falls=1, late=True, warm=True
+    ),
+    "SQL falls back: one appends twice, another once; reads go on from what is there": replace(
+        TWO, writers=("AA", "A"), V=1, falls=1, goes_on=True
     ),
     "SQL falls back: two append, a tail is held": replace(TWO, V=1, falls=1, held=True),
     "SQL falls back, not over a RESUME: one appends and erases, may be cut off; W1": replace(
