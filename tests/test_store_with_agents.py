@@ -211,7 +211,7 @@ def environment(
     if "sqlite" in request.node.name:
         return {"ONRECORD_URL": f"sqlite:///{tmp_path / 'store.db'}"}
     return {
-        "ONRECORD_URL": request.getfixturevalue("postgres_url"),
+        "ONRECORD_URL": request.getfixturevalue("kept_postgres_url"),
         "ONRECORD_CACHE": request.getfixturevalue("redis_server").url,
     }
 
