@@ -1,8 +1,8 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
 .PHONY: help demo test torture scale bench bench-quick check lint format types clean venv-core venv-dev venv-bench venv-upstream venv-newest venv-oldest upstream test-newest test-oldest lock
-# Much of a test run is waiting for disks and servers: on two cores two processes are well used.
-JOBS ?= 2
+# A third of a test run is waiting for disks and servers: three processes keep two cores busy.
+JOBS ?= 3
 # Lint, types and tests would only get in each other's way.
 .NOTPARALLEL:
 

@@ -36,7 +36,7 @@ BARE_REDIS: Final = "bare redis-py, GET and decoding"
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 _TABLE: Final = "CREATE TABLE bare (key TEXT PRIMARY KEY, value {} NOT NULL)"
 _PUT: Final = """
-    INSERT INTO bare value()S ({0}, {0}) ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
+    INSERT INTO bare VALUES ({0}, {0}) ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
 _GET: Final = "SELECT value FROM bare WHERE key = {}"
 _KEYS: Final = 100
 
