@@ -638,10 +638,7 @@ def _say(client: Any, asked: object, key_of: Callable[[Request[Any]], str]) -> A
     assert isinstance(asked, Several)
     if isinstance(client, RedisCluster):
         return [_said(client, request, key_of(request)) for request in asked.requests]
-    pipeline = client.pipeline(transaction=False)
-    for request in asked.requests:
-        pipeline.evalsha(request.script.sha, 1, key_of(request), *request.arguments)
-    said = pipeline.execute(raise_on_error=False)
+    said = _pipeline(client, asked, key_of).execute(raise_on_error=False)
     for i, request in enumerate(asked.requests):
         if isinstance(said[i], NoScriptError):
             said[i] = client.eval(request.script.text, 1, key_of(request), *request.arguments)
@@ -662,16 +659,21 @@ async def _asay(
             within.again()  # each is a round trip of its own
             answers.append(await _asaid(client, request, key_of(request)))
         return answers
-    pipeline = client.pipeline(transaction=False)
-    for request in asked.requests:
-        pipeline.evalsha(request.script.sha, 1, key_of(request), *request.arguments)
-    said = await pipeline.execute(raise_on_error=False)
+    said = await _pipeline(client, asked, key_of).execute(raise_on_error=False)
     for i, request in enumerate(asked.requests):
         if isinstance(said[i], NoScriptError):
             said[i] = await client.eval(request.script.text, 1, key_of(request), *request.arguments)
         elif isinstance(said[i], Exception):
             raise said[i]
     return said
+
+
+def _pipeline(client: Any, asked: Several[Any], key_of: Callable[[Request[Any]], str]) -> Any:
+    """Several requests, ready to be sent by a client of either kind."""
+    pipeline = client.pipeline(transaction=False)
+    for request in asked.requests:
+        pipeline.evalsha(request.script.sha, 1, key_of(request), *request.arguments)
+    return pipeline
 
 
 def _said(client: Any, request: Request[Any], key: str) -> Any:

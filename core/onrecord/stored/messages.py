@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from onrecord.stored.clock import EARLIEST, LATEST
 from onrecord.usage import Spent
-from onrecord.version import NOTHING, Version, told
+from onrecord.version import Version, told
 
 SEQ_BITS: Final = 32
 LAST_SEQ: Final = 2**SEQ_BITS - 1
@@ -173,6 +173,3 @@ _pasts: Final = itertools.count(1)
 def new_past() -> int:
     """The number of a past that begins for this process: nothing it holds is known to go on."""
     return next(_pasts)
-
-
-NOTHING_SEEN: Final = Snapshot(None, NOTHING, (), True)

@@ -35,12 +35,15 @@ class BaseStoreContract:
     @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
     def test_store(self, store: Opener, case: Case, kind: Kind) -> None:
         if kind not in self.kinds or kind not in case.kinds:
+            # A store with one face, or a case that is about the other one.
             pytest.skip(f"is not asked in the {kind} kind")
         result = asked(store, case, kind)
         if result.outcome in ("not offered", "not seen"):
+            # What a store does not claim to have it is not held to; the reason says what.
             pytest.skip(result.reason)
         why = f"{case.sentence} {result.reason}"
         if case.name in self.fails:
             assert result.outcome == "failed", f"{case.name} passes now: take it out of `fails`"
+            # Known, named by its subclass, and noticed above as soon as it passes.
             pytest.xfail(self.fails[case.name])
         assert result.outcome == "passed", why
