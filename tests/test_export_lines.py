@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onrecord import Damaged, Message
+from onrecord import Damaged, Message, Store
 from onrecord.codec import encode, lines
 from onrecord.codec import value as value_codec
 from onrecord.codec.lines import Place
@@ -140,3 +141,25 @@ def test_numbers_too_long_to_print() -> None:
 def test_a_line_that_says_nothing_known_is_refused(line: bytes) -> None:
     with pytest.raises(Damaged):
         lines.read(line)
+
+
+@pytest.mark.parametrize("micros", [1, -1, 999_999])
+def test_an_offset_below_a_second_stays(micros: int) -> None:
+    """Python's own reader takes it for UTC."""
+    zone = timezone(timedelta(microseconds=micros))
+    said = {"at": datetime(2000, 1, 1, tzinfo=zone), "time": time(1, 2, tzinfo=zone)}
+    with Store("sqlite://") as store:
+        store.items("x").put("k", said)
+        item = store.items("x").get("k")
+        assert item is not None
+        assert item.value == said
+        assert item.value["time"].tzinfo == zone
+        content = io.BytesIO()
+        store.export(content)
+    with Store("sqlite://") as other:
+        other.import_(io.BytesIO(content.getvalue()))
+        item = other.items("x").get("k")
+        assert item is not None
+        assert [item.value["at"].utcoffset(), item.value["time"].utcoffset()] == [
+            timedelta(microseconds=micros)
+        ] * 2

@@ -33,7 +33,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from onrecord.codec.values import datetime_from
+from onrecord.codec.values import datetime_from, tiny_zone
 
 Spell: TypeAlias = Callable[[str], Any]
 """How text is written."""
@@ -160,6 +160,8 @@ def _text(text: str) -> str:
 def _datetime(found: Any) -> datetime:
     text, fold, zone = (found, 0, None) if isinstance(found, str) else found
     moment = datetime.fromisoformat(text)
+    if (tiny := tiny_zone(text)) is not None:
+        moment = moment.replace(tzinfo=tiny)
     offset = moment.utcoffset()
     seconds = None if offset is None else offset / timedelta(seconds=1)
     return datetime_from([moment.replace(tzinfo=None).isoformat(), fold, seconds, zone])
@@ -167,7 +169,8 @@ def _datetime(found: Any) -> datetime:
 
 def _time(found: Any) -> time:
     text, fold = (found, 0) if isinstance(found, str) else found
-    return time.fromisoformat(text).replace(fold=fold)
+    moment = time.fromisoformat(text).replace(fold=fold)
+    return moment if (tiny := tiny_zone(text)) is None else moment.replace(tzinfo=tiny)
 
 
 def _listed(found: Any) -> list[Any]:

@@ -235,6 +235,17 @@ def _datetime_parts(value: datetime) -> list[Any]:
     return [value.replace(tzinfo=None).isoformat(), value.fold, seconds, zone]
 
 
+_TINY_OFFSET: Final = re.compile(r"([+-])00:00:00\.(\d{6})$")
+
+
+def tiny_zone(text: str) -> timezone | None:
+    """The zone of a time as written, where its offset is below a second: Python reads it as UTC."""
+    found = _TINY_OFFSET.search(text)
+    if found is None:
+        return None
+    return timezone(timedelta(microseconds=int(found[1] + found[2])))
+
+
 def datetime_from(parts: list[Any]) -> datetime:
     """From its time as written, which of two equal ones, its offset in seconds, and its zone."""
     text, fold, seconds, zone = parts
@@ -270,7 +281,8 @@ _UNTAG: Final[dict[int, Callable[[Any], Any]]] = {
 
 
 def _time(text: str, fold: int) -> time:
-    return time.fromisoformat(text).replace(fold=fold)
+    found = time.fromisoformat(text).replace(fold=fold)
+    return found if (zone := tiny_zone(text)) is None else found.replace(tzinfo=zone)
 
 
 def _untag(code: int, data: memoryview) -> Any:
