@@ -216,8 +216,7 @@ def _onrecord_on_sqlite(stack: contextlib.ExitStack, file: Path, watched: bool) 
 
 
 def _postgres_saver(stack: contextlib.ExitStack, server: OwnPostgres, watched: bool) -> Contestant:
-    url = server.create_database("theirs")
-    stack.callback(server.drop_database, "theirs")
+    url = stack.enter_context(server.database("theirs"))
     held: Any = stack.enter_context(psycopg.connect(url, autocommit=True, row_factory=dict_row))
     saver = PostgresSaver(held)
     saver.setup()
@@ -231,8 +230,7 @@ def _postgres_saver(stack: contextlib.ExitStack, server: OwnPostgres, watched: b
 def _onrecord_on_postgres(
     stack: contextlib.ExitStack, server: OwnPostgres, watched: bool
 ) -> Contestant:
-    url = server.create_database("ours")
-    stack.callback(server.drop_database, "ours")
+    url = stack.enter_context(server.database("ours"))
     store = stack.enter_context(Store(url))
     made = Postgres("OnrecordSaver, PostgreSQL", OnrecordSaver(store), url, "onrecord_%")
     stack.callback(made.asking.close)

@@ -129,9 +129,8 @@ _database_numbers = itertools.count(1)
 @pytest.fixture
 def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty database, dropped afterwards."""
-    name = str(next(_database_numbers))
-    yield postgres.create_database(name)
-    postgres.drop_database(name)
+    with postgres.database(str(next(_database_numbers))) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -71,12 +71,8 @@ class Reused:
 @contextlib.contextmanager
 def reused(server: PostgresServer, name: str) -> Iterator[Reused]:
     """A database of such schemas."""
-    url = server.create_database(name)
-    try:
-        with psycopg.connect(url, autocommit=True) as connection:
-            yield Reused(url, connection)
-    finally:
-        server.drop_database(name)
+    with server.database(name) as url, psycopg.connect(url, autocommit=True) as connection:
+        yield Reused(url, connection)
 
 
 class Kept:

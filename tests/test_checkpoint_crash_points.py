@@ -54,10 +54,8 @@ def sqlite_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def postgres_place(postgres: PostgresServer) -> Iterator[Place]:
-    url = postgres.create_database("checkpoint_crashes")
-    with Store(url) as one, Store(url) as two:
+    with postgres.database("checkpoint_crashes") as url, Store(url) as one, Store(url) as two:
         yield Place(CheckpointLog(one), CheckpointLog(two))
-    postgres.drop_database("checkpoint_crashes")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

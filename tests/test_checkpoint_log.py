@@ -57,10 +57,8 @@ def sqlite_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def postgres_place(postgres: PostgresServer) -> Iterator[Place]:
-    url = postgres.create_database("checkpoint_log")
-    with Store(url) as one, Store(url) as two:
+    with postgres.database("checkpoint_log") as url, Store(url) as one, Store(url) as two:
         yield Place((CheckpointLog(one, user="ada"), CheckpointLog(two, user="ada")))
-    postgres.drop_database("checkpoint_log")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -67,10 +67,8 @@ def sqlite_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def postgres_place(postgres: PostgresServer) -> Iterator[Place]:
-    url = postgres.create_database("crash_points")
-    with Store(url) as store, Store(url) as other:
+    with postgres.database("crash_points") as url, Store(url) as store, Store(url) as other:
         yield Place(store, other)
-    postgres.drop_database("crash_points")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -220,13 +221,11 @@ TABLES = ("sessions", "tail", "segments", "dictionaries", "erased", "meta", "nam
 
 @pytest.fixture(scope="module")
 def postgres_original(postgres: PostgresServer) -> Iterator[PostgresPlace]:
-    place = PostgresPlace(postgres.create_database("damage"))
-    furnish(place)
-    for table in TABLES:
-        place.sql(f"CREATE TABLE saved_{table} AS TABLE onrecord_{table}")
-    yield place
-    place.close()
-    postgres.drop_database("damage")
+    with postgres.database("damage") as url, closing(PostgresPlace(url)) as place:
+        furnish(place)
+        for table in TABLES:
+            place.sql(f"CREATE TABLE saved_{table} AS TABLE onrecord_{table}")
+        yield place
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import io
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -309,12 +309,14 @@ def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
     found: SqlitePlace | PostgresPlace
-    if request.param == "sqlite":
-        found = SqlitePlace(tmp_path_factory.mktemp("numbers") / "x.db")
-    else:
-        postgres: PostgresServer = request.getfixturevalue("postgres")
-        found = PostgresPlace(postgres.create_database("numbers"))
-    with closing(found):
+    with ExitStack() as later:
+        if request.param == "sqlite":
+            found = SqlitePlace(tmp_path_factory.mktemp("numbers") / "x.db")
+        else:
+            postgres: PostgresServer = request.getfixturevalue("postgres")
+            # Made more than once: a worker that took over what another had to do goes back to it.
+            found = PostgresPlace(later.enter_context(postgres.database("numbers")))
+        later.callback(found.close)
         furnish(found)
         yield found
 

@@ -13,7 +13,6 @@ import pytest
 from onrecord import ANY, Item, Items, Store, operations
 from onrecord.flows.maintenance import erase as erasing
 from onrecord.scope import Scope
-from tests.servers.postgres import PostgresServer
 from tests.test_erasure import drive
 
 OpenStore = Callable[..., Store]
@@ -199,10 +198,9 @@ def test_who_puts_one_again_while_it_is_pruned_keeps_it(each_store: OpenStore) -
         assert items.count() == len(put) == 40
 
 
-def test_what_was_pruned_is_told_where_no_room_can_be_given_back(postgres: PostgresServer) -> None:
+def test_what_was_pruned_is_told_where_no_room_can_be_given_back(kept_postgres_url: str) -> None:
     """Somebody else is vacuuming: prune() said that nothing was written."""
-    url = postgres.create_database("pruned_beside_a_vacuum")
-    with Store(url, timeout=1) as store, psycopg.connect(url) as beside:
+    with Store(kept_postgres_url, timeout=1) as store, psycopg.connect(kept_postgres_url) as beside:
         items = store.items("facts", user="ada")
         items.put_many({"a": 1, "b": 2})
         expired(store, items, "a")

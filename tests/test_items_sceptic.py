@@ -12,7 +12,6 @@ import pytest
 
 from onrecord import Conflict, Damaged, InvalidName, Store
 from onrecord.ledger.items import items as rows_of
-from tests.servers.postgres import PostgresServer
 
 WAITING = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
     AND wait_event_type = 'Lock' AND application_name = 'onrecord'"""
@@ -95,11 +94,10 @@ def test_a_version_does_not_come_back_with_a_backup(store: Store) -> None:
     assert store.verify() == []
 
 
-def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(postgres: PostgresServer) -> None:
+def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(kept_postgres_url: str) -> None:
     """It is there before and after: a statement that waited for the lock saw neither."""
-    url = postgres.create_database("deleted_while_replaced")
     deleted: list[bool] = []
-    with Store(url) as store, psycopg.connect(url) as beside:
+    with Store(kept_postgres_url) as store, psycopg.connect(kept_postgres_url) as beside:
         items = store.items("facts")
         items.put("k", 1)
         beside.execute("UPDATE onrecord_namespaces SET version = version + 2")  # as store.write
@@ -107,7 +105,7 @@ def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(postgres: Post
         assert row is not None
         thread = threading.Thread(target=lambda: deleted.append(items.delete("k")))
         thread.start()
-        wait_for_one_who_waits(url)
+        wait_for_one_who_waits(kept_postgres_url)
         beside.execute(f"INSERT INTO onrecord_items VALUES ({', '.join(['%s'] * len(row))})", row)
         beside.commit()
         thread.join(60)
@@ -115,18 +113,17 @@ def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(postgres: Post
         assert items.get("k") is None
 
 
-def test_what_is_refreshed_as_it_expires_is_not_swept(postgres: PostgresServer) -> None:
+def test_what_is_refreshed_as_it_expires_is_not_swept(kept_postgres_url: str) -> None:
     """The sweep saw the old expiry, and waited for whoever moved it."""
-    url = postgres.create_database("swept_while_refreshed")
-    with Store(url) as store, psycopg.connect(url) as beside:
+    with Store(kept_postgres_url) as store, psycopg.connect(kept_postgres_url) as beside:
         items = store.items("facts")
         items.put("k", 1, ttl=3_600)
-        with psycopg.connect(url) as other:
+        with psycopg.connect(kept_postgres_url) as other:
             other.execute("UPDATE onrecord_items SET expires_at = 5")
         beside.execute("UPDATE onrecord_items SET expires_at = 4000000000000000")
         thread = threading.Thread(target=lambda: items.put("other", 1, ttl=3_600))
         thread.start()
-        wait_for_one_who_waits(url)
+        wait_for_one_who_waits(kept_postgres_url)
         beside.commit()
         thread.join(60)
         assert sorted(item.key for item in items.list()) == ["k", "other"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +38,25 @@ Source = tuple[BaseCheckpointSaver[Any], str]
 @pytest.fixture(params=["SqliteSaver", "PostgresSaver"])
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Source]]:
     """Makes a saver of LangGraph's own, and the URL of its tables."""
-    closing: list[Any] = []
+    later = ExitStack()
 
     def make(**settings: Any) -> Source:
         if request.param == "SqliteSaver":
             file = tmp_path / "theirs.sqlite"
             connection = sqlite3.connect(file, check_same_thread=False)
-            closing.append(connection)
+            later.callback(connection.close)
             return SqliteSaver(connection, **settings), f"sqlite:///{file}"
         server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.create_database("theirs")
-        theirs: Any = psycopg.connect(url, autocommit=True, row_factory=dict_row)
-        closing.append(theirs)
+        url = later.enter_context(server.database("theirs"))
+        theirs: Any = later.enter_context(
+            psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        )
         saver = PostgresSaver(theirs, **settings)
         saver.setup()
         return saver, url
 
-    yield make
-    for connection in closing:
-        connection.close()
-    if request.param == "PostgresSaver" and closing:
-        request.getfixturevalue("postgres").drop_database("theirs")
+    with later:
+        yield make
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ class TestSqlite(BaseStoreContract):
 
 @pytest.fixture(scope="module")
 def database(postgres: PostgresServer) -> Iterator[str]:
-    yield postgres.create_database("base_store")
-    postgres.drop_database("base_store")
+    with postgres.database("base_store") as url:
+        yield url
 
 
 class TestPostgres(BaseStoreContract):

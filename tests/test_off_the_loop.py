@@ -391,8 +391,7 @@ def opened(request: Any, tmp_path_factory: Any) -> Iterator[Callable[[], Store]]
                 url = "sqlite://"
             case _:
                 server = request.getfixturevalue("postgres")
-                url = server.create_database("off_the_loop")
-                later.callback(server.drop_database, "off_the_loop")
+                url = later.enter_context(server.database("off_the_loop"))
                 cache = request.getfixturevalue("redis_server").url
 
         def open_store() -> Store:

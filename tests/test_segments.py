@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -536,22 +537,17 @@ def world(
     if caching:
         redis: RedisServer = request.getfixturevalue("redis_server")
         options |= {"cache": redis.url, "consistency": caching}
-    stores: list[Store] = []
-    if kind == "sqlite":
-        url = f"sqlite:///{tmp_path_factory.mktemp('segments') / 'x.db'}"
-    else:
-        server: PostgresServer = request.getfixturevalue("postgres")
-        url = server.create_database(f"segments_{caching or 'plain'}")
+    with ExitStack() as later:
+        if kind == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('segments') / 'x.db'}"
+        else:
+            server: PostgresServer = request.getfixturevalue("postgres")
+            url = later.enter_context(server.database(f"segments_{caching or 'plain'}"))
 
-    def open_store(**more: Any) -> Store:
-        stores.append(Store(url, **options, **more))
-        return stores[-1]
+        def open_store(**more: Any) -> Store:
+            return later.enter_context(Store(url, **options, **more))
 
-    yield World(open_store)
-    for store in stores:
-        store.close()
-    if kind == "postgres":
-        server.drop_database(f"segments_{caching or 'plain'}")
+        yield World(open_store)
 
 
 @settings(max_examples=max(EXAMPLES // 4, 5))

@@ -36,12 +36,11 @@ def test_a_database_is_empty_and_ones_own(postgres: PostgresServer, postgres_url
     tables = "SELECT 1 FROM pg_tables WHERE schemaname = 'public'"
     assert query(postgres_url, tables) == []
     query(postgres_url, "CREATE TABLE t (n int)")
-    other = postgres.create_database("other")
-    try:
-        assert query(other, tables) == []
-        assert query(postgres_url, tables) == [(1,)]
-    finally:
-        postgres.drop_database("other")
+    for _ in range(2):  # a fixture of a module is made anew where a worker comes back to it
+        with postgres.database("other") as other:
+            assert query(other, tables) == []
+            assert query(postgres_url, tables) == [(1,)]
+            query(other, "CREATE TABLE t (n int)")
 
 
 def test_a_dropped_database_is_gone_though_someone_is_connected(postgres: PostgresServer) -> None:

@@ -1,6 +1,7 @@
 """PostgreSQL for the tests."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
@@ -86,6 +87,15 @@ class PostgresServer:
         connection.execute(sql.SQL(statement).format(sql.Identifier(database)))
         self._databases.add(database)
         return _text(self._url.set(database=database))
+
+    @contextlib.contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """The URL of a new, empty database, which is dropped afterwards."""
+        url = self.create_database(name)
+        try:
+            yield url
+        finally:
+            self.drop_database(name)
 
     def drop_database(self, name: str) -> None:
         """Drop a database of ours, whoever is still connected to it."""
