@@ -31,6 +31,7 @@ FLOORS: list[set[str]] = [
         "usage",
         "version",
         "cache/scripts",
+        "ranking",
     },
     {"message"},
     {"files", "filters", "item", "reports", "scope", "tokens", "stored"},

@@ -1,0 +1,102 @@
+"""What is looked for: words, "phrases" and -excluded ones, of what somebody typed."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from onrecord.ranking.days import terms_of_days
+from onrecord.ranking.hashing import hashed
+from onrecord.ranking.phrases import Phrase
+from onrecord.ranking.signature import name_term
+from onrecord.ranking.words import terms_of, words
+
+MOST_CHARACTERS: Final = 4_096
+"""A query is read up to here."""
+MOST_TERMS: Final = 48
+"""And this many of its words are looked for: the first."""
+
+_OPENING: Final = '"\N{LEFT DOUBLE QUOTATION MARK}'
+_CLOSING: Final = '"\N{RIGHT DOUBLE QUOTATION MARK}'
+_QUOTED: Final = re.compile(rf"(?:(?<=\s)|^)(-?)[{_OPENING}]([^{_OPENING}{_CLOSING}]*)[{_CLOSING}]")
+_EXCLUDED: Final = re.compile(r"(?:(?<=\s)|^)-(?=[^\W_])(\S+)")
+_WHEN: Final = re.compile(
+    r"^\W*when\b|\bwhen (?:did|was|is|were|does|do|will|has|have|had)\b|\bhow (?:long|often)\b"
+    r"|\b(?:what|which) (?:date|day|month|year|time|week|season)\b|\bsince when\b"
+    r"|\bhow many (?:years|months|weeks|days|hours)\b",
+    re.IGNORECASE,
+)
+
+
+class Term(NamedTuple):
+    """A term that is looked for."""
+
+    term: str
+    hash: bytes
+    name: bytes
+    """Hash of the same word as the name of who speaks, or empty."""
+    speaker: str
+
+
+class Query(NamedTuple):
+    """What is looked for; ``empty`` where that is nothing."""
+
+    terms: tuple[Term, ...]
+    days: tuple[tuple[str, bytes], ...]
+    phrases: tuple[Phrase, ...]
+    excluded: tuple[Phrase, ...]
+    when: bool
+    """Whether it asks for a time."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to look for: no words, or only words that say nothing."""
+        return not self.terms and not self.days
+
+    @classmethod
+    def of(cls, text: str, key: bytes = b"") -> Query:
+        """Parse a query. Nothing in it is an operator of a database."""
+        text = text[:MOST_CHARACTERS]
+        phrases: list[Phrase] = []
+        excluded: list[Phrase] = []
+
+        def quoted(match: re.Match[str]) -> str:
+            phrase = Phrase.of(match[2])
+            if phrase.words:
+                (excluded if match[1] else phrases).append(phrase)
+            return " " if match[1] else f" {match[2]} "
+
+        def without(match: re.Match[str]) -> str:
+            phrase = Phrase.of(match[1])
+            if phrase.words:
+                excluded.append(phrase)
+            return " "
+
+        text = _EXCLUDED.sub(without, _QUOTED.sub(quoted, text))
+        return cls(
+            _terms(text, key),
+            tuple((day, hashed(day, key)) for day in terms_of_days(text)),
+            tuple(phrases),
+            tuple(excluded),
+            _WHEN.search(text) is not None,
+        )
+
+
+def _terms(text: str, key: bytes) -> tuple[Term, ...]:
+    found: dict[str, Term] = {}
+    for word in words(text):
+        name = name_term(word.split("'")[0])
+        several = terms_of(word)
+        for term in several:
+            if term in found:
+                continue
+            if len(found) == MOST_TERMS:
+                return tuple(found.values())
+            alone = len(several) == 1
+            found[term] = Term(
+                term,
+                hashed(term, key),
+                hashed(name, key) if alone else b"",
+                name if alone else "",
+            )
+    return tuple(found.values())
