@@ -92,6 +92,7 @@ def furnish(place: Place) -> None:
             items = store.items(FACTS, user=user)
             items.put_many({f"k{n}": {"n": n} for n in range(3)})
             items.put("k1", {"n": "one"}, ttl=timedelta(days=3_000))
+        store.index()
 
 
 class Column(NamedTuple):
@@ -102,7 +103,8 @@ class Column(NamedTuple):
 
 WIDTHS = {"BIGINT": 64, "INTEGER": 64, "SMALLINT": 64, "bigint": 64, "integer": 32, "smallint": 16}
 TABLES = (
-    "sessions", "tail", "segments", "dictionaries", "erased", "counters", "checkpoint_threads",
+    "sessions", "tail", "segments", "runs", "dictionaries", "erased", "counters",
+    "checkpoint_threads",
     "checkpoint_lists", "checkpoints", "checkpoint_items", "checkpoint_writes", "namespaces",
     "items",
 )  # fmt: skip
@@ -129,6 +131,7 @@ def rows_to_damage(place: Place, table: str) -> list[Any]:
         "sessions": f"WHERE key = '{LONG}'",
         "tail": "WHERE session = 1 ORDER BY seq DESC LIMIT 1",
         "segments": "WHERE session = 1 ORDER BY seq LIMIT 1",
+        "runs": "WHERE session = 1 ORDER BY seq LIMIT 1",
         "erased": "LIMIT 1",
         "counters": "ORDER BY id LIMIT 1",
         "dictionaries": "ORDER BY id LIMIT 1",
@@ -214,6 +217,8 @@ def answers(store: Store, table: str, turn: Turn) -> Answers:
         ask(key, "version", session.version)
         ask(key, "info", session.info)
         ask(key, "export", partial(_of, session, lambda s: exported(s.export)))
+        if table in OF_SEARCH:
+            ask(key, "search", partial(_of, session, lambda s: s.search("message 10")))
     for who, user in ((MY_FACTS, "ada"), ("facts of bob", "bob")) if of_items else ():
         items = store.items(FACTS, user=user)
         ask(who, "get", partial(_of, items, lambda i: i.get("k0")))
@@ -277,6 +282,7 @@ def exported(export: Callable[[Any], Any]) -> bytes:
 
 
 OF_ITEMS = ("namespaces", "items")
+OF_SEARCH = ("sessions", "runs")
 SHARED = ("dictionaries", "counters")
 """What all sessions need: damage there is everybody's, and shown as damage."""
 EDGES = {0, 1, 7, 8, 14, 15, 16, 31, 32, 33, 34, 37, 38, 52, 53, 57, 58, 62, 63}

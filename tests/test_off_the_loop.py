@@ -93,6 +93,8 @@ STORE: dict[str, Does] = {
     "ainvalidate": lambda store, at: store.ainvalidate(),
     "amigrate": lambda store, at: store.amigrate(),
     "aprune": lambda store, at: store.aprune(archive_to=at.folder / "pruned.jsonl"),
+    "asearch": lambda store, at: store.asearch("x"),
+    "aindex": lambda store, at: store.aindex(),
     "asessions": lambda store, at: store.asessions(),
     "astats": lambda store, at: store.astats(),
     "atrain": lambda store, at: store.atrain(
@@ -134,6 +136,7 @@ SESSION: dict[str, Does] = {
     "atail": lambda s, at: s.atail(),
     "aunarchive": lambda s, at: s.aunarchive([1]),
     "aupdate": lambda s, at: s.aupdate(title="Orders"),
+    "asearch": lambda s, at: s.asearch("x"),
     "aversion": lambda s, at: s.aversion(),
     "awindow": lambda s, at: s.awindow(tokens=1_000),
     "adelete": lambda s, at: s.adelete(1),

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from onrecord.health import Health
+    from onrecord.hit import Hit, Hits
     from onrecord.item import Delete, Item, Merge, Put
     from onrecord.items import Items
     from onrecord.message import Message
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         Compaction,
         Export,
         Import,
+        Indexing,
         Problem,
         Progress,
         Pruning,
@@ -84,9 +86,12 @@ __all__ = [
     "Export",
     "File",
     "Health",
+    "Hit",
+    "Hits",
     "IdReused",
     "Image",
     "Import",
+    "Indexing",
     "InvalidMessage",
     "InvalidName",
     "InvalidValue",
@@ -127,7 +132,7 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(
         (
-            *("Compaction", "Export", "Import", "Problem", "Progress", "Pruning"),
+            *("Compaction", "Export", "Import", "Indexing", "Problem", "Progress", "Pruning"),
             *("Receipt", "Stats", "Training"),
         ),
         "reports",
@@ -135,6 +140,7 @@ _HOMES = {
     "ANY": "scope",
     "CheckpointLog": "checkpoint_log",
     "Health": "health",
+    **dict.fromkeys(("Hit", "Hits"), "hit"),
     **dict.fromkeys(("Delete", "Item", "Merge", "Put"), "item"),
     "Items": "items",
     "Message": "message",

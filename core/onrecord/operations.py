@@ -40,8 +40,10 @@ from onrecord.flows.items.writing import (
 )
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
 from onrecord.flows.maintenance.health import cache_health, database_health
+from onrecord.flows.maintenance.index import index
 from onrecord.flows.maintenance.maintain import compact, stats, train, verify
 from onrecord.flows.maintenance.transfer import export, export_session, import_
+from onrecord.flows.search.search import search
 from onrecord.flows.sessions.append import append
 from onrecord.flows.sessions.archive import archive, unarchive
 from onrecord.flows.sessions.create import create
@@ -88,6 +90,7 @@ __all__ = [
     "get_item",
     "get_items",
     "import_",
+    "index",
     "info",
     "list_items",
     "list_namespaces",
@@ -109,6 +112,7 @@ __all__ = [
     "replace",
     "rewind",
     "scan_page",
+    "search",
     "stats",
     "tail",
     "train",

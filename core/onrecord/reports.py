@@ -44,6 +44,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Values under keys that have not expired, in namespaces and in states of sessions."""
     namespaces: int
     """How many have such items; the states of sessions are none."""
+    unindexed: int
+    """Messages that the index of search does not have yet; a search finds them all the same."""
+    index_bytes: int
+    """What the index takes, without what a row costs."""
     item_bytes: int
     """What the values of these take as they are stored."""
     dictionaries: int
@@ -67,6 +71,15 @@ class Compaction(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int
     problem: str | None = None
     """Why space could not be given back, and what to do; None where it was."""
+
+
+class Indexing(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of an indexing."""
+
+    sessions: int
+    """How many had messages that were not indexed."""
+    places: int
+    """How many messages that were, deleted ones too."""
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True):

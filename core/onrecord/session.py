@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from onrecord import operations
 from onrecord.accepting import Appendable
 from onrecord.flows.shared import UNSET
+from onrecord.hit import Hit, Hits
 from onrecord.item import ItemChange
 from onrecord.items import Items
 from onrecord.message import Message
@@ -22,6 +23,7 @@ from onrecord.window import Limits, Window
 
 if TYPE_CHECKING:
     from onrecord.files import Into
+    from onrecord.flows.search.search import Found
     from onrecord.reports import Export, Receipt
     from onrecord.store import Store
     from onrecord.tokens import CountTokens
@@ -254,6 +256,70 @@ class Session:
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
         return await self._arun(
             operations.window(self._desk, self.name, limits, repair, token_counter, last)
+        )
+
+    def search(
+        self,
+        query: str,
+        *,
+        roles: Iterable[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 10,
+        min_score: float = 0.0,
+        after: Hit | None = None,
+        within: float = 5.0,
+    ) -> Hits:
+        """Find what was said in this session, the best first: see ``Store.search``."""
+        return hits_of(
+            self.store,
+            self._run(
+                operations.search(
+                    self._desk,
+                    self.name,
+                    query,
+                    roles,
+                    since,
+                    until,
+                    None,
+                    limit,
+                    min_score,
+                    after,
+                    within,
+                )
+            ),
+        )
+
+    async def asearch(
+        self,
+        query: str,
+        *,
+        roles: Iterable[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 10,
+        min_score: float = 0.0,
+        after: Hit | None = None,
+        within: float = 5.0,
+    ) -> Hits:
+        """Like ``search``."""
+        return hits_of(
+            self.store,
+            await self._arun(
+                operations.search(
+                    self._desk,
+                    self.name,
+                    query,
+                    roles,
+                    since,
+                    until,
+                    None,
+                    limit,
+                    min_score,
+                    after,
+                    within,
+                )
+            ),
         )
 
     def scan(self, *, after: int = 0) -> Iterator[Message]:
@@ -496,3 +562,12 @@ class Session:
         from onrecord.notebook.display import session_html
 
         return session_html(self)
+
+
+def hits_of(store: Store, found: tuple[list[Found], bool]) -> Hits:
+    """What a search of a store has found, with handles on the sessions."""
+    hits, complete = found
+    return Hits(
+        [Hit(hit.message, hit.info, hit.score, Session(store, hit.name)) for hit in hits],
+        complete=complete,
+    )

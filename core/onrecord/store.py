@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
@@ -20,12 +20,13 @@ from onrecord.flows.belief import Belief
 from onrecord.flows.checkpoints.memory import ThreadMemory
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
+from onrecord.hit import Hit, Hits
 from onrecord.item import Item, ItemChange
 from onrecord.items import Items
 from onrecord.ledger import Options, ledger_for
 from onrecord.processes import on_fork
 from onrecord.scope import LONGEST_NAME, AnyName, NamespaceName, Scope, SessionName
-from onrecord.session import Session
+from onrecord.session import Session, hits_of
 from onrecord.store_maintenance import StoreMaintenance
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
 from onrecord.version import SessionInfo
@@ -218,6 +219,86 @@ class Store(StoreMaintenance):
         arguments.check_page(tenant, user, agent, after)
         return await self._arun(
             operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
+        )
+
+    def search(
+        self,
+        query: str,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        roles: Iterable[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        min_score: float = 0.0,
+        after: Hit | None = None,
+        within: float = 5.0,
+    ) -> Hits:
+        """Find what was said in the sessions of a scope, the best first.
+
+        What is found is there: it is read when it is handed out. Names that are left out mean the
+        empty name, ``onrecord.ANY`` every one; others' words never count. ``"a phrase"`` in quotes
+        has to be there, ``-word`` must not. ``roles``, ``since``, ``until`` (not counted in) and
+        the sessions' ``metadata`` leave out what is others'. ``min_score`` leaves out what answers
+        too badly. For the next page pass the last hit of this one as ``after``. What cannot be
+        looked at ``within`` so many seconds is left out, and then ``hits.complete`` is False.
+        """
+        return hits_of(
+            self,
+            self._run(
+                operations.search(
+                    self._desk,
+                    Scope(tenant, user, agent),
+                    query,
+                    roles,
+                    since,
+                    until,
+                    metadata,
+                    limit,
+                    min_score,
+                    after,
+                    within,
+                )
+            ),
+        )
+
+    async def asearch(
+        self,
+        query: str,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        roles: Iterable[str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        min_score: float = 0.0,
+        after: Hit | None = None,
+        within: float = 5.0,
+    ) -> Hits:
+        """Like ``search``."""
+        return hits_of(
+            self,
+            await self._arun(
+                operations.search(
+                    self._desk,
+                    Scope(tenant, user, agent),
+                    query,
+                    roles,
+                    since,
+                    until,
+                    metadata,
+                    limit,
+                    min_score,
+                    after,
+                    within,
+                )
+            ),
         )
 
     def items(self, *namespace: str, tenant: str = "", user: str = "", agent: str = "") -> Items:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Compaction,
         Export,
         Import,
+        Indexing,
         OnProgress,
         Problem,
         Pruning,
@@ -99,6 +100,37 @@ class StoreMaintenance:
     async def atrain(self, sample: Iterable[Appendable] | None = None) -> Training:
         """Like ``train``."""
         return await self._arun(operations.train(self._desk, sample))
+
+    def index(
+        self,
+        *,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+        again: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Indexing:
+        """Index what was said since the last time, so that no search has to: in the whole store, or
+        in a scope of it. ``again`` throws the index away first.
+
+        Nothing is ever missed without it: a search reads what is not indexed, and indexes it where
+        that is much. Others may go on writing. ``progress`` is called with (done, of) sessions.
+        """
+        scope = _scope(tenant, user, agent)
+        return self._run(operations.index(scope, again, progress))
+
+    async def aindex(
+        self,
+        *,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+        again: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Indexing:
+        """Like ``index``."""
+        scope = _scope(tenant, user, agent)
+        return await self._arun(operations.index(scope, again, progress))
 
     def stats(self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY) -> Stats:
         """Count what there is and the bytes it takes: in the whole store, or in a scope of it."""

@@ -201,6 +201,17 @@ segments: Final = Table(
     comment="Runs of messages, compressed together.",
 )
 
+runs: Final = Table(
+    "onrecord_runs",
+    metadata,
+    *_in_order("session", "The session's id.", "seq", "Its first sequence: 1, 17, 33 and so on."),
+    _column("upto", BigInteger, "Its last sequence that was there when it was indexed."),
+    _column("analyser", SmallInteger, "The version of what made terms of the words."),
+    _column("terms", LargeBinary, "Hashes of the terms in its messages, two bytes each, sorted."),
+    info=_IN_ORDER,
+    comment="An index of what was said, by runs of 16 places: search is only slower without it.",
+)
+
 dictionaries: Final = Table(
     "onrecord_dictionaries",
     metadata,

@@ -43,7 +43,7 @@ def listed(
     size = limit  # mostly the database has told them all apart, and this is all
     while len(found) < limit:
         page = yield from do(Cold(partial(_page, read=read, size=size, after=after)))
-        found += [row for row in page if not metadata or _has(row, metadata)]
+        found += [row for row in page if not metadata or has_metadata(row, metadata)]
         if len(page) < size:
             break
         after = place(page[-1])
@@ -57,6 +57,6 @@ def _page(
     return read(txn, size, after)
 
 
-def _has(row: Listed, metadata: Mapping[str, Any]) -> bool:
+def has_metadata(row: Listed, metadata: Mapping[str, Any]) -> bool:
     known = unpacked(row.about).get("metadata", {})
     return all(key in known and known[key] == value for key, value in metadata.items())

@@ -39,6 +39,7 @@ from onrecord.scope import ANY, NamespaceName
 from onrecord.window import pair
 
 if TYPE_CHECKING:
+    from onrecord.hit import Hit, Hits
     from onrecord.item import Item
     from onrecord.items import Items
     from onrecord.session import Session
@@ -57,6 +58,7 @@ SHOWN_IMAGES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/
 """Pictures made of pixels: nothing that a browser would run or follow."""
 
 _PREVIEW: Final = 90
+_LONGEST_HIT: Final = 400
 
 
 def session_html(session: Session) -> str:
@@ -174,6 +176,39 @@ def _value(item: Item) -> Markup:
     if len(line) <= _PREVIEW:
         return _tag("bdi", line, style=_INLINE)
     return _folded([_hint(line)], _code(_pretty(item.value)))
+
+
+def hits_html(hits: Hits) -> str:
+    """What was found, the best first: who said it, where and when, and how well it answers."""
+    if not hits:
+        return _page(_tag("div", "Nothing was found.", style=_NOTE))
+    columns = ("Score", "Said", "Conversation", "When (UTC)")
+    note = "" if hits.complete else "There was no time to look at everything. Search again."
+    return _page(
+        _tag("div", _many(len(hits), "hit"), style=_TITLE),
+        _tag(
+            "table",
+            _tag("thead", _tag("tr", *(_tag("th", c, style=_HEAD_CELL) for c in columns))),
+            _tag("tbody", *map(_hit_row, hits)),
+            style=_TABLE,
+        ),
+        _tag("div", note, style=_WARNING) if note else "",
+    )
+
+
+def _hit_row(hit: Hit) -> Markup:
+    message, text = hit.message, hit.message.text
+    who = _tag("b", _name(message.name or message.role))
+    said = _text(text) if len(text) <= _LONGEST_HIT else _folded([_hint(text)], _text(text))
+    where = [_name(_title(hit.info)), _tag("span", f" #{message.seq}", style=_MUTED)]
+    when = "" if message.created_at is None else _moment(message.created_at)
+    cells = [
+        _tag("td", f"{hit.score:.2f}", style=_NUMBER),
+        _tag("td", who, said, style=_VALUE),
+        _tag("td", *where, style=_CELL),
+        _tag("td", when, style=_FIXED),
+    ]
+    return _tag("tr", *cells, style="background:transparent")
 
 
 class _Conversation:

@@ -13,6 +13,7 @@ from onrecord.codec.segment import Segment
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Autocommit, Cold, Flow, Pause, do
 from onrecord.flows.checkpoints.threads import verify_thread
+from onrecord.flows.search.checking import index_problems
 from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.checkpoints import threads
 from onrecord.ledger.items.scoped import FIRST as FIRST_NAMESPACE
@@ -130,6 +131,7 @@ def verify(desk: Desk, progress: OnProgress | None) -> Flow[list[Problem]]:
         after = page[-1][0]
         for _, name in page:
             problems += yield from do(Cold(partial(verifying.of_session, name=name)))
+            problems += yield from do(Cold(partial(index_problems, name=name)))
         done += len(page)
         tell(progress, done, max(of, done))
     problems += yield from _verified_items()

@@ -19,6 +19,7 @@ TABLES: Final = (
     "sessions",
     "tail",
     "segments",
+    "runs",
     "dictionaries",
     "erased",
     "namespaces",

@@ -10,6 +10,7 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items import scoped
+from onrecord.ledger.search import runs
 from onrecord.ledger.sessions import dictionaries
 from onrecord.reports import Stats
 from onrecord.scope import Scope
@@ -26,6 +27,7 @@ def _sum(column: str) -> str:
 
 _SESSIONS: Final = f"""
     SELECT count(*), {_sum("s.messages")}, {_sum("s.turns")}, {_sum("s.tokens")},
+        {_sum("s.head")},
         {_sum("s.input_tokens")}, {_sum("s.output_tokens")}, {_sum("s.cached_tokens")},
         {_sum("s.requests")}
     FROM {{sessions}} s WHERE """
@@ -52,9 +54,10 @@ def stats(txn: Transaction, scope: Scope) -> Stats:
     txn.snapshot()
     conditions, values = keys.of_scope(scope, "s.")
     where = " AND ".join(conditions) or "1 = 1"
-    sessions, messages, turns, tokens, *spent = _one(txn, _SESSIONS + where, values)
+    sessions, messages, turns, tokens, heads, *spent = _one(txn, _SESSIONS + where, values)
     rows, row_raw, row_bytes = _one(txn, _TAIL + where, values)
     segments, segment_raw, segment_bytes = _one(txn, _SEGMENTS + where, values)
+    _, index_bytes, places = runs.totals(txn, scope)
     known = scoped.count(txn, scope, now())
     number, number_bytes = dictionaries.totals(txn)
     return Stats(
@@ -71,6 +74,8 @@ def stats(txn: Transaction, scope: Scope) -> Stats:
         items=known.items,
         namespaces=known.namespaces,
         item_bytes=known.bytes,
+        unindexed=max(heads - places, 0),
+        index_bytes=index_bytes,
         dictionaries=number,
         dictionary_bytes=number_bytes,
         disk_bytes=disk(txn),

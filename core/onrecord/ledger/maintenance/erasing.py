@@ -22,6 +22,7 @@ from onrecord.version import Version
 _REMOVE_ROWS: Final = {
     "onrecord_segments": "DELETE FROM {segments} WHERE {span}",
     "onrecord_tail": "DELETE FROM {tail} WHERE {span}",
+    "onrecord_runs": "DELETE FROM {runs} WHERE {span}",
 }
 _REMOVE: Final = "DELETE FROM {sessions} WHERE {my_shard} id = :session"
 _REMEMBER: Final = """

@@ -22,6 +22,7 @@ _PAGE: Final = 500
 _OWNED: Final = {
     "tail": ("sessions", "session"),
     "segments": ("sessions", "session"),
+    "runs": ("sessions", "session"),
     "items": ("namespaces", "namespace"),
     "checkpoint_lists": ("checkpoint_threads", "thread"),
     "checkpoints": ("checkpoint_lists", "list"),

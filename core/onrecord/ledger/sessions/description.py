@@ -66,8 +66,8 @@ class Described(NamedTuple):
         )
 
 
-_COLUMNS: Final = ", ".join('"user"' if name == "user" else name for name in Described._fields)
-_DESCRIBED: Final = f"SELECT {_COLUMNS} FROM {{sessions}}"
+COLUMNS: Final = ", ".join('"user"' if name == "user" else name for name in Described._fields)
+_DESCRIBED: Final = f"SELECT {COLUMNS} FROM {{sessions}}"
 _DESCRIBE: Final = f"{_DESCRIBED} WHERE {{my_shard}} identity = :identity"
 _DESCRIBE_NUMBER: Final = f"{_DESCRIBED} WHERE {{my_shard}} id = :session"
 
@@ -178,7 +178,7 @@ def due(
     behind, order = BY_KEY[txn.kind]
     conditions += [behind, f"({DUE})"]
     found = txn.rows(
-        f"SELECT {{shard}}, id, {_COLUMNS} FROM {{sessions}} "
+        f"SELECT {{shard}}, id, {COLUMNS} FROM {{sessions}} "
         f"WHERE {' AND '.join(conditions)} {order}",
         {
             **values,

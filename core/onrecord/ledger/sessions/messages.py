@@ -14,6 +14,7 @@ from onrecord.codec.compression import STEADY
 from onrecord.codec.segment import Segment
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.search import runs
 from onrecord.ledger.sessions import segments, sessions, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.ledger.sessions.tail import RETRIED, append_at_once, insert, with_token
@@ -141,6 +142,7 @@ def replace(
     opens_turn: bool,
 ) -> None:
     """Put another content in a message's place; None leaves it empty."""
+    runs.drop(txn, session.key, seq, seq)
     if seq > session.sealed:
         tail.replace(txn, session, seq, frame=frame, tokens=tokens, opens_turn=opens_turn)
         return
@@ -187,6 +189,7 @@ def opens_turn(txn: Transaction, session: SessionRow, seq: int) -> bool:
 
 def cut_after(txn: Transaction, session: SessionRow, seq: int) -> None:
     """Remove the messages after a place. Whoever does says in the session's row that it is so."""
+    runs.drop(txn, session.key, seq + 1)
     tail.cut_after(txn, session, max(seq, session.sealed))
     if seq >= session.sealed:
         return
@@ -202,6 +205,7 @@ def cut_after(txn: Transaction, session: SessionRow, seq: int) -> None:
 
 def empty(txn: Transaction, session: SessionRow, after: int, upto: int) -> None:
     """Leave the places after one, up to another, without a message."""
+    runs.drop(txn, session.key, after + 1, upto)
     if upto > session.sealed:
         tail.empty(txn, session, max(after, session.sealed), upto)
     if after < session.sealed:

@@ -73,6 +73,16 @@ CREATE TABLE {segments} (
 )
   WITH (toast_tuple_target = 8160);
 
+CREATE TABLE {runs} (
+  session BIGINT NOT NULL,
+  seq BIGINT NOT NULL,
+  upto BIGINT NOT NULL,
+  analyser SMALLINT NOT NULL,
+  shard SMALLINT NOT NULL,
+  terms BYTEA NOT NULL,
+  PRIMARY KEY (session, seq, shard)
+);
+
 CREATE TABLE {dictionaries} (
   id INTEGER NOT NULL,
   in_use SMALLINT NOT NULL,

@@ -69,6 +69,16 @@ CREATE TABLE {segments} (
   PRIMARY KEY (place)
 );
 
+CREATE TABLE {runs} (
+  place INTEGER NOT NULL,
+  session BIGINT NOT NULL GENERATED ALWAYS AS (place >> 32) VIRTUAL,
+  seq BIGINT NOT NULL GENERATED ALWAYS AS (place & 4294967295) VIRTUAL,
+  upto BIGINT NOT NULL,
+  analyser SMALLINT NOT NULL,
+  terms BLOB NOT NULL,
+  PRIMARY KEY (place)
+);
+
 CREATE TABLE {dictionaries} (
   id INTEGER NOT NULL,
   in_use SMALLINT NOT NULL,

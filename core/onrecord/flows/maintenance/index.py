@@ -1,0 +1,67 @@
+"""Maintenance of the index: made ready before anybody searches, or made anew."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from onrecord.flow import Cold, Flow, do
+from onrecord.flows.maintenance.maintain import FIRST, tell
+from onrecord.flows.search import field
+from onrecord.flows.search.catching_up import catch_up
+from onrecord.flows.search.field import Field
+from onrecord.ledger.search import runs
+from onrecord.ledger.sessions import sessions
+from onrecord.ranking import ANALYSER
+from onrecord.reports import Indexing, OnProgress
+from onrecord.scope import Scope, SessionName
+from onrecord.stored.messages import SessionKey
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+_AT_ONCE: Final = 100
+"""Sessions."""
+
+
+def index(scope: Scope, again: bool, progress: OnProgress | None) -> Flow[Indexing]:
+    """Index what is not indexed in a scope; with ``again`` all of it anew."""
+    if again:
+        yield from _dropped(scope)
+    count = partial(sessions.count, scope=scope, condition=runs.STALE, analyser=ANALYSER)
+    of = yield from do(Cold(count))
+    done, places, after = 0, 0, FIRST
+    tell(progress, 0, of)
+    page = partial(
+        sessions.page, scope=scope, limit=_AT_ONCE, condition=runs.STALE, analyser=ANALYSER
+    )
+    while found := (yield from do(Cold(partial(page, after=after)))):
+        after = found[-1][0]
+        here = yield from do(Cold(partial(_field, names=[name for _, name in found])))
+        yield from catch_up(here, math.inf)
+        done += len(found)
+        places += here.unindexed
+        tell(progress, done, max(of, done))
+    return Indexing(sessions=done, places=places)
+
+
+def _dropped(scope: Scope) -> Flow[None]:
+    """Take all of a scope's index away, some sessions at a time."""
+    after = FIRST
+    page = partial(sessions.page, scope=scope, limit=_AT_ONCE)
+    while found := (yield from do(Cold(partial(page, after=after)))):
+        after = found[-1][0]
+        work = partial(_drop, sessions=[key for key, _ in found])
+        yield from do(Cold(work, writes=True))
+
+
+def _drop(txn: Transaction, sessions: Sequence[SessionKey]) -> None:
+    txn.begin()
+    for key in sessions:
+        runs.drop(txn, key)
+
+
+def _field(txn: Transaction, names: Sequence[SessionName]) -> Field:
+    return field.of_sessions(txn, names)

@@ -1,0 +1,173 @@
+"""The field of a search: the sessions of a scope, and what the index says of their runs.
+
+What the index does not say, or says in an older way, is read from the messages: it is an
+accelerator, and the answer is the same without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from onrecord import codec
+from onrecord.errors import Damaged
+from onrecord.flows.listing import has_metadata
+from onrecord.flows.search.words import said_of
+from onrecord.ledger.search import runs
+from onrecord.ledger.search.runs import PLACES, RunRow
+from onrecord.ledger.sessions import heads
+from onrecord.ledger.sessions import messages as rows_of
+from onrecord.ledger.sessions.heads import Head
+from onrecord.ranking import ANALYSER, Run, Said, signature
+from onrecord.scope import Scope, SessionName
+from onrecord.stored.messages import MessageRow
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+
+_LARGEST_HOLE: Final = 1_000 * PLACES
+"""Places without a message, one behind the other, that are indexed as such."""
+
+
+class Gap(NamedTuple):
+    """Runs of a session that are not indexed, or not to their end, one behind the other."""
+
+    session: int
+    """Its place in the field."""
+    first: int
+    """The first sequence of the first of them."""
+    last: int
+    """The newest sequence in them, as the session's row had it."""
+
+    @property
+    def end(self) -> int:
+        """The last place of the last of them."""
+        return runs.first_of(self.last) + PLACES - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The sessions that are searched, in the order of their names, and the runs of each."""
+
+    sessions: Sequence[Head]
+    indexed: Sequence[Run]
+    gaps: Sequence[Gap]
+
+    @property
+    def unindexed(self) -> int:
+        """How many places the gaps have."""
+        return sum(gap.last - gap.first + 1 for gap in self.gaps)
+
+
+def of_scope(txn: Transaction, scope: Scope, metadata: Mapping[str, Any]) -> Field:
+    """The field of a scope, of its sessions that have all of some metadata."""
+    found = heads.of_scope(txn, scope, metadata)
+    if metadata:
+        found = [head for head in found if has_metadata(head, metadata)]
+    return _field(found, runs.of_scope(txn, scope))
+
+
+def of_sessions(txn: Transaction, names: Sequence[SessionName]) -> Field:
+    """The field of some sessions."""
+    found = [head for name in names for head in heads.of_name(txn, name)]
+    return _field(found, [row for name in names for row in runs.of_name(txn, name)])
+
+
+def _field(found: Sequence[Head], rows: Sequence[RunRow]) -> Field:
+    number = {head.key: n for n, head in enumerate(found)}
+    whole: list[set[int]] = [set() for _ in found]
+    indexed: list[Run] = []
+    for row in rows:
+        session = number.get(row.key)
+        if session is None or row.analyser != ANALYSER:
+            continue
+        head = found[session].described.head
+        in_place = 1 <= row.seq <= head and row.seq % PLACES == 1
+        if in_place and row.upto >= min(row.seq + PLACES - 1, head):
+            whole[session].add(row.seq)
+            if row.terms:
+                indexed.append(Run(session, row.seq // PLACES, row.terms))
+    gaps = [
+        gap
+        for session, head in enumerate(found)
+        for gap in _gaps(session, head.described.head, whole[session])
+    ]
+    return Field(found, indexed, gaps)
+
+
+def _gaps(session: int, head: int, whole: Iterable[int]) -> Iterator[Gap]:
+    """The runs up to a head that are not among those that are indexed. Nobody counts up to the
+    head: a damaged one may be anywhere."""
+    first = 1
+    for seq in sorted(whole):
+        if seq > first:
+            yield Gap(session, first, seq - 1)
+        first = seq + PLACES
+    if first <= head:
+        yield Gap(session, first, head)
+
+
+class Read(NamedTuple):
+    """The messages in some places of a session, and how it stood when they were read."""
+
+    epoch: int
+    head: int
+    rows: Sequence[MessageRow]
+    said: Sequence[Said]
+    upto: int
+    """The place of the last message that was read; before the first where there was none."""
+    ends: bool
+    """Whether these are all that stand there."""
+
+
+def read(
+    txn: Transaction, session: int, head: Head, first: int, last: int, limit: int | None = None
+) -> Read:
+    """What was said in the places of a session from one to another, both counted in; with a
+    ``limit`` only so many messages of it, the oldest."""
+    seen = rows_of.seen(txn, head.name, after=first - 1, before=last + 1, limit=limit)
+    said: list[Said] = []
+    rows: list[MessageRow] = []
+    for row in seen.rows:
+        try:
+            message = codec.decode(row.frame or b"")
+        except Damaged:
+            continue  # nobody can say what was said there
+        rows.append(row)
+        said.append(said_of(session, row, message))
+    ends = limit is None or len(seen.rows) < limit
+    upto = seen.rows[-1].seq if seen.rows else first - 1
+    return Read(seen.version.epoch, seen.version.head, rows, said, upto, ends)
+
+
+def analysed(found: Read, first: int) -> Iterator[tuple[int, int, bytes]]:
+    """The runs that were read from a place on, up to the last that has a message: the first place
+    of each, the last that was there, and its terms. One that may go on is left out."""
+    by_run: dict[int, list[Said]] = {}
+    for said in found.said:
+        by_run.setdefault(runs.first_of(said.seq), []).append(said)
+    at = first
+    for seq in sorted(by_run):
+        if seq + PLACES > found.upto and not found.ends:
+            return
+        # What was deleted is indexed as empty, but for a hole of any size behind a damaged place.
+        for empty in range(at, seq, PLACES) if seq - at <= _LARGEST_HOLE else ():
+            yield empty, empty + PLACES - 1, b""
+        yield seq, min(seq + PLACES - 1, max(found.head, seq)), signature(by_run[seq])
+        at = seq + PLACES
+
+
+def all_runs(txn: Transaction, field: Field) -> list[Run]:
+    """The runs of a field in which something was said: those that are indexed, and the others as
+    they are read now."""
+    found = list(field.indexed)
+    for gap in field.gaps:
+        here = read(txn, gap.session, field.sessions[gap.session], gap.first, gap.end)
+        found += [
+            Run(gap.session, seq // PLACES, terms)
+            for seq, _, terms in analysed(here, gap.first)
+            if terms
+        ]
+    return found

@@ -1,0 +1,213 @@
+"""How a search travels: the field, the runs that promise most, and what was said in them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from onrecord.arguments import check_after, check_list, check_range, mapping, moment, whole_number
+from onrecord.errors import Misconfigured, OnrecordError, shown
+from onrecord.flow import Cold, Flow, do
+from onrecord.flows.search import field
+from onrecord.flows.search.catching_up import catch_up
+from onrecord.flows.search.field import Field
+from onrecord.flows.shared import Desk
+from onrecord.hit import Hit
+from onrecord.ledger.search.runs import PLACES
+from onrecord.ledger.sessions import description
+from onrecord.message import Message
+from onrecord.ranking import NEIGHBOURS, Chosen, Query, Run, Said, Scored, choose, score
+from onrecord.scope import Scope, SessionName, check_owner
+from onrecord.stored.messages import LAST_SEQ
+from onrecord.version import SessionInfo
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+    from onrecord.stored.messages import MessageRow
+
+log = logging.getLogger("onrecord")
+
+MOST_UNINDEXED: Final = 128
+"""Places that a search reads without writing them to the index: some 5 ms."""
+NOTHING_UNINDEXED: Final = -1
+"""In its place: what is not indexed is left out, because there is no time."""
+_LONGEST_QUERY: Final = 100_000
+
+
+class Wanted(NamedTuple):
+    """What is searched for, checked."""
+
+    query: Query
+    limit: int
+    roles: frozenset[str] | None
+    since: int | None
+    until: int | None
+    min_score: float
+    after: tuple[SessionName, int] | None
+    """The last hit of the page before: its session, and its place."""
+
+    def takes(self, said: Said) -> bool:
+        """Whether a message is one of those that are asked for."""
+        return (
+            (self.roles is None or said.role in self.roles)
+            and (self.since is None or said.created >= self.since)
+            and (self.until is None or said.created < self.until)
+        )
+
+
+class Found(NamedTuple):
+    """A message that was found."""
+
+    message: Message
+    info: SessionInfo
+    name: SessionName
+    score: float
+
+
+def wanted(
+    query: object,
+    roles: object,
+    since: datetime | None,
+    until: datetime | None,
+    limit: object,
+    min_score: object,
+    after: Hit | None,
+) -> Wanted:
+    """Check what a search is asked for, before any I/O."""
+    if not isinstance(query, str):
+        raise Misconfigured(f"query has to be text, not {shown(query)}.")
+    if len(query) > _LONGEST_QUERY:
+        raise Misconfigured(
+            f"query has {len(query):,} characters; {_LONGEST_QUERY:,} are allowed. Search for the "
+            f"part that matters."
+        )
+    if roles is not None:
+        check_list("roles", roles)
+    check_after(after, Hit)
+    check_range("min_score", min_score, "a score", 0, 1)
+    return Wanted(
+        Query.of(query),
+        whole_number("limit", limit),
+        None if roles is None else frozenset(roles),  # type: ignore[call-overload]
+        moment("since", since),
+        moment("until", until),
+        float(min_score),  # type: ignore[arg-type]
+        None if after is None else (after.session.name, after.message.seq or 0),
+    )
+
+
+def search(
+    desk: Desk,
+    where: Scope | SessionName,
+    query: str,
+    roles: Iterable[str] | None,
+    since: datetime | None,
+    until: datetime | None,
+    metadata: Mapping[str, Any] | None,
+    limit: int,
+    min_score: float,
+    after: Hit | None,
+    within: float,
+) -> Flow[tuple[list[Found], bool]]:
+    """The best messages of a scope, or of one session, the best first; and whether all that was
+    said there was looked at."""
+    asked = wanted(query, roles, since, until, limit, min_score, after)
+    if isinstance(where, Scope):
+        check_owner(*where)
+    check_range("within", within, "seconds", 0.01, 86_400)
+    deadline = time.monotonic() + within
+    metadata = mapping("metadata", metadata)
+    if asked.query.empty or not asked.limit:
+        return [], True
+    look = partial(_field_of, where=where, metadata=metadata)
+    here = yield from do(Cold(partial(_chosen, look=look, query=asked.query, most=MOST_UNINDEXED)))
+    if isinstance(here, Field):
+        try:
+            done = yield from catch_up(here, deadline)
+            # What came meanwhile is read.
+            most = LAST_SEQ if done and time.monotonic() < deadline else NOTHING_UNINDEXED
+        except OnrecordError as fault:  # a database that can only be read, as a standby's
+            log.warning("the index cannot be written, and messages are read instead: %s", fault)
+            most = LAST_SEQ
+        here = yield from do(Cold(partial(_chosen, look=look, query=asked.query, most=most)))
+        assert isinstance(here, _Ready), "no field has so much"
+    found, passed, complete = list[Found](), asked.after is None, here.complete
+    for tier in here.chosen.tiers:
+        if time.monotonic() >= deadline:
+            return found, False
+        work = partial(_scored, field_=here.field, chosen=here.chosen, tier=tier, asked=asked)
+        for one, said, row in (yield from do(Cold(work))):
+            head = here.field.sessions[one.session]
+            if not passed:
+                passed = (head.name, one.seq) == asked.after
+            elif asked.takes(said) and one.score >= asked.min_score:
+                message = desk.build.message(row, head.key.session)
+                info = description.info_of(head.described)
+                found.append(Found(message, info, head.name, one.score))
+                if len(found) == asked.limit:
+                    return found, complete
+    return found, complete
+
+
+class _Ready(NamedTuple):
+    """A field, and which of its runs are to be read."""
+
+    field: Field
+    chosen: Chosen
+    complete: bool
+    """Whether that takes in all of its messages."""
+
+
+def _field_of(txn: Transaction, where: Scope | SessionName, metadata: Mapping[str, Any]) -> Field:
+    if isinstance(where, SessionName):
+        return field.of_sessions(txn, [where])
+    return field.of_scope(txn, where, metadata)
+
+
+def _chosen(
+    txn: Transaction, look: Callable[[Transaction], Field], query: Query, most: int
+) -> _Ready | Field:
+    """The runs to be read; or the field, where so much of it is unindexed that it should be indexed
+    first."""
+    found = look(txn)
+    if most == NOTHING_UNINDEXED:
+        return _Ready(found, choose(query, found.indexed), not found.gaps)
+    if most < LAST_SEQ and found.unindexed > most:
+        return found
+    return _Ready(found, choose(query, field.all_runs(txn, found)), True)
+
+
+def _scored(
+    txn: Transaction, field_: Field, chosen: Chosen, tier: Sequence[Run], asked: Wanted
+) -> list[tuple[Scored, Said, MessageRow]]:
+    """The messages of a tier's runs by what they are worth, the best first."""
+    said: list[Said] = []
+    rows: dict[tuple[int, int], tuple[Said, MessageRow]] = {}
+    for session, first, last in _spans(tier):
+        here = field.read(txn, session, field_.sessions[session], first, last)
+        said += here.said
+        for one, row in zip(here.said, here.rows, strict=True):
+            rows[session, row.seq] = one, row
+    here_only = {(run.session, run.number) for run in tier}
+    return [
+        (one, *rows[one.session, one.seq])
+        for one in score(asked.query, chosen, said)
+        if (one.session, (one.seq - 1) // PLACES) in here_only
+    ]
+
+
+def _spans(tier: Collection[Run]) -> list[tuple[int, int, int]]:
+    """Which places are to be read for some runs, with their neighbours; what overlaps, once."""
+    spans: list[tuple[int, int, int]] = []
+    for run in sorted(tier):
+        first = max(run.number * PLACES + 1 - NEIGHBOURS, 1)
+        last = (run.number + 1) * PLACES + NEIGHBOURS
+        if spans and spans[-1][0] == run.session and first <= spans[-1][2] + 1:
+            spans[-1] = (run.session, spans[-1][1], last)
+        else:
+            spans.append((run.session, first, last))
+    return spans

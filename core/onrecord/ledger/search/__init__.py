@@ -1,0 +1,1 @@
+"""SQL of search: an index of what was said, which is never the truth."""
