@@ -51,7 +51,7 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
         "raw": (0, _MOST),
         "dictionary": (1, LAST_DICTIONARY),
     },
-    "runs": {"upto": (1, LAST_SEQ), "analyser": (1, _SMALL[1])},
+    "runs": {"seq": (1, LAST_SEQ), "analyser": (1, _SMALL[1])},
     "dictionaries": {"id": (1, LAST_DICTIONARY), "in_use": _FLAG, "created": _TIME},
     "erased": {"session": ID, "epoch": (1, _MOST), "at": _SECOND},
     "counters": {"id": (1, _SMALL[1])},
