@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from math import log
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from onrecord.ranking.meanings import Meanings
 from onrecord.ranking.parts import A_TIER, PARTS, Parts
-from onrecord.ranking.query import Query
-from onrecord.ranking.values import Run, run_of
+from onrecord.ranking.query import Query, Term
+from onrecord.ranking.values import RUN, Run, run_of
 
-
-class Held(NamedTuple):
-    """What a run holds of a query: the terms, the names and the days, by their places in it."""
-
-    terms: tuple[int, ...]
-    names: tuple[int, ...]
-    days: tuple[int, ...]
+_LEAST: Final = 0.05
+"""Weight of a word that is everywhere: something, so that a query of such words finds."""
 
 
 class Chosen(NamedTuple):
@@ -25,18 +21,18 @@ class Chosen(NamedTuple):
 
     tiers: list[list[Run]]
     """The best first; a run that holds nothing is in none."""
-    idf: tuple[float, ...]
+    weights: tuple[float, ...]
     """Weight of each term of the query: the rarer among the runs, the more."""
     names: frozenset[str]
-    """The terms of the query that are names of speakers."""
-    sessions: Mapping[int, tuple[float, ...]]
-    """For a session, the share of its runs that hold each term."""
+    """The names of speakers among the terms of the query."""
+    sessions: Mapping[int, float]
+    """How much of the query is in a session."""
     parts: Parts = PARTS
 
     @property
     def perfect(self) -> float:
-        """What a message would score for its words that holds all of them."""
-        return sum(self.idf)
+        """What all terms weigh together."""
+        return sum(self.weights)
 
 
 def choose(
@@ -47,101 +43,122 @@ def choose(
     parts: Parts = PARTS,
 ) -> Chosen:
     """Weigh runs by what they hold, and put them in tiers to be read one after the other."""
-    ordered = sorted(runs, key=lambda run: (run.session, run.number))
-    held = [_held(query, run.terms) for run in ordered]
-    frequency = [0] * len(query.terms)
-    named = [0] * len(query.terms)
-    for each in held:
-        for at in each.terms:
-            frequency[at] += 1
-        for at in each.names:
-            named[at] += 1
-    idf = tuple(
-        idf_of(frequency[at], len(ordered)) * (parts.names_as_words if named[at] else 1.0)
-        for at in range(len(query.terms))
+    index = _Index(sorted(runs, key=lambda run: (run.session, run.number)))
+    named = [bool(term.name) and bool(index.holding(term.name)) for term in query.terms]
+    days = [index.holding(day) for _, day in query.days]
+    holding = [index.worth(term) for term in query.terms]
+    count = len(index.runs)
+    weights = tuple(
+        rarity(len(runs_of), count)
+        * (parts.names_as_words if name else 1.0)
+        * (parts.days_as_words if term.dated and any(days) else 1.0)
+        for term, runs_of, name in zip(query.terms, holding, named, strict=True)
     )
-    sessions = _sessions(ordered, held, len(query.terms))
-    names = frozenset(term.speaker for at, term in enumerate(query.terms) if named[at])
-    chosen = Chosen([], idf, names, sessions, parts)
-    return chosen._replace(tiers=_tiers(ordered, held, chosen, meanings))
+    names = frozenset(term.speaker for term, name in zip(query.terms, named, strict=True) if name)
+    chosen = Chosen([], weights, names, {}, parts)
+    chosen = chosen._replace(sessions=_sessions(index.runs, holding, chosen))
+    return chosen._replace(tiers=_tiers(query, index, holding, days, chosen, meanings))
 
 
-def idf_of(frequency: int, runs: int) -> float:
-    """Weigh a term that so many of the runs hold."""
-    return log(1 + (runs - frequency + 0.5) / (frequency + 0.5))
+def rarity(holding: int, runs: int) -> float:
+    """Weigh a term by how rare it is among messages, as far as runs can tell.
+
+    Messages that hold it are thought to fall among the runs by chance. Then the share of runs that
+    have none of them says how many there are, also of words that nearly every run has.
+    """
+    share = (holding + 0.5) / (runs + 1)
+    return max(_LEAST, log(RUN / -log(1 - share)))
 
 
-def _held(query: Query, signature: bytes) -> Held:
-    return Held(
-        tuple(at for at, term in enumerate(query.terms) if holds(signature, term.hash)),
-        tuple(
-            at for at, term in enumerate(query.terms) if term.name and holds(signature, term.name)
-        ),
-        tuple(at for at, (_, day) in enumerate(query.days) if holds(signature, day)),
-    )
+class _Index:
+    """Signatures laid end to end, so that looking up a hash is one search for all of them."""
 
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = runs
+        whole = [run.terms[: len(run.terms) & ~1] for run in runs]
+        self._joined = b"".join(whole)
+        self._starts = [0]
+        for terms in whole:
+            self._starts.append(self._starts[-1] + len(terms))
 
-def holds(signature: bytes, wanted: bytes) -> bool:
-    """Whether a signature has a hash: at an even place, for odd ones are halves of two others."""
-    at = signature.find(wanted)
-    while at & 1:
-        if at < 0:
-            return False
-        at = signature.find(wanted, at + 1)
-    return True
+    def holding(self, wanted: bytes) -> list[int]:
+        """Give the places of the runs that hold a hash."""
+        joined, starts = self._joined, self._starts
+        found: list[int] = []
+        at = joined.find(wanted)
+        while at >= 0:
+            if at & 1:  # the halves of two others
+                at = joined.find(wanted, at + 1)
+                continue
+            place = bisect_right(starts, at) - 1
+            found.append(place)
+            at = joined.find(wanted, starts[place + 1])
+        return found
+
+    def worth(self, term: Term) -> dict[int, float]:
+        """Give the places of the runs that hold a term, or one related, and what that is worth."""
+        found = dict.fromkeys(self.holding(term.hash), 1.0)
+        for related in term.related:
+            for place in self.holding(related.hash):
+                if found.get(place, 0.0) < related.worth:
+                    found[place] = related.worth
+        return found
 
 
 def _sessions(
-    runs: Sequence[Run], held: Sequence[Held], terms: int
-) -> dict[int, tuple[float, ...]]:
-    """Count for each session in what share of its runs a term is."""
-    count: dict[int, int] = {}
-    found: dict[int, list[int]] = {}
-    for run, each in zip(runs, held, strict=True):
-        count[run.session] = count.get(run.session, 0) + 1
-        if each.terms:
-            into = found.setdefault(run.session, [0] * terms)
-            for at in each.terms:
-                into[at] += 1
-    return {
-        session: tuple(number / count[session] for number in numbers)
-        for session, numbers in found.items()
-    }
+    runs: Sequence[Run], holding: Sequence[Mapping[int, float]], chosen: Chosen
+) -> dict[int, float]:
+    """Weigh what of the query each session holds, in whichever of its runs."""
+    found: dict[int, float] = {}
+    for weight, places in zip(chosen.weights, holding, strict=True):
+        for session in {runs[place].session for place in places}:
+            found[session] = found.get(session, 0.0) + weight
+    return {session: weight / chosen.perfect for session, weight in found.items()}
 
 
 def _tiers(
-    runs: Sequence[Run], held: Sequence[Held], chosen: Chosen, meanings: Meanings | None
+    query: Query,
+    index: _Index,
+    holding: Sequence[Mapping[int, float]],
+    days: Sequence[list[int]],
+    chosen: Chosen,
+    meanings: Meanings | None,
 ) -> list[list[Run]]:
-    near = _nearest(meanings)
-    perfect = chosen.perfect or 1.0
-    parts = chosen.parts
-    weighed: list[tuple[float, int]] = []
-    for place, (run, each) in enumerate(zip(runs, held, strict=True)):
-        nearest = near.get((run.session, run.number))
-        if not (each.terms or each.names or each.days) and nearest is None:
-            continue
-        weight = (parts.turn + parts.window) * sum(chosen.idf[at] for at in each.terms) / perfect
-        weight += parts.session * session_share(chosen, run.session)
-        weight += parts.name * bool(each.names) + parts.day * len(each.days)
-        weight += parts.meaning * (nearest or 0.0)
-        weighed.append((-weight, place))
-    weighed.sort()
-    order = [runs[place] for _, place in weighed]
-    return [order[at : at + A_TIER] for at in range(0, len(order), A_TIER)]
+    parts, runs = chosen.parts, index.runs
+    weighed: dict[int, float] = {}
+    words = (parts.turn + parts.before + parts.around) / (chosen.perfect or 1.0)
+    for weight, places in zip(chosen.weights, holding, strict=True):
+        for place, worth in places.items():
+            weighed[place] = weighed.get(place, 0.0) + words * weight * worth
+    for places_of_day in days:
+        for place in places_of_day:
+            weighed[place] = weighed.get(place, 0.0) + parts.day / len(days)
+    if meanings is not None:
+        nearest = _nearest(meanings)
+        for place, run in enumerate(runs):
+            near = nearest.get((run.session, run.number))
+            if near is not None:
+                weighed[place] = weighed.get(place, 0.0) + parts.meaning * near
+    for term in query.terms:
+        if term.speaker in chosen.names:
+            for place in index.holding(term.name):
+                weighed[place] = weighed.get(place, 0.0) + parts.name
+    order = sorted(
+        weighed,
+        key=lambda place: (
+            -weighed[place] - parts.session * chosen.sessions.get(runs[place].session, 0.0),
+            place,
+        ),
+    )
+    return [
+        [runs[place] for place in order[at : at + A_TIER]] for at in range(0, len(order), A_TIER)
+    ]
 
 
-def session_share(chosen: Chosen, session: int) -> float:
-    """How much of the query the runs of a session hold: 1 where each holds every term."""
-    shares = chosen.sessions.get(session)
-    if shares is None or not chosen.perfect:
-        return 0.0
-    return sum(idf * share for idf, share in zip(chosen.idf, shares, strict=True)) / chosen.perfect
-
-
-def _nearest(meanings: Meanings | None) -> dict[tuple[int, int], float]:
+def _nearest(meanings: Meanings) -> dict[tuple[int, int], float]:
     """The nearest message of each run."""
     found: dict[tuple[int, int], float] = {}
-    for (session, seq), near in (meanings.nearness if meanings else {}).items():
+    for (session, seq), near in meanings.nearness.items():
         place = session, run_of(seq)
         if near > found.get(place, float("-inf")):
             found[place] = near

@@ -36,6 +36,12 @@ _WRITTEN: Final = re.compile(r"\b(\d{4})-(\d{1,2})(?:-(\d{1,2}))?\b")
 _WORDS: Final = re.compile(r"[a-z]+|\d+")
 
 
+def is_date_word(word: str) -> bool:
+    """Whether a word names a month or a year, or is a day's number."""
+    word = word.lower()
+    return word in _MONTHS or (word[:2].isdigit() and 1 <= len(word) <= 4) or word.isdigit()
+
+
 def day_of(created: int) -> int:
     """Number the day of a moment: days since 1970, in UTC."""
     return created // _DAY

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from onrecord.ranking.days import terms_of_days
+from onrecord.ranking.days import is_date_word, terms_of_days
 from onrecord.ranking.hashing import hashed
 from onrecord.ranking.phrases import Phrase
+from onrecord.ranking.related import KINDS, SAME
 from onrecord.ranking.signature import name_term
 from onrecord.ranking.words import terms_of, words
 
@@ -15,6 +16,9 @@ MOST_CHARACTERS: Final = 4_096
 """A query is read up to here."""
 MOST_TERMS: Final = 48
 """And this many of its words are looked for: the first."""
+
+RELATED: Final = 0.5
+"""What a word is worth that is said for another."""
 
 _OPENING: Final = '"\N{LEFT DOUBLE QUOTATION MARK}'
 _CLOSING: Final = '"\N{RIGHT DOUBLE QUOTATION MARK}'
@@ -28,14 +32,26 @@ _WHEN: Final = re.compile(
 )
 
 
+class Related(NamedTuple):
+    """A term that stands for another, and how much of it it is worth."""
+
+    term: str
+    hash: bytes
+    worth: float
+
+
 class Term(NamedTuple):
     """A term that is looked for."""
 
     term: str
     hash: bytes
-    name: bytes
-    """Hash of the same word as the name of who speaks, or empty."""
+    related: tuple[Related, ...]
     speaker: str
+    """The same word as the name of who speaks, or empty."""
+    name: bytes
+    """The hash of that name."""
+    dated: bool
+    """Whether it may be part of a day's name."""
 
 
 class Query(NamedTuple):
@@ -85,18 +101,25 @@ class Query(NamedTuple):
 def _terms(text: str, key: bytes) -> tuple[Term, ...]:
     found: dict[str, Term] = {}
     for word in words(text):
-        name = name_term(word.split("'")[0])
         several = terms_of(word)
+        name = name_term(word.split("'")[0]) if len(several) == 1 else ""
         for term in several:
             if term in found:
                 continue
             if len(found) == MOST_TERMS:
                 return tuple(found.values())
-            alone = len(several) == 1
             found[term] = Term(
                 term,
                 hashed(term, key),
-                hashed(name, key) if alone else b"",
-                name if alone else "",
+                _related(term, key),
+                name,
+                hashed(name, key) if name else b"",
+                is_date_word(word),
             )
     return tuple(found.values())
+
+
+def _related(term: str, key: bytes) -> tuple[Related, ...]:
+    others = dict.fromkeys(SAME.get(term, ()) + KINDS.get(term, ()))
+    others.pop(term, None)
+    return tuple(Related(other, hashed(other, key), RELATED) for other in others)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from onrecord.ranking.choosing import Chosen, session_share
+from onrecord.ranking.choosing import Chosen
 from onrecord.ranking.days import day_of, terms_of_day
 from onrecord.ranking.meanings import Meanings
-from onrecord.ranking.parts import PERFECT, SATURATION, SHORTENING, USUAL_WORDS, Parts
+from onrecord.ranking.parts import Parts
 from onrecord.ranking.phrases import spoken_of
 from onrecord.ranking.query import Query
 from onrecord.ranking.signature import names_of
@@ -19,6 +19,14 @@ from onrecord.ranking.words import terms_of, words
 RELEVANT: Final = 0.2
 """Below this score nothing answers the query."""
 
+_SATURATION: Final = 0.8
+"""BM25's k1: how soon another mention of a word adds nothing."""
+_SHORTENING: Final = 0.5
+"""BM25's b: how much more often a long message has to say what a short one says once."""
+_USUAL_WORDS: Final = 25
+"""Words of a message of the usual length. Fixed, so that no message moves another's score."""
+
+_TELLING: Final = re.compile(r"\b(?:I|my|we|our)\b")
 _TIME: Final = re.compile(
     r"\b(?:yesterday|today|tonight|tomorrow|ago|last|next|since|week|weekend|month|year|morning"
     r"|evening|afternoon|night|recently|summer|winter|spring|autumn|fall|monday|tuesday|wednesday"
@@ -32,8 +40,8 @@ class _Found(NamedTuple):
     """What a message has of the query."""
 
     said: Said
-    counts: tuple[tuple[int, int], ...]
-    """The terms it holds and how often, by their places in the query."""
+    counts: Mapping[int, float]
+    """How often it holds a term, by its place in the query."""
     length: int
 
 
@@ -51,28 +59,23 @@ def score(
     after it, which count for what they stand beside. Answered are those in runs of ``tier``; where
     none is named, in any that was chosen.
     """
-    runs = {(run.session, run.number) for run in tier or _all(chosen)}
-    ordered = {(each.session, each.seq): each for each in said}
-    places = sorted(ordered)
+    runs = {(run.session, run.number) for run in (tier or _all(chosen))}
+    messages = {(each.session, each.seq): each for each in said}
     analyse = _Analyser(query)
-    found = {place: analyse(ordered[place]) for place in places}
-    bare = {place: _bare(query, chosen, found, place) for place in places}
-    answers: list[tuple[float, int, int, int]] = []
+    found = {place: analyse(message) for place, message in messages.items()}
     whole = _whole(chosen.parts)
-    for place in places:
+    answers: list[tuple[float, int, int, int]] = []
+    for place, own in found.items():
         session, seq = place
-        message = ordered[place]
-        if (session, run_of(seq)) not in runs or not _allowed(query, message):
+        if (session, run_of(seq)) not in runs or not _allowed(query, own.said):
             continue
-        total = bare[place]
-        total += chosen.parts.before * bare.get((session, seq - 1), 0.0)
-        total += chosen.parts.after * bare.get((session, seq + 1), 0.0)
-        total += chosen.parts.session * session_share(chosen, session)
-        total += _bonuses(query, chosen, found[place])
+        total = _words(chosen, found, own)
+        total += chosen.parts.session * chosen.sessions.get(session, 0.0)
         if meanings is not None:
-            total += chosen.parts.meaning * meanings.nearness.get(place, 0.0) / 4
+            total += chosen.parts.meaning * meanings.nearness.get(place, 0.0)
+        total += _bonuses(query, chosen, own, found.get((session, seq - 1)))
         if total > 0:
-            answers.append((-(total / whole), -message.created, session, seq))
+            answers.append((-total / whole, -own.said.created, session, seq))
     answers.sort()
     return [Scored(session, seq, -minus) for minus, _, session, seq in answers]
 
@@ -82,71 +85,71 @@ def _all(chosen: Chosen) -> list[Run]:
 
 
 def _whole(parts: Parts) -> float:
-    """What a message would score that has everything."""
-    shared = (parts.turn + parts.window) * (1 + parts.before + parts.after)
-    return shared + parts.session
+    """What a message would score that has every word."""
+    return parts.turn + parts.before + parts.around + parts.session
 
 
 class _Analyser:
     """Finds the terms of one query in messages; each spelling is looked at once."""
 
     def __init__(self, query: Query) -> None:
-        self._wanted = {term.term: at for at, term in enumerate(query.terms)}
-        self._known: dict[str, tuple[int, ...]] = {}
+        self._wanted: dict[str, list[tuple[int, float]]] = {}
+        for at, term in enumerate(query.terms):
+            self._wanted.setdefault(term.term, []).append((at, 1.0))
+            for related in term.related:
+                self._wanted.setdefault(related.term, []).append((at, related.worth))
+        self._known: dict[str, list[tuple[int, float]]] = {}
 
     def __call__(self, said: Said) -> _Found:
-        counts: dict[int, int] = {}
+        counts: dict[int, float] = {}
         known = self._known
         spoken = words(said.text)
         for word in spoken:
             places = known.get(word)
             if places is None:
-                wanted = self._wanted
-                places = tuple(wanted[term] for term in terms_of(word) if term in wanted)
-                known[word] = places
-            for at in places:
-                counts[at] = counts.get(at, 0) + 1
-        return _Found(said, tuple(sorted(counts.items())), len(spoken))
+                places = known[word] = [
+                    place for term in terms_of(word) for place in self._wanted.get(term, ())
+                ]
+            for at, worth in places:
+                counts[at] = counts.get(at, 0.0) + worth
+        return _Found(said, counts, len(spoken))
 
 
-def _bare(
-    query: Query, chosen: Chosen, found: dict[tuple[int, int], _Found], place: tuple[int, int]
-) -> float:
-    """The words of a message and of its window."""
+def _words(chosen: Chosen, found: Mapping[tuple[int, int], _Found], own: _Found) -> float:
+    """Score the words of a message, and of those it stands between."""
     perfect = chosen.perfect
     if not perfect:
         return 0.0
-    session, seq = place
-    own = found[place]
-    window = [own]
-    window += [each for at in (seq - 1, seq + 1) if (each := found.get((session, at)))]
-    counts: dict[int, int] = {}
+    session, seq = own.said.session, own.said.seq
+    last = found.get((session, seq - 1))
+    above = found.get((session, seq - 2)) if last else None
+    following = found.get((session, seq + 1))
+    parts = chosen.parts
+    total = parts.turn * _bm25([own], chosen.weights, _SHORTENING)
+    total += parts.before * _bm25([above, last, own], chosen.weights, 0.0)
+    total += parts.around * _bm25([last, own, following], chosen.weights, _SHORTENING)
+    return total / perfect
+
+
+def _bm25(window: Sequence[_Found | None], weights: Sequence[float], shortening: float) -> float:
+    """Score messages as one text: a share of what mentions without end would score."""
+    counts: dict[int, float] = {}
+    length = 0
+    count = 0
     for each in window:
-        for at, count in each.counts:
-            counts[at] = counts.get(at, 0) + count
-    if not counts:
-        return 0.0
-    length = sum(each.length for each in window)
-    parts = chosen.parts
-    return (
-        parts.turn * _bm25(own.counts, chosen.idf, own.length / USUAL_WORDS)
-        + parts.window
-        * _bm25(tuple(sorted(counts.items())), chosen.idf, length / (3 * USUAL_WORDS))
-    ) / (perfect * PERFECT)
+        if each is not None:
+            length += each.length
+            count += 1
+            for at, times in each.counts.items():
+                counts[at] = counts.get(at, 0.0) + times
+    usual = count * _USUAL_WORDS
+    norm = _SATURATION * (1 - shortening + shortening * length / usual)
+    return sum(weights[at] * counts[at] / (counts[at] + norm) for at in sorted(counts))
 
 
-def _bm25(counts: Iterable[tuple[int, int]], idf: Sequence[float], length: float) -> float:
-    norm = SATURATION * (1 - SHORTENING + SHORTENING * length)
+def _bonuses(query: Query, chosen: Chosen, own: _Found, last: _Found | None) -> float:
+    parts, said = chosen.parts, own.said
     total = 0.0
-    for at, count in counts:
-        total += idf[at] * count * PERFECT / (count + norm)
-    return total
-
-
-def _bonuses(query: Query, chosen: Chosen, found: _Found) -> float:
-    parts = chosen.parts
-    said = found.said
-    total = parts.length * min(1.0, found.length / USUAL_WORDS)
     if chosen.names and any(name in chosen.names for name in names_of(said.speaker)):
         total += parts.name
     if query.when and _TIME.search(said.text):
@@ -154,6 +157,10 @@ def _bonuses(query: Query, chosen: Chosen, found: _Found) -> float:
     if query.days:
         days = terms_of_day(day_of(said.created))
         total += parts.day * sum(day in days for day, _ in query.days) / len(query.days)
+    if last is not None and "?" in last.said.text:
+        total += parts.answer
+    if _TELLING.search(said.text):
+        total += parts.telling
     return total
 
 
