@@ -27,6 +27,8 @@ class Chosen(NamedTuple):
     """The names of speakers among the terms of the query."""
     sessions: Mapping[int, float]
     """How much of the query is in a session."""
+    confidence: float
+    """How much of the query is in one run at best: little, where nothing answers it."""
     parts: Parts = PARTS
 
     @property
@@ -55,8 +57,11 @@ def choose(
         for term, runs_of, name in zip(query.terms, holding, named, strict=True)
     )
     names = frozenset(term.speaker for term, name in zip(query.terms, named, strict=True) if name)
-    chosen = Chosen([], weights, names, {}, parts)
-    chosen = chosen._replace(sessions=_sessions(index.runs, holding, chosen))
+    chosen = Chosen([], weights, names, {}, 1.0, parts)
+    chosen = chosen._replace(
+        sessions=_sessions(index.runs, holding, chosen),
+        confidence=_confidence(query, chosen, holding),
+    )
     return chosen._replace(tiers=_tiers(query, index, holding, days, chosen, meanings))
 
 
@@ -114,6 +119,25 @@ def _sessions(
         for session in {runs[place].session for place in places}:
             found[session] = found.get(session, 0.0) + weight
     return {session: weight / chosen.perfect for session, weight in found.items()}
+
+
+def _confidence(
+    query: Query,
+    chosen: Chosen,
+    holding: Sequence[Mapping[int, float]],
+) -> float:
+    """How much of the query the best run holds. Who speaks is not counted: names are everywhere."""
+    held: dict[int, float] = {}
+    everything = 0.0
+    for term, weight, places in zip(query.terms, chosen.weights, holding, strict=True):
+        if term.speaker in chosen.names or (term.dated and query.days):
+            continue
+        if term.asking:
+            weight *= chosen.parts.asking_words
+        everything += weight
+        for place, worth in places.items():
+            held[place] = held.get(place, 0.0) + weight * worth
+    return max(held.values(), default=0.0) / everything if everything else 1.0
 
 
 def _tiers(

@@ -33,6 +33,9 @@ class Parts(NamedTuple):
     days_as_words: float = 0.0
     """Share of its weight that a date keeps as words."""
 
+    asking_words: float = 0.3
+    """Share of its weight that a word of asking has for whether anything answers."""
+
 
 PARTS: Final = Parts()
 

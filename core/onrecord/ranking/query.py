@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from onrecord.ranking.asking import ASKING
 from onrecord.ranking.days import is_date_word, terms_of_days
 from onrecord.ranking.hashing import hashed
 from onrecord.ranking.phrases import Phrase
@@ -52,6 +53,8 @@ class Term(NamedTuple):
     """The hash of that name."""
     dated: bool
     """Whether it may be part of a day's name."""
+    asking: bool
+    """Whether it belongs to the asking more than to what is asked for."""
 
 
 class Query(NamedTuple):
@@ -115,6 +118,7 @@ def _terms(text: str, key: bytes) -> tuple[Term, ...]:
                 name,
                 hashed(name, key) if name else b"",
                 is_date_word(word),
+                term in ASKING,
             )
     return tuple(found.values())
 

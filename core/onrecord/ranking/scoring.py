@@ -16,8 +16,11 @@ from onrecord.ranking.signature import names_of
 from onrecord.ranking.values import Run, Said, Scored, run_of
 from onrecord.ranking.words import terms_of, words
 
-RELEVANT: Final = 0.2
+RELEVANT: Final = 0.37
 """Below this score nothing answers the query."""
+
+_OF_CONFIDENCE: Final = 0.7
+"""Part of a score that says how sure it is that anything answers; the rest is the message's."""
 
 _SATURATION: Final = 0.8
 """BM25's k1: how soon another mention of a word adds nothing."""
@@ -75,9 +78,13 @@ def score(
             total += chosen.parts.meaning * meanings.nearness.get(place, 0.0)
         total += _bonuses(query, chosen, own, found.get((session, seq - 1)))
         if total > 0:
-            answers.append((-total / whole, -own.said.created, session, seq))
+            answers.append((-total, -own.said.created, session, seq))
     answers.sort()
-    return [Scored(session, seq, -minus) for minus, _, session, seq in answers]
+    sure = chosen.confidence**_OF_CONFIDENCE
+    return [
+        Scored(session, seq, sure * (-minus / whole) ** (1 - _OF_CONFIDENCE))
+        for minus, _, session, seq in answers
+    ]
 
 
 def _all(chosen: Chosen) -> list[Run]:
