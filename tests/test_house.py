@@ -37,7 +37,7 @@ FLOORS: list[set[str]] = [
     {"files", "filters", "item", "reports", "scope", "tokens", "stored"},
     {"arguments"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
-    {"cache", "ledger/search", "notebook", "ranking"},
+    {"cache", "embedding", "ledger/search", "notebook", "ranking"},
     {"hit", "ledger/sessions"},
     {"ledger/items", "ledger/schema", "ledger/checkpoints", "flows"},
     {"ledger", "ledger/maintenance", "flows/items"},

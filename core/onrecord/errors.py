@@ -9,6 +9,7 @@
     ├── IdReused            a message id that the session already knows with other content
     ├── Unavailable         the database did not answer, or not in time
     ├── Damaged             stored bytes that are not what was written
+    ├── EmbedderFailed      an embedder raised, or what it gave are no vectors
     ├── Misconfigured       a setting, a URL or a permission that has to change first
     │   └── SchemaTooNew    the database was migrated by a newer Onrecord
     └── StoreClosed         the store was used after close()
@@ -81,6 +82,10 @@ class Unavailable(OnrecordError):
 
 class Damaged(OnrecordError):
     """Stored bytes that are not what was written."""
+
+
+class EmbedderFailed(OnrecordError):
+    """An embedder raised, or what it gave are no vectors. What was said is found by its words."""
 
 
 class Misconfigured(OnrecordError, ValueError):

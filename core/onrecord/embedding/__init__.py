@@ -1,0 +1,19 @@
+"""Embedders: what turns a text into numbers, so that what means the same is found.
+
+    from onrecord import Store
+    from onrecord.embedding import OpenAICompatible
+
+    Store("sqlite:///onrecord.db", embedder="minilm")  # pip install "onrecord[local]"
+    Store("sqlite:///onrecord.db", embedder=OpenAICompatible(url, "text-embedding-3-small", key))
+
+Anything with ``name``, ``dimensions`` and ``embed(texts)`` is an embedder, and so is a function
+from texts to vectors. The store keeps a bit of each dimension.
+"""
+
+from __future__ import annotations
+
+from onrecord.embedding.bits import averaged, similarity
+from onrecord.embedding.given import embedder_of
+from onrecord.embedding.known import Embedder, Known, same_embedder
+
+__all__ = ["Embedder", "Known", "averaged", "embedder_of", "same_embedder", "similarity"]
