@@ -15,5 +15,16 @@ from __future__ import annotations
 from onrecord.embedding.bits import averaged, similarity
 from onrecord.embedding.given import embedder_of
 from onrecord.embedding.known import Embedder, Known, same_embedder
+from onrecord.embedding.minilm import MiniLM
+from onrecord.embedding.openai_compatible import OpenAICompatible
 
-__all__ = ["Embedder", "Known", "averaged", "embedder_of", "same_embedder", "similarity"]
+__all__ = [
+    "Embedder",
+    "Known",
+    "MiniLM",
+    "OpenAICompatible",
+    "averaged",
+    "embedder_of",
+    "same_embedder",
+    "similarity",
+]

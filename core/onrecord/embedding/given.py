@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any, Final
 
 from onrecord.arguments import check_number, check_text
-from onrecord.embedding.known import Known
+from onrecord.embedding.known import MOST_DIMENSIONS, Known
+from onrecord.embedding.minilm import MiniLM
 from onrecord.errors import Misconfigured, shown
 
-MOST_DIMENSIONS: Final = 65_536
 LONGEST_NAME: Final = 200
+MINILM: Final = "minilm"
 
 _OTHERS: Final = (
     (
@@ -40,6 +41,8 @@ def embedder_of(given: Any) -> Known | None:
     if given is None or isinstance(given, Known):
         return given
     if isinstance(given, str):
+        if given == MINILM:
+            return _of_object(MiniLM())
         raise Misconfigured(f"{_WANTED}, not {shown(given)}.")
     if isinstance(given, type):
         raise Misconfigured(f"{_WANTED}, not a class: make one of it first, {given.__name__}(…).")

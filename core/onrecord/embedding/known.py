@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
-from onrecord.embedding.bits import is_finite, packed, width_of
+from onrecord.embedding.bits import is_finite, packed, packed_query, width_of
 from onrecord.errors import EmbedderFailed, OnrecordError, shown
 from onrecord.flow import arun, run
 
@@ -31,6 +31,8 @@ BATCH: Final = 32
 """So many texts are embedded at a time."""
 LONGEST: Final = 8_000
 """So many characters of a text are embedded: no model reads more, and many refuse it."""
+
+MOST_DIMENSIONS: Final = 65_536
 
 _PROBES: Final = (
     "The cat sat on the mat and looked out of the window.",
@@ -125,7 +127,8 @@ class Known:
         return await self._later(self._embedding(texts, query=False), query=False)
 
     def embed_query(self, text: str) -> bytes:
-        """Embed what is searched for, packed as bits."""
+        """Embed what is searched for, packed as ``similarity`` takes it; nothing for a blank
+        text."""
         return self._now(self._embedding([text], query=True), query=True)[0]
 
     async def aembed_query(self, text: str) -> bytes:
@@ -175,13 +178,13 @@ class Known:
                 raise
             except Exception as fault:  # whatever it is, it is the embedder that failed
                 raise EmbedderFailed(f"{self._said()} failed: {_told(fault)}") from fault
-            found |= zip(places, self._packed(vectors, places), strict=True)
-        if texts and self.dimensions is None:
+            found |= zip(places, self._packed(vectors, places, query=query), strict=True)
+        if texts and not query and self.dimensions is None:
             yield from self._embedding(_PROBES[:1], query=False)
-        nothing = bytes(self.width or 0)
+        nothing = b"" if query else bytes(self.width or 0)
         return [found.get(place, nothing) for place in range(len(told))]
 
-    def _packed(self, vectors: Vectors, places: list[int]) -> list[bytes]:
+    def _packed(self, vectors: Vectors, places: list[int], *, query: bool) -> list[bytes]:
         """Check what an embedder made of a batch, and pack it."""
         try:
             rows = list(vectors)
@@ -194,13 +197,16 @@ class Known:
             raise EmbedderFailed(
                 f"{self._said()} was given {len(places)} texts and gave {len(rows)} vectors."
             )
-        return [self._bits(row, place) for row, place in zip(rows, places, strict=True)]
+        pack = packed_query if query else packed
+        return [self._bits(row, place, pack) for row, place in zip(rows, places, strict=True)]
 
-    def _bits(self, vector: Sequence[float], place: int) -> bytes:
+    def _bits(
+        self, vector: Sequence[float], place: int, pack: Callable[[Sequence[float]], bytes]
+    ) -> bytes:
         try:
             size, right = len(vector), not isinstance(vector, str | bytes | Mapping)
             right = right and is_finite(vector)
-            bits = packed(vector) if right else b""
+            bits = pack(vector) if right else b""
         except (TypeError, ValueError, OverflowError):
             size, right = -1, False
         if size == 0 or not right:
@@ -316,7 +322,12 @@ _SECRET: Final = re.compile(
 )
 
 
+def without_keys(said: str) -> str:
+    """Take out of a text what may be a key or a password."""
+    return _SECRET.sub("***", said)
+
+
 def _told(fault: BaseException) -> str:
-    """An error of others as it may be shown: without what may be a key."""
-    said = _SECRET.sub("***", f"{fault}"[:300])
+    """An error of others as it may be shown."""
+    said = without_keys(f"{fault}"[:300])
     return f"{type(fault).__name__}: {said}" if said else type(fault).__name__
