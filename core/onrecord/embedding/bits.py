@@ -19,6 +19,10 @@ from onrecord.errors import Damaged
 
 PLANES: Final = 3
 _LEVELS: Final = 1 << PLANES
+_PLANE: Final = [
+    bytes(48 + (level >> plane & 1) for level in range(256)) for plane in reversed(range(PLANES))
+]
+"""From a level to its digit, 0 or 1, in each plane."""
 _WIDEST: Final = 2.5
 """What lies farther out, in standard deviations, counts as lying there."""
 _FEW: Final = 24
@@ -45,15 +49,11 @@ def packed_query(vector: Sequence[float]) -> bytes:
     if not largest:
         return b""
     numbers = [number / largest for number in numbers]
-    reach = _WIDEST * math.sqrt(math.fsum(n * n for n in numbers) / len(numbers))
-    half = _LEVELS // 2
+    reach = _WIDEST * math.sqrt(math.fsum([n * n for n in numbers]) / len(numbers))
+    half, top = _LEVELS // 2, _LEVELS - 1
     steps = [math.floor(number / reach * half) + half for number in numbers]
-    levels = [min(max(step, 0), _LEVELS - 1) for step in steps]
-    planes = (
-        "".join(["1" if level >> plane & 1 else "0" for level in levels])
-        for plane in reversed(range(PLANES))
-    )
-    return b"".join(map(_joined, planes))
+    levels = bytes([0 if step < 0 else top if step > top else step for step in steps])
+    return b"".join([_joined(levels.translate(plane).decode()) for plane in _PLANE])
 
 
 def _joined(signs: str) -> bytes:
