@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langchain_onrecord.embedding import embedder
     from langchain_onrecord.history import Histories, OnrecordChatMessageHistory, histories
     from langchain_onrecord.messages import from_langchain, to_langchain
     from langchain_onrecord.middleware import OnrecordMiddleware
@@ -24,6 +25,7 @@ __all__ = [
     "Histories",
     "OnrecordChatMessageHistory",
     "OnrecordMiddleware",
+    "embedder",
     "from_langchain",
     "histories",
     "to_langchain",
@@ -33,6 +35,7 @@ _HOMES = {
     "Histories": "history",
     "OnrecordChatMessageHistory": "history",
     "OnrecordMiddleware": "middleware",
+    "embedder": "embedding",
     "from_langchain": "messages",
     "histories": "history",
     "to_langchain": "messages",

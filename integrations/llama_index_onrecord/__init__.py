@@ -19,6 +19,7 @@ except ModuleNotFoundError as fault:
     ) from fault
 
 from llama_index_onrecord.chat_store import OnrecordChatStore
+from llama_index_onrecord.embedding import embedder
 from llama_index_onrecord.memory import OnrecordMemory
 from llama_index_onrecord.memory_store import OnrecordMemoryStore
 from llama_index_onrecord.messages import from_llama_index, to_llama_index
@@ -29,6 +30,7 @@ __all__ = [
     "OnrecordChatStore",
     "OnrecordMemory",
     "OnrecordMemoryStore",
+    "embedder",
     "from_llama_index",
     "to_llama_index",
 ]
