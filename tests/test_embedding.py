@@ -4,7 +4,7 @@ import asyncio
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -99,34 +99,31 @@ def compared(draw: st.DrawFn) -> tuple[bytes, list[bytes], int]:
     return query, [packed(v) for v in draw(st.lists(vectors, max_size=40))], dimensions
 
 
-@pytest.fixture(params=[True, False], ids=["numpy", "alone"], scope="module")
-def with_numpy(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Once with numpy, once as where nothing has imported it."""
+def likened(query: bytes, packs: bytes, dimensions: int) -> list[float]:
+    """The similarity, by numpy and where nothing has imported it: the same to the last bit."""
+    width = width_of(dimensions)
+    found = similarity(query, packs, width, dimensions=dimensions)
     with pytest.MonkeyPatch.context() as patch:
-        if not request.param:
-            patch.delitem(sys.modules, "numpy")
-        yield
+        patch.delitem(sys.modules, "numpy")
+        assert similarity(query, packs, width, dimensions=dimensions) == found
+    return found
 
 
-@pytest.mark.usefixtures("with_numpy")
 @given(compared())
 def test_similarity_is_by_definition(given: tuple[bytes, list[bytes], int]) -> None:
     query, packs, dimensions = given
-    width = width_of(dimensions)
     asked = levels(query, dimensions)
     whole = sum(map(abs, asked))
     expected = [sum(map(int.__mul__, asked, signs(pack, dimensions))) / whole for pack in packs]
-    assert similarity(query, b"".join(packs), width, dimensions=dimensions) == expected
+    assert likened(query, b"".join(packs), dimensions) == expected
 
 
-@pytest.mark.usefixtures("with_numpy")
 @pytest.mark.parametrize("dimensions", [8, 16, 32, 64, 384, 1000])
 def test_the_same_is_one_and_the_opposite_is_its_negative(dimensions: int) -> None:
     vector = [math.sin(n * n + 1) for n in range(dimensions)]
     packs = packed(vector) + packed([-number for number in vector])
     for query in (packed(vector), packed_query(vector)):
-        found = similarity(query, packs * 20, width_of(dimensions), dimensions=dimensions)
-        assert found == [1.0, -1.0] * 20
+        assert likened(query, packs * 20, dimensions) == [1.0, -1.0] * 20
 
 
 def test_similarity_refuses_what_does_not_belong_together() -> None:
