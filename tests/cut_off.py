@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from onrecord import OnrecordError, Store, Unavailable
 from onrecord.cache import CacheUnavailable
-from onrecord.cache.redis import RedisCache, Request, Several
+from onrecord.cache.redis import RedisCache
+from onrecord.cache.round_trips import Request, Several
 from onrecord.cache.tails import Tails
 from onrecord.flow import Cold, Flow, Hot, Step, run
 from onrecord.flows.belief import Belief

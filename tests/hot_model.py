@@ -24,7 +24,8 @@ from onrecord.cache import CacheUnavailable
 from onrecord.cache.breaker import Breaker
 from onrecord.cache.cache import Cache
 from onrecord.cache.clients import Clients
-from onrecord.cache.redis import RedisCache, Request, Several
+from onrecord.cache.redis import RedisCache
+from onrecord.cache.round_trips import Request, Several
 from onrecord.cache.scripts import script
 from onrecord.cache.tails import Tails
 from onrecord.flow import Cold, Flow, Hot, Pause, Step, run

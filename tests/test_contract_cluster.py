@@ -18,7 +18,7 @@ from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
 from redis.cluster import RedisCluster
 
 from onrecord import Message, Store
-from onrecord.cache import redis as hot_redis
+from onrecord.cache import round_trips
 from onrecord.testing.contract import AsyncFace, Face, StoreContract, texts
 from onrecord.testing.contract_items import StoredItemsContract
 from tests.servers.binaries import Binaries
@@ -55,13 +55,13 @@ def test_a_batch_has_a_time_limit_for_each_of_its_round_trips(
     url: str, cluster: OwnCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one limit for all of them, whoever put many switched the cache off for everybody."""
-    asked = hot_redis._asaid
+    asked = round_trips._asaid
 
     async def slow(*given: Any) -> Any:
         await asyncio.sleep(0.01)
         return await asked(*given)
 
-    monkeypatch.setattr(hot_redis, "_asaid", slow)
+    monkeypatch.setattr(round_trips, "_asaid", slow)
 
     async def main() -> None:
         async with Store(url, durability="normal", cache=cluster.url) as store:

@@ -21,7 +21,7 @@ import redis as redis_py
 import redis.asyncio as redis_asyncio
 
 from onrecord import Message, Misconfigured, Put, Session, Store, Unavailable
-from onrecord.cache import CacheUnavailable
+from onrecord.cache import CacheUnavailable, round_trips
 from onrecord.cache import redis as hot_redis
 from onrecord.cache.breaker import Breaker
 from onrecord.cache.redis import RedisCache
@@ -37,7 +37,7 @@ class Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
-        say, asay = hot_redis._say, hot_redis._asay
+        say, asay = round_trips.say, round_trips.asay
 
         def counted(client: Any, asked: Any, key_of: Any) -> Any:
             self.times += 1
@@ -47,8 +47,8 @@ class Asked:
             self.times += 1
             return await asay(client, asked, key_of, within)
 
-        monkeypatch.setattr(hot_redis, "_say", counted)
-        monkeypatch.setattr(hot_redis, "_asay", acounted)
+        monkeypatch.setattr(hot_redis, "say", counted)
+        monkeypatch.setattr(hot_redis, "asay", acounted)
 
     def since(self) -> int:
         """How often since this was last asked."""
@@ -447,7 +447,7 @@ def test_an_entry_of_before_the_outage_is_worth_nothing(
     for key in keys:
         one.store.session(key).append(("user", "2"))
     again()
-    say = hot_redis._say
+    say = round_trips.say
     left = 2
 
     def failing(client: Any, request: Any, key_of: Any) -> Any:
@@ -459,7 +459,7 @@ def test_an_entry_of_before_the_outage_is_worth_nothing(
 
     one.clock.now += Patience().resume_after + PAUSE
     with monkeypatch.context() as patch:
-        patch.setattr(hot_redis, "_say", failing)
+        patch.setattr(hot_redis, "say", failing)
         for key in keys:
             assert len(one.store.session(key).tail(5)) == 2
             assert len(other.store.session(key).tail(5)) == 2
@@ -491,7 +491,7 @@ def test_a_cancelled_task_leaves_the_cache_off_or_on(
 
         one.clock.now += Patience().resume_after + PAUSE
         with monkeypatch.context() as patch:
-            patch.setattr(hot_redis, "_asay", never)
+            patch.setattr(hot_redis, "asay", never)
             task = asyncio.create_task(one.store.session("k").atail(5))
             await began.wait()
             task.cancel()
@@ -802,14 +802,14 @@ def test_publish_never_fails_an_append(
 ) -> None:
     store = opened(redis_server.url)
     Turned(store)
-    say = hot_redis._say
+    say = round_trips.say
 
     def failing(client: Any, request: Any, key_of: Any) -> Any:
         if request.script.name == "publish":
             raise redis_py.TimeoutError("slow")
         return say(client, request, key_of)
 
-    monkeypatch.setattr(hot_redis, "_say", failing)
+    monkeypatch.setattr(hot_redis, "say", failing)
     for n in range(1, 4):
         assert [m.seq for m in store.session(f"{n}").append([("user", "1"), ("user", "2")])] == [
             1,

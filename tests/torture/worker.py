@@ -23,7 +23,7 @@ import msgspec
 
 from onrecord import Conflict, Message, Store, Unavailable
 from onrecord.cache.cache import Marked
-from onrecord.cache.redis import Request
+from onrecord.cache.round_trips import Request
 from onrecord.cache.scripts import Script, script
 from onrecord.testing import Log
 from tests.torture.item_log import ItemLog, Name

@@ -12,9 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
-
-from msgspec import Struct
+from typing import Any, Final, NamedTuple, TypeVar
 
 from onrecord.cache.breaker import Breaker
 from onrecord.cache.cache import (
@@ -27,9 +25,10 @@ from onrecord.cache.cache import (
     Marked,
     Settle,
 )
-from onrecord.cache.clients import AsyncRedisCluster, Clients, NoScriptError, RedisCluster
+from onrecord.cache.clients import Clients
 from onrecord.cache.packing import Garbled, packed, packed_item, unpacked, unpacked_item
-from onrecord.cache.scripts import Script, script
+from onrecord.cache.round_trips import Asked, Request, Several, asay, request_of, say, trips_of
+from onrecord.cache.scripts import script
 from onrecord.cache.tails import LARGEST_TAIL, Tails
 from onrecord.cache.within import Within
 from onrecord.errors import Misconfigured
@@ -55,51 +54,8 @@ _NOTHING_THERE: Final = (-1, -1)
 """The epoch and head of an entry that holds a fence, and nothing else."""
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 log = logging.getLogger("onrecord")
-
-
-class Request(Struct, Later[T_co], frozen=True):
-    """One round trip that is still to be made."""
-
-    script: Script
-    identity: bytes
-    arguments: tuple[Any, ...]
-    understand: Callable[[Any], T_co]
-    whatever: bool = False
-    """Whether it is made also while Redis is left alone."""
-
-
-class Several(Struct, Later[list[T_co]], frozen=True):
-    """Requests that are made in one round trip, where a client can."""
-
-    requests: tuple[Request[T_co], ...]
-
-    @property
-    def script(self) -> Script:
-        """The script that they run, or the first of them does."""
-        return self.requests[0].script
-
-    @property
-    def whatever(self) -> bool:
-        """Whether they are made also while Redis is left alone."""
-        return all(request.whatever for request in self.requests)
-
-    def understand(self, said: Sequence[Any]) -> list[T_co]:
-        """All answers in our words."""
-        return [request.understand(one) for request, one in zip(self.requests, said, strict=True)]
-
-
-class Asked(Protocol[T_co]):
-    """One request or several: what is the same of both."""
-
-    @property
-    def script(self) -> Script: ...
-    @property
-    def whatever(self) -> bool: ...
-    @property
-    def understand(self) -> Callable[[Any], T_co]: ...
 
 
 class Lease(NamedTuple):
@@ -396,13 +352,13 @@ class RedisCache(Cache):
         """Make the round trip, in this thread."""
         if not isinstance(answer, Later):
             return answer
-        request: Asked[T] = _request(answer)
+        request: Asked[T] = request_of(answer)
         self._may_try(request)
         began, trips = self._clock(), 1
         try:
             client = self._clients.sync()
-            trips = _trips(client, request)
-            said = _say(client, request, self._key)
+            trips = trips_of(client, request)
+            said = say(client, request, self._key)
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
@@ -413,15 +369,15 @@ class RedisCache(Cache):
         """Like ``exchange``, on the running loop."""
         if not isinstance(answer, Later):
             return answer
-        request: Asked[T] = _request(answer)
+        request: Asked[T] = request_of(answer)
         self._may_try(request)
         began, trips = self._clock(), 1
         within = Within(CALL_TIMEOUT if self._clients.ours else SLOWEST)
         try:
             async with within:
                 client = await self._clients.asynchronous()
-                trips = _trips(client, request)
-                said = await _asay(client, request, self._key, within)
+                trips = trips_of(client, request)
+                said = await asay(client, request, self._key, within)
         except Misconfigured:
             raise
         except Exception as fault:  # whatever a cache does wrong, the database goes on
@@ -619,72 +575,3 @@ def _generation(state: bytes) -> str:
 def _lives(left: int | None) -> int:
     """Milliseconds for a script, of microseconds that something has to live; 0 for good."""
     return 0 if left is None else max(1, left // 1000)
-
-
-def _request(answer: Later[Any]) -> Asked[Any]:
-    assert isinstance(answer, Request | Several)
-    return answer
-
-
-def _trips(client: Any, asked: object) -> int:
-    """In how many round trips a client asks."""
-    on_cluster = isinstance(client, RedisCluster | AsyncRedisCluster)
-    return len(asked.requests) if on_cluster and isinstance(asked, Several) else 1
-
-
-def _say(client: Any, asked: object, key_of: Callable[[Request[Any]], str]) -> Any:
-    if isinstance(asked, Request):
-        return _said(client, asked, key_of(asked))
-    assert isinstance(asked, Several)
-    if isinstance(client, RedisCluster):
-        return [_said(client, request, key_of(request)) for request in asked.requests]
-    said = _pipeline(client, asked, key_of).execute(raise_on_error=False)
-    for i, request in enumerate(asked.requests):
-        if isinstance(said[i], NoScriptError):
-            said[i] = client.eval(request.script.text, 1, key_of(request), *request.arguments)
-        elif isinstance(said[i], Exception):
-            raise said[i]
-    return said
-
-
-async def _asay(
-    client: Any, asked: object, key_of: Callable[[Request[Any]], str], within: Within
-) -> Any:
-    if isinstance(asked, Request):
-        return await _asaid(client, asked, key_of(asked))
-    assert isinstance(asked, Several)
-    if isinstance(client, AsyncRedisCluster):
-        answers: list[Any] = []
-        for request in asked.requests:
-            within.again()  # each is a round trip of its own
-            answers.append(await _asaid(client, request, key_of(request)))
-        return answers
-    said = await _pipeline(client, asked, key_of).execute(raise_on_error=False)
-    for i, request in enumerate(asked.requests):
-        if isinstance(said[i], NoScriptError):
-            said[i] = await client.eval(request.script.text, 1, key_of(request), *request.arguments)
-        elif isinstance(said[i], Exception):
-            raise said[i]
-    return said
-
-
-def _pipeline(client: Any, asked: Several[Any], key_of: Callable[[Request[Any]], str]) -> Any:
-    """Several requests, ready to be sent by a client of either kind."""
-    pipeline = client.pipeline(transaction=False)
-    for request in asked.requests:
-        pipeline.evalsha(request.script.sha, 1, key_of(request), *request.arguments)
-    return pipeline
-
-
-def _said(client: Any, request: Request[Any], key: str) -> Any:
-    try:
-        return client.evalsha(request.script.sha, 1, key, *request.arguments)
-    except NoScriptError:
-        return client.eval(request.script.text, 1, key, *request.arguments)
-
-
-async def _asaid(client: Any, request: Request[Any], key: str) -> Any:
-    try:
-        return await client.evalsha(request.script.sha, 1, key, *request.arguments)
-    except NoScriptError:
-        return await client.eval(request.script.text, 1, key, *request.arguments)
