@@ -10,7 +10,13 @@ from typing import Any, Final
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database import stamp as stamps
-from onrecord.ledger.database.put_item import OVER, WRITTEN, Beside
+from onrecord.ledger.database.put_item import (
+    OVER,
+    OVER_FOR_GOOD,
+    WRITTEN,
+    WRITTEN_FOR_GOOD,
+    Beside,
+)
 from onrecord.ledger.database.stamp import Fenced
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import FIRST_PATH, ItemName, NamespaceName, Scope
@@ -88,10 +94,9 @@ _MOVED: Final = """
         WHERE {my_shard} identity = :identity RETURNING id, version
     )"""
 _PUT_AT_ONCE: Final = f"""{_MOVED}
-    INSERT INTO {{items}} AS i (shard, {WRITTEN})
-    SELECT CAST(:shard AS SMALLINT), moved.id, :key, moved.version, :now, :now, {{expires}}, :ttl,
-        :token, :body, :fence
-    FROM moved {OVER} {_UNDER} RETURNING version, created, updated, expires_at, fence"""
+    INSERT INTO {{items}} AS i (shard, {WRITTEN_FOR_GOOD})
+    SELECT CAST(:shard AS SMALLINT), moved.id, :key, moved.version, :now, :now, :body, :fence
+    FROM moved {OVER_FOR_GOOD} {_UNDER} RETURNING version, created, fence"""
 _DELETE_AT_ONCE: Final = f"""{_MOVED}, gone AS (
         DELETE FROM {{items}} i USING moved
         WHERE {{i.my_shard}} i.namespace = moved.id AND i.key = :key
@@ -330,14 +335,18 @@ def put_all(
 
 
 def put_at_once(txn: Transaction, item: ItemName, row: ItemRow) -> tuple[ItemRow, bool] | None:
-    """PostgreSQL: the same in one statement; None where there is no such namespace yet."""
+    """PostgreSQL: the same in one statement, for good and without a token; None where there is no
+    such namespace yet."""
     fence = first_fence(txn)
-    values = {**keys.of_name(item.namespace), **row._asdict(), "now": row.updated}
-    found = txn.first(_PUT_AT_ONCE, {**values, "told": _told(txn, item.identity), "fence": fence})
+    values = keys.of_name(item.namespace)
+    values.update(key=row.key, now=row.updated, body=row.body, fence=fence, told=None)
+    if are_marked(txn):
+        values["told"] = _told(txn, item.identity)
+    found = txn.first(_PUT_AT_ONCE, values)
     if found is None:
         refuse_fenced(txn, item)
         return None
-    return _stored(row, found, fence)
+    return _stored_for_good(row, found, fence)
 
 
 def put_beside(txn: Transaction, item: ItemName, row: ItemRow) -> Beside:
@@ -347,8 +356,6 @@ def put_beside(txn: Transaction, item: ItemName, row: ItemRow) -> Beside:
             "item_namespace": item.namespace.identity,
             "item_key": row.key,
             "item_now": row.updated,
-            "ttl": row.ttl,
-            "item_token": row.token,
             "item_body": row.body,
             "item_fence": first_fence(txn),
             "item_told": _told(txn, item.identity),
@@ -358,7 +365,13 @@ def put_beside(txn: Transaction, item: ItemName, row: ItemRow) -> Beside:
 
 def stored_beside(row: ItemRow, beside: Beside, found: tuple[Any, ...]) -> tuple[ItemRow, bool]:
     """What ``put`` returns, of one that was put beside an append."""
-    return _stored(row, found, beside.values["item_fence"])
+    return _stored_for_good(row, found, beside.values["item_fence"])
+
+
+def _stored_for_good(row: ItemRow, found: tuple[Any, ...], first: int) -> tuple[ItemRow, bool]:
+    version, created, fence = found
+    stored = ItemRow(row.key, version, created, row.updated, None, None, None, row.body, fence)
+    return stored, fence == first
 
 
 def _stored(row: ItemRow, found: tuple[Any, ...], first: int) -> tuple[ItemRow, bool]:
