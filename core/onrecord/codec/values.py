@@ -121,10 +121,15 @@ def encode_tagged(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+_TEXT: Final = frozenset({str})
+_PLAIN: Final = frozenset({str, type(None), bool, float, bytes})
+"""What ``tag`` leaves as it is, whatever it is."""
+
+
 def tag(value: Any, path: str, depth: int = 0) -> Any:
     """The same value with tags around what msgpack cannot say. Plain values come back as is."""
     kind = type(value)
-    if kind is str or value is None or kind is bool or kind is float or kind is bytes:
+    if kind in _PLAIN:
         return value
     if kind is int:
         return value if -(2**63) <= value < 2**64 else Ext(INTEGER, _integer_bytes(value))
@@ -143,8 +148,11 @@ def _integer_bytes(value: int) -> bytes:
 
 
 def _tag_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
-    if all(type(key) is str for key in value):
-        return {key: tag(item, f"{path}[{key!r}]", depth + 1) for key, item in value.items()}
+    if _TEXT.issuperset(map(type, value)):
+        return {
+            key: item if type(item) in _PLAIN else tag(item, f"{path}[{key!r}]", depth + 1)
+            for key, item in value.items()
+        }
     pairs = [
         [
             tag(key, f"{path} key {shown(key)}", depth + 1),

@@ -91,7 +91,7 @@ def commit(
     """
     if not appends:
         work = fences.rewriting(work, name)
-    return (yield from _committed(desk, name, items, work, change_of, wrote, hurried))
+    return _committed(desk, name, items, work, change_of, wrote, hurried)
 
 
 def commit_items(
@@ -103,7 +103,7 @@ def commit_items(
     hurried: bool = True,
 ) -> Flow[T]:
     """Write items, and nothing of a session, between marks and what ``wrote`` says of them."""
-    return (yield from _committed(desk, None, items, work, _no_change, wrote, hurried))
+    return _committed(desk, None, items, work, _no_change, wrote, hurried)
 
 
 def _committed(
@@ -116,8 +116,7 @@ def _committed(
     hurried: bool,
 ) -> Flow[T]:
     def once(stamp: Stamp) -> Flow[T]:
-        stamped = fences.stamped(work, stamp, hurried)
-        return (yield from do(Cold(stamped, writes=True, change_of=change_of)))
+        return do(Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of))
 
     if not desk.marks:
         return (yield from once(new_stamp()))

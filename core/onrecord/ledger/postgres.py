@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import select
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -64,6 +64,7 @@ class PostgresLedger(Ledger):
         held = _HeldPostgres(proxied, connection, None, self._pool.generation)
         held.autocommit = connection.autocommit
         held.borrowed = self.borrowed
+        held.has_more = _asking_for_more(connection.pgconn.socket)
         connection.autocommit = True
         if self.borrowed:
             connection.execute(_session_settings(self.options.timeout))
@@ -215,12 +216,13 @@ _RESET: Final = (
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
-def _has_something_to_read(socket: int) -> bool:
+def _asking_for_more(socket: int) -> Callable[[], object]:
+    """What says whether a socket has something to read."""
     if not hasattr(select, "poll"):
-        return bool(select.select([socket], [], [], 0)[0])
+        return lambda: select.select([socket], [], [], 0)[0]
     poll = select.poll()  # select itself fails for a process with 1,024 open files
     poll.register(socket, select.POLLIN)
-    return bool(poll.poll(0))
+    return partial(poll.poll, 0)
 
 
 class _LostBeforeAnything(Exception):
@@ -234,16 +236,17 @@ class _LostBeforeAnything(Exception):
 class _HeldPostgres(Held):
     """Remembers how the connection was, for the caller who lent it."""
 
-    __slots__ = ("autocommit", "borrowed")
+    __slots__ = ("autocommit", "borrowed", "has_more")
     autocommit: bool
     borrowed: bool
+    has_more: Callable[[], object]
 
     def usable(self) -> bool:
         """False once the server has hung up: 2 µs here save an append of unknown outcome."""
         if self.connection.closed:
             return False
         # Between two statements a server says nothing, except that it goes.
-        return not _has_something_to_read(self.connection.pgconn.socket)
+        return not self.has_more()
 
     def give_back(self) -> None:
         if not self.connection.closed:

@@ -29,6 +29,13 @@ def moment(microseconds: int) -> datetime:
     return _EPOCH + timedelta(0, 0, microseconds)
 
 
+def nearest_moment(microseconds: int) -> datetime:
+    """Like ``moment``; of what is damaged the nearest that is a time."""
+    if EARLIEST <= microseconds <= LATEST:
+        return _EPOCH + timedelta(0, 0, microseconds)
+    return moment(within(microseconds))
+
+
 def moment_or_none(microseconds: int) -> datetime | None:
     """Like ``moment``; None for what is damaged."""
     return moment(microseconds) if EARLIEST <= microseconds <= LATEST else None

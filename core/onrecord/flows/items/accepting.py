@@ -12,7 +12,7 @@ from onrecord.codec import value as codec
 from onrecord.errors import Damaged, InvalidValue, Misconfigured, shown
 from onrecord.item import Item
 from onrecord.scope import NamespaceName, check_name, check_parts
-from onrecord.stored.clock import moment, within
+from onrecord.stored.clock import nearest_moment
 from onrecord.stored.items import ItemRow
 
 log = logging.getLogger("onrecord")
@@ -62,6 +62,8 @@ def pairs_of(given: object) -> list[tuple[str, Any]]:
 
 def ttl_of(given: object) -> int | None:
     """Turn a time to live, a timedelta or seconds, into microseconds; None for no end."""
+    if given is None:
+        return None
     number = isinstance(given, int | float) and not isinstance(given, bool)
     if number and 0 < given < 10**12:  # type: ignore[operator]
         given = timedelta(seconds=given)  # type: ignore[arg-type]
@@ -70,9 +72,11 @@ def ttl_of(given: object) -> int | None:
 
 def expected_of(given: object) -> int | None:
     """Check a version: a number, 0 for "must not be there", or an item for its version."""
+    if given is None:
+        return None
     if isinstance(given, Item):
         return given.version
-    if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 0):
+    if not isinstance(given, int) or isinstance(given, bool) or given < 0:
         raise Misconfigured(
             f"expected has to be an Item, its version, or 0 for none, not {shown(given)}."
         )
@@ -88,9 +92,10 @@ def text_of(what: str, given: object) -> str | None:
 
 def token_of(what: str, given: object) -> str | None:
     """Check a revision that its writer made up: it stands in a column of its own, as names do."""
+    if given is None:
+        return None
     found = text_of(what, given)
-    if found is not None:
-        check_name(what, found)
+    check_name(what, found)
     return found
 
 
@@ -142,9 +147,9 @@ def _item(
         key=row.key,
         value=value,
         version=row.version,
-        created_at=moment(within(row.created)),
-        updated_at=moment(within(row.updated)),
-        expires_at=None if row.expires_at is None else moment(within(row.expires_at)),
+        created_at=nearest_moment(row.created),
+        updated_at=nearest_moment(row.updated),
+        expires_at=None if row.expires_at is None else nearest_moment(row.expires_at),
         text=text,
         token=row.token,
         damaged=damaged,

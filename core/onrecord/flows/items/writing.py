@@ -49,8 +49,8 @@ _SWEPT: Final = 8
 class Write(NamedTuple):
     """One change, with all that can be refused about it refused."""
 
-    name: NamespaceName
-    key: str
+    item: ItemName
+    """What is changed."""
     row: ItemRow | None
     """What is put; None for what is deleted."""
     changes: Mapping[str, Any] | None = None
@@ -59,9 +59,14 @@ class Write(NamedTuple):
     expected_token: str | None = None
 
     @property
-    def item(self) -> ItemName:
-        """What is changed."""
-        return ItemName(self.name, self.key)
+    def name(self) -> NamespaceName:
+        """The namespace that it is in."""
+        return self.item.namespace
+
+    @property
+    def key(self) -> str:
+        """Its key there."""
+        return self.item.key
 
     @property
     def whatever_is_there(self) -> bool:
@@ -169,7 +174,7 @@ def clear_items(desk: Desk, name: NamespaceName) -> Flow[int]:
         return (yield from do(Cold(partial(_clear, name=name), writes=True)))
     gone, after = 0, ""
     while keys := (yield from do(Cold(partial(_keys, name=name, after=after)))):
-        writes = [Write(name, key, None) for key in keys]
+        writes = [Write(ItemName(name, key), None) for key in keys]
         gone += sum(map(bool, (yield from _written(desk, writes))))
         after = keys[-1]
     return gone
@@ -203,17 +208,18 @@ def _changes(given: object) -> Sequence[ItemChange]:
 def _prepared(desk: Desk, name: NamespaceName, change: ItemChange, at: int) -> Write:
     """Refuse what cannot be done, before anything is."""
     key, expected = key_of(change.key), expected_of(change.expected)
+    item = ItemName(name, key)
     if isinstance(change, Delete):
-        return Write(name, key, None, None, expected)
-    row = ItemRow(key, 0, at, at, None, ttl_of(change.ttl), None, b"")
+        return Write(item, None, None, expected)
+    ttl = ttl_of(change.ttl)
     if isinstance(change, Merge):
         changes = changes_of(change.changes)
         _encoded(desk, key, dict(changes), None)  # refused before anybody waits for a lock
-        return Write(name, key, row, changes, expected)
+        return Write(item, ItemRow(key, 0, at, at, None, ttl, None, b""), changes, expected)
     text, token = text_of("text", change.text), token_of("token", change.token)
     body = _encoded(desk, key, change.value, text)
     wanted = token_of("expected_token", change.expected_token)
-    return Write(name, key, row._replace(token=token, body=body), None, expected, wanted)
+    return Write(item, ItemRow(key, 0, at, at, None, ttl, token, body), None, expected, wanted)
 
 
 def _written(desk: Desk, writes: Sequence[Write]) -> Flow[list[Item | bool]]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +45,22 @@ class Held:
         """Return it to the engine it came from."""
         self.cursor.close()
         self.proxied.close()
+
+
+class Lending:
+    """A connection for as long as a ``with`` block takes: a generator takes twice as long."""
+
+    __slots__ = ("_held", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Held:
+        self._held = self._pool.take()
+        return self._held
+
+    def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
+        self._pool.take_back(self._held, fault)
 
 
 class Pool:
@@ -84,26 +99,33 @@ class Pool:
         """How many connections are lent at this moment."""
         return self._size - self._permits.qsize()
 
-    @contextmanager
-    def lend(self) -> Iterator[Held]:
+    def lend(self) -> Lending:
         """One connection, for one step."""
+        return Lending(self)
+
+    def take(self) -> Held:
+        """A connection that nobody else has."""
         try:
             self._permits.get(timeout=self._patience)
         except queue.Empty:
             raise NoFreeConnection("every connection is in use") from None
-        held: Held | None = None
         try:
-            held = self._fitting() or self._prepare(self._connect())
-            yield held
-        except BaseException as fault:
-            # What an interrupt cut off in the middle is of no use to the next caller.
-            if held is not None and (held.broken or not isinstance(fault, Exception)):
-                held.discard()
-                held = None
+            return self._fitting() or self._prepare(self._connect())
+        except BaseException:
+            self._permits.put(None)
             raise
+
+    def take_back(self, held: Held, fault: BaseException | None) -> None:
+        """A connection that was taken, and what went wrong with it."""
+        broken = False
+        try:
+            # What an interrupt cut off in the middle is of no use to the next caller.
+            if fault is not None and (held.broken or not isinstance(fault, Exception)):
+                broken = True
+                held.discard()
         finally:
             self._permits.put(None)
-            if held is not None:
+            if not broken:
                 if self._keep and held.generation == self._generation:
                     self._idle.append(held)
                 else:
