@@ -54,6 +54,8 @@ ROWS: Final[dict[str, Callable[[Place], Row]]] = {
     "item-append-postgres": items.in_an_append_postgres,
     "item-many-sqlite": items.many_sqlite,
     "item-many-postgres": items.many_postgres,
+    "item-among-sqlite": items.among_sqlite,
+    "item-among-postgres": items.among_postgres,
     "memory": process.memory,
     "open": process.first_read,
 }

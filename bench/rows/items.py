@@ -1,5 +1,5 @@
 """Items beside LangGraph's stores: put and get, on SQLite, PostgreSQL and out of Redis; in a
-namespace of a hundred thousand; and what one costs in an append.
+namespace of a hundred thousand, and in one among a million; and what one costs in an append.
 
 The limit is what the same costs bare: a statement that keeps the value under its key, or one that
 brings it, and its decoding.
@@ -388,3 +388,98 @@ def _many(place: Place, store: Store, name: str, where: str) -> Row:
             for one in jobs_of_all
         ),
     )
+
+
+# A namespace for each of so many users, and an item in it. What is written of them is what a store
+# would have written, but for the digests, which are random here.
+_OTHERS_SQLITE: Final = (
+    """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+    INSERT INTO onrecord_namespaces (identity, owner, version, tenant, "user", agent, path)
+    SELECT randomblob(20), random(), 1, '', 'user-' || i, '', x'666163747300' FROM n""",
+    """
+    INSERT INTO onrecord_items (namespace, key, version, created, updated, fence, body)
+    SELECT n.id, 'fact-1', 1, 1, 1, 1, (SELECT body FROM onrecord_items LIMIT 1)
+    FROM onrecord_namespaces n WHERE n.version = 1""",
+)
+_OTHERS_POSTGRES: Final = (
+    """
+    INSERT INTO onrecord_namespaces
+        (shard, identity, owner, version, tenant, "user", agent, path)
+    SELECT owner & 32767, decode(md5(i::text) || left(md5(i || '!'), 8), 'hex'), owner, 1, '',
+        'user-' || i, '', '\\x666163747300'
+    FROM generate_series(1, {count}) i,
+        LATERAL (SELECT ('x' || left(md5('owner' || i), 16))::bit(64)::bigint AS owner) o""",
+    """
+    INSERT INTO onrecord_items (shard, namespace, key, version, created, updated, fence, body)
+    SELECT n.shard, n.id, 'fact-1', 1, 1, 1, 1, (SELECT body FROM onrecord_items LIMIT 1)
+    FROM onrecord_namespaces n WHERE n.version = 1""",
+    "ANALYZE",
+)
+
+
+def among_sqlite(place: Place) -> Row:
+    """A namespace among a million others, SQLite."""
+    file, count = place.file("among"), place.rounds(1_000_000, 20_000)
+    with (
+        Store(f"sqlite:///{place.file('alone')}", durability="normal") as alone,
+        Store(f"sqlite:///{file}", durability="normal") as store,
+    ):
+        _filled(store.items("facts", user="ada"))
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            connection.execute("PRAGMA cache_size = -400000")  # or a minute goes by
+            for statement in _OTHERS_SQLITE:
+                connection.execute(statement.format(count=count))
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return _among(place, alone, store, count, "sqlite", "a SQLite file")
+
+
+def among_postgres(place: Place) -> Row:
+    """A namespace among a million others, PostgreSQL."""
+    url, count = place.database(), place.rounds(1_000_000, 20_000)
+    with Store(place.database()) as alone, Store(url) as store:
+        _filled(store.items("facts", user="ada"))
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in _OTHERS_POSTGRES:
+                connection.execute(statement.format(count=count).encode())
+        return _among(place, alone, store, count, "postgres", "PostgreSQL")
+
+
+def _among(place: Place, alone: Store, among: Store, count: int, name: str, where: str) -> Row:
+    contenders = []
+    for store, kind, of in ((alone, Kind.SHOWN, "alone"), (among, Kind.OURS, f"of {count:,}")):
+        facts, keys = _filled(store.items("facts", user="ada")), _keys()
+        jobs: dict[str, Work] = {
+            "gets": partial(facts.get_many, ["fact-3", "fact-4"]),
+            "a put": partial(_put_next, facts, keys),
+            "a page by key": partial(facts.list, limit=50),
+            "a page by age": partial(facts.list, order="updated", limit=50),
+            "its user's namespaces": partial(store.namespaces, user="ada"),
+            "its user's items": partial(store.find_items, user="ada"),
+        }
+        contenders += [
+            Contender(f"{job}, {of}", kind, work, f"{job}, of {count:,}")
+            for job, work in jobs.items()
+        ]
+    found = timed(place.rounds(15, 5), contenders, calls=place.rounds(50, 20))
+    return Row(
+        name=f"item-among-{name}",
+        title=f"A namespace among {count:,} others beside one alone, {where}",
+        settings=f"{_KEYS} items in it, one in each of the others; pages of 50",
+        unit="seconds",
+        found=found,
+        wanted=tuple(
+            Wanted(
+                text="flat: at most 1.5 ×",
+                ours=one.name,
+                beside=(one.name.replace(f"of {count:,}", "alone"),),
+                at_most=1.5,
+            )
+            for one in contenders
+            if one.kind is Kind.OURS
+        ),
+    )
+
+
+def _put_next(facts: Items, keys: Iterator[str]) -> object:
+    return facts.put(next(keys), value())
