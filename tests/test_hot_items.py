@@ -557,6 +557,7 @@ def statements(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return read(work)
 
     monkeypatch.setattr(store._ledger, "read", noted)
+    monkeypatch.setattr(store._ledger, "read_alone", noted)
     return asked
 
 

@@ -37,16 +37,19 @@ class Cold(Generic[T]):
     """One transaction in SQL."""
 
     __match_args__ = ("work", "writes")
-    __slots__ = ("change_of", "work", "writes")
+    __slots__ = ("alone", "change_of", "work", "writes")
 
     def __init__(
         self,
         work: Callable[[Transaction], T],
         writes: bool = False,
         change_of: Callable[[T], Change | None] | None = None,
+        alone: bool = False,
     ) -> None:
         self.work = work
         self.writes = writes
+        self.alone = alone
+        """Whether it reads by one statement, which is of one moment by itself."""
         self.change_of = change_of
         """What its answer says was changed of a session; asked only where somebody watches."""
 

@@ -518,11 +518,14 @@ class Store(StoreMaintenance):
             return await arun(flow, watch.atimed(self._aperform))
 
     def _perform(self, step: Step) -> Any:
-        match step:
-            case Hot(call):
-                return self._hot.exchange(call(self._hot))
-            case Cold(work, writes):
-                return self._ledger.write(work) if writes else self._ledger.read(work)
+        match step:  # what has no arguments: a pattern with one takes 0.2 µs more
+            case Hot():
+                return self._hot.exchange(step.call(self._hot))
+            case Cold():
+                if step.writes:
+                    return self._ledger.write(step.work)
+                ledger = self._ledger
+                return ledger.read_alone(step.work) if step.alone else ledger.read(step.work)
             case Autocommit(work):
                 return self._ledger.apart(work)
             case InThread(work):
@@ -537,8 +540,10 @@ class Store(StoreMaintenance):
             case Hot(call):
                 return await self._hot.aexchange(call(self._hot))
             case Cold(work, writes):
-                perform = self._ledger.awrite if writes else self._ledger.aread
-                return await perform(work)
+                ledger = self._ledger
+                if writes:
+                    return await ledger.awrite(work)
+                return await (ledger.aread_alone if step.alone else ledger.aread)(work)
             case Autocommit(work):
                 return await self._ledger.aapart(work)
             case InThread(work):

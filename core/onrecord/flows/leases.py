@@ -34,8 +34,10 @@ def looked(
     if desk.marks:
         on = yield from current_generation(desk)
     if desk.belief.known or not desk.marks:
-        with suppress(CacheUnavailable):  # SQL knows as well
+        try:  # not suppress(): that takes 0.4 µs of each read
             return on, (yield from do(Hot(lambda hot: look(hot, on))))
+        except CacheUnavailable:
+            pass  # SQL knows as well
     return on, NOTHING_FOUND
 
 

@@ -90,6 +90,10 @@ class Ledger(ABC):
             return read_nothing(work, self.options.counter)
         return self._read(work)
 
+    def read_alone(self, work: Work[T]) -> T:
+        """Like ``read``, of work that is one statement."""
+        return self.read(work)
+
     def write(self, work: Work[T]) -> T:
         """Do work that changes something, in this thread."""
         self.open(writes=True)
@@ -98,6 +102,10 @@ class Ledger(ABC):
     async def aread(self, work: Work[T]) -> T:
         """Like ``read``, in a thread of our own."""
         return await self._hop(self.read, work)
+
+    async def aread_alone(self, work: Work[T]) -> T:
+        """Like ``read_alone``, in a thread of our own."""
+        return await self._hop(self.read_alone, work)
 
     async def awrite(self, work: Work[T]) -> T:
         """Like ``write``, in a thread of our own."""

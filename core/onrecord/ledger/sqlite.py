@@ -43,6 +43,7 @@ class SqliteLedger(Ledger):
                 'connect_args={"check_same_thread": False}, or every connection gets a database '
                 'of its own. Store("sqlite://") does that for you.'
             )
+        self._in_memory = address.in_memory
         super().__init__(address, engine, options)
 
     def _start(self) -> None:
@@ -78,7 +79,8 @@ class SqliteLedger(Ledger):
 
     def open(self, *, writes: bool = False) -> None:
         """Like everywhere; but a database in memory is nobody else's, and is made at once."""
-        super().open(writes=writes or self.address.in_memory)
+        if self._facts is None or self._closed:
+            super().open(writes=writes or self._in_memory)
 
     def _applied(self) -> set[str]:
         return set() if self._has_no_file() else super()._applied()
@@ -193,7 +195,7 @@ class SqliteLedger(Ledger):
         )
 
     def _read(self, work: Work[T]) -> T:
-        if self.address.in_memory:
+        if self._in_memory:
             return self._write(work)  # there is one connection
         assert self._pool is not None
         with self._explained(), self._gate, self._pool.lend() as held:
@@ -204,6 +206,13 @@ class SqliteLedger(Ledger):
                 # Nothing was written; and after some errors SQLite has ended it by itself.
                 if held.connection.in_transaction:
                     held.cursor.execute("ROLLBACK")
+
+    def read_alone(self, work: Work[T]) -> T:
+        """A statement is of one moment by itself: BEGIN and ROLLBACK take a fifth of a short one.
+        Whoever reads so asks for all rows: until then SQLite goes on reading."""
+        if self._in_memory or self._facts is None or self._closed:
+            return self.read(work)
+        return self._apart(work)
 
     def _write(self, work: Work[T]) -> T:
         assert self._writer is not None
@@ -223,7 +232,11 @@ class SqliteLedger(Ledger):
     async def aread(self, work: Work[T]) -> T:
         """In memory there is one connection, and a thread that waited for it would be in the way
         of the one that leads."""
-        return await (self.awrite(work) if self.address.in_memory else super().aread(work))
+        return await (self.awrite(work) if self._in_memory else super().aread(work))
+
+    async def aread_alone(self, work: Work[T]) -> T:
+        """As ``aread``."""
+        return await (self.awrite(work) if self._in_memory else super().aread_alone(work))
 
     async def awrite(self, work: Work[T]) -> T:
         """Put the work into the writer's queue: 64 waiting tasks share a hop and a commit."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -64,13 +63,15 @@ def _seen(desk: Desk, item: ItemName) -> Flow[SeenItem]:
     lease = yield from lease_of(desk, identity, on, glance, settle)
     began = desk.known.begin()
     # After the cache has answered: what was acknowledged before is seen.
-    seen = yield from do(Cold(partial(rows_of.see, item=item, now=now())))
+    seen = yield from do(Cold(partial(rows_of.see, item=item, now=now()), alone=True))
     if desk.marks:
         fence = ABSENT if seen.row is None else seen.row.fence
         desk.known.read(identity, seen.version, fence, began)
     if lease is not None:
-        with suppress(CacheUnavailable):
+        try:
             yield from do(Hot(lambda hot: hot.fill_item(identity, seen, lease)))
+        except CacheUnavailable:
+            return seen
     return seen
 
 

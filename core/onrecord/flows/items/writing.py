@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -238,11 +237,12 @@ def wrote(written: Sequence[Written]) -> Wrote:
 def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Written]:
     """Make changes, in their order."""
     first = writes[0]
-    alone = len(writes) == 1 and first.whatever_is_there and first.ttl is None
-    if alone and txn.can.one_statement_writes:
-        return [_at_once(txn, first)]
+    if len(writes) == 1:
+        if txn.can.one_statement_writes and first.whatever_is_there and first.ttl is None:
+            return [_at_once(txn, first)]
+        return [_changed(desk, txn, first, _lock(txn, first.name, writes), 0)]
     locked = _locked(txn, writes)
-    if len(writes) > 1 and _is_a_run(writes):
+    if _is_a_run(writes):
         if first.row is None:
             return _delete_together(txn, writes, locked[first.name.identity])
         if txn.can.array_parameters:
@@ -260,18 +260,25 @@ def _one_by_one(
     writes: Sequence[Write],
     locked: Mapping[bytes, Locked | None],
 ) -> list[Written]:
-    left = Counter([one.name.identity for one in writes])
+    left = {name: 0 for name in locked}
+    for one in writes:
+        left[one.name.identity] += 1
     done: list[Written] = []
     for one in writes:
-        namespace = locked[one.name.identity]
         left[one.name.identity] -= 1
-        if namespace is None:  # only deletes of a namespace that is not there
-            _refuse(one, None)
-            done.append(Written(False, one.item, None))
-        else:
-            version = namespace.version - left[one.name.identity]
-            done.append(_one(desk, txn, one, namespace, version))
+        namespace, still = locked[one.name.identity], left[one.name.identity]
+        done.append(_changed(desk, txn, one, namespace, still))
     return done
+
+
+def _changed(
+    desk: Desk, txn: Transaction, one: Write, namespace: Locked | None, left: int
+) -> Written:
+    """Make one change, before so many that are left of its namespace."""
+    if namespace is None:  # only deletes of a namespace that is not there
+        _refuse(one, None)
+        return Written(False, one.item, None)
+    return _one(desk, txn, one, namespace, namespace.version - left)
 
 
 def put_beside(txn: Transaction, writes: Sequence[Write]) -> Beside | None:
@@ -355,15 +362,16 @@ def _locked(txn: Transaction, writes: Sequence[Write]) -> dict[bytes, Locked | N
         namespaces.hold_sessions(txn, puts, now())
     locked: dict[bytes, Locked | None] = {}
     for identity in sorted(wanted):
-        of_it = wanted[identity]
-        name, count = of_it[0].name, len(of_it)
-        row = next((one.row for one in of_it if one.row is not None), None)
-        locked[identity] = (
-            namespaces.move(txn, name, count)
-            if row is None
-            else namespaces.move_or_create(txn, name, count, row.updated)
-        )
+        locked[identity] = _lock(txn, wanted[identity][0].name, wanted[identity])
     return locked
+
+
+def _lock(txn: Transaction, name: NamespaceName, writes: Sequence[Write]) -> Locked | None:
+    """Lock a namespace for writes to it; made first where something is put."""
+    for one in writes:
+        if one.row is not None:
+            return namespaces.move_or_create(txn, name, len(writes), one.row.updated)
+    return namespaces.move(txn, name, len(writes))
 
 
 def _is_put(one: Write) -> bool:

@@ -135,10 +135,13 @@ _SWEEP: Final = """
 
 def see(txn: Transaction, item: ItemName, now: int) -> SeenItem:
     """One item of a namespace."""
-    found = txn.first(_SEE, {**keys.of_name(item.namespace), "key": item.key, "now": now})
-    if found is None:
+    values = keys.of_name(item.namespace)
+    values.update(key=item.key, now=now)
+    # All rows: where it stands alone, SQLite reads on until somebody has asked for the end.
+    found = txn.rows(_SEE, values)
+    if not found:
         return SeenItem(None, 0)
-    newest, left, *columns = found
+    newest, left, *columns = found[0]
     if columns[0] is None:
         return SeenItem(None, newest)
     row = _row(columns)
@@ -199,12 +202,12 @@ def are_marked(txn: Transaction) -> bool:
     return txn.stamp is not None and txn.stamp.items is not None
 
 
-def _told(txn: Transaction, identity: bytes) -> int | None:
+def _told(txn: Transaction, item: ItemName) -> int | None:
     """The fence that the mark of an item was told; None where nobody marks."""
     stamp = txn.stamp
     if stamp is None or stamp.items is None:
         return None
-    return stamp.items.get(identity, stamps.ABSENT)
+    return stamp.items.get(item.identity, stamps.ABSENT)
 
 
 def first_fence(txn: Transaction) -> int:
@@ -305,8 +308,18 @@ def put(
     """Write an item of a namespace that is locked, whatever is there: as stored, and whether it
     was made."""
     fence = first_fence(txn)
-    values = {**namespace._asdict(), **row._asdict(), "now": row.updated}
-    values.update(told=_told(txn, item.identity), fence=fence)
+    values = {
+        "shard": namespace.shard,
+        "namespace": namespace.namespace,
+        "key": row.key,
+        "version": row.version,
+        "now": row.updated,
+        "ttl": row.ttl,
+        "token": row.token,
+        "body": row.body,
+        "fence": fence,
+        "told": _told(txn, item),
+    }
     while (found := txn.first(_PUT, values)) is None:
         refuse_fenced(txn, item)
     return _stored(row, found, fence)
@@ -339,9 +352,8 @@ def put_at_once(txn: Transaction, item: ItemName, row: ItemRow) -> tuple[ItemRow
     such namespace yet."""
     fence = first_fence(txn)
     values = keys.of_name(item.namespace)
-    values.update(key=row.key, now=row.updated, body=row.body, fence=fence, told=None)
-    if are_marked(txn):
-        values["told"] = _told(txn, item.identity)
+    values.update(key=row.key, now=row.updated, body=row.body, fence=fence)
+    values["told"] = _told(txn, item)
     found = txn.first(_PUT_AT_ONCE, values)
     if found is None:
         refuse_fenced(txn, item)
@@ -358,7 +370,7 @@ def put_beside(txn: Transaction, item: ItemName, row: ItemRow) -> Beside:
             "item_now": row.updated,
             "item_body": row.body,
             "item_fence": first_fence(txn),
-            "item_told": _told(txn, item.identity),
+            "item_told": _told(txn, item),
         },
     )
 
@@ -376,8 +388,8 @@ def _stored_for_good(row: ItemRow, found: tuple[Any, ...], first: int) -> tuple[
 
 def _stored(row: ItemRow, found: tuple[Any, ...], first: int) -> tuple[ItemRow, bool]:
     version, created, updated, expires_at, fence = found
-    stored = row._replace(
-        version=version, created=created, updated=updated, expires_at=expires_at, fence=fence
+    stored = ItemRow(
+        row.key, version, created, updated, expires_at, row.ttl, row.token, row.body, fence
     )
     return stored, fence == first
 
@@ -418,7 +430,7 @@ def delete_at_once(txn: Transaction, item: ItemName, now: int) -> tuple[bool, in
     """PostgreSQL: lock the namespace and take an item away; whether it was there, and the version
     that was given out for that. None where there is no such namespace."""
     values = {**keys.of_name(item.namespace), "key": item.key, "now": now}
-    told = _told(txn, item.identity)
+    told = _told(txn, item)
     while (row := txn.first(_DELETE_AT_ONCE, {**values, "told": told})) is not None:
         alive, version = row
         # Who waited for the lock sees items as they were before the wait: it may be there.
@@ -450,7 +462,7 @@ def refresh(
 ) -> int | None:
     """Let an item live on from now; until when. None where it is another one by now."""
     values = {**namespace._asdict(), "key": row.key, "version": row.version, "now": now}
-    found = txn.first(_REFRESH, {**values, "told": _told(txn, item.identity)})
+    found = txn.first(_REFRESH, {**values, "told": _told(txn, item)})
     if found is None:
         refuse_fenced(txn, item)
         return None
@@ -482,4 +494,5 @@ def _beyond(prefix: str) -> str | None:
 
 
 def _row(columns: Sequence[Any]) -> ItemRow:
-    return ItemRow(*columns)._replace(body=bytes(columns[7]))
+    row = ItemRow(*columns)
+    return row if type(row.body) is bytes else row._replace(body=bytes(row.body))
