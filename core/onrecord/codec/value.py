@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from zlib import crc32
 
 from onrecord.codec import envelope, values
 from onrecord.codec.compression import QUICK
-from onrecord.codec.envelope import COMPRESSED, ESCAPED
+from onrecord.codec.envelope import COMPRESSED, ESCAPED, HEADER, header_with
 from onrecord.errors import Damaged, InvalidValue
 
 LARGEST: Final = 2**20
@@ -40,7 +41,10 @@ def encode(value: object, text: str | None, name: str, *, squeezed: bool = True)
 
 def decode(stored: bytes) -> tuple[Any, str | None]:
     """Decode a value and its text; Damaged where this is not what was written."""
-    body = envelope.unwrap(stored, envelope.VALUE, COMPRESSED | ESCAPED, most=4 * LARGEST)
+    body = stored[HEADER:]
+    # As ``envelope.unwrap`` has it, which is asked where this does not hold: not compressed.
+    if stored[:HEADER] != header_with(envelope.VALUE, 0, crc32(body, envelope.VALUE << 8)):
+        body = envelope.unwrap(stored, envelope.VALUE, COMPRESSED | ESCAPED, most=4 * LARGEST)
     try:
         return _decoded(body, stored[1])
     except RecursionError:

@@ -124,6 +124,7 @@ def encode_tagged(value: object) -> bytes:
 _TEXT: Final = frozenset({str})
 _PLAIN: Final = frozenset({str, type(None), bool, float, bytes})
 """What ``tag`` leaves as it is, whatever it is."""
+_NEVER_CHANGES: Final = _PLAIN | {int}
 
 
 def tag(value: Any, path: str, depth: int = 0) -> Any:
@@ -140,6 +141,14 @@ def tag(value: Any, path: str, depth: int = 0) -> Any:
     if kind is list:
         return [tag(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     return _tag_rarer(value, path, depth)
+
+
+def copied(value: Any) -> Any:
+    """A copy of what is plain throughout, which is what a decoder would make of it; None of what
+    only a decoder can copy."""
+    if type(value) is dict and _NEVER_CHANGES.issuperset(map(type, value.values())):
+        return value.copy() if _TEXT.issuperset(map(type, value)) else None
+    return None
 
 
 def _integer_bytes(value: int) -> bytes:

@@ -13,6 +13,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeAlias, TypeVar, assert_never
 
 from onrecord.cache.cache import Answer, CacheCalls, Marked
@@ -115,11 +116,25 @@ def _committed(
     wrote: Callable[[T], Wrote],
     hurried: bool,
 ) -> Flow[T]:
-    def once(stamp: Stamp) -> Flow[T]:
-        return do(Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of))
+    """Do the work; between a mark and its end, where there is a cache that has to be told."""
+    once = partial(_once, work, change_of, hurried)
+    return _marked(desk, name, items, once, change_of, wrote) if desk.marks else once(new_stamp())
 
-    if not desk.marks:
-        return (yield from once(new_stamp()))
+
+def _once(
+    work: Work[T], change_of: Callable[[T], Change | None], hurried: bool, stamp: Stamp
+) -> Flow[T]:
+    return do(Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of))
+
+
+def _marked(
+    desk: Desk,
+    name: SessionName | None,
+    items: Iterable[ItemName],
+    once: Callable[[Stamp], Flow[T]],
+    change_of: Callable[[T], Change | None],
+    wrote: Callable[[T], Wrote],
+) -> Flow[T]:
     session = None if name is None else name.identity
     of_items = {item.identity for item in items}
     token = secrets.token_hex(8)

@@ -127,7 +127,7 @@ def item_of(name: NamespaceName, row: ItemRow) -> Item:
             f"Item {row.key!r} in {name} cannot be read: {fault}. Restore a backup, put it again, "
             f"or delete it."
         ) from fault
-    return _item(name, row, value, text)
+    return item_with(name, row, value, text)
 
 
 def item_or_damaged(name: NamespaceName, row: ItemRow) -> Item:
@@ -136,12 +136,13 @@ def item_or_damaged(name: NamespaceName, row: ItemRow) -> Item:
         return item_of(name, row)
     except Damaged as fault:
         log.warning("%s", fault)
-        return _item(name, row, row.body, None, str(fault))
+        return item_with(name, row, row.body, None, str(fault))
 
 
-def _item(
+def item_with(
     name: NamespaceName, row: ItemRow, value: Any, text: str | None, damaged: str | None = None
 ) -> Item:
+    """Make of a row, and of what is in it, what people hold."""
     return Item(
         namespace=name.parts,
         key=row.key,

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from onrecord.codec import value as codec
+from onrecord.codec.values import copied
 from onrecord.errors import Conflict, Misconfigured, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.items.accepting import (
@@ -15,6 +16,7 @@ from onrecord.flows.items.accepting import (
     expected_of,
     item_of,
     item_or_damaged,
+    item_with,
     key_of,
     keys_of,
     merged,
@@ -56,6 +58,9 @@ class Write(NamedTuple):
     """What is merged into the value that is there."""
     expected: int | None = None
     expected_token: str | None = None
+    copy: Any = None
+    """Of the value that is put, where that is plain: it need not be decoded to be given back."""
+    text: str | None = None
 
     @property
     def name(self) -> NamespaceName:
@@ -218,7 +223,8 @@ def _prepared(desk: Desk, name: NamespaceName, change: ItemChange, at: int) -> W
     text, token = text_of("text", change.text), token_of("token", change.token)
     body = _encoded(desk, key, change.value, text)
     wanted = token_of("expected_token", change.expected_token)
-    return Write(item, ItemRow(key, 0, at, at, None, ttl, token, body), None, expected, wanted)
+    row = ItemRow(key, 0, at, at, None, ttl, token, body)
+    return Write(item, row, None, expected, wanted, copied(change.value), text)
 
 
 def _written(desk: Desk, writes: Sequence[Write]) -> Flow[list[Item | bool]]:
@@ -424,7 +430,10 @@ def _at_once(txn: Transaction, one: Write) -> Written:
 
 
 def _put_done(one: Write, row: ItemRow, made: bool) -> Written:
-    return Written(item_of(one.name, row), one.item, WrittenItem(row, row.version, made))
+    name, wrote = one.item.namespace, WrittenItem(row, row.version, made)
+    if one.copy is not None:
+        return Written(item_with(name, row, one.copy, one.text), one.item, wrote)
+    return Written(item_of(name, row), one.item, wrote)
 
 
 def _refuse(one: Write, there: ItemRow | None) -> None:

@@ -118,7 +118,7 @@ class Transaction:
         self._deadline = math.inf
 
     def _in_time(self) -> None:
-        if self._deadline == math.inf or (self._begin is not None and not self.begun):
+        if self._begin is not None and not self.begun:
             return  # what is done outside a transaction is done
         if time.monotonic() > self._deadline:
             raise Unavailable(
@@ -146,7 +146,8 @@ class Transaction:
         """The first row of the answer, if there is one."""
         if self._script is not None:
             return next(iter(self.rows(statement, values)), None)
-        self._in_time()
+        if self._deadline != math.inf:
+            self._in_time()
         self._cursor.execute(self._dialect.render(statement), values)
         row: tuple[Any, ...] | None = self._cursor.fetchone()
         return row
@@ -156,7 +157,8 @@ class Transaction:
         if self._script is not None:
             self._script.append((self._dialect.render(statement), values))
             return self._sent()
-        self._in_time()
+        if self._deadline != math.inf:
+            self._in_time()
         self._cursor.execute(self._dialect.render(statement), values)
         rows: list[tuple[Any, ...]] = self._cursor.fetchall()
         return rows
@@ -166,7 +168,8 @@ class Transaction:
         if self._script is not None:
             self._script.append((self._dialect.render(statement), values or {}))
             return 0
-        self._in_time()
+        if self._deadline != math.inf:
+            self._in_time()
         self._cursor.execute(self._dialect.render(statement), values or {})
         count: int = self._cursor.rowcount
         return count
@@ -190,7 +193,8 @@ class Transaction:
         """Send the script so far, and return what its last statement answers."""
         from psycopg import ClientCursor  # a script takes no parameters: they are written into it
 
-        self._in_time()
+        if self._deadline != math.inf:
+            self._in_time()
         connection, said = self._cursor.connection, self._script or []
         self._script = []
         text = [ClientCursor(connection).mogrify(*statement) for statement in said]
@@ -202,7 +206,8 @@ class Transaction:
 
     def many(self, statement: str, values: Iterable[Mapping[str, object]]) -> None:
         """The same statement for many sets of values."""
-        self._in_time()
+        if self._deadline != math.inf:
+            self._in_time()
         self._cursor.executemany(self._dialect.render(statement), _listed(values))
 
 

@@ -350,10 +350,16 @@ def put_all(
 def put_at_once(txn: Transaction, item: ItemName, row: ItemRow) -> tuple[ItemRow, bool] | None:
     """PostgreSQL: the same in one statement, for good and without a token; None where there is no
     such namespace yet."""
-    fence = first_fence(txn)
-    values = keys.of_name(item.namespace)
-    values.update(key=row.key, now=row.updated, body=row.body, fence=fence)
-    values["told"] = _told(txn, item)
+    name, fence = item.namespace, first_fence(txn)
+    values = {
+        "shard": name.shard,
+        "identity": name.identity,
+        "key": row.key,
+        "now": row.updated,
+        "body": row.body,
+        "fence": fence,
+        "told": _told(txn, item),
+    }
     found = txn.first(_PUT_AT_ONCE, values)
     if found is None:
         refuse_fenced(txn, item)
