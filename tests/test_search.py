@@ -53,8 +53,10 @@ def places(hits: list[Hit]) -> list[tuple[str, int | None]]:
 
 def test_what_was_said_is_found(store: Store) -> None:
     session = talk(store.session("support", user="ada"))
-    (best, *_) = hits = store.search("refund of the ferry", user="ada")
+    hits = store.search("refund of the ferry", user="ada")
     assert hits.complete
+    assert sorted(hit.message.seq or 0 for hit in hits[:2]) == [3, 4], "the question, its answer"
+    (best,) = [hit for hit in hits if hit.message.seq == 3]
     assert best.message == session.messages()[2]
     assert best.info == session.info()
     assert best.session.name == session.name
@@ -181,7 +183,7 @@ def test_queries_are_only_data(store: Store, query: str) -> None:
 def test_phrases_and_words_that_must_not_be_there(store: Store) -> None:
     session = talk(store.session("support", user="ada"))
     assert [hit.message.seq for hit in session.search('"ferry ticket"')] == [3]
-    assert "ferry" in texts(session.search("ticket"))[0]
+    assert "ferry" in " ".join(texts(session.search("ticket")))
     assert "ferry" not in " ".join(texts(session.search("ticket -ferry")))
     assert session.search('"ticket ferry"') == []
 
@@ -284,7 +286,7 @@ def test_a_damaged_message_costs_nobody_else(store: Store) -> None:
     session = talk(store.session("support", user="ada"))
     broken = "UPDATE {tail} SET frame = :frame WHERE seq = 2"
     store._perform(Cold(lambda txn: txn.run(broken, {"frame": b"\x00broken"}), writes=True))
-    assert session.search("refund ferry storm")[0].message.seq == 3
+    assert {hit.message.seq for hit in session.search("refund ferry storm")} == {1, 3, 4, 5}
 
 
 def test_a_damaged_index_is_named_and_made_anew(store: Store) -> None:

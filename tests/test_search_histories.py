@@ -76,12 +76,10 @@ def scanned(store: Store, query: str, user: Any = "ada") -> list[tuple[str, int,
                 run.number * RUN + 1 - NEIGHBOURS, (run.number + 1) * RUN + NEIGHBOURS + 1
             )
         }
-        here = {(run.session, run.number) for run in tier}
         texts = [said[place] for place in sorted(near & said.keys())]
         found += [
             (infos[one.session].key, one.seq, one.score)
-            for one in score(asked, chosen, texts)
-            if (one.session, (one.seq - 1) // RUN) in here
+            for one in score(asked, chosen, texts, tier=tier)
         ]
     return found
 
@@ -146,7 +144,7 @@ class History:
                     random.choice(
                         [
                             "DELETE FROM {runs} WHERE",
-                            "UPDATE {runs} SET analyser = 0, terms = :terms WHERE",
+                            "UPDATE {runs} SET analyser = 77, terms = :terms WHERE",
                         ]
                     )
                 )

@@ -192,11 +192,8 @@ def _scored(
         said += here.said
         for one, row in zip(here.said, here.rows, strict=True):
             rows[session, row.seq] = one, row
-    here_only = {(run.session, run.number) for run in tier}
     return [
-        (one, *rows[one.session, one.seq])
-        for one in score(asked.query, chosen, said)
-        if (one.session, (one.seq - 1) // PLACES) in here_only
+        (one, *rows[one.session, one.seq]) for one in score(asked.query, chosen, said, tier=tier)
     ]
 
 
