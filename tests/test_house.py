@@ -38,7 +38,7 @@ FLOORS: list[set[str]] = [
     {"arguments"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
     {"cache", "embedding", "ledger/search", "notebook", "ranking"},
-    {"hit", "ledger/sessions"},
+    {"hit", "ledger/sessions", "recall"},
     {"ledger/items", "ledger/schema", "ledger/checkpoints", "flows"},
     {"ledger", "ledger/maintenance", "flows/items"},
     {"flows/sessions", "flows/checkpoints", "flows/search"},

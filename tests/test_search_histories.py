@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from onrecord import ANY, Conflict, Message, Store
+from onrecord.blocks import text_of
 from onrecord.flow import Cold
 from onrecord.flows.search import catching_up, search
 from onrecord.flows.search import field as fields
-from onrecord.flows.search.words import text_of
 from onrecord.ranking import NEIGHBOURS, RUN, Query, Run, Said, choose, score, signature
 from onrecord.scope import Scope
 from onrecord.stored.clock import microseconds

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from onrecord.item import Delete, Item, Merge, Put
     from onrecord.items import Items
     from onrecord.message import Message
+    from onrecord.recall import Passage, Recalled
     from onrecord.reports import (
         Compaction,
         Export,
@@ -104,11 +105,13 @@ __all__ = [
     "Misconfigured",
     "OnrecordError",
     "Opaque",
+    "Passage",
     "Problem",
     "Progress",
     "Pruning",
     "Put",
     "Reasoning",
+    "Recalled",
     "Receipt",
     "Refusal",
     "SchemaTooNew",
@@ -143,6 +146,7 @@ _HOMES = {
     "CheckpointLog": "checkpoint_log",
     "Health": "health",
     **dict.fromkeys(("Hit", "Hits"), "hit"),
+    **dict.fromkeys(("Passage", "Recalled"), "recall"),
     **dict.fromkeys(("Delete", "Item", "Merge", "Put"), "item"),
     "Items": "items",
     "Message": "message",

@@ -6,12 +6,13 @@ message that cannot be stored is InvalidMessage, and a part of a scope InvalidNa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
 from typing import Any
 
 from onrecord.errors import InvalidName, Misconfigured, shown
+from onrecord.message import Message
 from onrecord.scope import check_name, check_owner
 from onrecord.stored.clock import LONGEST_LIFE, microseconds
 from onrecord.stored.messages import LAST_SEQ
@@ -73,6 +74,14 @@ def check_list(what: str, given: object) -> None:
         raise Misconfigured(f"{what} has to be a list: {what}=[{shown(given)}].")
     if not isinstance(given, Iterable):
         raise Misconfigured(f"{what} has to be a list, not {shown(given)}.")
+
+
+def check_messages(what: str, given: object) -> None:
+    """Refuse what is no window and no list of messages."""
+    if given is None:
+        return
+    if not isinstance(given, Sequence) or not all(isinstance(one, Message) for one in given):
+        raise Misconfigured(f"{what} has to be a Window or a list of Messages, not {shown(given)}.")
 
 
 def check_function(what: str, given: object, kind: str, *, plain: bool = False) -> None:

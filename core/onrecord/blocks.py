@@ -196,6 +196,18 @@ def weight_of(block: Block) -> Weight:
     assert_never(block)
 
 
+def text_of(content: tuple[Block, ...]) -> str:
+    """All text of some blocks, each on a line of its own."""
+    texts: list[str] = []
+    todo = list(reversed(content))
+    while todo:
+        weight = weight_of(todo.pop())
+        if weight.text:
+            texts.append(weight.text)
+        todo.extend(reversed(weight.inside))
+    return "\n".join(texts)
+
+
 # -- how a kind looks ------------------------------------------------------------------------
 
 

@@ -43,6 +43,7 @@ from onrecord.flows.maintenance.health import cache_health, database_health
 from onrecord.flows.maintenance.index import index
 from onrecord.flows.maintenance.maintain import compact, stats, train, verify
 from onrecord.flows.maintenance.transfer import export, export_session, import_
+from onrecord.flows.search.recall import recall
 from onrecord.flows.search.search import search
 from onrecord.flows.sessions.append import append
 from onrecord.flows.sessions.archive import archive, unarchive
@@ -109,6 +110,7 @@ __all__ = [
     "put_writes",
     "read_entry",
     "read_state",
+    "recall",
     "replace",
     "rewind",
     "scan_page",

@@ -17,6 +17,8 @@ from onrecord.hit import Hit, Hits
 from onrecord.item import ItemChange
 from onrecord.items import Items
 from onrecord.message import Message
+from onrecord.ranking import RELEVANT
+from onrecord.recall import Recalled
 from onrecord.scope import SessionName, StateName
 from onrecord.version import Expected, SessionInfo, Version
 from onrecord.window import Limits, Window
@@ -320,6 +322,39 @@ class Session:
                     within,
                 )
             ),
+        )
+
+    def recall(
+        self,
+        query: str,
+        *,
+        tokens: int = 1_000,
+        beyond: Sequence[Message] | None = None,
+        min_score: float = RELEVANT,
+        within: float = 5.0,
+    ) -> Recalled:
+        """Recall older turns that answer a query, in the order they were said: whole turns, calls
+        with their results, in at most so many tokens; nothing, where nothing is relevant.
+
+        What ``beyond`` has, a window that is shown anyway, is left out. ``min_score`` says what is
+        relevant, from 0 to 1. ``recalled.text`` can stand in a prompt.
+        """
+        return self._run(
+            operations.recall(self._desk, self.name, query, tokens, beyond, min_score, within)
+        )
+
+    async def arecall(
+        self,
+        query: str,
+        *,
+        tokens: int = 1_000,
+        beyond: Sequence[Message] | None = None,
+        min_score: float = RELEVANT,
+        within: float = 5.0,
+    ) -> Recalled:
+        """Like ``recall``."""
+        return await self._arun(
+            operations.recall(self._desk, self.name, query, tokens, beyond, min_score, within)
         )
 
     def scan(self, *, after: int = 0) -> Iterator[Message]:

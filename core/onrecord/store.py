@@ -24,7 +24,10 @@ from onrecord.hit import Hit, Hits
 from onrecord.item import Item, ItemChange
 from onrecord.items import Items
 from onrecord.ledger import Options, ledger_for
+from onrecord.message import Message
 from onrecord.processes import on_fork
+from onrecord.ranking import RELEVANT
+from onrecord.recall import Recalled
 from onrecord.scope import LONGEST_NAME, AnyName, NamespaceName, Scope, SessionName
 from onrecord.session import Session, hits_of
 from onrecord.store_maintenance import StoreMaintenance
@@ -299,6 +302,44 @@ class Store(StoreMaintenance):
                     within,
                 )
             ),
+        )
+
+    def recall(
+        self,
+        query: str,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        tokens: int = 1_000,
+        beyond: Sequence[Message] | None = None,
+        min_score: float = RELEVANT,
+        within: float = 5.0,
+    ) -> Recalled:
+        """Recall older turns across the sessions of a scope: see ``Session.recall``."""
+        return self._run(
+            operations.recall(
+                self._desk, Scope(tenant, user, agent), query, tokens, beyond, min_score, within
+            )
+        )
+
+    async def arecall(
+        self,
+        query: str,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        tokens: int = 1_000,
+        beyond: Sequence[Message] | None = None,
+        min_score: float = RELEVANT,
+        within: float = 5.0,
+    ) -> Recalled:
+        """Like ``recall``."""
+        return await self._arun(
+            operations.recall(
+                self._desk, Scope(tenant, user, agent), query, tokens, beyond, min_score, within
+            )
         )
 
     def items(self, *namespace: str, tenant: str = "", user: str = "", agent: str = "") -> Items:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from onrecord.hit import Hit, Hits
     from onrecord.item import Item
     from onrecord.items import Items
+    from onrecord.recall import Recalled
     from onrecord.session import Session
     from onrecord.store import Store
     from onrecord.version import SessionInfo
@@ -194,6 +195,19 @@ def hits_html(hits: Hits) -> str:
         ),
         _tag("div", note, style=_WARNING) if note else "",
     )
+
+
+def recalled_html(recalled: Recalled) -> str:
+    """What was recalled, as it was said, passage by passage."""
+    if not recalled:
+        return _page(_tag("div", "Nothing relevant was said.", style=_NOTE))
+    passages: list[Markup] = []
+    for passage in recalled:
+        rows = _Conversation(passage.messages, complete=False).rows()
+        where = [_name(_title(passage.info)), *_scope(passage.info), f"score {passage.score:.2f}"]
+        passages += [_tag("div", _joined(where), style=_DAY), _tag("div", *rows)]
+    said = f"{_many(len(recalled.messages), 'message')}, {_many(recalled.tokens, 'token')}"
+    return _page(_tag("div", "Recalled", style=_TITLE), _tag("div", said, style=_MUTED), *passages)
 
 
 def _hit_row(hit: Hit) -> Markup:
