@@ -15,6 +15,9 @@ from onrecord.ranking.values import RUN, Run, run_of
 _LEAST: Final = 0.05
 """Weight of a word that is everywhere: something, so that a query of such words finds."""
 
+_BOTH: Final = 0.5
+"""Brings what words and meaning are sure of to the scale of words alone."""
+
 
 class Chosen(NamedTuple):
     """The runs to be read, and what scoring has to know of the others."""
@@ -29,12 +32,11 @@ class Chosen(NamedTuple):
     """How much of the query is in a session."""
     confidence: float
     """How much of the query is in one run at best: little, where nothing answers it."""
+    meaning: float
+    """Weight of meaning: more, where words find little."""
+    perfect: float
+    """What all terms weigh together."""
     parts: Parts = PARTS
-
-    @property
-    def perfect(self) -> float:
-        """What all terms weigh together."""
-        return sum(self.weights)
 
 
 def choose(
@@ -57,10 +59,12 @@ def choose(
         for term, runs_of, name in zip(query.terms, holding, named, strict=True)
     )
     names = frozenset(term.speaker for term, name in zip(query.terms, named, strict=True) if name)
-    chosen = Chosen([], weights, names, {}, 1.0, parts)
+    chosen = Chosen([], weights, names, {}, 1.0, 0.0, sum(weights), parts)
+    sure = _confidence(query, chosen, holding)
     chosen = chosen._replace(
         sessions=_sessions(index.runs, holding, chosen),
-        confidence=_confidence(query, chosen, holding),
+        confidence=sure if meanings is None else (sure + meanings.best) * _BOTH,
+        meaning=parts.meaning * (2 - sure),
     )
     return chosen._replace(tiers=_tiers(query, index, holding, days, chosen, meanings))
 
@@ -162,7 +166,7 @@ def _tiers(
         for place, run in enumerate(runs):
             near = nearest.get((run.session, run.number))
             if near is not None:
-                weighed[place] = weighed.get(place, 0.0) + parts.meaning * near
+                weighed[place] = weighed.get(place, 0.0) + chosen.meaning * near
     for term in query.terms:
         if term.speaker in chosen.names:
             for place in index.holding(term.name):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import fsum, sqrt
 from typing import Final, NamedTuple
 
-_OF_NEIGHBOURS: Final = 0.5
+_OF_NEIGHBOURS: Final = 0.3
 """Share of the message before and the one after: a turn alone says too little."""
 
 
@@ -15,6 +15,8 @@ class Meanings(NamedTuple):
 
     nearness: Mapping[tuple[int, int], float]
     """By session and seq."""
+    best: float
+    """How far the nearest message stands out: 0 is the mean of them all, 1 is the query itself."""
 
     @classmethod
     def of(cls, similar: Mapping[tuple[int, int], float]) -> Meanings:
@@ -28,10 +30,12 @@ class Meanings(NamedTuple):
                     share += _OF_NEIGHBOURS
             near[session, seq] = total / share
         if not near:
-            return cls({})
+            return cls({}, 0.0)
+        usual = fsum(similar.values()) / len(similar)
+        best = (max(similar.values()) - usual) / (1 - usual) if usual < 1 else 0.0
         # fsum is exact, and so the same in whatever order the similarities come.
         mean = fsum(near.values()) / len(near)
         spread = sqrt(fsum((value - mean) ** 2 for value in near.values()) / len(near))
         if spread == 0:
-            return cls(dict.fromkeys(near, 0.0))
-        return cls({place: (value - mean) / spread for place, value in near.items()})
+            return cls(dict.fromkeys(near, 0.0), best)
+        return cls({place: (value - mean) / spread for place, value in near.items()}, best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from onrecord.ranking.choosing import Chosen
@@ -29,23 +29,25 @@ _SHORTENING: Final = 0.5
 _USUAL_WORDS: Final = 25
 """Words of a message of the usual length. Fixed, so that no message moves another's score."""
 
-_TELLING: Final = re.compile(r"\b(?:I|my|we|our)\b")
-_TIME: Final = re.compile(
-    r"\b(?:yesterday|today|tonight|tomorrow|ago|last|next|since|week|weekend|month|year|morning"
-    r"|evening|afternoon|night|recently|summer|winter|spring|autumn|fall|monday|tuesday|wednesday"
-    r"|thursday|friday|saturday|sunday|january|february|march|april|june|july|august|september"
-    r"|october|november|december|years|months|weeks|days|hours|[12][0-9]{3}|[0-9]+(?:am|pm|th|st))\b",
-    re.IGNORECASE,
-)
+_FIRST_PERSON: Final = "I I'm I've I'd I'll my we we're we've we'd we'll our My We We're We've Our"
+_TELLING: Final = frozenset(_FIRST_PERSON.split())
+_TIMES: Final = """
+yesterday today tonight tomorrow ago last next since week weekend month year morning evening
+afternoon night recently summer winter spring autumn fall years months weeks days hours january
+february march april june july august september october november december monday tuesday wednesday
+thursday friday saturday sunday
+"""
+_TIME_WORDS: Final = frozenset(_TIMES.split()) | {word.title() for word in _TIMES.split()}
+_TIME_NUMBERS: Final = re.compile(r"(?:[12][0-9]{3}|[0-9]+(?:am|pm|th|st|nd|rd))")
 
 
 class _Found(NamedTuple):
     """What a message has of the query."""
 
     said: Said
-    counts: Mapping[int, float]
+    counts: dict[int, float]
     """How often it holds a term, by its place in the query."""
-    length: int
+    words: list[str]
 
 
 def score(
@@ -63,24 +65,16 @@ def score(
     none is named, in any that was chosen.
     """
     runs = {(run.session, run.number) for run in (tier or _all(chosen))}
-    messages = {(each.session, each.seq): each for each in said}
-    analyse = _Analyser(query)
-    found = {place: analyse(message) for place, message in messages.items()}
-    whole = _whole(chosen.parts)
+    scorer = _Scorer(query, chosen, said, meanings)
     answers: list[tuple[float, int, int, int]] = []
-    for place, own in found.items():
-        session, seq = place
-        if (session, run_of(seq)) not in runs or not _allowed(query, own.said):
-            continue
-        total = _words(chosen, found, own)
-        total += chosen.parts.session * chosen.sessions.get(session, 0.0)
-        if meanings is not None:
-            total += chosen.parts.meaning * meanings.nearness.get(place, 0.0)
-        total += _bonuses(query, chosen, own, found.get((session, seq - 1)))
-        if total > 0:
-            answers.append((-total, -own.said.created, session, seq))
+    for place, own in scorer.found.items():
+        if (place[0], run_of(place[1])) in runs and _allowed(query, own.said):
+            total = scorer(place, own)
+            if total > 0:
+                answers.append((-total, -own.said.created, *place))
     answers.sort()
     sure = chosen.confidence**_OF_CONFIDENCE
+    whole = _whole(chosen.parts)
     return [
         Scored(session, seq, sure * (-minus / whole) ** (1 - _OF_CONFIDENCE))
         for minus, _, session, seq in answers
@@ -96,79 +90,103 @@ def _whole(parts: Parts) -> float:
     return parts.turn + parts.before + parts.around + parts.session
 
 
-class _Analyser:
-    """Finds the terms of one query in messages; each spelling is looked at once."""
+class _Scorer:
+    """Scores messages for one query; each spelling and each name is looked at once."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(
+        self, query: Query, chosen: Chosen, said: Iterable[Said], meanings: Meanings | None
+    ) -> None:
+        self._query = query
+        self._chosen = chosen
+        self._near = meanings.nearness if meanings else {}
         self._wanted: dict[str, list[tuple[int, float]]] = {}
         for at, term in enumerate(query.terms):
             self._wanted.setdefault(term.term, []).append((at, 1.0))
             for related in term.related:
                 self._wanted.setdefault(related.term, []).append((at, related.worth))
-        self._known: dict[str, list[tuple[int, float]]] = {}
+        self._seen: set[str] = set()
+        self._hot: dict[str, list[tuple[int, float]]] = {}
+        self._named: dict[str, bool] = {}
+        self.found = {(each.session, each.seq): self._analysed(each) for each in said}
 
-    def __call__(self, said: Said) -> _Found:
-        counts: dict[int, float] = {}
-        known = self._known
+    def __call__(self, place: tuple[int, int], own: _Found) -> float:
+        """Score one message."""
+        session, seq = place
+        chosen, parts, found = self._chosen, self._chosen.parts, self.found
+        last = found.get((session, seq - 1))
+        above = found.get((session, seq - 2)) if last else None
+        following = found.get((session, seq + 1))
+        total = parts.session * chosen.sessions.get(session, 0.0)
+        if chosen.perfect:
+            words = parts.turn * self._bm25((own,), _SHORTENING)
+            words += parts.before * self._bm25((above, last, own), 0.0)
+            words += parts.around * self._bm25((last, own, following), _SHORTENING)
+            total += words / chosen.perfect
+        total += chosen.meaning * self._near.get(place, 0.0)
+        return total + self._bonuses(own, last)
+
+    def _analysed(self, said: Said) -> _Found:
         spoken = words(said.text)
-        for word in spoken:
-            places = known.get(word)
-            if places is None:
-                places = known[word] = [
-                    place for term in terms_of(word) for place in self._wanted.get(term, ())
-                ]
+        hot = self._hot
+        for word in set(spoken).difference(self._seen):
+            self._seen.add(word)
+            places = [place for term in terms_of(word) for place in self._wanted.get(term, ())]
+            if places:
+                hot[word] = places
+        counts: dict[int, float] = {}
+        for places in [hot[word] for word in spoken if word in hot]:
             for at, worth in places:
                 counts[at] = counts.get(at, 0.0) + worth
-        return _Found(said, counts, len(spoken))
+        return _Found(said, counts, spoken)
+
+    def _bm25(self, window: tuple[_Found | None, ...], shortening: float) -> float:
+        """Score messages as one text: of a word mentioned without end, all of its weight."""
+        holding = [each for each in window if each is not None and each.counts]
+        if not holding:
+            return 0.0
+        counts = holding[0].counts
+        if len(holding) > 1:
+            counts = dict(counts)
+            for each in holding[1:]:
+                for at, times in each.counts.items():
+                    counts[at] = counts.get(at, 0.0) + times
+        norm = _SATURATION
+        if shortening:
+            lengths = [len(each.words) for each in window if each is not None]
+            usual = sum(lengths) / (len(lengths) * _USUAL_WORDS)
+            norm *= 1 - shortening + shortening * usual
+        weights = self._chosen.weights
+        total = 0.0
+        for at in sorted(counts):
+            total += weights[at] * counts[at] / (counts[at] + norm)
+        return total
+
+    def _bonuses(self, own: _Found, last: _Found | None) -> float:
+        query, parts, said = self._query, self._chosen.parts, own.said
+        total = 0.0
+        if self._chosen.names and self._is_named(said.speaker):
+            total += parts.name
+        if query.when and _has_time(own.words):
+            total += parts.time
+        if query.days:
+            days = terms_of_day(day_of(said.created))
+            total += parts.day * sum(day in days for day, _ in query.days) / len(query.days)
+        if last is not None and "?" in last.said.text:
+            total += parts.answer
+        if not _TELLING.isdisjoint(own.words):
+            total += parts.telling
+        return total
+
+    def _is_named(self, speaker: str) -> bool:
+        named = self._named.get(speaker)
+        if named is None:
+            named = any(name in self._chosen.names for name in names_of(speaker))
+            self._named[speaker] = named
+        return named
 
 
-def _words(chosen: Chosen, found: Mapping[tuple[int, int], _Found], own: _Found) -> float:
-    """Score the words of a message, and of those it stands between."""
-    perfect = chosen.perfect
-    if not perfect:
-        return 0.0
-    session, seq = own.said.session, own.said.seq
-    last = found.get((session, seq - 1))
-    above = found.get((session, seq - 2)) if last else None
-    following = found.get((session, seq + 1))
-    parts = chosen.parts
-    total = parts.turn * _bm25([own], chosen.weights, _SHORTENING)
-    total += parts.before * _bm25([above, last, own], chosen.weights, 0.0)
-    total += parts.around * _bm25([last, own, following], chosen.weights, _SHORTENING)
-    return total / perfect
-
-
-def _bm25(window: Sequence[_Found | None], weights: Sequence[float], shortening: float) -> float:
-    """Score messages as one text: a share of what mentions without end would score."""
-    counts: dict[int, float] = {}
-    length = 0
-    count = 0
-    for each in window:
-        if each is not None:
-            length += each.length
-            count += 1
-            for at, times in each.counts.items():
-                counts[at] = counts.get(at, 0.0) + times
-    usual = count * _USUAL_WORDS
-    norm = _SATURATION * (1 - shortening + shortening * length / usual)
-    return sum(weights[at] * counts[at] / (counts[at] + norm) for at in sorted(counts))
-
-
-def _bonuses(query: Query, chosen: Chosen, own: _Found, last: _Found | None) -> float:
-    parts, said = chosen.parts, own.said
-    total = 0.0
-    if chosen.names and any(name in chosen.names for name in names_of(said.speaker)):
-        total += parts.name
-    if query.when and _TIME.search(said.text):
-        total += parts.time
-    if query.days:
-        days = terms_of_day(day_of(said.created))
-        total += parts.day * sum(day in days for day, _ in query.days) / len(query.days)
-    if last is not None and "?" in last.said.text:
-        total += parts.answer
-    if _TELLING.search(said.text):
-        total += parts.telling
-    return total
+def _has_time(spoken: Sequence[str]) -> bool:
+    return not _TIME_WORDS.isdisjoint(spoken) or any(map(_TIME_NUMBERS.fullmatch, spoken))
 
 
 def _allowed(query: Query, said: Said) -> bool:
