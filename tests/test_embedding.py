@@ -306,6 +306,19 @@ def test_an_async_one_is_waited_for_where_a_loop_runs() -> None:
     assert asyncio.run(cell()) == known().embed(["abc"])
 
 
+def test_an_async_one_sees_one_loop_a_call() -> None:
+    """What it keeps open from batch to batch belongs to a loop."""
+    loops = []
+
+    async def notes(texts: Sequence[str]) -> list[list[float]]:
+        loops.append(asyncio.get_running_loop())
+        return letters(texts)
+
+    known(notes).embed(["a"] * (2 * BATCH + 1))
+    assert len(loops) == 3
+    assert len(set(loops)) == 1
+
+
 def test_a_sync_one_holds_up_no_loop() -> None:
     async def here() -> None:
         loop = asyncio.get_running_loop()
@@ -485,6 +498,7 @@ class Encodes:
         (Noting, r"not a class: make one of it first, Noting\(…\)"),
         (lambda texts: texts, r'needs a name, .*\("my-model", function\)'),
         (functools.partial(letters), "needs a name"),
+        (functools.update_wrapper(functools.partial(letters), letters), "needs a name"),
         (("x", 3), r"not \('x', 3\)"),
         (("", letters), "name"),
         (("n" * 201, letters), "more than 200 bytes"),

