@@ -126,6 +126,15 @@ def test_the_same_is_one_and_the_opposite_is_its_negative(dimensions: int) -> No
         assert likened(query, packs * 20, dimensions) == [1.0, -1.0] * 20
 
 
+def test_numpy_may_be_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another thread, at this moment."""
+    monkeypatch.setitem(sys.modules, "numpy", type(sys)("numpy"))
+    packs = known().embed(["abc"] * 30)
+    assert packs == [packed(letters(["abc"])[0])] * 30
+    query = known().embed_query("abc")
+    assert similarity(query, b"".join(packs), 3, dimensions=18) == [1.0] * 30
+
+
 def test_similarity_refuses_what_does_not_belong_together() -> None:
     with pytest.raises(ValueError, match="do not belong together"):
         similarity(b"123", b"1212", 2)

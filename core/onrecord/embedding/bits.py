@@ -34,9 +34,8 @@ _NUMBER: Final = int.from_bytes
 
 def packed(vector: Sequence[float]) -> bytes:
     """Pack the signs of a vector: a bit is set where its number is above zero."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(vector, numpy.ndarray):
-        return bytes(numpy.packbits(vector > 0).tobytes())
+    if (numpy := _numpy_of(vector)) is not None:
+        return bytes(numpy.packbits(numpy.greater(vector, 0)).tobytes())
     return _joined("".join(["1" if number > 0 else "0" for number in vector]))
 
 
@@ -68,11 +67,17 @@ def width_of(dimensions: int) -> int:
 
 def is_finite(vector: Sequence[float]) -> bool:
     """Tell whether each number of a vector is one: neither NaN nor infinite."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(vector, numpy.ndarray):
+    if (numpy := _numpy_of(vector)) is not None:
         return bool(numpy.isfinite(vector).all())
     # A sum is the quickest to ask, and too large a sum of finite numbers is the rare case.
     return math.isfinite(sum(vector)) or all(map(math.isfinite, vector))
+
+
+def _numpy_of(vector: object) -> Any:
+    """Get numpy where a vector is one of its arrays, else None."""
+    numpy: Any = sys.modules.get("numpy")
+    # Another thread may be importing it just now: then it has not got everything yet.
+    return numpy if isinstance(vector, getattr(numpy, "ndarray", ())) else None
 
 
 def similarity(
@@ -99,7 +104,9 @@ def similarity(
     if not whole:
         return [0.0] * (len(packs) // width)
     numpy = sys.modules.get("numpy")
-    if len(packs) > _FEW * width and hasattr(numpy, "bitwise_count"):
+    # It has zeros last where another thread is importing it just now.
+    usable = hasattr(numpy, "bitwise_count") and hasattr(numpy, "zeros")
+    if usable and len(packs) > _FEW * width:
         found: list[float] = ((most - 2 * _counted(numpy, planes, packs, width)) / whole).tolist()
         return found
     return [(most - 2 * distance) / whole for distance in _distances(planes, packs, width)]
