@@ -96,6 +96,7 @@ STORE: dict[str, Does] = {
     "asearch": lambda store, at: store.asearch("x"),
     "arecall": lambda store, at: store.arecall("x"),
     "aindex": lambda store, at: store.aindex(),
+    "aembed": lambda store, at: store.aembed(),
     "asessions": lambda store, at: store.asessions(),
     "astats": lambda store, at: store.astats(),
     "atrain": lambda store, at: store.atrain(

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from onrecord.recall import Passage, Recalled
     from onrecord.reports import (
         Compaction,
+        Embedding,
         Export,
         Import,
         Indexing,
@@ -86,6 +87,7 @@ __all__ = [
     "Damaged",
     "Delete",
     "EmbedderFailed",
+    "Embedding",
     "Export",
     "File",
     "Health",
@@ -138,7 +140,7 @@ _HOMES = {
     **dict.fromkeys(
         (
             *("Compaction", "Export", "Import", "Indexing", "Problem", "Progress", "Pruning"),
-            *("Receipt", "Stats", "Training"),
+            *("Embedding", "Receipt", "Stats", "Training"),
         ),
         "reports",
     ),

@@ -1,9 +1,9 @@
 """A flow says what happens next; a driver decides how to wait.
 
 A flow is a generator of coarse steps: ``Hot`` is one round trip to the cache, ``Cold`` is one
-transaction in SQL, ``InThread`` is work with a file. The same flow serves sync and async callers, a
-test can drive one without a server, and every point at which a process can die is the space
-between two steps.
+transaction in SQL, ``InThread`` is work with a file, ``Outside`` a question to an embedder. The
+same flow serves sync and async callers, a test can drive one without a server, and every point at
+which a process can die is the space between two steps.
 
 A step is whole: never a single command. A flow never yields inside ``finally`` and is never
 resumed after a cancellation. What is cut off simply stops, and what it left behind is what makes
@@ -72,6 +72,17 @@ class InThread(Generic[T]):
         self.work = work
 
 
+class Outside(Generic[T]):
+    """A question to something that is neither cache nor database, as an embedder: it may take
+    long, and is asked in no transaction. It has a way for threads and one for loops."""
+
+    __slots__ = __match_args__ = ("ask", "aask")
+
+    def __init__(self, ask: Callable[[], T], aask: Callable[[], Awaitable[T]]) -> None:
+        self.ask = ask
+        self.aask = aask
+
+
 class Pause:
     """A while in which nothing is done."""
 
@@ -81,14 +92,14 @@ class Pause:
         self.seconds = seconds
 
 
-Step: TypeAlias = "Hot[Any] | Cold[Any] | Autocommit[Any] | InThread[Any] | Pause"
+Step: TypeAlias = "Hot[Any] | Cold[Any] | Autocommit[Any] | InThread[Any] | Outside[Any] | Pause"
 Flow: TypeAlias = Generator[Step, Any, T]
 
 
 @overload
 def do(step: Pause) -> Flow[None]: ...
 @overload
-def do(step: Hot[T] | Cold[T] | Autocommit[T] | InThread[T]) -> Flow[T]: ...
+def do(step: Hot[T] | Cold[T] | Autocommit[T] | InThread[T] | Outside[T]) -> Flow[T]: ...
 def do(step: Any) -> Flow[Any]:
     """Yield one step and return its answer, typed."""
     answer = yield step

@@ -55,6 +55,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the cache is being left alone after a failure."""
     pool: Pool
     counters: Counters
+    embedder: TierHealth | None = None
+    """How it was when it was last asked; None for a store without one."""
 
     @property
     def ok(self) -> bool:

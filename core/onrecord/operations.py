@@ -40,7 +40,7 @@ from onrecord.flows.items.writing import (
 )
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
 from onrecord.flows.maintenance.health import cache_health, database_health
-from onrecord.flows.maintenance.index import index
+from onrecord.flows.maintenance.index import embed_all, index
 from onrecord.flows.maintenance.maintain import compact, stats, train, verify
 from onrecord.flows.maintenance.transfer import export, export_session, import_
 from onrecord.flows.search.recall import recall
@@ -81,6 +81,7 @@ __all__ = [
     "describe_thread",
     "drop_checkpoints",
     "edit",
+    "embed_all",
     "erase",
     "erase_session",
     "export",

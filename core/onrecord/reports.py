@@ -82,6 +82,17 @@ class Indexing(msgspec.Struct, frozen=True, kw_only=True):
     """How many messages that were, deleted ones too."""
 
 
+class Embedding(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of what an embedder was shown."""
+
+    sessions: int
+    """How many had messages that it had not seen."""
+    messages: int
+    """How many that were."""
+    forgotten: int = 0
+    """Of how many other embedders the vectors were taken away."""
+
+
 class Training(msgspec.Struct, frozen=True, kw_only=True):
     """The report of a training: the dictionary, and what it saves."""
 

@@ -25,7 +25,7 @@ from onrecord.window import Limits, Window
 
 if TYPE_CHECKING:
     from onrecord.files import Into
-    from onrecord.flows.search.search import Found
+    from onrecord.flows.search.search import Found, Mode
     from onrecord.reports import Export, Receipt
     from onrecord.store import Store
     from onrecord.tokens import CountTokens
@@ -271,6 +271,7 @@ class Session:
         min_score: float = 0.0,
         after: Hit | None = None,
         within: float = 5.0,
+        mode: Mode = "auto",
     ) -> Hits:
         """Find what was said in this session, the best first: see ``Store.search``."""
         return hits_of(
@@ -288,6 +289,7 @@ class Session:
                     min_score,
                     after,
                     within,
+                    mode,
                 )
             ),
         )
@@ -303,6 +305,7 @@ class Session:
         min_score: float = 0.0,
         after: Hit | None = None,
         within: float = 5.0,
+        mode: Mode = "auto",
     ) -> Hits:
         """Like ``search``."""
         return hits_of(
@@ -320,6 +323,7 @@ class Session:
                     min_score,
                     after,
                     within,
+                    mode,
                 )
             ),
         )

@@ -15,9 +15,10 @@ import msgspec
 from onrecord import arguments, operations
 from onrecord.cache import Cache, CacheUnavailable, LocalCache
 from onrecord.errors import Misconfigured
-from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Pause, Step, arun, run
+from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Outside, Pause, Step, arun, run
 from onrecord.flows.belief import Belief
 from onrecord.flows.checkpoints.memory import ThreadMemory
+from onrecord.flows.search.meaning import meaning_of
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
 from onrecord.hit import Hit, Hits
@@ -37,6 +38,8 @@ from onrecord.watching import Observer, SlowLog, Watch, name_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
+
+    from onrecord.flows.search.search import Mode
 
 T = TypeVar("T")
 
@@ -71,6 +74,7 @@ class Store(StoreMaintenance):
         pool_size: int = 10,
         slow: float | None = None,
         token_counter: CountTokens | tuple[str, CountTokens] | None = None,
+        embedder: Any = None,
     ) -> None:
         """
         url            ``sqlite:///file.db`` (the default is onrecord.db in this folder),
@@ -96,6 +100,8 @@ class Store(StoreMaintenance):
         pool_size      connections at the most
         slow           seconds from which on an operation is logged as a warning, with its steps
         token_counter  a function of a message, or ``(name, function)``; an estimate by default
+        embedder       what finds by meaning as well as by words: ``"minilm"``, a function from
+                       texts to vectors, or another that docs/embedders.md names
         """
         if url is not None and engine is not None:
             raise Misconfigured("Pass a URL or an engine, not both.")
@@ -142,6 +148,7 @@ class Store(StoreMaintenance):
             belief=self._belief,
             threads=ThreadMemory(),
             expires_in=expires_in,
+            meaning=meaning_of(embedder),
         )
         on_fork(
             self,
@@ -239,6 +246,7 @@ class Store(StoreMaintenance):
         min_score: float = 0.0,
         after: Hit | None = None,
         within: float = 5.0,
+        mode: Mode = "auto",
     ) -> Hits:
         """Find what was said in the sessions of a scope, the best first.
 
@@ -248,6 +256,7 @@ class Store(StoreMaintenance):
         the sessions' ``metadata`` leave out what is others'. ``min_score`` leaves out what answers
         too badly. For the next page pass the last hit of this one as ``after``. What cannot be
         looked at ``within`` so many seconds is left out, and then ``hits.complete`` is False.
+        ``mode`` is "text", "meaning" or "both"; "auto" is both where the store has an embedder.
         """
         return hits_of(
             self,
@@ -264,6 +273,7 @@ class Store(StoreMaintenance):
                     min_score,
                     after,
                     within,
+                    mode,
                 )
             ),
         )
@@ -283,6 +293,7 @@ class Store(StoreMaintenance):
         min_score: float = 0.0,
         after: Hit | None = None,
         within: float = 5.0,
+        mode: Mode = "auto",
     ) -> Hits:
         """Like ``search``."""
         return hits_of(
@@ -300,6 +311,7 @@ class Store(StoreMaintenance):
                     min_score,
                     after,
                     within,
+                    mode,
                 )
             ),
         )
@@ -544,6 +556,7 @@ class Store(StoreMaintenance):
             breaker_open=self._hot.left_alone,
             pool=self._ledger.pool_status(),
             counters=msgspec.structs.replace(self._hot.counters),
+            embedder=None if self._desk.meaning is None else self._desk.meaning.health,
         )
 
     def _run(self, flow: Flow[T]) -> T:
@@ -571,6 +584,8 @@ class Store(StoreMaintenance):
                 return self._ledger.apart(work)
             case InThread(work):
                 return work()
+            case Outside(ask, _):
+                return ask()
             case Pause(seconds):
                 return time.sleep(seconds)
             case _:
@@ -589,6 +604,8 @@ class Store(StoreMaintenance):
                 return await self._ledger.aapart(work)
             case InThread(work):
                 return await asyncio.to_thread(work)
+            case Outside(_, ask):
+                return await ask()
             case Pause(seconds):
                 return await asyncio.sleep(seconds)
             case _:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onrecord.flows.shared import Desk
     from onrecord.reports import (
         Compaction,
+        Embedding,
         Export,
         Import,
         Indexing,
@@ -131,6 +132,39 @@ class StoreMaintenance:
         """Like ``index``."""
         scope = _scope(tenant, user, agent)
         return await self._arun(operations.index(scope, again, progress))
+
+    def embed(
+        self,
+        *,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+        only: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Embedding:
+        """Show the store's embedder what was said since the last time: in the whole store, or in a
+        scope of it. Run it from time to time: a search shows it a few messages by itself, and goes
+        by words for the others.
+
+        It goes on where it was interrupted. Another embedder sees everything anew, and meanwhile
+        what the one before has made stands beside it, for stores that still have that one; with
+        ``only`` it is taken away at the end. ``progress`` is called with (done, of) sessions.
+        """
+        scope = _scope(tenant, user, agent)
+        return self._run(operations.embed_all(self._desk, scope, only, progress))
+
+    async def aembed(
+        self,
+        *,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+        only: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Embedding:
+        """Like ``embed``."""
+        scope = _scope(tenant, user, agent)
+        return await self._arun(operations.embed_all(self._desk, scope, only, progress))
 
     def stats(self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY) -> Stats:
         """Count what there is and the bytes it takes: in the whole store, or in a scope of it."""

@@ -212,6 +212,30 @@ runs: Final = Table(
     comment="An index of what was said, by runs of 16 places: search is only slower without it.",
 )
 
+embedders: Final = Table(
+    "onrecord_embedders",
+    metadata,
+    _key("id", "What vectors name it by.", Integer),
+    _column("identity", LargeBinary, "Of its name, and of what it makes of a few sentences."),
+    _column("name", Text, "As it was given."),
+    _column("dimensions", Integer, "How many numbers its vectors have."),
+    _column("created", BigInteger, "Microseconds since 1970."),
+    comment="Who made vectors of messages: those of two are never compared.",
+)
+
+vectors: Final = Table(
+    "onrecord_vectors",
+    metadata,
+    _key("session", "The session's id.", BigInteger),
+    _key("embedder", "Who made them.", Integer),
+    _key("seq", "The first sequence of their run: 1, 17, 33 and so on.", BigInteger),
+    _column("upto", BigInteger, "Its last sequence that was there when they were made."),
+    _column("body", LargeBinary, "A bit a dimension, place by place; zeros where nobody spoke."),
+    sqlite_with_rowid=False,
+    info=_SHARDED,
+    comment="What messages mean, by runs of 16 places: made of them, and never without them.",
+)
+
 dictionaries: Final = Table(
     "onrecord_dictionaries",
     metadata,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar, assert_never
 
-from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Pause, Step
+from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Outside, Pause, Step
 from onrecord.stored.changes import Change
 
 S = TypeVar("S")
@@ -144,6 +144,8 @@ def _kind_of(step: Step) -> str:
             return "write" if writes else "read"
         case Autocommit():
             return "maintenance"
+        case Outside():
+            return "outside"
         case InThread():
             return "file"
         case Pause():

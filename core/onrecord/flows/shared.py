@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onrecord.codec import Compression
     from onrecord.flows.belief import Belief
     from onrecord.flows.checkpoints.memory import ThreadMemory
+    from onrecord.flows.search.meaning import MeaningOf
     from onrecord.ledger.database.transaction import Facts
     from onrecord.tokens import TokenCounter
 
@@ -43,6 +44,7 @@ class Desk:
         belief: Belief,
         threads: ThreadMemory,
         expires_in: timedelta | None = None,
+        meaning: MeaningOf | None = None,
     ) -> None:
         self.facts = facts
         self.compression = compression
@@ -57,12 +59,15 @@ class Desk:
         self.belief = belief
         self.threads = threads
         self.openings = Tails(messages=1)
+        self.meaning = meaning
 
     def forget(self) -> None:
         """Forget what is remembered of sessions."""
         self.openings.forget()
         self.known.forget()
         self.belief.forget()
+        if self.meaning is not None:
+            self.meaning.forget()
 
 
 def encode(desk: Desk, given: Sequence[Message], at: int) -> tuple[list[Entry], list[Message]]:

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from onrecord.errors import Misconfigured
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.maintenance.maintain import FIRST, tell
 from onrecord.flows.search import field
 from onrecord.flows.search.catching_up import catch_up
-from onrecord.flows.search.field import Field
-from onrecord.ledger.search import runs
+from onrecord.flows.search.field import Field, Gap
+from onrecord.flows.search.meaning import embed, number_of, unseen
+from onrecord.flows.shared import Desk
+from onrecord.ledger.search import runs, vectors
 from onrecord.ledger.sessions import sessions
 from onrecord.ranking import ANALYSER
-from onrecord.reports import Indexing, OnProgress
+from onrecord.reports import Embedding, Indexing, OnProgress
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.messages import SessionKey
 
@@ -45,6 +48,42 @@ def index(scope: Scope, again: bool, progress: OnProgress | None) -> Flow[Indexi
         places += here.unindexed
         tell(progress, done, max(of, done))
     return Indexing(sessions=done, places=places)
+
+
+def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None) -> Flow[Embedding]:
+    """Show the embedder what it has not seen of a scope; with ``only`` take away then what others
+    have made."""
+    meaning = desk.meaning
+    if meaning is None:
+        raise Misconfigured(
+            "This store has no embedder: Store(…, embedder='minilm'), or another that "
+            "docs/embedders.md names."
+        )
+    number = yield from number_of(meaning, add=True)
+    stale = vectors.STALE
+    count = partial(sessions.count, scope=scope, condition=stale, embedder=number)
+    of = yield from do(Cold(count))
+    done, messages, after = 0, 0, FIRST
+    tell(progress, 0, of)
+    page = partial(sessions.page, scope=scope, limit=_AT_ONCE, condition=stale, embedder=number)
+    while found := (yield from do(Cold(partial(page, after=after)))):
+        after = found[-1][0]
+        names = [name for _, name in found]
+        here, gaps = yield from do(Cold(partial(_unseen, names=names, embedder=number)))
+        messages += yield from embed(meaning, here, gaps, math.inf)
+        done += len(found)
+        tell(progress, done, max(of, done))
+    gone = 0
+    if only:
+        gone = yield from do(Cold(partial(vectors.forget_others, embedder=number), writes=True))
+    return Embedding(sessions=done, messages=messages, forgotten=gone)
+
+
+def _unseen(
+    txn: Transaction, names: Sequence[SessionName], embedder: int
+) -> tuple[Field, list[Gap]]:
+    here = field.of_sessions(txn, names)
+    return here, unseen(txn, here, names, embedder)
 
 
 def _dropped(scope: Scope) -> Flow[None]:

@@ -77,31 +77,36 @@ def of_sessions(txn: Transaction, names: Sequence[SessionName]) -> Field:
 
 def _field(found: Sequence[Head], rows: Sequence[RunRow]) -> Field:
     number = {head.key: n for n, head in enumerate(found)}
-    whole: list[set[int]] = [set() for _ in found]
+    whole: list[list[tuple[int, int]]] = [[] for _ in found]
     indexed: list[Run] = []
     for row in rows:
         session = number.get(row.key)
         if session is None or row.analyser != ANALYSER:
             continue
-        head = found[session].described.head
-        in_place = 1 <= row.seq <= head and row.seq % PLACES == 1
-        if in_place and row.upto >= min(row.seq + PLACES - 1, head):
-            whole[session].add(row.seq)
-            if row.terms:
-                indexed.append(Run(session, row.seq // PLACES, row.terms))
+        whole[session].append((row.seq, row.upto))
+        if row.terms and is_whole(row.seq, row.upto, found[session].described.head):
+            indexed.append(Run(session, row.seq // PLACES, row.terms))
     gaps = [
         gap
         for session, head in enumerate(found)
-        for gap in _gaps(session, head.described.head, whole[session])
+        for gap in gaps_of(session, head.described.head, whole[session])
     ]
     return Field(found, indexed, gaps)
 
 
-def _gaps(session: int, head: int, whole: Iterable[int]) -> Iterator[Gap]:
-    """The runs up to a head that are not among those that are indexed. Nobody counts up to the
+def is_whole(seq: int, upto: int, head: int) -> bool:
+    """Whether a row of the index has all of a run of a session with that head."""
+    in_place = 1 <= seq <= head and seq % PLACES == 1
+    return in_place and upto >= min(seq + PLACES - 1, head)
+
+
+def gaps_of(session: int, head: int, rows: Iterable[tuple[int, int]]) -> Iterator[Gap]:
+    """The runs up to a head of which there is no row, or not to the end. Nobody counts up to the
     head: a damaged one may be anywhere."""
     first = 1
-    for seq in sorted(whole):
+    for seq, upto in sorted(rows):
+        if not is_whole(seq, upto, head):
+            continue
         if seq > first:
             yield Gap(session, first, seq - 1)
         first = seq + PLACES
@@ -143,8 +148,14 @@ def read(
 
 
 def analysed(found: Read, first: int) -> Iterator[tuple[int, int, bytes]]:
+    """The runs that were read from a place on, each with its terms."""
+    for seq, upto, said in parts(found, first):
+        yield seq, upto, signature(said) if said else b""
+
+
+def parts(found: Read, first: int) -> Iterator[tuple[int, int, Sequence[Said]]]:
     """The runs that were read from a place on, up to the last that has a message: the first place
-    of each, the last that was there, and its terms. One that may go on is left out."""
+    of each, the last that was there, and what was said in it. One that may go on is left out."""
     by_run: dict[int, list[Said]] = {}
     for said in found.said:
         by_run.setdefault(runs.first_of(said.seq), []).append(said)
@@ -154,8 +165,8 @@ def analysed(found: Read, first: int) -> Iterator[tuple[int, int, bytes]]:
             return
         # What was deleted is indexed as empty, but for a hole of any size behind a damaged place.
         for empty in range(at, seq, PLACES) if seq - at <= _LARGEST_HOLE else ():
-            yield empty, empty + PLACES - 1, b""
-        yield seq, min(seq + PLACES - 1, max(found.head, seq)), signature(by_run[seq])
+            yield empty, empty + PLACES - 1, ()
+        yield seq, min(seq + PLACES - 1, max(found.head, seq)), by_run[seq]
         at = seq + PLACES
 
 

@@ -57,7 +57,7 @@ def recall(
     known = {message.id for message in beyond or () if message.id is not None}
     most = _MOST_HITS + len(known)
     found, complete = yield from search(
-        desk, where, query, None, None, None, None, most, min_score, None, within
+        desk, where, query, None, None, None, None, most, min_score, None, within, "auto"
     )
     turns: dict[tuple[SessionName, int], _Turn] = {}
     seen: set[tuple[SessionName, int | None]] = set()

@@ -7,20 +7,29 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
 
-from onrecord.arguments import check_after, check_list, check_range, mapping, moment, whole_number
+from onrecord.arguments import (
+    check_after,
+    check_choice,
+    check_list,
+    check_range,
+    mapping,
+    moment,
+    whole_number,
+)
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.search import field
 from onrecord.flows.search.catching_up import catch_up
-from onrecord.flows.search.field import Field
+from onrecord.flows.search.field import Field, Gap
+from onrecord.flows.search.meaning import Asked, MeaningOf, asked_of, embed, near
 from onrecord.flows.shared import Desk
 from onrecord.hit import Hit
 from onrecord.ledger.search.runs import PLACES
 from onrecord.ledger.sessions import description
 from onrecord.message import Message
-from onrecord.ranking import NEIGHBOURS, Chosen, Query, Run, Said, Scored, choose, score
+from onrecord.ranking import NEIGHBOURS, Chosen, Meanings, Query, Run, Said, Scored, choose, score
 from onrecord.scope import Scope, SessionName, check_owner
 from onrecord.stored.messages import LAST_SEQ
 from onrecord.version import SessionInfo
@@ -31,8 +40,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("onrecord")
 
+Mode: TypeAlias = Literal["auto", "text", "meaning", "both"]
+"""By words, by meaning, or by both; auto is both where the store has an embedder."""
+
 MOST_UNINDEXED: Final = 128
 """Places that a search reads without writing them to the index: some 5 ms."""
+MOST_UNSEEN: Final = 32
+"""Messages that an embedder is shown by who searches: less than half a second, of a small model."""
 NOTHING_UNINDEXED: Final = -1
 """In its place: what is not indexed is left out, because there is no time."""
 _LONGEST_QUERY: Final = 100_000
@@ -112,6 +126,7 @@ def search(
     min_score: float,
     after: Hit | None,
     within: float,
+    mode: Mode,
 ) -> Flow[tuple[list[Found], bool]]:
     """The best messages of a scope, or of one session, the best first; and whether all that was
     said there was looked at."""
@@ -121,10 +136,16 @@ def search(
     check_range("within", within, "seconds", 0.01, 86_400)
     deadline = time.monotonic() + within
     metadata = mapping("metadata", metadata)
-    if asked.query.empty or not asked.limit:
+    if not asked.limit or not query.strip():
+        return [], True
+    meant = yield from _meant(desk, mode, query)
+    if asked.query.empty and meant is None:
         return [], True
     look = partial(_field_of, where=where, metadata=metadata)
-    here = yield from do(Cold(partial(_chosen, look=look, query=asked.query, most=MOST_UNINDEXED)))
+    if mode == "meaning":
+        asked = asked._replace(query=Query.of(""))
+    choice = partial(_chosen, look=look, where=where, query=asked.query, meant=meant)
+    here = yield from do(Cold(partial(choice, most=MOST_UNINDEXED)))
     if isinstance(here, Field):
         try:
             done = yield from catch_up(here, deadline)
@@ -133,13 +154,17 @@ def search(
         except OnrecordError as fault:  # a database that can only be read, as a standby's
             log.warning("the index cannot be written, and messages are read instead: %s", fault)
             most = LAST_SEQ
-        here = yield from do(Cold(partial(_chosen, look=look, query=asked.query, most=most)))
+        here = yield from do(Cold(partial(choice, most=most)))
         assert isinstance(here, _Ready), "no field has so much"
-    found, passed, complete = list[Found](), asked.after is None, here.complete
+    complete = here.complete and (meant is not None or mode == "text" or desk.meaning is None)
+    if here.unseen and desk.meaning is not None:
+        here, seen = yield from _shown(desk.meaning, here, partial(choice, most=LAST_SEQ), deadline)
+        complete = complete and seen
+    found, passed = list[Found](), asked.after is None
     for tier in here.chosen.tiers:
         if time.monotonic() >= deadline:
             return found, False
-        work = partial(_scored, field_=here.field, chosen=here.chosen, tier=tier, asked=asked)
+        work = partial(_scored, here=here, tier=tier, query=asked.query)
         for one, said, row in (yield from do(Cold(work))):
             head = here.field.sessions[one.session]
             if not passed:
@@ -160,6 +185,9 @@ class _Ready(NamedTuple):
     chosen: Chosen
     complete: bool
     """Whether that takes in all of its messages."""
+    meanings: Meanings | None = None
+    unseen: Sequence[Gap] = ()
+    """What the embedder was not shown yet."""
 
 
 def _field_of(txn: Transaction, where: Scope | SessionName, metadata: Mapping[str, Any]) -> Field:
@@ -168,33 +196,68 @@ def _field_of(txn: Transaction, where: Scope | SessionName, metadata: Mapping[st
     return field.of_scope(txn, where, metadata)
 
 
+def _meant(desk: Desk, mode: Mode, query: str) -> Flow[Asked | None]:
+    """What is asked for by its meaning, where that is asked for and can be."""
+    check_choice("mode", mode, get_args(Mode))
+    if desk.meaning is None:
+        if mode in ("meaning", "both"):
+            raise Misconfigured(
+                f"mode={mode!r} needs an embedder: Store(…, embedder='minilm'), or another that "
+                f"docs/embedders.md names."
+            )
+        return None
+    return None if mode == "text" else (yield from asked_of(desk.meaning, query))
+
+
+def _shown(
+    meaning: MeaningOf, here: _Ready, choice: Callable[[Transaction], _Ready | Field], until: float
+) -> Flow[tuple[_Ready, bool]]:
+    """Show the embedder what it has not seen, where that is little; and whether it has seen all."""
+    if sum(gap.last - gap.first + 1 for gap in here.unseen) > MOST_UNSEEN:
+        return here, False
+    try:
+        yield from embed(meaning, here.field, here.unseen, until)
+    except OnrecordError:
+        return here, False  # it is in the log, and in health()
+    again = yield from do(Cold(choice))
+    assert isinstance(again, _Ready), "no field has so much"
+    return again, True
+
+
 def _chosen(
-    txn: Transaction, look: Callable[[Transaction], Field], query: Query, most: int
+    txn: Transaction,
+    look: Callable[[Transaction], Field],
+    where: Scope | SessionName,
+    query: Query,
+    meant: Asked | None,
+    most: int,
 ) -> _Ready | Field:
     """The runs to be read; or the field, where so much of it is unindexed that it should be indexed
     first."""
     found = look(txn)
-    if most == NOTHING_UNINDEXED:
-        return _Ready(found, choose(query, found.indexed), not found.gaps)
-    if most < LAST_SEQ and found.unindexed > most:
+    if most < LAST_SEQ and most != NOTHING_UNINDEXED and found.unindexed > most:
         return found
-    return _Ready(found, choose(query, field.all_runs(txn, found)), True)
+    meanings, unseen = (None, []) if meant is None else near(txn, found, where, meant)
+    if most == NOTHING_UNINDEXED:
+        chosen = choose(query, found.indexed, meanings)
+        return _Ready(found, chosen, not found.gaps, meanings, unseen)
+    chosen = choose(query, field.all_runs(txn, found), meanings)
+    return _Ready(found, chosen, True, meanings, unseen)
 
 
 def _scored(
-    txn: Transaction, field_: Field, chosen: Chosen, tier: Sequence[Run], asked: Wanted
+    txn: Transaction, here: _Ready, tier: Sequence[Run], query: Query
 ) -> list[tuple[Scored, Said, MessageRow]]:
     """The messages of a tier's runs by what they are worth, the best first."""
     said: list[Said] = []
     rows: dict[tuple[int, int], tuple[Said, MessageRow]] = {}
     for session, first, last in _spans(tier):
-        here = field.read(txn, session, field_.sessions[session], first, last)
-        said += here.said
-        for one, row in zip(here.said, here.rows, strict=True):
+        part = field.read(txn, session, here.field.sessions[session], first, last)
+        said += part.said
+        for one, row in zip(part.said, part.rows, strict=True):
             rows[session, row.seq] = one, row
-    return [
-        (one, *rows[one.session, one.seq]) for one in score(asked.query, chosen, said, tier=tier)
-    ]
+    scored = score(query, here.chosen, said, here.meanings, tier=tier)
+    return [(one, *rows[one.session, one.seq]) for one in scored]
 
 
 def _spans(tier: Collection[Run]) -> list[tuple[int, int, int]]:

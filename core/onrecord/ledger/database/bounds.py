@@ -52,6 +52,8 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
         "dictionary": (1, LAST_DICTIONARY),
     },
     "runs": {"seq": (1, LAST_SEQ), "analyser": (1, _SMALL[1])},
+    "embedders": {"id": (1, _SMALL[1]), "dimensions": (1, 2**16), "created": _TIME},
+    "vectors": {"seq": (1, LAST_SEQ), "embedder": (1, _SMALL[1])},
     "dictionaries": {"id": (1, LAST_DICTIONARY), "in_use": _FLAG, "created": _TIME},
     "erased": {"session": ID, "epoch": (1, _MOST), "at": _SECOND},
     "counters": {"id": (1, _SMALL[1])},
@@ -80,6 +82,7 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
 }
 _KEYS: Final = {
     "runs": "session",
+    "vectors": "session",
     "erased": "session",
     "checkpoints": "list",
     "checkpoint_items": "list",

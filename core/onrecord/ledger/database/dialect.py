@@ -20,6 +20,8 @@ TABLES: Final = (
     "tail",
     "segments",
     "runs",
+    "embedders",
+    "vectors",
     "dictionaries",
     "erased",
     "namespaces",

@@ -23,6 +23,7 @@ _REMOVE_ROWS: Final = {
     "onrecord_segments": "DELETE FROM {segments} WHERE {span}",
     "onrecord_tail": "DELETE FROM {tail} WHERE {span}",
     "onrecord_runs": "DELETE FROM {runs} WHERE {span}",
+    "onrecord_vectors": "DELETE FROM {vectors} WHERE {my_shard} session = :session",
 }
 _REMOVE: Final = "DELETE FROM {sessions} WHERE {my_shard} id = :session"
 _REMEMBER: Final = """

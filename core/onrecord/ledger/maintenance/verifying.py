@@ -23,6 +23,7 @@ _OWNED: Final = {
     "tail": ("sessions", "session"),
     "segments": ("sessions", "session"),
     "runs": ("sessions", "session"),
+    "vectors": ("sessions", "session"),
     "items": ("namespaces", "namespace"),
     "checkpoint_lists": ("checkpoint_threads", "thread"),
     "checkpoints": ("checkpoint_lists", "list"),

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from onrecord.ledger.database import keys
+from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.messages import LAST_SEQ, SessionKey
@@ -34,7 +35,19 @@ _WRITE: Final = """
     VALUES ({row_value}, :upto, :analyser, :terms)
     ON CONFLICT ({row_key}) DO UPDATE SET
         upto = :upto, analyser = :analyser, terms = :terms"""
-_DROP: Final = "DELETE FROM {runs} WHERE {span}"
+_DROP: Final[dict[Kind, list[str]]] = {
+    "sqlite": [
+        "DELETE FROM {vectors} WHERE session = :session AND seq > :after AND seq <= :upto",
+        "DELETE FROM {runs} WHERE {span}",
+    ],
+    "postgresql": [
+        """
+        WITH meanings AS (
+            DELETE FROM {vectors} WHERE {my_shard} session = :session
+                AND seq > :after AND seq <= :upto)
+        DELETE FROM {runs} WHERE {span}""",
+    ],
+}
 _TOTALS: Final = """
     SELECT count(*), coalesce(sum(length(r.terms)), 0),
         coalesce(sum(CASE WHEN r.upto BETWEEN r.seq AND r.seq + 15 THEN r.upto - r.seq + 1
@@ -84,8 +97,7 @@ def of_session(txn: Transaction, session: SessionKey) -> list[RunRow]:
 
 def write(txn: Transaction, rows: Iterable[RunRow], epochs: Mapping[SessionKey, int]) -> int:
     """Write rows of sessions that are still in the epochs they were read in; how many."""
-    txn.begin()
-    held = _held(txn, epochs)
+    held = held_in(txn, epochs)
     values = [
         {
             **keys.at(row.key, row.seq),
@@ -101,9 +113,11 @@ def write(txn: Transaction, rows: Iterable[RunRow], epochs: Mapping[SessionKey, 
     return len(values)
 
 
-def drop(txn: Transaction, session: SessionKey, first: int = 1, last: int = LAST_SEQ) -> int:
-    """Take the rows away that have places from one to another; how many."""
-    return txn.run(_DROP, keys.span(txn, session, first_of(max(first, 1)) - 1, last))
+def drop(txn: Transaction, session: SessionKey, first: int = 1, last: int = LAST_SEQ) -> None:
+    """Take away what is indexed of places from one to another, their vectors too."""
+    places = keys.span(txn, session, first_of(max(first, 1)) - 1, last)
+    for statement in _DROP[txn.kind]:
+        txn.run(statement, places)
 
 
 def totals(txn: Transaction, scope: Scope) -> tuple[int, int, int]:
@@ -122,8 +136,9 @@ def _rows(txn: Transaction, statement: str, values: Mapping[str, object]) -> lis
     ]
 
 
-def _held(txn: Transaction, wanted: Iterable[SessionKey]) -> dict[SessionKey, int]:
+def held_in(txn: Transaction, wanted: Iterable[SessionKey]) -> dict[SessionKey, int]:
     """In which epochs sessions are, held against who rewrites them; those that are there."""
+    txn.begin()
     found: dict[SessionKey, int] = {}
     for key in sorted(wanted, key=lambda key: (key.session, key.shard)):
         row = txn.first(_HOLD, keys.of_key(key))

@@ -83,6 +83,25 @@ CREATE TABLE {runs} (
   PRIMARY KEY (session, seq, shard)
 );
 
+CREATE TABLE {embedders} (
+  id INTEGER NOT NULL,
+  identity BYTEA NOT NULL,
+  name TEXT NOT NULL,
+  dimensions INTEGER NOT NULL,
+  created BIGINT NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE TABLE {vectors} (
+  session BIGINT NOT NULL,
+  embedder INTEGER NOT NULL,
+  seq BIGINT NOT NULL,
+  upto BIGINT NOT NULL,
+  shard SMALLINT NOT NULL,
+  body BYTEA NOT NULL,
+  PRIMARY KEY (session, embedder, seq, shard)
+);
+
 CREATE TABLE {dictionaries} (
   id INTEGER NOT NULL,
   in_use SMALLINT NOT NULL,

@@ -79,6 +79,25 @@ CREATE TABLE {runs} (
   PRIMARY KEY (place)
 );
 
+CREATE TABLE {embedders} (
+  id INTEGER NOT NULL,
+  identity BLOB NOT NULL,
+  name TEXT NOT NULL,
+  dimensions INTEGER NOT NULL,
+  created BIGINT NOT NULL,
+  PRIMARY KEY (id)
+);
+
+CREATE TABLE {vectors} (
+  session BIGINT NOT NULL,
+  embedder INTEGER NOT NULL,
+  seq BIGINT NOT NULL,
+  upto BIGINT NOT NULL,
+  body BLOB NOT NULL,
+  PRIMARY KEY (session, embedder, seq)
+)
+  WITHOUT ROWID;
+
 CREATE TABLE {dictionaries} (
   id INTEGER NOT NULL,
   in_use SMALLINT NOT NULL,
