@@ -306,6 +306,13 @@ Index(
     sqlite_where=text("expires_at IS NOT NULL"),
     postgresql_where=text("expires_at IS NOT NULL"),
 )
+Index(
+    "onrecord_items_by_namespace_expiry",
+    items.c.namespace,
+    items.c.expires_at,
+    sqlite_where=text("expires_at IS NOT NULL"),
+    postgresql_where=text("expires_at IS NOT NULL"),
+)
 
 checkpoint_threads: Final = Table(
     "onrecord_checkpoint_threads",

@@ -124,12 +124,13 @@ _REFRESH: Final = """
     WHERE {my_shard} namespace = :namespace AND key = :key AND version = :version
         AND expires_at > {clock} AND (CAST(:told AS BIGINT) IS NULL OR fence = :told)
     RETURNING expires_at"""
-# The condition stands outside as well, for one that was refreshed between the two. The + keeps
-# SQLite from going through the whole namespace: with 50,000 items that took 20 ms of each put.
+# The condition stands outside as well, for one that was refreshed between the two. By an index of
+# namespace and expiry: through all items of the namespace it took 20 ms of each put with 50,000
+# of them, through all that have expired anywhere 41 ms with 200,000.
 _SWEEP: Final = """
     DELETE FROM {items} WHERE {my_shard} namespace = :namespace AND key IN (
         SELECT key FROM {items}
-        WHERE {my_shard} +namespace = :namespace AND expires_at <= {clock} LIMIT :limit)
+        WHERE {my_shard} namespace = :namespace AND expires_at <= {clock} LIMIT :limit)
     AND expires_at <= {clock}"""
 
 

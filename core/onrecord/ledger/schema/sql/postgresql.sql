@@ -153,6 +153,8 @@ CREATE TABLE {items} (
 
 CREATE INDEX onrecord_items_by_expiry ON {items} (expires_at) WHERE expires_at IS NOT NULL;
 
+CREATE INDEX onrecord_items_by_namespace_expiry ON {items} (namespace, expires_at) WHERE expires_at IS NOT NULL;
+
 CREATE INDEX onrecord_items_by_version ON {items} (namespace, version);
 
 CREATE TABLE {checkpoint_threads} (
