@@ -112,6 +112,8 @@ class Belief:
     def asks(self) -> bool:
         """Whether it is time to ask again, and nobody is asking already."""
         half = self.patience.believed_for / 2
+        if self.clock() - self._known.asked < half:
+            return False  # which is nearly always: without the lock, that all readers would share
         with self._lock:
             now = self.clock()
             if now - self._known.asked < half:

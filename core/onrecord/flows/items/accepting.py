@@ -11,7 +11,7 @@ from onrecord.arguments import lifetime
 from onrecord.codec import value as codec
 from onrecord.errors import Damaged, InvalidValue, Misconfigured, shown
 from onrecord.item import Item
-from onrecord.scope import NamespaceName, check_name, check_parts
+from onrecord.scope import NamespaceName, check_name
 from onrecord.stored.clock import nearest_moment
 from onrecord.stored.items import ItemRow
 
@@ -19,14 +19,6 @@ log = logging.getLogger("onrecord")
 
 MOST_AT_ONCE: Final = 10_000
 """Items of one batch."""
-
-
-def namespace_of(given: object) -> tuple[str, ...]:
-    """Check the parts of a namespace; one name is a namespace of one part."""
-    parts = (given,) if isinstance(given, str) else given
-    check_parts(parts)
-    assert isinstance(parts, tuple)
-    return parts
 
 
 def key_of(given: object) -> str:
@@ -62,8 +54,6 @@ def pairs_of(given: object) -> list[tuple[str, Any]]:
 
 def ttl_of(given: object) -> int | None:
     """Turn a time to live, a timedelta or seconds, into microseconds; None for no end."""
-    if given is None:
-        return None
     number = isinstance(given, int | float) and not isinstance(given, bool)
     if number and 0 < given < 10**12:  # type: ignore[operator]
         given = timedelta(seconds=given)  # type: ignore[arg-type]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from onrecord.errors import Misconfigured
-from onrecord.flows.items.accepting import namespace_of
 from onrecord.flows.shared import Desk
 from onrecord.scope import NamespaceName, Scope, SessionName, StateName
 
@@ -17,7 +18,8 @@ def name_of(desk: Desk, given: object, scope: Scope, session: SessionName | None
     name = getattr(given, "name", None)
     if not isinstance(name, NamespaceName):
         tenant, user, agent = map(str, scope)
-        return NamespaceName(parts=namespace_of(given), tenant=tenant, user=user, agent=agent)
+        parts: Any = (given,) if isinstance(given, str) else given  # checked as a name is made
+        return NamespaceName(parts=parts, tenant=tenant, user=user, agent=agent)
     if getattr(given, "_desk", None) is not desk:
         raise Misconfigured(f"The handle on {name} is another store's. Make one from this store.")
     if (name.tenant, name.user, name.agent) != tuple(scope):

@@ -211,18 +211,23 @@ def _changes(given: object) -> Sequence[ItemChange]:
 
 def _prepared(desk: Desk, name: NamespaceName, change: ItemChange, at: int) -> Write:
     """Refuse what cannot be done, before anything is."""
-    key, expected = key_of(change.key), expected_of(change.expected)
+    key = key_of(change.key)
+    # Most say none of these: a call for each would take as long as the value.
+    expected = None if change.expected is None else expected_of(change.expected)
     item = ItemName(name, key)
     if isinstance(change, Delete):
         return Write(item, None, None, expected)
-    ttl = ttl_of(change.ttl)
+    ttl = None if change.ttl is None else ttl_of(change.ttl)
     if isinstance(change, Merge):
         changes = changes_of(change.changes)
         _encoded(desk, key, dict(changes), None)  # refused before anybody waits for a lock
         return Write(item, ItemRow(key, 0, at, at, None, ttl, None, b""), changes, expected)
-    text, token = text_of("text", change.text), token_of("token", change.token)
+    text = None if change.text is None else text_of("text", change.text)
+    token = None if change.token is None else token_of("token", change.token)
     body = _encoded(desk, key, change.value, text)
-    wanted = token_of("expected_token", change.expected_token)
+    wanted = change.expected_token
+    if wanted is not None:
+        wanted = token_of("expected_token", wanted)
     row = ItemRow(key, 0, at, at, None, ttl, token, body)
     return Write(item, row, None, expected, wanted, copied(change.value), text)
 
