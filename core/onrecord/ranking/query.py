@@ -11,7 +11,7 @@ from onrecord.ranking.hashing import hashed
 from onrecord.ranking.phrases import Phrase
 from onrecord.ranking.related import KINDS, SAME
 from onrecord.ranking.signature import name_term
-from onrecord.ranking.words import terms_of, words
+from onrecord.ranking.words import is_hangul, is_unspaced, terms_of, words
 
 MOST_CHARACTERS: Final = 4_096
 """A query is read up to here."""
@@ -104,7 +104,7 @@ class Query(NamedTuple):
 def _terms(text: str, key: bytes) -> tuple[Term, ...]:
     found: dict[str, Term] = {}
     for word in words(text):
-        several = terms_of(word)
+        several = _of_a_query(terms_of(word))
         name = name_term(word.split("'")[0]) if len(several) == 1 else ""
         for term in several:
             if term in found:
@@ -121,6 +121,17 @@ def _terms(text: str, key: bytes) -> tuple[Term, ...]:
                 term in ASKING,
             )
     return tuple(found.values())
+
+
+def _of_a_query(several: tuple[str, ...]) -> tuple[str, ...]:
+    """Look for pairs of letters where a word has them: a sign alone is found in too many others.
+
+    A short Korean word keeps its first letter, which stays where its particle changes.
+    """
+    pairs = [term for term in several if len(term) > 1 or not is_unspaced(term)]
+    if not pairs or (len(several) == 2 and is_hangul(several[0])):
+        return several
+    return tuple(pairs)
 
 
 def _related(term: str, key: bytes) -> tuple[Related, ...]:

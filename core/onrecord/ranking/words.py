@@ -206,3 +206,8 @@ def _unspaced(word: str) -> tuple[str, ...]:
 def is_unspaced(letter: str) -> bool:
     """Whether a letter is of a script that writes no spaces."""
     return _IS_UNSPACED.match(letter) is not None
+
+
+def is_hangul(letter: str) -> bool:
+    """Whether a letter is a Korean syllable."""
+    return _HANGUL.match(letter) is not None
