@@ -15,7 +15,7 @@ from onrecord.ranking.values import RUN, Run, run_of
 _LEAST: Final = 0.05
 """Weight of a word that is everywhere: something, so that a query of such words finds."""
 
-_BOTH: Final = 0.5
+_BOTH: Final = 0.38
 """Brings what words and meaning are sure of to the scale of words alone."""
 
 

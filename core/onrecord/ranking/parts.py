@@ -26,7 +26,7 @@ class Parts(NamedTuple):
     """The message before asks something."""
     telling: float = 0.9
     """Who speaks tells of themselves."""
-    meaning: float = 0.75
+    meaning: float = 0.65
     """How near it is in meaning, a standard deviation the unit."""
     names_as_words: float = 0.3
     """Share of its weight that a speaker's name keeps as a word."""
@@ -39,5 +39,5 @@ class Parts(NamedTuple):
 
 PARTS: Final = Parts()
 
-A_TIER: Final = 12
+A_TIER: Final = 16
 """Runs that are read at once."""

@@ -99,6 +99,7 @@ class _Scorer:
         self._query = query
         self._chosen = chosen
         self._near = meanings.nearness if meanings else {}
+        self._only_names = all(term.speaker in chosen.names for term in query.terms)
         self._wanted: dict[str, list[tuple[int, float]]] = {}
         for at, term in enumerate(query.terms):
             self._wanted.setdefault(term.term, []).append((at, 1.0))
@@ -110,20 +111,32 @@ class _Scorer:
         self.found = {(each.session, each.seq): self._analysed(each) for each in said}
 
     def __call__(self, place: tuple[int, int], own: _Found) -> float:
-        """Score one message."""
+        """Score one message: 0 where it has nothing of the query, and nor have those beside it."""
         session, seq = place
         chosen, parts, found = self._chosen, self._chosen.parts, self.found
         last = found.get((session, seq - 1))
         above = found.get((session, seq - 2)) if last else None
         following = found.get((session, seq + 1))
-        total = parts.session * chosen.sessions.get(session, 0.0)
+        words = 0.0
         if chosen.perfect:
             words = parts.turn * self._bm25((own,), _SHORTENING)
             words += parts.before * self._bm25((above, last, own), 0.0)
             words += parts.around * self._bm25((last, own, following), _SHORTENING)
-            total += words / chosen.perfect
-        total += chosen.meaning * self._near.get(place, 0.0)
-        return total + self._bonuses(own, last)
+            words /= chosen.perfect
+        day = self._day(own.said)
+        named = bool(chosen.names) and self._is_named(own.said.speaker)
+        near = self._near.get(place, 0.0)
+        if not (words or day or near or (named and self._only_names)):
+            return 0.0
+        total = words + parts.session * chosen.sessions.get(session, 0.0)
+        total += parts.day * day + parts.name * named + chosen.meaning * near
+        if self._query.when and _has_time(own.words):
+            total += parts.time
+        if last is not None and "?" in last.said.text:
+            total += parts.answer
+        if not _TELLING.isdisjoint(own.words):
+            total += parts.telling
+        return total
 
     def _analysed(self, said: Said) -> _Found:
         spoken = words(said.text)
@@ -161,21 +174,13 @@ class _Scorer:
             total += weights[at] * counts[at] / (counts[at] + norm)
         return total
 
-    def _bonuses(self, own: _Found, last: _Found | None) -> float:
-        query, parts, said = self._query, self._chosen.parts, own.said
-        total = 0.0
-        if self._chosen.names and self._is_named(said.speaker):
-            total += parts.name
-        if query.when and _has_time(own.words):
-            total += parts.time
-        if query.days:
-            days = terms_of_day(day_of(said.created))
-            total += parts.day * sum(day in days for day, _ in query.days) / len(query.days)
-        if last is not None and "?" in last.said.text:
-            total += parts.answer
-        if not _TELLING.isdisjoint(own.words):
-            total += parts.telling
-        return total
+    def _day(self, said: Said) -> float:
+        """Share of the days that the query names on which it was said."""
+        named = self._query.days
+        if not named:
+            return 0.0
+        days = terms_of_day(day_of(said.created))
+        return sum(day in days for day, _ in named) / len(named)
 
     def _is_named(self, speaker: str) -> bool:
         named = self._named.get(speaker)
