@@ -138,6 +138,12 @@ def test_a_day_finds_what_was_said_on_it() -> None:
     assert {each.session for each in found[: len(TALK)]} == {1}
 
 
+def test_a_query_of_nothing_but_a_day_finds_it_beside_the_word() -> None:
+    messages = [each._replace(created=19_519 * DAY) for each in talk(1)]  # 11 June 2023
+    messages += talk(2, ["See you in June"])
+    assert {each.session for each in asked("June", messages)} >= {1}
+
+
 def test_who_is_named_comes_first() -> None:
     messages = talk(texts=["I like tea", "I like tea"])
     assert asked("Does Ana like tea?", messages)[0].seq == 2

@@ -15,6 +15,8 @@ from onrecord.ranking.values import RUN, Run, run_of
 _LEAST: Final = 0.05
 """Weight of a word that is everywhere: something, so that a query of such words finds."""
 
+_OF_THE_UNKNOWN: Final = 1.5
+"""How much more a word that no run holds speaks against an answer than its weight."""
 _BOTH: Final = 0.38
 """Brings what words and meaning are sure of to the scale of words alone."""
 
@@ -119,6 +121,8 @@ def _sessions(
 ) -> dict[int, float]:
     """Weigh what of the query each session holds, in whichever of its runs."""
     found: dict[int, float] = {}
+    if not chosen.perfect:
+        return found
     for weight, places in zip(chosen.weights, holding, strict=True):
         for session in {runs[place].session for place in places}:
             found[session] = found.get(session, 0.0) + weight
@@ -138,7 +142,7 @@ def _confidence(
             continue
         if term.asking:
             weight *= chosen.parts.asking_words
-        everything += weight
+        everything += weight if places else weight * _OF_THE_UNKNOWN
         for place, worth in places.items():
             held[place] = held.get(place, 0.0) + weight * worth
     return max(held.values(), default=0.0) / everything if everything else 1.0

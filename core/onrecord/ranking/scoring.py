@@ -16,16 +16,18 @@ from onrecord.ranking.signature import names_of
 from onrecord.ranking.values import Run, Said, Scored, run_of
 from onrecord.ranking.words import terms_of, words
 
-RELEVANT: Final = 0.37
+RELEVANT: Final = 0.33
 """Below this score nothing answers the query."""
 
-_OF_CONFIDENCE: Final = 0.7
+_OF_CONFIDENCE: Final = 0.8
 """Part of a score that says how sure it is that anything answers; the rest is the message's."""
 
 _SATURATION: Final = 0.8
 """BM25's k1: how soon another mention of a word adds nothing."""
 _SHORTENING: Final = 0.5
 """BM25's b: how much more often a long message has to say what a short one says once."""
+_SHORTENING_BEFORE: Final = 0.25
+"""The same where what went before counts: short answers follow long questions."""
 _USUAL_WORDS: Final = 25
 """Words of a message of the usual length. Fixed, so that no message moves another's score."""
 
@@ -120,7 +122,7 @@ class _Scorer:
         words = 0.0
         if chosen.perfect:
             words = parts.turn * self._bm25((own,), _SHORTENING)
-            words += parts.before * self._bm25((above, last, own), 0.0)
+            words += parts.before * self._bm25((above, last, own), _SHORTENING_BEFORE)
             words += parts.around * self._bm25((last, own, following), _SHORTENING)
             words /= chosen.perfect
         day = self._day(own.said)
