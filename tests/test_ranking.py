@@ -131,6 +131,24 @@ def test_phrases_have_to_be_there_and_excluded_words_must_not() -> None:
     assert {each.seq for each in asked('"黒猫"', talk(texts=["この黒猫が", "黒い猫"]))} == {1}
 
 
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("Krankenversicherung", "Die Kranken Versicherung hat bezahlt"),
+        ("Kranken Versicherung", "Die Krankenversicherung hat bezahlt"),
+        ("roadtrip", "We planned the road trip"),
+        ("road trip", "We planned the roadtrip"),
+    ],
+)
+def test_compounds_are_found_by_their_parts_and_parts_by_the_whole(
+    typed: str, written: str
+) -> None:
+    messages = talk(texts=[written, "a", "b", "c", "d", "e", "Die Versicherung road of Anna"])
+    found = asked(typed, messages)
+    assert found[0].seq == 1
+    assert found[0].score >= RELEVANT
+
+
 def test_a_day_finds_what_was_said_on_it() -> None:
     messages = [each._replace(created=19_488 * DAY) for each in talk(1)]  # 11 May 2023
     messages += talk(2)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from onrecord.ranking.meanings import Meanings
 from onrecord.ranking.parts import A_TIER, PARTS, Parts
-from onrecord.ranking.query import Query, Term
+from onrecord.ranking.query import Query, Related, Term
 from onrecord.ranking.values import RUN, Run, run_of
 
 _LEAST: Final = 0.05
@@ -38,6 +38,8 @@ class Chosen(NamedTuple):
     """Weight of meaning: more, where words find little."""
     perfect: float
     """What all terms weigh together."""
+    halves: Mapping[int, tuple[Related, Related]]
+    """For a term that no run holds, by its place in the query, the two words it is written as."""
     parts: Parts = PARTS
 
 
@@ -53,6 +55,10 @@ def choose(
     named = [bool(term.name) and bool(index.holding(term.name)) for term in query.terms]
     days = [index.holding(day) for _, day in query.days]
     holding = [index.worth(term) for term in query.terms]
+    halves = {at: two for at, term in enumerate(query.terms) if (two := index.halves(term))}
+    for at, two in halves.items():
+        for place in index.holding_both(*two):
+            holding[at][place] = 1.0
     count = len(index.runs)
     weights = tuple(
         rarity(len(runs_of), count)
@@ -61,7 +67,7 @@ def choose(
         for term, runs_of, name in zip(query.terms, holding, named, strict=True)
     )
     names = frozenset(term.speaker for term, name in zip(query.terms, named, strict=True) if name)
-    chosen = Chosen([], weights, names, {}, 1.0, 0.0, sum(weights), parts)
+    chosen = Chosen([], weights, names, {}, 1.0, 0.0, sum(weights), halves, parts)
     sure = _confidence(query, chosen, holding)
     chosen = chosen._replace(
         sessions=_sessions(index.runs, holding, chosen),
@@ -114,6 +120,18 @@ class _Index:
                 if found.get(place, 0.0) < related.worth:
                     found[place] = related.worth
         return found
+
+    def halves(self, term: Term) -> tuple[Related, Related] | None:
+        """Give the two words that a term is written as, where no run has it as one."""
+        if not term.halves or self.holding(term.hash):
+            return None
+        return next((two for two in term.halves if self.holding_both(*two)), None)
+
+    def holding_both(self, one: Related, other: Related) -> list[int]:
+        """Give the places of the runs that hold two words."""
+        first = self.holding(one.hash)
+        second = set(self.holding(other.hash)) if first else ()
+        return [place for place in first if place in second]
 
 
 def _sessions(

@@ -11,7 +11,7 @@ from onrecord.ranking.hashing import hashed
 from onrecord.ranking.phrases import Phrase
 from onrecord.ranking.related import KINDS, SAME
 from onrecord.ranking.signature import name_term
-from onrecord.ranking.words import is_hangul, is_unspaced, terms_of, words
+from onrecord.ranking.words import folded, is_hangul, is_unspaced, terms_of, words
 
 MOST_CHARACTERS: Final = 4_096
 """A query is read up to here."""
@@ -20,6 +20,10 @@ MOST_TERMS: Final = 48
 
 RELATED: Final = 0.5
 """What a word is worth that is said for another."""
+
+_SHORTEST_HALF: Final = 3
+_SHORTEST_COMPOUND: Final = 7
+_LONGEST_COMPOUND: Final = 30
 
 _OPENING: Final = '"\N{LEFT DOUBLE QUOTATION MARK}'
 _CLOSING: Final = '"\N{RIGHT DOUBLE QUOTATION MARK}'
@@ -55,6 +59,8 @@ class Term(NamedTuple):
     """Whether it may be part of a day's name."""
     asking: bool
     """Whether it belongs to the asking more than to what is asked for."""
+    halves: tuple[tuple[Related, Related], ...] = ()
+    """The two words that a long one may be written as."""
 
 
 class Query(NamedTuple):
@@ -103,14 +109,15 @@ class Query(NamedTuple):
 
 def _terms(text: str, key: bytes) -> tuple[Term, ...]:
     found: dict[str, Term] = {}
-    for word in words(text):
+    spoken = words(text)
+    for word in spoken:
         several = _of_a_query(terms_of(word))
         name = name_term(word.split("'")[0]) if len(several) == 1 else ""
         for term in several:
             if term in found:
                 continue
             if len(found) == MOST_TERMS:
-                return tuple(found.values())
+                break
             found[term] = Term(
                 term,
                 hashed(term, key),
@@ -120,7 +127,40 @@ def _terms(text: str, key: bytes) -> tuple[Term, ...]:
                 is_date_word(word),
                 term in ASKING,
             )
+    _with_compounds(found, spoken, key)
     return tuple(found.values())
+
+
+def _with_compounds(found: dict[str, Term], spoken: list[str], key: bytes) -> None:
+    """Let ``road trip`` find roadtrip, and ``Krankenversicherung`` find Kranken Versicherung."""
+    single = [_only_term(word) for word in spoken]
+    for at in range(len(spoken) - 1):
+        pair = single[at], single[at + 1]
+        whole = _only_term(folded(spoken[at] + spoken[at + 1]))
+        if whole and pair[0] != pair[1] and all(term in found for term in pair):
+            related = Related(whole, hashed(whole, key), RELATED)
+            for term in pair:
+                if related not in found[term].related:
+                    found[term] = found[term]._replace(related=(*found[term].related, related))
+    for word, term in zip(spoken, single, strict=True):
+        if term in found and _SHORTEST_COMPOUND <= len(word) <= _LONGEST_COMPOUND:
+            found[term] = found[term]._replace(halves=_halves(folded(word), key))
+
+
+def _only_term(word: str) -> str:
+    """The term of a plain word, or nothing."""
+    several = terms_of(word) if len(word) > 2 and word.isalpha() else ()
+    return several[0] if len(several) == 1 and not is_unspaced(word[0]) else ""
+
+
+def _halves(word: str, key: bytes) -> tuple[tuple[Related, Related], ...]:
+    found = []
+    for at in range(_SHORTEST_HALF, len(word) - _SHORTEST_HALF + 1):
+        halves = [_only_term(half) for half in (word[:at], word[at:])]
+        if all(halves):
+            first, second = (Related(half, hashed(half, key), RELATED) for half in halves)
+            found.append((first, second))
+    return tuple(found)
 
 
 def _of_a_query(several: tuple[str, ...]) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ class _Scorer:
         self._wanted: dict[str, list[tuple[int, float]]] = {}
         for at, term in enumerate(query.terms):
             self._wanted.setdefault(term.term, []).append((at, 1.0))
-            for related in term.related:
+            for related in (*term.related, *chosen.halves.get(at, ())):
                 self._wanted.setdefault(related.term, []).append((at, related.worth))
         self._seen: set[str] = set()
         self._hot: dict[str, list[tuple[int, float]]] = {}
