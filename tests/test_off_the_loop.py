@@ -385,6 +385,11 @@ def test_every_async_method_is_in_the_table(of: str) -> None:
     assert async_methods(cls) <= does.keys()
 
 
+def letters(texts: list[str]) -> list[list[float]]:
+    """Embed texts by how often they have a letter."""
+    return [[text.count(letter) - 0.5 for letter in "abcdefgh"] for text in texts]
+
+
 @pytest.fixture(scope="module", params=["sqlite file", "sqlite memory", "postgresql and redis"])
 def opened(request: Any, tmp_path_factory: Any) -> Iterator[Callable[[], Store]]:
     """Opens a store as a new process does, each time on the same database."""
@@ -401,7 +406,8 @@ def opened(request: Any, tmp_path_factory: Any) -> Iterator[Callable[[], Store]]
                 cache = request.getfixturevalue("redis_server").url
 
         def open_store() -> Store:
-            return Store(url, cache=cache, durability="normal" if cache is None else "full")
+            durability = "normal" if cache is None else "full"
+            return Store(url, cache=cache, durability=durability, embedder=("letters", letters))
 
         yield open_store
 
