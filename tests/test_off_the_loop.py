@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import pytest
 from blockbuster import BlockingError
@@ -406,7 +406,7 @@ def opened(request: Any, tmp_path_factory: Any) -> Iterator[Callable[[], Store]]
                 cache = request.getfixturevalue("redis_server").url
 
         def open_store() -> Store:
-            durability = "normal" if cache is None else "full"
+            durability: Literal["normal", "full"] = "normal" if cache is None else "full"
             return Store(url, cache=cache, durability=durability, embedder=("letters", letters))
 
         yield open_store
