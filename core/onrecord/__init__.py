@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from onrecord.health import Health
-    from onrecord.hit import Hit, Hits
+    from onrecord.hit import Hit, Hits, ItemHit
     from onrecord.item import Delete, Item, Merge, Put
     from onrecord.items import Items
     from onrecord.message import Message
@@ -101,6 +101,7 @@ __all__ = [
     "InvalidName",
     "InvalidValue",
     "Item",
+    "ItemHit",
     "Items",
     "Merge",
     "Message",
@@ -147,7 +148,7 @@ _HOMES = {
     "ANY": "scope",
     "CheckpointLog": "checkpoint_log",
     "Health": "health",
-    **dict.fromkeys(("Hit", "Hits"), "hit"),
+    **dict.fromkeys(("Hit", "Hits", "ItemHit"), "hit"),
     **dict.fromkeys(("Passage", "Recalled"), "recall"),
     **dict.fromkeys(("Delete", "Item", "Merge", "Put"), "item"),
     "Items": "items",

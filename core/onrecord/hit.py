@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onrecord.arguments import whole_number
+from onrecord.item import Item
 from onrecord.message import Message
 from onrecord.version import SessionInfo
 
@@ -41,6 +42,15 @@ class Hit:
         """Like ``around``."""
         after, before = _places(self.message, n)
         return await self.session.amessages(after=after, before=before)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemHit:
+    """An item that was found."""
+
+    item: Item
+    score: float | None
+    """How well it answers, from 0 to about 1; None where nothing was asked."""
 
 
 class Hits(list[Hit]):

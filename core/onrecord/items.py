@@ -18,6 +18,8 @@ from onrecord.item import Delete, Item, Life, Merge, Put
 from onrecord.scope import NamespaceName
 
 if TYPE_CHECKING:
+    from onrecord.flows.search.search import Mode
+    from onrecord.hit import ItemHit
     from onrecord.store import Store
 
 __all__ = ["Delete", "Item", "Items", "Merge", "Put"]
@@ -214,6 +216,44 @@ class Items:
         """Like ``list``."""
         return await self._arun(
             operations.list_items(self._desk, self.name, prefix, filter, order, after, limit)
+        )
+
+    def search(
+        self,
+        query: str | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        skip: int = 0,
+        min_score: float = 0.0,
+        mode: Mode = "auto",
+    ) -> List[ItemHit]:
+        """Find items by their words, and by meaning where the store has an embedder, the best
+        first: by their ``text``, or by all text in their values. Without a query the last written
+        come first. ``filter`` as in ``list``, ``mode`` as in ``Store.search``. All items of the
+        namespace are looked at.
+        """
+        return self._run(
+            operations.search_items(
+                self._desk, self.name, query, filter, limit, skip, min_score, mode
+            )
+        )
+
+    async def asearch(
+        self,
+        query: str | None = None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        skip: int = 0,
+        min_score: float = 0.0,
+        mode: Mode = "auto",
+    ) -> List[ItemHit]:
+        """Like ``search``."""
+        return await self._arun(
+            operations.search_items(
+                self._desk, self.name, query, filter, limit, skip, min_score, mode
+            )
         )
 
     def count(self) -> int:

@@ -43,6 +43,7 @@ from onrecord.flows.maintenance.health import cache_health, database_health
 from onrecord.flows.maintenance.index import embed_all, index
 from onrecord.flows.maintenance.maintain import compact, stats, train, verify
 from onrecord.flows.maintenance.transfer import export, export_session, import_
+from onrecord.flows.search.items import search_items
 from onrecord.flows.search.recall import recall
 from onrecord.flows.search.search import search
 from onrecord.flows.sessions.append import append
@@ -116,6 +117,7 @@ __all__ = [
     "rewind",
     "scan_page",
     "search",
+    "search_items",
     "stats",
     "tail",
     "train",

@@ -89,6 +89,8 @@ class Embedding(msgspec.Struct, frozen=True, kw_only=True):
     """How many had messages that it had not seen."""
     messages: int
     """How many that were."""
+    items: int = 0
+    """How many items that it had not seen."""
     forgotten: int = 0
     """Of how many other embedders the vectors were taken away."""
 

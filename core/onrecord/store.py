@@ -21,7 +21,7 @@ from onrecord.flows.checkpoints.memory import ThreadMemory
 from onrecord.flows.search.meaning import meaning_of
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
-from onrecord.hit import Hit, Hits
+from onrecord.hit import Hit, Hits, ItemHit
 from onrecord.item import Item, ItemChange
 from onrecord.items import Items
 from onrecord.ledger import Options, ledger_for
@@ -425,6 +425,62 @@ class Store(StoreMaintenance):
         scope = Scope(tenant, user, agent)
         return await self._arun(
             operations.find_items(self._desk, scope, prefix, filter, after, limit, skip)
+        )
+
+    def search_items(
+        self,
+        query: str | None = None,
+        prefix: tuple[str, ...] = (),
+        *,
+        tenant: str = "",
+        user: str = "",
+        agent: str = "",
+        filter: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        skip: int = 0,
+        min_score: float = 0.0,
+        mode: Mode = "auto",
+    ) -> list[ItemHit]:
+        """Find items of all namespaces of a scope whose names begin so: see ``Items.search``."""
+        return self._run(
+            operations.search_items(
+                self._desk,
+                (Scope(tenant, user, agent), prefix),
+                query,
+                filter,
+                limit,
+                skip,
+                min_score,
+                mode,
+            )
+        )
+
+    async def asearch_items(
+        self,
+        query: str | None = None,
+        prefix: tuple[str, ...] = (),
+        *,
+        tenant: str = "",
+        user: str = "",
+        agent: str = "",
+        filter: Mapping[str, Any] | None = None,
+        limit: int = 10,
+        skip: int = 0,
+        min_score: float = 0.0,
+        mode: Mode = "auto",
+    ) -> list[ItemHit]:
+        """Like ``search_items``."""
+        return await self._arun(
+            operations.search_items(
+                self._desk,
+                (Scope(tenant, user, agent), prefix),
+                query,
+                filter,
+                limit,
+                skip,
+                min_score,
+                mode,
+            )
         )
 
     def namespaces(

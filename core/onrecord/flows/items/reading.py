@@ -122,10 +122,12 @@ def find_items(
     after: object,
     limit: int,
     skip: int,
+    exactly: bool = False,
 ) -> Flow[list[Item]]:
-    """Items of all namespaces that begin with a prefix, the last written first."""
-    begin = _parts("prefix", prefix)
-    alone = yield from _alone(scope, begin)
+    """Items of all namespaces that begin with a prefix, or ``exactly`` of that one, the last
+    written first."""
+    begin = parts_given("prefix", prefix)
+    alone = _named(scope, path_of(begin)) if exactly else (yield from _alone(scope, begin))
     # A version says where it stands in its own namespace, and nothing in another one.
     if alone is not None and not (isinstance(after, Item) and after.namespace != alone.parts):
         return (yield from _listed(_by_age(alone, after), filter, limit, skip))
@@ -146,12 +148,14 @@ def list_namespaces(
     limit: int,
 ) -> Flow[list[tuple[str, ...]]]:
     """Namespaces that have items, each once, in their order; cut off behind ``depth`` parts."""
-    begin = _parts("prefix", prefix)
-    behind = path_of(_parts("after", after)) if after else b""
+    begin = parts_given("prefix", prefix)
+    behind = path_of(parts_given("after", after)) if after else b""
     limit = whole_number("limit", limit)
     if depth is not None:
         depth = whole_number("depth", depth, least=1)
-        behind = _beyond_all(behind) if after and len(_parts("after", after)) >= depth else behind
+        behind = (
+            _beyond_all(behind) if after and len(parts_given("after", after)) >= depth else behind
+        )
     found: list[tuple[str, ...]] = []
     while len(found) < limit:
         read = partial(
@@ -180,7 +184,7 @@ def _beyond_all(path: bytes) -> bytes:
     return path + b"\xff"
 
 
-def _parts(what: str, given: object) -> tuple[str, ...]:
+def parts_given(what: str, given: object) -> tuple[str, ...]:
     if not isinstance(given, tuple | list):
         raise InvalidName(f"{what} has to be the parts of a namespace, not {shown(given)}.")
     parts = tuple(given)

@@ -13,6 +13,7 @@ from onrecord.flows.maintenance.maintain import FIRST, tell
 from onrecord.flows.search import field
 from onrecord.flows.search.catching_up import catch_up
 from onrecord.flows.search.field import Field, Gap
+from onrecord.flows.search.items import embed_items
 from onrecord.flows.search.meaning import embed, number_of, unseen
 from onrecord.flows.shared import Desk
 from onrecord.ledger.search import runs, vectors
@@ -73,10 +74,11 @@ def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None)
         messages += yield from embed(meaning, here, gaps, math.inf)
         done += len(found)
         tell(progress, done, max(of, done))
+    items = yield from embed_items(meaning, scope)
     gone = 0
     if only:
         gone = yield from do(Cold(partial(vectors.forget_others, embedder=number), writes=True))
-    return Embedding(sessions=done, messages=messages, forgotten=gone)
+    return Embedding(sessions=done, messages=messages, items=items, forgotten=gone)
 
 
 def _unseen(

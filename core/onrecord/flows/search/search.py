@@ -138,7 +138,7 @@ def search(
     metadata = mapping("metadata", metadata)
     if not asked.limit or not query.strip():
         return [], True
-    meant = yield from _meant(desk, mode, query)
+    meant = yield from meant_by(desk, mode, query)
     if asked.query.empty and meant is None:
         return [], True
     look = partial(_field_of, where=where, metadata=metadata)
@@ -196,7 +196,7 @@ def _field_of(txn: Transaction, where: Scope | SessionName, metadata: Mapping[st
     return field.of_scope(txn, where, metadata)
 
 
-def _meant(desk: Desk, mode: Mode, query: str) -> Flow[Asked | None]:
+def meant_by(desk: Desk, mode: Mode, query: str) -> Flow[Asked | None]:
     """What is asked for by its meaning, where that is asked for and can be."""
     check_choice("mode", mode, get_args(Mode))
     if desk.meaning is None:

@@ -22,9 +22,9 @@ from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import FIRST_PATH, ItemName, NamespaceName, Scope
 from onrecord.stored.items import ItemRow, NamespaceKey, SeenItem
 
-_COLUMNS: Final = """i.key, i.version, i.created, i.updated, i.expires_at, i.ttl, i.token, i.body,
+COLUMNS: Final = """i.key, i.version, i.created, i.updated, i.expires_at, i.ttl, i.token, i.body,
     i.fence"""
-_ALIVE: Final = "(i.expires_at IS NULL OR i.expires_at > {clock})"
+ALIVE: Final = "(i.expires_at IS NULL OR i.expires_at > {clock})"
 # Of a row that goes: there IS NULL is false on SQLite (seen with 3.40), of any table WITHOUT ROWID.
 _ALIVE_GONE: Final = "coalesce(expires_at > {clock}, 1 = 1)"
 _MINE_GONE: Final = "{my_shard} namespace = :namespace"
@@ -35,35 +35,35 @@ _OF_NAME: Final = """{items} i WHERE {i.my_shard} i.namespace = (
 
 # The namespace answers also where the item is not there: nobody goes back behind that.
 _SEE: Final = f"""
-    SELECT n.version, i.expires_at - {{clock}}, {_COLUMNS} FROM {{namespaces}} n
+    SELECT n.version, i.expires_at - {{clock}}, {COLUMNS} FROM {{namespaces}} n
     LEFT JOIN {{items}} i
-        ON {{i.in_shard_of n}} i.namespace = n.id AND i.key = :key AND {_ALIVE}
+        ON {{i.in_shard_of n}} i.namespace = n.id AND i.key = :key AND {ALIVE}
     WHERE {{n.my_shard}} n.identity = :identity"""
 _FENCE: Final = f"SELECT i.fence FROM {_OF_NAME} AND i.key = :key"
 _FENCES: Final = f"SELECT i.key, i.fence FROM {_OF_NAME}"
 # Not of what has expired: nothing of it is ever filled in.
 _SETTLE: Final = f"""
     UPDATE {{items}} AS i SET fence = :fence
-    WHERE {{my_shard}} key = :key AND {_ALIVE} AND namespace = (
+    WHERE {{my_shard}} key = :key AND {ALIVE} AND namespace = (
         SELECT n.id FROM {{namespaces}} n WHERE {{n.my_shard}} n.identity = :identity)"""
-_FIND: Final = f"SELECT {_COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key = :key AND {_ALIVE}"
+_FIND: Final = f"SELECT {COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key = :key AND {ALIVE}"
 _OF_NAMESPACE: Final = f"""
-    SELECT {_COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key > :after AND {_ALIVE}
+    SELECT {COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key > :after AND {ALIVE}
     ORDER BY i.key LIMIT :limit"""
-_COUNT: Final = f"SELECT count(*) FROM {_OF_NAME} AND {_ALIVE}"
+_COUNT: Final = f"SELECT count(*) FROM {_OF_NAME} AND {ALIVE}"
 _AT_ONCE: Final = (1, 20, 400)  # keys in a statement; SQLite took at most 999 parameters until 3.32
 _LISTS: Final = {size: ", ".join(f":k{i}" for i in range(size)) for size in _AT_ONCE}
 
 _BY_KEY: Final = f"""
-    SELECT {_COLUMNS} FROM {_OF_NAME} AND i.key > :after AND {_ALIVE}"""
+    SELECT {COLUMNS} FROM {_OF_NAME} AND i.key > :after AND {ALIVE}"""
 _KEY_ORDER: Final = "ORDER BY i.key LIMIT :limit"
 _BY_AGE: Final = f"""
-    SELECT {_COLUMNS} FROM {_OF_NAME} AND i.version < :before AND {_ALIVE}
+    SELECT {COLUMNS} FROM {_OF_NAME} AND i.version < :before AND {ALIVE}
     ORDER BY i.version DESC LIMIT :limit OFFSET :skip"""
 
 _BELOW: Final = f"""
-    SELECT n.path, {_COLUMNS} FROM {{namespaces}} n
-    JOIN {{items}} i ON {{i.in_shard_of n}} i.namespace = n.id AND {_ALIVE}"""
+    SELECT n.path, {COLUMNS} FROM {{namespaces}} n
+    JOIN {{items}} i ON {{i.in_shard_of n}} i.namespace = n.id AND {ALIVE}"""
 _BEHIND: Final = """(i.updated < :updated OR (i.updated = :updated
         AND (n.path > :path OR (n.path = :path AND i.key > :after))))"""
 _BELOW_ORDER: Final = "ORDER BY i.updated DESC, n.path, i.key LIMIT :limit OFFSET :skip"
@@ -101,7 +101,7 @@ _DELETE_AT_ONCE: Final = f"""{_MOVED}, gone AS (
         DELETE FROM {{items}} i USING moved
         WHERE {{i.my_shard}} i.namespace = moved.id AND i.key = :key
             AND (CAST(:told AS BIGINT) IS NULL OR i.fence = :told)
-        RETURNING {_ALIVE} AS alive
+        RETURNING {ALIVE} AS alive
     )
     SELECT (SELECT alive FROM gone), moved.version FROM moved"""
 
@@ -145,7 +145,7 @@ def see(txn: Transaction, item: ItemName, now: int) -> SeenItem:
     newest, left, *columns = found[0]
     if columns[0] is None:
         return SeenItem(None, newest)
-    row = _row(columns)
+    row = row_of(columns)
     return SeenItem(row, row.version, left)
 
 
@@ -222,9 +222,9 @@ def get_many(
     """Several items of a namespace, by their keys."""
     found: dict[str, ItemRow] = {}
     for names, few in _some(wanted):
-        statement = f"SELECT {_COLUMNS} FROM {_OF_NAME} AND i.key IN ({names}) AND {_ALIVE}"
+        statement = f"SELECT {COLUMNS} FROM {_OF_NAME} AND i.key IN ({names}) AND {ALIVE}"
         values = {**keys.of_name(name), "now": now, **few}
-        found.update((row[0], _row(row)) for row in txn.rows(statement, values))
+        found.update((row[0], row_of(row)) for row in txn.rows(statement, values))
     return found
 
 
@@ -234,7 +234,7 @@ def find(txn: Transaction, namespace: NamespaceKey, item: ItemName, now: int) ->
     found = txn.first(_FIND, {**namespace._asdict(), "key": item.key, "now": now})
     if found is None:
         return None
-    row = _row(found)
+    row = row_of(found)
     _refuse(txn, item, row.fence)
     return row
 
@@ -258,7 +258,7 @@ def by_key(
         if (beyond := _beyond(prefix)) is not None:
             conditions.append("i.key < :beyond")
             values["beyond"] = beyond
-    return [_row(row) for row in txn.rows(f"{' AND '.join(conditions)} {_KEY_ORDER}", values)]
+    return [row_of(row) for row in txn.rows(f"{' AND '.join(conditions)} {_KEY_ORDER}", values)]
 
 
 def of_namespace(
@@ -266,7 +266,7 @@ def of_namespace(
 ) -> list[ItemRow]:
     """Items of a namespace by its number, in the order of their keys, after one."""
     values = {**namespace._asdict(), "after": after, "limit": limit, "now": now}
-    return [_row(row) for row in txn.rows(_OF_NAMESPACE, values)]
+    return [row_of(row) for row in txn.rows(_OF_NAMESPACE, values)]
 
 
 def by_age(
@@ -274,7 +274,7 @@ def by_age(
 ) -> list[ItemRow]:
     """Items in the order of their last writes, the newest first, before a version."""
     values = {**keys.of_name(name), "before": before, "limit": limit, "skip": skip, "now": now}
-    return [_row(row) for row in txn.rows(_BY_AGE, values)]
+    return [row_of(row) for row in txn.rows(_BY_AGE, values)]
 
 
 def below(
@@ -300,7 +300,7 @@ def below(
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     values.update(limit=limit, skip=skip, now=now)
     found = txn.rows(f"{_BELOW}{where} {_BELOW_ORDER}", values)
-    return [(bytes(row[0]), _row(row[1:])) for row in found]
+    return [(bytes(row[0]), row_of(row[1:])) for row in found]
 
 
 def put(
@@ -500,6 +500,6 @@ def _beyond(prefix: str) -> str | None:
     return None
 
 
-def _row(columns: Sequence[Any]) -> ItemRow:
+def row_of(columns: Sequence[Any]) -> ItemRow:
     row = ItemRow(*columns)
     return row if type(row.body) is bytes else row._replace(body=bytes(row.body))

@@ -147,7 +147,10 @@ CREATE TABLE {items} (
   ttl BIGINT,
   token TEXT,
   fence BIGINT NOT NULL,
+  embedder INTEGER,
+  meant BIGINT,
   body BYTEA NOT NULL,
+  meaning BYTEA,
   PRIMARY KEY (namespace, key, shard)
 );
 

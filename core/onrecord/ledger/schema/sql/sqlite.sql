@@ -139,7 +139,10 @@ CREATE TABLE {items} (
   ttl BIGINT,
   token TEXT,
   fence BIGINT NOT NULL,
+  embedder INTEGER,
+  meant BIGINT,
   body BLOB NOT NULL,
+  meaning BLOB,
   PRIMARY KEY (namespace, "key")
 )
   WITHOUT ROWID;
