@@ -8,11 +8,24 @@ from typing import Final
 _VOWELS: Final = frozenset("aeiouy")
 _DOUBLES: Final = ("bb", "dd", "ff", "gg", "mm", "nn", "pp", "rr", "tt")
 _AFTER_LI: Final = frozenset("cdeghkmnrt")
-_BEGINNINGS: Final = ("gener", "commun", "arsen", "past", "univers", "later", "emerg", "organ")
+_BEGINNINGS: Final = (
+    "gener",
+    "commun",
+    "arsen",
+    "past",
+    "univers",
+    "later",
+    "emerg",
+    "organ",
+    "inter",
+)
 
 _WHOLE: Final = {
     "skis": "ski",
     "skies": "sky",
+    "dying": "die",
+    "lying": "lie",
+    "tying": "tie",
     "idly": "idl",
     "gently": "gentl",
     "ugly": "ugli",
@@ -59,6 +72,7 @@ _SECOND: Final = _longest_first(
         ("biliti", "ble"),
         ("bli", "ble"),
         ("ogi", "og"),
+        ("ogist", "og"),
         ("fulli", "ful"),
         ("lessli", "less"),
         ("li", ""),
