@@ -55,7 +55,11 @@ def choose(
     named = [bool(term.name) and bool(index.holding(term.name)) for term in query.terms]
     days = [index.holding(day) for _, day in query.days]
     holding = [index.worth(term) for term in query.terms]
-    halves = {at: two for at, term in enumerate(query.terms) if (two := index.halves(term))}
+    halves = {
+        at: two
+        for at, term in enumerate(query.terms)
+        if 1.0 not in holding[at].values() and (two := index.halves(term))
+    }
     for at, two in halves.items():
         for place in index.holding_both(*two):
             holding[at][place] = 1.0
@@ -122,9 +126,7 @@ class _Index:
         return found
 
     def halves(self, term: Term) -> tuple[Related, Related] | None:
-        """Give the two words that a term is written as, where no run has it as one."""
-        if not term.halves or self.holding(term.hash):
-            return None
+        """Give the two words that a term is written as in a run."""
         return next((two for two in term.halves if self.holding_both(*two)), None)
 
     def holding_both(self, one: Related, other: Related) -> list[int]:
