@@ -48,7 +48,8 @@ def seqs(recalled: Recalled) -> list[list[int | None]]:
 def test_a_whole_turn_comes_back(store: Store) -> None:
     session = said(store.session("support", user="ada"), TURNS + CHAT)
     recalled = session.recall("refund for the ferry", beyond=session.window(turns=3))
-    assert [3, 4] in seqs(recalled)
+    assert {3, 4} <= {message.seq for message in recalled.messages}
+    assert len(recalled.messages) <= 6
     assert recalled.complete
     assert 'Said on 2026-01-01 in "support":' in recalled.text
     assert "assistant: Yes: I have refunded 42 euros to your card." in str(recalled)
@@ -112,7 +113,7 @@ def test_calls_stay_with_their_results(store: Store) -> None:
     )
     said(session, CHAT)
     recalled = session.recall("drizzle and fog", beyond=session.window(turns=2))
-    assert seqs(recalled)[0] == [1, 2, 3, 4]
+    assert seqs(recalled)[0][:4] == [1, 2, 3, 4]
     assert "weather_at" in recalled.text
 
 
