@@ -34,13 +34,13 @@ from onrecord import (
 )
 from onrecord.notebook.display import (
     LARGEST_IMAGE,
-    LONGEST_TEXT,
     MOST_ITEMS,
     MOST_MESSAGES,
     items_html,
     session_html,
     store_html,
 )
+from onrecord.notebook.markup import LONGEST_TEXT
 
 WHEN = datetime(2026, 11, 18, 8, 30, tzinfo=UTC)
 PNG = base64.b64decode(
