@@ -1,4 +1,5 @@
-"""Onrecord for LlamaIndex: a chat store, a store for ``Memory``, and a memory of its own.
+"""Onrecord for LlamaIndex: a chat store, a store for ``Memory``, a memory of its own, and a
+memory block and a retriever that find again what was said.
 
     from llama_index_onrecord import OnrecordChatStore
     memory = ChatMemoryBuffer.from_defaults(chat_store=OnrecordChatStore(store=store))
@@ -21,15 +22,21 @@ except ModuleNotFoundError as fault:
 from llama_index_onrecord.chat_store import OnrecordChatStore
 from llama_index_onrecord.embedding import embedder
 from llama_index_onrecord.memory import OnrecordMemory
+from llama_index_onrecord.memory_block import OnrecordMemoryBlock
 from llama_index_onrecord.memory_store import OnrecordMemoryStore
 from llama_index_onrecord.messages import from_llama_index, to_llama_index
+from llama_index_onrecord.retriever import OnrecordRetriever
+from onrecord.adapters.recalling import Recall
 
 RECOGNIZED_CHAT_STORES[OnrecordChatStore.class_name()] = OnrecordChatStore  # type: ignore[assignment]
 
 __all__ = [
     "OnrecordChatStore",
     "OnrecordMemory",
+    "OnrecordMemoryBlock",
     "OnrecordMemoryStore",
+    "OnrecordRetriever",
+    "Recall",
     "embedder",
     "from_llama_index",
     "to_llama_index",

@@ -8,7 +8,7 @@ from typing import Any
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base import BaseChatStore
 
-from llama_index_onrecord.messages import from_llama_index, to_llama_index
+from llama_index_onrecord.messages import from_llama_index, spoken, to_llama_index
 from llama_index_onrecord.scope import InScope
 from onrecord import Conflict, Store
 from onrecord.adapters.calls import OnlyContent, Talk, atalk, call, talk
@@ -96,7 +96,7 @@ class OnrecordChatStore(InScope, BaseChatStore):
     # -- what happens then, written once -----------------------------------------------------
 
     def _set(self, key: str, messages: Sequence[ChatMessage]) -> Talk[None]:
-        yield from call(self.session(key).replace, list(map(from_llama_index, messages)))
+        yield from call(self.session(key).replace, list(map(from_llama_index, spoken(messages))))
 
     def _get(
         self,

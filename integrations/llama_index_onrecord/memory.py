@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
@@ -17,13 +19,17 @@ from llama_index.core.base.llms.types import ChatMessage, ContentBlock, MessageR
 from llama_index.core.memory import BaseMemory, BaseMemoryBlock, InsertMethod
 from llama_index.core.memory.memory import DEFAULT_MEMORY_BLOCKS_TEMPLATE, DEFAULT_TOKEN_LIMIT
 from llama_index.core.prompts import RichPromptTemplate
-from pydantic import Field, PrivateAttr, field_serializer, field_validator
+from pydantic import Field, InstanceOf, PrivateAttr, field_serializer, field_validator
 
 from llama_index_onrecord.block_feeder import Feeder, waited
-from llama_index_onrecord.messages import from_llama_index, to_llama_index
+from llama_index_onrecord.memory_block import OnrecordMemoryBlock
+from llama_index_onrecord.messages import from_llama_index, spoken, to_llama_index
+from llama_index_onrecord.reminder import query_in, with_reminder, words_of
+from llama_index_onrecord.shown import Shown
 from llama_index_onrecord.window_memo import LastShown
 from onrecord import Conflict, Message, Misconfigured, Session, Store, Window
 from onrecord.adapters.calls import OnlyContent, Talk, atalk, call, talk
+from onrecord.adapters.recalling import Recall, recall_settings
 from onrecord.adapters.reference import StoreReference
 from onrecord.adapters.stored import seq_of
 from onrecord.arguments import check_above_zero, check_choice, check_settings, whole_number
@@ -78,6 +84,9 @@ class OnrecordMemory(BaseMemory):
     memory_blocks_template: RichPromptTemplate = Field(
         default=DEFAULT_MEMORY_BLOCKS_TEMPLATE, description="How blocks are put into words."
     )
+    recall: InstanceOf[Recall] | None = Field(
+        default=None, description="What a model is reminded of beside the newest messages."
+    )
     on_reset: Literal["new", "clear"] = Field(
         default="new",
         description="Whether a reset begins a new conversation, or takes all messages away.",
@@ -108,6 +117,7 @@ class OnrecordMemory(BaseMemory):
         )
         check_settings("OnrecordMemory", fields, known, why)
         check_choice("on_reset", fields.get("on_reset", "new"), ("new", "clear"))
+        fields["recall"] = recall_settings(_recall(fields.get("recall")), fields.get("user", ""))
         reference = StoreReference(store)
         fields["store"] = reference.name
         if isinstance(store, str):
@@ -145,6 +155,7 @@ class OnrecordMemory(BaseMemory):
         token_counter: Callable[[Message], int] | None = None,
         feed_timeout: float = 300.0,
         on_reset: Literal["new", "clear"] = "new",
+        recall: bool | Recall = False,
         chat_history: Sequence[ChatMessage] | None = None,
         llm: Any = None,
         **others: Any,
@@ -169,6 +180,7 @@ class OnrecordMemory(BaseMemory):
             token_counter=token_counter,
             feed_timeout=feed_timeout,
             on_reset=on_reset,
+            recall=recall,
             **others,
         )
         if chat_history:
@@ -187,14 +199,16 @@ class OnrecordMemory(BaseMemory):
     def get(
         self, input: str | ChatMessage | None = None, initial_token_count: int = 0, **kwargs: Any
     ) -> list[ChatMessage]:
-        """Read what a model is to see: the newest messages that fit, and what the blocks say.
+        """Read what a model is to see: the newest messages that fit, what is recalled beside
+        them, and what the blocks say.
 
-        ``input`` and ``kwargs`` are for the blocks. ``initial_token_count`` are tokens that the
-        caller needs for something else.
+        ``input`` is what is asked, by default the newest message of the user: it is for recalling
+        and for the blocks, and ``kwargs`` are for the blocks. ``initial_token_count`` are tokens
+        that the caller needs for something else.
         """
         if self.memory_blocks:
             return waited(self.aget(input, initial_token_count, **kwargs))
-        return talk(self._shown(self._room(initial_token_count)))
+        return talk(self._shown(input, initial_token_count))
 
     def get_all(self) -> list[ChatMessage]:
         """Read everything that was ever said, oldest first."""
@@ -209,6 +223,7 @@ class OnrecordMemory(BaseMemory):
         if self._feeding():
             waited(self.aput_messages(messages))
         else:
+            messages = spoken(messages)
             ours = list(map(from_llama_index, messages))  # first: it says what is none
             self._last.outdate()
             self.session.append(ours, expected=self._last.since(messages))
@@ -216,7 +231,7 @@ class OnrecordMemory(BaseMemory):
     def set(self, messages: Sequence[ChatMessage]) -> None:
         """Put messages in the place of all there are, at once. To the blocks they are new."""
         self._last.end_turn()
-        self.session.replace(list(map(from_llama_index, messages)))
+        self.session.replace(list(map(from_llama_index, spoken(messages))))
 
     def reset(self) -> None:
         """Begin a new conversation, with a ``session_id`` of its own. The old one stays stored.
@@ -232,13 +247,15 @@ class OnrecordMemory(BaseMemory):
         self, input: str | ChatMessage | None = None, initial_token_count: int = 0, **kwargs: Any
     ) -> list[ChatMessage]:
         """Like ``get``."""
-        room = self._room(initial_token_count)
         if not self.memory_blocks:
-            return await atalk(self._shown(room))
-        history = await self._active(room)
+            return await atalk(self._shown(input, initial_token_count))
+        history = await self._active(self._room(initial_token_count))
+        words = await atalk(self._recalled(input, initial_token_count, history))
         contents = await self._contents(history, input, kwargs)
-        await self._shorten(contents, history.tokens + initial_token_count)
-        return self._inserted(list(map(to_llama_index, history)), contents)
+        taken = self._tokens(words) if words else 0
+        await self._shorten(contents, history.tokens + taken + initial_token_count)
+        shown = with_reminder(list(map(to_llama_index, history)), words, self.insert_method)
+        return self._inserted(shown, contents)
 
     async def aget_all(self) -> list[ChatMessage]:
         """Like ``get_all``."""
@@ -251,6 +268,7 @@ class OnrecordMemory(BaseMemory):
     async def aput_messages(self, messages: Sequence[ChatMessage]) -> None:
         """Like ``put_messages``."""
         session = self.session
+        messages = spoken(messages)
         ours = list(map(from_llama_index, messages))  # first: it says what is none
         self._last.outdate()
         await session.aappend(ours, expected=self._last.since(messages))
@@ -269,7 +287,7 @@ class OnrecordMemory(BaseMemory):
     async def aset(self, messages: Sequence[ChatMessage]) -> None:
         """Like ``set``."""
         self._last.end_turn()
-        await self.session.areplace(list(map(from_llama_index, messages)))
+        await self.session.areplace(list(map(from_llama_index, spoken(messages))))
 
     async def areset(self) -> None:
         """Like ``reset``."""
@@ -287,13 +305,36 @@ class OnrecordMemory(BaseMemory):
     # -- what a model is to see --------------------------------------------------------------
 
     def _room(self, taken: int = 0) -> int:
-        """Compute how many tokens there are for messages."""
-        share = self.chat_history_token_ratio if self.memory_blocks else 1.0
-        return max(1, int(self.token_limit * share) - taken)
+        """Compute how many tokens there are for the newest messages."""
+        return max(1, self._for_messages(taken) - self._room_to_recall(taken))
 
-    def _shown(self, tokens: int) -> Talk[list[ChatMessage]]:
-        window = yield from self._last.window(self.session, tokens, self.token_counter)
-        return list(map(to_llama_index, window))
+    def _room_to_recall(self, taken: int) -> int:
+        """Compute how many of them are kept free for what is recalled: never more than half."""
+        most = 0 if self.recall is None else self.recall.tokens
+        return max(0, min(most, self._for_messages(taken) // 2))
+
+    def _for_messages(self, taken: int) -> int:
+        share = self.chat_history_token_ratio if self.memory_blocks else 1.0
+        return int(self.token_limit * share) - taken
+
+    def _shown(self, given: str | ChatMessage | None, taken: int) -> Talk[list[ChatMessage]]:
+        window = yield from self._last.window(self.session, self._room(taken), self.token_counter)
+        words = yield from self._recalled(given, taken, window)
+        return with_reminder(list(map(to_llama_index, window)), words, self.insert_method)
+
+    def _recalled(self, given: str | ChatMessage | None, taken: int, window: Window) -> Talk[str]:
+        """Recall what answers the question and is not in the window, in words."""
+        settings = self.recall
+        if settings is None:
+            return ""
+        query, room = query_in(given, window), self._room_to_recall(taken)
+        asked = (self.session.name, self.token_counter, query, room)
+        known = self._last.recalled(asked, window) if settings.across == "session" else None
+        if known is None:
+            counter = self.token_counter or estimate
+            known = yield from words_of(self.session, settings, query, window, room, counter)
+            self._last.note_recalled(asked, window, known)
+        return known
 
     async def _active(self, tokens: int) -> Window:
         """Read the window without what has fallen out: for that the blocks speak."""
@@ -315,8 +356,15 @@ class OnrecordMemory(BaseMemory):
     # -- memory blocks -----------------------------------------------------------------------
 
     def _feeding(self) -> list[BaseMemoryBlock[Any]]:
-        """Find the blocks that want what falls out."""
-        return [block for block in self.memory_blocks if block.accept_short_term_memory]
+        """Find the blocks that want what falls out: of one over this very store it is known."""
+        return [
+            block
+            for block in self.memory_blocks
+            if block.accept_short_term_memory and not self._is_over_ours(block)
+        ]
+
+    def _is_over_ours(self, block: BaseMemoryBlock[Any]) -> bool:
+        return isinstance(block, OnrecordMemoryBlock) and block.is_over(self._reference.store)
 
     @property
     def _name_for_blocks(self) -> str:
@@ -340,9 +388,12 @@ class OnrecordMemory(BaseMemory):
         """Ask each block what it has to say, those of the highest number first."""
         asked = ChatMessage(role="user", content=given) if isinstance(given, str) else given
         contents: dict[str, Content] = {}
+        shown = Shown.of(self.session, history)
         for block in sorted(self.memory_blocks, key=lambda block: -block.priority):
             heard = [*map(to_llama_index, history), *([] if asked is None else [asked])]
-            content = await block.aget(heard, session_id=self._name_for_blocks, **settings)
+            ours = {"shown": shown} if self._is_over_ours(block) else {}
+            told = {"session_id": self._name_for_blocks, **ours, **settings}
+            content = await block.aget(heard, **told)
             if not isinstance(content, str | list | None):
                 raise Misconfigured(
                     f"Memory block {block.name!r} gave a {type(content).__name__}; it has to give "
@@ -433,6 +484,10 @@ class OnrecordMemory(BaseMemory):
         words = template.template_str
         return None if words == DEFAULT_MEMORY_BLOCKS_TEMPLATE.template_str else words
 
+    @field_serializer("recall")
+    def _recall_dumped(self, recall: Recall | None) -> dict[str, Any] | None:
+        return None if recall is None else asdict(recall)
+
     @field_serializer("insert_method")
     def _method_dumped(self, method: InsertMethod) -> str:
         return method.value
@@ -449,6 +504,15 @@ _OURS: Final = {
     "tokenizer_fn": "token_counter=, a function of an onrecord.Message",
 }
 """What LlamaIndex's own memories are told, and how this one is told it."""
+
+
+def _recall(given: object) -> object:
+    """Make what was dumped what it was."""
+    if not isinstance(given, dict):
+        return given
+    check_settings("recall", given, (field.name for field in dataclass_fields(Recall)))
+    return Recall(**given)
+
 
 _given: dict[tuple[object, ...], dict[str, Any]] = {}
 """The blocks and counters that conversations were last given in this process."""

@@ -11,32 +11,19 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.storage.chat_store.base_db import AsyncDBChatStore, MessageStatus
 
-from llama_index_onrecord.messages import from_llama_index, to_llama_index
+from llama_index_onrecord.messages import from_llama_index, spoken, to_llama_index
 from llama_index_onrecord.scope import InScope
+from llama_index_onrecord.shown import Shown, read
 from onrecord import Cleared, Conflict, Message, Since, Store
 from onrecord.adapters.calls import Talk, atalk, call
 from onrecord.adapters.stored import id_of, seq_of
 
 ACTIVE, ARCHIVED = MessageStatus.ACTIVE, MessageStatus.ARCHIVED
-
-
-class _Queue(NamedTuple):
-    """The part of a session's queue that the running task has read last, oldest first."""
-
-    store: weakref.ref[Store]
-    """Weakly: a context may outlive all that ran in it."""
-    name: Any
-    messages: list[tuple[int, str]]
-    """Places and ids. A place alone may hold another message after the session was cleared."""
-
-
-_read: ContextVar[_Queue | None] = ContextVar("read", default=None)
 
 
 class OnrecordMemoryStore(InScope, AsyncDBChatStore):
@@ -128,29 +115,29 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
             session.messages, archived=archived, limit=most, into=noted
         )
         if archived is False and most is None:
-            _read.set(_Queue(weakref.ref(session.store), session.name, queue))
+            read.set(Shown(weakref.ref(session.store), session.name, queue))
         return found[offset:]
 
     def _add(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus) -> Talk[None]:
-        new = list(map(from_llama_index, messages))
-        _read.set(None)
+        new = list(map(from_llama_index, spoken(messages)))
+        read.set(None)
         yield from call(self.session(key).append, new, archived=bool(_archived(status)))
 
     def _set(self, key: str, messages: Sequence[ChatMessage], status: MessageStatus) -> Talk[None]:
-        new = list(map(from_llama_index, messages))
-        _read.set(None)
+        new = list(map(from_llama_index, spoken(messages)))
+        read.set(None)
         # At once, because what another worker archives in this moment has to be kept.
         yield from call(self.session(key).replace, new, archived=_archived(status))
 
     def _clear(self, key: str) -> Talk[None]:
-        _read.set(None)
+        read.set(None)
         yield from call(self.session(key).clear)
 
     def _delete_at(self, key: str, idx: int) -> Talk[ChatMessage | None]:
         if idx < 0:
             return None
         session = self.session(key)
-        _read.set(None)
+        read.set(None)
         while True:
             version = yield from call(session.version)
             found = yield from call(session.messages, archived=False, limit=idx + 1)
@@ -162,7 +149,7 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
 
     def _delete_oldest(self, key: str, n: int) -> Talk[list[ChatMessage]]:
         session = self.session(key)
-        _read.set(None)
+        read.set(None)
         gone: list[Message] = []
         while len(gone) < n:
             version = yield from call(session.version)
@@ -179,24 +166,24 @@ class OnrecordMemoryStore(InScope, AsyncDBChatStore):
     def _archive_oldest(self, key: str, n: int) -> Talk[list[ChatMessage]]:
         if n <= 0:
             return []
-        session, queue = self.session(key), _read.get()
+        session, queue = self.session(key), read.get()
         after: int | None = None
         before: int | None = None
         limit: int | None = n
-        read: set[str] | None = None
-        if queue and queue.store() is session.store and queue.name == session.name:
+        known: set[str] | None = None
+        if queue and queue.is_of(session.store) and queue.name == session.name:
             oldest = queue.messages[:n]
             if not oldest:
                 return []
-            _read.set(queue._replace(messages=queue.messages[n:]))  # Memory may go on from there
+            read.set(queue._replace(messages=queue.messages[n:]))  # Memory may go on from there
             after, before, limit = oldest[0][0] - 1, oldest[-1][0] + 1, None
-            read = {id_ for _, id_ in oldest}
+            known = {id_ for _, id_ in oldest}
         while True:
             version = yield from call(session.version)
             found = yield from call(
                 session.messages, archived=False, after=after, before=before, limit=limit
             )
-            seqs = [seq_of(m) for m in found if read is None or m.id in read]
+            seqs = [seq_of(m) for m in found if known is None or m.id in known]
             with suppress(Cleared):  # others stand in these places now: never read, so they stay
                 since = Since(version)
                 archived = yield from call(session.archive, seqs, expected=since)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from llama_index.core.base.llms.types import BaseContentBlock, ChatMessage, MessageRole
@@ -34,6 +34,15 @@ _ROLES: Final = {
 _BY_NAME: Final = {role.value: role for role in MessageRole}
 """A dict answers in a fifth of the enum's time."""
 _HAS_ONLY_THESE: Final = ChatMessage.model_fields.keys() == {"role", "additional_kwargs", "blocks"}
+
+
+class Reminder(ChatMessage):
+    """What was recalled, on its way to a model. Nobody said it: it is never stored."""
+
+
+def spoken(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """Leave out of messages what nobody said."""
+    return [message for message in messages if not isinstance(message, Reminder)]
 
 
 def from_llama_index(message: ChatMessage) -> Message:

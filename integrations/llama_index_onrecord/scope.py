@@ -36,8 +36,7 @@ class InScope(BaseModel):
         tenant, user, agent    the scope of the sessions that keys name
         """
         # A scope that is misspelt would be no wall.
-        known = ("store", "tenant", "user", "agent")
-        check_settings(type(self).__name__, data.keys() - {"class_name"}, known)
+        check_settings(type(self).__name__, data.keys() - {"class_name"}, type(self).model_fields)
         reference = StoreReference(store)
         data.update(store=reference.name, tenant=tenant, user=user, agent=agent)
         super().__init__(**data)

@@ -13,15 +13,24 @@ from typing import Any, NamedTuple
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallBlock
 
-from onrecord import Session, Since, Window
+from onrecord import Message, Session, Since, Window
 from onrecord.adapters.calls import Talk, call
 from onrecord.tokens import CountTokens
+from onrecord.version import NOTHING
 
 
 class _Shown(NamedTuple):
     asked: tuple[Any, ...]
     """For what: another conversation, limit or counter has another window."""
     window: Window
+
+
+class _Recalled(NamedTuple):
+    asked: tuple[Any, ...]
+    turn: Message | None
+    """The message that opens the turn in which it was asked."""
+    epoch: int
+    words: str
 
 
 class LastShown:
@@ -31,6 +40,7 @@ class LastShown:
         self._shown: _Shown | None = None
         self._stands = False
         self._since: Since | None = None
+        self._recalled: _Recalled | None = None
 
     def outdate(self) -> None:
         """Note that something is being put: it will be another window."""
@@ -44,6 +54,19 @@ class LastShown:
         """Note what a model is shown. It answers what it was shown first in a turn."""
         if self._since is None:
             self._since = Since(window.version)
+
+    def note_recalled(self, asked: tuple[Any, ...], window: Window, words: str) -> None:
+        """Note what was recalled beside a window."""
+        self._recalled = _Recalled(asked, _turn(window), window.version.epoch, words)
+
+    def recalled(self, asked: tuple[Any, ...], window: Window) -> str | None:
+        """Find what was recalled for the same before in this turn: the session has only grown
+        since, and so the window, which began where it begins or before, lacks it still."""
+        last = self._recalled
+        if last is None or last.asked != asked or window.version == NOTHING:
+            return None
+        same = last.turn == _turn(window) and last.epoch == window.version.epoch
+        return last.words if same else None
 
     def since(self, messages: Sequence[ChatMessage]) -> Since | None:
         """Find the version that messages have to come after: an answer to what
@@ -84,3 +107,7 @@ class LastShown:
         return isinstance(other, LastShown)
 
     __hash__ = object.__hash__
+
+
+def _turn(window: Window) -> Message | None:
+    return next((message for message in reversed(window) if message.opens_turn), None)
