@@ -173,9 +173,17 @@ def test_nothing_where_nothing_is_relevant(in_memory: Store) -> None:
     assert OnrecordMemory.from_defaults("empty", in_memory, recall=True).get(ASKED) == []
 
 
-def test_what_the_window_has_is_not_recalled(in_memory: Store) -> None:
-    in_memory.session("chat").append(FAR_BACK)
-    assert [m.content for m in small(in_memory).get(ASKED)] == [text for _, text in FAR_BACK]
+def test_what_the_window_has_is_not_recalled(
+    in_memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, asked = in_memory.session("chat"), counted(monkeypatch)
+    session.append([*FAR_BACK, ("assistant", "No.")])
+    said = [message.text for message in session.messages()]
+    assert [m.content for m in small(in_memory).get(ASKED)] == said
+    assert asked == [], "nothing is looked for where all is shown"
+    session.delete(3)
+    assert [m.content for m in small(in_memory).get(ASKED)] == said[:2]
+    assert len(asked) == 1
 
 
 def test_all_of_it_is_under_the_limit(in_memory: Store) -> None:

@@ -17,6 +17,7 @@ from onrecord.message import Message
 from onrecord.ranking import RELEVANT
 from onrecord.recall import Passage, Recalled
 from onrecord.session import Session
+from onrecord.window import Window
 
 __all__ = ["RELEVANT", "Recall", "frame", "in_words", "recall_settings", "recalled"]
 
@@ -77,6 +78,8 @@ def recalled(
 ) -> Talk[Recalled | None]:
     """Recall what answers a query and is not in a window; None where nothing does, or where the
     search fails."""
+    if settings.across == "session" and isinstance(beyond, Window) and _is_all(beyond):
+        return None
     limits: dict[str, Any] = {"tokens": settings.tokens if tokens is None else tokens}
     if settings.min_score is not None:
         limits["min_score"] = settings.min_score
@@ -94,6 +97,12 @@ def recalled(
         log.warning("Nothing is recalled, because the search failed: %s", fault, exc_info=fault)
         return None
     return found or None
+
+
+def _is_all(window: Window) -> bool:
+    """Whether a window is of a whole session. Where messages were deleted it is looked for."""
+    shown = sum(message.seq is not None for message in window)
+    return 0 < window.version.head <= shown
 
 
 def in_words(
