@@ -1,10 +1,14 @@
-"""Onrecord for LangChain: a history for chains and a middleware for agents.
+"""Onrecord for LangChain: a history for chains, a middleware for agents, and ways to find again.
 
     from langchain_onrecord import histories
     chain = RunnableWithMessageHistory(chain, histories(store), …)
 
     from langchain_onrecord import OnrecordMiddleware
-    agent = create_agent(model, tools, middleware=[OnrecordMiddleware(store)])
+    agent = create_agent(model, tools, middleware=[OnrecordMiddleware(store, recall=True)])
+
+    from langchain_onrecord import OnrecordRetriever, memory_tools
+    chain = OnrecordRetriever(store, user="ada") | prompt | model
+    agent = create_agent(model, memory_tools(store, user="ada"))
 
 Importing this loads nothing of LangChain: each name does when it is first used. What LangChain
 will take away in 2.0 (the base class of histories) is loaded only for the history.
@@ -20,14 +24,20 @@ if TYPE_CHECKING:
     from langchain_onrecord.history import Histories, OnrecordChatMessageHistory, histories
     from langchain_onrecord.messages import from_langchain, to_langchain
     from langchain_onrecord.middleware import OnrecordMiddleware
+    from langchain_onrecord.recall import Recall
+    from langchain_onrecord.retriever import OnrecordRetriever
+    from langchain_onrecord.tools import memory_tools
 
 __all__ = [
     "Histories",
     "OnrecordChatMessageHistory",
     "OnrecordMiddleware",
+    "OnrecordRetriever",
+    "Recall",
     "embedder",
     "from_langchain",
     "histories",
+    "memory_tools",
     "to_langchain",
 ]
 
@@ -35,11 +45,16 @@ _HOMES = {
     "Histories": "history",
     "OnrecordChatMessageHistory": "history",
     "OnrecordMiddleware": "middleware",
+    "OnrecordRetriever": "retriever",
+    "Recall": "recall",
     "embedder": "embedding",
     "from_langchain": "messages",
     "histories": "history",
+    "memory_tools": "tools",
     "to_langchain": "messages",
 }
+
+_OF_AGENTS = ("middleware", "recall", "tools")
 
 
 def __getattr__(name: str) -> Any:
@@ -48,7 +63,7 @@ def __getattr__(name: str) -> Any:
     try:
         home = import_module(f"langchain_onrecord.{_HOMES[name]}")
     except ModuleNotFoundError as fault:
-        extra = "agents" if _HOMES[name] == "middleware" else "langchain"
+        extra = "agents" if _HOMES[name] in _OF_AGENTS else "langchain"
         raise ImportError(f'{fault}. {name} needs it: pip install "onrecord[{extra}]"') from fault
     value = getattr(home, name)
     globals()[name] = value

@@ -39,6 +39,9 @@ TURN: Final = "turn"
 SAID: Final = "said"
 """In metadata of a message that was redacted: a digest of what it said first."""
 _HIDDEN: Final = (TURN, SAID)
+RECALLED: Final = "recalled"
+"""What ``metadata["onrecord"]`` says of a message that was recalled for a model."""
+_MADE_UP: Final = ("repaired", RECALLED)
 
 _ROLES: Final[dict[type[BaseMessage], str]] = {
     HumanMessage: "user",
@@ -101,9 +104,10 @@ def to_langchain(message: Message) -> BaseMessage:
 
 
 def is_made_up(message: BaseMessage) -> bool:
-    """Whether a message only stands in for one that is not there, and is not to be stored."""
+    """Whether a message is only for a model and is not to be stored: it stands in for one that is
+    not there, or repeats what is there."""
     metadata = message.additional_kwargs.get(METADATA)
-    return isinstance(metadata, dict) and metadata.get("onrecord") == "repaired"
+    return isinstance(metadata, dict) and metadata.get("onrecord") in _MADE_UP
 
 
 # -- to Onrecord --------------------------------------------------------------------------------

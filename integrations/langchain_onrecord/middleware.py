@@ -7,7 +7,7 @@ the next call goes on from there. The model is shown a window; the transcript ke
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, NotRequired, TypeAlias
 from uuid import UUID, uuid4
 
@@ -18,7 +18,9 @@ from langgraph.config import get_config
 from langgraph.types import Command
 
 from langchain_onrecord.messages import from_langchain, to_langchain
+from langchain_onrecord.names import Named, check_names, name_of, names_of
 from langchain_onrecord.offered import checked
+from langchain_onrecord.recall import Recall, Recaller, before_window, recall_settings
 from langchain_onrecord.run_progress import (
     RunProgress,
     as_new,
@@ -31,15 +33,11 @@ from langchain_onrecord.window import CountsTokens, WindowLimits, window_setting
 from onrecord import Misconfigured, Window
 from onrecord.adapters.calls import Talk, atalk, talk
 from onrecord.adapters.reference import check_store
-from onrecord.arguments import check_function
 
 if TYPE_CHECKING:
     from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
 
     from onrecord import Session, Store
-
-Named: TypeAlias = str | Callable[[Any], str]
-"""A name, or a function of LangGraph's runtime that gives one."""
 
 Update: TypeAlias = dict[str, Any] | None
 
@@ -72,6 +70,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         agent: Named = "",
         window: WindowLimits = DEFAULT_WINDOW,
         token_counter: CountsTokens | None = None,
+        recall: Recall | bool = False,
     ) -> None:
         """
         store          an onrecord.Store, made once for the process
@@ -81,19 +80,22 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         window         what the model is shown at most: so many messages, or
                        {"messages": …, "turns": …, "tokens": …}; None for everything
         token_counter  counts LangChain messages; otherwise the store's own counts hold
+        recall         whether older turns that answer the user go before the window: True, or a
+                       Recall that says how many, and of which conversations
         """
         super().__init__()
         check_store(store)
-        named = {"session_id": session_id or "", "tenant": tenant, "user": user, "agent": agent}
-        for part, given in named.items():
-            if not isinstance(given, str):
-                check_function(part, given, "a name or a function that gives one")
+        check_names(
+            {"session_id": session_id or "", "tenant": tenant, "user": user, "agent": agent}
+        )
         self.tools = []
         self._store = store
         self._session_id = session_id
         self._scope: Mapping[str, Named] = {"tenant": tenant, "user": user, "agent": agent}
         self._window = window_settings(window, token_counter)
         self._writer = RunWriter(store)
+        settings = recall_settings(recall, user)
+        self._recaller = None if settings is None else Recaller(store, settings)
 
     # -- what LangChain calls ----------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         """Store what came since the last answer, and show the model a window that is torn
         nowhere. The state's messages stay as they are."""
         progress = talk(self._told(request))
-        response = handler(self._shown(request, handler))
+        response = handler(talk(self._shown(request, handler, progress)))
         return talk(self._noted(request, response, progress))
 
     async def awrap_model_call(
@@ -133,7 +135,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     ) -> ExtendedModelResponse[Any]:
         """Like ``wrap_model_call``."""
         progress = await atalk(self._told(request))
-        response = await handler(self._shown(request, handler))
+        response = await handler(await atalk(self._shown(request, handler, progress)))
         return await atalk(self._noted(request, response, progress))
 
     def wrap_tool_call(
@@ -192,6 +194,8 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         progress = yield from self._writer.correct(before, state["messages"])
         progress = yield from self._writer.catch_up(progress, state["messages"])
         self._writer.end(progress)
+        if self._recaller is not None:
+            self._recaller.forget(progress)
         return None if progress is before else {"onrecord": progress}
 
     def _called(self, request: ToolCallRequest) -> Talk[RunProgress | None]:
@@ -214,28 +218,40 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
                 message.id = message.id or made
             yield from self._writer.say(progress, answers)
 
-    def _fitting(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """Cut the request's messages to those that fit, with no call without its result."""
-        held = [from_langchain(message) for message in request.messages]
+    def _fitting(self, messages: Sequence[AnyMessage]) -> tuple[list[AnyMessage], Window]:
+        """Cut messages to those that fit, with no call without its result."""
+        held = [from_langchain(message) for message in messages]
         settings = {"token_counter": self._store.token_counter, **self._window}
         window = Window.of(held, **settings, repair=True)
-        theirs = dict(zip(map(id, held), request.messages, strict=True))
+        theirs = dict(zip(map(id, held), messages, strict=True))
         shown: list[AnyMessage] = [
             theirs[id(message)] if id(message) in theirs else to_langchain(message)  # type: ignore[misc]
             for message in window
         ]
-        return request if shown == request.messages else request.override(messages=shown)
+        return shown, window
 
-    def _shown(self, request: ModelRequest[Any], handler: Callable[..., Any]) -> ModelRequest[Any]:
+    def _shown(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[..., Any],
+        progress: RunProgress | None,
+    ) -> Talk[ModelRequest[Any]]:
         """Make the request as the model is sent it."""
+        shown, window = self._fitting(request.messages)
+        if self._recaller is not None and progress is not None:
+            said = request.state["messages"]
+            reminder = yield from self._recaller.reminded(progress, said, window)
+            shown = shown if reminder is None else before_window(shown, reminder)
+        if shown != request.messages:
+            request = request.override(messages=shown)
         ours = OnrecordMiddleware
-        return checked(self._fitting(request), handler, ours.wrap_tool_call, ours.awrap_tool_call)
+        return checked(request, handler, ours.wrap_tool_call, ours.awrap_tool_call)
 
     def _session(self, runtime: Any) -> Session:
         """Find the session of a run that begins."""
-        scope = {part: _name(given, runtime) for part, given in self._scope.items()}
+        scope = names_of(self._scope, runtime)
         if self._session_id is not None:
-            return self._store.session(_name(self._session_id, runtime), **scope)
+            return self._store.session(name_of(self._session_id, runtime), **scope)
         configurable = get_config().get("configurable", {})
         key = configurable.get("session_id", configurable.get("thread_id"))
         if key == "" or isinstance(key, bool) or not isinstance(key, str | int | UUID):
@@ -245,7 +261,3 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
                 "middleware session_id=."
             )
         return self._store.session(str(key), **scope)
-
-
-def _name(given: Named, runtime: Any) -> str:
-    return given if isinstance(given, str) else given(runtime)
