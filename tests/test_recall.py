@@ -80,6 +80,31 @@ def test_what_the_window_has_is_left_out(store: Store) -> None:
         assert not {message.id for message in recalled.messages} & {m.id for m in known}
 
 
+def test_a_question_that_is_stored_by_now_is_not_its_own_answer(store: Store) -> None:
+    session = said(store.session("support", user="ada"), TURNS + CHAT)
+    asked = "Before I book the hotel in Rome: what became of my refund for the ferry?"
+    session.append(("user", asked))
+    own, next_best = session.search(asked, limit=2)
+    assert own.message.text == asked
+    assert next_best.score < 0.9 * own.score
+    recalled = session.recall(asked, beyond=session.window(turns=3), min_score=0)
+    assert [3, 4] in seqs(recalled)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        'Where did it say "refund to the moon" for the ferry ticket?',
+        "The refund for the ferry ticket:\n-ticket\n-card",
+        "“refund” -ticket for the ferry",
+        '"-refund" for the ferry ticket',
+    ],
+)
+def test_what_somebody_said_has_no_operators(store: Store, asked: str) -> None:
+    session = said(store.session("support", user="ada"), TURNS + CHAT)
+    assert [3, 4] in seqs(session.recall(asked, min_score=0))
+
+
 def test_in_the_order_it_was_said_and_neighbours_together(store: Store) -> None:
     session = said(store.session("support", user="ada"), TURNS + CHAT)
     recalled = session.recall("ferry ticket refund, order A-1017 late Lisbon", min_score=0.1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from onrecord.ranking.choosing import Chosen, choose
 from onrecord.ranking.meanings import Meanings
-from onrecord.ranking.query import Query
+from onrecord.ranking.query import Query, as_said
 from onrecord.ranking.scoring import RELEVANT, score
 from onrecord.ranking.signature import signature
 from onrecord.ranking.values import NEIGHBOURS, RUN, Run, Said, Scored
@@ -26,6 +26,7 @@ __all__ = [
     "Run",
     "Said",
     "Scored",
+    "as_said",
     "choose",
     "score",
     "signature",

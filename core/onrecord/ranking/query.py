@@ -29,6 +29,8 @@ _OPENING: Final = '"\N{LEFT DOUBLE QUOTATION MARK}'
 _CLOSING: Final = '"\N{RIGHT DOUBLE QUOTATION MARK}'
 _QUOTED: Final = re.compile(rf"(?:(?<=\s)|^)(-?)[{_OPENING}]([^{_OPENING}{_CLOSING}]*)[{_CLOSING}]")
 _EXCLUDED: Final = re.compile(r"(?:(?<=\s)|^)-(?=[^\W_])(\S+)")
+_QUOTE: Final = re.compile(rf"[{_OPENING}{_CLOSING}]")
+_DASH: Final = re.compile(r"(?:(?<=\s)|^)-+(?=\S)")
 _WHEN: Final = re.compile(
     r"^\W*when\b|\bwhen (?:did|was|is|were|does|do|will|has|have|had)\b|\bhow (?:long|often)\b"
     r"|\b(?:what|which) (?:date|day|month|year|time|week|season)\b|\bsince when\b"
@@ -105,6 +107,12 @@ class Query(NamedTuple):
             tuple(excluded),
             _WHEN.search(text) is not None,
         )
+
+
+def as_said(text: str) -> str:
+    """Take the operators out of what somebody said to somebody: a quote is a quote there, and a
+    hyphen before a word is one of a list, a command or a number."""
+    return _DASH.sub(" ", _QUOTE.sub(" ", text))
 
 
 def _terms(text: str, key: bytes) -> tuple[Term, ...]:

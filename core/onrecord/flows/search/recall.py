@@ -13,6 +13,7 @@ from onrecord.flows.search.search import Found, search
 from onrecord.flows.shared import Desk
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.message import Message
+from onrecord.ranking import as_said
 from onrecord.recall import Passage, Recalled
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.messages import Snapshot
@@ -56,15 +57,18 @@ def recall(
     check_messages("beyond", beyond)
     known = {message.id for message in beyond or () if message.id is not None}
     most = _MOST_HITS + len(known)
+    query = as_said(query) if isinstance(query, str) else query
     found, complete = yield from search(
         desk, where, query, None, None, None, None, most, min_score, None, within, "auto"
     )
+    # What is asked may be stored by now, and answers itself best of all.
+    found = [hit for hit in found if hit.message.id not in known]
     turns: dict[tuple[SessionName, int], _Turn] = {}
     seen: set[tuple[SessionName, int | None]] = set()
     for hit in found:
         if room < _LEAST_ROOM or hit.score < _NEARLY * found[0].score:
             break
-        if hit.message.id in known or (hit.name, hit.message.seq) in seen:
+        if (hit.name, hit.message.seq) in seen:
             continue
         turn = yield from _turn_of(desk, hit, known)
         seen |= {(hit.name, message.seq) for message in turn.messages}
