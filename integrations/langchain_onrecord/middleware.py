@@ -25,6 +25,7 @@ from langchain_onrecord.run_progress import (
     RunProgress,
     as_new,
     digest,
+    parts_of,
     tool_messages,
 )
 from langchain_onrecord.run_start import begun
@@ -165,7 +166,17 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     def _begun(self, state: OnrecordState, runtime: Any) -> Talk[Update]:
         """Make durable what the state brings, and put what was said before in front of it."""
         session, messages = self._session(runtime), list(state["messages"])
-        return begun(self._writer, session, messages, state.get("onrecord"), self._window)
+        before = state.get("onrecord")
+        recaller, answer = self._recaller, None
+        if recaller is not None:
+            resumed = before is not None and before["session"] == parts_of(session)
+            answer = yield from recaller.before_it_is_stored(
+                session, messages, resumed, self._window
+            )
+        update = yield from begun(self._writer, session, messages, before, self._window)
+        if recaller is not None and answer is not None:
+            recaller.keep(update["onrecord"], answer)
+        return update
 
     # A node of the graph would be a step, and steps count. So a call is stored where the tool is
     # called, an answer without calls at the end, and whatever else came before the next answer.

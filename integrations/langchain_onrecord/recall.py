@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from langchain_core.messages import AnyMessage, BaseMessage, SystemMessage
 
-from langchain_onrecord.messages import RECALLED, to_langchain
+from langchain_onrecord.messages import RECALLED, from_langchain, to_langchain
 from langchain_onrecord.run_progress import RunProgress, id_of, question_in
-from onrecord import Message, Misconfigured, Recalled, Window
+from onrecord import Message, Misconfigured, OnrecordError, Recalled, Window
 from onrecord.adapters.bounded import Bounded
 from onrecord.adapters.calls import Talk, call
 from onrecord.arguments import check_choice, check_range, whole_number
 from onrecord.errors import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from onrecord import Store
+    from onrecord import Session, Store
 
 log = logging.getLogger("onrecord")
 
@@ -74,50 +74,78 @@ def recall_settings(recall: object, user: object) -> Recall | None:
     return recall
 
 
+Answer: TypeAlias = tuple[str, AnyMessage | None]
+"""The id of what was asked, and what goes before the window; None where nothing is relevant."""
+
+
 class Recaller:
     """Recalls once a turn, and remembers it for the model's further calls in that turn."""
 
     def __init__(self, store: Store, settings: Recall) -> None:
         self._store = store
         self._settings = settings
-        self._turns: Bounded[str, tuple[str, AnyMessage | None]] = Bounded(_MANY)
+        self._turns: Bounded[str, Answer] = Bounded(_MANY)
+
+    def before_it_is_stored(
+        self,
+        session: Session,
+        messages: Sequence[BaseMessage],
+        is_resumed: bool,
+        window: Mapping[str, Any],
+    ) -> Talk[Answer | None]:
+        """Recall for what is about to be stored: what stands there already would be found first,
+        and has every word of itself, so that nothing seemed irrelevant to it."""
+        if (question := question_in(messages)) is None:
+            return None
+        beyond = [from_langchain(message) for message in messages]
+        if not is_resumed:
+            try:
+                beyond += yield from call(session.window, **window)
+            except OnrecordError:
+                return None  # whoever reads it next will say what it is
+        reminder = yield from self._asked(session, question, beyond)
+        return id_of(question), reminder
+
+    def keep(self, progress: RunProgress, answer: Answer) -> None:
+        """Remember what was recalled for a run."""
+        self._turns.put(progress["run"], answer)
 
     def reminded(
         self, progress: RunProgress, messages: Sequence[BaseMessage], window: Window
     ) -> Talk[AnyMessage | None]:
-        """The message that goes before the window, for the newest of a user's messages; None where
-        nothing is relevant, or the search fails."""
+        """What goes before the window, for the newest of a user's messages. It is asked for again
+        where this process does not know it: a run may go on in another."""
         if (question := question_in(messages)) is None:
             return None
         known = self._turns.get(progress["run"])
-        if known is not None and known[0] == id_of(question):
-            return known[1]
-        reminder = yield from self._asked(progress, str(question.text), window)
-        self._turns.put(progress["run"], (id_of(question), reminder))
-        return reminder
+        if known is None or known[0] != id_of(question):
+            session = self._store.session(**progress["session"])
+            reminder = yield from self._asked(session, question, window)
+            self.keep(progress, known := (id_of(question), reminder))
+        return known[1]
 
     def forget(self, progress: RunProgress) -> None:
         """Forget what a run was reminded of."""
         self._turns.drop(progress["run"])
 
-    def _asked(self, progress: RunProgress, query: str, window: Window) -> Talk[AnyMessage | None]:
-        scope: dict[str, Any] = dict(progress["session"])
-        key = scope.pop("key")
+    def _asked(
+        self, session: Session, question: BaseMessage, beyond: Sequence[Message]
+    ) -> Talk[AnyMessage | None]:
+        name = session.name
         # Whoever has no name is not one person.
-        whole_user = self._settings.across == "user" and scope["user"] != ""
-        limits: dict[str, Any] = {"tokens": self._settings.tokens, "beyond": window}
+        across = self._settings.across if name.user else "session"
+        limits: dict[str, Any] = {"tokens": self._settings.tokens, "beyond": beyond}
         if self._settings.min_score is not None:
             limits["min_score"] = self._settings.min_score
+        if across == "user":
+            limits |= {"tenant": name.tenant, "user": name.user, "agent": name.agent}
+        where = self._store if across == "user" else session
         try:
-            if whole_user:
-                found = yield from call(self._store.recall, query, **scope, **limits)
-            else:
-                session = self._store.session(key, **scope)
-                found = yield from call(session.recall, query, **limits)
+            found = yield from call(where.recall, str(question.text), **limits)
         except Exception as fault:  # whatever it is, the user is to have an answer
             log.warning("nothing is recalled, because the search failed: %s", fault, exc_info=fault)
             return None
-        return _reminder(found, "user" if whole_user else "session") if found else None
+        return _reminder(found, across) if found else None
 
 
 def before_window(messages: Sequence[AnyMessage], reminder: AnyMessage) -> list[AnyMessage]:
