@@ -352,7 +352,7 @@ def test_the_newest_of_the_users_messages_is_asked_for(memory: Store, invoke: In
 
     small_talk(memory.session("chat"), PORT)
     model = Scripted()
-    remembering = OnrecordMiddleware(memory, window={"turns": 3}, recall=True)
+    remembering: Any = OnrecordMiddleware(memory, window={"turns": 3}, recall=True)
     agent: Any = create_agent(model, middleware=[Whispers(), remembering])
     invoke(agent, "Translate tungsten hexafluoride into Portuguese, please.")
     assert not recalled(model.shown[-1])
