@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo test torture scale bench bench-quick check lint format types clean venv-core venv-dev venv-bench venv-upstream venv-newest venv-oldest upstream test-newest test-oldest lock
+.PHONY: help demo test torture scale recall bench bench-quick check lint format types clean venv-core venv-dev venv-bench venv-upstream venv-newest venv-oldest upstream test-newest test-oldest lock
 # A third of a test run is waiting for disks and servers: three processes keep two cores busy.
 JOBS ?= 3
 # Lint, types and tests would only get in each other's way.
@@ -26,6 +26,9 @@ torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 
 
 scale: venv-dev  ## a million messages, and 100,000 sessions: some minutes (ARGS="--small")
 	@.venv/bin/python bench/scale.py $(ARGS)
+
+recall: venv-dev  ## which turns a search brings back, by words and by meaning (DATA=folder, ARGS="--postgres")
+	@.venv/bin/python -m scripts.recall $(DATA) $(ARGS)
 
 bench: venv-bench  ## beside the peers, with plots: ten to twenty minutes (ARGS="--only append")
 	@.venv-bench/bin/python -m bench --into docs/benchmarks $(ARGS)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple, Protocol
 from scripts.recall.data import Conversation
 
 TURNS: Final = (5, 10, 25, 50)
+SESSIONS: Final = (2, 5, 10)
 
 
 class Found(NamedTuple):
@@ -31,20 +32,30 @@ Row = tuple[float, ...]
 
 def recalled(
     conversations: Iterable[Conversation], asked: Mapping[str, Search], least: float = 0.0
-) -> dict[str, list[Row]]:
-    """Measure turn recall by kind of question; turns below a score count as not returned."""
-    rows: dict[str, list[Row]] = {"overall": []}
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """Measure recall of turns, and of their sessions, by kind of question; turns below a score
+    count as not returned."""
+    turns: dict[str, list[Row]] = {"overall": []}
+    sessions: dict[str, list[Row]] = {"overall": []}
     for conversation in conversations:
+        session_of = {turn.id: turn.session for turn in conversation.turns}
         for question in conversation.questions:
             found = asked[conversation.id].search(question.text, max(TURNS))
             got = [each.turn for each in found if each.score >= least]
-            row = tuple(
-                sum(turn in got[:many] for turn in question.evidence) / len(question.evidence)
-                for many in TURNS
-            )
+            row = _shares(question.evidence, got, TURNS)
+            # As far as the turns that were asked for tell: sessions that come late are not seen.
+            order = list(dict.fromkeys(session_of[turn] for turn in got))
+            # Evidence that names no turn still names its session: D3:99.
+            wanted = list({int(turn[1:].split(":")[0]) for turn in question.evidence})
+            beside = _shares(wanted, order, SESSIONS)
             for kind in ("overall", question.kind, f"conversation {conversation.id}"):
-                rows.setdefault(kind, []).append(row)
-    return rows
+                turns.setdefault(kind, []).append(row)
+                sessions.setdefault(kind, []).append(beside)
+    return turns, sessions
+
+
+def _shares(wanted: Sequence[object], got: Sequence[object], counts: Sequence[int]) -> Row:
+    return tuple(sum(each in got[:many] for each in wanted) / len(wanted) for many in counts)
 
 
 def averages(rows: Sequence[Row]) -> list[float]:
