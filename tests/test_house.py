@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import onrecord
-from onrecord import Items, Session, Store
+from onrecord import Feed, Items, Session, Store
 from onrecord.ledger.ledger import Ledger
 
 CORE = Path(onrecord.__file__).parent
@@ -35,16 +35,16 @@ FLOORS: list[set[str]] = [
     },
     {"message"},
     {"files", "filters", "item", "reports", "scope", "tokens", "stored"},
-    {"arguments"},
+    {"arguments", "change"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
-    {"cache", "embedding", "ledger/search", "notebook", "ranking"},
+    {"cache", "embedding", "ledger/feed", "ledger/search", "notebook", "ranking"},
     {"hit", "ledger/sessions", "recall"},
     {"ledger/items", "ledger/schema", "ledger/checkpoints", "flows"},
     {"ledger", "ledger/maintenance", "flows/items"},
-    {"flows/sessions", "flows/checkpoints", "flows/search"},
+    {"flows/sessions", "flows/checkpoints", "flows/feed", "flows/search"},
     {"flows/maintenance"},
     {"operations"},
-    {"items"},
+    {"feed", "items"},
     {"session", "store_maintenance"},
     {"store"},
     {"adapters"},
@@ -169,10 +169,20 @@ def test_everything_exported_is_there() -> None:
     assert set(onrecord.__all__) <= set(dir(onrecord))
 
 
-WITHOUT_IO = {"items", "session", "from_env", "closed", "name", "store", "address", "token_counter"}
+WITHOUT_IO = {
+    "feed",
+    "items",
+    "session",
+    "from_env",
+    "closed",
+    "name",
+    "store",
+    "address",
+    "token_counter",
+}
 
 
-@pytest.mark.parametrize("cls", [Store, Session, Items, Ledger])
+@pytest.mark.parametrize("cls", [Store, Session, Items, Feed, Ledger])
 def test_every_method_has_its_twin(cls: type) -> None:
     public = {
         name: member

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ToolResult,
         Video,
     )
+    from onrecord.change import Change, FeedInfo
     from onrecord.checkpoint_log import CheckpointLog, ThreadInfo
     from onrecord.errors import (
         Cleared,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         StoreClosed,
         Unavailable,
     )
+    from onrecord.feed import Feed
     from onrecord.health import Health
     from onrecord.hit import Hit, Hits, ItemHit
     from onrecord.item import Delete, Item, Merge, Put
@@ -79,6 +81,7 @@ __all__ = [
     "ANY",
     "Audio",
     "Block",
+    "Change",
     "CheckpointLog",
     "Citation",
     "Cleared",
@@ -89,6 +92,8 @@ __all__ = [
     "EmbedderFailed",
     "Embedding",
     "Export",
+    "Feed",
+    "FeedInfo",
     "File",
     "Health",
     "Hit",
@@ -146,7 +151,9 @@ _HOMES = {
         "reports",
     ),
     "ANY": "scope",
+    **dict.fromkeys(("Change", "FeedInfo"), "change"),
     "CheckpointLog": "checkpoint_log",
+    "Feed": "feed",
     "Health": "health",
     **dict.fromkeys(("Hit", "Hits", "ItemHit"), "hit"),
     **dict.fromkeys(("Passage", "Recalled"), "recall"),

@@ -160,6 +160,34 @@ class StateName(NamespaceName, frozen=True, kw_only=True, dict=True):
         return f"the state of session {self.session}"
 
 
+class FeedName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """What names one reader: a name, and the scope that it reads. Checked when it is made."""
+
+    name: str
+    tenant: AnyName = ANY
+    user: AnyName = ANY
+    agent: AnyName = ANY
+
+    def __post_init__(self) -> None:
+        check_name("name", self.name)
+        check_owner(self.tenant, self.user, self.agent)
+
+    @property
+    def scope(self) -> Scope:
+        """Return whose sessions are read."""
+        return Scope(self.tenant, self.user, self.agent)
+
+    def hashed(self, store_id: bytes) -> bytes:
+        """Hash the name: what a database finds the reader by, also when the names of its scope
+        were erased there, and what nobody can try a guess of them on."""
+        parts = [None if part is ANY else part for part in self.scope]
+        packed = msgspec.msgpack.encode((self.name, *parts))
+        return blake2b(packed, key=store_id, digest_size=20).digest()
+
+    def __str__(self) -> str:
+        return f"{self.name!r} of {self.scope}"
+
+
 FIRST_PATH: Final = b"\1"
 """Before the paths of all namespaces that people name, and behind those of states."""
 

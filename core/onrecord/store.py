@@ -14,7 +14,9 @@ import msgspec
 
 from onrecord import arguments, operations
 from onrecord.cache import Cache, CacheUnavailable, LocalCache
+from onrecord.change import FeedInfo
 from onrecord.errors import Misconfigured
+from onrecord.feed import Feed
 from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Outside, Pause, Step, arun, run
 from onrecord.flows.belief import Belief
 from onrecord.flows.checkpoints.memory import ThreadMemory
@@ -29,7 +31,7 @@ from onrecord.message import Message
 from onrecord.processes import on_fork
 from onrecord.ranking import RELEVANT
 from onrecord.recall import Recalled
-from onrecord.scope import LONGEST_NAME, AnyName, NamespaceName, Scope, SessionName
+from onrecord.scope import ANY, LONGEST_NAME, AnyName, FeedName, NamespaceName, Scope, SessionName
 from onrecord.session import Session, hits_of
 from onrecord.store_maintenance import StoreMaintenance
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
@@ -520,6 +522,28 @@ class Store(StoreMaintenance):
         return await self._arun(
             operations.list_namespaces(self._desk, scope, prefix, depth, after, limit)
         )
+
+    def feed(
+        self, name: str, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY
+    ) -> Feed:
+        """Make a handle on a reader of what happens in the sessions of a scope. Does no I/O.
+
+        Names that are left out mean every one. The same name with another scope is another
+        reader.
+        """
+        return Feed(self, FeedName(name=name, tenant=tenant, user=user, agent=agent))
+
+    def feeds(self, *, after: FeedInfo | None = None, limit: int = 100) -> list[FeedInfo]:
+        """List the readers of this store and how far behind they are, in the order in which they
+        began. Every session is looked at for each. For the next page pass the last one of this
+        page as ``after``."""
+        arguments.check_after(after, FeedInfo)
+        return self._run(operations.list_feeds(after, limit))
+
+    async def afeeds(self, *, after: FeedInfo | None = None, limit: int = 100) -> list[FeedInfo]:
+        """Like ``feeds``."""
+        arguments.check_after(after, FeedInfo)
+        return await self._arun(operations.list_feeds(after, limit))
 
     def health(self) -> Health:
         """Ask database and cache how they are. What does not answer is reported, not raised."""

@@ -435,6 +435,55 @@ Index(
     checkpoint_writes.c.id,
 )
 
+feeds: Final = Table(
+    "onrecord_feeds",
+    metadata,
+    _number("What its positions name it by."),
+    _column("identity", LargeBinary, "A hash of its name and its scope: scope.py.", unique=True),
+    _column("name", Text, "What its readers call it."),
+    _column("named", SmallInteger, "0 where the names of its scope were erased."),
+    _column("tenant", Text, "Of its scope; NULL for every one.", null=True),
+    _column("user", Text, "Of its scope; NULL for every one.", null=True),
+    _column("agent", Text, "Of its scope; NULL for every one.", null=True),
+    _column("second", BigInteger, "Sessions last active up to here were looked at,"),
+    _column("session", BigInteger, "and of those in that second up to this one."),
+    _column("newest", BigInteger, "The highest number of a session that was looked at."),
+    _column("swept_second", BigInteger, "As second, of the going over all sessions,"),
+    _column("swept_session", BigInteger, "and as session."),
+    _column("swept_at", BigInteger, "When that was last done, in microseconds since 1970."),
+    sqlite_autoincrement=True,
+    postgresql_with=_FILLED,
+    comment="Readers of what happens in sessions.",
+)
+
+feed_positions: Final = Table(
+    "onrecord_feed_positions",
+    metadata,
+    *_in_order("session", "The session's id.", "feed", "The feed's id."),
+    _column("epoch", BigInteger, "The session's, as this reader has finished it."),
+    _column("head", BigInteger, "How far this reader has finished it."),
+    _column("lineage", BigInteger, "The session's at that time; 0 where that is not known."),
+    _column("token", BigInteger, "Of the message at that head; 0 where none is known."),
+    _column("gone", SmallInteger, "1 where the session was erased since it was last handed out."),
+    _column(
+        "due",
+        BigInteger,
+        "From when on it may be handed out: when a lease ends, or at once. NULL for no more than "
+        "what the session's row says.",
+        null=True,
+    ),
+    _column("holder", BigInteger, "Random: to whom it was handed out.", null=True),
+    info=_IN_ORDER,
+    comment="How far each reader has finished each session.",
+)
+Index(
+    "onrecord_feed_positions_by_due",
+    feed_positions.c.feed,
+    feed_positions.c.due,
+    sqlite_where=text("due IS NOT NULL"),
+    postgresql_where=text("due IS NOT NULL"),
+)
+
 meta: Final = Table(
     "onrecord_meta",
     metadata,

@@ -17,6 +17,7 @@ from onrecord.flows.maintenance.transfer import exported
 from onrecord.flows.mark import Wrote, commit, commit_items
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
+from onrecord.ledger.feed import feeds
 from onrecord.ledger.items import scoped
 from onrecord.ledger.maintenance import erasing
 from onrecord.ledger.maintenance.vacuum import reclaim
@@ -68,6 +69,7 @@ def erase(desk: Desk, scope: Scope, thorough: bool) -> Flow[Receipt]:
         for _, name in page:
             gone += (yield from remove(desk, name)) or Counter()
     gone += yield from _items_removed(desk, scope)
+    yield from do(Cold(partial(feeds.unname, scope=scope), writes=True))
     left = yield from do(Cold(partial(_elsewhere, scope=scope)))
     return (yield from _receipt(desk, str(scope), gone, left, thorough))
 

@@ -31,6 +31,8 @@ TABLES: Final = (
     "checkpoints",
     "checkpoint_items",
     "checkpoint_writes",
+    "feeds",
+    "feed_positions",
     "meta",
     "counters",
     "migrations",
@@ -70,7 +72,10 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
 # finds one of its rows, {shard_key} and {shard_value} where a row is written; {last_shard} is like
 # {my_shard}, of the row that a page ended with.
 # Of those with rows in an order: {t.span} is from :after, not counted in, up to :upto; {t.at} is
-# one row; {t.of s} all rows of what a row called s has the number of; {t.order} their order.
+# one row; {t.of s} all rows of what a row called s has the number of; {t.order} their order;
+# {t.at_head s} the row of the message at the head of a session called s.
+# Of the positions of feeds: {t.feed_at} is one of :feed, {t.feed_of s} that of a session called s,
+# {t.all_feeds_at} those of all feeds in a session.
 _KEYS: Final[dict[Kind, dict[str, str]]] = {
     "sqlite": {
         "shard": "0",
@@ -86,6 +91,12 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "in_shard_of": "",
         "of": "{t}place > ({s}.id << 32) AND {t}place <= ({s}.id << 32) + 4294967295",
         "order": "{t}place",
+        "at_head": "{t}place = ({s}.id << 32) + {s}.head",
+        "feed_at": "{t}place = (:session << 32) + :feed",
+        "feed_of": "{t}place = ({s}.id << 32) + :feed",
+        "all_feeds_at": "{t}place > (:session << 32) AND {t}place <= (:session << 32) + 4294967295",
+        "feed_key": "place",
+        "feed_value": "(:session << 32) + :feed",
         "row_key": "place",
         "row_value": "(:session << 32) + :seq",
         "row_copy": "(:target << 32) + seq",
@@ -112,6 +123,12 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "in_shard_of": "{t}shard = {s}.shard AND",
         "of": "{t}shard = {s}.shard AND {t}session = {s}.id",
         "order": "{t}seq",
+        "at_head": "{t}shard = {s}.shard AND {t}session = {s}.id AND {t}seq = {s}.head",
+        "feed_at": "{t}shard = :shard AND {t}session = :session AND {t}feed = :feed",
+        "feed_of": "{t}shard = {s}.shard AND {t}session = {s}.id AND {t}feed = :feed",
+        "all_feeds_at": "{t}shard = :shard AND {t}session = :session",
+        "feed_key": "shard, session, feed",
+        "feed_value": ":shard, :session, :feed",
         "row_key": "shard, session, seq",
         "row_value": ":shard, :session, :seq",
         "row_copy": "CAST(:target_shard AS SMALLINT), CAST(:target AS BIGINT), seq",

@@ -11,6 +11,7 @@ from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.feed import positions
 from onrecord.ledger.items import state
 from onrecord.ledger.sessions import dictionaries, fences, segments, sessions, tail
 from onrecord.scope import SessionName
@@ -75,6 +76,7 @@ def remove(txn: Transaction, name: SessionName, only_at: Version | None = None) 
     known, went = state.remove(txn, name)
     gone += known
     gone["onrecord_sessions"] += txn.run(_REMOVE, keys.of_session(session))
+    positions.erase(txn, session.key)
     epoch = session.epoch + 1
     txn.run(
         _REMEMBER,

@@ -237,6 +237,41 @@ CREATE TABLE {checkpoint_writes} (
 
 CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (list, id);
 
+CREATE TABLE {feeds} (
+  id BIGINT GENERATED ALWAYS AS IDENTITY,
+  identity BYTEA NOT NULL,
+  name TEXT NOT NULL,
+  named SMALLINT NOT NULL,
+  tenant TEXT,
+  "user" TEXT,
+  agent TEXT,
+  second BIGINT NOT NULL,
+  session BIGINT NOT NULL,
+  newest BIGINT NOT NULL,
+  swept_second BIGINT NOT NULL,
+  swept_session BIGINT NOT NULL,
+  swept_at BIGINT NOT NULL,
+  PRIMARY KEY (id),
+  UNIQUE (identity)
+)
+  WITH (fillfactor = 80);
+
+CREATE TABLE {feed_positions} (
+  session BIGINT NOT NULL,
+  feed BIGINT NOT NULL,
+  epoch BIGINT NOT NULL,
+  head BIGINT NOT NULL,
+  lineage BIGINT NOT NULL,
+  token BIGINT NOT NULL,
+  gone SMALLINT NOT NULL,
+  due BIGINT,
+  holder BIGINT,
+  shard SMALLINT NOT NULL,
+  PRIMARY KEY (session, feed, shard)
+);
+
+CREATE INDEX onrecord_feed_positions_by_due ON {feed_positions} (feed, due) WHERE due IS NOT NULL;
+
 CREATE TABLE {meta} (
   name TEXT NOT NULL,
   value BYTEA NOT NULL,

@@ -223,6 +223,39 @@ CREATE TABLE {checkpoint_writes} (
 
 CREATE INDEX onrecord_checkpoint_writes_by_id ON {checkpoint_writes} (list, id);
 
+CREATE TABLE {feeds} (
+  id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+  identity BLOB NOT NULL,
+  name TEXT NOT NULL,
+  named SMALLINT NOT NULL,
+  tenant TEXT,
+  user TEXT,
+  agent TEXT,
+  second BIGINT NOT NULL,
+  session BIGINT NOT NULL,
+  newest BIGINT NOT NULL,
+  swept_second BIGINT NOT NULL,
+  swept_session BIGINT NOT NULL,
+  swept_at BIGINT NOT NULL,
+  UNIQUE (identity)
+);
+
+CREATE TABLE {feed_positions} (
+  place INTEGER NOT NULL,
+  session BIGINT NOT NULL GENERATED ALWAYS AS (place >> 32) VIRTUAL,
+  feed BIGINT NOT NULL GENERATED ALWAYS AS (place & 4294967295) VIRTUAL,
+  epoch BIGINT NOT NULL,
+  head BIGINT NOT NULL,
+  lineage BIGINT NOT NULL,
+  token BIGINT NOT NULL,
+  gone SMALLINT NOT NULL,
+  due BIGINT,
+  holder BIGINT,
+  PRIMARY KEY (place)
+);
+
+CREATE INDEX onrecord_feed_positions_by_due ON {feed_positions} (feed, due) WHERE due IS NOT NULL;
+
 CREATE TABLE {meta} (
   name TEXT NOT NULL,
   value BLOB NOT NULL,

@@ -1,0 +1,1 @@
+"""What happened since: looked for, handed out, and made final."""

@@ -1,0 +1,229 @@
+"""How a change travels: looked for, handed out, read; and made final when its reader is done.
+
+What is found is handed out by a transaction of its own that writes to the rows of this reader
+alone, and each only where nobody else has: two workers never hold the same session, and no row of
+a session is locked. The messages are read after it, all of one moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from onrecord.arguments import check_number, check_range
+from onrecord.change import Change, FeedInfo, Handout
+from onrecord.errors import InvalidName, Misconfigured, OnrecordError, shown
+from onrecord.flow import Cold, Flow, do
+from onrecord.flows.feed.looking import Looked, look
+from onrecord.flows.shared import Desk
+from onrecord.ledger.database.stamp import random
+from onrecord.ledger.feed import feeds, positions
+from onrecord.ledger.feed.positions import Finished, Taken
+from onrecord.ledger.sessions import description
+from onrecord.ledger.sessions import messages as rows_of
+from onrecord.scope import FeedName, SessionName
+from onrecord.stored.clock import MICROSECONDS, now
+from onrecord.stored.messages import SessionKey, Snapshot
+from onrecord.version import NOTHING, SessionInfo, Version
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+log = logging.getLogger("onrecord")
+
+MESSAGES: Final = 1_000
+"""Of a session in one change; the others come after it."""
+MOST_SESSIONS: Final = 1_000
+"""That are handed out by one read."""
+_ATTEMPTS: Final = 5
+"""Where other workers were faster with all that was found."""
+_AT_ONCE: Final = 1_000
+"""Positions that are dropped in one transaction."""
+
+
+class _Read(NamedTuple):
+    """A session that was handed out, as it was when it was read."""
+
+    taken: Taken
+    info: SessionInfo | None
+    """None where it is not there."""
+    seen: Snapshot | None
+    rewritten: bool
+    finished: Finished
+
+
+def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list[Change]]:
+    """Changes that nobody holds, at most of so many sessions, each held for a while."""
+    check_number("limit", limit, 1, MOST_SESSIONS)
+    check_range("lease", lease, "seconds", 0.01, positions.LONGEST_LEASE // MICROSECONDS)
+    for _ in range(_ATTEMPTS):
+        here = yield from _looked(name, limit)
+        if not here.found:
+            if here.moved:
+                yield from do(Cold(partial(feeds.keep, row=here.row, name=name), writes=True))
+            return []
+        take = partial(_take, here=here, name=name, lease=int(lease * MICROSECONDS), now=now())
+        taken = yield from do(Cold(take, writes=True))
+        if not taken:
+            continue
+        fresh = {one.key for one in here.found if not one.known}
+        found = yield from do(Cold(partial(_read_all, taken=taken, fresh=fresh)))
+        same = [one.finished for one in found if _is_same(one)]
+        if same:
+            finish = partial(positions.finish, feed=here.row.number, done=same)
+            yield from do(Cold(finish, writes=True))
+        facts = desk.facts()
+        assert facts is not None, "the ledger was opened to hand out"
+        feed = name.hashed(facts.store_id)
+        changes = [_change(desk, feed, one) for one in found if not _is_same(one)]
+        if changes:
+            return changes
+    return []
+
+
+def finish_changes(desk: Desk, name: FeedName, given: Change | Iterable[Change]) -> Flow[bool]:
+    """Make changes final; whether they were still held by who was given them."""
+    changes = [given] if isinstance(given, Change) else _changes(given)
+    if not changes:
+        return True
+    here = yield from do(Cold(partial(feeds.find, name=name, now=now())))
+    if here is None:
+        return False
+    facts = desk.facts()
+    assert facts is not None, "a row was found"
+    if any(change.handout.feed != name.hashed(facts.store_id) for change in changes):
+        raise Misconfigured(f"done() was given a change of another feed than {name}.")
+    work = partial(positions.finish, feed=here.number, done=[_finished(one) for one in changes])
+    held = yield from do(Cold(work, writes=True))
+    return held == len(changes)
+
+
+def count_behind(name: FeedName) -> Flow[int]:
+    """How many sessions a reader has not finished; all of its scope, where it has never read."""
+    return (yield from do(Cold(partial(_behind, name=name))))
+
+
+def list_feeds(after: FeedInfo | None, limit: int) -> Flow[list[FeedInfo]]:
+    """Readers in the order in which they began, and how far behind they are."""
+    check_number("limit", limit, 1, MOST_SESSIONS)
+    work = partial(feeds.listed, after=0 if after is None else after.number, limit=limit)
+    infos: list[FeedInfo] = []
+    for one in (yield from do(Cold(work))):
+        if not one.named:
+            left = yield from do(Cold(partial(positions.erased_behind, feed=one.number)))
+            infos.append(FeedInfo(one.name, None, None, None, left, one.number))
+            continue
+        left = yield from do(Cold(partial(positions.behind, feed=one.number, scope=one.scope)))
+        infos.append(FeedInfo(one.name, *one.scope, left, one.number))
+    return infos
+
+
+def forget_feed(name: FeedName) -> Flow[bool]:
+    """Take a reader away, and then its positions, some in each transaction."""
+    here = yield from do(Cold(partial(feeds.find, name=name, now=now())))
+    if here is None:
+        return False
+    gone = yield from do(Cold(partial(feeds.drop, number=here.number), writes=True))
+    after: int | None = 0
+    while after is not None:
+        drop = partial(positions.drop, feed=here.number, after=after, limit=_AT_ONCE)
+        after = yield from do(Cold(drop, writes=True))
+    return gone
+
+
+def _looked(name: FeedName, limit: int) -> Flow[Looked]:
+    here = yield from do(Cold(partial(look, name=name, limit=limit, now=now())))
+    while here is None:
+        yield from do(Cold(partial(feeds.create, name=name), writes=True))
+        here = yield from do(Cold(partial(look, name=name, limit=limit, now=now())))
+    return here
+
+
+def _take(txn: Transaction, here: Looked, name: FeedName, lease: int, now: int) -> list[Taken]:
+    txn.begin()
+    if not feeds.keep(txn, here.row, name):
+        return []  # it was forgotten
+    return positions.take(txn, here.row.number, here.found, random(), lease, now)
+
+
+def _read_all(txn: Transaction, taken: Sequence[Taken], fresh: set[SessionKey]) -> list[_Read]:
+    txn.snapshot()
+    found: list[_Read] = []
+    for one in taken:
+        try:
+            found.append(_read(txn, one, one.key in fresh))
+        except (OnrecordError, InvalidName) as fault:  # it comes again when its lease has ended
+            log.warning("session %d cannot be handed out: %s", one.key.session, fault)
+    return found
+
+
+def _read(txn: Transaction, one: Taken, fresh: bool) -> _Read:
+    described = description.describe_key(txn, one.key)
+    if described is None:
+        erased = Finished(one.key, one.holder, 0, 0, 0, 0, erased=True)
+        return _Read(one, None, None, not fresh, erased)
+    tenant, user, agent, key, *_ = described
+    name = SessionName(key=key, tenant=tenant, user=user, agent=agent)
+    rewritten = not fresh and _is_rewritten(txn, one, described.epoch, described.head)
+    after = 0 if rewritten or fresh else one.head
+    seen = rows_of.seen(txn, name, after=after, limit=MESSAGES)
+    upto = seen.version.head if len(seen.rows) < MESSAGES else seen.rows[-1].seq
+    lineage = described.lineage if upto == described.head else 0
+    token = positions.token_at(txn, one.key, upto)
+    finished = Finished(one.key, one.holder, described.epoch, upto, lineage, token)
+    return _Read(one, description.info_of(described), seen, rewritten, finished)
+
+
+def _is_rewritten(txn: Transaction, one: Taken, epoch: int, head: int) -> bool:
+    """Whether what a reader has finished of a session is there no more, or not as it was."""
+    if epoch != one.epoch or head < one.head:
+        return True
+    token = positions.token_at(txn, one.key, one.head)
+    return token != one.token and 0 not in (token, one.token)
+
+
+def _is_same(found: _Read) -> bool:
+    """Whether there is nothing to tell: its title was changed; or it has come and gone before
+    anybody was told of it."""
+    if found.info is None:
+        return not found.rewritten
+    at = found.taken.epoch, found.taken.head
+    return not found.rewritten and at == (found.finished.epoch, found.finished.head)
+
+
+def _change(desk: Desk, feed: bytes, found: _Read) -> Change:
+    taken, done = found.taken, found.finished
+    handout = Handout(feed, taken.key.shard, taken.holder, done.lineage, done.token)
+    if found.info is None or found.seen is None:
+        return Change("erased", taken.key.session, None, NOTHING, NOTHING, [], handout)
+    return Change(
+        "rewritten" if found.rewritten else "appended",
+        taken.key.session,
+        found.info,
+        Version(taken.epoch, taken.head),
+        Version(done.epoch, done.head),
+        desk.build.messages(found.seen, found.seen.rows),
+        handout,
+    )
+
+
+def _finished(change: Change) -> Finished:
+    _, shard, holder, lineage, token = change.handout
+    key = SessionKey(shard, change.number)
+    return Finished(key, holder, *change.now, lineage, token, change.kind == "erased")
+
+
+def _changes(given: object) -> list[Change]:
+    changes: list[Change] = []
+    for change in given if isinstance(given, Iterable) else [given]:
+        if not isinstance(change, Change):
+            raise Misconfigured(f"done() takes changes that were read, not {shown(change)}.")
+        changes.append(change)
+    return changes
+
+
+def _behind(txn: Transaction, name: FeedName) -> int:
+    here = feeds.find(txn, name, now())
+    return positions.behind(txn, 0 if here is None else here.number, name.scope)

@@ -1,0 +1,157 @@
+"""The row of a reader: its name, and how far it has looked.
+
+What a row says only saves looking: that a session was looked at, and not what was found. Whether
+a reader has finished it stands in ``positions.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.scope import ANY, AnyName, FeedName, Scope
+from onrecord.stored.messages import LAST_SEQ
+
+Place = tuple[int, int]
+"""Where a session stands among those last active: its second, and its number."""
+BEFORE_ALL: Final[Place] = (-(2**62), 0)
+
+_FOUND: Final = """id, named, second, session, newest, swept_second, swept_session, swept_at"""
+_FIND: Final = f"""
+    SELECT {_FOUND}, {{clock}} FROM {{feeds}} WHERE identity = :identity"""
+# All that are there are found by the time of their last activity, the oldest first.
+_CREATE: Final = """
+    INSERT INTO {feeds} (
+        identity, name, named, tenant, "user", agent,
+        second, session, newest, swept_second, swept_session, swept_at
+    ) VALUES (
+        :identity, :name, 1, :tenant, :user, :agent,
+        :second, :session, coalesce((SELECT max(id) FROM {sessions}), 0), :second, :session, 0
+    ) ON CONFLICT (identity) DO NOTHING"""
+_NAME: Final = """
+    UPDATE {feeds} SET named = 1, tenant = :tenant, "user" = :user, agent = :agent
+    WHERE id = :feed AND named = 0"""
+_KEEP: Final = """
+    UPDATE {feeds} SET
+        second = :second, session = :session, newest = :newest,
+        swept_second = :swept_second, swept_session = :swept_session, swept_at = :swept_at
+    WHERE id = :feed"""
+_DROP: Final = "DELETE FROM {feeds} WHERE id = :feed"
+# A scope of nothing but ANY and empty names says nothing of anybody.
+_UNNAME: Final = """
+    UPDATE {feeds} SET named = 0, tenant = '', "user" = '', agent = ''
+    WHERE named = 1
+        AND (coalesce(tenant, '') <> '' OR coalesce("user", '') <> '' OR coalesce(agent, '') <> '')
+        AND (%(within)s OR (%(overlaps)s AND %(alike)s))"""
+_LISTED: Final = """
+    SELECT id, named, name, tenant, "user", agent FROM {feeds}
+    WHERE id > :after ORDER BY id LIMIT :limit"""
+
+
+class Row(NamedTuple):
+    """How far a reader has looked, and when that was read."""
+
+    number: int
+    named: int
+    second: int
+    session: int
+    newest: int
+    swept_second: int
+    swept_session: int
+    swept_at: int
+    now: int
+    """By the clock of the database."""
+
+    @property
+    def place(self) -> Place:
+        """Up to where sessions were looked at, as they were active one after the other."""
+        return self.second, self.session
+
+    @property
+    def swept(self) -> Place:
+        """Up to where the going over all of them has come."""
+        return self.swept_second, self.swept_session
+
+
+class Listed(NamedTuple):
+    """A reader in the list of all."""
+
+    number: int
+    named: bool
+    name: str
+    scope: Scope
+
+
+def find(txn: Transaction, name: FeedName, now: int) -> Row | None:
+    """The row of a reader; None where it has never read."""
+    row = txn.first(_FIND, {"identity": name.hashed(txn.facts.store_id), "now": now})
+    return None if row is None else Row(*row)
+
+
+def create(txn: Transaction, name: FeedName) -> None:
+    """Make a reader's row, where there is none."""
+    txn.run(
+        _CREATE,
+        {
+            "identity": name.hashed(txn.facts.store_id),
+            "name": name.name,
+            **_names(name),
+            "second": BEFORE_ALL[0],
+            "session": BEFORE_ALL[1],
+        },
+    )
+
+
+def keep(txn: Transaction, row: Row, name: FeedName) -> bool:
+    """Say how far a reader has looked, and hold its row to the end of this transaction; False
+    where it was forgotten."""
+    values = {name: number for name, number in row._asdict().items() if name not in _NOT_KEPT}
+    if not txn.run(_KEEP, {**values, "feed": row.number}):
+        return False
+    if not row.named:  # somebody is there again who had been erased
+        txn.run(_NAME, {"feed": row.number, **_names(name)})
+    return True
+
+
+_NOT_KEPT: Final = ("number", "named", "now")
+
+
+def drop(txn: Transaction, number: int) -> bool:
+    """Take a reader's row away: from here on nobody adds to its positions."""
+    return bool(txn.run(_DROP, {"feed": number}))
+
+
+def unname(txn: Transaction, scope: Scope) -> int:
+    """Forget whose sessions readers read that read those of a scope that was erased: of all in it,
+    and of those that reach beyond it where they name the same; how many."""
+    chosen = {part: name for part, name in scope._asdict().items() if name is not ANY}
+    is_it = {part: f'"{part}" = :{part}' for part in chosen}
+    overlaps = [f'("{part}" IS NULL OR {same})' for part, same in is_it.items()]
+    conditions = {
+        "within": " AND ".join(is_it.values()) or "1 = 1",
+        "overlaps": " AND ".join(overlaps) or "1 = 1",
+        "alike": " OR ".join(same for part, same in is_it.items() if chosen[part]) or "1 = 0",
+    }
+    bracketed = {name: f"({condition})" for name, condition in conditions.items()}
+    return txn.run(_UNNAME % bracketed, chosen)
+
+
+def listed(txn: Transaction, after: int, limit: int) -> list[Listed]:
+    """Readers, in the order in which they began."""
+    return [
+        Listed(number, bool(named), name, Scope(*map(_scope_part, scope)))
+        for number, named, name, *scope in txn.rows(_LISTED, {"after": after, "limit": limit})
+    ]
+
+
+def is_number(number: int) -> bool:
+    """Whether a reader can have this number: another would reach into another session's rows."""
+    return 0 < number <= LAST_SEQ
+
+
+def _names(name: FeedName) -> dict[str, Any]:
+    return {part: None if given is ANY else given for part, given in name.scope._asdict().items()}
+
+
+def _scope_part(stored: str | None) -> AnyName:
+    return ANY if stored is None else stored

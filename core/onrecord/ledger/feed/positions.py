@@ -1,0 +1,278 @@
+"""How far each reader has finished each session, and what of it is handed out.
+
+Nobody writes here but readers, and who erases. A row is made when a session is first handed out.
+It says which version its reader has finished; the session's own row says what there is, and where
+the two differ there is something to hand out. A row that is ``due`` is found without comparing:
+what is handed out is due when its lease ends, and what has moved on in the meantime at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from onrecord.ledger.database import keys
+from onrecord.ledger.database.address import Kind
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.feed.feeds import Place
+from onrecord.scope import ANY, Scope, owner_number, shard_of
+from onrecord.stored.messages import SessionKey
+
+LONGEST_LEASE: Final = 86_400_000_000
+"""Microseconds. What is held for longer was handed out under a clock that was set back since."""
+
+_FREE: Final = f"(p.due <= {{clock}} OR p.due > {{clock}} + {LONGEST_LEASE})"
+# Who changes a title leaves another lineage, and no other past: there the newest message decides.
+_ANOTHER_PAST: Final = """(p.lineage <> 0 AND p.token <> 0 AND s.lineage <> p.lineage
+        AND coalesce((SELECT h.token FROM {tail} h WHERE {h.at_head s}), 0) NOT IN (0, p.token))"""
+_MOVED: Final = f"(s.epoch <> p.epoch OR s.head <> p.head OR {_ANOTHER_PAST})"
+_DIFFERS: Final = f"""CASE WHEN p.epoch IS NULL THEN s.head > 0
+        ELSE p.due IS NULL AND {_MOVED} END"""
+
+_DUE: Final = f"""
+    SELECT {{p.shard}}, p.session, p.epoch, p.head, 1 FROM {{feed_positions}} p
+    WHERE p.feed = :feed AND p.due IS NOT NULL AND {_FREE} ORDER BY p.due LIMIT :limit"""
+
+_WALK: Final = f"""
+    SELECT s.shard, s.id, coalesce(p.epoch, 0), coalesce(p.head, 0),
+        CASE WHEN p.epoch IS NULL THEN 0 ELSE 1 END, s.active_second
+    FROM (
+        SELECT {{shard}} AS shard, id, epoch, head, lineage, active_second, tenant, "user", agent
+        FROM {{sessions}} WHERE %(behind)s ORDER BY %(order)s LIMIT :look
+    ) s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
+    WHERE %(chosen)s{_DIFFERS} ORDER BY %(s_order)s LIMIT :limit"""
+# First: what comes between the two statements is not looked at, and is not said to be.
+_END: Final = """
+    SELECT active_second, id FROM (
+        SELECT active_second, id FROM {sessions} WHERE %(behind)s ORDER BY %(order)s LIMIT :look
+    ) s ORDER BY %(backwards)s LIMIT 1"""
+_BY_TIME: Final = {
+    "order": "active_second, id",
+    "s_order": "s.active_second, s.id",
+    "backwards": "active_second DESC, id DESC",
+}
+_BY_NUMBER: Final = {"order": "id", "s_order": "s.id", "backwards": "id DESC"}
+
+_TAKE: Final = f"""
+    INSERT INTO {{feed_positions}} AS p (
+        {{feed_key}}, epoch, head, lineage, token, gone, due, holder
+    ) VALUES (
+        {{feed_value}}, 0, 0, 0, 0, 0, {{clock}} + :lease, :holder
+    ) ON CONFLICT ({{feed_key}}) DO UPDATE SET
+        due = {{clock}} + :lease, holder = :holder, gone = 0
+    WHERE :known = 1 AND p.epoch = :epoch AND p.head = :head AND (p.due IS NULL OR {_FREE})"""
+_TAKEN: Final = """
+    SELECT {shard}, session, epoch, head, lineage, token FROM {feed_positions}
+    WHERE feed = :feed AND due IS NOT NULL AND holder = :holder ORDER BY session"""
+
+# What has moved on since it was read is due at once: nobody would find it by its time any more.
+_FINISH: Final = """
+    UPDATE {feed_positions} SET
+        epoch = :epoch, head = CASE WHEN gone = 1 THEN 0 ELSE :head END,
+        lineage = :lineage, token = :token, holder = NULL,
+        due = CASE WHEN gone = 0 AND EXISTS (
+            SELECT 1 FROM {sessions} s
+            WHERE {s.my_shard} s.id = :session AND s.epoch = :epoch AND s.head = :head
+                AND s.lineage = :lineage
+        ) THEN NULL ELSE 0 END
+    WHERE {feed_at} AND holder = :holder"""
+_FINISH_ERASED: Final = "DELETE FROM {feed_positions} WHERE {feed_at} AND holder = :holder"
+_ERASE: Final = """
+    UPDATE {feed_positions} SET gone = 1, head = 0, lineage = 0, token = 0, due = coalesce(due, 0)
+    WHERE {all_feeds_at}"""
+
+_TOKEN: Final = "SELECT token FROM {tail} WHERE {at}"
+
+_SOME: Final[dict[Kind, str]] = {
+    "sqlite": """
+        SELECT 0, session FROM {feed_positions}
+        WHERE place > (:after << 32) + 4294967295 AND feed = :feed ORDER BY place LIMIT :limit""",
+    "postgresql": """
+        SELECT shard, session FROM {feed_positions}
+        WHERE session > :after AND feed = :feed ORDER BY session LIMIT :limit""",
+}
+_DROP: Final = "DELETE FROM {feed_positions} WHERE {feed_at}"
+_BEHIND: Final = f"""
+    SELECT count(*) FROM {{sessions}} s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
+    WHERE %(chosen)s CASE WHEN p.epoch IS NULL THEN s.head > 0 ELSE {_MOVED} END"""
+_ERASED: Final = """
+    SELECT count(*) FROM {feed_positions} p WHERE p.feed = :feed AND p.due IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM {sessions} s WHERE {s.in_shard_of p} s.id = p.session)"""
+
+
+class Candidate(NamedTuple):
+    """A session of which there may be something to hand out, and what its reader has finished."""
+
+    key: SessionKey
+    epoch: int
+    head: int
+    known: int
+    """0 where nothing of it was ever handed out."""
+
+
+class Taken(NamedTuple):
+    """A session that is handed out, and up to where its reader had finished it."""
+
+    key: SessionKey
+    epoch: int
+    head: int
+    lineage: int
+    token: int
+    holder: int
+
+
+class Finished(NamedTuple):
+    """How far a reader has come in a session that was handed out to it."""
+
+    key: SessionKey
+    holder: int
+    epoch: int
+    head: int
+    lineage: int
+    token: int
+    erased: bool = False
+
+
+def due(txn: Transaction, feed: int, now: int, limit: int) -> list[Candidate]:
+    """What is to be handed out again, or has moved on while it was handed out."""
+    return _candidates(txn, txn.rows(_DUE, {"feed": feed, "now": now, "limit": limit}))
+
+
+def by_time(
+    txn: Transaction,
+    feed: int,
+    scope: Scope,
+    after: Place,
+    look: int,
+    limit: int,
+) -> tuple[list[Candidate], Place | None]:
+    """Sessions with something to hand out among those last active after a place, the earliest
+    first; and up to where that was looked, None where there was nothing to look at. At most
+    ``look`` are looked at."""
+    behind = "(active_second, id) > (:second, :number)"
+    values: dict[str, Any] = {"second": after[0], "number": after[1]}
+    if scope.tenant is not ANY and scope.user is not ANY:
+        owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
+        behind = f"{{my_shard}} owner = :owner AND {behind}"
+        values.update(owner=owner, shard=shard_of(owner))
+    return _walked(txn, _BY_TIME, behind, values, feed, scope, look, limit)
+
+
+def by_number(
+    txn: Transaction, feed: int, scope: Scope, after: int, look: int, limit: int
+) -> tuple[list[Candidate], Place | None]:
+    """The same among those that were made after the one with a number, the oldest first."""
+    behind, values = "id > :number", {"number": after}
+    return _walked(txn, _BY_NUMBER, behind, values, feed, scope, look, limit)
+
+
+def take(
+    txn: Transaction, feed: int, found: Iterable[Candidate], holder: int, lease: int, now: int
+) -> list[Taken]:
+    """Hand out to a holder what nobody else was given meanwhile."""
+    values = [
+        {
+            **keys.of_key(one.key),
+            "feed": feed,
+            "epoch": one.epoch,
+            "head": one.head,
+            "known": one.known,
+            "holder": holder,
+            "lease": lease,
+            "now": now,
+        }
+        for one in sorted(found)  # the same order for all who take, so that no two wait in a ring
+    ]
+    txn.many(_TAKE, values)
+    rows = txn.rows(_TAKEN, {"feed": feed, "holder": holder})
+    return [
+        Taken(SessionKey(shard, session), epoch, head, lineage, token, holder)
+        for shard, session, epoch, head, lineage, token in rows
+    ]
+
+
+def token_at(txn: Transaction, key: SessionKey, seq: int) -> int:
+    """The token of the message in a place; 0 where none is known."""
+    row = txn.first(_TOKEN, keys.at(key, seq)) if seq > 0 else None
+    return 0 if row is None else int(row[0])
+
+
+def finish(txn: Transaction, feed: int, done: Sequence[Finished]) -> int:
+    """Make final what a reader has finished; of how much it was still the holder."""
+    txn.begin()
+    held = 0
+    for one in sorted(done):
+        values = {**keys.of_key(one.key), "feed": feed, "holder": one.holder}
+        if one.erased:
+            held += txn.run(_FINISH_ERASED, values)
+            continue
+        values.update(epoch=one.epoch, head=one.head, lineage=one.lineage, token=one.token)
+        held += txn.run(_FINISH, values)
+    return held
+
+
+def erase(txn: Transaction, key: SessionKey) -> None:
+    """Note for all readers of a session that it was erased: its number, and no more."""
+    if keys.is_number(txn, key.session):
+        txn.run(_ERASE, keys.of_key(key))
+
+
+def drop(txn: Transaction, feed: int, after: int, limit: int) -> int | None:
+    """Take the positions of a forgotten reader away, some at a time; the last session of these."""
+    rows = txn.rows(_SOME[txn.kind], {"feed": feed, "after": after, "limit": limit})
+    if not rows:
+        return None
+    txn.begin()
+    txn.many(_DROP, [{"shard": shard, "session": id, "feed": feed} for shard, id in rows])
+    return int(rows[-1][1])
+
+
+def behind(txn: Transaction, feed: int, scope: Scope) -> int:
+    """How many sessions of a scope a reader has not finished."""
+    chosen, values = _chosen(scope)
+    values["feed"] = feed
+    found = txn.first(_BEHIND % {"chosen": chosen}, values)
+    erased = erased_behind(txn, feed)
+    return erased + (0 if found is None else int(found[0]))
+
+
+def erased_behind(txn: Transaction, feed: int) -> int:
+    """Of how many sessions a reader has not been told that they were erased."""
+    row = txn.first(_ERASED, {"feed": feed})
+    return 0 if row is None else int(row[0])
+
+
+def _walked(
+    txn: Transaction,
+    way: dict[str, str],
+    behind: str,
+    values: dict[str, Any],
+    feed: int,
+    scope: Scope,
+    look: int,
+    limit: int,
+) -> tuple[list[Candidate], Place | None]:
+    chosen, names = _chosen(scope)
+    words = {**way, "behind": behind, "chosen": chosen}
+    asked = {**values, **names, "feed": feed, "look": look, "limit": limit}
+    end = txn.first(_END % words, asked)
+    if end is None:
+        return [], None
+    found = txn.rows(_WALK % words, asked)
+    if len(found) == limit:
+        *_, second = found[-1]
+        return _candidates(txn, found), (second, found[-1][1])
+    return _candidates(txn, found), (end[0], end[1])
+
+
+def _chosen(scope: Scope) -> tuple[str, dict[str, Any]]:
+    """The condition that a session is of a scope; its names decide."""
+    values = {part: name for part, name in scope._asdict().items() if name is not ANY}
+    return "".join(f's."{part}" = :{part} AND ' for part in values), values
+
+
+def _candidates(txn: Transaction, rows: Iterable[tuple[Any, ...]]) -> list[Candidate]:
+    # By a damaged number another session's rows would be reached.
+    return [
+        Candidate(SessionKey(*row[:2]), *row[2:5]) for row in rows if keys.is_number(txn, row[1])
+    ]
