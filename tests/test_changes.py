@@ -302,10 +302,11 @@ def test_what_the_cache_is_told_is_made_of_it(
 
 TELL_NOTHING = {
     "flows/maintenance/maintain.py": "what is sealed, learned or released says what it said",
+    "flows/feed": "of readers, and of no session",
     "flows/items": "of items, and of no session",
     "flows/search": "the index follows what was said, and no reader sees it",
     "flows/maintenance/index.py": "the same",
-    "flows/maintenance/erase.py": "of items, and of no session",
+    "flows/maintenance/erase.py": "of items and readers, and of no session",
     "flows/sessions/append.py _seal": "what is sealed says what it said",
     "flows/leases.py lease_of": "moves the fence, which no reader sees",
     "flows/suspend.py": "of the cache, and of no session",

@@ -36,6 +36,7 @@ from onrecord import (
     CheckpointLog,
     Cleared,
     Delete,
+    Feed,
     Items,
     Misconfigured,
     OnrecordError,
@@ -98,6 +99,7 @@ STORE: dict[str, Does] = {
     "aindex": lambda store, at: store.aindex(),
     "asearch_items": lambda store, at: store.asearch_items("x"),
     "aembed": lambda store, at: store.aembed(),
+    "afeeds": lambda store, at: store.afeeds(),
     "asessions": lambda store, at: store.asessions(),
     "astats": lambda store, at: store.astats(),
     "atrain": lambda store, at: store.atrain(
@@ -108,6 +110,18 @@ STORE: dict[str, Does] = {
     "afind_items": lambda store, at: store.afind_items(("n",)),
     "anamespaces": lambda store, at: store.anamespaces(),
     "aclose": lambda store, at: store.aclose(),
+}
+
+
+async def read_and_done(feed: Feed) -> None:
+    assert await feed.adone(await feed.aread())
+
+
+FEED: dict[str, Does] = {
+    "aread": lambda feed, at: feed.aread(),
+    "adone": lambda feed, at: read_and_done(feed),
+    "abehind": lambda feed, at: feed.abehind(),
+    "aforget": lambda feed, at: feed.aforget(),
 }
 
 ITEMS: dict[str, Does] = {
@@ -308,6 +322,7 @@ TABLE: dict[str, tuple[Callable[[Store, At], Any], dict[str, Does], type | None]
     "store": (lambda store, at: store, STORE, Store),
     "session": (lambda store, at: store.session(at.name), SESSION, Session),
     "items": (lambda store, at: store.items(at.name), ITEMS, Items),
+    "feed": (lambda store, at: store.feed(at.name), FEED, Feed),
     "log": (lambda store, at: CheckpointLog(store), LOG, CheckpointLog),
     "history": (
         lambda store, at: OnrecordChatMessageHistory(at.name, store=store, window=5),

@@ -37,12 +37,20 @@ _KEEP: Final = """
         swept_second = :swept_second, swept_session = :swept_session, swept_at = :swept_at
     WHERE id = :feed"""
 _DROP: Final = "DELETE FROM {feeds} WHERE id = :feed"
-# A scope of nothing but ANY and empty names says nothing of anybody.
+# Those within the scope, and those that reach beyond it and name the same. A scope of nothing but
+# ANY and empty names says nothing of anybody.
 _UNNAME: Final = """
     UPDATE {feeds} SET named = 0, tenant = '', "user" = '', agent = ''
     WHERE named = 1
         AND (coalesce(tenant, '') <> '' OR coalesce("user", '') <> '' OR coalesce(agent, '') <> '')
-        AND (%(within)s OR (%(overlaps)s AND %(alike)s))"""
+        AND (CAST(:tenant AS TEXT) IS NULL OR coalesce(tenant, :tenant) = :tenant)
+        AND (CAST(:user AS TEXT) IS NULL OR coalesce("user", :user) = :user)
+        AND (CAST(:agent AS TEXT) IS NULL OR coalesce(agent, :agent) = :agent)
+        AND (tenant = nullif(CAST(:tenant AS TEXT), '') OR "user" = nullif(CAST(:user AS TEXT), '')
+            OR agent = nullif(CAST(:agent AS TEXT), '')
+            OR (CAST(:tenant AS TEXT) IS NULL OR tenant = :tenant)
+            AND (CAST(:user AS TEXT) IS NULL OR "user" = :user)
+            AND (CAST(:agent AS TEXT) IS NULL OR agent = :agent))"""
 _LISTED: Final = """
     SELECT id, named, name, tenant, "user", agent FROM {feeds}
     WHERE id > :after ORDER BY id LIMIT :limit"""
@@ -95,7 +103,7 @@ def create(txn: Transaction, name: FeedName) -> None:
         {
             "identity": name.hashed(txn.facts.store_id),
             "name": name.name,
-            **_names(name),
+            **names(name.scope),
             "second": BEFORE_ALL[0],
             "session": BEFORE_ALL[1],
         },
@@ -109,7 +117,7 @@ def keep(txn: Transaction, row: Row, name: FeedName) -> bool:
     if not txn.run(_KEEP, {**values, "feed": row.number}):
         return False
     if not row.named:  # somebody is there again who had been erased
-        txn.run(_NAME, {"feed": row.number, **_names(name)})
+        txn.run(_NAME, {"feed": row.number, **names(name.scope)})
     return True
 
 
@@ -124,16 +132,7 @@ def drop(txn: Transaction, number: int) -> bool:
 def unname(txn: Transaction, scope: Scope) -> int:
     """Forget whose sessions readers read that read those of a scope that was erased: of all in it,
     and of those that reach beyond it where they name the same; how many."""
-    chosen = {part: name for part, name in scope._asdict().items() if name is not ANY}
-    is_it = {part: f'"{part}" = :{part}' for part in chosen}
-    overlaps = [f'("{part}" IS NULL OR {same})' for part, same in is_it.items()]
-    conditions = {
-        "within": " AND ".join(is_it.values()) or "1 = 1",
-        "overlaps": " AND ".join(overlaps) or "1 = 1",
-        "alike": " OR ".join(same for part, same in is_it.items() if chosen[part]) or "1 = 0",
-    }
-    bracketed = {name: f"({condition})" for name, condition in conditions.items()}
-    return txn.run(_UNNAME % bracketed, chosen)
+    return txn.run(_UNNAME, names(scope))
 
 
 def listed(txn: Transaction, after: int, limit: int) -> list[Listed]:
@@ -149,8 +148,9 @@ def is_number(number: int) -> bool:
     return 0 < number <= LAST_SEQ
 
 
-def _names(name: FeedName) -> dict[str, Any]:
-    return {part: None if given is ANY else given for part, given in name.scope._asdict().items()}
+def names(scope: Scope) -> dict[str, Any]:
+    """The names of a scope as values; None for every one."""
+    return {part: None if name is ANY else name for part, name in scope._asdict().items()}
 
 
 def _scope_part(stored: str | None) -> AnyName:

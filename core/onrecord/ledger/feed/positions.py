@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.feed.feeds import Place
+from onrecord.ledger.feed.feeds import Place, names
 from onrecord.scope import ANY, Scope, owner_number, shard_of
 from onrecord.stored.messages import SessionKey
 
@@ -33,25 +33,46 @@ _DUE: Final = f"""
     SELECT {{p.shard}}, p.session, p.epoch, p.head, 1 FROM {{feed_positions}} p
     WHERE p.feed = :feed AND p.due IS NOT NULL AND {_FREE} ORDER BY p.due LIMIT :limit"""
 
-_WALK: Final = f"""
-    SELECT s.shard, s.id, coalesce(p.epoch, 0), coalesce(p.head, 0),
-        CASE WHEN p.epoch IS NULL THEN 0 ELSE 1 END, s.active_second
-    FROM (
-        SELECT {{shard}} AS shard, id, epoch, head, lineage, active_second, tenant, "user", agent
-        FROM {{sessions}} WHERE %(behind)s ORDER BY %(order)s LIMIT :look
-    ) s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
-    WHERE %(chosen)s{_DIFFERS} ORDER BY %(s_order)s LIMIT :limit"""
-# First: what comes between the two statements is not looked at, and is not said to be.
-_END: Final = """
-    SELECT active_second, id FROM (
-        SELECT active_second, id FROM {sessions} WHERE %(behind)s ORDER BY %(order)s LIMIT :look
-    ) s ORDER BY %(backwards)s LIMIT 1"""
-_BY_TIME: Final = {
-    "order": "active_second, id",
-    "s_order": "s.active_second, s.id",
-    "backwards": "active_second DESC, id DESC",
-}
-_BY_NUMBER: Final = {"order": "id", "s_order": "s.id", "backwards": "id DESC"}
+_OF_SCOPE: Final = """(CAST(:tenant AS TEXT) IS NULL OR s.tenant = :tenant)
+        AND (CAST(:user AS TEXT) IS NULL OR s."user" = :user)
+        AND (CAST(:agent AS TEXT) IS NULL OR s.agent = :agent)"""
+
+
+class _Way(NamedTuple):
+    """A way over sessions: up to where it goes, and what is found on it."""
+
+    end: str
+    """Asked first: what comes between the two is not looked at, and is not said to be."""
+    found: str
+
+
+def _way(behind: str, *order: str) -> _Way:
+    forwards, backwards = ", ".join(order), ", ".join(f"{column} DESC" for column in order)
+    return _Way(
+        end=f"""
+            SELECT active_second, id FROM (
+                SELECT active_second, id FROM {{sessions}} WHERE {behind}
+                ORDER BY {forwards} LIMIT :look
+            ) s ORDER BY {backwards} LIMIT 1""",
+        found=f"""
+            SELECT s.shard, s.id, coalesce(p.epoch, 0), coalesce(p.head, 0),
+                CASE WHEN p.epoch IS NULL THEN 0 ELSE 1 END, s.active_second
+            FROM (
+                SELECT {{shard}} AS shard, id, epoch, head, lineage, active_second,
+                    tenant, "user", agent
+                FROM {{sessions}} WHERE {behind} ORDER BY {forwards} LIMIT :look
+            ) s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
+            WHERE {_OF_SCOPE} AND {_DIFFERS}
+            ORDER BY {", ".join(f"s.{column}" for column in order)} LIMIT :limit""",
+    )
+
+
+_BEHIND_PLACE: Final = "(active_second, id) > (:second, :number)"
+_BY_TIME: Final = _way(_BEHIND_PLACE, "active_second", "id")
+_BY_TIME_OF_OWNER: Final = _way(
+    f"{{my_shard}} owner = :owner AND {_BEHIND_PLACE}", "active_second", "id"
+)
+_BY_NUMBER: Final = _way("id > :number", "id")
 
 _TAKE: Final = f"""
     INSERT INTO {{feed_positions}} AS p (
@@ -94,7 +115,7 @@ _SOME: Final[dict[Kind, str]] = {
 _DROP: Final = "DELETE FROM {feed_positions} WHERE {feed_at}"
 _BEHIND: Final = f"""
     SELECT count(*) FROM {{sessions}} s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
-    WHERE %(chosen)s CASE WHEN p.epoch IS NULL THEN s.head > 0 ELSE {_MOVED} END"""
+    WHERE {_OF_SCOPE} AND CASE WHEN p.epoch IS NULL THEN s.head > 0 ELSE {_MOVED} END"""
 _ERASED: Final = """
     SELECT count(*) FROM {feed_positions} p WHERE p.feed = :feed AND p.due IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM {sessions} s WHERE {s.in_shard_of p} s.id = p.session)"""
@@ -149,21 +170,19 @@ def by_time(
     """Sessions with something to hand out among those last active after a place, the earliest
     first; and up to where that was looked, None where there was nothing to look at. At most
     ``look`` are looked at."""
-    behind = "(active_second, id) > (:second, :number)"
     values: dict[str, Any] = {"second": after[0], "number": after[1]}
-    if scope.tenant is not ANY and scope.user is not ANY:
-        owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
-        behind = f"{{my_shard}} owner = :owner AND {behind}"
-        values.update(owner=owner, shard=shard_of(owner))
-    return _walked(txn, _BY_TIME, behind, values, feed, scope, look, limit)
+    if scope.tenant is ANY or scope.user is ANY:
+        return _walked(txn, _BY_TIME, values, feed, scope, look, limit)
+    owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
+    values.update(owner=owner, shard=shard_of(owner))
+    return _walked(txn, _BY_TIME_OF_OWNER, values, feed, scope, look, limit)
 
 
 def by_number(
     txn: Transaction, feed: int, scope: Scope, after: int, look: int, limit: int
 ) -> tuple[list[Candidate], Place | None]:
     """The same among those that were made after the one with a number, the oldest first."""
-    behind, values = "id > :number", {"number": after}
-    return _walked(txn, _BY_NUMBER, behind, values, feed, scope, look, limit)
+    return _walked(txn, _BY_NUMBER, {"number": after}, feed, scope, look, limit)
 
 
 def take(
@@ -229,11 +248,8 @@ def drop(txn: Transaction, feed: int, after: int, limit: int) -> int | None:
 
 def behind(txn: Transaction, feed: int, scope: Scope) -> int:
     """How many sessions of a scope a reader has not finished."""
-    chosen, values = _chosen(scope)
-    values["feed"] = feed
-    found = txn.first(_BEHIND % {"chosen": chosen}, values)
-    erased = erased_behind(txn, feed)
-    return erased + (0 if found is None else int(found[0]))
+    found = txn.first(_BEHIND, {**names(scope), "feed": feed})
+    return erased_behind(txn, feed) + (0 if found is None else int(found[0]))
 
 
 def erased_behind(txn: Transaction, feed: int) -> int:
@@ -244,31 +260,22 @@ def erased_behind(txn: Transaction, feed: int) -> int:
 
 def _walked(
     txn: Transaction,
-    way: dict[str, str],
-    behind: str,
+    way: _Way,
     values: dict[str, Any],
     feed: int,
     scope: Scope,
     look: int,
     limit: int,
 ) -> tuple[list[Candidate], Place | None]:
-    chosen, names = _chosen(scope)
-    words = {**way, "behind": behind, "chosen": chosen}
-    asked = {**values, **names, "feed": feed, "look": look, "limit": limit}
-    end = txn.first(_END % words, asked)
+    asked = {**values, **names(scope), "feed": feed, "look": look, "limit": limit}
+    end = txn.first(way.end, asked)
     if end is None:
         return [], None
-    found = txn.rows(_WALK % words, asked)
+    found = txn.rows(way.found, asked)
     if len(found) == limit:
         *_, second = found[-1]
         return _candidates(txn, found), (second, found[-1][1])
     return _candidates(txn, found), (end[0], end[1])
-
-
-def _chosen(scope: Scope) -> tuple[str, dict[str, Any]]:
-    """The condition that a session is of a scope; its names decide."""
-    values = {part: name for part, name in scope._asdict().items() if name is not ANY}
-    return "".join(f's."{part}" = :{part} AND ' for part in values), values
 
 
 def _candidates(txn: Transaction, rows: Iterable[tuple[Any, ...]]) -> list[Candidate]:
