@@ -93,6 +93,11 @@ def furnish(place: Place) -> None:
             items.put_many({f"k{n}": {"n": n} for n in range(3)})
             items.put("k1", {"n": "one"}, ttl=timedelta(days=3_000))
         store.index()
+        for name in ("indexer", "analytics"):
+            feed = store.feed(name)
+            done = feed.read()
+            if name == "indexer":
+                feed.done(done)
 
 
 class Column(NamedTuple):
@@ -106,7 +111,7 @@ TABLES = (
     "sessions", "tail", "segments", "runs", "dictionaries", "erased", "counters",
     "checkpoint_threads",
     "checkpoint_lists", "checkpoints", "checkpoint_items", "checkpoint_writes", "namespaces",
-    "items",
+    "items", "feeds", "feed_positions",
 )  # fmt: skip
 ROW = {"sqlite": "rowid", "postgres": "ctid"}
 """What a row is known by, whichever of its columns is damaged."""
@@ -139,6 +144,8 @@ def rows_to_damage(place: Place, table: str) -> list[Any]:
         "checkpoint_lists": "WHERE thread = 1 ORDER BY id",
         "checkpoint_writes": "ORDER BY number LIMIT 1",
         "namespaces": "WHERE id = 1",
+        "feeds": "ORDER BY id LIMIT 1",
+        "feed_positions": "WHERE session = 1 ORDER BY feed",
         "items": "WHERE namespace = 1 AND key <> 'k2' ORDER BY key",
     }.get(table, "ORDER BY list, number LIMIT 1")
     return [
@@ -259,6 +266,7 @@ def of_the_store(store: Store, turn: Turn) -> dict[str, Any]:
         "export": lambda: exported(export),
         "export of one": lambda: exported(lambda to: export(to, user="bob")),
         "prune": lambda: [s.key for s in prune().sessions],
+        "feeds": lambda: len(store.feeds()),
         "verify": lambda: [str(problem) for problem in store.verify()],
     }
     return {what: question() for what, question in questions.items() if turn.comes()}
@@ -298,6 +306,7 @@ IDENTITIES = {
     ("checkpoint_threads", "id"),
     ("checkpoint_lists", "id"),
     ("checkpoint_writes", "number"),
+    ("feeds", "id"),
 }
 HAS_NO_BOUNDS = {
     ("sessions", "refused"),
@@ -306,6 +315,9 @@ HAS_NO_BOUNDS = {
     ("tail", "token"),
     ("items", "fence"),
     ("checkpoint_threads", "owner"),
+    ("feed_positions", "lineage"),
+    ("feed_positions", "token"),
+    ("feed_positions", "holder"),
 }
 """Random numbers and digests: any of them may have been written."""
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from onrecord import ANY, CheckpointLog, Items, Message, OnrecordError, Store
+from onrecord import ANY, CheckpointLog, Feed, Items, Message, OnrecordError, Store
 from onrecord.checkpoint_log import (
     Listing,
     New,
@@ -109,7 +109,7 @@ CRAFTED = {
 
 
 def methods() -> Iterator[tuple[type, str]]:
-    for cls in (Store, type(Store("sqlite://").session("s")), Items, CheckpointLog):
+    for cls in (Store, type(Store("sqlite://").session("s")), Items, Feed, CheckpointLog):
         for name, _ in inspect.getmembers(cls, inspect.isfunction):
             if not name.startswith("_") and name not in LEFT_OUT:
                 yield cls, name
@@ -183,7 +183,9 @@ def test_nothing_comes_out_but_our_own_errors(
                 log.put("x", "", New("1", None, [], {"x": Listing([("json", b"{}")])}))
             items = store.items("n")
             items.put_many({"k": {"a": 1}, "other": 2})
-            on: Any = {Store: store, CheckpointLog: log, Items: items}.get(cls, session)
+            feed = store.feed("f")
+            handles = {Store: store, CheckpointLog: log, Items: items, Feed: feed}
+            on: Any = handles.get(cls, session)
             positional, named = [], {}
             for parameter in parameters:
                 strange = crafted.get(parameter.name, STRANGE)

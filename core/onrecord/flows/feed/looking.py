@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from onrecord.errors import Damaged
 from onrecord.ledger.feed import feeds, positions
-from onrecord.ledger.feed.feeds import BEFORE_ALL, Place, Row
+from onrecord.ledger.feed.feeds import BEFORE_ALL, BEHIND_ALL, Place, Row
 from onrecord.ledger.feed.positions import Candidate
 from onrecord.scope import FeedName
 from onrecord.stored.clock import MICROSECONDS
@@ -94,7 +94,9 @@ class _Looking:
                     self._txn, row.number, self._scope, after, SWEEP, self._limit
                 )
                 self._add(some)
-        second, session = end or BEFORE_ALL
+        if end is None or end > BEHIND_ALL:
+            end = BEFORE_ALL
+        second, session = end
         return row._replace(swept_second=second, swept_session=session, swept_at=row.now)
 
     def by_time(self, row: Row) -> Row:

@@ -178,7 +178,7 @@ def _read(txn: Transaction, one: Taken, fresh: bool) -> _Read:
 
 def _is_rewritten(txn: Transaction, one: Taken, epoch: int, head: int) -> bool:
     """Whether what a reader has finished of a session is there no more, or not as it was."""
-    if epoch != one.epoch or head < one.head:
+    if epoch != one.epoch or not 0 <= one.head <= head:
         return True
     token = positions.token_at(txn, one.key, one.head)
     return token != one.token and 0 not in (token, one.token)

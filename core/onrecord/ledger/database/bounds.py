@@ -79,6 +79,24 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
     "checkpoints": {"number": _COUNT},
     "checkpoint_items": {"number": _COUNT, "items": _COUNT},
     "checkpoint_writes": {"number": (1, _MOST), "list": ID},
+    "feeds": {
+        "id": ID,
+        "named": _FLAG,
+        "second": _SECOND,
+        "session": (0, _MOST),
+        "newest": (0, _MOST),
+        "swept_second": _SECOND,
+        "swept_session": (0, _MOST),
+        "swept_at": _TIME,
+    },
+    "feed_positions": {
+        "session": ID,
+        "feed": ID,
+        "epoch": (0, _MOST),
+        "head": _COUNT,
+        "gone": _FLAG,
+        "due": (0, LATEST + LONGEST_LIFE),
+    },
 }
 _KEYS: Final = {
     "runs": "session",
@@ -87,6 +105,7 @@ _KEYS: Final = {
     "checkpoints": "list",
     "checkpoint_items": "list",
     "checkpoint_writes": "number",
+    "feed_positions": "session",
 }
 """What a row is named by, where that is not its id."""
 _NAMED: Final = ("sessions", "tail", "items")

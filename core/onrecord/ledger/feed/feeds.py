@@ -10,11 +10,14 @@ from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import ANY, AnyName, FeedName, Scope
+from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
 from onrecord.stored.messages import LAST_SEQ
 
 Place = tuple[int, int]
 """Where a session stands among those last active: its second, and its number."""
-BEFORE_ALL: Final[Place] = (-(2**62), 0)
+BEFORE_ALL: Final[Place] = (EARLIEST // MICROSECONDS, 0)
+BEHIND_ALL: Final[Place] = (LATEST // MICROSECONDS + 1, 0)
+"""What stands before the one or behind the other is damaged, and verify() names it."""
 
 _FOUND: Final = """id, named, second, session, newest, swept_second, swept_session, swept_at"""
 _FIND: Final = f"""

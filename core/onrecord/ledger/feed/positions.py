@@ -272,10 +272,8 @@ def _walked(
     if end is None:
         return [], None
     found = txn.rows(way.found, asked)
-    if len(found) == limit:
-        *_, second = found[-1]
-        return _candidates(txn, found), (second, found[-1][1])
-    return _candidates(txn, found), (end[0], end[1])
+    second, number = end if len(found) < limit else (found[-1][5], found[-1][1])
+    return _candidates(txn, found), (second, max(number, 0))
 
 
 def _candidates(txn: Transaction, rows: Iterable[tuple[Any, ...]]) -> list[Candidate]:

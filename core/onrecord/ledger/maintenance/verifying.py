@@ -38,6 +38,19 @@ _STRAY: Final = {
     GROUP BY 1 ORDER BY 1 LIMIT 100"""
     for table, (owners, column) in _OWNED.items()
 }
+# Of a session that was erased a position stays until its reader was told, and is due until then;
+# nobody else has its number, in whatever shard.
+_STRAY_POSITIONS: Final = {
+    "feed": """
+    SELECT p.feed, count(*) FROM {feed_positions} p
+    WHERE NOT EXISTS (SELECT 1 FROM {feeds} f WHERE f.id = p.feed)
+    GROUP BY 1 ORDER BY 1 LIMIT 100""",
+    "session": """
+    SELECT p.session, count(*) FROM {feed_positions} p
+    WHERE NOT EXISTS (SELECT 1 FROM {sessions} s WHERE {s.in_shard_of p} s.id = p.session)
+        AND (p.due IS NULL OR EXISTS (SELECT 1 FROM {sessions} s WHERE s.id = p.session))
+    GROUP BY 1 ORDER BY 1 LIMIT 100""",
+}
 
 # As in scope.shard_of. Threads that were deleted have no owner any more.
 _MISPLACED: Final[dict[Kind, dict[str, str]]] = {
@@ -93,12 +106,14 @@ def of_store(txn: Transaction) -> list[Problem]:
             )
             for shard, number in txn.rows(statement, {})
         ]
-    for table, statement in _STRAY.items():
+    strays = [(table, _OWNED[table][1], statement) for table, statement in _STRAY.items()]
+    strays += [("feed_positions", *one) for one in _STRAY_POSITIONS.items()]
+    for table, owner, statement in strays:
         problems += [
             Problem(
                 kind="stray",
                 where=f"onrecord_{table}",
-                what=f"{count} rows belong to {_OWNED[table][1]} {number}, which is not there.",
+                what=f"{count} rows belong to {owner} {number}, which is not there.",
             )
             for number, count in txn.rows(statement, {})
         ]
