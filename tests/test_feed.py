@@ -335,6 +335,18 @@ def test_scopes_are_walls(store: Store) -> None:
     assert len(store.feeds(limit=1_000)) == 3 * len(names) + 1
 
 
+def test_one_among_many_others_is_found_by_one_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _small(monkeypatch)
+    for n in range(20):
+        session = store.session(f"{n}", tenant="its own" if n == 19 else "")
+        say(session, "hello")
+        aged(store, session, 10_000 - 100 * n)
+    feed = store.feed("reader", tenant="its own")
+    assert [told(change) for change in feed.read()] == [("appended", ["hello"])]
+
+
 def test_one_name_for_two_scopes_is_two_readers(store: Store) -> None:
     say(store.session("k", user="ada"), "hello")
     both = [store.feed("reader", user="ada"), store.feed("reader")]

@@ -37,8 +37,10 @@ class Looked(NamedTuple):
 
     found: list[Candidate]
     row: Row
-    moved: bool
-    """Whether that is worth writing down where nothing was found."""
+    swept: bool
+    """Whether it has gone on over all of them."""
+    far: bool
+    """Whether it has come so far by time that there may be more behind it."""
 
 
 def look(txn: Transaction, name: FeedName, limit: int, now: int) -> Looked | None:
@@ -56,7 +58,7 @@ def look(txn: Transaction, name: FeedName, limit: int, now: int) -> Looked | Non
         at = here.swept(at)
     here.due(at)
     at = here.newest(here.by_time(at))
-    return Looked(list(found.values()), at, sweeps)
+    return Looked(list(found.values()), at, sweeps, at.second - row.second >= MARGIN)
 
 
 class _Looking:

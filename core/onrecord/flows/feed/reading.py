@@ -8,13 +8,13 @@ a session is locked. The messages are read after it, all of one moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from onrecord.arguments import check_number, check_range
 from onrecord.change import Change, FeedInfo, Handout
-from onrecord.errors import InvalidName, Misconfigured, OnrecordError, shown
+from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.feed.looking import Looked, look
 from onrecord.flows.shared import Desk
@@ -58,18 +58,25 @@ def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list
     """Changes that nobody holds, at most of so many sessions, each held for a while."""
     check_number("limit", limit, 1, MOST_SESSIONS)
     check_range("lease", lease, "seconds", 0.01, positions.LONGEST_LEASE // MICROSECONDS)
-    for _ in range(_ATTEMPTS):
+    attempts = 0
+    while attempts < _ATTEMPTS:
         here = yield from _looked(name, limit)
         if not here.found:
-            if here.moved:
+            if here.swept or here.far:
                 yield from do(Cold(partial(feeds.keep, row=here.row, name=name), writes=True))
+            if here.far:
+                continue
             return []
-        take = partial(_take, here=here, name=name, lease=int(lease * MICROSECONDS), now=now())
-        taken = yield from do(Cold(take, writes=True))
-        if not taken:
-            continue
+        attempts += 1
+        holder = random()
+        take = partial(
+            _take, here=here, name=name, holder=holder, lease=int(lease * MICROSECONDS), now=now()
+        )
+        if not (yield from do(Cold(take, writes=True))):
+            continue  # it was forgotten
         fresh = {one.key for one in here.found if not one.known}
-        found = yield from do(Cold(partial(_read_all, taken=taken, fresh=fresh)))
+        read = partial(_read_all, feed=here.row.number, holder=holder, fresh=fresh)
+        found = yield from do(Cold(read))
         same = [one.finished for one in found if _is_same(one)]
         if same:
             finish = partial(positions.finish, feed=here.row.number, done=same)
@@ -141,47 +148,50 @@ def _looked(name: FeedName, limit: int) -> Flow[Looked]:
     return here
 
 
-def _take(txn: Transaction, here: Looked, name: FeedName, lease: int, now: int) -> list[Taken]:
+def _take(
+    txn: Transaction, here: Looked, name: FeedName, holder: int, lease: int, now: int
+) -> bool:
     txn.begin()
     if not feeds.keep(txn, here.row, name):
-        return []  # it was forgotten
-    return positions.take(txn, here.row.number, here.found, random(), lease, now)
+        return False
+    positions.take(txn, here.row.number, here.found, holder, lease, now)
+    return True
 
 
-def _read_all(txn: Transaction, taken: Sequence[Taken], fresh: set[SessionKey]) -> list[_Read]:
+def _read_all(
+    txn: Transaction, feed: int, holder: int, fresh: Collection[SessionKey]
+) -> list[_Read]:
     txn.snapshot()
     found: list[_Read] = []
-    for one in taken:
+    for one in positions.taken(txn, feed, holder):
         try:
-            found.append(_read(txn, one, one.key in fresh))
-        except (OnrecordError, InvalidName) as fault:  # it comes again when its lease has ended
+            found.append(_read(txn, one, holder, one.key in fresh))
+        except OnrecordError as fault:  # it comes again when its lease has ended
             log.warning("session %d cannot be handed out: %s", one.key.session, fault)
     return found
 
 
-def _read(txn: Transaction, one: Taken, fresh: bool) -> _Read:
-    described = description.describe_key(txn, one.key)
-    if described is None:
-        erased = Finished(one.key, one.holder, 0, 0, 0, 0, erased=True)
+def _read(txn: Transaction, one: Taken, holder: int, fresh: bool) -> _Read:
+    if one.described is None:
+        erased = Finished(one.key, holder, 0, 0, 0, 0, erased=True)
         return _Read(one, None, None, not fresh, erased)
-    tenant, user, agent, key, *_ = described
+    tenant, user, agent, key, epoch, head, *_ = one.described
     name = SessionName(key=key, tenant=tenant, user=user, agent=agent)
-    rewritten = not fresh and _is_rewritten(txn, one, described.epoch, described.head)
-    after = 0 if rewritten or fresh else one.head
-    seen = rows_of.seen(txn, name, after=after, limit=MESSAGES)
-    upto = seen.version.head if len(seen.rows) < MESSAGES else seen.rows[-1].seq
-    lineage = described.lineage if upto == described.head else 0
-    token = positions.token_at(txn, one.key, upto)
-    finished = Finished(one.key, one.holder, described.epoch, upto, lineage, token)
-    return _Read(one, description.info_of(described), seen, rewritten, finished)
+    rewritten = not fresh and _is_rewritten(one, epoch, head)
+    seen = rows_of.seen(txn, name, after=0 if rewritten or fresh else one.head, limit=MESSAGES)
+    upto = head if len(seen.rows) < MESSAGES else seen.rows[-1].seq
+    lineage, token = one.described.lineage, one.token_at_head
+    if upto != head:
+        lineage, token = 0, positions.token_at(txn, one.key, upto)
+    finished = Finished(one.key, holder, epoch, upto, lineage, token)
+    return _Read(one, description.info_of(one.described), seen, rewritten, finished)
 
 
-def _is_rewritten(txn: Transaction, one: Taken, epoch: int, head: int) -> bool:
+def _is_rewritten(one: Taken, epoch: int, head: int) -> bool:
     """Whether what a reader has finished of a session is there no more, or not as it was."""
     if epoch != one.epoch or not 0 <= one.head <= head:
         return True
-    token = positions.token_at(txn, one.key, one.head)
-    return token != one.token and 0 not in (token, one.token)
+    return one.token_there != one.token and 0 not in (one.token_there, one.token)
 
 
 def _is_same(found: _Read) -> bool:
@@ -195,7 +205,7 @@ def _is_same(found: _Read) -> bool:
 
 def _change(desk: Desk, feed: bytes, found: _Read) -> Change:
     taken, done = found.taken, found.finished
-    handout = Handout(feed, taken.key.shard, taken.holder, done.lineage, done.token)
+    handout = Handout(feed, taken.key.shard, done.holder, done.lineage, done.token)
     if found.info is None or found.seen is None:
         return Change("erased", taken.key.session, None, NOTHING, NOTHING, [], handout)
     return Change(

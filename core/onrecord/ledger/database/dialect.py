@@ -73,7 +73,8 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
 # {my_shard}, of the row that a page ended with.
 # Of those with rows in an order: {t.span} is from :after, not counted in, up to :upto; {t.at} is
 # one row; {t.of s} all rows of what a row called s has the number of; {t.order} their order;
-# {t.at_head s} the row of the message at the head of a session called s.
+# {t.at_head s} the row of the message at the head of a session called s, {t.at_finished s} at that
+# of a position called s.
 # Of the positions of feeds: {t.feed_at} is one of :feed, {t.feed_of s} that of a session called s,
 # {t.all_feeds_at} those of all feeds in a session.
 _KEYS: Final[dict[Kind, dict[str, str]]] = {
@@ -92,6 +93,7 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "of": "{t}place > ({s}.id << 32) AND {t}place <= ({s}.id << 32) + 4294967295",
         "order": "{t}place",
         "at_head": "{t}place = ({s}.id << 32) + {s}.head",
+        "at_finished": "{t}place = ({s}.session << 32) + {s}.head",
         "feed_at": "{t}place = (:session << 32) + :feed",
         "feed_of": "{t}place = ({s}.id << 32) + :feed",
         "all_feeds_at": "{t}place > (:session << 32) AND {t}place <= (:session << 32) + 4294967295",
@@ -124,6 +126,7 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "of": "{t}shard = {s}.shard AND {t}session = {s}.id",
         "order": "{t}seq",
         "at_head": "{t}shard = {s}.shard AND {t}session = {s}.id AND {t}seq = {s}.head",
+        "at_finished": "{t}shard = {s}.shard AND {t}session = {s}.session AND {t}seq = {s}.head",
         "feed_at": "{t}shard = :shard AND {t}session = :session AND {t}feed = :feed",
         "feed_of": "{t}shard = {s}.shard AND {t}session = {s}.id AND {t}feed = :feed",
         "all_feeds_at": "{t}shard = :shard AND {t}session = :session",

@@ -204,11 +204,13 @@ class Transaction:
                 pass
             return cursor.fetchall() if cursor.description else []
 
-    def many(self, statement: str, values: Iterable[Mapping[str, object]]) -> None:
-        """The same statement for many sets of values."""
+    def many(self, statement: str, values: Iterable[Mapping[str, object]]) -> int:
+        """The same statement for many sets of values; how many rows all of them changed."""
         if self._deadline != math.inf:
             self._in_time()
         self._cursor.executemany(self._dialect.render(statement), _listed(values))
+        count: int = self._cursor.rowcount
+        return count
 
 
 def ping(txn: Transaction) -> None:

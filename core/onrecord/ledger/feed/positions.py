@@ -8,13 +8,14 @@ what is handed out is due when its lease ends, and what has moved on in the mean
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.feed.feeds import Place, names
+from onrecord.ledger.sessions.description import Described
 from onrecord.scope import ANY, Scope, owner_number, shard_of
 from onrecord.stored.messages import SessionKey
 
@@ -82,9 +83,15 @@ _TAKE: Final = f"""
     ) ON CONFLICT ({{feed_key}}) DO UPDATE SET
         due = {{clock}} + :lease, holder = :holder, gone = 0
     WHERE :known = 1 AND p.epoch = :epoch AND p.head = :head AND (p.due IS NULL OR {_FREE})"""
-_TAKEN: Final = """
-    SELECT {shard}, session, epoch, head, lineage, token FROM {feed_positions}
-    WHERE feed = :feed AND due IS NOT NULL AND holder = :holder ORDER BY session"""
+# In no order: without sorting PostgreSQL would go over all sessions to find some in order.
+_TAKEN: Final = f"""
+    SELECT {{p.shard}}, p.session, p.epoch, p.head, p.token,
+        coalesce((SELECT t.token FROM {{tail}} t WHERE {{t.at_finished p}}), 0),
+        coalesce((SELECT h.token FROM {{tail}} h WHERE {{h.at_head s}}), 0),
+        {", ".join(f's."{name}"' for name in Described._fields)}
+    FROM {{feed_positions}} p
+    LEFT JOIN {{sessions}} s ON {{s.in_shard_of p}} s.id = p.session
+    WHERE p.feed = :feed AND p.due IS NOT NULL AND p.holder = :holder"""
 
 # What has moved on since it was read is due at once: nobody would find it by its time any more.
 _FINISH: Final = """
@@ -132,14 +139,19 @@ class Candidate(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """A session that is handed out, and up to where its reader had finished it."""
+    """A session that was handed out: how far its reader has finished it, and how it stands now."""
 
     key: SessionKey
     epoch: int
     head: int
-    lineage: int
     token: int
-    holder: int
+    """Of the message at that head when it was finished."""
+    token_there: int
+    """Of the message that is in that place now; 0 where none is known."""
+    token_at_head: int
+    """Of its newest message."""
+    described: Described | None
+    """None where it is not there any more."""
 
 
 class Finished(NamedTuple):
@@ -187,7 +199,7 @@ def by_number(
 
 def take(
     txn: Transaction, feed: int, found: Iterable[Candidate], holder: int, lease: int, now: int
-) -> list[Taken]:
+) -> None:
     """Hand out to a holder what nobody else was given meanwhile."""
     values = [
         {
@@ -203,11 +215,17 @@ def take(
         for one in sorted(found)  # the same order for all who take, so that no two wait in a ring
     ]
     txn.many(_TAKE, values)
-    rows = txn.rows(_TAKEN, {"feed": feed, "holder": holder})
-    return [
-        Taken(SessionKey(shard, session), epoch, head, lineage, token, holder)
-        for shard, session, epoch, head, lineage, token in rows
-    ]
+
+
+def taken(txn: Transaction, feed: int, holder: int) -> list[Taken]:
+    """What a holder was handed out, in the order of sessions."""
+    found: list[Taken] = []
+    for row in txn.rows(_TAKEN, {"feed": feed, "holder": holder}):
+        shard, session, epoch, head, token, there, at_head, *rest = row
+        described = None if rest[0] is None else Described(*rest)
+        key = SessionKey(shard, session)
+        found.append(Taken(key, epoch, head, token, there, at_head, described))
+    return sorted(found, key=lambda one: one.key)
 
 
 def token_at(txn: Transaction, key: SessionKey, seq: int) -> int:
@@ -216,17 +234,14 @@ def token_at(txn: Transaction, key: SessionKey, seq: int) -> int:
     return 0 if row is None else int(row[0])
 
 
-def finish(txn: Transaction, feed: int, done: Sequence[Finished]) -> int:
+def finish(txn: Transaction, feed: int, done: Iterable[Finished]) -> int:
     """Make final what a reader has finished; of how much it was still the holder."""
     txn.begin()
+    some = [{**one._asdict(), **keys.of_key(one.key), "feed": feed} for one in sorted(done)]
     held = 0
-    for one in sorted(done):
-        values = {**keys.of_key(one.key), "feed": feed, "holder": one.holder}
-        if one.erased:
-            held += txn.run(_FINISH_ERASED, values)
-            continue
-        values.update(epoch=one.epoch, head=one.head, lineage=one.lineage, token=one.token)
-        held += txn.run(_FINISH, values)
+    for statement, erased in ((_FINISH, False), (_FINISH_ERASED, True)):
+        if values := [one for one in some if one["erased"] is erased]:
+            held += txn.many(statement, values)
     return held
 
 
