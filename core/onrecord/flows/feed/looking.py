@@ -51,7 +51,7 @@ def look(txn: Transaction, name: FeedName, limit: int, now: int) -> Looked | Non
     if not feeds.is_number(row.number):
         raise Damaged(f"The row of feed {name} is damaged: its number is {row.number}.")
     found: dict[object, Candidate] = {}
-    here = _Looking(txn, name, limit, now, found)
+    here = _Looking(txn, name, limit, found)
     at = row
     sweeps = not row.swept_at <= row.now < row.swept_at + SWEEP_EVERY * MICROSECONDS
     if sweeps:
@@ -67,13 +67,11 @@ class _Looking:
         txn: Transaction,
         name: FeedName,
         limit: int,
-        now: int,
         found: dict[object, Candidate],
     ) -> None:
         self._txn = txn
         self._scope = name.scope
         self._limit = limit
-        self._now = now
         self._found = found
 
     @property
@@ -85,7 +83,7 @@ class _Looking:
 
     def due(self, row: Row) -> None:
         if self._room:
-            self._add(positions.due(self._txn, row.number, self._now, self._room))
+            self._add(positions.due(self._txn, row.number, row.now, self._room))
 
     def swept(self, row: Row) -> Row:
         """Go on over all there are; from the beginning after the last."""
