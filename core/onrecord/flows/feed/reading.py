@@ -8,7 +8,7 @@ a session is locked. The messages are read after it, all of one moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -20,7 +20,7 @@ from onrecord.flows.feed.looking import Looked, look
 from onrecord.flows.shared import Desk
 from onrecord.ledger.database.stamp import random
 from onrecord.ledger.feed import feeds, positions
-from onrecord.ledger.feed.positions import Finished, Taken
+from onrecord.ledger.feed.positions import Candidate, Finished, Taken
 from onrecord.ledger.sessions import description
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.scope import FeedName, SessionName
@@ -74,8 +74,7 @@ def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list
         )
         if not (yield from do(Cold(take, writes=True))):
             continue  # it was forgotten
-        fresh = {one.key for one in here.found if not one.known}
-        read = partial(_read_all, feed=here.row.number, holder=holder, fresh=fresh)
+        read = partial(_read_all, feed=here.row.number, holder=holder, asked=here.found)
         found = yield from do(Cold(read))
         same = [one.finished for one in found if _is_same(one)]
         if same:
@@ -158,12 +157,11 @@ def _take(
     return True
 
 
-def _read_all(
-    txn: Transaction, feed: int, holder: int, fresh: Collection[SessionKey]
-) -> list[_Read]:
+def _read_all(txn: Transaction, feed: int, holder: int, asked: Sequence[Candidate]) -> list[_Read]:
     txn.snapshot()
+    fresh = {one.key for one in asked if not one.known}
     found: list[_Read] = []
-    for one in positions.taken(txn, feed, holder):
+    for one in positions.taken(txn, feed, holder, asked):
         try:
             found.append(_read(txn, one, holder, one.key in fresh))
         except OnrecordError as fault:  # it comes again when its lease has ended

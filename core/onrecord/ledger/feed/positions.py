@@ -87,21 +87,24 @@ _TAKE: Final = f"""
     ) ON CONFLICT ({{feed_key}}) DO UPDATE SET
         due = {{clock}} + :lease, holder = :holder, gone = 0
     WHERE :known = 1 AND p.epoch = :epoch AND p.head = :head AND (p.due IS NULL OR {_FREE})"""
-_IS_TAKEN: Final = "p.feed = :feed AND p.due IS NOT NULL AND p.holder = :holder"
 _TAKEN_AS: Final = f"""
     SELECT {{p.shard}}, p.session, p.epoch, p.head, p.token,
         coalesce((SELECT t.token FROM {{tail}} t WHERE {{t.at_finished p}}), 0),
         coalesce((SELECT h.token FROM {{tail}} h WHERE {{h.at_head s}}), 0),
         {", ".join(f's."{name}"' for name in Described._fields)}"""
-# In no order: without sorting PostgreSQL would go over all sessions to find some in order. And by
-# LATERAL: where it expects many of them it reads all sessions, 10 ms of 100,000.
+# On PostgreSQL by their keys: what was due before stays in an index until it is vacuumed. By
+# LATERAL: where it expects many of them it reads all sessions, 10 ms of 100,000. And in no order:
+# without sorting it would go over all sessions to find some in order.
 _TAKEN: Final[dict[Kind, str]] = {
     "sqlite": f"""{_TAKEN_AS} FROM {{feed_positions}} p
-        LEFT JOIN {{sessions}} s ON s.id = p.session WHERE {_IS_TAKEN}""",
+        LEFT JOIN {{sessions}} s ON s.id = p.session
+        WHERE p.feed = :feed AND p.due IS NOT NULL AND p.holder = :holder""",
     "postgresql": f"""{_TAKEN_AS} FROM {{feed_positions}} p
         LEFT JOIN LATERAL (
             SELECT * FROM {{sessions}} s WHERE s.shard = p.shard AND s.id = p.session LIMIT 1
-        ) s ON TRUE WHERE {_IS_TAKEN}""",
+        ) s ON TRUE
+        WHERE p.session = ANY(CAST(:sessions AS BIGINT[])) AND p.feed = :feed
+            AND p.holder = :holder""",
 }
 
 # What has moved on since it was read is due at once: nobody would find it by its time any more.
@@ -232,10 +235,13 @@ def take(
     txn.many(_TAKE, values)
 
 
-def taken(txn: Transaction, feed: int, holder: int) -> list[Taken]:
-    """What a holder was handed out, in the order of sessions."""
+def taken(txn: Transaction, feed: int, holder: int, asked: Iterable[Candidate]) -> list[Taken]:
+    """What a holder was handed out of what it asked for, in the order of sessions."""
+    values: dict[str, Any] = {"feed": feed, "holder": holder, "sessions": None}
+    if txn.can.array_parameters:
+        values["sessions"] = [one.key.session for one in asked]
     found: list[Taken] = []
-    for row in txn.rows(_TAKEN[txn.kind], {"feed": feed, "holder": holder}):
+    for row in txn.rows(_TAKEN[txn.kind], values):
         shard, session, epoch, head, token, there, at_head, *rest = row
         described = None if rest[0] is None else Described(*rest)
         key = SessionKey(shard, session)
