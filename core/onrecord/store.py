@@ -20,6 +20,7 @@ from onrecord.feed import Feed
 from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Outside, Pause, Step, arun, run
 from onrecord.flows.belief import Belief
 from onrecord.flows.checkpoints.memory import ThreadMemory
+from onrecord.flows.search.heard import Hearing
 from onrecord.flows.search.meaning import meaning_of
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
@@ -150,6 +151,7 @@ class Store(StoreMaintenance):
             belief=self._belief,
             threads=ThreadMemory(),
             expires_in=expires_in,
+            hearing=Hearing(),
             meaning=meaning_of(embedder),
         )
         on_fork(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from onrecord.codec import Compression
     from onrecord.flows.belief import Belief
     from onrecord.flows.checkpoints.memory import ThreadMemory
+    from onrecord.flows.search.heard import Hearing
     from onrecord.flows.search.meaning import MeaningOf
     from onrecord.ledger.database.transaction import Facts
     from onrecord.tokens import TokenCounter
@@ -43,6 +44,7 @@ class Desk:
         compare: float,
         belief: Belief,
         threads: ThreadMemory,
+        hearing: Hearing,
         expires_in: timedelta | None = None,
         meaning: MeaningOf | None = None,
     ) -> None:
@@ -60,12 +62,14 @@ class Desk:
         self.threads = threads
         self.openings = Tails(messages=1)
         self.meaning = meaning
+        self.hearing = hearing
 
     def forget(self) -> None:
         """Forget what is remembered of sessions."""
         self.openings.forget()
         self.known.forget()
         self.belief.forget()
+        self.hearing.forget()
         if self.meaning is not None:
             self.meaning.forget()
 

@@ -12,6 +12,7 @@ from onrecord.ranking.meanings import Meanings
 from onrecord.ranking.query import Query, as_said
 from onrecord.ranking.scoring import RELEVANT, score
 from onrecord.ranking.signature import signature
+from onrecord.ranking.spoken import Spoken
 from onrecord.ranking.values import NEIGHBOURS, RUN, Run, Said, Scored
 from onrecord.ranking.words import ANALYSER
 
@@ -26,6 +27,7 @@ __all__ = [
     "Run",
     "Said",
     "Scored",
+    "Spoken",
     "as_said",
     "choose",
     "score",

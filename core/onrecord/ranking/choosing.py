@@ -99,11 +99,18 @@ class _Index:
         whole = [run.terms[: len(run.terms) & ~1] for run in runs]
         self._joined = b"".join(whole)
         self._starts = [0]
+        self._holding: dict[bytes, list[int]] = {}
         for terms in whole:
             self._starts.append(self._starts[-1] + len(terms))
 
     def holding(self, wanted: bytes) -> list[int]:
         """Give the places of the runs that hold a hash."""
+        found = self._holding.get(wanted)
+        if found is None:
+            found = self._holding[wanted] = self._found(wanted)
+        return found
+
+    def _found(self, wanted: bytes) -> list[int]:
         joined, starts = self._joined, self._starts
         found: list[int] = []
         at = joined.find(wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -13,8 +12,8 @@ from onrecord.ranking.parts import Parts
 from onrecord.ranking.phrases import spoken_of
 from onrecord.ranking.query import Query
 from onrecord.ranking.signature import names_of
-from onrecord.ranking.values import Run, Said, Scored, run_of
-from onrecord.ranking.words import terms_of, words
+from onrecord.ranking.spoken import Spoken
+from onrecord.ranking.values import NEIGHBOURS, Run, Said, Scored, run_of
 
 RELEVANT: Final = 0.33
 """Below this score nothing answers the query."""
@@ -31,17 +30,6 @@ _SHORTENING_BEFORE: Final = 0.25
 _USUAL_WORDS: Final = 25
 """Words of a message of the usual length. Fixed, so that no message moves another's score."""
 
-_FIRST_PERSON: Final = "I I'm I've I'd I'll my we we're we've we'd we'll our My We We're We've Our"
-_TELLING: Final = frozenset(_FIRST_PERSON.split())
-_TIMES: Final = """
-yesterday today tonight tomorrow ago last next since week weekend month year morning evening
-afternoon night recently summer winter spring autumn fall years months weeks days hours january
-february march april june july august september october november december monday tuesday wednesday
-thursday friday saturday sunday
-"""
-_TIME_WORDS: Final = frozenset(_TIMES.split()) | {word.title() for word in _TIMES.split()}
-_TIME_NUMBERS: Final = re.compile(r"(?:[12][0-9]{3}|[0-9]+(?:am|pm|th|st|nd|rd))")
-
 
 class _Found(NamedTuple):
     """What a message has of the query."""
@@ -49,7 +37,7 @@ class _Found(NamedTuple):
     said: Said
     counts: dict[int, float]
     """How often it holds a term, by its place in the query."""
-    words: list[str]
+    spoken: Spoken
 
 
 def score(
@@ -69,7 +57,7 @@ def score(
     runs = {(run.session, run.number) for run in (tier or _all(chosen))}
     scorer = _Scorer(query, chosen, said, meanings)
     answers: list[tuple[float, int, int, int]] = []
-    for place, own in scorer.found.items():
+    for place, own in scorer.promising():
         if (place[0], run_of(place[1])) in runs and _allowed(query, own.said):
             total = scorer(place, own)
             if total > 0:
@@ -107,10 +95,21 @@ class _Scorer:
             self._wanted.setdefault(term.term, []).append((at, 1.0))
             for related in (*term.related, *chosen.halves.get(at, ())):
                 self._wanted.setdefault(related.term, []).append((at, related.worth))
-        self._seen: set[str] = set()
-        self._hot: dict[str, list[tuple[int, float]]] = {}
+        self._terms = frozenset(self._wanted)
         self._named: dict[str, bool] = {}
         self.found = {(each.session, each.seq): self._analysed(each) for each in said}
+
+    def promising(self) -> Iterable[tuple[tuple[int, int], _Found]]:
+        """Leave out, where words decide, what has none and stands beside nothing that has one."""
+        if self._near or self._query.days or self._only_names:
+            return self.found.items()
+        beside = {
+            (session, seq + far)
+            for (session, seq), each in self.found.items()
+            if each.counts
+            for far in range(-1, NEIGHBOURS + 1)
+        }
+        return [(place, each) for place, each in self.found.items() if place in beside]
 
     def __call__(self, place: tuple[int, int], own: _Found) -> float:
         """Score one message: 0 where it has nothing of the query, and nor have those beside it."""
@@ -125,62 +124,59 @@ class _Scorer:
             words += parts.before * self._bm25((above, last, own), _SHORTENING_BEFORE)
             words += parts.around * self._bm25((last, own, following), _SHORTENING)
             words /= chosen.perfect
-        day = self._day(own.said)
+        day = self._day(own.said) if self._query.days else 0.0
         named = bool(chosen.names) and self._is_named(own.said.speaker)
         near = self._near.get(place, 0.0)
         if not (words or day or near or (named and self._only_names)):
             return 0.0
         total = words + parts.session * chosen.sessions.get(session, 0.0)
         total += parts.day * day + parts.name * named + chosen.meaning * near
-        if self._query.when and _has_time(own.words):
+        if self._query.when and own.spoken.timed:
             total += parts.time
-        if last is not None and "?" in last.said.text:
+        if last is not None and last.spoken.asks:
             total += parts.answer
-        if not _TELLING.isdisjoint(own.words):
+        if own.spoken.tells:
             total += parts.telling
         return total
 
     def _analysed(self, said: Said) -> _Found:
-        spoken = words(said.text)
-        hot = self._hot
-        for word in set(spoken).difference(self._seen):
-            self._seen.add(word)
-            places = [place for term in terms_of(word) for place in self._wanted.get(term, ())]
-            if places:
-                hot[word] = places
+        spoken = said.spoken or Spoken.of(said.text)
+        terms, wanted = spoken.terms, self._wanted
         counts: dict[int, float] = {}
-        for places in [hot[word] for word in spoken if word in hot]:
-            for at, worth in places:
-                counts[at] = counts.get(at, 0.0) + worth
+        for term in self._terms.intersection(terms):
+            times = terms[term]
+            for at, worth in wanted[term]:
+                counts[at] = counts.get(at, 0.0) + worth * times
         return _Found(said, counts, spoken)
 
     def _bm25(self, window: tuple[_Found | None, ...], shortening: float) -> float:
         """Score messages as one text: of a word mentioned without end, all of its weight."""
-        holding = [each for each in window if each is not None and each.counts]
-        if not holding:
+        counts: dict[int, float] = {}
+        length = many = 0
+        for each in window:
+            if each is not None:
+                length += each.spoken.words
+                many += 1
+                if not counts:
+                    counts = each.counts
+                elif each.counts:
+                    counts = dict(counts)
+                    for at, times in each.counts.items():
+                        counts[at] = counts.get(at, 0.0) + times
+        if not counts:
             return 0.0
-        counts = holding[0].counts
-        if len(holding) > 1:
-            counts = dict(counts)
-            for each in holding[1:]:
-                for at, times in each.counts.items():
-                    counts[at] = counts.get(at, 0.0) + times
-        norm = _SATURATION
-        if shortening:
-            lengths = [len(each.words) for each in window if each is not None]
-            usual = sum(lengths) / (len(lengths) * _USUAL_WORDS)
-            norm *= 1 - shortening + shortening * usual
+        usual = length / (many * _USUAL_WORDS)
+        norm = _SATURATION * (1 - shortening + shortening * usual)
         weights = self._chosen.weights
         total = 0.0
-        for at in sorted(counts):
-            total += weights[at] * counts[at] / (counts[at] + norm)
+        for at in sorted(counts) if len(counts) > 1 else counts:
+            times = counts[at]
+            total += weights[at] * times / (times + norm)
         return total
 
     def _day(self, said: Said) -> float:
         """Share of the days that the query names on which it was said."""
         named = self._query.days
-        if not named:
-            return 0.0
         days = terms_of_day(day_of(said.created))
         return sum(day in days for day, _ in named) / len(named)
 
@@ -190,10 +186,6 @@ class _Scorer:
             named = any(name in self._chosen.names for name in names_of(speaker))
             self._named[speaker] = named
         return named
-
-
-def _has_time(spoken: Sequence[str]) -> bool:
-    return not _TIME_WORDS.isdisjoint(spoken) or any(map(_TIME_NUMBERS.fullmatch, spoken))
 
 
 def _allowed(query: Query, said: Said) -> bool:

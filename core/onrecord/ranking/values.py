@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from onrecord.ranking.spoken import Spoken
+
 RUN: Final = 16
 """Messages a run: those of a session with the same ``(seq - 1) // RUN``."""
 NEIGHBOURS: Final = 2
@@ -22,6 +24,8 @@ class Said(NamedTuple):
     """The name of who spoke, or empty."""
     text: str
     """Its text, with the names, arguments and results of tools."""
+    spoken: Spoken | None = None
+    """That text taken apart, where somebody has done so already."""
 
 
 class Run(NamedTuple):

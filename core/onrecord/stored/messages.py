@@ -28,6 +28,14 @@ class SessionKey(NamedTuple):
     session: int
 
 
+class Span(NamedTuple):
+    """Places of a session, both counted in."""
+
+    key: SessionKey
+    first: int
+    last: int
+
+
 class SessionRow(NamedTuple):
     """A session as the database keeps it, locked or not."""
 

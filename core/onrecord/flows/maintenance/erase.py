@@ -199,6 +199,7 @@ def _items_pruned(scope: Scope, at: int) -> Flow[int]:
 def _receipt(
     desk: Desk, scope: str, gone: Counter[str], left: int, thorough: bool
 ) -> Flow[Receipt]:
+    desk.hearing.forget()
     gone["onrecord_dictionaries"] += yield from release_learned(desk)
     try:
         traces = yield from do(Autocommit(partial(reclaim, how="clean" if thorough else "free")))

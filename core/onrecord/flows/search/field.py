@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from onrecord import codec
 from onrecord.errors import Damaged
 from onrecord.flows.listing import has_metadata
+from onrecord.flows.search.heard import Hearing
 from onrecord.flows.search.words import said_of
 from onrecord.ledger.search import runs
 from onrecord.ledger.search.runs import PLACES, RunRow
@@ -21,7 +22,7 @@ from onrecord.ledger.sessions import messages as rows_of
 from onrecord.ledger.sessions.heads import Head
 from onrecord.ranking import ANALYSER, Run, Said, signature
 from onrecord.scope import Scope, SessionName
-from onrecord.stored.messages import MessageRow
+from onrecord.stored.messages import MessageRow, Span
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -77,19 +78,22 @@ def of_sessions(txn: Transaction, names: Sequence[SessionName]) -> Field:
 
 def _field(found: Sequence[Head], rows: Sequence[RunRow]) -> Field:
     number = {head.key: n for n, head in enumerate(found)}
+    heads = [head.described.head for head in found]
     whole: list[list[tuple[int, int]]] = [[] for _ in found]
     indexed: list[Run] = []
-    for row in rows:
-        session = number.get(row.key)
-        if session is None or row.analyser != ANALYSER:
+    for shard, key, seq, upto, analyser, terms in rows:
+        # A tuple is as good as the key, and made in a third of the time.
+        session = number.get((shard, key))  # type: ignore[call-overload]
+        if session is None or analyser != ANALYSER or not is_whole(seq, upto, heads[session]):
             continue
-        whole[session].append((row.seq, row.upto))
-        if row.terms and is_whole(row.seq, row.upto, found[session].described.head):
-            indexed.append(Run(session, row.seq // PLACES, row.terms))
+        whole[session].append((seq, upto))
+        if terms:
+            indexed.append(Run(session, seq // PLACES, terms))
     gaps = [
         gap
-        for session, head in enumerate(found)
-        for gap in gaps_of(session, head.described.head, whole[session])
+        for session, head in enumerate(heads)
+        if len(whole[session]) * PLACES < head
+        for gap in gaps_of(session, head, whole[session])
     ]
     return Field(found, indexed, gaps)
 
@@ -145,6 +149,27 @@ def read(
     ends = limit is None or len(seen.rows) < limit
     upto = seen.rows[-1].seq if seen.rows else first - 1
     return Read(seen.version.epoch, seen.version.head, rows, said, upto, ends)
+
+
+def spoken(
+    txn: Transaction, field: Field, spans: Sequence[tuple[int, int, int]], hearing: Hearing
+) -> list[tuple[Said, MessageRow]]:
+    """What was said in several places of a field, read at once: of each span its session's place in
+    the field, and its first place and its last."""
+    heads = [field.sessions[session] for session, _, _ in spans]
+    places = [
+        Span(head.key, first, last) for head, (_, first, last) in zip(heads, spans, strict=True)
+    ]
+    found: list[tuple[Said, MessageRow]] = []
+    read = rows_of.in_places(txn, places, [head.name for head in heads])
+    for (session, _, _), rows in zip(spans, read, strict=True):
+        for row in rows:
+            try:
+                role, speaker, text, apart = hearing.hear(row.frame or b"")
+            except Damaged:
+                continue  # nobody can say what was said there
+            found.append((Said(session, row.seq, row.created, role, speaker, text, apart), row))
+    return found
 
 
 def analysed(found: Read, first: int) -> Iterator[tuple[int, int, bytes]]:

@@ -23,6 +23,7 @@ from onrecord.flow import Cold, Flow, do
 from onrecord.flows.search import field
 from onrecord.flows.search.catching_up import catch_up
 from onrecord.flows.search.field import Field, Gap
+from onrecord.flows.search.heard import Hearing
 from onrecord.flows.search.meaning import Asked, MeaningOf, asked_of, embed, near
 from onrecord.flows.shared import Desk
 from onrecord.hit import Hit
@@ -164,7 +165,7 @@ def search(
     for tier in here.chosen.tiers:
         if time.monotonic() >= deadline:
             return found, False
-        work = partial(_scored, here=here, tier=tier, query=asked.query)
+        work = partial(_scored, here=here, tier=tier, query=asked.query, hearing=desk.hearing)
         for one, said, row in (yield from do(Cold(work))):
             head = here.field.sessions[one.session]
             if not passed:
@@ -246,17 +247,12 @@ def _chosen(
 
 
 def _scored(
-    txn: Transaction, here: _Ready, tier: Sequence[Run], query: Query
+    txn: Transaction, here: _Ready, tier: Sequence[Run], query: Query, hearing: Hearing
 ) -> list[tuple[Scored, Said, MessageRow]]:
     """The messages of a tier's runs by what they are worth, the best first."""
-    said: list[Said] = []
-    rows: dict[tuple[int, int], tuple[Said, MessageRow]] = {}
-    for session, first, last in _spans(tier):
-        part = field.read(txn, session, here.field.sessions[session], first, last)
-        said += part.said
-        for one, row in zip(part.said, part.rows, strict=True):
-            rows[session, row.seq] = one, row
-    scored = score(query, here.chosen, said, here.meanings, tier=tier)
+    read = field.spoken(txn, here.field, _spans(tier), hearing)
+    rows = {(said.session, said.seq): (said, row) for said, row in read}
+    scored = score(query, here.chosen, [said for said, _ in read], here.meanings, tier=tier)
     return [(one, *rows[one.session, one.seq]) for one in scored]
 
 

@@ -130,10 +130,7 @@ def totals(txn: Transaction, scope: Scope) -> tuple[int, int, int]:
 
 
 def _rows(txn: Transaction, statement: str, values: Mapping[str, object]) -> list[RunRow]:
-    return [
-        RunRow(shard, session, seq, upto, analyser, bytes(terms))
-        for shard, session, seq, upto, analyser, terms in txn.rows(statement, values)
-    ]
+    return list(map(RunRow._make, txn.rows(statement, values)))
 
 
 def held_in(txn: Transaction, wanted: Iterable[SessionKey]) -> dict[SessionKey, int]:

@@ -19,7 +19,7 @@ from onrecord.ledger.sessions import segments, sessions, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.ledger.sessions.tail import RETRIED, append_at_once, insert, with_token
 from onrecord.scope import SessionName
-from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, SessionRow, Snapshot
+from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, SessionRow, Snapshot, Span
 
 __all__ = ["append_at_once", "insert", "with_token"]
 
@@ -57,6 +57,34 @@ def seen(
             break  # a dictionary that was taken away between two statements, or it is damaged
         return _seen(found, rows)
     return _in_one_moment(txn, name, after, before, limit, newest, traced)
+
+
+def in_places(
+    txn: Transaction, spans: Sequence[Span], names: Sequence[SessionName]
+) -> list[Sequence[MessageRow]]:
+    """The messages in several places at once, deleted ones left out: of each span, whose session
+    has the name beside it. Each is of one moment by itself, as ``seen`` reads it."""
+    missed = txn.dictionaries.missed
+    known: dict[SessionKey, list[Segment]] = {}
+    rows: list[Sequence[MessageRow] | None] = []
+    for span, piece in zip(spans, tail.pieces(txn, spans), strict=True):
+        if piece is None or piece.sealed < span.first:
+            rows.append([] if piece is None else piece.rows)
+            continue
+        upto = min(span.last, piece.sealed)
+        older = segments.in_places(txn, span._replace(last=upto), piece.epoch, known)
+        rows.append(None if older is None else [*older, *piece.rows])
+    if txn.dictionaries.missed != missed and not txn.can.one_moment_transactions:
+        rows = [None] * len(spans)
+    return [
+        _again(txn, span, name) if found is None else found
+        for span, name, found in zip(spans, names, rows, strict=True)
+    ]
+
+
+def _again(txn: Transaction, span: Span, name: SessionName) -> Sequence[MessageRow]:
+    """Read places whose session was rewritten between two statements."""
+    return seen(txn, name, after=span.first - 1, before=span.last + 1).rows
 
 
 def in_time(

@@ -11,7 +11,7 @@ from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey
+from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, Span
 
 MOST: Final = 1_024
 """No segment has more messages than this: how far to look for the one that holds a place."""
@@ -124,6 +124,36 @@ def between(
     if newest:
         rows.reverse()
     return [row for run in rows for row in run]
+
+
+def in_places(
+    txn: Transaction, span: Span, epoch: int, known: dict[SessionKey, list[Segment]]
+) -> list[MessageRow] | None:
+    """Messages of a span that are in segments, deleted ones left out; None where the session is in
+    another epoch. ``known`` are those that were unpacked, for the next span: many lie in one."""
+    read_already = known.setdefault(span.key, [])
+    rows: list[MessageRow] = []
+    at = span.first
+    while at <= span.last:
+        segment = next((one for one in read_already if _holds(one, at)), None)
+        if segment is None:
+            values = {**keys.span(txn, span.key, at - 1), "before": span.last + 1, "limit": 1}
+            found = txn.rows(_OLDEST, values)
+            if not found or found[0][0] != epoch:
+                return None
+            if found[0][1] is None:
+                break
+            segment = read(txn, Stored(*found[0][1:]), epoch)
+            read_already.append(segment)
+        first = segment.rows[0].seq
+        part = segment.rows[max(at - first, 0) : span.last + 1 - first]
+        rows += [row for row in part if row.frame is not None]
+        at = segment.rows[-1].seq + 1
+    return rows
+
+
+def _holds(segment: Segment, seq: int) -> bool:
+    return segment.rows[0].seq <= seq <= segment.rows[-1].seq
 
 
 def in_time(

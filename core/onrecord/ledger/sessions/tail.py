@@ -14,7 +14,7 @@ from onrecord.ledger.database.put_item import BESIDE, DONE, Beside
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.sessions import SPENT, growth
 from onrecord.scope import SessionName
-from onrecord.stored.messages import LAST_SEQ, Entry, MessageRow, SessionRow
+from onrecord.stored.messages import LAST_SEQ, Entry, MessageRow, SessionKey, SessionRow, Span
 from onrecord.version import Expected, Since, Version, lineage_of
 
 RETRIED: Final = 64
@@ -154,6 +154,23 @@ _AT_HELD: Final = """CASE WHEN s.head = :after THEN s.lineage
         ELSE (SELECT h.token FROM {tail} h
             WHERE {h.of s} AND h.seq = :after) END"""
 _NEWER_TRACED: Final = _texts(["s.lineage", "s.fence", _AT_HELD], _TRACED, "DESC")
+
+# Of several places at once, in as few statements as a database allows.
+_STANDS: Final = "SELECT epoch, sealed FROM {sessions} WHERE {my_shard} id = :session"
+_SPAN: Final = f"{_SELECT} WHERE {{t.span}} AND t.frame IS NOT NULL ORDER BY {{t.order}}"
+_SPANS: Final = f"""
+    SELECT w.number, s.epoch, s.sealed, t.*
+    FROM unnest(CAST(:shards AS SMALLINT[]), CAST(:sessions AS BIGINT[]),
+        CAST(:afters AS BIGINT[]), CAST(:uptos AS BIGINT[]))
+        WITH ORDINALITY AS w (shard, session, after, upto, number)
+    JOIN {{sessions}} s ON s.shard = w.shard AND s.id = w.session
+    LEFT JOIN LATERAL (
+        SELECT {_COLUMNS}, t.dictionary FROM {{tail}} t
+        WHERE t.shard = w.shard AND t.session = w.session AND t.seq > w.after AND t.seq <= w.upto
+            AND t.frame IS NOT NULL
+        ORDER BY t.seq
+    ) t ON TRUE
+    ORDER BY w.number, t.seq"""
 
 _AT: Final = f"{_SELECT} WHERE {{t.at}}"
 _IN_TIME_AT_ONCE: Final = 256
@@ -331,6 +348,48 @@ def append_at_once(
     ]
     session, head, epoch, sealed, *rest = answer[-1]
     return Found(session, Version(epoch, head), sealed, rows, beside=tuple(rest[1:]))
+
+
+class Piece(NamedTuple):
+    """The rows in some places of a session, and how it stands at that moment."""
+
+    epoch: int
+    sealed: int
+    rows: list[MessageRow]
+
+
+def pieces(txn: Transaction, spans: Sequence[Span]) -> list[Piece | None]:
+    """What of each span is a row, deleted ones left out; None where there is no such session."""
+    if not txn.can.array_parameters:
+        stands: dict[SessionKey, tuple[Any, ...] | None] = {}
+        for key in {span.key for span in spans}:
+            stands[key] = txn.first(_STANDS, keys.of_key(key))
+        return [_piece(txn, span, stands[span.key]) for span in spans]
+    values = {
+        "shards": [span.key.shard for span in spans],
+        "sessions": [span.key.session for span in spans],
+        "afters": [span.first - 1 for span in spans],
+        "uptos": [span.last for span in spans],
+    }
+    answer: list[Piece | None] = [None] * len(spans)
+    for number, epoch, sealed, *columns in txn.rows(_SPANS, values):
+        piece = answer[number - 1]
+        if piece is None:
+            piece = answer[number - 1] = Piece(epoch, sealed, [])
+        if columns[0] is not None:
+            piece.rows.append(_row(txn, tuple(columns)))
+    return answer
+
+
+def _piece(txn: Transaction, span: Span, stands: tuple[Any, ...] | None) -> Piece | None:
+    if stands is None:
+        return None
+    epoch, sealed = stands
+    rows: list[MessageRow] = []
+    if sealed < span.last:
+        found = txn.rows(_SPAN, keys.span(txn, span.key, span.first - 1, span.last))
+        rows = [_row(txn, columns) for columns in found]
+    return Piece(epoch, sealed, rows)
 
 
 def found(
