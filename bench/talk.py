@@ -13,9 +13,7 @@ from typing import Final
 
 _SYLLABLES: Final = [a + b for a, b in product("bdfgklmnprstvz", "aeiou")]
 _WORDS: Final = [a + b + c for a, b, c in product(_SYLLABLES[::2], _SYLLABLES, ("", "n", "ter"))]
-_COMMON: Final = (
-    "I the a to and of you it that was is my in for we on with at this so not but".split()
-)
+_COMMON: Final = ["I", "the", "a", "to", "and", "of", "you", "it", "that", "was", "is", "my", "in"]
 _SUBJECTS: Final = 200
 """Words that a user comes back to."""
 _AT_ONCE: Final = 4
