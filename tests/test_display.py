@@ -16,14 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord import (
+    ANY,
     Audio,
     Citation,
     File,
+    Hit,
+    Hits,
     Image,
     Items,
     Message,
     Opaque,
+    Passage,
     Reasoning,
+    Recalled,
     Refusal,
     Session,
     Store,
@@ -36,7 +41,9 @@ from onrecord.notebook.display import (
     LARGEST_IMAGE,
     MOST_ITEMS,
     MOST_MESSAGES,
+    hits_html,
     items_html,
+    recalled_html,
     session_html,
     store_html,
 )
@@ -389,6 +396,80 @@ def test_a_damaged_item_is_visible(tmp_path: Path) -> None:
     assert '"green"' in page.text
 
 
+# -- what was found --------------------------------------------------------------------------
+
+
+def ferry(store: Store, key: str = "support-42", user: str = "ada") -> Session:
+    session = store.session(key, user=user)
+    call = ToolCall("ticket", {"about": "the refund of the ferry ticket"}, "c1")
+    session.append(
+        [
+            Message("user", "Can I have a refund for the ferry ticket?", created_at=WHEN),
+            Message("assistant", [call], created_at=WHEN),
+            Message("tool", "The ferry ticket: refund in full.", tool_call_id="c1"),
+            Message("assistant", "Yes. " * 200 + "A refund for the ferry ticket.", name="Desk"),
+        ]
+    )
+    session.append([("user", f"noodles, part {n}") for n in range(30)])
+    return session
+
+
+def test_hits_say_how_well_they_answer_who_said_them_where_and_when(store: Store) -> None:
+    ferry(store).update(title="The <b>ferry</b>")
+    page = Page(hits_html(store.search("refund for the ferry ticket", user="ada", limit=4)))
+    assert "4 hitsuser ada · times in UTC" in page.text
+    assert page.text.count("The <b>ferry</b>#") == 4
+    assert "#1 · 2026-11-18 08:30" in page.text
+    assert "calls ticket" in page.text, "what has no text is not empty"
+    assert "result of a tool (called earlier)" in page.text
+    assert "no result" not in page.text, "the result is in another message"
+    assert "assistant Desk" in page.text
+    assert "…all of it" in page.text
+    widths = [style for _, found in page.tags if "height:4px;border" in (style := str(found))]
+    assert len(widths) == 4
+    assert all(re.search(r"width:\d+%", style) for style in widths)
+
+
+def test_hits_of_several_people_say_whose_each_is(store: Store) -> None:
+    for user in ("ada", "bob"):
+        ferry(store, user=user)
+    page = Page(hits_html(store.search("refund for the ferry ticket", user=ANY, limit=2)))
+    assert "support-42user ada#" in page.text
+    assert "support-42user bob#" in page.text
+    assert "hitstimes in UTC" in page.text
+
+
+def test_what_was_recalled_reads_like_a_conversation(store: Store) -> None:
+    recalled = ferry(store).recall("refund for the ferry ticket")
+    page = Page(recalled_html(recalled))
+    assert "support-42 · user ada · score" in page.text
+    assert "Wednesday, 18 November 2026" in page.text
+    assert "result of ticket" in page.text
+    assert f"{len(recalled.messages)} messages" in page.text
+    assert "no time" not in page.text
+    rest = Recalled(recalled.passages, tokens=9, complete=False)
+    assert "There was no time" in Page(recalled_html(rest)).text
+
+
+def test_a_search_that_saw_a_part_never_looks_like_one_that_found_nothing() -> None:
+    for complete in (True, False):
+        for markup in (
+            hits_html(Hits(complete=complete)),
+            recalled_html(Recalled((), tokens=0, complete=complete)),
+        ):
+            assert ("no time" in Page(markup).text) is not complete
+
+
+def test_images_in_hits_share_what_all_of_them_may_take(store: Store) -> None:
+    session = store.session("pictures")
+    image = Image(data=PNG + b"x" * (LARGEST_IMAGE - len(PNG)), media_type="image/png")
+    for n in range(9):
+        session.append(Message("user", [Text(f"a heron, {n}"), image, image]))
+    hits = store.search("heron")
+    assert Page(hits_html(hits)).count("img") == 0
+    assert Page(hits_html(Hits(hits[:4]))).count("img") == 8
+
+
 # -- failures --------------------------------------------------------------------------------
 
 
@@ -491,7 +572,11 @@ def show(text: str, name: str) -> tuple[Page, ...]:
         chat.update(title=text, metadata={text: text})
         facts = store.items(name, name, tenant=name, user=name, agent=name)
         facts.put(name, {"long": "x" * LONGEST_TEXT, text: text}, ttl=3600)
-        found = session_html(chat), store_html(store), items_html(facts)
+        info, messages = chat.info(), chat.messages()
+        hits = hits_html(Hits([Hit(message, info, 0.5, chat) for message in messages]))
+        passages = [Passage(info, tuple(messages), 0.5)]
+        recalled = recalled_html(Recalled(passages, tokens=1, complete=True))
+        found = session_html(chat), store_html(store), items_html(facts), hits, recalled
         for markup in found:
             markup.encode()  # a notebook is saved as UTF-8
         return tuple(map(Page, found))
@@ -499,14 +584,18 @@ def show(text: str, name: str) -> tuple[Page, ...]:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_markup_in_any_field_is_shown_as_text(attack: str) -> None:
-    conversation, listing, kept = show(attack, attack)
+    conversation, listing, kept, hits, recalled = show(attack, attack)
     assert shape(conversation) == shape(harmless()[0])
     assert shape(listing) == shape(harmless()[1])
     assert shape(kept) == shape(harmless()[2])
+    assert shape(hits) == shape(harmless()[3])
+    assert shape(recalled) == shape(harmless()[4])
     if attack.isprintable():
         assert conversation.text.count(attack) > 15
         assert listing.text.count(attack) >= 3
         assert kept.text.count(attack) >= 6
+        assert hits.text.count(attack) > 15
+        assert recalled.text.count(attack) > 15
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

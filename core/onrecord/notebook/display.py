@@ -31,12 +31,15 @@ from onrecord.blocks import (
 from onrecord.errors import OnrecordError
 from onrecord.message import Message
 from onrecord.notebook.markup import (
+    BAR,
+    BAR_OF,
     CELL,
     CODE,
     DAMAGE,
     DAY,
     FAILURE,
     FIXED,
+    FOUND,
     HEAD_CELL,
     IMAGE,
     INLINE,
@@ -45,6 +48,7 @@ from onrecord.notebook.markup import (
     MUTED,
     NOTE,
     NUMBER,
+    PASSAGE,
     PREVIEW,
     ROLE_COLOURS,
     ROW,
@@ -56,6 +60,7 @@ from onrecord.notebook.markup import (
     VALUE,
     WARNING,
     WHEN,
+    WHERE,
     WHO,
     Markup,
     as_json,
@@ -218,61 +223,120 @@ def _value(item: Item) -> Markup:
 
 
 def hits_html(hits: Hits) -> str:
-    """What was found, the best first: who said it, where and when, and how well it answers."""
+    """What was found, the best first: how well it answers, who said it, where and when."""
     if not hits:
-        return page(tag("div", "Nothing was found.", style=NOTE))
-    columns = ("Score", "Said", "Conversation", "When (UTC)")
-    note = "" if hits.complete else "There was no time to look at everything. Search again."
+        return page(tag("div", "Nothing was found.", style=NOTE), *_note(hits.complete))
+    columns = ("Score", "Said", "Conversation")
+    whose = len({_whose(hit.info) for hit in hits}) > 1
+    scope = [] if whose else _scope(hits[0].info)
+    images = LARGEST_IMAGES // len(hits)
     return page(
         tag("div", many(len(hits), "hit"), style=TITLE),
+        tag("div", joined([*scope, "times in UTC"]), style=MUTED),
         tag(
             "table",
             tag("thead", tag("tr", *(tag("th", c, style=HEAD_CELL) for c in columns))),
-            tag("tbody", *map(_hit_row, hits)),
+            tag("tbody", *(_hit_row(hit, whose, images) for hit in hits)),
             style=TABLE,
         ),
-        tag("div", note, style=WARNING) if note else "",
+        *_note(hits.complete),
     )
 
 
 def recalled_html(recalled: Recalled) -> str:
     """What was recalled, as it was said, passage by passage."""
     if not recalled:
-        return page(tag("div", "Nothing relevant was said.", style=NOTE))
+        nothing = tag("div", "Nothing relevant was said.", style=NOTE)
+        return page(nothing, *_note(recalled.complete))
     passages: list[Markup] = []
+    images = LARGEST_IMAGES // len(recalled)
     for passage in recalled:
-        rows = _Conversation(passage.messages, complete=False).rows()
-        where = [named(_title(passage.info)), *_scope(passage.info), f"score {passage.score:.2f}"]
-        passages += [tag("div", joined(where), style=DAY), tag("div", *rows)]
+        rows = _Conversation(passage.messages, complete=False, images=images).rows()
+        about = [*_scope(passage.info), f"score {passage.score:.2f}"]
+        heading = [
+            tag("b", named(_title(passage.info))),
+            tag("span", joined(["", *about]), style=MUTED),
+        ]
+        passages.append(tag("div", tag("div", *heading), *rows, style=PASSAGE))
     said = f"{many(len(recalled.messages), 'message')}, {many(recalled.tokens, 'token')}"
-    return page(tag("div", "Recalled", style=TITLE), tag("div", said, style=MUTED), *passages)
+    return page(
+        tag("div", "Recalled", style=TITLE),
+        tag("div", joined([said, "times in UTC"]), style=MUTED),
+        *passages,
+        *_note(recalled.complete),
+    )
 
 
-def _hit_row(hit: Hit) -> Markup:
-    message, text = hit.message, hit.message.text
-    who = tag("b", named(message.name or message.role))
-    said = paragraph(text) if len(text) <= _LONGEST_HIT else folded([hint(text)], paragraph(text))
-    where = [named(_title(hit.info)), tag("span", f" #{message.seq}", style=MUTED)]
-    when = "" if message.created_at is None else moment_of(message.created_at)
+def _note(complete: bool) -> list[Markup]:
+    """A search that saw a part only never looks like one that saw everything."""
+    note = "There was no time to look at everything. Search again."
+    return [] if complete else [tag("div", note, style=WARNING)]
+
+
+def _hit_row(hit: Hit, whose: bool, images: int) -> Markup:
+    message, info = hit.message, hit.info
+    where = [named(_title(info))]
+    if whose and (scope := _scope(info)):
+        where.append(tag("div", joined(scope), style=MUTED))
+    when = [] if message.created_at is None else [moment_of(message.created_at)]
+    where.append(tag("div", joined([f"#{message.seq}", *when]), style=f"{MUTED}{WHERE}"))
     cells = [
-        tag("td", f"{hit.score:.2f}", style=NUMBER),
-        tag("td", who, said, style=VALUE),
+        tag("td", f"{hit.score:.2f}", _bar(hit.score), style=NUMBER),
+        tag("td", *_hit_said(message, images), style=FOUND),
         tag("td", *where, style=CELL),
-        tag("td", when, style=FIXED),
     ]
     return tag("tr", *cells, style="background:transparent")
+
+
+def _hit_said(message: Message, images: int) -> Iterator[str]:
+    """Who said it, and what: of a long text the beginning, and all of it folded."""
+    role = tag("b", named(message.role), style=_colour(message))
+    name = [tag("span", " ", named(message.name), style=MUTED)] if message.name else []
+    yield tag("div", role, *name)
+    said = list(_Conversation([message], complete=False, alone=True, images=images).said(message))
+    if len(message.text) <= _LONGEST_HIT or message.role == "tool":
+        yield from said  # what a tool gave is folded anyway
+    else:
+        yield paragraph(f"{message.text[:_LONGEST_HIT].rstrip()}…")
+        yield folded(["all of it"], *said)
+
+
+def _bar(score: float) -> Markup:
+    """How well something answers, to be seen at a glance."""
+    share = max(0.0, min(score, 1.0))
+    return tag("div", tag("div", style=f"{BAR};width:{share:.0%}"), style=BAR_OF)
+
+
+def _colour(message: Message) -> str:
+    return f"color:{ROLE_COLOURS.get(message.role, 'inherit')}"
+
+
+def _whose(info: SessionInfo) -> tuple[str, str, str]:
+    return info.tenant, info.user, info.agent
 
 
 class _Conversation:
     """Some messages of a session on their way to markup."""
 
-    def __init__(self, messages: Sequence[Message], complete: bool) -> None:
+    def __init__(
+        self,
+        messages: Sequence[Message],
+        complete: bool,
+        *,
+        alone: bool = False,
+        images: int = LARGEST_IMAGES,
+    ) -> None:
+        """
+        complete  whether these are all there are, so that a call that is not here is nowhere
+        alone     whether it is a message out of its turn: the result of a call is elsewhere
+        images    bytes of all images together
+        """
         self._messages = messages
         self._complete = complete
-        """Whether these are all there are, so that a call that is not here is nowhere."""
         self._calls = {call.id: call for message in messages for call in message.tool_calls}
-        self._dangling = {id(call) for _, call in pair(messages).dangling}
-        self._images_left = LARGEST_IMAGES
+        dangling = [] if alone else pair(messages).dangling
+        self._dangling = {id(call) for _, call in dangling}
+        self._images_left = images
 
     def rows(self) -> Iterator[Markup]:
         """A row a message, and a line wherever a new day begins."""
@@ -284,20 +348,20 @@ class _Conversation:
             yield self._row(message)
 
     def _row(self, message: Message) -> Markup:
-        colour = ROLE_COLOURS.get(message.role, "inherit")
         damaged = message.role == "damaged"
         name = [tag("div", named(message.name), style=MUTED)] if message.name else []
         place = [] if message.seq is None else [f"#{message.seq}"]
         time = [] if message.created_at is None else [utc(message.created_at).strftime("%H:%M")]
         return tag(
             "div",
-            tag("div", tag("b", named(message.role), style=f"color:{colour}"), *name, style=WHO),
-            tag("div", *self._said(message), style=SAID),
+            tag("div", tag("b", named(message.role), style=_colour(message)), *name, style=WHO),
+            tag("div", *self.said(message), style=SAID),
             tag("div", joined([*place, *time]), style=WHEN, title=f"id {message.id}"),
             style=ROW + (DAMAGE if damaged else ""),
         )
 
-    def _said(self, message: Message) -> Iterator[str]:
+    def said(self, message: Message) -> Iterator[str]:
+        """What a message says, its parts one after the other."""
         blocks = [part for block in message.content for part in self._block(block)]
         if message.role == "tool" or message.tool_call_id is not None:
             yield self._result(message.tool_call_id, message.content, blocks, message.name)

@@ -202,7 +202,14 @@ CELL: Final = (
 NUMBER: Final = f"{CELL};font-variant-numeric:tabular-nums"
 KEY: Final = f"{CELL};min-width:7em"
 VALUE: Final = f"{CELL};max-width:36em"
+FOUND: Final = f"{CELL};max-width:40em;width:70%"
 FIXED: Final = f"{NUMBER};white-space:nowrap"
+WHERE: Final = "white-space:nowrap;font-variant-numeric:tabular-nums"
+BAR_OF: Final = (
+    "width:3em;height:4px;margin:.25em 0 0;border-radius:2px;background:rgba(127,127,127,.18)"
+)
+BAR: Final = "height:4px;border-radius:2px;background:rgba(59,130,246,.75)"
+PASSAGE: Final = "margin:.9em 0 .4em;padding-left:.9em;border-left:3px solid rgba(59,130,246,.45)"
 # Legible on white and on near black.
 ROLE_COLOURS: Final = {
     "user": "#3b82f6",
