@@ -249,7 +249,7 @@ def test_across_the_conversations_of_a_user(store: Store) -> None:
     memory.put(user("Hello."))
     [words] = recalled(memory.get(ASKED))
     assert 'in "lisbon":' in words
-    assert "in conversations with this user" in words
+    assert "earlier conversations with this user" in words
     assert not any(other in words for other in ("madrid", "secret", "work", "nobody"))
     assert recalled(asyncio.run(memory.aget(ASKED))) == [words]
     assert not recalled(small(store, user="ada").get(ASKED)), "of this conversation alone"
