@@ -12,7 +12,13 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    HumanMessage,
+    RemoveMessage,
+    SystemMessage,
+)
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
@@ -25,6 +31,8 @@ OpenStore = Callable[..., Store]
 
 PORT = [("user", "My database listens on port 6543, behind pgbouncer."), ("assistant", "Noted.")]
 ASKED = "Which port was my database on?"
+UNHEARD = "Can some database of butterflies identify the swallowtail on our balcony this morning?"
+"""Shares a word with what was said, and is not answered by it."""
 HEADING = "[Recalled from earlier"
 SAVERS = pytest.mark.parametrize("saver", [None, InMemorySaver], ids=["no saver", "saver"])
 
@@ -128,6 +136,8 @@ def test_nothing_is_shown_where_nothing_is_relevant(memory: Store, invoke: Invok
     invoke(agent_of(model, memory), "Translate tungsten hexafluoride into Portuguese, please.")
     assert len(model.shown[-1]) == 5
     assert not recalled(model.shown[-1])
+    invoke(agent_of(model, memory), UNHEARD)
+    assert not recalled(model.shown[-1])
     invoke(agent_of(model, memory), {"messages": [HumanMessage([])]})
     assert not recalled(model.shown[-1])
 
@@ -138,6 +148,19 @@ def test_what_the_window_has_is_not_said_twice(memory: Store, invoke: Invoke) ->
     invoke(agent_of(model, memory, window=None), ASKED)
     assert not recalled(model.shown[-1])
     assert sum("6543" in str(m.text) for m in model.shown[-1]) == 1
+
+
+def test_what_a_state_no_longer_shows_is_recalled(memory: Store, invoke: Invoke) -> None:
+    """As behind a summary, which stands in a checkpoint for what it tells of."""
+    chat = small_talk(memory.session("chat"), PORT, turns=4)
+    model = Scripted()
+    agent = agent_of(model, memory, window=None, saver=InMemorySaver)
+    invoke(agent, "Hello again.")
+    old = [RemoveMessage(id=str(m.id)) for m in chat.messages()[:10]]
+    agent.update_state(on(), {"messages": old})
+    invoke(agent, ASKED)
+    assert len(model.shown[-1]) == 4
+    assert "port 6543" in recalled(model.shown[-1])[0]
 
 
 def test_without_being_asked_nothing_is_recalled(memory: Store, invoke: Invoke) -> None:
@@ -265,6 +288,18 @@ def test_other_conversations_of_the_same_user_and_nobody_elses(
     invoke(agent, ASKED, on("monday"), context=Who(""))
     [text] = recalled(model.shown[-1])
     assert "8888" in text
+
+
+def test_other_conversations_of_the_same_agent(memory: Store, invoke: Invoke) -> None:
+    small_talk(memory.session("monday", user="ada", agent="clerk"), PORT)
+    bobs = [("user", "My database listens on port 7777."), ("assistant", "Noted, Bob.")]
+    small_talk(memory.session("monday", user="ada"), bobs)
+    model = Scripted()
+    across = {"user": "ada", "agent": "clerk", "recall": Recall(across="user")}
+    invoke(agent_of(model, memory, **across), ASKED)
+    [text] = recalled(model.shown[-1])
+    assert "6543" in text
+    assert "7777" not in text
 
 
 def test_by_itself_it_stays_in_its_conversation(memory: Store, invoke: Invoke) -> None:
