@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from langchain_onrecord import OnrecordChatMessageHistory, OnrecordMiddleware, histories
+from langchain_onrecord import (
+    OnrecordChatMessageHistory,
+    OnrecordMiddleware,
+    histories,
+    memory_tools,
+)
 from langchain_onrecord.importers import import_sql
 from langgraph_onrecord import OnrecordSaver
 from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
@@ -25,6 +30,7 @@ MADE_OF_A_STORE: dict[str, Callable[[Any], object]] = {
     "middleware": OnrecordMiddleware,
     "history": lambda store: OnrecordChatMessageHistory("k", store=store),
     "histories": histories,
+    "memory tools": lambda store: memory_tools(store, user="ada"),
     "chat store": OnrecordChatStore,
     "memory store": OnrecordMemoryStore,
     "memory": lambda store: OnrecordMemory(store=store),

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from langchain_onrecord import OnrecordChatMessageHistory, OnrecordMiddleware
+from langchain_onrecord import (
+    OnrecordChatMessageHistory,
+    OnrecordMiddleware,
+    OnrecordRetriever,
+    Recall,
+    memory_tools,
+)
 from langchain_onrecord.importers import import_sql
 from langgraph_onrecord import OnrecordSaver
 from langgraph_onrecord.importers import import_threads
@@ -118,6 +124,12 @@ OF_ADAPTERS: dict[str, tuple[Callable[[Any], object], str]] = {
         "a function of messages or a chat model, not 3",
     ),
     "agent": (lambda s: OnrecordMiddleware(s, agent=NUMBER), "a name or a function that gives one"),
+    "recall": (lambda s: OnrecordMiddleware(s, recall=NUMBER), "True, False or a Recall, not 3"),
+    "tokens": (lambda s: Recall(tokens=0), "a whole number from 1 up, not 0"),
+    "across": (lambda s: Recall(across=WORD), "'session' or 'user', not"),
+    "k": (lambda s: OnrecordRetriever(s, k=0), "a whole number from 1 up, not 0"),
+    "min_score": (lambda s: OnrecordRetriever(s, min_score=2), "a score from 0 to 1, not 2"),
+    "user": (lambda s: memory_tools(s, user=NUMBER), "a name or a function that gives one"),
     "on_reset": (lambda s: OnrecordMemory(store=s, on_reset="x"), "'new' or 'clear'"),
     "token_limit": (lambda s: OnrecordMemory(store=s, token_limit=0), "a whole number from 1 up"),
     "chat_history_token_ratio": (

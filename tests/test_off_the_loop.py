@@ -27,7 +27,14 @@ from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
 from llama_index.core.base.llms.types import ChatMessage
 from llama_index.core.memory import ChatMemoryBuffer, Memory
 
-from langchain_onrecord import OnrecordChatMessageHistory, OnrecordMiddleware, histories
+from langchain_onrecord import (
+    OnrecordChatMessageHistory,
+    OnrecordMiddleware,
+    OnrecordRetriever,
+    Recall,
+    histories,
+    memory_tools,
+)
 from langchain_onrecord import importers as langchain_importers
 from langgraph_onrecord import OnrecordSaver, OnrecordStore
 from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
@@ -298,8 +305,29 @@ async def weather() -> str:
     return "rain"
 
 
-async def ask(agent: Any, at: At) -> None:
-    await agent.ainvoke({"messages": [HumanMessage("Well?")]}, config(at))
+RAIN = "Does it rain in Lyon?"
+
+
+def recalling(store: Store, at: At) -> Any:
+    """An agent that is reminded, and remembers, searches and forgets."""
+    made: list[Any] = [
+        ("remember", {"key": "rain", "text": "It rains."}),
+        ("search_memory", {"query": "rain"}),
+        ("forget", {"key": "rain"}),
+    ]
+    calls = [
+        AIMessage("", tool_calls=[{"name": name, "args": args, "id": name}]) for name, args in made
+    ]
+    middleware: Any = OnrecordMiddleware(store, user="ada", recall=Recall(across="user"))
+    return create_agent(
+        Model(messages=itertools.cycle([*calls, AIMessage("Gone.")])),
+        memory_tools(store, user="ada"),
+        middleware=[middleware],
+    )
+
+
+async def ask(agent: Any, at: At, what: str = "Well?") -> None:
+    await agent.ainvoke({"messages": [HumanMessage(what)]}, config(at))
 
 
 def chain(store: Store, at: At) -> Any:
@@ -350,6 +378,15 @@ TABLE: dict[str, tuple[Callable[[Store, At], Any], dict[str, Does], type | None]
     "agent": (
         lambda store, at: create_agent(model(), [weather], middleware=[OnrecordMiddleware(store)]),
         {"ainvoke": lambda agent, at: ask(agent, at)},
+        None,
+    ),
+    "agent that recalls": (recalling, {"ainvoke": lambda agent, at: ask(agent, at, RAIN)}, None),
+    "retriever": (
+        lambda store, at: [OnrecordRetriever(store, whole_turns=whole) for whole in (False, True)],
+        {
+            "messages": lambda found, at: found[0].ainvoke(RAIN),
+            "turns": lambda found, at: found[1].ainvoke(RAIN),
+        },
         None,
     ),
     "agent and saver": (

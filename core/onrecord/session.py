@@ -342,7 +342,7 @@ class Session:
 
         What ``beyond`` has, a window that is shown anyway, is left out. ``min_score`` says what is
         relevant, from 0 to 1. ``recalled.text`` can stand in a prompt. A query is what somebody
-        said: quotes and hyphens ask for nothing, as they do in ``search``.
+        said: unlike in ``search``, quotes and hyphens ask for nothing.
         """
         return self._run(
             operations.recall(self._desk, self.name, query, tokens, beyond, min_score, within)
