@@ -61,31 +61,40 @@ def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None)
             "docs/embedders.md names."
         )
     number = yield from number_of(meaning, add=True)
-    stale = vectors.STALE
-    count = partial(sessions.count, scope=scope, condition=stale, embedder=number)
+    stale, width = vectors.STALE, meaning.known.width or 0
+    count = partial(sessions.count, scope=scope, condition=stale, embedder=number, width=width)
     of = yield from do(Cold(count))
     done, messages, after = 0, 0, FIRST
     tell(progress, 0, of)
-    page = partial(sessions.page, scope=scope, limit=_AT_ONCE, condition=stale, embedder=number)
+    page = partial(
+        sessions.page,
+        scope=scope,
+        limit=_AT_ONCE,
+        condition=stale,
+        embedder=number,
+        width=width,
+    )
     while found := (yield from do(Cold(partial(page, after=after)))):
         after = found[-1][0]
         names = [name for _, name in found]
-        here, gaps = yield from do(Cold(partial(_unseen, names=names, embedder=number)))
+        look = partial(_unseen, names=names, embedder=number, width=width)
+        here, gaps = yield from do(Cold(look))
         messages += yield from embed(meaning, here, gaps, math.inf)
         done += len(found)
         tell(progress, done, max(of, done))
     items = yield from embed_items(meaning, scope)
     gone = 0
     if only:
+        number = yield from number_of(meaning, add=True)
         gone = yield from do(Cold(partial(vectors.forget_others, embedder=number), writes=True))
     return Embedding(sessions=done, messages=messages, items=items, forgotten=gone)
 
 
 def _unseen(
-    txn: Transaction, names: Sequence[SessionName], embedder: int
+    txn: Transaction, names: Sequence[SessionName], embedder: int, width: int
 ) -> tuple[Field, list[Gap]]:
     here = field.of_sessions(txn, names)
-    return here, unseen(txn, here, names, embedder)
+    return here, unseen(txn, here, names, embedder, width)
 
 
 def _dropped(scope: Scope) -> Flow[None]:

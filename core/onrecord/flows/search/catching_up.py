@@ -64,7 +64,7 @@ def _analysed(txn: Transaction, found: Field, gaps: Sequence[Gap]) -> _Batch:
             RunRow(head.key.shard, head.key.session, seq, upto, ANALYSER, terms)
             for seq, upto, terms in field.analysed(here, gap.first)
         ]
-        batch.rows.extend(rows)
+        batch.rows.extend([row for row in rows if row.seq not in here.unread])
         if not here.ends:
             behind = rows[-1].seq + PLACES if rows else runs.first_of(here.upto)
             batch.left.append(gap._replace(first=behind))

@@ -6,7 +6,7 @@ accelerator, and the answer is the same without it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -129,6 +129,9 @@ class Read(NamedTuple):
     """The place of the last message that was read; before the first where there was none."""
     ends: bool
     """Whether these are all that stand there."""
+    unread: Set[int]
+    """The first places of runs that have a message nobody can read: they are not indexed, because
+    it may be mended."""
 
 
 def read(
@@ -139,36 +142,42 @@ def read(
     seen = rows_of.seen(txn, head.name, after=first - 1, before=last + 1, limit=limit)
     said: list[Said] = []
     rows: list[MessageRow] = []
+    unread: set[int] = set()
     for row in seen.rows:
         try:
             message = codec.decode(row.frame or b"")
         except Damaged:
-            continue  # nobody can say what was said there
+            unread.add(runs.first_of(row.seq))  # nobody can say what was said there
+            continue
         rows.append(row)
         said.append(said_of(session, row, message))
     ends = limit is None or len(seen.rows) < limit
     upto = seen.rows[-1].seq if seen.rows else first - 1
-    return Read(seen.version.epoch, seen.version.head, rows, said, upto, ends)
+    return Read(seen.version.epoch, seen.version.head, rows, said, upto, ends, unread)
 
 
 def spoken(
     txn: Transaction, field: Field, spans: Sequence[tuple[int, int, int]], hearing: Hearing
-) -> list[tuple[Said, MessageRow]]:
-    """What was said in several places of a field, read at once: of each span its session's place in
-    the field, and its first place and its last."""
-    heads = [field.sessions[session] for session, _, _ in spans]
+) -> list[tuple[Said, MessageRow, Head]]:
+    """What was said in several places of a field, read at once, and how its session stands: of each
+    span its session's place in the field, and its first place and its last."""
+    of_spans = [field.sessions[session] for session, _, _ in spans]
     places = [
-        Span(head.key, first, last) for head, (_, first, last) in zip(heads, spans, strict=True)
+        Span(head.key, first, last) for head, (_, first, last) in zip(of_spans, spans, strict=True)
     ]
-    found: list[tuple[Said, MessageRow]] = []
-    read = rows_of.in_places(txn, places, [head.name for head in heads])
-    for (session, _, _), rows in zip(spans, read, strict=True):
+    found: list[tuple[Said, MessageRow, Head]] = []
+    read = rows_of.in_places(txn, places, [head.name for head in of_spans])
+    for (session, _, _), head, (epoch, rows) in zip(spans, of_spans, read, strict=True):
+        stands = head
+        if rows and epoch != head.described.epoch:  # rewritten, or begun anew where it was erased
+            stands = next(iter(heads.of_name(txn, head.name)), head)
         for row in rows:
             try:
                 role, speaker, text, apart = hearing.hear(row.frame or b"")
             except Damaged:
                 continue  # nobody can say what was said there
-            found.append((Said(session, row.seq, row.created, role, speaker, text, apart), row))
+            said = Said(session, row.seq, row.created, role, speaker, text, apart)
+            found.append((said, row, stands))
     return found
 
 
@@ -181,7 +190,7 @@ def analysed(found: Read, first: int) -> Iterator[tuple[int, int, bytes]]:
 def parts(found: Read, first: int) -> Iterator[tuple[int, int, Sequence[Said]]]:
     """The runs that were read from a place on, up to the last that has a message: the first place
     of each, the last that was there, and what was said in it. One that may go on is left out."""
-    by_run: dict[int, list[Said]] = {}
+    by_run: dict[int, list[Said]] = {seq: [] for seq in found.unread}
     for said in found.said:
         by_run.setdefault(runs.first_of(said.seq), []).append(said)
     at = first

@@ -8,6 +8,7 @@ in the log and in ``health()``, and nothing is lost: what it has not seen it is 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -86,7 +87,7 @@ def asked_of(meaning: MeaningOf, query: str) -> Flow[Asked | None]:
     """Embed what is asked for; None where the embedder cannot be asked, or has seen nothing."""
     known = meaning.known
     try:
-        yield from number_of(meaning, add=False)
+        yield from do(Outside(known.identity, known.aidentity))
         bits = yield from do(
             Outside(partial(known.embed_query, query), partial(known.aembed_query, query))
         )
@@ -94,6 +95,7 @@ def asked_of(meaning: MeaningOf, query: str) -> Flow[Asked | None]:
         meaning.failed(fault)
         return None
     meaning.answered()
+    yield from number_of(meaning, add=False)
     if not bits or known.width is None or known.dimensions is None:
         return None
     return Asked(meaning, bits, known.width, known.dimensions)
@@ -123,13 +125,14 @@ def near(
 
 
 def unseen(
-    txn: Transaction, found: Field, names: Sequence[SessionName], embedder: int
+    txn: Transaction, found: Field, names: Sequence[SessionName], embedder: int, width: int
 ) -> list[Gap]:
     """What an embedder has not seen of a field."""
     number = {head.key: n for n, head in enumerate(found.sessions)}
     seen: list[list[tuple[int, int]]] = [[] for _ in found.sessions]
     for row in _rows(txn, names, embedder):
-        if (session := number.get(row.key)) is not None:
+        session = number.get(row.key)
+        if session is not None and len(row.body) == width * (row.upto - row.seq + 1):
             seen[session].append((row.seq, row.upto))
     return _gaps(found, seen)
 
@@ -147,9 +150,9 @@ def embed(meaning: MeaningOf, found: Field, gaps: Sequence[Gap], until: float) -
 
     Raises where it fails. What was written stays.
     """
-    number = yield from number_of(meaning, add=True)
     known, count, left = meaning.known, 0, list(gaps)
     while left and time.monotonic() < until:
+        number = yield from number_of(meaning, add=True)
         look = partial(_read, found=found, gaps=left, embedder=number, width=known.width or 0)
         batch = yield from do(Cold(look))
         texts = [text for _, text in batch.texts]
@@ -161,10 +164,14 @@ def embed(meaning: MeaningOf, found: Field, gaps: Sequence[Gap], until: float) -
         meaning.answered()
         made = dict(zip([place for place, _ in batch.texts], bits, strict=True))
         rows = list(_packed(batch, made, known.width or 0))
-        work = partial(vectors.write, embedder=number, rows=rows, epochs=batch.epochs)
-        yield from do(Cold(work, writes=True))
-        count += len(texts)
-        left = batch.left
+        work = partial(
+            vectors.write, embedder=number, rows=rows, epochs=batch.epochs, wait=until == math.inf
+        )
+        if (yield from do(Cold(work, writes=True))):
+            count += len(texts)
+            left = batch.left
+        else:
+            meaning.forget()  # another process has taken it away: it begins anew
     return count
 
 
@@ -194,6 +201,8 @@ def _read(txn: Transaction, found: Field, gaps: Sequence[Gap], embedder: int, wi
         # After the messages: where a rewrite comes between, nothing of this is written.
         made = {row.seq: row for row in vectors.of_name(txn, head.name, embedder)}
         for seq, upto, spoken in parts:
+            if seq in here.unread:
+                continue
             before = made.get(seq)
             if before is None or len(before.body) != width * (before.upto - seq + 1):
                 before = VectorRow(head.key.shard, head.key.session, seq, seq - 1, b"")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAlias, get_args
 
 from onrecord.arguments import (
     check_after,
@@ -37,6 +37,7 @@ from onrecord.version import SessionInfo
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
+    from onrecord.ledger.sessions.heads import Head
     from onrecord.stored.messages import MessageRow
 
 log = logging.getLogger("onrecord")
@@ -62,8 +63,8 @@ class Wanted(NamedTuple):
     since: int | None
     until: int | None
     min_score: float
-    after: tuple[SessionName, int] | None
-    """The last hit of the page before: its session, and its place."""
+    after: Hit | None
+    """The last hit of the page before."""
 
     def takes(self, said: Said) -> bool:
         """Whether a message is one of those that are asked for."""
@@ -81,6 +82,24 @@ class Found(NamedTuple):
     info: SessionInfo
     name: SessionName
     score: float
+
+
+class Rank(NamedTuple):
+    """Where a hit stands among the others of its tier: the smaller comes first."""
+
+    score: float
+    created: float
+    name: tuple[str, ...]
+    seq: int
+
+    @classmethod
+    def of(cls, found: Found | Hit) -> Self:
+        """The rank of what was found."""
+        info, message = found.info, found.message
+        at = message.created_at
+        created = 0.0 if at is None else -at.timestamp()
+        name = (info.tenant, info.user, info.agent, info.key)
+        return cls(-found.score, created, name, message.seq or 0)
 
 
 def wanted(
@@ -111,7 +130,7 @@ def wanted(
         moment("since", since),
         moment("until", until),
         float(min_score),  # type: ignore[arg-type]
-        None if after is None else (after.session.name, after.message.seq or 0),
+        after,
     )
 
 
@@ -161,22 +180,48 @@ def search(
     if here.unseen and desk.meaning is not None:
         here, seen = yield from _shown(desk.meaning, here, partial(choice, most=LAST_SEQ), deadline)
         complete = complete and seen
-    found, passed = list[Found](), asked.after is None
+    page = _Page(asked.limit, asked.after)
     for tier in here.chosen.tiers:
         if time.monotonic() >= deadline:
-            return found, False
+            return page.hits, False
         work = partial(_scored, here=here, tier=tier, query=asked.query, hearing=desk.hearing)
-        for one, said, row in (yield from do(Cold(work))):
-            head = here.field.sessions[one.session]
-            if not passed:
-                passed = (head.name, one.seq) == asked.after
-            elif asked.takes(said) and one.score >= asked.min_score:
+        for one, said, row, head in (yield from do(Cold(work))):
+            if asked.takes(said) and one.score >= asked.min_score:
                 message = desk.build.message(row, head.key.session)
                 info = description.info_of(head.described)
-                found.append(Found(message, info, head.name, one.score))
-                if len(found) == asked.limit:
-                    return found, complete
-    return found, complete
+                if page.full_with(Found(message, info, head.name, one.score)):
+                    return page.hits, complete
+    return page.hits, complete
+
+
+class _Page:
+    """The hits behind the last one of the page before; where that has gone meanwhile, or says
+    something else, those behind where it stood."""
+
+    def __init__(self, limit: int, after: Hit | None) -> None:
+        self._limit, self._after = limit, after
+        self._rank = None if after is None else Rank.of(after)
+        self._behind: list[Found] = []
+        self._passed: list[Found] | None = [] if after is None else None
+
+    @property
+    def hits(self) -> list[Found]:
+        """What is on the page."""
+        return self._behind if self._passed is None else self._passed
+
+    def full_with(self, found: Found) -> bool:
+        """Look at the next one, and tell whether the page needs no other."""
+        after, rank = self._after, self._rank
+        if self._passed is not None:
+            self._passed.append(found)
+            return len(self._passed) == self._limit
+        assert after is not None, "without one, all have passed it"
+        assert rank is not None, "it has a rank"
+        if found.name == after.session.name and found.message == after.message:
+            self._passed = []
+        elif len(self._behind) < self._limit and (self._behind or Rank.of(found) > rank):
+            self._behind.append(found)
+        return False
 
 
 class _Ready(NamedTuple):
@@ -248,11 +293,12 @@ def _chosen(
 
 def _scored(
     txn: Transaction, here: _Ready, tier: Sequence[Run], query: Query, hearing: Hearing
-) -> list[tuple[Scored, Said, MessageRow]]:
-    """The messages of a tier's runs by what they are worth, the best first."""
+) -> list[tuple[Scored, Said, MessageRow, Head]]:
+    """The messages of a tier's runs by what they are worth, the best first, and how their sessions
+    stand."""
     read = field.spoken(txn, here.field, _spans(tier), hearing)
-    rows = {(said.session, said.seq): (said, row) for said, row in read}
-    scored = score(query, here.chosen, [said for said, _ in read], here.meanings, tier=tier)
+    rows = {(said.session, said.seq): (said, row, head) for said, row, head in read}
+    scored = score(query, here.chosen, [said for said, _, _ in read], here.meanings, tier=tier)
     return [(one, *rows[one.session, one.seq]) for one in scored]
 
 

@@ -16,6 +16,7 @@ _SECOND: Final = (EARLIEST // MICROSECONDS, LATEST // MICROSECONDS)
 _COUNT: Final = (0, LAST_SEQ)
 _SMALL: Final = (0, 2**15 - 1)
 _FLAG: Final = (0, 1)
+_EMBEDDER: Final = (1, 2**31 - 1)
 ID: Final = (1, -1)
 """A key that the database makes: its upper bound differs, see ``Capabilities.last_id``."""
 LAST_DICTIONARY: Final = 2**15 - 1
@@ -52,8 +53,8 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
         "dictionary": (1, LAST_DICTIONARY),
     },
     "runs": {"seq": (1, LAST_SEQ), "analyser": (1, _SMALL[1])},
-    "embedders": {"id": (1, _SMALL[1]), "dimensions": (1, 2**16), "created": _TIME},
-    "vectors": {"seq": (1, LAST_SEQ), "embedder": (1, _SMALL[1])},
+    "embedders": {"id": _EMBEDDER, "dimensions": (1, 2**16), "created": _TIME},
+    "vectors": {"seq": (1, LAST_SEQ), "embedder": _EMBEDDER},
     "dictionaries": {"id": (1, LAST_DICTIONARY), "in_use": _FLAG, "created": _TIME},
     "erased": {"session": ID, "epoch": (1, _MOST), "at": _SECOND},
     "counters": {"id": (1, _SMALL[1])},

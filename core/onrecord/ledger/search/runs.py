@@ -9,13 +9,16 @@ the rows alone: a row says up to where it goes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.messages import LAST_SEQ, SessionKey
+
+if TYPE_CHECKING:
+    from onrecord.ledger.search.vectors import VectorRow
 
 PLACES: Final = 16
 """Of a run. A message's run is (seq - 1) // 16, whatever was deleted."""
@@ -29,7 +32,9 @@ STALE: Final = """
         AND r.upto >= CASE WHEN r.seq + 15 < onrecord_sessions.head THEN r.seq + 15
             ELSE onrecord_sessions.head END) < onrecord_sessions.head"""
 """Of a session in a list of them: whether some of its runs are missing, or end too early."""
-_HOLD: Final = "SELECT epoch FROM {sessions} WHERE {my_shard} id = :session {for_key_share}"
+_EPOCH: Final = "SELECT epoch FROM {sessions} WHERE {my_shard} id = :session"
+_HOLD: Final = f"{_EPOCH} {{for_key_share}}"
+_HOLD_IF_FREE: Final = f"{_EPOCH} {{for_key_share_skip_locked}}"
 _WRITE: Final = """
     INSERT INTO {runs} ({row_key}, upto, analyser, terms)
     VALUES ({row_value}, :upto, :analyser, :terms)
@@ -96,8 +101,9 @@ def of_session(txn: Transaction, session: SessionKey) -> list[RunRow]:
 
 
 def write(txn: Transaction, rows: Iterable[RunRow], epochs: Mapping[SessionKey, int]) -> int:
-    """Write rows of sessions that are still in the epochs they were read in; how many."""
-    held = held_in(txn, epochs)
+    """Write rows of sessions that are still in the epochs they were read in; how many. Of one that
+    somebody is rewriting at the moment none are, and nobody waits."""
+    held = held_in(txn, epochs, wait=False)
     values = [
         {
             **keys.at(row.key, row.seq),
@@ -105,7 +111,7 @@ def write(txn: Transaction, rows: Iterable[RunRow], epochs: Mapping[SessionKey, 
             "analyser": row.analyser,
             "terms": row.terms,
         }
-        for row in rows
+        for row in sorted(rows, key=in_order)
         if held.get(row.key) == epochs[row.key]
     ]
     if values:
@@ -133,12 +139,20 @@ def _rows(txn: Transaction, statement: str, values: Mapping[str, object]) -> lis
     return list(map(RunRow._make, txn.rows(statement, values)))
 
 
-def held_in(txn: Transaction, wanted: Iterable[SessionKey]) -> dict[SessionKey, int]:
-    """In which epochs sessions are, held against who rewrites them; those that are there."""
+def in_order(row: SessionKey | RunRow | VectorRow) -> tuple[int, ...]:
+    """The order in which rows are held and written, by everybody: two who write the same ones in
+    two orders would wait for each other for ever."""
+    return row.session, row.shard, getattr(row, "seq", 0)
+
+
+def held_in(txn: Transaction, wanted: Iterable[SessionKey], *, wait: bool) -> dict[SessionKey, int]:
+    """In which epochs sessions are, held against who rewrites them; those that are there, and
+    without ``wait`` those that nobody is rewriting at the moment."""
     txn.begin()
+    statement = _HOLD if wait else _HOLD_IF_FREE
     found: dict[SessionKey, int] = {}
-    for key in sorted(wanted, key=lambda key: (key.session, key.shard)):
-        row = txn.first(_HOLD, keys.of_key(key))
+    for key in sorted(wanted, key=in_order):
+        row = txn.first(statement, keys.of_key(key))
         if row is not None:
             found[key] = int(row[0])
     return found

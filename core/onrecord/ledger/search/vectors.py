@@ -5,12 +5,13 @@ They come and go as the rows of the index do (``runs.py``), and are as little th
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.search.runs import held_in
+from onrecord.ledger.search.runs import held_in, in_order
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.messages import SessionKey
 
@@ -23,6 +24,7 @@ STALE: Final = """
     16 * (SELECT count(*) FROM {vectors} v
         WHERE {v.in_shard_of onrecord_sessions} v.session = onrecord_sessions.id
             AND v.embedder = :embedder
+            AND length(v.body) = :width * (v.upto - v.seq + 1)
             AND v.upto >= CASE WHEN v.seq + 15 < onrecord_sessions.head THEN v.seq + 15
                 ELSE onrecord_sessions.head END) < onrecord_sessions.head"""
 """Of a session in a list of them: whether an embedder has not seen all of it."""
@@ -35,9 +37,10 @@ _DROP: Final = "DELETE FROM {vectors} WHERE embedder = :embedder"
 _EMBEDDERS: Final = "SELECT id, identity FROM {embedders} ORDER BY id"
 _ADD: Final = """
     INSERT INTO {embedders} (id, identity, name, dimensions, created)
-    SELECT coalesce(max(id), 0) + 1, :identity, :name, :dimensions, :now FROM {embedders}
-    WHERE TRUE ON CONFLICT DO NOTHING"""
+    VALUES (:embedder, :identity, :name, :dimensions, :now) ON CONFLICT DO NOTHING"""
+_HOLD: Final = "SELECT id FROM {embedders} WHERE id = :embedder {for_key_share}"
 _FORGET: Final = "DELETE FROM {embedders} WHERE id = :embedder"
+_MOST_NUMBERS: Final = 2**31 - 1
 
 
 class VectorRow(NamedTuple):
@@ -69,18 +72,27 @@ def of_name(txn: Transaction, name: SessionName, embedder: int) -> list[VectorRo
 
 
 def write(
-    txn: Transaction, embedder: int, rows: Iterable[VectorRow], epochs: Mapping[SessionKey, int]
-) -> int:
-    """Write rows of sessions that are still in the epochs they were read in; how many."""
-    held = held_in(txn, epochs)
+    txn: Transaction,
+    embedder: int,
+    rows: Iterable[VectorRow],
+    epochs: Mapping[SessionKey, int],
+    *,
+    wait: bool,
+) -> bool:
+    """Write rows of sessions that are still in the epochs they were read in, and without ``wait``
+    not of one that somebody is rewriting at the moment; False where the embedder was taken away."""
+    txn.begin()
+    if txn.first(_HOLD, {"embedder": embedder}) is None:
+        return False
+    held = held_in(txn, epochs, wait=wait)
     values = [
         {**row._asdict(), "embedder": embedder}
-        for row in rows
+        for row in sorted(rows, key=in_order)
         if held.get(row.key) == epochs[row.key]
     ]
     if values:
         txn.many(_WRITE, values)
-    return len(values)
+    return True
 
 
 def number_of(txn: Transaction, same: Callable[[bytes], bool]) -> int | None:
@@ -97,9 +109,16 @@ def add(
     dimensions: int,
     now: int,
 ) -> int:
-    """The number of an embedder, which is given one where it has none."""
+    """The number of an embedder, which is given one where it has none: by chance, so that it was
+    nobody's before, whose process may remember it."""
     while (number := number_of(txn, same)) is None:
-        values = {"identity": identity, "name": name, "dimensions": dimensions, "now": now}
+        values = {
+            "embedder": secrets.randbelow(_MOST_NUMBERS) + 1,
+            "identity": identity,
+            "name": name,
+            "dimensions": dimensions,
+            "now": now,
+        }
         txn.run(_ADD, values)
     return number
 
@@ -109,8 +128,8 @@ def forget_others(txn: Transaction, embedder: int) -> int:
     txn.begin()
     others = [number for number, _ in txn.rows(_EMBEDDERS, {}) if number != embedder]
     for number in others:
+        txn.run(_FORGET, {"embedder": number})  # first: it waits for who is writing
         txn.run(_DROP, {"embedder": number})
-        txn.run(_FORGET, {"embedder": number})
     return len(others)
 
 

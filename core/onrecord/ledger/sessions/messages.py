@@ -23,6 +23,8 @@ from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, SessionRo
 
 __all__ = ["append_at_once", "insert", "with_token"]
 
+_NO_EPOCH: Final = -1
+"""Of a session that is not there any more."""
 _MOST_RESTARTS: Final = 100
 
 
@@ -61,19 +63,19 @@ def seen(
 
 def in_places(
     txn: Transaction, spans: Sequence[Span], names: Sequence[SessionName]
-) -> list[Sequence[MessageRow]]:
+) -> list[tuple[int, Sequence[MessageRow]]]:
     """The messages in several places at once, deleted ones left out: of each span, whose session
-    has the name beside it. Each is of one moment by itself, as ``seen`` reads it."""
+    has the name beside it, and its epoch. Each is of one moment by itself, as ``seen`` reads it."""
     missed = txn.dictionaries.missed
     known: dict[SessionKey, list[Segment]] = {}
-    rows: list[Sequence[MessageRow] | None] = []
+    rows: list[tuple[int, Sequence[MessageRow]] | None] = []
     for span, piece in zip(spans, tail.pieces(txn, spans), strict=True):
         if piece is None or piece.sealed < span.first:
-            rows.append([] if piece is None else piece.rows)
+            rows.append((_NO_EPOCH, []) if piece is None else (piece.epoch, piece.rows))
             continue
         upto = min(span.last, piece.sealed)
         older = segments.in_places(txn, span._replace(last=upto), piece.epoch, known)
-        rows.append(None if older is None else [*older, *piece.rows])
+        rows.append(None if older is None else (piece.epoch, [*older, *piece.rows]))
     if txn.dictionaries.missed != missed and not txn.can.one_moment_transactions:
         rows = [None] * len(spans)
     return [
@@ -82,9 +84,10 @@ def in_places(
     ]
 
 
-def _again(txn: Transaction, span: Span, name: SessionName) -> Sequence[MessageRow]:
+def _again(txn: Transaction, span: Span, name: SessionName) -> tuple[int, Sequence[MessageRow]]:
     """Read places whose session was rewritten between two statements."""
-    return seen(txn, name, after=span.first - 1, before=span.last + 1).rows
+    found = seen(txn, name, after=span.first - 1, before=span.last + 1)
+    return found.version.epoch, found.rows
 
 
 def in_time(
