@@ -12,11 +12,23 @@ import pytest
 
 from onrecord import Hit, Misconfigured, Session, Store, StoreClosed
 from onrecord.flow import Cold
+from onrecord.flows.search import catching_up
+from onrecord.flows.search import recall as recalling
 from onrecord.flows.search import search as flow
 from onrecord.health import TierHealth
 from onrecord.ledger.database.transaction import Transaction
 
 OpenStore = Callable[..., Store]
+
+
+class Clock:
+    """Shows one time after the other, and then the last."""
+
+    def __init__(self, *times: float) -> None:
+        self.times = list(times)
+
+    def monotonic(self) -> float:
+        return self.times.pop(0) if len(self.times) > 1 else self.times[0]
 
 
 class Counting:
@@ -155,6 +167,32 @@ def test_who_indexes_waits_for_no_rewrite(
         assert store.stats().unindexed == 5
         store.index()
         assert store.stats().unindexed == 0
+
+
+def test_who_has_time_for_a_part_finds_in_that_part(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catching up leaves some of the time for what is indexed."""
+    filled(store.session("s", user="ada"), 20)
+    store.index()
+    filled(store.session("t", user="ada"), 20)
+    filled(store.session("u", user="ada"), 20)
+    monkeypatch.setattr(flow, "MOST_UNINDEXED", 0)
+    monkeypatch.setattr(catching_up, "_AT_ONCE", 16)
+    clock = Clock(0.0, 0.5, 0.8, 0.9)
+    monkeypatch.setattr(flow, "time", clock)
+    monkeypatch.setattr(catching_up, "time", clock)
+    hits = store.search("ferry", user="ada", within=1, limit=100)
+    assert not hits.complete
+    assert {hit.info.key for hit in hits} == {"s", "t"}
+
+
+def test_a_recall_ends_in_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = filled(store.session("s", user="ada"), 20)
+    monkeypatch.setattr(recalling, "time", Clock(0.0, 0.5, 1.0))
+    recalled = session.recall("ferry number 3", within=1)
+    assert not recalled.complete
+    assert len(recalled.messages) == 1
 
 
 def test_a_session_in_the_place_of_an_erased_one(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -53,6 +54,7 @@ def recall(
 ) -> Flow[Recalled]:
     """Older turns that answer a query, whole, in the order they were said, under a budget; none of
     which the reader has a part already."""
+    begun = time.monotonic()
     room = tokens = whole_number("tokens", tokens)
     check_messages("beyond", beyond)
     known = {message.id for message in beyond or () if message.id is not None}
@@ -70,6 +72,9 @@ def recall(
             break
         if (hit.name, hit.message.seq) in seen:
             continue
+        if time.monotonic() >= begun + within:
+            complete = False
+            break
         turn = yield from _turn_of(desk, hit, known)
         seen |= {(hit.name, message.seq) for message in turn.messages}
         cost = _cost(desk, turn)

@@ -51,6 +51,8 @@ MOST_UNSEEN: Final = 32
 """Messages that an embedder is shown by who searches: less than half a second, of a small model."""
 NOTHING_UNINDEXED: Final = -1
 """In its place: what is not indexed is left out, because there is no time."""
+_TO_FIND: Final = 0.25
+"""Share of the time that is kept from catching up: to find something in what is indexed."""
 _LONGEST_QUERY: Final = 100_000
 
 
@@ -168,7 +170,7 @@ def search(
     here = yield from do(Cold(partial(choice, most=MOST_UNINDEXED)))
     if isinstance(here, Field):
         try:
-            done = yield from catch_up(here, deadline)
+            done = yield from catch_up(here, deadline - within * _TO_FIND)
             # What came meanwhile is read.
             most = LAST_SEQ if done and time.monotonic() < deadline else NOTHING_UNINDEXED
         except OnrecordError as fault:  # a database that can only be read, as a standby's
