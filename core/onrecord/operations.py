@@ -50,7 +50,7 @@ from onrecord.flows.maintenance.health import cache_health, database_health
 from onrecord.flows.maintenance.index import embed_all, index
 from onrecord.flows.maintenance.maintain import compact, stats, train, verify
 from onrecord.flows.maintenance.transfer import export, export_session, import_
-from onrecord.flows.search.items import search_items
+from onrecord.flows.search.items import embed_items, search_items
 from onrecord.flows.search.recall import recall
 from onrecord.flows.search.search import search
 from onrecord.flows.sessions.append import append
@@ -91,6 +91,7 @@ __all__ = [
     "drop_checkpoints",
     "edit",
     "embed_all",
+    "embed_items",
     "erase",
     "erase_session",
     "export",

@@ -66,10 +66,11 @@ class Embedder(Protocol):
 class Known:
     """An embedder that was checked. It does no I/O before it is first asked for a vector."""
 
-    __slots__ = ("_asks", "_dimensions", "_identity", "_prefixes", "name")
+    __slots__ = ("_asks", "_background", "_dimensions", "_identity", "_prefixes", "name")
 
     name: str
     _asks: dict[bool, _Ways]
+    _background: bytes
     _dimensions: int | None
     _identity: bytes | None
     _prefixes: dict[bool, str]
@@ -100,6 +101,7 @@ class Known:
         put(self, "_asks", {False: documents, True: queries})
         put(self, "_prefixes", {False: document_prefix, True: query_prefix})
         put(self, "_identity", None)
+        put(self, "_background", b"")
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} cannot be changed: {name} is what it is")
@@ -116,6 +118,12 @@ class Known:
     def width(self) -> int | None:
         """How many bytes a packed vector has; None as long as the dimensions are."""
         return None if self.dimensions is None else width_of(self.dimensions)
+
+    @property
+    def background(self) -> bytes:
+        """Vectors of sentences about nothing in particular, one behind another: how near those are
+        to a question says what is near. None before its identity was asked for."""
+        return self._background
 
     def embed(self, texts: Sequence[str]) -> list[bytes]:
         """Embed texts, in batches, each packed as bits. A blank text is all zeros, and not asked
@@ -158,6 +166,7 @@ class Known:
             named = hashlib.sha256(said).digest()[:_NAMED]
             found = named + b"".join(probe[:_PROBED] for probe in probes)
             # Two threads may both come here: they find the same.
+            object.__setattr__(self, "_background", b"".join(probes))
             object.__setattr__(self, "_identity", found)
         return found
 

@@ -122,16 +122,19 @@ def find_items(
     after: object,
     limit: int,
     skip: int,
-    exactly: bool = False,
 ) -> Flow[list[Item]]:
-    """Items of all namespaces that begin with a prefix, or ``exactly`` of that one, the last
-    written first."""
+    """Items of all namespaces that begin with a prefix, the last written first."""
     begin = parts_given("prefix", prefix)
-    alone = _named(scope, path_of(begin)) if exactly else (yield from _alone(scope, begin))
+    alone = yield from _alone(scope, begin)
     # A version says where it stands in its own namespace, and nothing in another one.
     if alone is not None and not (isinstance(after, Item) and after.namespace != alone.parts):
         return (yield from _listed(_by_age(alone, after), filter, limit, skip))
     return (yield from _listed(_below(scope, begin, after), filter, limit, skip))
+
+
+def last_written(name: NamespaceName, filter: object, limit: int, skip: int) -> Flow[list[Item]]:
+    """Items of one namespace, the last written first."""
+    return (yield from _listed(_by_age(name, None), filter, limit, skip))
 
 
 def count_items(desk: Desk, name: NamespaceName) -> Flow[int]:

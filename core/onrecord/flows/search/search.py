@@ -116,11 +116,7 @@ def wanted(
     """Check what a search is asked for, before any I/O."""
     if not isinstance(query, str):
         raise Misconfigured(f"query has to be text, not {shown(query)}.")
-    if len(query) > _LONGEST_QUERY:
-        raise Misconfigured(
-            f"query has {len(query):,} characters; {_LONGEST_QUERY:,} are allowed. Search for the "
-            f"part that matters."
-        )
+    check_query(query)
     if roles is not None:
         check_list("roles", roles)
     check_after(after, Hit)
@@ -160,7 +156,7 @@ def search(
     metadata = mapping("metadata", metadata)
     if not asked.limit or not query.strip():
         return [], True
-    meant = yield from meant_by(desk, mode, query)
+    meant = yield from meant_by(desk.meaning, mode, query)
     if asked.query.empty and meant is None:
         return [], True
     look = partial(_field_of, where=where, metadata=metadata)
@@ -244,17 +240,29 @@ def _field_of(txn: Transaction, where: Scope | SessionName, metadata: Mapping[st
     return field.of_scope(txn, where, metadata)
 
 
-def meant_by(desk: Desk, mode: Mode, query: str) -> Flow[Asked | None]:
-    """What is asked for by its meaning, where that is asked for and can be."""
+def check_mode(meaning: MeaningOf | None, mode: object) -> None:
+    """Refuse a mode that is none, or needs an embedder where there is none."""
     check_choice("mode", mode, get_args(Mode))
-    if desk.meaning is None:
-        if mode in ("meaning", "both"):
-            raise Misconfigured(
-                f"mode={mode!r} needs an embedder: Store(…, embedder='minilm'), or another that "
-                f"docs/embedders.md names."
-            )
-        return None
-    return None if mode == "text" else (yield from asked_of(desk.meaning, query))
+    if meaning is None and mode in ("meaning", "both"):
+        raise Misconfigured(
+            f"mode={mode!r} needs an embedder: Store(…, embedder='minilm'), or another that "
+            f"docs/embedders.md names."
+        )
+
+
+def meant_by(meaning: MeaningOf | None, mode: Mode, query: str) -> Flow[Asked | None]:
+    """What is asked for by its meaning, where that is asked for and can be."""
+    check_mode(meaning, mode)
+    return None if mode == "text" or meaning is None else (yield from asked_of(meaning, query))
+
+
+def check_query(query: str) -> None:
+    """Refuse what nobody would search for."""
+    if len(query) > _LONGEST_QUERY:
+        raise Misconfigured(
+            f"query has {len(query):,} characters; {_LONGEST_QUERY:,} are allowed. Search for the "
+            f"part that matters."
+        )
 
 
 def _shown(

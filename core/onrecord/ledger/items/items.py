@@ -47,6 +47,7 @@ _SETTLE: Final = f"""
     WHERE {{my_shard}} key = :key AND {ALIVE} AND namespace = (
         SELECT n.id FROM {{namespaces}} n WHERE {{n.my_shard}} n.identity = :identity)"""
 _FIND: Final = f"SELECT {COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key = :key AND {ALIVE}"
+_SOME: Final = f"SELECT {COLUMNS} FROM {{items}} i WHERE {_MINE} AND {ALIVE}"
 _OF_NAMESPACE: Final = f"""
     SELECT {COLUMNS} FROM {{items}} i WHERE {_MINE} AND i.key > :after AND {ALIVE}
     ORDER BY i.key LIMIT :limit"""
@@ -224,6 +225,18 @@ def get_many(
     for names, few in _some(wanted):
         statement = f"SELECT {COLUMNS} FROM {_OF_NAME} AND i.key IN ({names}) AND {ALIVE}"
         values = {**keys.of_name(name), "now": now, **few}
+        found.update((row[0], row_of(row)) for row in txn.rows(statement, values))
+    return found
+
+
+def find_many(
+    txn: Transaction, namespace: NamespaceKey, wanted: Sequence[str], now: int
+) -> dict[str, ItemRow]:
+    """Several items of a namespace by its number, by their keys."""
+    found: dict[str, ItemRow] = {}
+    for names, few in _some(wanted):
+        statement = f"{_SOME} AND i.key IN ({names})"
+        values = {**namespace._asdict(), "now": now, **few}
         found.update((row[0], row_of(row)) for row in txn.rows(statement, values))
     return found
 

@@ -5,23 +5,33 @@ It counts only for the version that it was made of: a put leaves it, and it says
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items.items import ALIVE, COLUMNS, row_of
-from onrecord.scope import FIRST_PATH, Scope
+from onrecord.scope import Scope
 from onrecord.stored.items import ItemRow, NamespaceKey
 
-_PAGE: Final = f"""
-    SELECT {{n.shard}}, n.id, n.path, i.embedder, i.meant, i.meaning, {COLUMNS}
+_MEANT: Final = "i.embedder, i.meant, i.meaning"
+# Two statements: a join that goes on inside of a namespace sorts all of it for each page.
+_WITHIN: Final = f"""
+    SELECT {_MEANT}, {COLUMNS} FROM {{items}} i
+    WHERE {{i.my_shard}} i.namespace = :namespace AND i.key > :after AND {ALIVE}
+    ORDER BY i.key LIMIT :limit"""
+_BEHIND: Final = f"""
+    SELECT {{n.shard}}, n.id, n.path, {_MEANT}, {COLUMNS}
     FROM {{namespaces}} n JOIN {{items}} i ON {{i.in_shard_of n}} i.namespace = n.id AND {ALIVE}"""
-_BEHIND: Final = "(n.path > :path OR (n.path = :path AND i.key > :after))"
-_ORDER: Final = "ORDER BY n.path, i.key LIMIT :limit"
+_ORDER: Final = "ORDER BY n.id, i.key LIMIT :limit"
+# Who puts an item just now has its row: a vector of what it was is of no use, and waiting for the
+# row might be waiting for somebody who waits.
 _WRITE: Final = """
     UPDATE {items} SET embedder = :embedder, meant = :version, meaning = :meaning
-    WHERE {my_shard} namespace = :namespace AND key = :key AND version = :version"""
+    WHERE ({shard_key} namespace, key) IN (
+        SELECT {i.shard_of_key} i.namespace, i.key FROM {items} i
+        WHERE {i.my_shard} i.namespace = :namespace AND i.key = :key AND i.version = :version
+        {skip_locked_i})"""
 
 
 class MeantRow(NamedTuple):
@@ -35,56 +45,69 @@ class MeantRow(NamedTuple):
     """Of this version of the item; None where there is none of it."""
 
 
+class Place(NamedTuple):
+    """Which items are meant: of a scope, or of its namespaces whose paths begin so."""
+
+    scope: Scope
+    begin: bytes = b""
+    beyond: bytes = b""
+    """The first path that is none of them any more; without one there is no end."""
+
+
 def page(
-    txn: Transaction,
-    scope: Scope,
-    begin: bytes,
-    exactly: bool,
-    after: tuple[bytes, str] | None,
-    limit: int,
-    now: int,
+    txn: Transaction, place: Place, after: MeantRow | None, limit: int, now: int
 ) -> list[MeantRow]:
-    """Items of all namespaces whose path begins so, or is exactly that, in the order of their
-    names, behind (path, key)."""
-    conditions, values = keys.of_scope(scope, "n.")
-    if exactly:
-        conditions.append("n.path = :begin")
-        values.update(begin=begin)
-    else:
-        conditions.append("n.path >= :begin")
-        values.update(begin=begin or FIRST_PATH)
-        if begin:
-            conditions.append("n.path < :beyond")
-            values.update(beyond=begin[:-1] + b"\1")
-    if after is not None:
-        conditions.append(_BEHIND)
-        values.update(path=after[0], after=after[1])
-    values.update(limit=limit, now=now)
-    found = txn.rows(f"{_PAGE} WHERE {' AND '.join(conditions)} {_ORDER}", values)
-    return [
-        MeantRow(
-            NamespaceKey(shard, number),
-            bytes(path),
-            row := row_of(rest),
-            embedder,
-            bytes(meaning) if meaning is not None and meant == row.version else None,
-        )
-        for shard, number, path, embedder, meant, meaning, *rest in found
-    ]
+    """Items of a place, behind one: by the numbers of their namespaces, and there by their keys."""
+    if after is None:
+        return _behind(txn, place, None, limit, now)
+    values = {**after.namespace._asdict(), "after": after.row.key, "limit": limit, "now": now}
+    found = [_meant(after.namespace, after.path, row) for row in txn.rows(_WITHIN, values)]
+    if len(found) < limit:
+        found += _behind(txn, place, after.namespace.namespace, limit - len(found), now)
+    return found
 
 
-def write(txn: Transaction, embedder: int, made: Iterable[tuple[MeantRow, bytes]]) -> None:
-    """Keep what an embedder made of items that are still as they were shown to it."""
+def write(
+    txn: Transaction, embedder: int, made: Iterable[tuple[NamespaceKey, str, int, bytes]]
+) -> None:
+    """Keep what an embedder made of items that are still of the version that was shown to it."""
     txn.many(
         _WRITE,
         [
             {
-                **one.namespace._asdict(),
-                "key": one.row.key,
-                "version": one.row.version,
+                **namespace._asdict(),
+                "key": key,
+                "version": version,
                 "embedder": embedder,
                 "meaning": meaning,
             }
-            for one, meaning in made
+            for namespace, key, version, meaning in made
         ],
     )
+
+
+def _behind(
+    txn: Transaction, place: Place, namespace: int | None, limit: int, now: int
+) -> list[MeantRow]:
+    """Items of the namespaces behind a number."""
+    conditions, values = keys.of_scope(place.scope, "n.")
+    conditions.append("n.path >= :begin")
+    values.update(begin=place.begin, limit=limit, now=now)
+    if place.beyond:
+        conditions.append("n.path < :beyond")
+        values.update(beyond=place.beyond)
+    if namespace is not None:
+        conditions.append("n.id > :after")
+        values.update(after=namespace)
+    found = txn.rows(f"{_BEHIND} WHERE {' AND '.join(conditions)} {_ORDER}", values)
+    return [
+        _meant(NamespaceKey(shard, number), bytes(path), row) for shard, number, path, *row in found
+    ]
+
+
+def _meant(namespace: NamespaceKey, path: bytes, columns: Sequence[Any]) -> MeantRow:
+    embedder, meant, meaning, *rest = columns
+    row = row_of(rest)
+    if meant != row.version or not isinstance(meaning, bytes | bytearray | memoryview):
+        meaning = None
+    return MeantRow(namespace, path, row, embedder, None if meaning is None else bytes(meaning))

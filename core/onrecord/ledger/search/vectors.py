@@ -39,6 +39,8 @@ _ADD: Final = """
     INSERT INTO {embedders} (id, identity, name, dimensions, created)
     VALUES (:embedder, :identity, :name, :dimensions, :now) ON CONFLICT DO NOTHING"""
 _HOLD: Final = "SELECT id FROM {embedders} WHERE id = :embedder {for_key_share}"
+_DROP_OF_ITEMS: Final = """
+    UPDATE {items} SET embedder = NULL, meant = NULL, meaning = NULL WHERE embedder = :embedder"""
 _FORGET: Final = "DELETE FROM {embedders} WHERE id = :embedder"
 _MOST_NUMBERS: Final = 2**31 - 1
 
@@ -130,6 +132,7 @@ def forget_others(txn: Transaction, embedder: int) -> int:
     for number in others:
         txn.run(_FORGET, {"embedder": number})  # first: it waits for who is writing
         txn.run(_DROP, {"embedder": number})
+        txn.run(_DROP_OF_ITEMS, {"embedder": number})
     return len(others)
 
 
