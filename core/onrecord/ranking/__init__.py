@@ -11,6 +11,7 @@ from onrecord.ranking.choosing import Chosen, choose
 from onrecord.ranking.meanings import Meanings
 from onrecord.ranking.query import Query, as_said
 from onrecord.ranking.scoring import RELEVANT, score
+from onrecord.ranking.sifting import Sieve
 from onrecord.ranking.signature import signature
 from onrecord.ranking.spoken import Spoken
 from onrecord.ranking.values import NEIGHBOURS, RUN, Run, Said, Scored
@@ -29,6 +30,7 @@ __all__ = [
     "Scored",
     "Spoken",
     "as_said",
+    "Sieve",
     "choose",
     "score",
     "signature",

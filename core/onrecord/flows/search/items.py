@@ -14,8 +14,9 @@ from math import fsum, sqrt
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from onrecord.arguments import check_range, whole_number
+from onrecord.codec import value as codec
 from onrecord.embedding import similarity
-from onrecord.errors import InvalidName, Misconfigured, OnrecordError, shown
+from onrecord.errors import Damaged, InvalidName, Misconfigured, OnrecordError, shown
 from onrecord.filters import predicate_of
 from onrecord.flow import Cold, Flow, Outside, do
 from onrecord.flows.items.accepting import item_or_damaged
@@ -28,7 +29,7 @@ from onrecord.item import Item
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import meanings
 from onrecord.ledger.items.meanings import MeantRow, Place
-from onrecord.ranking import Chosen, Meanings, Query, Run, Said, choose, score, signature
+from onrecord.ranking import Chosen, Meanings, Query, Run, Said, Sieve, choose, score
 from onrecord.scope import ANY, FIRST_PATH, NamespaceName, Scope, check_owner, path_of, stored_name
 from onrecord.stored.clock import now
 from onrecord.stored.items import ItemRow, NamespaceKey
@@ -67,15 +68,30 @@ class _Search(NamedTuple):
 
     place: Place
     query: Query
+    sieve: Sieve
     wanted: Callable[[object], bool]
     meant: Asked | None
     min_score: float
 
-    def item(self, namespace: NamespaceKey, path: bytes, row: ItemRow) -> Item | None:
-        """An item of a row; None where it cannot be read, or is none of those asked for."""
+    def item(self, path: bytes, row: ItemRow) -> Item | None:
+        """An item of a row; None where it is none of those that can be found."""
+        item = item_or_damaged(self.name(path), row)
+        fits = item.damaged is None and self.wanted(item.value)
+        return item if fits and text_of(item.value, item.text).strip() else None
+
+    def text(self, path: bytes, row: ItemRow) -> str:
+        """What an item of a row is found by; nothing where it is none of those."""
+        try:
+            value, text = codec.decode(row.body)
+        except Damaged:
+            item_or_damaged(self.name(path), row)  # says so in the log
+            return ""
+        return text_of(value, text) if self.wanted(value) else ""
+
+    def name(self, path: bytes) -> NamespaceName:
+        """Of a namespace of the place, by its path."""
         tenant, user, agent = map(str, self.place.scope)
-        item = item_or_damaged(stored_name(path, tenant, user, agent), row)
-        return item if item.damaged is None and self.wanted(item.value) else None
+        return stored_name(path, tenant, user, agent)
 
 
 def search_items(
@@ -114,7 +130,7 @@ def search_items(
     # A day in a question about what is known is seldom the one on which it was written down.
     asked = asked._replace(days=())
     wanted = predicate if filter is not None else _everything
-    search = _Search(place, asked, wanted, meant, min_score)
+    search = _Search(place, asked, Sieve(asked), wanted, meant, min_score)
     known = yield from _looked_at(search)
     if meant is not None:
         yield from _show(meant.meaning, known)
@@ -133,9 +149,9 @@ def embed_items(meaning: MeaningOf, scope: Scope) -> Flow[int]:
     return count
 
 
-def text_of(item: Item) -> str:
+def text_of(value: object, text: str | None) -> str:
     """What an item is found by: its text, or all text and numbers in its value."""
-    return item.text if item.text is not None else _said_in(item.value)
+    return _said_in(value) if text is None else text
 
 
 def _said_in(value: Any) -> str:
@@ -144,6 +160,8 @@ def _said_in(value: Any) -> str:
     left = [value]
     while left:  # a value may be deeper than a function can call itself
         match left.pop():
+            case str() as text:
+                said.append(text)
             case Mapping() as pairs:
                 left += [part for pair in reversed([*pairs.items()]) for part in reversed(pair)]
             case list() | tuple() as several:
@@ -209,14 +227,12 @@ def _page(
     rows = meanings.page(txn, search.place, after, _PAGE, now())
     known: list[_Known] = []
     for one in rows:
-        item = search.item(one.namespace, one.path, one.row)
-        if item is None or not (text := text_of(item)).strip():
-            continue
-        row, vector = one.row, _vector(one, search.meant)
-        terms = b"" if search.query.empty else signature([_said(0, row.updated, text)])
-        known.append(
-            _Known(one.namespace, one.path, row.key, row.version, row.updated, terms, vector)
-        )
+        row, text = one.row, search.text(one.path, one.row)
+        if text.strip():
+            terms, vector = search.sieve.signature(text), _vector(one, search.meant)
+            known.append(
+                _Known(one.namespace, one.path, row.key, row.version, row.updated, terms, vector)
+            )
     return (rows[-1], known) if rows else None
 
 
@@ -271,7 +287,7 @@ def _scored(
         changed = {(n, 1) for n, item in there.items() if item.version != known[n].version}
         nearness = {at: value for at, value in near.nearness.items() if at not in changed}
         near = near._replace(nearness=nearness) if changed else near
-    said = [_said(n, known[n].updated, text_of(item)) for n, item in there.items()]
+    said = [_said(n, known[n].updated, text_of(item.value, item.text)) for n, item in there.items()]
     scored = score(search.query, chosen, said, near, tier=tier)
     scored.sort(key=lambda one: (-one.score, *_age(known[one.session])))
     return [(one.session, ItemHit(there[one.session], one.score)) for one in scored]
@@ -309,8 +325,8 @@ def _read(txn: Transaction, search: _Search, some: Sequence[tuple[int, _Known]])
         rows = rows_of.find_many(txn, namespace, [one.key for one in those], now())
         for one in those:
             row = rows.get(one.key)
-            item = None if row is None else search.item(namespace, one.path, row)
-            if item is not None and text_of(item).strip():
+            item = None if row is None else search.item(one.path, row)
+            if item is not None:
                 found[one.place] = item
     return {n: found[one.place] for n, one in some if one.place in found}
 
@@ -389,7 +405,7 @@ def _unseen(
 
 def _shown_of(namespace: NamespaceKey, path: bytes, row: ItemRow) -> list[_Shown]:
     item = item_or_damaged(stored_name(path, "", "", ""), row)
-    text = "" if item.damaged is not None else text_of(item)
+    text = "" if item.damaged is not None else text_of(item.value, item.text)
     return [_Shown(namespace, row.key, row.version, text)] if text.strip() else []
 
 
