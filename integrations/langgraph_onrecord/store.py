@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -24,13 +23,15 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
+from langgraph_onrecord.indexing import Paths, check_dims, embedder_of, text_at
 from onrecord import Conflict, InvalidName, Items, Misconfigured, Store
 from onrecord import Item as Stored
 from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.adapters.item_search import ItemSearch
 from onrecord.adapters.reference import check_store
 from onrecord.filters import LiteralFilter
 from onrecord.item import Delete, Put
-from onrecord.scope import check_parts
+from onrecord.scope import Scope, check_parts
 
 _MINUTE: Final = 60.0
 _PAGE: Final = 500
@@ -45,7 +46,16 @@ class OnrecordStore(BaseStore):
 
     supports_ttl = True
 
-    __slots__ = ("agent", "index_config", "store", "tenant", "ttl_config", "user")
+    __slots__ = (
+        "_fields",
+        "_search",
+        "agent",
+        "index_config",
+        "store",
+        "tenant",
+        "ttl_config",
+        "user",
+    )
 
     def __init__(
         self,
@@ -61,8 +71,9 @@ class OnrecordStore(BaseStore):
         tenant, user, agent   whose items these are; nothing outside is seen or touched
         ttl                   LangGraph's settings: default_ttl in minutes, refresh_on_read. What
                               has expired is never returned, and needs no sweeper.
-        index                 kept for search by meaning, which is not there yet: what is
-                              searched for is ranked by the words that it has
+        index                 LangGraph's settings: fields, the paths of what an item is found by
+                              (without them all that is in it), and embed and dims, where the
+                              store has no embedder of its own. Two are refused.
         """
         check_store(store)
         if ttl is not None and not isinstance(ttl, Mapping):
@@ -72,6 +83,9 @@ class OnrecordStore(BaseStore):
         self.ttl_config = ttl
         self.index_config = index
         self._items(("names",))  # refuses a bad scope, here
+        self._fields = Paths.of(index)
+        self._search = ItemSearch(store, Scope(tenant, user, agent), embedder_of(index))
+        check_dims(index, self._search.embedder)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Answer operations, in their order: what is asked sees what was there before."""
@@ -96,6 +110,15 @@ class OnrecordStore(BaseStore):
     ) -> Item:
         """Like ``update``."""
         return await atalk(self._updated(namespace, key, change))
+
+    def embed(self) -> int:
+        """Show the embedder what it has not seen of these items; how many. A search shows it 32 of
+        them, the last written first: this is for after many puts."""
+        return self._search.embed()
+
+    async def aembed(self) -> int:
+        """Like ``embed``."""
+        return await self._search.aembed()
 
     def _items(self, namespace: tuple[str, ...]) -> Items:
         return self.store.items(*namespace, tenant=self.tenant, user=self.user, agent=self.agent)
@@ -137,7 +160,9 @@ class OnrecordStore(BaseStore):
                     f"A value has to be a dict, and this is a {type(op.value).__name__}."
                 )
             ttl = None if op.ttl is None else op.ttl * _MINUTE
-            last[namespace, key] = Put(namespace, key, dict(op.value), ttl=ttl)
+            value = dict(op.value)
+            text = text_at(value, self._fields if op.index is None else Paths.given(op.index))
+            last[namespace, key] = Put(namespace, key, value, ttl=ttl, text=text)
         return list(last.values())
 
     def _got(self, op: GetOp) -> Talk[Item | None]:
@@ -146,20 +171,24 @@ class OnrecordStore(BaseStore):
         return None if found is None else Item(**_fields(found))
 
     def _found(self, op: SearchOp) -> Talk[list[SearchItem]]:
-        words = _words(op.query or "")
-        if not words:
-            found = yield from self._page(op, op.limit, op.offset)
+        if op.query is None or not op.query.strip():
+            found = yield from self._page(op)
             page = [SearchItem(**_fields(item)) for item in found if item.damaged is None]
         else:
-            ranked = yield from self._ranked(op, words)
-            page = ranked[op.offset : op.offset + op.limit]
+            hits = yield from call(
+                self._search.search,
+                op.query,
+                tuple(op.namespace_prefix),
+                filter=_literal(op.filter),
+                limit=op.limit,
+                skip=op.offset,
+            )
+            page = [SearchItem(**_fields(hit.item), score=hit.score) for hit in hits]
         if op.refresh_ttl:
             yield from self._refreshed(page)
         return page
 
-    def _page(
-        self, op: SearchOp, limit: int, skip: int, after: Stored | None = None
-    ) -> Talk[list[Stored]]:
+    def _page(self, op: SearchOp) -> Talk[list[Stored]]:
         return (
             yield from call(
                 self.store.find_items,
@@ -168,25 +197,10 @@ class OnrecordStore(BaseStore):
                 user=self.user,
                 agent=self.agent,
                 filter=_literal(op.filter),
-                after=after,
-                limit=limit,
-                skip=skip,
+                limit=op.limit,
+                skip=op.offset,
             )
         )
-
-    def _ranked(self, op: SearchOp, words: set[str]) -> Talk[list[SearchItem]]:
-        """All, by how many of the words they have; of those with as many the last written first."""
-        found: list[SearchItem] = []
-        after: Stored | None = None
-        while page := (yield from self._page(op, _PAGE, 0, after)):
-            for item in page:
-                if item.damaged is not None:
-                    continue
-                has = len(words & _words(_text_of(item.value)))
-                found.append(SearchItem(**_fields(item), score=has / len(words)))
-            after = page[-1]
-        found.sort(key=lambda item: -(item.score or 0))  # stable: the order of the pages stays
-        return found
 
     def _refreshed(self, page: list[SearchItem]) -> Talk[None]:
         """Let what was found live on: of each namespace together."""
@@ -235,6 +249,7 @@ class OnrecordStore(BaseStore):
                     str(key),
                     value,
                     ttl=None if ttl is None else ttl * _MINUTE,
+                    text=text_at(value, self._fields),
                     expected=0 if there is None else there,
                 )
             except Conflict:  # somebody else was first: what they wrote is changed
@@ -293,20 +308,3 @@ def _fits(condition: MatchCondition, parts: tuple[str, ...]) -> bool:
 def _literal(filter: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """A filter whose keys are what they are: a dot in one looks into nothing."""
     return None if not filter else LiteralFilter(filter)
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.casefold()))
-
-
-def _text_of(value: Any) -> str:
-    """All text in a value, and its numbers."""
-    match value:
-        case Mapping():
-            return " ".join([_text_of(part) for pair in value.items() for part in pair])
-        case list() | tuple() | set() | frozenset():
-            return " ".join(map(_text_of, value))
-        case bytes() | None:
-            return ""
-        case _:
-            return str(value)
