@@ -14,7 +14,7 @@ from langchain_core.messages import AnyMessage, BaseMessage, SystemMessage
 
 from langchain_onrecord.messages import RECALLED, from_langchain, to_langchain
 from langchain_onrecord.run_progress import RunProgress, id_of, question_in
-from onrecord import Message, Misconfigured, OnrecordError, Recalled, Window
+from onrecord import Message, Misconfigured, Recalled, Window
 from onrecord.adapters.bounded import Bounded
 from onrecord.adapters.calls import Talk, call
 from onrecord.arguments import check_choice, check_range, whole_number
@@ -99,10 +99,7 @@ class Recaller:
             return None
         beyond = [from_langchain(message) for message in messages]
         if not is_resumed:
-            try:
-                beyond += yield from call(session.window, **window)
-            except OnrecordError:
-                return None  # whoever reads it next will say what it is
+            beyond += yield from call(session.window, **window)
         reminder = yield from self._asked(session, question, beyond)
         return id_of(question), reminder
 
