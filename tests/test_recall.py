@@ -143,6 +143,20 @@ def test_calls_stay_with_their_results(store: Store) -> None:
     assert "weather_at" in recalled.text
 
 
+def test_a_long_turn_comes_back_whole(store: Store) -> None:
+    session = said(store.session("agent", user="ada"), CHAT[:3])
+    working = [("assistant", f"Looking at shelf {n}.") for n in range(30)]
+    session.append([("user", "Look for the atlas."), *working, ("assistant", "It is not there.")])
+    session.edit(22, ("assistant", "Behind it stands a dictionary of Basque."))
+    session.delete(24)
+    session.delete(25)
+    said(session, CHAT[3:])
+    [passage] = session.recall("dictionary of Basque", tokens=5_000, min_score=0.5)
+    seqs_of = [message.seq for message in passage.messages if 7 <= (message.seq or 0) <= 38]
+    assert seqs_of == [seq for seq in range(7, 39) if seq not in (24, 25)]
+    assert len(passage.messages) < 60
+
+
 def test_never_more_than_fits(store: Store) -> None:
     session = said(store.session("support", user="ada"), TURNS * 5 + CHAT)
     whole = session.recall("ferry ticket refund order Lisbon", tokens=10_000, min_score=0)

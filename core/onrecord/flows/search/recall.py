@@ -28,8 +28,10 @@ _NEARLY: Final = 0.92
 recall`` that leaves 12 messages of 38, and loses 2.4 of 89.0 points; at 0.93 it is 9, and 4.0."""
 _LEAST_ROOM: Final = 8
 """Tokens in which no turn has room."""
+_USUAL_TURN: Final = 8
 _LONGEST_TURN: Final = 64
-"""Messages on each side of what was found that are looked at for the ends of its turn."""
+"""Messages on each side of what was found that are looked at for the ends of its turn, where the
+usual do not have them: where thirty turns are found, to read fewer first takes 0.6 of the time."""
 
 
 class _Turn(NamedTuple):
@@ -86,12 +88,16 @@ def recall(
 
 def _turn_of(desk: Desk, hit: Found, known: AbstractSet[str | None]) -> Flow[_Turn]:
     """All messages of the turn that something was found in, but for those that are known."""
-    work = partial(_around, name=hit.name, seq=hit.message.seq or 0)
-    before, after = yield from do(Cold(work))
-    earlier = desk.build.messages(before, before.rows)
-    opening = [n for n, message in enumerate(earlier) if message.opens_turn]
-    later = desk.build.messages(after, after.rows)
-    ending = [n for n, message in enumerate(later) if message.opens_turn]
+    seq = hit.message.seq or 0
+    for most in (_USUAL_TURN, _LONGEST_TURN):
+        work = partial(_around, name=hit.name, seq=seq, most=most)
+        before, after = yield from do(Cold(work))
+        earlier = desk.build.messages(before, before.rows)
+        opening = [n for n, message in enumerate(earlier) if message.opens_turn]
+        later = desk.build.messages(after, after.rows)
+        ending = [n for n, message in enumerate(later) if message.opens_turn]
+        if (opening or len(earlier) < most) and (ending or after.version.head <= seq + most):
+            break
     turn = earlier[opening[-1] if opening else 0 :] + later[: ending[0] if ending else None]
     # Rewritten since it was found: what is there now is nobody's answer.
     if not any(_same(message, hit.message) for message in turn):
@@ -103,8 +109,7 @@ def _same(message: Message, found: Message) -> bool:
     return message.id == found.id and message == found
 
 
-def _around(txn: Transaction, name: SessionName, seq: int) -> tuple[Snapshot, Snapshot]:
-    most = _LONGEST_TURN
+def _around(txn: Transaction, name: SessionName, seq: int, most: int) -> tuple[Snapshot, Snapshot]:
     return (
         rows_of.seen(txn, name, before=seq + 1, limit=most, newest=True),
         rows_of.seen(txn, name, after=seq, before=seq + most + 1, limit=most),
