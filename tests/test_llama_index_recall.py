@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
-from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.agent.workflow import FunctionAgent
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import ChatMessage, MessageRole, TextBlock, ToolCallBlock
 from llama_index.core.chat_engine import (
     CondensePlusContextChatEngine,
@@ -19,7 +19,7 @@ from llama_index.core.chat_engine import (
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.memory import BaseMemory, BaseMemoryBlock, Memory
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import MetadataMode, TextNode
+from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
 from llama_index.core.workflow import Context
 
 from llama_index_onrecord import (
@@ -110,6 +110,23 @@ class Model:
         return ChatMessage(role="assistant", content=says) if isinstance(says, str) else says
 
 
+class Says(BaseMemoryBlock[str]):
+    """A block that always says the same."""
+
+    name: str = "says"
+    text: str = "I know."
+
+    async def _aget(self, messages: list[ChatMessage] | None = None, **settings: Any) -> str:
+        return self.text
+
+    async def _aput(self, messages: list[ChatMessage]) -> None:
+        pass
+
+
+def blocks(*more: BaseMemoryBlock[Any], **fields: Any) -> dict[str, Any]:
+    return {"memory_blocks": list(more), "chat_history_token_ratio": 0.7, **fields}
+
+
 def counted(
     monkeypatch: pytest.MonkeyPatch, raising: Exception | None = None
 ) -> list[tuple[Any, ...]]:
@@ -171,6 +188,16 @@ def test_nothing_where_nothing_is_relevant(in_memory: Store) -> None:
     assert memory.get(ChatMessage(role="user", blocks=[])) == without.get()
     assert small(in_memory, Recall(min_score=1.0)).get(ASKED) == without.get()
     assert OnrecordMemory.from_defaults("empty", in_memory, recall=True).get(ASKED) == []
+
+
+def test_nothing_is_looked_for_without_words_or_room(
+    in_memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long(in_memory)
+    asked = counted(monkeypatch)
+    for memory, query in ((small(in_memory), " "), (small(in_memory, token_limit=40), ASKED)):
+        assert not recalled(memory.get(query))
+    assert asked == []
 
 
 def test_what_the_window_has_is_not_recalled(
@@ -302,17 +329,45 @@ def test_one_search_a_turn(in_memory: Store, monkeypatch: pytest.MonkeyPatch) ->
     assert len(asked) == 1, "the turn goes on"
     memory.get("How do I boil noodles, part 3?")
     memory.get(ASKED, initial_token_count=20)
-    assert len(asked) == 3, "another question, another window"
+    memory.get(ASKED)
+    assert len(asked) == 4, "another question, another window"
     memory.put(user("And then?"))
     memory.get(ASKED)
-    assert len(asked) == 4, "a new turn"
+    assert len(asked) == 5, "a new turn"
     in_memory.session("chat").delete(2)  # by another process
     assert not any(ANSWER in words for words in recalled(memory.get(ASKED)))
-    assert len(asked) == 5
+    assert len(asked) == 6
     in_memory.session("chat").edit(1, ("user", "I like ferries."))
     assert "money back" not in str(memory.get(ASKED))
     memory.session_id = "other"
     assert memory.get(ASKED) == []
+
+
+def test_what_is_taken_away_is_not_shown_again(in_memory: Store) -> None:
+    long(in_memory, user="ada")
+    elsewhere = long(in_memory, "lisbon", user="ada")
+    here = in_memory.session("chat", user="ada")
+    across = small(in_memory, Recall(across="user"), user="ada")
+    with_blocks = small(in_memory, user="ada", **blocks(Says()))
+    assert recalled(across.get(ASKED))
+    assert recalled(with_blocks.get(ASKED))
+    for session in (here, elsewhere):
+        session.delete(1)
+        session.delete(2)
+    assert not recalled(across.get(ASKED))
+    assert not recalled(with_blocks.get(ASKED))
+
+
+def test_beside_memory_blocks(in_memory: Store) -> None:
+    long(in_memory)
+    for priority in (0, 1):
+        block = Says(priority=priority, text="word " * 80)
+        memory = small(in_memory, token_limit=220, **blocks(block))
+        first, *window = memory.get(ASKED)
+        assert ANSWER in str(first.content), "a system message with both"
+        assert ("word word" in str(first.content)) is (priority == 0)
+        assert window[0].role is MessageRole.USER
+        assert priority == 0 or memory._tokens([first, *window]) <= 220
 
 
 def test_settings(in_memory: Store) -> None:
@@ -341,9 +396,15 @@ def test_a_dump_has_the_settings_and_nothing_that_was_recalled(in_memory: Store)
 # -- inside the framework --------------------------------------------------------------------
 
 
+class Opening(BaseRetriever):
+    """Knows one thing."""
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return [NodeWithScore(node=TextNode(text="We open at nine."), score=1.0)]
+
+
 def engines(memory: BaseMemory, model: Model) -> list[Any]:
-    index = VectorStoreIndex([TextNode(text="We open at nine.")], embed_model=MockEmbedding(8))
-    retriever = index.as_retriever()
+    retriever = Opening()
     return [
         SimpleChatEngine.from_defaults(llm=model.llm, memory=memory),
         ContextChatEngine.from_defaults(retriever, llm=model.llm, memory=memory),
@@ -409,10 +470,6 @@ def test_an_agent_answers_out_of_what_is_far_back(
 # -- the memory block ------------------------------------------------------------------------
 
 
-def blocks(*more: BaseMemoryBlock[Any], **fields: Any) -> dict[str, Any]:
-    return {"memory_blocks": list(more), "chat_history_token_ratio": 0.5, **fields}
-
-
 def test_a_block_of_our_own_memory(store: Store) -> None:
     block = OnrecordMemoryBlock(store=store)
     assert (block.name, block.priority) == ("RetrievedMessages", 0)
@@ -465,6 +522,29 @@ def test_a_block_of_memory_over_our_store(store: Store) -> None:
     assert store.session("chat", user="ada").count(archived=True) > 2
 
 
+def test_an_agent_with_a_memory_and_our_block(in_memory: Store) -> None:
+    model = Model(call("c1"), "42 euros.")
+    agent = FunctionAgent(llm=model.llm, tools=[look])
+    memory = Memory.from_defaults(
+        "chat",
+        chat_store=OnrecordMemoryStore(store=in_memory),
+        memory_blocks=[OnrecordMemoryBlock(store=in_memory)],
+        token_limit=200,
+        token_flush_size=40,
+        tokenizer_fn=str.split,
+    )
+
+    async def turn() -> None:
+        for role, text in [*FAR_BACK, *NOODLES]:
+            await memory.aput(ChatMessage(role=role, content=text))
+        await agent.run(ASKED, memory=memory)
+
+    asyncio.run(turn())
+    for shown in model.shown:
+        assert ANSWER in str(shown[0].content)
+    assert [info.messages for info in in_memory.sessions(user=ANY, agent=ANY)] == [66]
+
+
 def test_a_block_of_memory_over_another_store(store: Store, in_memory: Store) -> None:
     """What it is given is nowhere else in its own."""
 
@@ -494,6 +574,22 @@ def test_a_block_of_memory_over_another_store(store: Store, in_memory: Store) ->
     asyncio.run(turns(made("chat")))
     key = "kept"
     asyncio.run(turns(made("other", session_id="kept")))
+
+
+def test_what_a_task_has_read_of_another_conversation_says_nothing_of_this(
+    in_memory: Store,
+) -> None:
+    queue, block = OnrecordMemoryStore(store=in_memory), OnrecordMemoryBlock(store=in_memory)
+
+    async def given() -> None:
+        await queue.add_message("one", user("hello"))
+        await queue.get_messages("one")
+        await block.aput([user("for two")], session_id="two")
+        await queue.get_messages("two")
+        await block.aput([user("it is there")], session_id="two")
+
+    asyncio.run(given())
+    assert [m.text for m in in_memory.session("two").messages()] == ["for two"]
 
 
 def test_blocks_across_the_conversations_of_a_user(in_memory: Store) -> None:
