@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, Literal
@@ -43,7 +44,7 @@ from tests.torture.settings import IMPATIENT
 from tests.turned import hits
 
 SEGMENT = 3
-TABLES = ("sessions", "tail", "segments", "dictionaries")
+TABLES = ("sessions", "tail", "segments", "dictionaries", "runs")
 WORDS = [f"word{n}" for n in range(120)]
 
 
@@ -103,6 +104,7 @@ def test_a_receipt_says_what_went_by_table(each_store: Callable[[], Store]) -> N
                 session.update(title="A title")
     learn(store, 1, store.session("one", user="ada"))
     learn(store, 2, store.session("one", user="bob"))
+    store.index()
     before = rows_in(store)
     others = {
         (tenant, user): store.session("two", user=user, tenant=tenant).messages()
@@ -954,6 +956,128 @@ def test_nothing_of_a_user_is_left_anywhere(
         assert len(items) == 2
         is_silent(store)
     assert left(pieces) == []
+
+
+class Signs:
+    """An embedder of which every text gets a vector of its own."""
+
+    name, dimensions = "signs", 512
+
+    def embed(self, texts: Sequence[str], /) -> list[list[float]]:
+        return [[r.gauss(0, 1) for _ in range(512)] for r in map(Random, texts)]
+
+
+def search_pieces(store: Store, user: str) -> list[bytes]:
+    """Pieces of what is kept to find somebody's words by: signatures of runs, and vectors."""
+
+    def work(txn: Any) -> list[bytes]:
+        hers = 'IN (SELECT id FROM {sessions} WHERE "user" = :user)'
+        bodies = [
+            bytes(body)
+            for statement in (
+                f"SELECT terms FROM {{runs}} WHERE session {hers}",
+                f"SELECT body FROM {{vectors}} WHERE session {hers}",
+                "SELECT meaning FROM {items} WHERE meaning IS NOT NULL AND namespace IN "
+                '(SELECT id FROM {namespaces} WHERE "user" = :user)',
+            )
+            for (body,) in txn.rows(statement, {"user": user})
+        ]
+        assert len(bodies) > 3
+        pieces = [piece for body in bodies if len(body) > 28 for piece in slices(body)]
+        return [piece for piece in pieces if any(piece)]  # not of a place that is empty
+
+    return store._ledger.read(work)
+
+
+def in_tables(store: Store, pieces: Sequence[bytes]) -> set[str]:
+    """Our tables of which a row holds one of some bytes."""
+
+    def work(txn: Any) -> set[str]:
+        return {
+            table
+            for table in TABLES_OF_ALL
+            for row in txn.rows(f"SELECT * FROM {{{table}}}", {})
+            for value in row
+            if isinstance(value, (bytes, memoryview))
+            and any(piece in bytes(value) for piece in pieces)
+        }
+
+    return store._ledger.read(work)
+
+
+@pytest.mark.parametrize("how", ["erased", "thorough later", "pruned"])
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_nothing_by_which_it_was_found_is_left(
+    request: pytest.FixtureRequest, own_redis: OwnRedis, tmp_path: Path, database: str, how: str
+) -> None:
+    """No signature of a run and no vector: of what was said, and of what it was before."""
+    path = tmp_path / "x.db"
+    url = (
+        request.getfixturevalue("postgres_url") if database == "postgresql" else f"sqlite:///{path}"
+    )
+
+    def files() -> bytes:
+        if database == "sqlite":
+            return files_of(path)
+        with psycopg.connect(url, autocommit=True) as reader:
+            return b"".join(content for _, content in postgres_files(reader))
+
+    with (
+        Store(url, cache=own_redis.url, embedder=Signs()) as store,
+        Store(url, cache=own_redis.url, embedder=Signs()) as other,
+    ):
+        for user in ("bob", "ada"):
+            for key in ("one", "two"):
+                session = store.session(key, user=user)
+                session.append([("user", f"{user}{n} " * 3 + key) for n in range(40)])
+            store.items("facts", user=user).put("city", f"{user} lives in Lyon")
+        store.index()
+        store.embed()
+        store.items("facts", user="ada").search("Lyon")
+        pieces = search_pieces(store, "ada")
+        ada = store.session("one", user="ada")
+        ada.edit(3, ("user", "ada3 says something else now, and nothing of before"))
+        ada.delete(20)
+        ada.rewind(35)
+        assert other.search("ada3 says", user="ada", limit=50)
+        store.index(again=True)
+        other.embed()
+        store.compact(quiet_for=0)
+        pieces += search_pieces(store, "ada")
+        found = store.search("bob7", user="bob")
+        kept = store.stats(user="bob")
+        assert len(in_tables(store, pieces)) >= 2
+        content = files()
+        assert sum(piece in content for piece in pieces) > 20
+        if how == "pruned":
+            receipt = store.session("one", user="ada").erase()
+            assert receipt.removed["onrecord_runs"] == receipt.removed["onrecord_vectors"] == 3
+            store.session("two", user="ada").update(expires_in=timedelta(microseconds=1))
+            assert len(store.prune().sessions) == 1
+            store.items("facts", user="ada").clear()
+        else:
+            receipt = store.erase(user="ada", thorough=how == "erased")
+            assert receipt.removed["onrecord_runs"] == 6
+            assert receipt.removed["onrecord_vectors"] == 6
+            assert receipt.removed["onrecord_sessions"] == 2
+        assert in_tables(store, pieces) == set()
+        gone = store.stats(user="ada")
+        assert (gone.unindexed, gone.index_bytes, gone.messages) == (0, 0, 0)
+        for each in (store, other):
+            for mode in ("text", "both", "meaning"):
+                assert each.search("ada3", user="ada", mode=mode) == []
+        if how != "erased" or database == "postgresql":
+            store.compact(quiet_for=0, again=True)
+        content = files()
+        assert [piece for piece in pieces if piece in content] == []
+        cached = in_redis(own_redis.url)
+        assert [piece for piece in pieces if piece in cached] == []
+        assert store.search("bob7", user="bob") == found
+        assert store.stats(user="bob").index_bytes == kept.index_bytes > 0
+        is_silent(store)
+    if database == "sqlite":
+        content = files()
+        assert [piece for piece in pieces if piece in content] == []
 
 
 def test_a_dictionary_of_unknown_sources_is_named_and_can_be_dropped(
