@@ -29,6 +29,7 @@ PROSE_ONLY = {
     "docs/benchmarks.md",
     "docs/cache-protocol.md",
     "docs/explanation/how-an-append-travels.md",
+    "docs/explanation/how-search-works.md",
     "docs/promises.md",
     "docs/explanation/words.md",
     "docs/reference/langgraph-stores.md",

@@ -1,4 +1,4 @@
-"""A run of messages as a segment, version 1: sealed together, compressed together, never changed.
+"""Older messages as a segment, version 1: sealed together, compressed together, never changed.
 
 In its envelope is msgpack of the columns below. Columns of equal values are one value. What was
 said goes in as it would go into a frame, without the frame's header; a frame that cannot be read

@@ -1,5 +1,5 @@
 """How the index catches up with what was said. Never in an append: by a search that finds much of
-its scope unindexed, by ``index()``, and by ``compact()``.
+its scope unindexed, and by ``index()``.
 
 Messages are read and analysed first, and then written in one transaction that holds the rows of
 their sessions: where one was rewritten meanwhile, its runs are left for the next time.
