@@ -24,8 +24,8 @@ test-oldest: venv-oldest  ## the suite with the floors of pyproject.toml, on Pyt
 torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 7")
 	@.venv/bin/python -m tests.torture $(ARGS)
 
-scale: venv-dev  ## a million messages, and 100,000 sessions: some minutes (ARGS="--small")
-	@.venv/bin/python bench/scale.py $(ARGS)
+scale: venv-dev  ## a million messages, 100,000 sessions, and searches among them (ARGS="--small")
+	@.venv/bin/python -m bench.scale $(ARGS)
 
 recall: venv-dev  ## which turns a search brings back, by words and by meaning (DATA=folder, ARGS="--postgres")
 	@.venv/bin/python -m scripts.recall $(DATA) $(ARGS)

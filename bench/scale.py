@@ -1,7 +1,9 @@
-"""A store that has grown: one session of a million messages, and 100,000 sessions of ten.
+"""A store that has grown: one session of a million messages, 100,000 sessions of ten, and searches
+among a million messages of 10,000 users.
 
     make scale
-    .venv/bin/python bench/scale.py --small    a hundredth of that, in seconds
+    make scale ARGS="--small"           a hundredth of that
+    make scale ARGS="--only search"     the searches alone; or "sessions"
 
 Prints how long each thing takes, and how much memory the process has taken by then.
 """
@@ -18,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from bench import searching
 from onrecord import ANY, Progress, Store
 
 T = TypeVar("T")
@@ -106,10 +109,18 @@ def _open_and_read(url: str, key: str, user: str = "") -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--small", action="store_true", help="a hundredth")
+    options.add_argument("--only", choices=["sessions", "search"], help="a part of it")
     options.add_argument("--folder", help="where to write (default: a temporary folder)")
     chosen = options.parse_args()
     part = 100 if chosen.small else 1
-    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
+    if chosen.only != "search":
+        sessions(chosen.folder, part)
+    if chosen.only != "sessions":
+        searching.main(chosen.small, "")
+
+
+def sessions(where: str | None, part: int) -> None:
+    with tempfile.TemporaryDirectory(dir=where) as folder:
         print("One long session")
         long_session(f"sqlite:///{Path(folder)}/long.db", 1_000_000 // part)
         print("Many short sessions")

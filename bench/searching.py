@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final, NamedTuple
@@ -30,8 +30,17 @@ SESSION: Final = 50
 """Messages a session of the user who is asked."""
 TEMPLATES: Final = 20
 QUESTIONS: Final = 150
-FRESH: Final = 20
+FRESH: Final = 12
 """Processes, each asking its first question."""
+
+_FIRST: Final = """
+import sys, time
+from onrecord import Store
+with Store(sys.argv[1]) as store:
+    began, busy = time.perf_counter(), time.process_time()
+    store.search(sys.argv[2], user="somebody")
+    print(time.perf_counter() - began, time.process_time() - busy)
+"""
 
 _TABLES: Final = ("onrecord_sessions", "onrecord_tail", "onrecord_runs")
 _OWN: Final = {
@@ -47,9 +56,16 @@ _OWN: Final = {
         "session": "session + :far",
         "identity": "decode(md5(random()::text), 'hex')",
         "owner": "CAST((random() - 0.5) * 18e18 AS BIGINT)",
-        "user": "\"user\" || CAST(:copy AS TEXT)",
+        "user": '"user" || CAST(:copy AS TEXT)',
     },
 }
+
+
+def opened(url: str, **settings: Any) -> Store:
+    """A store that does not wait for the disk where that is its own choice."""
+    if url.startswith("sqlite"):
+        settings["durability"] = "normal"
+    return Store(url, **settings)
 
 
 class Took(NamedTuple):
@@ -149,10 +165,12 @@ class Crowd:
             )
 
 
-def among(url: str, users: Sequence[int], each: int, own: int) -> dict[int, float]:
+def among(
+    url: str, users: Sequence[int], each: int, own: int, fresh: int = FRESH
+) -> dict[int, float]:
     """Search as somebody who said much, among ever more others; the median of each."""
     found: dict[int, float] = {}
-    with Store(url, durability="normal") as store:
+    with opened(url) as store:
         crowd = Crowd(store, url, each)
         with contextlib.closing(crowd):
             somebody(store, own)
@@ -162,7 +180,7 @@ def among(url: str, users: Sequence[int], each: int, own: int) -> dict[int, floa
                 print(f"  {own:,} messages of one, among {many * each:,} of {many:,} others")
                 took = warm(url, own)
                 print(f"    warm: {shown(took)}", flush=True)
-                print(f"    cold: {shown(cold(url, own))}", flush=True)
+                print(f"    cold: {shown(cold(url, own, fresh))}", flush=True)
                 found[many] = median(one.work for one in took)
     return found
 
@@ -179,27 +197,21 @@ def warm(url: str, own: int) -> list[Took]:
         ]
 
 
-def cold(url: str, own: int) -> list[Took]:
+def cold(url: str, own: int, fresh: int) -> list[Took]:
     """The first search of a process, its connection too."""
-    asked = questions(own, FRESH)
+    asked = questions(own, fresh)
     return [_first(url, each) for each in asked]
 
 
 def _first(url: str, question: str) -> Took:
-    arguments = [sys.executable, "-m", "bench.searching", "--first", url, question]
+    arguments = [sys.executable, "-c", _FIRST, url, question]
     answer = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
     return Took(*map(float, answer.split()))
 
 
-def first(url: str, question: str) -> None:
-    with Store(url) as store:
-        took = timed(lambda: store.search(question, user="somebody"))
-        print(*took)
-
-
 def index_of(url: str, messages: int) -> None:
     """What the index takes: bytes, and time to catch up."""
-    with Store(url, durability="normal") as store:
+    with opened(url) as store:
         somebody(store, messages)
         store.index()  # the words are known from here on
         store.index(again=True)
@@ -208,7 +220,7 @@ def index_of(url: str, messages: int) -> None:
         size = (_size(url, "onrecord_runs") or before) / messages
         each = f"{took.clock / messages * 1e6:.1f} µs a message ({took.work / messages * 1e6:.1f})"
         print(f"  index: {size:.1f} B a message; caught up in {each}", flush=True)
-    with Store(url, durability="normal", embedder=_numbers) as store:
+    with opened(url, embedder=_numbers) as store:
         store.embed()
         print(f"  vectors of 384: {_size(url, 'onrecord_vectors') / messages:.1f} B a message")
 
@@ -221,7 +233,9 @@ def _size(url: str, table: str) -> int:
     """Bytes of a table with its indexes; of SQLite by the pages that it would take alone."""
     if url.startswith("postgresql"):
         engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
-        with engine.begin() as connection:
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text(f"VACUUM FULL {table}"))  # what was there before is not its
             size = connection.scalar(text(f"SELECT pg_total_relation_size('{table}')"))
         engine.dispose()
         return int(size)
@@ -246,7 +260,7 @@ def _size(url: str, table: str) -> int:
 
 def appends(with_index: str, without: str, count: int) -> None:
     """An append where the index is there beside one where there is none."""
-    with Store(with_index, durability="normal") as one, Store(without, durability="normal") as two:
+    with opened(with_index) as one, opened(without) as two:
         took: list[list[Took]] = [[], []]
         for store in (one, two):
             somebody(store, 1_000)
@@ -279,18 +293,16 @@ def main(small: bool, only: str) -> None:
             print(f"Search, {name}", flush=True)
             index_of(url(), 10_000 // (10 if small else 1))
             appends(url(), url(), 1_000 // (10 if small else 1))
-            among(url(), [10_000 // part], 100, 5_000 // part)
+            fresh = 5 if small else FRESH
+            among(url(), [10_000 // part], 100, 5_000 // min(part, 10), fresh)
             few, many = 1_000 // min(part, 10), 100_000 // part
-            found = among(url(), [few, many], 10, 1_000)
+            found = among(url(), [few, many], 10, 1_000, fresh)
             ratio = found[many] / found[few]
             print(f"  among {many:,} users: {ratio:.2f} x among {few:,}, by what it works")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--first"]:
-        first(*sys.argv[2:])
-    else:
-        parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-        parser.add_argument("--small", action="store_true", help="a hundredth")
-        parser.add_argument("--only", default="", help="sqlite or postgresql")
-        main(**vars(parser.parse_args()))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--small", action="store_true", help="a hundredth")
+    parser.add_argument("--only", default="", help="sqlite or postgresql")
+    main(**vars(parser.parse_args()))

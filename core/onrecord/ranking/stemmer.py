@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 _VOWELS: Final = frozenset("aeiouy")
+_VOWEL_AND_CONSONANT: Final = re.compile("[aeiouy][^aeiouy]", re.DOTALL)
 _DOUBLES: Final = ("bb", "dd", "ff", "gg", "mm", "nn", "pp", "rr", "tt")
 _AFTER_LI: Final = frozenset("cdeghkmnrt")
 _BEGINNINGS: Final = (
@@ -45,8 +47,15 @@ _UNCHANGED: Final = "inning outing canning herring earring evening proceed excee
 _AFTER_PLURAL: Final = frozenset(_UNCHANGED.split())
 
 
-def _longest_first(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(pairs, key=lambda pair: (-len(pair[0]), pair[0])))
+_Endings: TypeAlias = Mapping[str, Sequence[tuple[str, str]]]
+
+
+def _longest_first(pairs: Iterable[tuple[str, str]]) -> _Endings:
+    """Endings and what stands in their place, by their last letter: few words have to look."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for pair in sorted(pairs, key=lambda pair: (-len(pair[0]), pair[0])):
+        found.setdefault(pair[0][-1], []).append(pair)
+    return found
 
 
 _SECOND: Final = _longest_first(
@@ -104,10 +113,12 @@ def stem(word: str) -> str:
     word = _mark_consonant_y(word)
     first = _region_one(word)
     second = _after_vowel_and_consonant(word, first)
-    word = _plural(word)
+    if word[-1] in "sd":
+        word = _plural(word)
     if word in _AFTER_PLURAL:
         return word
-    word = _past(word, first)
+    if word[-1] in "dgyY":
+        word = _past(word, first)
     if len(word) > 2 and word[-1] in "yY" and word[-2] not in _VOWELS:
         word = word[:-1] + "i"
     word = _replaced(word, _SECOND, first)
@@ -129,16 +140,13 @@ def _mark_consonant_y(word: str) -> str:
 
 def _after_vowel_and_consonant(word: str, begin: int) -> int:
     """Where the region begins: after the first consonant that follows a vowel."""
-    for at in range(begin + 1, len(word)):
-        if word[at] not in _VOWELS and word[at - 1] in _VOWELS:
-            return at + 1
-    return len(word)
+    found = _VOWEL_AND_CONSONANT.search(word, begin)
+    return len(word) if found is None else found.end()
 
 
 def _region_one(word: str) -> int:
-    for beginning in _BEGINNINGS:
-        if word.startswith(beginning):
-            return len(beginning)
+    if word.startswith(_BEGINNINGS):
+        return max(len(each) for each in _BEGINNINGS if word.startswith(each))
     return _after_vowel_and_consonant(word, 0)
 
 
@@ -189,8 +197,8 @@ def _mended(rest: str, first: int) -> str:
     return rest + "e" if first >= len(rest) and _ends_short(rest) else rest
 
 
-def _replaced(word: str, pairs: tuple[tuple[str, str], ...], region: int) -> str:
-    for suffix, instead in pairs:
+def _replaced(word: str, pairs: _Endings, region: int) -> str:
+    for suffix, instead in pairs.get(word[-1], ()):
         if not word.endswith(suffix):
             continue
         at = len(word) - len(suffix)
