@@ -36,10 +36,11 @@ class Change:
     session: SessionInfo | None
     """The session as it is now; None where it was erased."""
     then: Version
-    """What the reader has finished; (0, 0) where that is nothing."""
+    """What the reader has finished; (0, 0) where that is nothing, or was erased."""
     now: Version
-    """What it has finished when this is done. Of many messages the first ones come first, and the
-    others in changes after it: ``session.version`` is where the session stands."""
+    """What it has finished when this is done; later ones of a session are greater, also of one that
+    was erased and has come back. Of many messages the first ones come first, and the others in
+    changes after it: ``session.version`` is where the session stands."""
     messages: list[Message]
     handout: Handout = field(compare=False)
     """How the feed knows it again."""

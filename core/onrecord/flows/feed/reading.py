@@ -205,12 +205,13 @@ def _change(desk: Desk, feed: bytes, found: _Read) -> Change:
     taken, done = found.taken, found.finished
     handout = Handout(feed, taken.key.shard, done.holder, done.lineage, done.token)
     if found.info is None or found.seen is None:
-        return Change("erased", taken.key.session, None, NOTHING, NOTHING, [], handout)
+        now = Version(taken.epoch, 0)
+        return Change("erased", taken.key.session, None, NOTHING, now, [], handout)
     return Change(
         "rewritten" if found.rewritten else "appended",
         taken.key.session,
         found.info,
-        Version(taken.epoch, taken.head),
+        NOTHING if taken.head < 0 else Version(taken.epoch, taken.head),
         Version(done.epoch, done.head),
         desk.build.messages(found.seen, found.seen.rows),
         handout,

@@ -94,7 +94,7 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
         "session": ID,
         "feed": ID,
         "epoch": (0, _MOST),
-        "head": _COUNT,
+        "head": (-1, LAST_SEQ),
         "gone": _FLAG,
         "due": (0, LATEST + LONGEST_LIFE),
     },

@@ -22,6 +22,9 @@ from onrecord.stored.messages import SessionKey
 LONGEST_LEASE: Final = 86_400_000_000
 """Microseconds. What is held for longer was handed out under a clock that was set back since."""
 
+NOWHERE: Final = -1
+"""The head that a reader has finished of a session that was erased since."""
+
 _FREE: Final = f"(p.due <= {{clock}} OR p.due > {{clock}} + {LONGEST_LEASE})"
 # Who changes a title leaves another lineage, and no other past: there the newest message decides.
 _ANOTHER_PAST: Final = """(p.lineage <> 0 AND p.token <> 0 AND s.lineage <> p.lineage
@@ -110,7 +113,8 @@ _TAKEN: Final[dict[Kind, str]] = {
 # What has moved on since it was read is due at once: nobody would find it by its time any more.
 _FINISH: Final = """
     UPDATE {feed_positions} SET
-        epoch = :epoch, head = CASE WHEN gone = 1 THEN 0 ELSE :head END,
+        epoch = CASE WHEN gone = 1 THEN epoch ELSE :epoch END,
+        head = CASE WHEN gone = 1 THEN head ELSE :head END,
         lineage = :lineage, token = :token, holder = NULL,
         due = CASE WHEN gone = 0 AND EXISTS (
             SELECT 1 FROM {sessions} s
@@ -119,9 +123,11 @@ _FINISH: Final = """
         ) THEN NULL ELSE 0 END
     WHERE {feed_at} AND holder = :holder"""
 _FINISH_ERASED: Final = "DELETE FROM {feed_positions} WHERE {feed_at} AND holder = :holder"
-_ERASE: Final = """
-    UPDATE {feed_positions} SET gone = 1, head = 0, lineage = 0, token = 0, due = coalesce(due, 0)
-    WHERE {all_feeds_at}"""
+# What it had come to goes; the epoch is that of a session that nobody has written to yet.
+_ERASE: Final = f"""
+    UPDATE {{feed_positions}} SET
+        gone = 1, epoch = :epoch, head = {NOWHERE}, lineage = 0, token = 0, due = coalesce(due, 0)
+    WHERE {{all_feeds_at}}"""
 
 _TOKEN: Final = "SELECT token FROM {tail} WHERE {at}"
 
@@ -266,10 +272,11 @@ def finish(txn: Transaction, feed: int, done: Iterable[Finished]) -> int:
     return held
 
 
-def erase(txn: Transaction, key: SessionKey) -> None:
-    """Note for all readers of a session that it was erased: its number, and no more."""
+def erase(txn: Transaction, key: SessionKey, epoch: int) -> None:
+    """Note for all readers of a session that it was erased, and in which epoch it would begin
+    again: nothing else of it is left."""
     if keys.is_number(txn, key.session):
-        txn.run(_ERASE, keys.of_key(key))
+        txn.run(_ERASE, {**keys.of_key(key), "epoch": epoch})
 
 
 def drop(txn: Transaction, feed: int, after: int, limit: int) -> int | None:

@@ -76,8 +76,8 @@ def remove(txn: Transaction, name: SessionName, only_at: Version | None = None) 
     known, went = state.remove(txn, name)
     gone += known
     gone["onrecord_sessions"] += txn.run(_REMOVE, keys.of_session(session))
-    positions.erase(txn, session.key)
     epoch = session.epoch + 1
+    positions.erase(txn, session.key, epoch)
     txn.run(
         _REMEMBER,
         {
