@@ -30,13 +30,11 @@ from onrecord import (
     InvalidName,
     Misconfigured,
     Session,
-    SessionInfo,
     Store,
     Version,
 )
 from onrecord.flow import Cold, run
 from onrecord.flows.feed import looking, reading
-from onrecord.ledger.sessions import sessions
 from onrecord.testing.contract import Face
 from tests.children import Child, together
 
@@ -785,10 +783,6 @@ def lived(store: Store, dice: Random, steps: int, clock: SimpleNamespace | None)
         assert feed.behind() == 0
         found = [one for one in reader.copy.values() if one[1]]
         assert sorted(found) == sorted(there(store, feed))
-        at = {number: version for number, (version, _) in reader.copy.items()}
-        for info in store.sessions(user=feed.name.user, limit=100):
-            number = number_of(store, info)
-            assert number not in at or at[number] == info.version
 
 
 def there(store: Store, feed: Feed) -> Iterator[tuple[Version, list[tuple[int | None, str]]]]:
@@ -796,13 +790,6 @@ def there(store: Store, feed: Feed) -> Iterator[tuple[Version, list[tuple[int | 
         messages = store.session(info.key, user=info.user).messages()
         if messages:
             yield info.version, [(message.seq, message.text) for message in messages]
-
-
-def number_of(store: Store, info: SessionInfo) -> int:
-    name = store.session(info.key, user=info.user).name
-    found = store._ledger.read(lambda txn: sessions.find(txn, name))
-    assert found is not None
-    return found.number
 
 
 @pytest.mark.parametrize("seed", range(max(1, int(100 * SEEDS))))
