@@ -329,6 +329,37 @@ class StoredItemsContract(Contract):
         assert len(facts.list(filter=wanted)) == 10
         assert shown(facts.list(filter=wanted, limit=2, after="0695")) == ["0696", "0697"]
 
+    def test_search_finds_what_is_there_by_its_words(self, facts: Any) -> None:
+        facts.put_many({"city": {"name": "Lyon"}, "pet": "a cat of Lyon", "tea": ["green"]})
+        facts.put("job", {"at": "sea"}, text="works in the harbour")
+        assert [hit.item.key for hit in facts.search()] == ["job", "tea", "pet", "city"]
+        assert [hit.item.key for hit in facts.search("cats of Lyon")] == ["pet", "city"]
+        (hit,) = facts.search("harbour")
+        assert hit.item == facts.get("job")
+        assert 0 < hit.score <= 1
+        assert facts.search("sea") == facts.search("zebra") == []
+        facts.put("pet", "a dog of Paris")
+        facts.delete("tea")
+        facts.put("city", {"name": "Lyon"}, ttl=0.001)
+        until(lambda: facts.get("city") is None)
+        assert facts.search("cats of Lyon green") == []
+        assert [hit.item.key for hit in facts.search("Paris", filter=None)] == ["pet"]
+
+    def test_search_has_an_order_and_pages(self, facts: Any, store: Store, face: Face) -> None:
+        facts.put_many({f"{n:02}": {"n": n, "text": "apples"} for n in range(30)})
+        facts.put("07", {"n": 7, "text": "apples"})
+        face(store.items("facts", user="eve")).put("k", "apples")
+        face(store.items("facts", "more", user="ada")).put("below", "pears")
+        found = [hit.item.key for hit in facts.search("apples", limit=100)]
+        assert found == ["07", *(f"{n:02}" for n in reversed(range(30)) if n != 7)]
+        assert [hit.item.key for hit in facts.search("apples", limit=2, skip=2)] == found[2:4]
+        few = facts.search("apples", filter={"n": {"$lt": 2}})
+        assert [hit.item.key for hit in few] == ["01", "00"]
+        below = face(store).search_items("pears", ("facts",), user="ada")
+        assert [hit.item.key for hit in below] == ["below"]
+        with pytest.raises(InvalidName):
+            face(store).search_items("pears", user=ANY)
+
     def test_namespaces(self, store: Store, face: Face) -> None:
         for parts in [("a",), ("a", "b"), ("a", "b", "c"), ("a", "c"), ("ab",), ("z", "b")]:
             face(store.items(*parts, user="ada")).put("k", list(parts))
@@ -477,6 +508,14 @@ class ItemsContract(StoredItemsContract):
             lambda facts: facts.list(after=1),
             lambda facts: facts.list(order="updated", after="k"),
             lambda facts: facts.list(order="updated", prefix="k"),
+            lambda facts: facts.search(7),
+            lambda facts: facts.search("x" * 100_001),
+            lambda facts: facts.search("k", limit=-1),
+            lambda facts: facts.search("k", skip=-1),
+            lambda facts: facts.search("k", min_score=1.1),
+            lambda facts: facts.search("k", mode="words"),
+            lambda facts: facts.search("k", mode="meaning"),
+            lambda facts: facts.search("k", filter="a"),
         ],
     )
     def test_bad_arguments_are_refused_before_anything_is_written(
