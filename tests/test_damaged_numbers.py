@@ -234,6 +234,8 @@ def answers(store: Store, table: str, turn: Turn) -> Answers:
         ask(who, "list by age", partial(_of, items, lambda i: i.list(order="updated")))
         ask(who, "filtered", partial(_of, items, lambda i: i.list(filter={"n": {"$gte": 1}})))
         ask(who, "count", items.count)
+        ask(who, "search", partial(_of, items, lambda i: [h.item for h in i.search("one")]))
+        ask(who, "newest", partial(_of, items, lambda i: [h.item for h in i.search()]))
     log = CheckpointLog(store, user="ada")
     for thread in (FIRST, SECOND) if of_threads else ():
         ask(thread, "info", partial(_of, thread, lambda t: log.info(t)))
@@ -314,6 +316,8 @@ HAS_NO_BOUNDS = {
     ("sessions", "lineage"),
     ("tail", "token"),
     ("items", "fence"),
+    ("items", "embedder"),
+    ("items", "meant"),
     ("checkpoint_threads", "owner"),
     ("feed_positions", "lineage"),
     ("feed_positions", "token"),

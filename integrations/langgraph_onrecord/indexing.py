@@ -10,8 +10,8 @@ from langgraph.store.base import IndexConfig
 from langgraph.store.base.embed import ensure_embeddings, get_text_at_path, tokenize_path
 
 from onrecord import Misconfigured
-from onrecord.embedding import Known
-from onrecord.embedding import embedder_of as known_of
+from onrecord.adapters.item_search import Known
+from onrecord.adapters.item_search import embedder_of as known_of
 
 _ALL: Final = "$"
 

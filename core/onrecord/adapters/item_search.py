@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from onrecord import operations
-from onrecord.embedding import Known
+from onrecord.embedding import Known, embedder_of
 from onrecord.errors import Misconfigured
 from onrecord.flows.search.meaning import MeaningOf
 from onrecord.hit import ItemHit
 from onrecord.scope import Scope
 from onrecord.store import Store
 
-__all__ = ["ItemHit", "ItemSearch"]
+__all__ = ["ItemHit", "ItemSearch", "Known", "embedder_of"]
 
 
 class ItemSearch:
