@@ -323,7 +323,8 @@ HAS_NO_BOUNDS = {
     ("feed_positions", "token"),
     ("feed_positions", "holder"),
 }
-"""Random numbers and digests: any of them may have been written."""
+"""Random numbers and digests: any of them may have been written. And whose a vector is, and of
+what: where it is nobody's, it counts for nothing, and is made anew."""
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
