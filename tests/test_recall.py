@@ -106,6 +106,26 @@ def test_what_somebody_said_has_no_operators(store: Store, asked: str) -> None:
     assert {3, 4} <= {message.seq for message in recalled.messages}
 
 
+def test_a_question_that_is_stored_does_not_answer_itself(store: Store) -> None:
+    """Nor does it make anything else look relevant: it has every word of itself."""
+    session = said(store.session("support", user="ada"), TURNS + CHAT)
+    asked = "Which ferry did the quantum physicists of Reykjavik refund?"
+    before = session.recall(asked, beyond=session.window(turns=2))
+    for given in (None, "an id of one's own"):
+        session.append(Message("user", asked, id=given))
+        window = session.window(turns=3)
+        assert window[-1].text == asked
+        assert session.recall(asked, beyond=window) == before or len(before.messages) > 0
+        nothing = "Where do quantum physicists of Reykjavik assemble?"
+        session.edit(window[-1].seq or 0, Message("user", nothing))
+        assert not session.recall(nothing, beyond=session.window(turns=3))
+        assert session.recall("refund for the ferry ticket", beyond=session.window(turns=3))
+        session.rewind(session.version().head - 1)
+    session.append(("user", "Where do quantum physicists of Reykjavik assemble?"))
+    query = session.messages()[-1].text
+    assert not store.recall(query, user="ada", beyond=session.window(turns=2))
+
+
 def test_in_the_order_it_was_said_and_neighbours_together(store: Store) -> None:
     session = said(store.session("support", user="ada"), TURNS + CHAT)
     recalled = session.recall("ferry ticket refund, order A-1017 late Lisbon", min_score=0.1)

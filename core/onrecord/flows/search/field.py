@@ -6,8 +6,10 @@ accelerator, and the answer is the same without it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from onrecord import codec
@@ -22,6 +24,7 @@ from onrecord.ledger.sessions import messages as rows_of
 from onrecord.ledger.sessions.heads import Head
 from onrecord.ranking import ANALYSER, Run, Said, signature
 from onrecord.scope import Scope, SessionName
+from onrecord.stored import ids
 from onrecord.stored.messages import MessageRow, Span
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 _LARGEST_HOLE: Final = 1_000 * PLACES
 """Places without a message, one behind the other, that are indexed as such."""
+
+
+EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 class Gap(NamedTuple):
@@ -55,6 +61,10 @@ class Field:
     sessions: Sequence[Head]
     indexed: Sequence[Run]
     gaps: Sequence[Gap]
+    left_out: Set[tuple[int, int]] = frozenset()
+    """Places, by session and sequence, that are as if nothing was said there."""
+    instead: Mapping[tuple[int, int], bytes] = dataclasses.field(default_factory=dict)
+    """The terms of the runs that these are in, by session and number, without them."""
 
     @property
     def unindexed(self) -> int:
@@ -116,6 +126,30 @@ def gaps_of(session: int, head: int, rows: Iterable[tuple[int, int]]) -> Iterato
         first = seq + PLACES
     if first <= head:
         yield Gap(session, first, head)
+
+
+def without(txn: Transaction, found: Field, known: Mapping[str, int]) -> Field:
+    """A field without some messages, given as ids and their sequences: what they say makes no word
+    common, and answers nothing. Left in are those with ids of their own where it is not plain in
+    which session they stand."""
+    store_id = txn.facts.store_id
+    prefixes = {ids.prefix(store_id, head.key.session): n for n, head in enumerate(found.sessions)}
+    alone = 0 if len(found.sessions) == 1 else None
+    wanted: dict[tuple[int, int], str] = {}
+    for id, seq in known.items():
+        session = prefixes.get(id.partition(".")[0], alone)
+        if session is not None:
+            wanted[session, seq] = id
+    left_out: set[tuple[int, int]] = set()
+    instead: dict[tuple[int, int], bytes] = {}
+    for session, first in sorted({(session, runs.first_of(seq)) for session, seq in wanted}):
+        here = read(txn, session, found.sessions[session], first, first + PLACES - 1)
+        for row in here.rows:
+            if row.id in (None, wanted.get((session, row.seq))) and (session, row.seq) in wanted:
+                left_out.add((session, row.seq))
+        said = [said for said in here.said if (session, said.seq) not in left_out]
+        instead[session, first // PLACES] = signature(said) if said else b""
+    return replace(found, left_out=left_out, instead=instead)
 
 
 class Read(NamedTuple):
@@ -204,15 +238,22 @@ def parts(found: Read, first: int) -> Iterator[tuple[int, int, Sequence[Said]]]:
         at = seq + PLACES
 
 
+def indexed_runs(field: Field) -> list[Run]:
+    """The runs of a field that are indexed, and in which something was said."""
+    instead = field.instead
+    kept = [run for run in field.indexed if (run.session, run.number) not in instead]
+    return kept + [Run(*place, terms) for place, terms in instead.items() if terms]
+
+
 def all_runs(txn: Transaction, field: Field) -> list[Run]:
     """The runs of a field in which something was said: those that are indexed, and the others as
     they are read now."""
-    found = list(field.indexed)
+    found = indexed_runs(field)
     for gap in field.gaps:
         here = read(txn, gap.session, field.sessions[gap.session], gap.first, gap.end)
         found += [
             Run(gap.session, seq // PLACES, terms)
             for seq, _, terms in analysed(here, gap.first)
-            if terms
+            if terms and (gap.session, seq // PLACES) not in field.instead
         ]
     return found

@@ -117,8 +117,9 @@ def near(
             continue
         seen[session].append((row.seq, row.upto))
         for n in range(row.upto - row.seq + 1):
-            if (pack := row.body[n * width : (n + 1) * width]) != nothing:
-                places.append((session, row.seq + n))
+            pack, place = row.body[n * width : (n + 1) * width], (session, row.seq + n)
+            if pack != nothing and place not in found.left_out:
+                places.append(place)
                 packs.append(pack)
     near = similarity(asked.query, b"".join(packs), width, dimensions=asked.dimensions)
     return Meanings.of(dict(zip(places, near, strict=True))), _gaps(found, seen)

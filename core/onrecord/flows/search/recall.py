@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -59,13 +58,24 @@ def recall(
     begun = time.monotonic()
     room = tokens = whole_number("tokens", tokens)
     check_messages("beyond", beyond)
-    known = {message.id for message in beyond or () if message.id is not None}
-    most = _MOST_HITS + len(known)
+    # What is asked may be stored by now: it would answer itself, and best of all.
+    known = {message.id: message.seq or 0 for message in beyond or () if message.id is not None}
     query = as_said(query) if isinstance(query, str) else query
     found, complete = yield from search(
-        desk, where, query, None, None, None, None, most, min_score, None, within, "auto"
+        desk,
+        where,
+        query,
+        None,
+        None,
+        None,
+        None,
+        _MOST_HITS + len(known),
+        min_score,
+        None,
+        within,
+        "auto",
+        known,
     )
-    # What is asked may be stored by now, and answers itself best of all.
     found = [hit for hit in found if hit.message.id not in known]
     turns: dict[tuple[SessionName, int], _Turn] = {}
     seen: set[tuple[SessionName, int | None]] = set()
@@ -86,7 +96,7 @@ def recall(
     return Recalled(list(_passages(turns.values())), tokens=tokens - room, complete=complete)
 
 
-def _turn_of(desk: Desk, hit: Found, known: AbstractSet[str | None]) -> Flow[_Turn]:
+def _turn_of(desk: Desk, hit: Found, known: Mapping[str, int]) -> Flow[_Turn]:
     """All messages of the turn that something was found in, but for those that are known."""
     seq = hit.message.seq or 0
     for most in (_USUAL_TURN, _LONGEST_TURN):

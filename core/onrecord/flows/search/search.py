@@ -145,9 +145,12 @@ def search(
     after: Hit | None,
     within: float,
     mode: Mode,
+    known: Mapping[str, int] = field.EMPTY,
 ) -> Flow[tuple[list[Found], bool]]:
     """The best messages of a scope, or of one session, the best first; and whether all that was
-    said there was looked at."""
+    said there was looked at. What is ``known``, ids and their sequences, is as if it had never been
+    said.
+    """
     asked = wanted(query, roles, since, until, limit, min_score, after)
     if isinstance(where, Scope):
         check_owner(*where)
@@ -159,7 +162,7 @@ def search(
     meant = yield from meant_by(desk.meaning, mode, query)
     if asked.query.empty and meant is None:
         return [], True
-    look = partial(_field_of, where=where, metadata=metadata)
+    look = partial(_field_of, where=where, metadata=metadata, known=known)
     if mode == "meaning":
         asked = asked._replace(query=Query.of(""))
     choice = partial(_chosen, look=look, where=where, query=asked.query, meant=meant)
@@ -234,10 +237,17 @@ class _Ready(NamedTuple):
     """What the embedder was not shown yet."""
 
 
-def _field_of(txn: Transaction, where: Scope | SessionName, metadata: Mapping[str, Any]) -> Field:
+def _field_of(
+    txn: Transaction,
+    where: Scope | SessionName,
+    metadata: Mapping[str, Any],
+    known: Mapping[str, int],
+) -> Field:
     if isinstance(where, SessionName):
-        return field.of_sessions(txn, [where])
-    return field.of_scope(txn, where, metadata)
+        found = field.of_sessions(txn, [where])
+    else:
+        found = field.of_scope(txn, where, metadata)
+    return field.without(txn, found, known) if known else found
 
 
 def check_mode(meaning: MeaningOf | None, mode: object) -> None:
@@ -295,7 +305,7 @@ def _chosen(
         return found
     meanings, unseen = (None, []) if meant is None else near(txn, found, where, meant)
     if most == NOTHING_UNINDEXED:
-        chosen = choose(query, found.indexed, meanings)
+        chosen = choose(query, field.indexed_runs(found), meanings)
         return _Ready(found, chosen, not found.gaps, meanings, unseen)
     chosen = choose(query, field.all_runs(txn, found), meanings)
     return _Ready(found, chosen, True, meanings, unseen)
@@ -306,7 +316,11 @@ def _scored(
 ) -> list[tuple[Scored, Said, MessageRow, Head]]:
     """The messages of a tier's runs by what they are worth, the best first, and how their sessions
     stand."""
-    read = field.spoken(txn, here.field, _spans(tier), hearing)
+    read = [
+        one
+        for one in field.spoken(txn, here.field, _spans(tier), hearing)
+        if (one[0].session, one[0].seq) not in here.field.left_out
+    ]
     rows = {(said.session, said.seq): (said, row, head) for said, row, head in read}
     scored = score(query, here.chosen, [said for said, _, _ in read], here.meanings, tier=tier)
     return [(one, *rows[one.session, one.seq]) for one in scored]
