@@ -31,7 +31,8 @@ from llama_index_onrecord import (
     Recall,
 )
 from llama_index_onrecord.messages import Reminder
-from onrecord import ANY, Message, Misconfigured, Session, Store
+from onrecord import ANY, Message, Misconfigured, Passage, Session, Store
+from onrecord.adapters.recalling import in_words
 
 # LlamaIndex's workflows look at all attributes of an agent, also at those of pydantic's past.
 pytestmark = pytest.mark.filterwarnings(
@@ -344,18 +345,37 @@ def test_one_search_a_turn(in_memory: Store, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_is_taken_away_is_not_shown_again(in_memory: Store) -> None:
-    long(in_memory, user="ada")
-    elsewhere = long(in_memory, "lisbon", user="ada")
-    here = in_memory.session("chat", user="ada")
-    across = small(in_memory, Recall(across="user"), user="ada")
+    here = long(in_memory, user="ada")
+    elsewhere = long(in_memory, "lisbon", user="bob")
     with_blocks = small(in_memory, user="ada", **blocks(Says()))
-    assert recalled(across.get(ASKED))
-    assert recalled(with_blocks.get(ASKED))
-    for session in (here, elsewhere):
+    across = small(in_memory, Recall(across="user"), user="bob")
+    across.put(user("Hello."))
+    for memory, session in ((with_blocks, here), (across, elsewhere)):
+        assert recalled(memory.get(ASKED))
         session.delete(1)
         session.delete(2)
-    assert not recalled(across.get(ASKED))
-    assert not recalled(with_blocks.get(ASKED))
+        assert not any(ANSWER in words for words in recalled(memory.get(ASKED)))
+
+
+def test_the_worst_passage_gives_way_first(in_memory: Store) -> None:
+    session = in_memory.session("chat")
+    session.append(("user", "hello"))
+    passages = [
+        Passage(session.info(), (Message("user", f"{n} is a word. " * 9),), score)
+        for n, score in enumerate((0.5, 0.9, 0.7))
+    ]
+
+    def left(tokens: int) -> tuple[str, list[bool]]:
+        words = in_words(passages, "session", tokens=tokens, count=len)
+        return words, [f"{n} is" in words for n in range(3)]
+
+    words, there = left(5_000)
+    assert there == [True, True, True]
+    words, there = left(len(words) - 1)
+    assert there == [False, True, True]
+    words, there = left(len(words) - 1)
+    assert there == [False, True, False]
+    assert left(len(words) - 1) == ("", [False, False, False])
 
 
 def test_beside_memory_blocks(in_memory: Store) -> None:
