@@ -423,4 +423,4 @@ def test_langmem_outside_of_an_agent(each_store: OpenStore) -> None:
         {"city": "Lyon", "likes": []},
         {"city": "Paris", "likes": ["tea", "engines"]},
     ]
-    assert [item.score for item in found.artifact] == [1.0, 0.0]
+    assert [item.score > 0 for item in found.artifact] == [True, False]
