@@ -79,7 +79,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     settings: str
     """Sizes, synchronous levels, whatever would change the numbers."""
     unit: str
-    """``seconds``, ``bytes``, ``per second`` or ``times``."""
+    """``seconds``, ``bytes``, ``per second``, ``per cent`` (of less the better) or ``times``."""
     found: tuple[Found, ...]
     wanted: tuple[Wanted, ...] = ()
     notes: tuple[str, ...] = ()

@@ -85,6 +85,8 @@ def written(value: float, unit: str) -> str:
             return f"{value / 1e6:,.2f} MB" if value >= 1e6 else f"{value / 1e3:,.1f} kB"
         case "per second":
             return f"{value:,.0f}/s"
+        case "per cent":
+            return f"{value:.1f} %"
         case _:
             return f"{value:,.2f}"
 

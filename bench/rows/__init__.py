@@ -15,6 +15,7 @@ from bench.rows import (
     postgres,
     process,
     reading,
+    search,
     sizes,
     tails,
     together,
@@ -56,6 +57,8 @@ ROWS: Final[dict[str, Callable[[Place], Row]]] = {
     "item-many-postgres": items.many_postgres,
     "item-among-sqlite": items.among_sqlite,
     "item-among-postgres": items.among_postgres,
+    "search-time": search.quickly,
+    "search-quality": search.well,
     "memory": process.memory,
     "open": process.first_read,
 }
