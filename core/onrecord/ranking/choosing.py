@@ -217,8 +217,12 @@ def _tiers(
 def _nearest(meanings: Meanings) -> dict[tuple[int, int], float]:
     """The nearest message of each run."""
     found: dict[tuple[int, int], float] = {}
+    # They stand in order: a run is looked up when it begins, not for each of its messages.
+    here, best = (-1, -1), float("-inf")
     for (session, seq), near in meanings.nearness.items():
-        place = session, run_of(seq)
-        if near > found.get(place, float("-inf")):
-            found[place] = near
+        if session != here[0] or (seq - 1) // RUN != here[1]:
+            here = session, run_of(seq)
+            best = found.get(here, float("-inf"))
+        if near > best:
+            found[here] = best = near
     return found

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from onrecord.embedding import Known, embedder_of, same_embedder, similarity
@@ -109,13 +110,20 @@ def near(
     number = {head.key: n for n, head in enumerate(found.sessions)}
     seen: list[list[tuple[int, int]]] = [[] for _ in found.sessions]
     width, nothing = asked.width, bytes(asked.width)
-    places: list[tuple[int, int]] = []
-    packs: list[bytes] = []
+    kept: list[tuple[int, VectorRow]] = []
     for row in rows:
         session = number.get(row.key)
         if session is None or len(row.body) != width * (row.upto - row.seq + 1):
             continue
         seen[session].append((row.seq, row.upto))
+        kept.append((session, row))
+    places: list[tuple[int, int]] = []
+    packs: list[bytes] = []
+    for session, row in sorted(kept, key=lambda one: (one[0], one[1].seq)):
+        if nothing not in row.body:
+            places += zip(repeat(session), range(row.seq, row.upto + 1))
+            packs.append(row.body)
+            continue
         for n in range(row.upto - row.seq + 1):
             pack, place = row.body[n * width : (n + 1) * width], (session, row.seq + n)
             if pack != nothing and place not in found.left_out:
