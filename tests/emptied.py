@@ -75,6 +75,10 @@ def reused(server: PostgresServer, name: str) -> Iterator[Reused]:
         yield Reused(url, connection)
 
 
+_numbers = itertools.count(1)
+"""Of all that are lent in this process, whoever lends them."""
+
+
 class Kept:
     """Databases in which a store has made its tables, lent to one test after the other.
 
@@ -83,7 +87,6 @@ class Kept:
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
-        self._numbers = itertools.count(1)
         self._free: list[_Lent] = []
 
     @contextlib.contextmanager
@@ -107,7 +110,7 @@ class Kept:
         self._server.drop_database(lent.name)
 
     def _made(self) -> _Lent:
-        name = f"kept_{next(self._numbers)}"
+        name = f"kept_{next(_numbers)}"
         url = self._server.create_database(name)
         with contextlib.closing(Store(url, pool_size=1)) as store:
             store.migrate()
