@@ -19,7 +19,7 @@ from onrecord.recall import Passage, Recalled
 from onrecord.session import Session
 from onrecord.window import Window
 
-__all__ = ["RELEVANT", "Recall", "frame", "in_words", "recall_settings", "recalled"]
+__all__ = ["RELEVANT", "Recall", "frame", "in_words", "recall_settings", "recalled", "reminding"]
 
 log = logging.getLogger("onrecord")
 
@@ -115,7 +115,7 @@ def in_words(
     counter has it: without the worst passages, and with no word where none has room."""
     left = list(passages)
     while left:
-        words = _said(left, across)
+        words = reminding(left, across)
         if count(words) <= tokens:
             return words
         worst = min(left, key=lambda passage: passage.score)
@@ -125,9 +125,10 @@ def in_words(
 
 def frame(across: str) -> str:
     """The words that stand around whatever is recalled."""
-    return _said((), across)
+    return reminding((), across)
 
 
-def _said(passages: Sequence[Passage], across: str) -> str:
+def reminding(passages: Sequence[Passage], across: str) -> str:
+    """Say for a prompt what was recalled, and that it is a record."""
     texts = [passage.text for passage in passages]
     return "\n\n".join([_HEADING.format(where=_WHERE[across]), *texts, _ENDING])
