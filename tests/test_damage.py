@@ -599,7 +599,7 @@ def test_an_item_that_cannot_be_read_costs_no_other(place: Place) -> None:
         ]  # fmt: skip
         assert list(items.get_many(["gone", "city"])) == ["gone", "city"]
         langgraph = OnrecordStore(store, user="ada")
-        assert [item.key for item in langgraph.search(("facts",), query="Lyon")][:1] == ["city"]
+        assert [item.key for item in langgraph.search(("facts",), query="lives")][:1] == ["city"]
         assert len(langgraph.search(("facts",))) == 3
 
         with pytest.raises(Damaged, match="'gone' in 'facts'"):

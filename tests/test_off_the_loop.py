@@ -252,6 +252,7 @@ LONG_TERM: dict[str, Does] = {
         ]
     ),
     "aupdate": lambda store, at: store.aupdate(("n",), at.name, lambda there: {"b": there}),
+    "aembed": lambda store, at: store.aembed(),
 }
 
 

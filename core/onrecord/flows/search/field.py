@@ -234,8 +234,14 @@ def parts(found: Read, first: int) -> Iterator[tuple[int, int, Sequence[Said]]]:
         # What was deleted is indexed as empty, but for a hole of any size behind a damaged place.
         for empty in range(at, seq, PLACES) if seq - at <= _LARGEST_HOLE else ():
             yield empty, empty + PLACES - 1, ()
-        yield seq, min(seq + PLACES - 1, max(found.head, seq)), by_run[seq]
         at = seq + PLACES
+        yield seq, at - 1 if at <= found.upto else _end_of(found, at - 1), by_run[seq]
+
+
+def _end_of(found: Read, end: int) -> int:
+    """Up to where the last run goes that has a message: to the head, where that is in it. Where it
+    lies beyond, it may be damaged, and messages may still come: to the last that is there."""
+    return found.head if found.upto <= found.head <= end else found.upto
 
 
 def indexed_runs(field: Field) -> list[Run]:
