@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import pytest
 
 from onrecord import ANY, Hit, Misconfigured, Session, Store
 from onrecord.flow import Cold
+from onrecord.flows.search import field, meaning
 from onrecord.ledger.database.transaction import Transaction
 
 OpenStore = Callable[..., Store]
@@ -195,6 +197,27 @@ def test_vectors_stay_within_their_room(store: Store) -> None:
     session.append([("user", f"word{n} more{n}") for n in range(64)])
     store.embed()
     assert counted(store, "vectors", "sum(length(body))") == 64 * DIMENSIONS // 8
+
+
+def test_a_question_that_is_stored_is_not_near_itself(store: Store) -> None:
+    """What a reader has is as if it had never been said, whole runs of vectors too."""
+    session = store.session("s", user="ada")
+    session.append([("user", f"filling {n} words of no use") for n in range(31)])
+    session.append(("user", "the wuggle barks"))
+    store.embed()
+    known = session.messages()[-1]
+    assert store._desk.meaning is not None
+    asked = store._run(meaning.asked_of(store._desk.meaning, "daxon"))
+    assert asked is not None
+
+    def nearest(txn: Transaction, left_out: dict[str, int]) -> set[tuple[int, int]]:
+        found = field.without(txn, field.of_sessions(txn, [session.name]), left_out)
+        return set(meaning.near(txn, found, session.name, asked)[0].nearness)
+
+    for left_out, there in ({}, True), ({known.id or "": 32}, False):
+        places = store._perform(Cold(partial(nearest, left_out=left_out)))
+        assert ((0, 32) in places) is there
+        assert (0, 31) in places
 
 
 def test_nobody_elses_vectors_count(store: Store) -> None:

@@ -252,7 +252,8 @@ class Store(StoreMaintenance):
         within: float = 5.0,
         mode: Mode = "auto",
     ) -> Hits:
-        """Find what was said in the sessions of a scope, the best first.
+        """Find what was said in the sessions of a scope, the best first: of the runs of messages
+        that promise most, and then of the next.
 
         What is found is there: it is read when it is handed out. Names that are left out mean the
         empty name, ``onrecord.ANY`` every one; others' words never count. ``"a phrase"`` in quotes

@@ -15,8 +15,8 @@ from pydantic import ConfigDict
 
 from onrecord import Message, Misconfigured, Session, SessionInfo, Store
 from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.adapters.recalling import RELEVANT
 from onrecord.adapters.reference import check_store
-from onrecord.adapters.relevance import RELEVANT
 from onrecord.arguments import check_range, whole_number
 from onrecord.blocks import text_of
 from onrecord.errors import shown

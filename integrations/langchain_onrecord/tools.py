@@ -17,8 +17,8 @@ from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langchain_onrecord.names import Named, check_names, names_of
 from onrecord import Hit, InvalidName, InvalidValue, Item
 from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.adapters.recalling import RELEVANT
 from onrecord.adapters.reference import check_store
-from onrecord.adapters.relevance import RELEVANT
 from onrecord.blocks import text_of
 
 if TYPE_CHECKING:

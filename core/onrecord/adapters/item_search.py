@@ -9,6 +9,7 @@ from typing import Any
 from onrecord import operations
 from onrecord.embedding import Known, embedder_of
 from onrecord.errors import Misconfigured
+from onrecord.flow import Flow
 from onrecord.flows.search.meaning import MeaningOf
 from onrecord.hit import ItemHit
 from onrecord.scope import Scope
@@ -50,20 +51,7 @@ class ItemSearch:
     ) -> list[ItemHit]:
         """Find items of all namespaces whose names begin so, the best first. What has nothing of
         the query comes last, with a score of 0; what nothing can be found by is left out."""
-        return self._store._run(
-            operations.search_items(
-                self._store._desk,
-                (self.scope, prefix),
-                query,
-                filter,
-                limit,
-                skip,
-                0,
-                "auto",
-                self._own,
-                True,
-            )
-        )
+        return self._store._run(self._found(query, prefix, filter, limit, skip))
 
     async def asearch(
         self,
@@ -75,19 +63,19 @@ class ItemSearch:
         skip: int = 0,
     ) -> list[ItemHit]:
         """Like ``search``."""
-        return await self._store._arun(
-            operations.search_items(
-                self._store._desk,
-                (self.scope, prefix),
-                query,
-                filter,
-                limit,
-                skip,
-                0,
-                "auto",
-                self._own,
-                True,
-            )
+        return await self._store._arun(self._found(query, prefix, filter, limit, skip))
+
+    def _found(
+        self,
+        query: str,
+        prefix: tuple[str, ...],
+        filter: Mapping[str, Any] | None,
+        limit: int,
+        skip: int,
+    ) -> Flow[list[ItemHit]]:
+        place, desk = (self.scope, prefix), self._store._desk
+        return operations.search_items(
+            desk, place, query, filter, limit, skip, 0, "auto", self._own, True
         )
 
     def embed(self) -> int:

@@ -120,7 +120,7 @@ def near(
     places: list[tuple[int, int]] = []
     packs: list[bytes] = []
     for session, row in sorted(kept, key=lambda one: (one[0], one[1].seq)):
-        if nothing not in row.body:
+        if nothing not in row.body and not found.left_out:
             places += zip(repeat(session), range(row.seq, row.upto + 1))
             packs.append(row.body)
             continue

@@ -111,7 +111,7 @@ class Pool:
             raise NoFreeConnection("every connection is in use") from None
         try:
             return self._fitting() or self._prepare(self._connect())
-        except BaseException:
+        except BaseException:  # also an interrupt must not keep the permit
             self._permits.put(None)
             raise
 

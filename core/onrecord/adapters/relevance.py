@@ -1,5 +1,0 @@
-"""From which score on something is relevant, where nobody says otherwise."""
-
-from onrecord.ranking import RELEVANT
-
-__all__ = ["RELEVANT"]
