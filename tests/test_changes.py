@@ -311,6 +311,7 @@ TELL_NOTHING = {
     "flows/leases.py lease_of": "moves the fence, which no reader sees",
     "flows/suspend.py": "of the cache, and of no session",
     "flows/checkpoints": "of threads, which are no sessions",
+    "flows/turns": "who holds a session changes nothing that is read of it",
 }
 
 

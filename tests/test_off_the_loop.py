@@ -104,6 +104,7 @@ STORE: dict[str, Does] = {
     "asearch": lambda store, at: store.asearch("x"),
     "arecall": lambda store, at: store.arecall("x"),
     "aindex": lambda store, at: store.aindex(),
+    "aunfinished": lambda store, at: store.aunfinished(),
     "asearch_items": lambda store, at: store.asearch_items("x"),
     "aembed": lambda store, at: store.aembed(),
     "afeeds": lambda store, at: store.afeeds(),

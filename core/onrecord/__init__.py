@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Conflict,
         Damaged,
         EmbedderFailed,
+        Fenced,
         IdReused,
         InvalidMessage,
         InvalidName,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         OnrecordError,
         SchemaTooNew,
         StoreClosed,
+        TurnTaken,
         Unavailable,
     )
     from onrecord.feed import Feed
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
     from onrecord.session import Session
     from onrecord.store import Store
     from onrecord.tokens import TokenCounter
+    from onrecord.turn import Turn
+    from onrecord.unfinished import Unfinished
     from onrecord.version import SessionInfo, Since, Usage, Version
     from onrecord.window import Window
 
@@ -94,6 +98,7 @@ __all__ = [
     "Export",
     "Feed",
     "FeedInfo",
+    "Fenced",
     "File",
     "Health",
     "Hit",
@@ -135,7 +140,10 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "Training",
+    "Turn",
+    "TurnTaken",
     "Unavailable",
+    "Unfinished",
     "Usage",
     "Version",
     "Video",
@@ -166,6 +174,8 @@ _HOMES = {
     "Store": "store",
     "ThreadInfo": "checkpoint_log",
     "TokenCounter": "tokens",
+    "Turn": "turn",
+    "Unfinished": "unfinished",
     "Usage": "version",
     "Version": "version",
     "Window": "window",
@@ -175,6 +185,7 @@ _ERRORS = {
     "Conflict",
     "Damaged",
     "EmbedderFailed",
+    "Fenced",
     "IdReused",
     "InvalidMessage",
     "InvalidName",
@@ -183,6 +194,7 @@ _ERRORS = {
     "OnrecordError",
     "SchemaTooNew",
     "StoreClosed",
+    "TurnTaken",
     "Unavailable",
 }
 

@@ -20,17 +20,17 @@ import msgspec
 
 from onrecord import operations
 from onrecord.adapters.reference import check_store
-from onrecord.arguments import check_after, lifetime
+from onrecord.arguments import check_after, check_range, lifetime
 from onrecord.codec.about import unpacked
 from onrecord.codec.items import Item
 from onrecord.flow import Flow
 from onrecord.flows.checkpoints.reading import PAGE
-from onrecord.flows.checkpoints.turns import LEASE, Turn
 from onrecord.flows.checkpoints.values import Entry, Listing, New, Put, Same, State, Value, Written
 from onrecord.flows.shared import UNSET
 from onrecord.scope import SessionName
 from onrecord.stored.checkpoints import ThreadPlace
 from onrecord.stored.clock import microseconds, moment_or_none, span
+from onrecord.turn import LEASE, LONGEST, Holder
 
 if TYPE_CHECKING:
     from onrecord.ledger.checkpoints.threads import Described
@@ -351,15 +351,20 @@ class CheckpointLog:
         self, thread: str, *, patience: float = 60.0, lease: float = LEASE
     ) -> AbstractContextManager[None]:
         """Hold a thread while a turn runs on it: whoever else asks for it waits, at most
-        ``patience`` seconds. The lease is renewed meanwhile; who dies holds it no longer than
-        that."""
-        return Turn(self._desk, self.name(thread), patience, lease).held(self._run)
+        ``patience`` seconds, and raises TurnTaken then. The lease is renewed meanwhile; who dies
+        holds it no longer than that. Who was held up for longer, and writes to the thread in the
+        block after another took over, is refused by Fenced."""
+        return self._holder(thread, patience, lease).around_thread(self._desk, self._run)
 
     def aturn(
         self, thread: str, *, patience: float = 60.0, lease: float = LEASE
     ) -> AbstractAsyncContextManager[None]:
         """Like ``turn``."""
-        return Turn(self._desk, self.name(thread), patience, lease).aheld(self._arun)
+        return self._holder(thread, patience, lease).aaround_thread(self._desk, self._arun)
+
+    def _holder(self, thread: str, patience: float, lease: float) -> Holder:
+        check_range("patience", patience, "a number of seconds", 0.0, LONGEST)
+        return Holder("checkpoint_threads", self.name(thread), wait=patience, lease=lease)
 
     def __repr__(self) -> str:
         scope = "".join(

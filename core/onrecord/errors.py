@@ -5,7 +5,9 @@
     ├── InvalidValue        a value of an item that cannot be stored; nothing was written
     ├── InvalidName         a tenant, user, agent or key outside the rules; no I/O was done
     ├── Conflict            the session is not at the version the caller expected
-    │   └── Cleared         ... because it was cleared or rewound meanwhile
+    │   ├── Cleared         ... because it was cleared or rewound meanwhile
+    │   ├── Fenced          a turn wrote that holds its session no longer; nothing was written
+    │   └── TurnTaken       another turn holds the session
     ├── IdReused            a message id that the session already knows with other content
     ├── Unavailable         the database did not answer, or not in time
     ├── Damaged             stored bytes that are not what was written
@@ -22,6 +24,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from onrecord.item import Item
     from onrecord.version import SessionInfo, Version
 
@@ -62,6 +66,20 @@ class Conflict(OnrecordError):
 
 class Cleared(Conflict):
     """The session was cleared or rewound since the caller looked; nothing was appended."""
+
+
+class Fenced(Conflict):
+    """A turn wrote that holds its session, or its thread, no longer. Nothing was written."""
+
+
+class TurnTaken(Conflict):
+    """Another turn holds the session, or the thread: ``who`` does, and ``until`` when, if it does
+    not go on. Nothing was written."""
+
+    def __init__(self, message: str, who: str = "", until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.who = who
+        self.until = until
 
 
 class IdReused(OnrecordError, ValueError):

@@ -80,6 +80,18 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
             isinstance(block, ToolResult) for block in self.content
         )
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody has to go on where this is the newest message: a user or a tool spoke,
+        or a tool is called whose result is not in the same message."""
+        if self.role in ("user", "tool") or self.tool_call_id is not None:
+            return True
+        content = self.content
+        if len(content) == 1 and type(content[0]) is Text:
+            return False
+        answered = {block.tool_call_id for block in content if isinstance(block, ToolResult)}
+        return any(call.id not in answered for call in self.tool_calls)
+
     def __repr__(self) -> str:
         shown = ", ".join(
             f"{name}={value!r}"

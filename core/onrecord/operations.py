@@ -69,8 +69,14 @@ from onrecord.flows.sessions.read import (
 )
 from onrecord.flows.sessions.replace import replace
 from onrecord.flows.sessions.rewrite import delete, edit, pop, rewind, update
+from onrecord.flows.sessions.unfinished import list_unfinished
+from onrecord.flows.turns.holding import Held as TurnOf
+from onrecord.flows.turns.holding import Lease as TurnLease
+from onrecord.flows.turns.holding import hold, let_go, renew, under
 
 __all__ = [
+    "TurnLease",
+    "TurnOf",
     "append",
     "archive",
     "cache_health",
@@ -103,14 +109,17 @@ __all__ = [
     "fork",
     "get_item",
     "get_items",
+    "hold",
     "import_",
     "index",
     "info",
+    "let_go",
     "list_feeds",
     "list_items",
     "list_namespaces",
     "list_sessions",
     "list_threads",
+    "list_unfinished",
     "merge_item",
     "messages",
     "namespaces",
@@ -126,6 +135,7 @@ __all__ = [
     "read_feed",
     "read_state",
     "recall",
+    "renew",
     "replace",
     "rewind",
     "scan_page",
@@ -135,6 +145,7 @@ __all__ = [
     "tail",
     "train",
     "unarchive",
+    "under",
     "update",
     "update_thread",
     "verify",

@@ -7,6 +7,12 @@ its name; ``tests`` hold the two to the same signature.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -20,6 +26,7 @@ from onrecord.message import Message
 from onrecord.ranking import RELEVANT
 from onrecord.recall import Recalled
 from onrecord.scope import SessionName, StateName
+from onrecord.turn import LEASE, Holder, Turn
 from onrecord.version import Expected, SessionInfo, Version
 from onrecord.window import Limits, Window
 
@@ -259,6 +266,32 @@ class Session:
         return await self._arun(
             operations.window(self._desk, self.name, limits, repair, token_counter, last)
         )
+
+    def turn(self, *, lease: float = LEASE, wait: float = 0.0) -> AbstractContextManager[Turn]:
+        """Hold the session while a ``with`` block runs: one holder at a time, over all processes.
+
+        Whoever else asks for a turn waits, at most ``wait`` seconds, and raises TurnTaken then. The
+        ``lease``, in seconds, is renewed meanwhile; who dies holds on no longer than that. What
+        ``turn.append`` brings after another took over is refused by Fenced, and nothing is written.
+        Appends without a turn go on as ever.
+        """
+        return self._turned(Holder("sessions", self.name, wait=wait, lease=lease))
+
+    def aturn(
+        self, *, lease: float = LEASE, wait: float = 0.0
+    ) -> AbstractAsyncContextManager[Turn]:
+        """Like ``turn``."""
+        return self._aturned(Holder("sessions", self.name, wait=wait, lease=lease))
+
+    @contextmanager
+    def _turned(self, holder: Holder) -> Iterator[Turn]:
+        with holder.held(self._run):
+            yield Turn(self, holder)
+
+    @asynccontextmanager
+    async def _aturned(self, holder: Holder) -> AsyncIterator[Turn]:
+        async with holder.aheld(self._arun):
+            yield Turn(self, holder)
 
     def search(
         self,

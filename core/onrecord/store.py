@@ -36,6 +36,7 @@ from onrecord.scope import ANY, LONGEST_NAME, AnyName, FeedName, NamespaceName, 
 from onrecord.session import Session, hits_of
 from onrecord.store_maintenance import StoreMaintenance
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
+from onrecord.unfinished import WELCOME, Unfinished, unfinished_of
 from onrecord.version import SessionInfo
 from onrecord.watching import Observer, SlowLog, Watch, name_of
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from onrecord.flows.search.search import Mode
+    from onrecord.flows.sessions.unfinished import FoundOpen
 
 T = TypeVar("T")
 
@@ -234,6 +236,70 @@ class Store(StoreMaintenance):
         return await self._arun(
             operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
         )
+
+    def unfinished(
+        self,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        quiet_for: float = 0.0,
+        limit: int = 50,
+        after: Unfinished | None = None,
+        welcome: str = WELCOME,
+    ) -> list[Unfinished]:
+        """List the sessions of a scope that somebody has to go on with, the one last active first:
+        the newest message waits for an answer or a result, or a turn was left.
+
+        What a turn holds now is being gone on with, and left out; so is what somebody wrote to in
+        the last ``quiet_for`` seconds. ``one.welcome`` greets who comes back, in the words of
+        ``welcome``. For the next page pass the last one of this page as ``after``. It costs the
+        same among a million finished sessions.
+        """
+        ask = self._unfinished(tenant, user, agent, quiet_for, limit, after, welcome)
+        return self._with_words(self._run(ask), welcome)
+
+    async def aunfinished(
+        self,
+        *,
+        tenant: AnyName = "",
+        user: AnyName = "",
+        agent: AnyName = "",
+        quiet_for: float = 0.0,
+        limit: int = 50,
+        after: Unfinished | None = None,
+        welcome: str = WELCOME,
+    ) -> list[Unfinished]:
+        """Like ``unfinished``."""
+        ask = self._unfinished(tenant, user, agent, quiet_for, limit, after, welcome)
+        return self._with_words(await self._arun(ask), welcome)
+
+    def _unfinished(
+        self,
+        tenant: AnyName,
+        user: AnyName,
+        agent: AnyName,
+        quiet_for: float,
+        limit: int,
+        after: Unfinished | None,
+        welcome: str,
+    ) -> Flow[list[FoundOpen]]:
+        scope = Scope(tenant, user, agent)
+        arguments.check_after(after, Unfinished)
+        arguments.check_range("quiet_for", quiet_for, "seconds", 0, 10 * 365 * 86_400)
+        arguments.check_text("welcome", welcome, 10_000)
+        most = arguments.whole_number("limit", limit)
+        quiet = int(quiet_for * 1_000_000)
+        place = None if after is None else after.place
+        return operations.list_unfinished(self._desk, scope, quiet, most, place)
+
+    def _with_words(self, found: list[FoundOpen], welcome: str) -> list[Unfinished]:
+        return [
+            unfinished_of(
+                one.info, one.messages, one.left, one.place, welcome, Session(self, one.name)
+            )
+            for one in found
+        ]
 
     def search(
         self,

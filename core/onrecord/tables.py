@@ -135,6 +135,22 @@ sessions: Final = Table(
         "Random, left by the last write; the rows of an append have it as their token.",
         server_default=text("0"),
     ),
+    _column(
+        "waits",
+        SmallInteger,
+        "1 where its newest message waits for an answer or a result.",
+        server_default=text("0"),
+    ),
+    _column(
+        "maybe_open",
+        SmallInteger,
+        "1 where it waits or a turn holds it, and for some time after: unfinished sessions are "
+        "looked for among these. It goes back to 0 when the second moves, which the index has to "
+        "be told anyway.",
+        server_default=text("0"),
+    ),
+    _column("held_until", BigInteger, "Until when a turn holds it.", null=True),
+    _column("holder", LargeBinary, "Which turn does.", null=True),
     sqlite_autoincrement=True,
     postgresql_with=_FILLED,
     info=_SHARDED,
@@ -147,6 +163,14 @@ Index(
     sessions.c.id,
 )
 Index("onrecord_sessions_by_activity", sessions.c.active_second, sessions.c.id)
+Index(
+    "onrecord_sessions_by_maybe_open",
+    sessions.c.owner,
+    sessions.c.active_second,
+    sessions.c.id,
+    sqlite_where=text("maybe_open = 1"),
+    postgresql_where=text("maybe_open = 1"),
+)
 
 tail: Final = Table(
     "onrecord_tail",

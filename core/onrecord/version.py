@@ -108,6 +108,9 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     are shown as 0 or None here, and ``store.verify()`` looks closer."""
     usage: Usage = NOT_USED
     """What its messages say that they cost, those that are gone by now too."""
+    open: bool = False
+    """Whether somebody has to go on: its newest message waits for an answer or a result, or a turn
+    holds it, or was left."""
 
 
 NOTHING = Version(0, 0)

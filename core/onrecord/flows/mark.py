@@ -22,7 +22,7 @@ from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import MOST_AT_ONCE, mark_or_suspend
 from onrecord.ledger.database.generation import Resumed
-from onrecord.ledger.database.stamp import ABSENT, Fenced, MarkedBefore, Stamp, new_stamp
+from onrecord.ledger.database.stamp import ABSENT, FenceMoved, MarkedBefore, Stamp, new_stamp
 from onrecord.ledger.sessions import fences
 from onrecord.scope import ItemName, SessionName
 from onrecord.stored.changes import Change
@@ -147,7 +147,7 @@ def _marked(
         stamp = _stamp(session, identities, marks, said, known, since)
         try:
             answer = yield from once(stamp)
-        except Fenced as refused:
+        except FenceMoved as refused:
             said.update(refused.fences)  # read before the next mark: right for that one
             # What nobody marked before, and turned out to be there as well.
             of_items |= refused.fences.keys() - {session}

@@ -88,6 +88,8 @@ def encode(desk: Desk, given: Sequence[Message], at: int) -> tuple[list[Entry], 
         created = at if message.created_at is None else microseconds(message.created_at)
         tokens = desk.counter(content)
         usage = None if content.usage is None else spent_by(content.usage)
-        entries.append(Entry(frame, message.id, created, tokens, content.opens_turn, usage))
+        entries.append(
+            Entry(frame, message.id, created, tokens, content.opens_turn, usage, content.waits)
+        )
         contents.append(content)
     return entries, contents

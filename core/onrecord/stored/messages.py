@@ -53,6 +53,10 @@ class SessionRow(NamedTuple):
     lineage: int = 0
     """What the newest write left, as it was when the row was read; 0 where that is not known."""
     shard: int = 0
+    holder: bytes | None = None
+    """Which turn holds it; None where none does."""
+    maybe_open: int = 0
+    """1 where ``unfinished`` looks at it."""
 
     @property
     def key(self) -> SessionKey:
@@ -112,6 +116,8 @@ class Entry(NamedTuple):
     opens_turn: bool
     usage: Spent | None = None
     """What it says that it cost, where that counts."""
+    waits: bool = False
+    """Whether somebody has to go on where it is the newest."""
 
 
 class Snapshot(NamedTuple):

@@ -1,4 +1,4 @@
-"""How threads are described, listed, held for a turn, and deleted when their time has come."""
+"""How threads are described, listed, and deleted when their time has come."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onrecord.flows.checkpoints.writing import delete_thread, put
 from onrecord.flows.listing import listed
 from onrecord.flows.shared import UNSET, Desk
 from onrecord.ledger.checkpoints import lists, threads
-from onrecord.ledger.checkpoints.threads import Described, Held
+from onrecord.ledger.checkpoints.threads import Described
 from onrecord.scope import AnyName, SessionName
 from onrecord.stored.checkpoints import (
     NamespaceLog,
@@ -192,31 +192,6 @@ def verify_thread(desk: Desk, name: SessionName) -> Flow[list[str]]:
         return [] if thread is None or not thread.live else _problems(txn, thread)
 
     return (yield from do(Cold(work, writes=True)))
-
-
-def hold_thread(desk: Desk, name: SessionName, holder: bytes, lease: float) -> Flow[Held | None]:
-    """Take hold of a thread for some seconds; if somebody else has it, who that is."""
-
-    def work(txn: Transaction) -> Held | None:
-        at = now()
-        thread = threads.lock_or_create(txn, name, at, live=False)
-        return threads.hold(txn, thread, holder, at, int(lease * MICROSECONDS))
-
-    return (yield from do(Cold(work, writes=True)))
-
-
-def renew_hold(desk: Desk, name: SessionName, holder: bytes, lease: float) -> Flow[bool]:
-    """Hold it for as long again, and say whether it was still held."""
-
-    def work(txn: Transaction) -> bool:
-        return threads.renew(txn, name, holder, now(), int(lease * MICROSECONDS))
-
-    return (yield from do(Cold(work, writes=True)))
-
-
-def let_go_of_thread(desk: Desk, name: SessionName, holder: bytes) -> Flow[None]:
-    """Let others take hold of it."""
-    yield from do(Cold(lambda txn: threads.let_go(txn, name, holder), writes=True))
 
 
 def _place(thread: Described) -> ThreadPlace:

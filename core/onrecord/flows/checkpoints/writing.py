@@ -21,6 +21,7 @@ from onrecord.flows.checkpoints.memory import Base
 from onrecord.flows.checkpoints.reading import ATTEMPTS, Missing, forget_log
 from onrecord.flows.checkpoints.values import Listing, New, Put, Same, Value, numbered, pack_writes
 from onrecord.flows.shared import Desk
+from onrecord.flows.turns.holding import fenced
 from onrecord.ledger.checkpoints import checkpoints as rows_of
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.scope import SessionName
@@ -90,7 +91,7 @@ def put(
             again,
         )
         try:
-            committed = yield from do(Cold(adding.commit, writes=True))
+            committed = yield from do(Cold(fenced(desk, adding.commit, name), writes=True))
         except Unavailable as lost:
             if not lost.outcome_unknown or again:
                 raise
@@ -251,12 +252,13 @@ def put_writes(
         refuse_late(name, thread, [key])
         rows_of.write_to(txn, rows_of.lock_log(txn, thread, namespace), key, frame)
 
+    held = fenced(desk, work, name)
     try:
-        yield from do(Cold(work, writes=True))
+        yield from do(Cold(held, writes=True))
     except Unavailable as lost:
         if not lost.outcome_unknown:
             raise
-        yield from do(Cold(work, writes=True))  # written twice, it counts once
+        yield from do(Cold(held, writes=True))  # written twice, it counts once
 
 
 def delete_thread(desk: Desk, name: SessionName) -> Flow[bool]:

@@ -29,7 +29,7 @@ from onrecord.flows.items.naming import name_of
 from onrecord.flows.mark import Wrote, commit_items
 from onrecord.flows.shared import Desk
 from onrecord.item import Delete, Item, ItemChange, Life, Merge, Put
-from onrecord.ledger.database.stamp import Fenced
+from onrecord.ledger.database.stamp import FenceMoved
 from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
 from onrecord.scope import ItemName, NamespaceName, Scope, SessionName, StateName
@@ -260,7 +260,7 @@ def write(desk: Desk, txn: Transaction, writes: Sequence[Write]) -> list[Written
             return [*_put_together(txn, writes, locked)]
     try:
         return _one_by_one(desk, txn, writes, locked)
-    except Fenced:
+    except FenceMoved:
         rows_of.refuse_any_unmarked(txn, [one.item for one in writes])
         raise
 

@@ -21,7 +21,7 @@ from onrecord.ledger.feed import feeds
 from onrecord.ledger.items import scoped
 from onrecord.ledger.maintenance import erasing
 from onrecord.ledger.maintenance.vacuum import reclaim
-from onrecord.ledger.sessions import description, dictionaries, sessions
+from onrecord.ledger.sessions import description, dictionaries, sessions, unfinished
 from onrecord.reports import Pruning, Receipt
 from onrecord.scope import ANY, Scope, SessionName
 from onrecord.stored.changes import Change
@@ -116,6 +116,7 @@ def prune(
             desk, [(number, _name(info)) for number, info in found], archive_to, None
         )
     items = yield from _items_pruned(scope, at)
+    yield from do(Cold(unfinished.settle, writes=True))
     if not found and not items:
         return _pruning(dry_run, [], None, 0)
     gone: list[SessionInfo] = []

@@ -46,9 +46,10 @@ def append(
     archived: bool = False,
     existing: bool = False,
     items: Sequence[ItemChange] = (),
+    holder: bytes | None = None,
 ) -> Flow[list[Message]]:
     """Make messages durable, all or none, and give them back as stored; with them changes of
-    items."""
+    items. With ``holder`` only while that turn holds the session."""
     expected = checked(expected)
     writes = prepared(desk, items, name.tenant, name.user, name.agent, name) if items else []
     at = now()
@@ -65,7 +66,16 @@ def append(
         case _:
             pass
     batch = Batch(
-        name, entries, new_token(), expected, known_epoch, at, archived, existing, not writes
+        name,
+        entries,
+        new_token(),
+        expected,
+        known_epoch,
+        at,
+        archived,
+        existing,
+        not writes,
+        holder,
     )
     try:
         stored = yield from _appended(desk, batch, writes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from onrecord import codec
 from onrecord.errors import Cleared, Conflict, IdReused, Unavailable
 from onrecord.flows.sessions.expected import refuse_unexpected
+from onrecord.flows.turns.holding import refuse_other
 from onrecord.ledger.database.faults import id_is_taken, undid_itself
 from onrecord.ledger.database.put_item import Beside
 from onrecord.ledger.sessions import archives, fences, sessions
@@ -82,6 +83,8 @@ class Batch(NamedTuple):
     """Whether a session that is not there is refused, and not made."""
     alone: bool = True
     """Whether no other statement belongs to its transaction."""
+    holder: bytes | None = None
+    """Which turn writes it: it has to hold the session still."""
 
     def commit(self, txn: Transaction, beside: Beside | None = None) -> Stored:
         """Append what is new, in one statement where the database can; with what goes with it in
@@ -98,7 +101,14 @@ class Batch(NamedTuple):
         ):
             try:
                 found = rows_of.append_at_once(
-                    txn, self.name, self.entries, self.token, self.expected, self.at, beside
+                    txn,
+                    self.name,
+                    self.entries,
+                    self.token,
+                    self.expected,
+                    self.at,
+                    beside,
+                    self.holder,
                 )
             except Exception as fault:  # only two kinds are ours, and their class needs the driver
                 if not id_is_taken(fault) and not (beside and undid_itself(fault)):
@@ -145,6 +155,7 @@ class Batch(NamedTuple):
     def commit_locked(self, txn: Transaction, session: SessionRow) -> Stored:
         """The rules of I5 and of ``expected``, under the session's lock."""
         fences.refuse_fenced(txn, self.name, session.fence)
+        refuse_other(f"Session {self.name}", session.version, session.holder, self.holder)
         if not any([entry.id for entry in self.entries]):
             found = _SortedOut(fresh=list(range(len(self.entries))))
         else:

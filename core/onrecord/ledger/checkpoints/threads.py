@@ -87,22 +87,6 @@ _DESCRIBED: Final = """
     FROM {checkpoint_threads}"""
 _DESCRIBE: Final = f"{_DESCRIBED} WHERE {{my_shard}} identity = :identity AND live = 1"
 
-# By the clock of the database, where there is one for all: leases are short, and the clocks of
-# machines are minutes apart at times.
-_HOLD: Final = """
-    UPDATE {checkpoint_threads} SET holder = :holder, held_until = {clock} + :lease
-    WHERE {my_shard} id = :thread
-        AND (holder IS NULL OR holder = :holder OR held_until < {clock})"""
-_HELD: Final = """
-    SELECT holder, held_until FROM {checkpoint_threads} WHERE {my_shard} id = :thread"""
-_RENEW: Final = """
-    UPDATE {checkpoint_threads} SET held_until = {clock} + :lease
-    WHERE {my_shard} identity = :identity AND holder = :holder"""
-_LET_GO: Final = """
-    UPDATE {checkpoint_threads} SET holder = NULL, held_until = NULL
-    WHERE {my_shard} identity = :identity AND holder = :holder"""
-
-
 # As in description.py: where the second is damaged, the row stands in another place of the list.
 _PLACE: Final = """coalesce((SELECT active_second FROM {checkpoint_threads}
     WHERE {last_shard} id = :number AND last_active = :last_active), :second)"""
@@ -275,34 +259,6 @@ def describe(txn: Transaction, name: SessionName) -> Described | None:
     """What is known about one thread."""
     row = txn.first(_DESCRIBE, keys.of_name(name))
     return None if row is None else Described(*row)
-
-
-class Held(NamedTuple):
-    """That somebody holds a thread."""
-
-    who: str
-    until: int
-
-
-def hold(txn: Transaction, thread: Thread, holder: bytes, now: int, lease: int) -> Held | None:
-    """Have a locked thread held by this holder, unless another does."""
-    values = {**_key(thread), "holder": holder, "now": now, "lease": lease}
-    if txn.run(_HOLD, values) == 1:
-        return None
-    row = txn.first(_HELD, _key(thread))
-    assert row is not None, "the thread is locked"
-    return Held(bytes(row[0])[16:].decode(errors="replace") or "a process", row[1])
-
-
-def renew(txn: Transaction, name: SessionName, holder: bytes, now: int, lease: int) -> bool:
-    """Hold it on, and say whether it was held."""
-    values = {**keys.of_name(name), "holder": holder, "now": now, "lease": lease}
-    return txn.run(_RENEW, values) == 1
-
-
-def let_go(txn: Transaction, name: SessionName, holder: bytes) -> None:
-    """Hold it no longer."""
-    txn.run(_LET_GO, {**keys.of_name(name), "holder": holder})
 
 
 def _thread(row: tuple[Any, ...]) -> Thread:

@@ -42,6 +42,9 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
         "sealed": _COUNT,
         "sealed_at": _SECOND,
         "expires_in": (1, _MOST),
+        "waits": _FLAG,
+        "maybe_open": _FLAG,
+        "held_until": _TIME,
     },
     "tail": {
         "created": _TIME,

@@ -13,7 +13,7 @@ ABSENT: Final = 0
 """The fence of what is not there. Nothing that is there has it."""
 
 
-class Fenced(Exception):
+class FenceMoved(Exception):
     """Somebody has settled an entry since it was marked. Nothing was done."""
 
     def __init__(self, fences: Mapping[bytes, int]) -> None:

@@ -17,7 +17,7 @@ from onrecord.ledger.database.put_item import (
     WRITTEN_FOR_GOOD,
     Beside,
 )
-from onrecord.ledger.database.stamp import Fenced
+from onrecord.ledger.database.stamp import FenceMoved
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import FIRST_PATH, ItemName, NamespaceName, Scope
 from onrecord.stored.items import ItemRow, NamespaceKey, SeenItem
@@ -173,7 +173,7 @@ def refuse_unmarked(txn: Transaction, found: Mapping[ItemName, int]) -> None:
     fences = {item.identity: fence for item, fence in found.items() if fence != first}
     others = {one: fence for one, fence in fences.items() if told.get(one) != fence}
     if others:
-        raise Fenced(others)
+        raise FenceMoved(others)
 
 
 def refuse_any_unmarked(txn: Transaction, items: Iterable[ItemName]) -> None:
@@ -196,7 +196,7 @@ def _refuse(txn: Transaction, item: ItemName, fence: int) -> None:
     if stamp is None or stamp.items is None or fence == stamp.first:
         return  # nobody marks; or it was made by this very transaction
     if stamp.items.get(item.identity) != fence:
-        raise Fenced({item.identity: fence})
+        raise FenceMoved({item.identity: fence})
 
 
 def are_marked(txn: Transaction) -> bool:

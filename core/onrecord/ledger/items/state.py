@@ -58,7 +58,7 @@ def copy(txn: Transaction, source: SessionName, target: SessionName, now: int) -
 def remove(txn: Transaction, name: SessionName) -> tuple[Counter[str], dict[bytes, WrittenItem]]:
     """Take the state of a locked session away: how much that was, by table, and what went.
 
-    Raises Fenced, with all of them, where not each of its items was marked as it stands.
+    Raises FenceMoved, with all of them, where not each of its items was marked as it stands.
     """
     state = StateName.of(name)
     locked = _lock(txn, state)

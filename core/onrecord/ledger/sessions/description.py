@@ -50,6 +50,8 @@ class Described(NamedTuple):
     output_tokens: int
     cached_tokens: int
     requests: int
+    waits: int
+    held_until: int | None
 
     @property
     def version(self) -> Version:
@@ -120,6 +122,7 @@ def info_of(found: Described) -> SessionInfo:
         expires_in=span(found.expires_in),
         damaged=damage(found),
         usage=found.usage,
+        open=found.waits == 1 or found.held_until is not None,
     )
 
 
@@ -139,6 +142,7 @@ def damage(found: Described) -> str | None:
         "created": EARLIEST <= found.created <= LATEST,
         "last_active": EARLIEST <= found.last_active <= LATEST,
         "expires_in": found.expires_in is None or found.expires_in > 0,
+        "waits": found.waits in (0, 1),
     }
     named = [f"{what} is {getattr(found, what)}" for what, is_well in well.items() if not is_well]
     return ", ".join(named) or None

@@ -11,15 +11,19 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from onrecord.ledger.database import generation, keys
-from onrecord.ledger.database.stamp import ABSENT, Fenced, MarkedBefore, Stamp, random
+from onrecord.ledger.database.stamp import ABSENT, FenceMoved, MarkedBefore, Stamp, random
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import unfinished
 from onrecord.scope import SessionName
 
 T = TypeVar("T")
 
 _FIND: Final = "SELECT fence FROM {sessions} WHERE {my_shard} identity = :identity"
 _SETTLE: Final = "UPDATE {sessions} SET fence = :fence WHERE {my_shard} identity = :identity"
-_LEAVE: Final = "UPDATE {sessions} SET lineage = :lineage WHERE {my_shard} identity = :identity"
+_LEAVE: Final = """
+    UPDATE {sessions} SET lineage = :lineage, waits = :waits, maybe_open = CASE
+        WHEN CAST(:waits AS SMALLINT) = 1 OR holder IS NOT NULL THEN 1 ELSE 0 END
+    WHERE {my_shard} identity = :identity"""
 
 
 def stamped(
@@ -57,7 +61,8 @@ def rewriting(work: Callable[[Transaction], T], name: SessionName) -> Callable[[
         found = txn.first(_FIND, keys.of_name(name))
         if found is not None:  # else it was erased, or is not there to be rewritten
             refuse_fenced(txn, name, int(found[0]))
-            txn.run(_LEAVE, {**keys.of_name(name), "lineage": stamp.lineage})
+            waits = int(unfinished.newest_waits(txn, name))
+            txn.run(_LEAVE, {**keys.of_name(name), "lineage": stamp.lineage, "waits": waits})
         return answer
 
     return do
@@ -70,7 +75,7 @@ def refuse_fenced(txn: Transaction, name: SessionName, fence: int) -> None:
         return
     found = ABSENT if fence == stamp.first else fence  # it was made by this very transaction
     if found != stamp.fence:
-        raise Fenced({name.identity: found})
+        raise FenceMoved({name.identity: found})
 
 
 def settle(txn: Transaction, name: SessionName) -> bool:

@@ -16,7 +16,8 @@ from onrecord.stored.messages import Entry, SessionKey, SessionRow
 from onrecord.usage import NOTHING, Spent, total
 from onrecord.version import Version
 
-_FOUND: Final = "id, epoch, cut_epoch, head, active_second, sealed, fence, lineage, {shard}"
+_FOUND: Final = """id, epoch, cut_epoch, head, active_second, sealed, fence, lineage, {shard},
+    holder, maybe_open"""
 FIND: Final = f"SELECT {_FOUND} FROM {{sessions}} WHERE {{my_shard}} identity = :identity"
 LOCK: Final = f"{FIND} {{for_update}}"
 _LOCK_NUMBER: Final = f"""
@@ -69,16 +70,23 @@ _ADVANCE: Final = """
     UPDATE {sessions} SET
         head = head + :count, messages = messages + :count,
         turns = turns + :turns, tokens = tokens + :tokens, lineage = :lineage,
-        last_active = {greatest}(last_active, :now)"""
-# By whether it is another second, and whether anything was spent. Where the indexed second stays,
-# SQLite does not look at the indexes (8 of 45 µs); few messages say what they cost.
+        last_active = {greatest}(last_active, :now), waits = :waits"""
+# By whether it is another second, whether anything was spent, and whether it is to be looked at by
+# ``unfinished`` or not any more. Where what is indexed stays, SQLite does not look at the indexes
+# (8 of 45 µs); few messages say what they cost.
 _ADVANCES: Final = {
-    (later, spent): ",".join(
-        [_ADVANCE, *([SPENT] if spent else []), *([" active_second = :second"] if later else [])]
+    (later, spent, listed): ",".join(
+        [
+            _ADVANCE,
+            *([SPENT] if spent else []),
+            *([" active_second = :second"] if later else []),
+            *([" maybe_open = :maybe_open"] if listed else []),
+        ]
     )
     + " WHERE {my_shard} id = :session"
     for later in (False, True)
     for spent in (False, True)
+    for listed in (False, True)
 }
 
 _REWRITE: Final = """
@@ -218,9 +226,16 @@ def advance(
     txn: Transaction, session: SessionRow, entries: Sequence[Entry], now: int, lineage: int
 ) -> None:
     """Move a locked session's head over new messages."""
-    values = {**growth(entries, now), **keys.of_session(session), "lineage": lineage}
+    values: dict[str, object] = {
+        **growth(entries, now),
+        **keys.of_session(session),
+        "lineage": lineage,
+    }
     later = now // MICROSECONDS > session.active_second
-    txn.run(_ADVANCES[later, "requests" in values], values)
+    stays = 0 if later else session.maybe_open
+    values["maybe_open"] = 1 if values["waits"] or session.holder is not None else stays
+    listed = values["maybe_open"] != session.maybe_open
+    txn.run(_ADVANCES[later, "requests" in values, listed], values)
 
 
 def growth(entries: Sequence[Entry], now: int) -> dict[str, int]:
@@ -231,6 +246,7 @@ def growth(entries: Sequence[Entry], now: int) -> dict[str, int]:
         "tokens": sum([entry.tokens for entry in entries]),
         "now": now,
         "second": now // MICROSECONDS,
+        "waits": int(entries[-1].waits),
     }
     if spent := [entry.usage for entry in entries if entry.usage is not None]:
         values.update(_as_columns(total(spent) or NOTHING))

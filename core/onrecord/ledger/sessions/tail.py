@@ -37,7 +37,10 @@ _MOVE: Final = """
             head = head + :count, messages = messages + :count,
             turns = turns + :turns, tokens = tokens + :tokens, lineage = :token,
             last_active = GREATEST(last_active, :now),
-            active_second = GREATEST(active_second, :second)"""
+            active_second = GREATEST(active_second, :second),
+            waits = CAST(:waits AS SMALLINT), maybe_open = CASE
+                WHEN CAST(:waits AS SMALLINT) = 1 OR holder IS NOT NULL THEN 1
+                WHEN active_second < :second THEN 0 ELSE maybe_open END"""
 _WHERE: Final = """
         WHERE {my_shard} identity = :identity
             AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)
@@ -52,8 +55,9 @@ _WHERE: Final = """
                 SELECT 1 FROM {dictionaries} d
                 WHERE d.id = :newest_dictionary AND d.in_use = 1))"""
 _RETURNING: Final = "RETURNING id, epoch, head, sealed"
-# Where it is known which past is expected: nobody else's append says more.
+# Where it is known which past is expected, or which turn writes: nobody else's append says more.
 _IN_ONE_PAST: Final = " AND lineage = :lineage"
+_IN_TURN: Final = " AND holder = :holder"
 
 # Its own text for a single message: unnest costs a fifth of the appends a second.
 _ONE: Final = f"""
@@ -75,14 +79,16 @@ _MANY: Final = f"""
     RETURNING session, seq, epoch, (SELECT sealed FROM moved)"""
 
 _MOVED: Final = {
-    (known, spent): (
+    (known, spent, in_turn): (
         f"moved AS ({_MOVE}{f', {SPENT}' if spent else ''}"
-        f"{_WHERE}{_IN_ONE_PAST if known else ''} {_RETURNING})"
+        f"{_WHERE}{_IN_ONE_PAST if known else ''}{_IN_TURN if in_turn else ''} {_RETURNING})"
     )
     for known in (False, True)
     for spent in (False, True)
+    for in_turn in (False, True)
 }
-"""By whether it is known which past is expected, and whether anything was spent."""
+"""By whether it is known which past is expected, whether anything was spent, and whether a turn
+writes."""
 _AT_ONCE: Final = {
     (many, *of): f"WITH {moved} {insert}"
     for many, insert in ((False, _ONE), (True, _MANY))
@@ -281,11 +287,13 @@ def append_at_once(
     expected: Expected,
     now: int,
     beside: Beside | None = None,
+    holder: bytes | None = None,
 ) -> Found | None:
     """PostgreSQL: lock, check, move the head and write, in one statement.
 
-    None when there is no such session, or it is not at the expected version, or an id may be in
-    one of its segments, or its dictionary has gone; nothing was done.
+    None when there is no such session, or it is not at the expected version, or another turn holds
+    it than the one that writes, or an id may be in one of its segments, or its dictionary has gone;
+    nothing was done.
     """
     kept = [_kept(entry.frame, txn.dictionaries.current) for entry in entries]
     needed = [one.dictionary for one in kept if one.dictionary is not None]
@@ -311,7 +319,9 @@ def append_at_once(
             values.update(not_cut_since=version.epoch)
         case _:
             values.update(expected_head=expected)
-    of = len(entries) > 1, "lineage" in values, "requests" in values
+    if holder is not None:
+        values["holder"] = holder
+    of = len(entries) > 1, "lineage" in values, "requests" in values, "holder" in values
     statement = _AT_ONCE[of]
     if beside is not None:
         statement = _WITH_ITEM[of]

@@ -28,12 +28,18 @@ CREATE TABLE {sessions} (
   expires_in BIGINT,
   fence BIGINT DEFAULT 0 NOT NULL,
   lineage BIGINT DEFAULT 0 NOT NULL,
+  waits SMALLINT DEFAULT 0 NOT NULL,
+  maybe_open SMALLINT DEFAULT 0 NOT NULL,
+  held_until BIGINT,
+  holder BYTEA,
   PRIMARY KEY (id, shard),
   UNIQUE (identity, shard)
 )
   WITH (fillfactor = 80);
 
 CREATE INDEX onrecord_sessions_by_activity ON {sessions} (active_second, id);
+
+CREATE INDEX onrecord_sessions_by_maybe_open ON {sessions} (owner, active_second, id) WHERE maybe_open = 1;
 
 CREATE INDEX onrecord_sessions_by_owner ON {sessions} (owner, active_second, id);
 

@@ -1,0 +1,1 @@
+"""Turns on sessions and on threads: one mechanism for both."""

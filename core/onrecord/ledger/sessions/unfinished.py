@@ -1,0 +1,102 @@
+"""Sessions that somebody has to go on with: whether one is, and where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from onrecord import codec
+from onrecord.errors import Damaged
+from onrecord.ledger.database import keys
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import messages as rows_of
+from onrecord.ledger.sessions.description import COLUMNS, Described
+from onrecord.scope import Scope, SessionName
+from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, Span
+
+LOOKED_AT: Final = 32
+"""Among so many of its newest places the calls of a session are looked for."""
+
+# Whoever holds one is going on with it; what is held no longer was left.
+_OPEN: Final = """maybe_open = 1 AND (waits = 1 OR holder IS NOT NULL)
+    AND (held_until IS NULL OR held_until < {clock}) AND last_active <= :quiet_since"""
+_LIST: Final = f"SELECT {{shard}}, id, active_second, {COLUMNS} FROM {{sessions}} WHERE {_OPEN}"
+_BEHIND: Final = "(active_second, id) < (:second, :number)"
+_ORDER: Final = " ORDER BY active_second DESC, id DESC LIMIT :limit"
+_NOT_ANY_MORE: Final = """
+    UPDATE {sessions} SET maybe_open = 0
+    WHERE maybe_open = 1 AND waits = 0 AND holder IS NULL"""
+
+
+class Open(NamedTuple):
+    """A session that somebody has to go on with, and its newest messages."""
+
+    key: SessionKey
+    active_second: int
+    described: Described
+    rows: Sequence[MessageRow]
+
+    @property
+    def name(self) -> SessionName:
+        tenant, user, agent, key, *_ = self.described
+        return SessionName(key=key, tenant=tenant, user=user, agent=agent)
+
+
+def newest_waits(txn: Transaction, name: SessionName) -> bool:
+    """Whether the newest message of a locked session waits for an answer or a result."""
+    rows = rows_of.seen(txn, name, limit=1, newest=True).rows
+    if not rows or rows[0].frame is None:
+        return False
+    try:
+        return codec.decode(rows[0].frame).waits
+    except Damaged:  # nobody can go on with what cannot be read
+        return False
+
+
+def listed(
+    txn: Transaction,
+    scope: Scope,
+    quiet_since: int,
+    now: int,
+    limit: int,
+    after: tuple[int, int] | None,
+) -> list[Open]:
+    """Unfinished sessions of a scope, the one last active first, beginning after a place."""
+    conditions, values = keys.of_scope(scope)
+    values.update(quiet_since=quiet_since, now=now, limit=limit)
+    if after is not None:
+        conditions.append(_BEHIND)
+        values.update(second=after[0], number=after[1])
+    where = "".join(f" AND {condition}" for condition in conditions)
+    found = [
+        Open(SessionKey(*row[:2]), row[2], Described(*row[3:]), ())
+        for row in txn.rows(_LIST + where + _ORDER, values)
+    ]
+    # What is damaged cannot be read by places; verify() names it.
+    well = [
+        one
+        for one in found
+        if keys.is_number(txn, one.key.session) and 0 <= one.described.head <= LAST_SEQ
+    ]
+    spans = [_newest_places(one) for one in well]
+    pieces = rows_of.in_places(txn, spans, [one.name for one in well])
+    return [
+        one._replace(rows=rows or _newest(txn, one.name))
+        for one, (_, rows) in zip(well, pieces, strict=True)
+    ]
+
+
+def _newest_places(one: Open) -> Span:
+    head = max(one.described.head, 1)
+    return Span(one.key, max(head - LOOKED_AT + 1, 1), head)
+
+
+def _newest(txn: Transaction, name: SessionName) -> tuple[MessageRow, ...]:
+    """The newest message, where all of the newest places are empty."""
+    return rows_of.seen(txn, name, limit=1, newest=True).rows
+
+
+def settle(txn: Transaction) -> int:
+    """Look no more at sessions that are finished; how many those were."""
+    txn.begin()
+    return txn.run(_NOT_ANY_MORE, {})

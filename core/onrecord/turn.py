@@ -1,0 +1,245 @@
+"""Turns: one holder of a session at a time, over all processes, and fenced in the database.
+
+    with session.turn() as turn:
+        turn.append(("user", "Where is my order?"))
+        turn.append(("assistant", answer_to(session.window(tokens=1000))))
+
+Whoever else asks for a turn meanwhile waits, or is told who holds it. The lease renews itself while
+the block runs. A holder that dies, or whose loop or machine stands still, says nothing more, its
+lease lapses, and should it wake up after another took over, it is refused: nothing is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from onrecord import operations
+from onrecord.accepting import Appendable
+from onrecord.arguments import check_range
+from onrecord.errors import Fenced, OnrecordError, StoreClosed, TurnTaken
+from onrecord.flow import Flow
+from onrecord.item import ItemChange
+from onrecord.message import Message
+from onrecord.operations import TurnLease, TurnOf
+from onrecord.scope import SessionName
+from onrecord.stored.clock import moment_or_none
+from onrecord.version import Expected
+
+if TYPE_CHECKING:
+    from onrecord.flows.shared import Desk
+    from onrecord.session import Session
+
+log = logging.getLogger("onrecord")
+
+LEASE: Final = 60.0
+"""Seconds for which a holder holds on without a sign of life. It gives one in every third of it."""
+SHORTEST: Final = 0.01
+"""Of a lease: who renews more often than that does nothing else."""
+LONGEST: Final = 365 * 86_400
+
+Run = Callable[[Flow[Any]], Any]
+Arun = Callable[[Flow[Any]], Coroutine[Any, Any, Any]]
+
+
+class Turn:
+    """A turn that holds its session: what it appends is refused when it holds it no longer."""
+
+    __slots__ = ("_holder", "session")
+
+    def __init__(self, session: Session, holder: Holder) -> None:
+        self.session = session
+        self._holder = holder
+
+    def append(
+        self,
+        messages: Appendable,
+        *,
+        expected: Expected = None,
+        items: Sequence[ItemChange] = (),
+    ) -> list[Message]:
+        """Append as ``Session.append`` does, if the turn holds the session still; else ``Fenced``
+        is raised, and nothing is written."""
+        return self.session._run(self._appended(messages, expected, items))
+
+    async def aappend(
+        self,
+        messages: Appendable,
+        *,
+        expected: Expected = None,
+        items: Sequence[ItemChange] = (),
+    ) -> list[Message]:
+        """Like ``append``."""
+        return await self.session._arun(self._appended(messages, expected, items))
+
+    def _appended(
+        self, messages: Appendable, expected: Expected, items: Sequence[ItemChange]
+    ) -> Flow[list[Message]]:
+        self._holder.refuse_elsewhere()
+        name, holder = self.session.name, self._holder.lease.holder
+        return operations.append(
+            self.session._desk, name, messages, expected, False, False, items, holder
+        )
+
+    def renew(self) -> bool:
+        """Hold on for another lease; whether the session was still held. A ``with`` block does so
+        by itself."""
+        return bool(self.session._run(self._holder.renewed()))
+
+    async def arenew(self) -> bool:
+        """Like ``renew``."""
+        return bool(await self.session._arun(self._holder.renewed()))
+
+    def end(self) -> None:
+        """Let others take hold. The end of a ``with`` block does so by itself."""
+        if self._holder.is_here():
+            self.session._run(operations.let_go(self._holder.lease))
+
+    async def aend(self) -> None:
+        """Like ``end``."""
+        if self._holder.is_here():
+            await self.session._arun(operations.let_go(self._holder.lease))
+
+    def __repr__(self) -> str:
+        return f"Turn({self.session.name})"
+
+
+class Holder:
+    """One holder of one session or thread."""
+
+    def __init__(self, table: TurnOf, name: SessionName, *, wait: float, lease: float) -> None:
+        check_range("wait", wait, "a number of seconds", 0.0, LONGEST)
+        check_range("lease", lease, "a number of seconds", SHORTEST, LONGEST)
+        self._wait = wait
+        self._process = os.getpid()
+        who = f"process {self._process} on {socket.gethostname()}"
+        self.lease = TurnLease(table, name, secrets.token_bytes(16) + who.encode(), lease)
+
+    def take(self, run: Run) -> None:
+        """Take hold as soon as nobody else holds it; TurnTaken when that takes too long."""
+        pauses = self._pauses()
+        while (other := run(operations.hold(self.lease))) is not None:
+            time.sleep(pauses(other))
+
+    async def atake(self, arun: Arun) -> None:
+        """Like ``take``."""
+        pauses = self._pauses()
+        while (other := await arun(operations.hold(self.lease))) is not None:  # noqa: ASYNC110
+            await asyncio.sleep(pauses(other))  # for other processes: no event of here tells
+
+    @contextmanager
+    def held(self, run: Run) -> Iterator[None]:
+        """Hold it while the block runs, and renew the lease meanwhile."""
+        self.take(run)
+        done = threading.Event()
+        holder = threading.current_thread()
+
+        def renew() -> None:
+            while not done.wait(self.lease.seconds / 3) and holder.is_alive():
+                try:
+                    held = run(self.renewed())
+                except OnrecordError as fault:
+                    held = self._is_worth_another(fault)
+                if not held:
+                    return
+
+        try:
+            threading.Thread(target=renew, name="onrecord-turn", daemon=True).start()
+            yield
+        finally:
+            done.set()
+            if self.is_here():
+                run(operations.let_go(self.lease))
+
+    @asynccontextmanager
+    async def aheld(self, arun: Arun) -> AsyncIterator[None]:
+        """Like ``held``."""
+        await self.atake(arun)
+
+        async def renew() -> None:
+            held = True
+            while held:
+                await asyncio.sleep(self.lease.seconds / 3)
+                try:
+                    held = await arun(self.renewed())
+                except OnrecordError as fault:
+                    held = self._is_worth_another(fault)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            if self.is_here():
+                await arun(operations.let_go(self.lease))
+            await asyncio.wait({renewing})
+
+    @contextmanager
+    def around_thread(self, desk: Desk, run: Run) -> Iterator[None]:
+        """Hold a thread while the block runs; what is written to it there is fenced."""
+        with self.held(run), operations.under(desk, self.lease):
+            yield
+
+    @asynccontextmanager
+    async def aaround_thread(self, desk: Desk, arun: Arun) -> AsyncIterator[None]:
+        """Like ``around_thread``."""
+        async with self.aheld(arun):
+            with operations.under(desk, self.lease):
+                yield
+
+    def renewed(self) -> Flow[bool]:
+        """Hold on for another lease; whether it was still held."""
+        held = yield from operations.renew(self.lease)
+        if not held:
+            log.warning("the turn on %s outlived its lease: it is held no longer", self.lease.name)
+        return held
+
+    def is_here(self) -> bool:
+        """Whether this is not the child of a fork: its parent is the holder."""
+        return os.getpid() == self._process
+
+    def refuse_elsewhere(self) -> None:
+        """Raise in the child of a fork."""
+        if not self.is_here():
+            raise Fenced(
+                f"The turn on {self.lease.name} is held by the process that this one was forked "
+                f"from. Nothing was written. Begin a turn of its own in the child."
+            )
+
+    def _is_worth_another(self, fault: OnrecordError) -> bool:
+        """Whether to go on renewing after a failure."""
+        log.warning("the turn on %s could not be renewed: %s", self.lease.name, fault)
+        return not isinstance(fault, StoreClosed)
+
+    def _pauses(self) -> Callable[[Any], float]:
+        """Gives how long to wait for somebody else; TurnTaken when it was long enough."""
+        deadline = time.monotonic() + self._wait
+        seconds = 0.005
+
+        def pause(other: Any) -> float:
+            nonlocal seconds
+            left = deadline - time.monotonic()
+            if left <= 0:
+                until = moment_or_none(other.until)
+                when = "" if until is None else f", until {until:%Y-%m-%d %H:%M:%S} UTC"
+                raise TurnTaken(
+                    f"{self.lease.what} is held by another turn: by {other.who}{when}, and longer "
+                    f"if it goes on. {self._wait:g} s were waited. Wait longer, or look for a turn "
+                    f"that does not end.",
+                    other.who,
+                    until,
+                )
+            wait = seconds * random.uniform(0.5, 1.0)
+            seconds = min(0.25, seconds * 1.6)
+            return min(wait, left)
+
+        return pause
