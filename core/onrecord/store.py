@@ -32,11 +32,20 @@ from onrecord.message import Message
 from onrecord.processes import on_fork
 from onrecord.ranking import RELEVANT
 from onrecord.recall import Recalled
-from onrecord.scope import ANY, LONGEST_NAME, AnyName, FeedName, NamespaceName, Scope, SessionName
+from onrecord.scope import (
+    ANY,
+    LONGEST_NAME,
+    AnyName,
+    FeedName,
+    NamespaceName,
+    Scope,
+    SessionName,
+    check_owner,
+)
 from onrecord.session import Session, hits_of
 from onrecord.store_maintenance import StoreMaintenance
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
-from onrecord.unfinished import WELCOME, Unfinished, unfinished_of
+from onrecord.unfinished import WELCOME, Unfinished, check_words, unfinished_of
 from onrecord.version import SessionInfo
 from onrecord.watching import Observer, SlowLog, Watch, name_of
 
@@ -284,14 +293,16 @@ class Store(StoreMaintenance):
         after: Unfinished | None,
         welcome: str,
     ) -> Flow[list[FoundOpen]]:
-        scope = Scope(tenant, user, agent)
+        check_owner(tenant, user, agent)
         arguments.check_after(after, Unfinished)
         arguments.check_range("quiet_for", quiet_for, "seconds", 0, 10 * 365 * 86_400)
-        arguments.check_text("welcome", welcome, 10_000)
+        check_words(welcome)
         most = arguments.whole_number("limit", limit)
         quiet = int(quiet_for * 1_000_000)
         place = None if after is None else after.place
-        return operations.list_unfinished(self._desk, scope, quiet, most, place)
+        return operations.list_unfinished(
+            self._desk, Scope(tenant, user, agent), quiet, most, place
+        )
 
     def _with_words(self, found: list[FoundOpen], welcome: str) -> list[Unfinished]:
         return [

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from onrecord.blocks import ToolCall
+from onrecord.errors import Misconfigured, shown
 from onrecord.message import Message
 from onrecord.version import SessionInfo
 from onrecord.window import pair
@@ -55,6 +56,15 @@ class Unfinished:
         calls = f", dangling={len(self.dangling)}" if self.dangling else ""
         left = ", a turn was left" if self.left else ""
         return f"Unfinished({self.info.key!r}, {self.said!r}{calls}{left})"
+
+
+def check_words(words: object) -> None:
+    """Refuse what cannot greet anybody."""
+    if not isinstance(words, str) or not words.strip():
+        raise Misconfigured(
+            f"welcome has to be a text, as {WELCOME!r}, not {shown(words)}. {{last}} in it stands "
+            f"for what was said last."
+        )
 
 
 def unfinished_of(
