@@ -158,7 +158,10 @@ class Holder:
         finally:
             done.set()
             if self.is_here():
-                run(operations.let_go(self.lease))
+                try:
+                    run(operations.let_go(self.lease))
+                except OnrecordError as fault:
+                    self._lapses(fault)
 
     @asynccontextmanager
     async def aheld(self, arun: Arun) -> AsyncIterator[None]:
@@ -180,7 +183,10 @@ class Holder:
         finally:
             renewing.cancel()
             if self.is_here():
-                await arun(operations.let_go(self.lease))
+                try:
+                    await arun(operations.let_go(self.lease))
+                except OnrecordError as fault:
+                    self._lapses(fault)
             await asyncio.wait({renewing})
 
     @contextmanager
@@ -219,6 +225,14 @@ class Holder:
         """Whether to go on renewing after a failure."""
         log.warning("the turn on %s could not be renewed: %s", self.lease.name, fault)
         return not isinstance(fault, StoreClosed)
+
+    def _lapses(self, fault: OnrecordError) -> None:
+        """Say that others wait longer than they need: what was said in the turn stands."""
+        log.warning(
+            "the turn on %s could not be ended, and is free when its lease is over: %s",
+            self.lease.name,
+            fault,
+        )
 
     def _pauses(self) -> Callable[[Any], float]:
         """Gives how long to wait for somebody else; TurnTaken when it was long enough."""

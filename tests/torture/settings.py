@@ -27,5 +27,9 @@ TIMEOUT: Final = 1.0
 SHARED: Final = ("a", "b", "c: % 'ö'")
 """Sessions that every writer appends to. One writer has a session of its own as well, which it
 also clears and rewinds."""
+TURNED: Final = "in turns"
+"""A session that writers append to only while they hold a turn of it."""
+LEASE: Final = 0.3
+"""Of such a turn, in seconds: who is stopped is overtaken."""
 CLOCK: Final = "torture:clock"
 """A key of Redis: how many seconds our scripts take its clock to be ahead."""

@@ -16,7 +16,7 @@ from tests.torture.item_history import KINDS as ITEM_KINDS
 from tests.torture.item_history import Said, check_items, lost_in_falls
 from tests.torture.item_log import Changed, Got, load_items
 from tests.torture.item_log import Refused as ItemRefused
-from tests.torture.settings import MARGIN, REVALIDATE, SHARED, Consistency
+from tests.torture.settings import MARGIN, REVALIDATE, SHARED, TURNED, Consistency
 
 FEWEST_HITS: Final = 0.1
 """Which share of the reads of a tail has to be hits: else a run says nothing about a cache."""
@@ -154,6 +154,8 @@ class Judge:
                     suspensions.add(note["suspension"])
                 if "stopped" in note:
                     self.verdict.stops[f"at a {note['stopped']}"] += 1
+                if "turn" in note:
+                    self.verdict.operations[f"turns {note['turn']}"] += 1
                 if "stalled" in note:
                     self.verdict.stops["in a loop"] += 1
                 if "disagreed" in note and not self._has_just_fallen(note["disagreed"]):
@@ -169,12 +171,29 @@ class Judge:
 
     def _judge_session(self, key: str, events: list[Event]) -> None:
         self._count(events)
+        if key == TURNED:
+            self._judge_turns(events)
         if key in SHARED:
             for event in events:
                 if isinstance(event, Read | Fell):
                     self._said += [Said(t, event.began, event.ended) for _, t in event.messages]
         for violation in check(events, most=100_000, shown_for=self._shown_for):
             self._wrong(violation.kind, f"session {key}: {violation}")
+
+    def _judge_turns(self, events: list[Event]) -> None:
+        """Whether what one turn said stands in a row, and in its order."""
+        reads = [e for e in events if isinstance(e, Read) and e.tail is None]
+        said = [text for _, text in max(reads, key=lambda read: read.ended).messages]
+        over: set[str] = set()
+        turn, last = "", -1
+        for text in said:
+            whose, _, number = text.rpartition(".")
+            if whose != turn:
+                over.add(turn)
+                turn, last = whose, -1
+            if whose in over or int(number) <= last:
+                self._wrong("torn", f"turn {whose} of {TURNED!r}: {text} came when it was over")
+            last = int(number)
 
     def _judge_items(self) -> None:
         """Everything that is wrong in what was seen of items."""

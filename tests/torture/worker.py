@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from functools import partial
 from hashlib import sha1
 from pathlib import Path
 from random import Random
@@ -21,14 +22,23 @@ from unittest import mock
 
 import msgspec
 
-from onrecord import Conflict, Message, Store, Unavailable
+from onrecord import Conflict, Fenced, Message, Store, TurnTaken, Unavailable
 from onrecord.cache.cache import Marked
 from onrecord.cache.round_trips import Request
 from onrecord.cache.scripts import Script, script
 from onrecord.testing import Log
 from tests.torture.item_log import ItemLog, Name
 from tests.torture.items import SAID, ItemUser, changes_of
-from tests.torture.settings import CLOCK, IMPATIENT, REVALIDATE, SHARED, TIMEOUT, Plant
+from tests.torture.settings import (
+    CLOCK,
+    IMPATIENT,
+    LEASE,
+    REVALIDATE,
+    SHARED,
+    TIMEOUT,
+    TURNED,
+    Plant,
+)
 
 T = TypeVar("T")
 
@@ -68,6 +78,8 @@ class Worker:
             for number in itertools.count(1):
                 if role != "read" and self.random.random() < 0.35:
                     self._items.change()
+                elif role == "write" and self.random.random() < 0.15:
+                    self.take_turn()
                 else:
                     step()
                 if number % 20 == 0:
@@ -107,6 +119,34 @@ class Worker:
         else:
             under_way.done(version)
             self._head = version.head
+
+    def take_turn(self) -> None:
+        """Say several things in a row, in a turn: nobody else's may stand between them."""
+        session, log, named = self.store.session(TURNED), self.log(TURNED), self.new_id()
+        try:
+            with session.turn(lease=LEASE, wait=0.2) as turn:
+                for i in range(self.random.randint(2, 4)):
+                    text = f"{named}.{i}"
+                    under_way = log.appending([text])
+                    said = ("user", text)
+                    try:
+                        stored = self.call(partial(turn.append, said), partial(turn.aappend, said))
+                    except Fenced:
+                        under_way.refused()
+                        raise
+                    except Unavailable as fault:
+                        if not fault.outcome_unknown:
+                            under_way.refused()
+                        raise
+                    under_way.acknowledged([message.seq for message in stored])
+                    time.sleep(self.random.random() * 0.02)
+            self.note(turn="ended")
+        except Fenced:
+            self.note(turn="fenced")
+        except TurnTaken:
+            self.note(turn="taken")
+        except Unavailable:
+            self.failed += 1
 
     def append(self, key: str, *, with_items: bool = False) -> None:
         named = self.new_id()
