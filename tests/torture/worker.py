@@ -11,8 +11,8 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from hashlib import sha1
 from pathlib import Path
@@ -22,11 +22,12 @@ from unittest import mock
 
 import msgspec
 
-from onrecord import Conflict, Fenced, Message, Store, TurnTaken, Unavailable
+from onrecord import Conflict, Fenced, Message, Session, Store, Turn, TurnTaken, Unavailable
 from onrecord.cache.cache import Marked
 from onrecord.cache.round_trips import Request
 from onrecord.cache.scripts import Script, script
 from onrecord.testing import Log
+from onrecord.turn import Holder
 from tests.torture.item_log import ItemLog, Name
 from tests.torture.items import SAID, ItemUser, changes_of
 from tests.torture.settings import (
@@ -124,7 +125,7 @@ class Worker:
         """Say several things in a row, in a turn: nobody else's may stand between them."""
         session, log, named = self.store.session(TURNED), self.log(TURNED), self.new_id()
         try:
-            with session.turn(lease=LEASE, wait=0.2) as turn:
+            with self._turn_of(session) as turn:
                 for i in range(self.random.randint(2, 4)):
                     text = f"{named}.{i}"
                     under_way = log.appending([text])
@@ -139,7 +140,7 @@ class Worker:
                             under_way.refused()
                         raise
                     under_way.acknowledged([message.seq for message in stored])
-                    time.sleep(self.random.random() * 0.02)
+                    time.sleep(self.random.choice((0, 0.01, 1.5 * LEASE)))
             self.note(turn="ended")
         except Fenced:
             self.note(turn="fenced")
@@ -147,6 +148,19 @@ class Worker:
             self.note(turn="taken")
         except Unavailable:
             self.failed += 1
+
+    @contextmanager
+    def _turn_of(self, session: Session) -> Iterator[Turn]:
+        """A turn, or one that nobody renews, as if this process stood still now and then."""
+        if self.random.random() < 0.5:
+            with session.turn(lease=LEASE, wait=2 * LEASE) as turn:
+                yield turn
+            return
+        holder = Holder("sessions", session.name, wait=2 * LEASE, lease=LEASE)
+        holder.take(session._run)
+        turn = Turn(session, holder)
+        yield turn
+        turn.end()
 
     def append(self, key: str, *, with_items: bool = False) -> None:
         named = self.new_id()
