@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo test torture scale recall bench bench-quick check lint format types clean venv-core venv-dev venv-bench venv-upstream venv-newest venv-oldest upstream test-newest test-oldest lock
+.PHONY: help demo demo-core test torture scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest upstream test-newest test-oldest lock
 # A third of a test run is waiting for disks and servers: three processes keep two cores busy.
 JOBS ?= 3
 # Lint, types and tests would only get in each other's way.
@@ -9,7 +9,10 @@ JOBS ?= 3
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
-demo: venv-core  ## a support conversation over three days, in one SQLite file
+demo: venv-demo  ## LangChain, a kill, LlamaIndex, and what is remembered: three days in one SQLite file
+	@.venv/bin/python examples/two_frameworks.py
+
+demo-core: venv-core  ## a conversation over three days without a framework
 	@.venv/bin/python examples/three_days.py
 
 test: venv-dev  ## the whole suite, against real servers (ARGS="-k name" to choose, JOBS=1 for one process)
@@ -61,6 +64,9 @@ clean:  ## remove .venv and everything that was built or cached
 
 venv-core:
 	@scripts/venv.sh core
+
+venv-demo:
+	@scripts/venv.sh demo
 
 venv-dev:
 	@scripts/venv.sh dev

@@ -31,6 +31,7 @@ lock dev --extra dev "$@"
 lock bench --extra bench "$@"
 # The others take the same versions: what is shown is what was tested.
 lock core --constraint requirements/dev.txt "$@"
+lock demo --constraint requirements/dev.txt --extra demo "$@"
 lock upstream --constraint requirements/dev.txt --extra upstream "$@"
 
 floors=$(mktemp)

@@ -2,6 +2,7 @@
 # Sets up the project's own .venv, and does nothing when it is up to date.
 #
 #     scripts/venv.sh core     Onrecord alone
+#     scripts/venv.sh demo     Onrecord, LangChain and LlamaIndex
 #     scripts/venv.sh dev      Onrecord and what the tests need
 #     scripts/venv.sh bench    Onrecord and who is measured beside it, in .venv-bench
 #     scripts/venv.sh upstream Onrecord and what the frameworks' own suites need, in .venv-upstream
@@ -25,6 +26,7 @@ complain() {
 
 case $want in
 core) extras= ;;
+demo) extras=', LangChain and LlamaIndex' ;;
 dev) extras=' and what the tests need' ;;
 # LlamaIndex's PostgresChatStore asks for an asyncpg that has no wheel for 3.14.
 bench) extras=' and who is measured beside it' venv=.venv-bench before=14 ;;
@@ -32,7 +34,7 @@ upstream) extras=" and what the frameworks' own suites need" venv=.venv-upstream
 # The oldest packages have wheels for the oldest Python.
 oldest) extras=' and the oldest of what the tests need' venv=.venv-oldest before=12 ;;
 newest) extras=' and the newest of what the tests need' venv=.venv-newest ;;
-*) complain "usage: scripts/venv.sh core|dev|bench|upstream|oldest|newest" ;;
+*) complain "usage: scripts/venv.sh core|demo|dev|bench|upstream|oldest|newest" ;;
 esac
 
 # Two makes at once would build one .venv from both ends. (macOS has no flock.)
@@ -106,8 +108,13 @@ install() {
 
 if suits $venv/bin/python && [ -f $venv/pyvenv.cfg ]; then
     is_fresh "$want" && exit 0
-    # What the tests need includes the core.
-    [ "$want" = core ] && is_fresh dev && exit 0
+    # What the tests need includes the others, and the demo the core.
+    case $want in
+    core) is_fresh demo && exit 0 ;;
+    esac
+    case $want in
+    core | demo) is_fresh dev && exit 0 ;;
+    esac
 fi
 
 is_usable || make_venv

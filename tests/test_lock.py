@@ -16,7 +16,14 @@ from packaging.version import Version
 from scripts.floors import floors
 
 ROOT = Path(__file__).parents[1]
-FILES = {"core": None, "dev": "dev", "bench": "bench", "upstream": "upstream", "oldest": "dev"}
+FILES = {
+    "core": None,
+    "demo": "demo",
+    "dev": "dev",
+    "bench": "bench",
+    "upstream": "upstream",
+    "oldest": "dev",
+}
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 AGAIN = "pyproject.toml has changed since: run `make lock`"
 
@@ -90,7 +97,7 @@ def test_the_oldest_are_the_floors(python: str) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("file", ["core", "bench", "upstream"])
+@pytest.mark.parametrize("file", ["core", "demo", "bench", "upstream"])
 def test_all_take_the_versions_that_were_tested(file: str, python: str) -> None:
     """Of what we stand on; a peer of the benchmark may hold something else back."""
     ours = {canonicalize_name(one.name) for one in (*asked(None), *asked("all"))}
