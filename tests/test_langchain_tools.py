@@ -218,7 +218,7 @@ def test_who_is_nobody_has_no_memory(memory: Store, ask: Ask) -> None:
         assert answer.status == "error"
         assert "not known who the user is" in answer.text
     assert memory.items("memories").count() == 1
-    [found] = texts(ask(memory_tools(memory, user=""), ("search_memory", {"query": "secret"})))
+    [found] = texts(ask(memory_tools(memory, user=""), ("search_memory", {"query": "nobody"})))
     assert "somebody else" in found, "where its developer says so"
 
 
@@ -240,3 +240,20 @@ def test_what_cannot_be_is_refused(memory: Store, ask: Ask) -> None:
     nobody = tools(memory, user=lambda runtime: None)
     with pytest.raises(InvalidName):
         ask(nobody, ("search_memory", {"query": "x"}))
+
+
+def test_what_is_remembered_is_found_by_its_name_and_in_other_forms(
+    memory: Store, ask: Ask
+) -> None:
+    tools = of_runtime(memory)
+    for key, text in (("city", "Lyon"), ("pets", "Two cats, and a parrot that sings.")):
+        ask(tools, ("remember", {"key": key, "text": text}), who="ada")
+    for n in range(300):
+        memory.items("memories", user="ada").put(f"k{n}", f"something else {n}")
+    for query, there in (
+        ("which city", "[city]"),
+        ("cat", "[pets]"),
+        ("singing parrots", "[pets]"),
+    ):
+        [found] = texts(ask(tools, ("search_memory", {"query": query}), who="ada"))
+        assert there in found, "among more than it would look through by hand"

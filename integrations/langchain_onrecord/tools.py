@@ -6,7 +6,6 @@ made, or found in the runtime of the call.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from inspect import getdoc
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
@@ -15,7 +14,7 @@ from langchain.tools import ToolRuntime
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
 
 from langchain_onrecord.names import Named, check_names, names_of
-from onrecord import Hit, InvalidName, InvalidValue, Item
+from onrecord import Hit, InvalidName, InvalidValue, Item, ItemHit
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.recalling import RELEVANT
 from onrecord.adapters.reference import check_store
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 _NAMESPACE: Final = "memories"
 _MOST: Final = 20
 """So many are found at the most, whatever the model asks for."""
-_LOOKED_AT: Final = 200
 _LONGEST_QUERY: Final = 4_096
 _LONGEST: Final = 500
 """Characters that are shown of one memory or message."""
@@ -140,7 +138,8 @@ class _Memories:
         """Make it durable, and say so."""
         items = self._store.items(_NAMESPACE, **self._scope(runtime))
         try:
-            item = yield from call(items.put, key.strip(), text)
+            # Found by its name as well: "city" stands nowhere in "Lyon".
+            item = yield from call(items.put, key.strip(), text, text=f"{key.strip()}: {text}")
         except (InvalidName, InvalidValue) as fault:  # the model can choose another
             raise ToolException(f"Not remembered: {fault}") from fault
         replaced = item.created_at != item.updated_at
@@ -168,21 +167,11 @@ class _Memories:
 
 
 def _memories_for(items: Items, query: str, limit: int) -> Talk[list[Item]]:
-    """What is remembered that has most of a query's words, or was remembered last.
-
-    The one place where memories are looked for.
-    """
-    newest = yield from call(items.list, order="updated", limit=_LOOKED_AT)
-    words = _words(query)
-    if not words:
-        return newest[:limit]
-    shared = [(len(words & _words(f"{item.key} {item.value}")), item) for item in newest]
-    best = sorted((pair for pair in shared if pair[0]), key=lambda pair: -pair[0])
-    return [item for _, item in best[:limit]]
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w{3,}", text.casefold()))
+    """What is remembered that answers a query, the best first; without one, what was remembered
+    last."""
+    asked = query[:_LONGEST_QUERY].strip() or None
+    hits: list[ItemHit] = yield from call(items.search, asked, limit=limit)
+    return [hit.item for hit in hits]
 
 
 def _ids_in(runtime: Any) -> set[str | None]:
