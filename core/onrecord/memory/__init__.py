@@ -14,9 +14,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__: list[str] = []
+__all__ = ["acontext", "context"]
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "acontext": "context",
+    "context": "context",
+}
 
 
 def __getattr__(name: str) -> Any:
