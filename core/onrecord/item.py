@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 Life: TypeAlias = timedelta | float | None
 """A time to live: a timedelta or seconds; None to stay."""
+
+DERIVED: Final = "onrecord.derived."
+"""How the keys begin of what was made from a session's messages and stands in its ``state``: its
+``token`` is the sequence up to which it was. It goes in the very transaction in which one of these
+messages is edited or taken away, so that their words are nowhere left."""
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):

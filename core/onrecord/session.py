@@ -84,7 +84,8 @@ class Session:
         a session that nobody has created or written to is refused by Conflict, and not made.
         ``items``, a list of ``Put``, ``Merge`` and ``Delete``, change items of the session's scope,
         or of its ``state``, in the same transaction: all of it is there, or nothing. Where no
-        message is new, they were made with it before, and are not made again.
+        message is new, they were made with it before, and are not made again. With an empty list
+        of messages they are changed where the session is as ``expected``.
         """
         return self._run(
             operations.append(self._desk, self.name, messages, expected, archived, existing, items)

@@ -21,10 +21,10 @@ from onrecord.flows.items.writing import (
 )
 from onrecord.flows.mark import commit, commit_items
 from onrecord.flows.sessions.batch import Batch, Stored, new_token
-from onrecord.flows.sessions.expected import checked
+from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.shared import Desk, encode
 from onrecord.item import ItemChange
-from onrecord.ledger.sessions import sealing
+from onrecord.ledger.sessions import sealing, sessions
 from onrecord.message import Message
 from onrecord.scope import SessionName
 from onrecord.stored.changes import Change
@@ -56,7 +56,7 @@ def append(
     entries, contents = encode(desk, messages_from(given), at)
     if not entries:
         if writes:
-            only = partial(write, desk, writes=writes)
+            only = partial(_write_alone, desk, name=name, writes=writes, expected=expected)
             yield from commit_items(desk, [one.item for one in writes], only, wrote)
         return []
     known_epoch = desk.known.get(name.identity).epoch
@@ -89,6 +89,19 @@ def append(
     if sealing.outgrown(stored.in_tail):
         yield from _seal(desk, name)
     return as_stored(desk, stored, contents)
+
+
+def _write_alone(
+    desk: Desk,
+    txn: Transaction,
+    name: SessionName,
+    writes: Sequence[Write],
+    expected: Expected,
+) -> list[Written]:
+    """Change items beside no message, while the session is where it is expected to be."""
+    if expected is not None:
+        refuse_unexpected(name, sessions.lock(txn, name) or sessions.absent(txn, name), expected)
+    return write(desk, txn, writes)
 
 
 def _appended(

@@ -11,9 +11,10 @@ from onrecord.accepting import Appendable, messages_from
 from onrecord.arguments import whole_number
 from onrecord.errors import Conflict, Damaged
 from onrecord.flow import Flow
-from onrecord.flows.mark import Done, commit
+from onrecord.flows.mark import Done
 from onrecord.flows.sessions.append import as_stored
 from onrecord.flows.sessions.batch import Batch, Stored, new_token
+from onrecord.flows.sessions.derived import commit_rewrite
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.sessions.rewrite import cut_at
 from onrecord.flows.shared import Desk, encode
@@ -69,7 +70,7 @@ def replace(
         shelved = added if archived else ()
         return Done(stored, Change("replace", name, before, head, added, gone, shelved))
 
-    done = yield from commit(desk, name, work, Done.change_of)
+    done = yield from commit_rewrite(desk, name, work, Done.change_of)
     return as_stored(desk, done.answer, contents)
 
 

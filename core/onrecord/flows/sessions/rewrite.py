@@ -14,7 +14,8 @@ from onrecord.codec.about import unpacked
 from onrecord.errors import Conflict, Damaged, InvalidMessage
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.about import changed, changes_of
-from onrecord.flows.mark import Done, commit
+from onrecord.flows.mark import Done
+from onrecord.flows.sessions.derived import commit_rewrite
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.shared import UNSET, Desk, encode
 from onrecord.ledger.sessions import archives, description, sessions
@@ -46,7 +47,7 @@ def edit(desk: Desk, name: SessionName, seq: int, given: Appendable) -> Flow[Mes
         place = ((seq, seq),)
         return Done((session, row), Change("edit", name, before, session.version, place, place))
 
-    done = yield from commit(desk, name, work, Done.change_of)
+    done = yield from commit_rewrite(desk, name, work, Done.change_of)
     session, row = done.answer
     return desk.build.completed(content, row, session.number)
 
@@ -63,7 +64,7 @@ def delete(desk: Desk, name: SessionName, seq: int, expected: Expected = None) -
         gone = ((seq, seq),)
         return Done((session, row), Change("delete", name, before, session.version, removed=gone))
 
-    done = yield from commit(desk, name, work, Done.change_of)
+    done = yield from commit_rewrite(desk, name, work, Done.change_of)
     session, row = done.answer
     return desk.build.message(row, session.number)
 
@@ -86,7 +87,7 @@ def rewind(desk: Desk, name: SessionName, seq: int) -> Flow[Version]:
             session, gone = cut_at(txn, session, seq, at)
         return Change("rewind", name, before, session.version, removed=gone)
 
-    return (yield from commit(desk, name, work, lambda change: change)).after
+    return (yield from commit_rewrite(desk, name, work, lambda change: change)).after
 
 
 def pop(desk: Desk, name: SessionName, n: int, expected: Expected = None) -> Flow[list[Message]]:
@@ -110,7 +111,7 @@ def pop(desk: Desk, name: SessionName, n: int, expected: Expected = None) -> Flo
         session, gone = cut_at(txn, found, seen.rows[0].seq - 1, at)
         return Done(seen, Change("rewind", name, found.version, session.version, removed=gone))
 
-    done = yield from commit(desk, name, work, Done.change_of)
+    done = yield from commit_rewrite(desk, name, work, Done.change_of)
     return desk.build.messages(done.answer, done.answer.rows)
 
 

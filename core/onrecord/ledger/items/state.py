@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from onrecord.item import DERIVED
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items import items as rows_of
@@ -16,12 +17,17 @@ from onrecord.ledger.items import namespaces
 from onrecord.ledger.items.namespaces import Locked
 from onrecord.scope import ItemName, SessionName, StateName
 from onrecord.stored.items import MOST_VERSION, NamespaceKey, WrittenItem
+from onrecord.stored.ranges import Ranges
 
 # A version that is damaged, and has no next one, keeps nobody from erasing.
 _LOCK: Final = f"""
     UPDATE {{namespaces}} SET version = {{least}}(version, {MOST_VERSION - 1}) + 1
     WHERE {{my_shard}} identity = :identity RETURNING id, version"""
 _FENCES: Final = "SELECT key, fence FROM {items} WHERE {my_shard} namespace = :namespace"
+_DERIVED: Final = """
+    SELECT i.key, i.token, i.fence FROM {items} i WHERE {i.my_shard} i.namespace = (
+        SELECT n.id FROM {namespaces} n WHERE {n.my_shard} n.identity = :identity)
+    AND i.key >= :prefix AND i.key < :beyond"""
 _REMOVE: Final = "DELETE FROM {namespaces} WHERE {my_shard} id = :namespace"
 _COPY: Final = """
     INSERT INTO {items} (
@@ -71,6 +77,36 @@ def remove(txn: Transaction, name: SessionName) -> tuple[Counter[str], dict[byte
     items = rows_of.clear(txn, locked.key)
     gone = txn.run(_REMOVE, values)
     return Counter({"onrecord_items": items, "onrecord_namespaces": gone}), went
+
+
+def remove_derived(
+    txn: Transaction, name: SessionName, removed: Ranges
+) -> dict[bytes, WrittenItem]:
+    """Take away what was made from messages of a locked session that are not there any more: what
+    went. Raises Fenced, with all of it, where not each was marked as it stands."""
+    if not removed:
+        return {}
+    state = StateName.of(name)
+    values = {"prefix": DERIVED, "beyond": DERIVED[:-1] + chr(ord(DERIVED[-1]) + 1)}
+    found = {
+        ItemName(state, key): int(fence)
+        for key, token, fence in txn.rows(_DERIVED, {**keys.of_name(state), **values})
+        if _is_made_from(token, removed[0][0])
+    }
+    if not found:
+        return {}
+    rows_of.refuse_unmarked(txn, found)
+    locked = _lock(txn, state)
+    assert locked is not None, "its session is locked"
+    for item in found:
+        rows_of.delete(txn, locked.key, item.key)
+    return {item.identity: WrittenItem(None, locked.version) for item in found}
+
+
+def _is_made_from(token: str | None, seq: int) -> bool:
+    """Whether what says up to where it was made is made from a message; if it does not say it, it
+    may be."""
+    return token is None or not token.isdecimal() or int(token) >= seq
 
 
 def _lock(txn: Transaction, name: StateName) -> Locked | None:
