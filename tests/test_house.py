@@ -35,7 +35,7 @@ FLOORS: list[set[str]] = [
     },
     {"message"},
     {"files", "filters", "item", "reports", "scope", "tokens", "stored"},
-    {"arguments", "change"},
+    {"arguments", "change", "gist"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
     {"cache", "embedding", "ledger/search", "notebook", "ranking"},
     {"hit", "ledger/sessions", "recall", "unfinished"},

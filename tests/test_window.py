@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from onrecord import (
     Conflict,
+    Gist,
     Message,
     Misconfigured,
     Store,
@@ -23,6 +24,7 @@ from onrecord import (
     Window,
 )
 from onrecord import window as windows
+from onrecord.gist import NO_GIST
 from onrecord.tokens import ESTIMATE
 from onrecord.window import Cutter, Limits, pair
 
@@ -31,11 +33,18 @@ def numbered(given: Sequence[Message]) -> list[Message]:
     return [replace(m, seq=i, tokens=m.tokens or 10) for i, m in enumerate(given, 1)]
 
 
-def cut(session: Sequence[Message], near: int, repair: bool = False, **limits: Any) -> Window:
+def cut(
+    session: Sequence[Message],
+    near: int,
+    repair: bool = False,
+    summary: Gist = NO_GIST,
+    **limits: Any,
+) -> Window:
     """What the flow in protocol does, over a list."""
     cutter = Cutter(Limits(**limits), ESTIMATE)
     tail = session[max(0, len(session) - near) :]
-    cutter.start(Version(0, len(session)), tail, session[:1], len(tail) == len(session))
+    at = Version(0, len(session))
+    cutter.start(at, tail, session[:1], len(tail) == len(session), summary)
     while wanted := cutter.wanted():
         before = [m for m in session if (m.seq or 0) < cutter.first_seq]
         older = before[max(0, len(before) - wanted) :]
@@ -195,6 +204,9 @@ def test_windows_are_never_torn(
         inside = {session[i].seq in chosen for i in (call, *results)}
         assert len(inside) == 1, "a call and its results stay together"
 
+    left_out = [m.seq or 0 for m in session if m.seq not in chosen]
+    assert window.fallen == max(left_out, default=0), "whatever comes after it is there"
+
     if window.fits:
         assert messages is None or len(window) <= messages
         assert tokens is None or window.tokens <= tokens
@@ -203,6 +215,50 @@ def test_windows_are_never_torn(
     mended = cut(session, near, repair=True, **limits)
     assert not pair(mended.messages).dangling
     assert not pair(mended.messages).orphans
+
+
+@given(letters, limit, limit, st.none() | st.integers(1, 200), st.integers(1, 30), st.data())
+def test_nothing_is_left_out_between_a_summary_and_its_window(
+    pattern: str,
+    messages: int | None,
+    turns: int | None,
+    tokens: int | None,
+    near: int,
+    data: st.DataObject,
+) -> None:
+    session = conversation(pattern)
+    upto = data.draw(st.integers(1, max(1, len(session))))
+    limits: Any = {"messages": messages, "turns": turns, "tokens": tokens}
+    plain = cut(session, near, **limits)
+    page = windows._PAGE
+    try:
+        windows._PAGE = 2  # type: ignore[misc]
+        window = cut(session, near, summary=Gist("…", Version(0, upto)), **limits)
+    finally:
+        windows._PAGE = page  # type: ignore[misc]
+    assert window.summary
+    assert window.fallen <= upto
+    if plain.fallen <= upto:
+        assert says(window) == says(plain), "limits hold where they can"
+    else:
+        assert says(window)[-len(plain) :][1:] == says(plain)[1:]
+        assert len(window) >= len(plain)
+    shown = {m.seq for m in window}
+    for call, result in pair(session).matched:
+        assert (session[call].seq in shown) == (session[result].seq in shown)
+
+
+def test_a_summary_that_is_far_behind_is_left_out() -> None:
+    """Bounded cost: nobody reads a million messages to reach one."""
+    session = conversation("ua" * 1_500)
+    behind = Gist("…", Version(0, 2))
+    window = cut(session, 64, summary=behind, messages=10)
+    assert not window.summary
+    assert len(window) == 10
+    near = Gist("…", Version(0, 2_500))
+    window = cut(session, 64, summary=near, messages=10)
+    assert window.summary is near
+    assert (len(window), window.fits) == (500, False)
 
 
 @given(letters, limit, limit, st.none() | st.integers(1, 200), st.integers(1, 30))

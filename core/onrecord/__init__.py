@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Unavailable,
     )
     from onrecord.feed import Feed
+    from onrecord.gist import Gist
     from onrecord.health import Health
     from onrecord.hit import Hit, Hits, ItemHit
     from onrecord.item import Delete, Item, Merge, Put
@@ -100,6 +101,7 @@ __all__ = [
     "FeedInfo",
     "Fenced",
     "File",
+    "Gist",
     "Health",
     "Hit",
     "Hits",
@@ -162,6 +164,7 @@ _HOMES = {
     **dict.fromkeys(("Change", "FeedInfo"), "change"),
     "CheckpointLog": "checkpoint_log",
     "Feed": "feed",
+    "Gist": "gist",
     "Health": "health",
     **dict.fromkeys(("Hit", "Hits", "ItemHit"), "hit"),
     **dict.fromkeys(("Passage", "Recalled"), "recall"),

@@ -237,6 +237,7 @@ class Session:
         repair: bool = False,
         token_counter: CountTokens | None = None,
         last: Window | None = None,
+        summary: bool = False,
     ) -> Window:
         """Read the newest messages within the limits, fit to show a model.
 
@@ -246,10 +247,15 @@ class Session:
         result behind its call. ``token_counter`` counts instead of the store's own. ``last`` is
         a window of this session that was shown before: what still stands of it is not read
         again, and the two share their messages.
+
+        With ``summary=True`` the window's ``summary`` is what ``onrecord.memory.Summary`` keeps of
+        older messages, if it keeps anything: no model is called here. Between the two nothing is
+        left out: a window begins where the summary ends, at the latest, and ``fits`` is False
+        where it is over its limits by that.
         """
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
         return self._run(
-            operations.window(self._desk, self.name, limits, repair, token_counter, last)
+            operations.window(self._desk, self.name, limits, repair, token_counter, last, summary)
         )
 
     async def awindow(
@@ -261,11 +267,12 @@ class Session:
         repair: bool = False,
         token_counter: CountTokens | None = None,
         last: Window | None = None,
+        summary: bool = False,
     ) -> Window:
         """Like ``window``."""
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
         return await self._arun(
-            operations.window(self._desk, self.name, limits, repair, token_counter, last)
+            operations.window(self._desk, self.name, limits, repair, token_counter, last, summary)
         )
 
     def turn(self, *, lease: float = LEASE, wait: float = 0.0) -> AbstractContextManager[Turn]:

@@ -20,6 +20,7 @@ import msgspec
 
 from onrecord.arguments import whole_number
 from onrecord.blocks import Text, ToolCall, ToolResult
+from onrecord.gist import NO_GIST, Gist
 from onrecord.message import Message
 from onrecord.tokens import ESTIMATE, CountTokens, TokenCounter
 from onrecord.version import NOTHING, Version
@@ -105,6 +106,8 @@ class Window(Sequence[Message]):
         dangling: Sequence[ToolCall],
         orphans: Sequence[Message],
         reading: Reading,
+        fallen: int = 0,
+        summary: Gist = NO_GIST,
     ) -> None:
         self.messages = tuple(messages)
         self.version = version
@@ -118,6 +121,12 @@ class Window(Sequence[Message]):
         """Tool results whose call is not in the session."""
         self.reading = reading
         """For ``last=`` of the next window."""
+        self.fallen = fallen
+        """The sequence of the newest message that had no room: whatever comes after it is here.
+        0 where all is."""
+        self.summary = summary
+        """What is kept of what was said before, where that was asked for. Its tokens are not among
+        those of the window."""
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
@@ -135,7 +144,8 @@ class Window(Sequence[Message]):
     def __repr__(self) -> str:
         return (
             f"Window({len(self)} messages, {self.tokens} tokens, version={tuple(self.version)}, "
-            f"fits={self.fits}, dangling={len(self.dangling)}, orphans={len(self.orphans)})"
+            f"fits={self.fits}, dangling={len(self.dangling)}, orphans={len(self.orphans)}"
+            f"{f', summary of {self.summary.messages} messages' if self.summary else ''})"
         )
 
 
@@ -217,6 +227,7 @@ class Cutter:
         self._counter = counter if given is None else TokenCounter("token_counter", given)
         self._counts: dict[int, int] | None = None if given is None else {}
         """By another counter than the store's: each message once, since it may be a slow one."""
+        self._summary = NO_GIST
 
     def start(
         self,
@@ -224,8 +235,11 @@ class Cutter:
         newest: Sequence[Message],
         opening: Sequence[Message],
         complete: bool,
+        summary: Gist = NO_GIST,
     ) -> None:
-        """Begin with the newest messages and the session's first one."""
+        """Begin with the newest messages and the session's first one, and a summary that the
+        window is to go on from."""
+        self._summary = summary
         self._version = version
         self._complete = complete
         self._brought = list(newest)
@@ -252,6 +266,8 @@ class Cutter:
             return page  # everything so far fits: there may be room for more
         if self._reach < LOOKBACK and self._undecided():
             return page
+        if self._summary and not self._joins() and len(self._brought) < LOOKBACK:
+            return page
         return 0
 
     def window(self, repair: bool, keep: bool = False) -> Window:
@@ -261,6 +277,11 @@ class Cutter:
         if keep:
             reading = Reading(self._version.epoch, self._brought, self._complete)
         chosen, fits = self._choose()
+        summary = self._summary if self._joins() else NO_GIST
+        if summary and self._fallen(chosen) > summary.version.head:
+            # Nothing is left out between the two, whatever the limits: ``fits`` says so.
+            chosen = self._since(summary.version.head)
+            fits = self._fits(chosen)
         messages = [*self._opening, *chosen]
         pairs = pair(messages)
         dangling = [call for _, call in pairs.dangling]
@@ -275,7 +296,28 @@ class Cutter:
             dangling=dangling,
             orphans=orphans,
             reading=reading,
+            fallen=self._fallen(chosen),
+            summary=summary,
         )
+
+    def _joins(self) -> bool:
+        """Whether what was brought reaches back to where the summary ends."""
+        return self._complete or self._first_seq <= self._summary.version.head + 1
+
+    def _since(self, seq: int) -> list[Message]:
+        """All that came after a place, and what belongs to it."""
+        later = (i for i, message in enumerate(self._body) if (message.seq or 0) > seq)
+        first = next(later, len(self._body))
+        while 0 < first < len(self._body) and self._forbidden[first]:
+            first -= 1
+        return self._body[first:]
+
+    def _fallen(self, chosen: Sequence[Message]) -> int:
+        """The newest place whose message is not chosen, of those that there are."""
+        if len(chosen) == len(self._body):
+            return 0 if self._complete else self._first_seq - 1
+        shown = set(map(id, chosen))
+        return max(message.seq or 0 for message in self._body if id(message) not in shown)
 
     def _settle(self) -> None:
         """Match calls with results, and find how far back the limits reach."""

@@ -16,16 +16,18 @@ from onrecord.arguments import check_function, whole_number
 from onrecord.cache import CacheUnavailable
 from onrecord.errors import Conflict, Damaged, Misconfigured, shown
 from onrecord.flow import Cold, Flow, Hot, do
+from onrecord.flows.items.reading import get_item
 from onrecord.flows.leases import believes, discarded, lease_of, looked
 from onrecord.flows.listing import listed
 from onrecord.flows.sessions.archive import count_archived, messages_by_archived
 from onrecord.flows.sessions.in_time import messages_in_time
 from onrecord.flows.shared import Desk
+from onrecord.gist import GIST, NO_GIST, Gist, gist_in
 from onrecord.ledger.sessions import description, fences, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.ledger.sessions.description import Described
 from onrecord.message import Message
-from onrecord.scope import AnyName, SessionName
+from onrecord.scope import AnyName, SessionName, StateName
 from onrecord.stored.messages import LAST_SEQ, MessageRow, Snapshot, new_past
 from onrecord.version import SessionInfo, Version, told
 from onrecord.window import NOTHING_READ, Cutter, Limits, Window
@@ -113,8 +115,14 @@ def window(
     repair: bool,
     given: CountTokens | None = None,
     last: Window | None = None,
+    summary: bool = False,
 ) -> Flow[Window]:
     """The newest messages that fit, cut where nothing that belongs together is torn."""
+    if not isinstance(summary, bool):
+        raise Misconfigured(
+            f"summary has to be True or False, not {shown(summary)}. What makes one is "
+            f"onrecord.memory.Summary."
+        )
     if last is not None and not isinstance(last, Window):
         raise Misconfigured(f"last has to be a Window of this session, or None, not {shown(last)}.")
     cutter = Cutter(limits, desk.counter, given)
@@ -129,12 +137,15 @@ def window(
         if near.cached and _unreadable(newest):
             yield from discarded(desk, name.identity)
             continue
+        gist = (yield from _gist(desk, name)) if summary else NO_GIST
+        if gist and not attempt and _is_later(gist.version, near.version):
+            continue  # summarised since the tail was read; of a fork or an import it may look so
         known = NOTHING_READ
         if last is not None and last.reading.goes_on_in(near.version, newest):
             known = last.reading
         opening = desk.build.messages(first, first.rows[:1])
         at = told(near.version, near.lineage)
-        cutter.start(at, newest, opening, near.complete)
+        cutter.start(at, newest, opening, near.complete, gist)
         while wanted := cutter.wanted():
             # Piece by piece as without: what is chosen depends on what is at hand.
             pieces = known.before(cutter.first_seq, wanted)
@@ -152,6 +163,19 @@ def window(
         f"Session {name} was rewritten {_MOST_RESTARTS} times while a window of it was read.",
         near.version,
     )
+
+
+def _gist(desk: Desk, name: SessionName) -> Flow[Gist]:
+    """The summary that is kept; none where it cannot be read: it can be made again."""
+    try:
+        return gist_in((yield from get_item(desk, StateName.of(name), GIST, False)))
+    except Damaged as fault:
+        log.warning("the summary of %s cannot be read: %s", name, fault)
+        return NO_GIST
+
+
+def _is_later(version: Version, than: Version) -> bool:
+    return version.epoch > than.epoch or version.head > than.head
 
 
 def _opening(desk: Desk, name: SessionName, near: Snapshot) -> Flow[Snapshot]:
