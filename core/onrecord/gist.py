@@ -6,7 +6,7 @@ any message that it was made from (``item.DERIVED``), so that one that is there 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -15,6 +15,11 @@ from onrecord.version import NOTHING, Version
 
 GIST: Final = f"{DERIVED}gist"
 """Its key in the state."""
+EXTRACT: Final = f"{DERIVED}extract"
+"""The key of one that was made without a model: neither takes the other's place."""
+
+Kind: TypeAlias = bool | Literal["extractive"]
+"""Which one is asked for: none, the one that a summariser made, or the one of sentences."""
 
 
 class Gist(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from onrecord import operations
 from onrecord.accepting import Appendable
 from onrecord.flows.shared import UNSET
+from onrecord.gist import Kind
 from onrecord.hit import Hit, Hits
 from onrecord.item import ItemChange
 from onrecord.items import Items
@@ -237,7 +238,7 @@ class Session:
         repair: bool = False,
         token_counter: CountTokens | None = None,
         last: Window | None = None,
-        summary: bool = False,
+        summary: Kind = False,
     ) -> Window:
         """Read the newest messages within the limits, fit to show a model.
 
@@ -251,7 +252,7 @@ class Session:
         With ``summary=True`` the window's ``summary`` is what ``onrecord.memory.Summary`` keeps of
         older messages, if it keeps anything: no model is called here. Between the two nothing is
         left out: a window begins where the summary ends, at the latest, and ``fits`` is False
-        where it is over its limits by that.
+        where it is over its limits by that. ``"extractive"`` asks for the one made without a model.
         """
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
         return self._run(
@@ -267,7 +268,7 @@ class Session:
         repair: bool = False,
         token_counter: CountTokens | None = None,
         last: Window | None = None,
-        summary: bool = False,
+        summary: Kind = False,
     ) -> Window:
         """Like ``window``."""
         limits = Limits(messages=messages, turns=turns, tokens=tokens)

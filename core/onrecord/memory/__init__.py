@@ -14,9 +14,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["acontext", "context"]
+__all__ = ["Summary", "acontext", "context"]
 
 _HOMES: dict[str, str] = {
+    "Summary": "summary",
     "acontext": "context",
     "context": "context",
 }

@@ -11,18 +11,20 @@ from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
-from onrecord.arguments import check_choice, check_function, whole_number
-from onrecord.errors import Misconfigured, shown
-from onrecord.memory.extracting import extract
+from onrecord.arguments import check_choice, whole_number
+from onrecord.errors import Misconfigured
+from onrecord.gist import Gist
+from onrecord.memory.summary import Summariser, Summary, check_session, check_summariser
 from onrecord.memory.wording import COMPACT, CONVERSATION, Form, shortened
 from onrecord.message import Message
 from onrecord.session import Session
 from onrecord.tokens import CountTokens
-from onrecord.window import Window
 
 Format: TypeAlias = Literal["conversation", "summary", "compact"]
 
 _FORMATS: Final = ("conversation", "summary", "compact")
+_SUMMARY: Final = "[Summary of {n} earlier messages:]"
+_EXTRACTS: Final = "[Sentences out of {n} earlier messages, chosen by rules:]"
 _SHORTEST: Final = 16
 """Characters of a text below which shortening it further helps nobody."""
 
@@ -32,13 +34,17 @@ def context(
     format: Format = "conversation",
     max_messages: int | None = None,
     max_tokens: int | None = None,
-    summariser: object = None,
+    summariser: Summariser | None = None,
 ) -> str:
     """Put the newest messages of a session that fit into words; nothing said, no words.
 
     ``conversation`` has every word of them, ``compact`` one line for each, with long texts
-    shortened in the middle. The text is never longer than ``max_tokens``, as the store counts
-    them. It begins where a turn begins, so that fewer messages than ``max_messages`` may be in it.
+    shortened in the middle. It begins where a turn begins, so that fewer messages than
+    ``max_messages`` may be in it. ``summary`` puts a summary of all that does not fit before them,
+    which is kept and gone on from: see ``Summary``. Where no limit is given 20 messages stay.
+    Without a ``summariser`` it consists of chosen sentences, and says so.
+
+    The text is never longer than ``max_tokens``, as the store counts them.
     """
     return talk(_in_words(session, format, max_messages, max_tokens, summariser))
 
@@ -48,7 +54,7 @@ async def acontext(
     format: Format = "conversation",
     max_messages: int | None = None,
     max_tokens: int | None = None,
-    summariser: object = None,
+    summariser: Summariser | None = None,
 ) -> str:
     """Like ``context``."""
     return await atalk(_in_words(session, format, max_messages, max_tokens, summariser))
@@ -59,35 +65,67 @@ def _in_words(
     format: Format,
     max_messages: int | None,
     max_tokens: int | None,
-    summariser: object,
+    summariser: Summariser | None,
 ) -> Talk[str]:
     _check(session, format, max_messages, max_tokens, summariser)
     count = session.store.token_counter
     form = COMPACT if format == "compact" else CONVERSATION
     if format == "summary":
-        window = yield from _window(session, form, max_messages or 20, max_tokens)
-        first = next((m.seq for m in window if m.seq and m.role != "system"), None) or 1
-        older = yield from call(session.messages, after=0, before=first)
-        words = extract("", older)
-        said = form.text_of(window)
-        return f"[Before, in extracts:]\n{words}\n\n{said}" if words else said
-    window = yield from _window(session, form, max_messages, max_tokens)
+        return (yield from _with_summary(session, max_messages, max_tokens, summariser))
+    window = yield from call(
+        session.window,
+        messages=max_messages,
+        tokens=max_tokens,
+        token_counter=None if max_tokens is None else _counting(count, form),
+        repair=True,
+    )
     return fitted(window, form, max_tokens, count)
 
 
-def _window(session: Session, form: Form, messages: int | None, tokens: int | None) -> Talk[Window]:
+def _with_summary(
+    session: Session,
+    max_messages: int | None,
+    max_tokens: int | None,
+    summariser: Summariser | None,
+) -> Talk[str]:
+    """A summary of what does not fit, in a quarter of the tokens at most, and the newest."""
     count = session.store.token_counter
+    room = None if max_tokens is None else max_tokens // 4
+    left = None if room is None or max_tokens is None else max(1, max_tokens - room)
+    summary = Summary(
+        session,
+        summariser,
+        messages=max_messages,
+        tokens=left,
+        token_counter=None if left is None else _counting(count, CONVERSATION),
+    )
+    window = yield from call(summary.window, repair=True)
+    words = in_words(window.summary)
+    if room is not None and words:
+        most = len(window.summary.text)
+        while words and count(Message("user", words)) > room:
+            most //= 2
+            words = in_words(window.summary, most) if most > _SHORTEST else ""
+    said = fitted(window, CONVERSATION, left, count)
+    return f"{words}\n\n{said}" if words else said
+
+
+def in_words(summary: Gist, most: int | None = None) -> str:
+    """Put a summary into words for a prompt, with at most so many characters of it."""
+    if not summary:
+        return ""
+    heading = _EXTRACTS if summary.extractive else _SUMMARY
+    text = summary.text if most is None else shortened(summary.text, most)
+    return f"{heading.format(n=summary.messages)}\n{text}"
+
+
+def _counting(count: CountTokens, form: Form) -> CountTokens:
+    """Count a message as it is put into words."""
 
     def in_form(message: Message) -> int:
         return count(Message("user", form.text_of([message])))
 
-    return call(
-        session.window,
-        messages=messages,
-        tokens=tokens,
-        token_counter=None if tokens is None else in_form,
-        repair=True,
-    )
+    return in_form
 
 
 def fitted(messages: Sequence[Message], form: Form, tokens: int | None, count: CountTokens) -> str:
@@ -108,13 +146,12 @@ def fitted(messages: Sequence[Message], form: Form, tokens: int | None, count: C
 def _check(
     session: object, format: object, max_messages: object, max_tokens: object, summariser: object
 ) -> None:
-    if not isinstance(session, Session):
-        raise Misconfigured(f"context needs a session, store.session(key), not {shown(session)}.")
+    check_session(session)
     check_choice("format", format, _FORMATS)
     for what, limit in (("max_messages", max_messages), ("max_tokens", max_tokens)):
         if limit is not None:
             whole_number(what, limit, 1)
     if summariser is not None:
-        check_function("summariser", summariser, "a function of a text and a list of Messages")
+        check_summariser(summariser)
         if format != "summary":
             raise Misconfigured('A summariser is for format="summary".')

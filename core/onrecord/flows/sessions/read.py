@@ -22,7 +22,7 @@ from onrecord.flows.listing import listed
 from onrecord.flows.sessions.archive import count_archived, messages_by_archived
 from onrecord.flows.sessions.in_time import messages_in_time
 from onrecord.flows.shared import Desk
-from onrecord.gist import GIST, NO_GIST, Gist, gist_in
+from onrecord.gist import EXTRACT, GIST, NO_GIST, Gist, Kind, gist_in
 from onrecord.ledger.sessions import description, fences, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.ledger.sessions.description import Described
@@ -115,13 +115,13 @@ def window(
     repair: bool,
     given: CountTokens | None = None,
     last: Window | None = None,
-    summary: bool = False,
+    summary: Kind = False,
 ) -> Flow[Window]:
     """The newest messages that fit, cut where nothing that belongs together is torn."""
-    if not isinstance(summary, bool):
+    if not isinstance(summary, bool) and summary != "extractive":
         raise Misconfigured(
-            f"summary has to be True or False, not {shown(summary)}. What makes one is "
-            f"onrecord.memory.Summary."
+            f"summary has to be True, False or 'extractive', not {shown(summary)}. What makes one "
+            f"is onrecord.memory.Summary."
         )
     if last is not None and not isinstance(last, Window):
         raise Misconfigured(f"last has to be a Window of this session, or None, not {shown(last)}.")
@@ -137,7 +137,7 @@ def window(
         if near.cached and _unreadable(newest):
             yield from discarded(desk, name.identity)
             continue
-        gist = (yield from _gist(desk, name)) if summary else NO_GIST
+        gist = (yield from _gist(desk, name, summary)) if summary else NO_GIST
         if gist and not attempt and _is_later(gist.version, near.version):
             continue  # summarised since the tail was read; of a fork or an import it may look so
         known = NOTHING_READ
@@ -165,10 +165,11 @@ def window(
     )
 
 
-def _gist(desk: Desk, name: SessionName) -> Flow[Gist]:
+def _gist(desk: Desk, name: SessionName, kind: Kind) -> Flow[Gist]:
     """The summary that is kept; none where it cannot be read: it can be made again."""
+    key = EXTRACT if kind == "extractive" else GIST
     try:
-        return gist_in((yield from get_item(desk, StateName.of(name), GIST, False)))
+        return gist_in((yield from get_item(desk, StateName.of(name), key, False)))
     except Damaged as fault:
         log.warning("the summary of %s cannot be read: %s", name, fault)
         return NO_GIST
