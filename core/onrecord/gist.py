@@ -1,7 +1,7 @@
 """A gist: the summary of a session's older messages as its ``state`` keeps it.
 
-Who makes it is ``onrecord.memory.Summary``; the core calls no model. It is derived: it goes with
-any message that it was made from (``item.DERIVED``), so that one that is there can be shown.
+Who makes it is ``onrecord.memory.RollingSummary``; the core calls no model. It is derived: it goes
+with any message that it was made from (``item.DERIVED``), so that one that is there can be shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Gist(msgspec.Struct, frozen=True):
     """Whether it was made by choosing sentences, without a model."""
 
     def __bool__(self) -> bool:
-        return bool(self.text)
+        return self.version.head > 0
 
     def __str__(self) -> str:
         return self.text

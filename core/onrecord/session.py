@@ -249,10 +249,11 @@ class Session:
         a window of this session that was shown before: what still stands of it is not read
         again, and the two share their messages.
 
-        With ``summary=True`` the window's ``summary`` is what ``onrecord.memory.Summary`` keeps of
-        older messages, if it keeps anything: no model is called here. Between the two nothing is
-        left out: a window begins where the summary ends, at the latest, and ``fits`` is False
-        where it is over its limits by that. ``"extractive"`` asks for the one made without a model.
+        With ``summary=True`` the window's ``summary`` is what ``onrecord.memory.RollingSummary``
+        keeps of older messages, if it keeps anything: no model is called here. Between the two
+        nothing is left out: the window begins where the summary ends, at the latest, and ``fits``
+        is False where it is over its limits by that. Where all messages fit there is no summary.
+        ``"extractive"`` asks for the one that is made without a model.
         """
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
         return self._run(

@@ -277,8 +277,9 @@ class Cutter:
         if keep:
             reading = Reading(self._version.epoch, self._brought, self._complete)
         chosen, fits = self._choose()
-        summary = self._summary if self._joins() else NO_GIST
-        if summary and self._fallen(chosen) > summary.version.head:
+        fallen = self._fallen(chosen)
+        summary = self._summary if fallen and self._joins() else NO_GIST
+        if summary and fallen > summary.version.head:
             # Nothing is left out between the two, whatever the limits: ``fits`` says so.
             chosen = self._since(summary.version.head)
             fits = self._fits(chosen)

@@ -14,12 +14,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["Summary", "acontext", "context"]
+__all__ = ["RollingSummary", "acontext", "context"]
 
 _HOMES: dict[str, str] = {
-    "Summary": "summary",
-    "acontext": "context",
-    "context": "context",
+    "RollingSummary": "summary",
+    "acontext": "prompting",
+    "context": "prompting",
 }
 
 

@@ -20,7 +20,7 @@ MOST: Final = 2_000
 _LINE: Final = 200
 """Characters of one sentence."""
 
-_SENTENCE_ENDS: Final = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|[\r\n]+")  # noqa: RUF001
+_SENTENCE_ENDS: Final = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")  # noqa: RUF001
 _DECIDES: Final = re.compile(
     r"\b(decid\w*|agreed?|chose|chosen|settled|confirm\w*|approv\w*|cancel\w*|booked|refund\w*|"
     r"promis\w*|deadline|must|let'?s|we(?:'ll| will)|i(?:'ll| will)|from now on|instead of|"
@@ -59,8 +59,8 @@ def _lines_of(message: Message) -> Iterator[str]:
 
 
 def _sentences(text: str) -> list[str]:
-    found = (" ".join(part.split()) for part in _SENTENCE_ENDS.split(text))
-    return [sentence for sentence in found if sentence]
+    parts = (part for line in text.splitlines() for part in _SENTENCE_ENDS.split(line))
+    return [sentence for part in parts if (sentence := " ".join(part.split()))]
 
 
 def _weight(line: str) -> int:

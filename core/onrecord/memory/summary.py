@@ -1,6 +1,6 @@
 """A rolling summary of what no longer fits into a window: made once for each message.
 
-    summary = Summary(session, summarise, messages=40)
+    summary = RollingSummary(session, summarise, messages=40)
     window = summary.window()
     prompt = [window.summary.text, *window]
 
@@ -29,7 +29,7 @@ from onrecord.tokens import CountTokens
 from onrecord.version import Version
 from onrecord.window import Limits, Window
 
-__all__ = ["Gist", "Summariser", "Summary"]
+__all__ = ["Gist", "RollingSummary", "Summariser"]
 
 Summariser: TypeAlias = "Callable[[str, list[Message]], str | Awaitable[str]]"
 """Is given the summary so far, empty at first, and the messages that are to go into it."""
@@ -42,7 +42,7 @@ _PAGE: Final = 200
 _MOST_ATTEMPTS: Final = 20
 
 
-class Summary:
+class RollingSummary:
     """The summary of one session. Holds no connection and nothing that was said."""
 
     __slots__ = ("_ask", "_limits", "_shorter", "_token_counter", "extractive", "session")
@@ -130,7 +130,7 @@ class Summary:
     def __repr__(self) -> str:
         limits = ", ".join(f"{name}={limit}" for name, limit in self._limits.items())
         extractive = ", extractive" if self.extractive else ""
-        return f"Summary({self.session.name}, {limits}{extractive})"
+        return f"RollingSummary({self.session.name}, {limits}{extractive})"
 
     # -- written once ------------------------------------------------------------------------
 
@@ -211,9 +211,7 @@ class Summary:
             new = [message for message in batch if message.seq not in opening]
             text = place.known.text
             if new:
-                text = _checked((yield from call(self._ask.ask, text, new)))
-            if not text:
-                return True  # there was nothing to be summarised
+                text = _checked((yield from call(self._ask.ask, text, new)), self.extractive)
             gist = Gist(
                 text,
                 Version(place.version.epoch, upto),
@@ -300,9 +298,9 @@ def check_summariser(given: object) -> None:
     check_function("summariser", given, "a function of the summary so far and a list of Messages")
 
 
-def _checked(text: object) -> str:
+def _checked(text: object, may_be_empty: bool) -> str:
     """Refuse what is no summary: to keep it would be to forget what was said."""
-    if not isinstance(text, str) or not text.strip():
+    if not isinstance(text, str) or not (may_be_empty or text.strip()):
         if inspect.iscoroutine(text):
             text.close()
         raise Misconfigured(

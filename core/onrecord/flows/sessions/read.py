@@ -121,7 +121,7 @@ def window(
     if not isinstance(summary, bool) and summary != "extractive":
         raise Misconfigured(
             f"summary has to be True, False or 'extractive', not {shown(summary)}. What makes one "
-            f"is onrecord.memory.Summary."
+            f"is onrecord.memory.RollingSummary."
         )
     if last is not None and not isinstance(last, Window):
         raise Misconfigured(f"last has to be a Window of this session, or None, not {shown(last)}.")

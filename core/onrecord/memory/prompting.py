@@ -14,7 +14,7 @@ from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.arguments import check_choice, whole_number
 from onrecord.errors import Misconfigured
 from onrecord.gist import Gist
-from onrecord.memory.summary import Summariser, Summary, check_session, check_summariser
+from onrecord.memory.summary import RollingSummary, Summariser, check_session, check_summariser
 from onrecord.memory.wording import COMPACT, CONVERSATION, Form, shortened
 from onrecord.message import Message
 from onrecord.session import Session
@@ -41,8 +41,8 @@ def context(
     ``conversation`` has every word of them, ``compact`` one line for each, with long texts
     shortened in the middle. It begins where a turn begins, so that fewer messages than
     ``max_messages`` may be in it. ``summary`` puts a summary of all that does not fit before them,
-    which is kept and gone on from: see ``Summary``. Where no limit is given 20 messages stay.
-    Without a ``summariser`` it consists of chosen sentences, and says so.
+    which is kept and gone on from: see ``RollingSummary``. Where no limit is given, 20 messages
+    stay. Without a ``summariser`` it consists of chosen sentences, and says so.
 
     The text is never longer than ``max_tokens``, as the store counts them.
     """
@@ -92,7 +92,7 @@ def _with_summary(
     count = session.store.token_counter
     room = None if max_tokens is None else max_tokens // 4
     left = None if room is None or max_tokens is None else max(1, max_tokens - room)
-    summary = Summary(
+    summary = RollingSummary(
         session,
         summariser,
         messages=max_messages,
@@ -112,7 +112,7 @@ def _with_summary(
 
 def in_words(summary: Gist, most: int | None = None) -> str:
     """Put a summary into words for a prompt, with at most so many characters of it."""
-    if not summary:
+    if not summary.text:
         return ""
     heading = _EXTRACTS if summary.extractive else _SUMMARY
     text = summary.text if most is None else shortened(summary.text, most)
