@@ -281,7 +281,9 @@ class Cutter:
         summary = self._summary if fallen and self._joins() else NO_GIST
         if summary and fallen > summary.version.head:
             # Nothing is left out between the two, whatever the limits: ``fits`` says so.
-            chosen = self._since(summary.version.head)
+            later = self._since(summary.version.head)
+            known = set(map(id, later))  # a question is shown also where its answer is cut
+            chosen = [*(message for message in chosen if id(message) not in known), *later]
             fits = self._fits(chosen)
         messages = [*self._opening, *chosen]
         pairs = pair(messages)
