@@ -41,7 +41,9 @@ SAID: Final = "said"
 _HIDDEN: Final = (TURN, SAID)
 RECALLED: Final = "recalled"
 """What ``metadata["onrecord"]`` says of a message that was recalled for a model."""
-_MADE_UP: Final = ("repaired", RECALLED)
+SUMMARISED: Final = "summarised"
+"""The same of a summary that stands for messages which have no room."""
+_MADE_UP: Final = ("repaired", RECALLED, SUMMARISED)
 
 _ROLES: Final[dict[type[BaseMessage], str]] = {
     HumanMessage: "user",

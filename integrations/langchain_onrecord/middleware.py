@@ -30,6 +30,7 @@ from langchain_onrecord.run_progress import (
 )
 from langchain_onrecord.run_start import begun
 from langchain_onrecord.run_writer import RunWriter
+from langchain_onrecord.summary import Summarised, Summarises, summariser_of
 from langchain_onrecord.window import CountsTokens, WindowLimits, window_settings
 from onrecord import Misconfigured, Window
 from onrecord.adapters.calls import Talk, atalk, talk
@@ -72,6 +73,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         window: WindowLimits = DEFAULT_WINDOW,
         token_counter: CountsTokens | None = None,
         recall: Recall | bool = False,
+        summary: Summarises | None = None,
     ) -> None:
         """
         store          an onrecord.Store, made once for the process
@@ -83,6 +85,8 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         token_counter  counts LangChain messages; otherwise the store's own counts hold
         recall         whether older turns that answer the user go before the window: True, or a
                        Recall that says how many, and of which conversations
+        summary        what makes a summary of messages that fall out of the window, to go before
+                       it: a chat model, or a function of the summary so far and of messages
         """
         super().__init__()
         check_store(store)
@@ -97,6 +101,10 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         self._writer = RunWriter(store)
         settings = recall_settings(recall, user)
         self._recaller = None if settings is None else Recaller(store, settings)
+        summariser = summariser_of(summary, self._window)
+        self._summarised = (
+            None if summariser is None else Summarised(store, summariser, self._window)
+        )
 
     # -- what LangChain calls ----------------------------------------------------------------
 
@@ -253,6 +261,9 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
             said = request.state["messages"]
             reminder = yield from self._recaller.reminded(progress, said, window)
             shown = shown if reminder is None else before_window(shown, reminder)
+        if self._summarised is not None and progress is not None:
+            summary = yield from self._summarised.reminded(progress, request.messages, window)
+            shown = shown if summary is None else before_window(shown, summary)
         if shown != request.messages:
             request = request.override(messages=shown)
         ours = OnrecordMiddleware

@@ -61,8 +61,9 @@ class RollingSummary:
         """
         session        whose older messages are summarised
         summariser     a function of the summary so far and a list of messages, async or not; in
-                       async methods one that is not runs in a thread. Without one sentences are
-                       chosen: ``extractive``
+                       async methods one that is not runs in a thread, and of an object that can
+                       be called either way ``acall`` is awaited. Without one sentences are chosen:
+                       ``extractive``
         messages, turns, tokens    what a window holds at most, as of ``session.window``; 20
                        messages where none is given
         keep           how much of that stays out of the summary when it is made: the smaller, the
@@ -179,12 +180,14 @@ class RollingSummary:
         to be done again for the next message."""
         seq = whole_number("seq", seq)
         goal = 0
+        known = yield from self._kept()
+        if known.version.head >= seq:
+            return known
         for _ in range(_MOST_ATTEMPTS):
             version: Version = yield from call(self.session.version)
             item = yield from self._item()
             known = gist_in(item)
-            needed = min(seq, version.head)
-            if known.version.head >= needed:
+            if known.version.head >= min(seq, version.head):
                 return known
             if not goal:
                 shorter = yield from self._cut(self._shorter)
@@ -275,6 +278,8 @@ class _Asked:
             return extract(previous, messages)
         if self._is_async:
             return await self._summariser(previous, messages)
+        if (acall := getattr(self._summariser, "acall", None)) is not None:
+            return await acall(previous, messages)
         # In a thread: it waits for a model, and the loop has others to serve.
         answer = await asyncio.to_thread(self._summariser, previous, messages)
         return (await answer) if inspect.isawaitable(answer) else answer
