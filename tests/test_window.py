@@ -237,12 +237,22 @@ def test_nothing_is_left_out_between_a_summary_and_its_window(
     finally:
         windows._PAGE = page  # type: ignore[misc]
     assert bool(window.summary) == bool(plain.fallen), "where all is there, none is needed"
-    assert window.fallen <= upto
+    if not window.summary:
+        assert says(window) == says(plain)
+        return
+    shown = [m.seq or 0 for m in window]
+    assert shown == sorted(set(shown))
+    assert window.fallen <= upto, "nothing is left out"
+    newest = max((m.seq or 0 for m in session if m.role == "user"), default=0)
+    assert shown[-1] == session[-1].seq
+    if newest in {m.seq for m in plain}:
+        assert newest in shown, "the question stays"
     if plain.fallen <= upto:
-        assert says(window) == says(plain), "limits hold where they can"
-    else:
-        assert set(says(plain)) <= set(says(window)), "what is shown without is shown with it"
-    shown = {m.seq for m in window}
+        assert set(says(window)) <= set(says(plain)), "limits hold where they can"
+    crossed = any(call < upto <= result for call, result in pair(session).matched)
+    if newest and not crossed:
+        twice = [seq for seq in shown if seq <= min(upto, newest - 1)]
+        assert twice in ([], [1] if session[0].role == "system" else []), "nothing is said twice"
     for call, result in pair(session).matched:
         assert (session[call].seq in shown) == (session[result].seq in shown)
 

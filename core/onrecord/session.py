@@ -250,9 +250,9 @@ class Session:
         again, and the two share their messages.
 
         With ``summary=True`` the window's ``summary`` is what ``onrecord.memory.RollingSummary``
-        keeps of older messages, if it keeps anything: no model is called here. Between the two
-        nothing is left out: the window begins where the summary ends, at the latest, and ``fits``
-        is False where it is over its limits by that. Where all messages fit there is no summary.
+        keeps of older messages, if it keeps anything: no model is called here. The window goes on
+        where the summary ends, also where it is over its limits by that, which ``fits`` says; but
+        the newest turn is always there. Where all messages fit there is no summary.
         ``"extractive"`` asks for the one that is made without a model.
         """
         limits = Limits(messages=messages, turns=turns, tokens=tokens)

@@ -266,7 +266,7 @@ class Cutter:
             return page  # everything so far fits: there may be room for more
         if self._reach < LOOKBACK and self._undecided():
             return page
-        if self._summary and not self._joins() and len(self._brought) < LOOKBACK:
+        if self._summary and self._is_torn_off() and len(self._brought) < LOOKBACK:
             return page
         return 0
 
@@ -277,13 +277,10 @@ class Cutter:
         if keep:
             reading = Reading(self._version.epoch, self._brought, self._complete)
         chosen, fits = self._choose()
-        fallen = self._fallen(chosen)
-        summary = self._summary if fallen and self._joins() else NO_GIST
-        if summary and fallen > summary.version.head:
-            # Nothing is left out between the two, whatever the limits: ``fits`` says so.
-            later = self._since(summary.version.head)
-            known = set(map(id, later))  # a question is shown also where its answer is cut
-            chosen = [*(message for message in chosen if id(message) not in known), *later]
+        summary = NO_GIST
+        if self._summary and self._joins() and self._fallen(chosen):
+            summary = self._summary
+            chosen = self._since(summary.version.head, chosen)
             fits = self._fits(chosen)
         messages = [*self._opening, *chosen]
         pairs = pair(messages)
@@ -303,24 +300,37 @@ class Cutter:
             summary=summary,
         )
 
-    def _joins(self) -> bool:
-        """Whether what was brought reaches back to where the summary ends."""
-        return self._complete or self._first_seq <= self._summary.version.head + 1
-
-    def _since(self, seq: int) -> list[Message]:
-        """All that came after a place, and what belongs to it."""
-        later = (i for i, message in enumerate(self._body) if (message.seq or 0) > seq)
-        first = next(later, len(self._body))
-        while 0 < first < len(self._body) and self._forbidden[first]:
-            first -= 1
-        return self._body[first:]
-
     def _fallen(self, chosen: Sequence[Message]) -> int:
         """The newest place whose message is not chosen, of those that there are."""
         if len(chosen) == len(self._body):
             return 0 if self._complete else self._first_seq - 1
         shown = set(map(id, chosen))
         return max(message.seq or 0 for message in self._body if id(message) not in shown)
+
+    def _joins(self) -> bool:
+        """Whether what was brought reaches back to where the summary ends."""
+        return self._complete or self._first_seq <= self._summary.version.head + 1
+
+    def _is_torn_off(self) -> bool:
+        """Whether older messages are needed to go on from the summary."""
+        upto = self._summary.version.head
+        return not self._joins() or any(
+            (self._body[result].seq or 0) > upto for result in self._pairs.orphans
+        )
+
+    def _since(self, seq: int, chosen: Sequence[Message]) -> list[Message]:
+        """What comes after a place, whatever the limits: nothing is left out behind a summary, and
+        nothing is said twice. But the newest turn is there as without one."""
+        body = self._body
+        later = (i for i, message in enumerate(body) if (message.seq or 0) > seq)
+        first = next(later, len(body))
+        question = self._question()
+        asked = [] if question is None else [m for m in chosen if m is body[question]]
+        if asked and question is not None and len(chosen) >= len(body) - question:
+            first = min(first, question)  # the newest turn fits
+        whole = (i for i in reversed(range(len(body))) if i <= first and not self._forbidden[i])
+        first = next(whole, 0)
+        return body[first:] if question is None or first <= question else [*asked, *body[first:]]
 
     def _settle(self) -> None:
         """Match calls with results, and find how far back the limits reach."""

@@ -257,13 +257,17 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     ) -> Talk[ModelRequest[Any]]:
         """Make the request as the model is sent it."""
         shown, window = self._fitting(request.messages)
+        summary = None
+        if self._summarised is not None and progress is not None:
+            summary, left = yield from self._summarised.of(progress, request.messages, window)
+            if len(left) < len(request.messages):
+                shown, window = self._fitting(left)
         if self._recaller is not None and progress is not None:
             said = request.state["messages"]
             reminder = yield from self._recaller.reminded(progress, said, window)
             shown = shown if reminder is None else before_window(shown, reminder)
-        if self._summarised is not None and progress is not None:
-            summary = yield from self._summarised.reminded(progress, request.messages, window)
-            shown = shown if summary is None else before_window(shown, summary)
+        if summary is not None:
+            shown = before_window(shown, summary)
         if shown != request.messages:
             request = request.override(messages=shown)
         ours = OnrecordMiddleware

@@ -7,13 +7,13 @@ messages, nor in the graph's state or its checkpoints. It is kept in the session
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from langchain_core.messages import AnyMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from langchain_onrecord.messages import SUMMARISED, to_langchain
-from langchain_onrecord.run_progress import RunProgress
+from langchain_onrecord.run_progress import RunProgress, question_in
 from onrecord import Gist, Message, Misconfigured, Window
 from onrecord.adapters.calls import Talk, call
 from onrecord.errors import shown
@@ -53,17 +53,31 @@ class Summarised:
         self._summariser = summariser
         self._window = window
 
-    def reminded(
-        self, progress: RunProgress, messages: Sequence[BaseMessage], window: Window
-    ) -> Talk[AnyMessage | None]:
-        """What stands for the messages of a session that are not in a window of a state."""
+    def of(
+        self, progress: RunProgress, messages: Sequence[AnyMessage], window: Window
+    ) -> Talk[Sum]:
+        """What stands for the messages of a session that are not in a window of a state; and the
+        state's messages that it does not stand for."""
         session = self._store.session(**progress["session"])
         stored: Window = yield from call(session.window, **self._window)
         held = {message.id for message in messages} - {message.id for message in window}
         fallen = max([stored.fallen, *(m.seq or 0 for m in stored if m.id in held)])
         summary = RollingSummary(session, self._summariser, **self._window)
         gist = yield from summarised(summary, fallen)
-        return _reminder(gist) if gist.text else None
+        if not gist:
+            return Sum(None, messages)
+        question = question_in(messages)
+        begin = len(messages) if question is None else messages.index(question)
+        summed = {m.id for m in stored if (m.seq or 0) <= gist.version.head} | held
+        left = [m for m in messages[:begin] if m.id not in summed]
+        return Sum(_reminder(gist) if gist.text else None, [*left, *messages[begin:]])
+
+
+class Sum(NamedTuple):
+    """A summary, and the messages that are left beside it."""
+
+    reminder: AnyMessage | None
+    messages: Sequence[AnyMessage]
 
 
 def summariser_of(given: object, window: Mapping[str, Any]) -> Summariser | None:

@@ -97,6 +97,7 @@ def _with_summary(
         summariser,
         messages=max_messages,
         tokens=left,
+        keep=1.0 if summariser is None else 0.5,  # to choose sentences costs nothing
         token_counter=None if left is None else _counting(count, CONVERSATION),
     )
     window = yield from call(summary.window, repair=True)
