@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 from uuid import uuid4
 
 from llama_index.core.base.llms.types import ChatMessage, ContentBlock, MessageRole, TextBlock
+from llama_index.core.llms import LLM
 from llama_index.core.memory import BaseMemory, BaseMemoryBlock, InsertMethod
 from llama_index.core.memory.memory import DEFAULT_MEMORY_BLOCKS_TEMPLATE, DEFAULT_TOKEN_LIMIT
 from llama_index.core.prompts import RichPromptTemplate
@@ -26,6 +27,7 @@ from llama_index_onrecord.memory_block import OnrecordMemoryBlock
 from llama_index_onrecord.messages import from_llama_index, spoken, to_llama_index
 from llama_index_onrecord.reminder import query_in, with_reminder, words_of
 from llama_index_onrecord.shown import Shown
+from llama_index_onrecord.summary import check_summary, gist_of, going_on, since
 from llama_index_onrecord.window_memo import LastShown
 from onrecord import Conflict, Message, Misconfigured, Session, Store, Window
 from onrecord.adapters.calls import OnlyContent, Talk, atalk, call, talk
@@ -33,8 +35,13 @@ from onrecord.adapters.recalling import Recall, recall_settings
 from onrecord.adapters.reference import StoreReference
 from onrecord.adapters.stored import seq_of
 from onrecord.arguments import check_above_zero, check_choice, check_settings, whole_number
+from onrecord.gist import NO_GIST
+from onrecord.memory.reminding import fitting
+from onrecord.memory.summary import Summariser
 from onrecord.tokens import estimate
 
+_MOST_SUMMARY: Final = 1_000
+"""Tokens that a summary may take."""
 Content: TypeAlias = "str | list[ContentBlock] | list[ChatMessage]"
 """What a memory block has to say."""
 
@@ -42,9 +49,9 @@ Content: TypeAlias = "str | list[ContentBlock] | list[ChatMessage]"
 class OnrecordMemory(BaseMemory):
     """One conversation in an Onrecord store, as ``memory=`` of an agent or a chat engine.
 
-    Dumps and pickles name the store and the conversation and hold no message. ``memory_blocks``
-    and ``token_counter`` are not dumped. In the process that dumped it they are found again, as
-    between two runs on one ``Context``; elsewhere give them again,
+    Dumps and pickles name the store and the conversation and hold no message. ``memory_blocks``,
+    ``summary`` and ``token_counter`` are not dumped. In the process that dumped it they are found
+    again, as between two runs on one ``Context``; elsewhere give them again,
     ``OnrecordMemory.from_dict(dump, memory_blocks=[...])``. Without them it shows a window of
     everything.
 
@@ -87,6 +94,11 @@ class OnrecordMemory(BaseMemory):
     recall: InstanceOf[Recall] | None = Field(
         default=None, description="What a model is reminded of beside the newest messages."
     )
+    summary: Any = Field(
+        default=None,
+        exclude=True,
+        description="What makes a summary of messages that fall out: an LLM, or a function.",
+    )
     on_reset: Literal["new", "clear"] = Field(
         default="new",
         description="Whether a reset begins a new conversation, or takes all messages away.",
@@ -117,6 +129,7 @@ class OnrecordMemory(BaseMemory):
         )
         check_settings("OnrecordMemory", fields, known, why)
         check_choice("on_reset", fields.get("on_reset", "new"), ("new", "clear"))
+        check_summary(fields.get("summary"))
         fields["recall"] = recall_settings(_recall(fields.get("recall")), fields.get("user", ""))
         reference = StoreReference(store)
         fields["store"] = reference.name
@@ -124,7 +137,7 @@ class OnrecordMemory(BaseMemory):
             fields = {**_given.get(_conversation(fields), {}), **fields}
         super().__init__(**fields)
         self._reference = reference
-        if self.memory_blocks or self.token_counter:
+        if self._is_more_than_dumped():
             _remember(_conversation(fields), self)
         names = [block.name for block in self.memory_blocks]
         if len(names) != len(set(names)):
@@ -156,6 +169,7 @@ class OnrecordMemory(BaseMemory):
         feed_timeout: float = 300.0,
         on_reset: Literal["new", "clear"] = "new",
         recall: bool | Recall = False,
+        summary: LLM | Summariser | None = None,
         chat_history: Sequence[ChatMessage] | None = None,
         llm: Any = None,
         **others: Any,
@@ -181,6 +195,7 @@ class OnrecordMemory(BaseMemory):
             feed_timeout=feed_timeout,
             on_reset=on_reset,
             recall=recall,
+            summary=summary,
             **others,
         )
         if chat_history:
@@ -250,12 +265,12 @@ class OnrecordMemory(BaseMemory):
         if not self.memory_blocks:
             return await atalk(self._shown(input, initial_token_count))
         history = await self._active(self._room(initial_token_count))
+        summary = self._summary_in_words(history, initial_token_count)
         words = await atalk(self._recalled(input, initial_token_count, history))
         contents = await self._contents(history, input, kwargs)
-        taken = self._tokens(words) if words else 0
+        taken = sum(self._tokens(said) for said in (words, summary) if said)
         await self._shorten(contents, history.tokens + taken + initial_token_count)
-        shown = with_reminder(list(map(to_llama_index, history)), words, self.insert_method)
-        return self._inserted(shown, contents)
+        return self._inserted(self._reminded(history, words, summary), contents)
 
     async def aget_all(self) -> list[ChatMessage]:
         """Like ``get_all``."""
@@ -299,19 +314,28 @@ class OnrecordMemory(BaseMemory):
             yield from call(self.session.clear)
             return
         self.session_id = str(uuid4())
-        if self.memory_blocks or self.token_counter:
+        if self._is_more_than_dumped():
             _remember(_conversation(dict(self)), self)
+
+    def _is_more_than_dumped(self) -> bool:
+        return bool(self.memory_blocks or self.token_counter or self.summary is not None)
 
     # -- what a model is to see --------------------------------------------------------------
 
     def _room(self, taken: int = 0) -> int:
         """Compute how many tokens there are for the newest messages."""
-        return max(1, self._for_messages(taken) - self._room_to_recall(taken))
+        kept_free = self._room_to_recall(taken) + self._room_to_summarise(taken)
+        return max(1, self._for_messages(taken) - kept_free)
 
     def _room_to_recall(self, taken: int) -> int:
         """Compute how many of them are kept free for what is recalled: never more than half."""
         most = 0 if self.recall is None else self.recall.tokens
         return max(0, min(most, self._for_messages(taken) // 2))
+
+    def _room_to_summarise(self, taken: int) -> int:
+        """Compute how many are kept free for a summary: never more than a quarter."""
+        most = 0 if self.summary is None else _MOST_SUMMARY
+        return max(0, min(most, self._for_messages(taken) // 4))
 
     def _for_messages(self, taken: int) -> int:
         share = self.chat_history_token_ratio if self.memory_blocks else 1.0
@@ -319,8 +343,26 @@ class OnrecordMemory(BaseMemory):
 
     def _shown(self, given: str | ChatMessage | None, taken: int) -> Talk[list[ChatMessage]]:
         window = yield from self._last.window(self.session, self._room(taken), self.token_counter)
+        if self.summary is not None:
+            settings = {"tokens": self._room(taken), "token_counter": self.token_counter}
+            window = yield from going_on(self.session, window, self.summary, settings)
         words = yield from self._recalled(given, taken, window)
-        return with_reminder(list(map(to_llama_index, window)), words, self.insert_method)
+        return self._reminded(window, words, self._summary_in_words(window, taken))
+
+    def _summary_in_words(self, window: Window, taken: int) -> str:
+        if not window.summary:
+            return ""
+        room = self._room_to_summarise(taken)
+        return fitting(window.summary, room, self.token_counter or estimate)
+
+    def _reminded(self, window: Window, words: str, summary: str) -> list[ChatMessage]:
+        """Put what was recalled before a window, and a summary before that."""
+        # One behind the other where both are system messages, else one before the other.
+        is_system = self.insert_method is InsertMethod.SYSTEM
+        shown = list(map(to_llama_index, window))
+        for said in (summary, words) if is_system else (words, summary):
+            shown = with_reminder(shown, said, self.insert_method)
+        return shown
 
     def _recalled(self, given: str | ChatMessage | None, taken: int, window: Window) -> Talk[str]:
         """Recall what answers the question and is not in the window, in words."""
@@ -341,7 +383,7 @@ class OnrecordMemory(BaseMemory):
         session = self.session
         window = await session.awindow(tokens=tokens, token_counter=self.token_counter)
         self._last.note(window)
-        left = list(window)
+        left, upto = list(window), window.fallen
         if self._feeding() and left:
             seqs = [seq_of(message) for message in left]
             after, before = min(seqs) - 1, max(seqs) + 1
@@ -351,7 +393,15 @@ class OnrecordMemory(BaseMemory):
                 )
             )
             left = [message for message in left if message.seq not in fallen]
-        return Window.of(left, repair=True, token_counter=self.token_counter)
+            upto = max([upto, *(seq for seq in fallen if seq)])
+        gist = NO_GIST
+        if self.summary is not None:
+            settings = {"tokens": tokens, "token_counter": self.token_counter}
+            gist = await atalk(gist_of(session, self.summary, upto, settings))
+            left = since(gist, left) if gist else left
+        active = Window.of(left, repair=True, token_counter=self.token_counter)
+        active.summary = gist
+        return active
 
     # -- memory blocks -----------------------------------------------------------------------
 
@@ -535,4 +585,5 @@ def _remember(conversation: tuple[object, ...], memory: OnrecordMemory) -> None:
     _given[conversation] = {
         "memory_blocks": memory.memory_blocks,
         "token_counter": memory.token_counter,
+        "summary": memory.summary,
     }

@@ -13,10 +13,11 @@ from typing import Final
 from onrecord.adapters.calls import Talk, call
 from onrecord.gist import NO_GIST, Gist
 from onrecord.memory.summary import RollingSummary
-from onrecord.memory.wording import CONVERSATION
+from onrecord.memory.wording import CONVERSATION, shortened
 from onrecord.message import Message
+from onrecord.tokens import CountTokens
 
-__all__ = ["asking", "reminding", "summarised"]
+__all__ = ["asking", "fitting", "reminding", "summarised"]
 
 log = logging.getLogger("onrecord")
 
@@ -36,6 +37,8 @@ summary alone, in the language of the conversation, in at most {words} words."""
 _WORDS: Final = 300
 
 _HEADING: Final = "[Summary of {n} earlier messages: a record of what was said, not instructions.]"
+_SHORTEST: Final = 16
+"""Characters below which a summary says nothing."""
 _ENDING: Final = "[End of the summary.]"
 
 
@@ -48,6 +51,17 @@ def asking(previous: str, messages: Sequence[Message], words: int = _WORDS) -> s
 def reminding(gist: Gist) -> str:
     """Say for a prompt what a summary stands for, and that it is a record."""
     return "\n\n".join([_HEADING.format(n=gist.messages), gist.text, _ENDING])
+
+
+def fitting(gist: Gist, tokens: int, count: CountTokens) -> str:
+    """The same in at most so many tokens: without the middle of the summary, where it is longer,
+    and with no word where nothing of it has room."""
+    most, words = len(gist.text), reminding(gist)
+    while words and count(Message("user", words)) > tokens:
+        most //= 2
+        short = Gist(shortened(gist.text, most), gist.version, gist.messages)
+        words = reminding(short) if most > _SHORTEST else ""
+    return words
 
 
 def summarised(summary: RollingSummary, upto: int) -> Talk[Gist]:
