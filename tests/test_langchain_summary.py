@@ -88,11 +88,10 @@ def summary_in(messages: list[BaseMessage]) -> list[str]:
 
 
 def told(messages: list[BaseMessage]) -> list[str]:
-    """What a model knows: each thing once."""
+    """What a model knows, one behind the other."""
     summary = summary_in(messages)
     known = summary[0].split("\n\n")[1].split() if summary else []
-    rest = [str(m.text) for m in messages if m.text and str(m.text) not in summary]
-    return [*known, *(text for text in rest if text not in known)]
+    return [*known, *(str(m.text) for m in messages if m.text and str(m.text) not in summary)]
 
 
 @pytest.mark.parametrize("saver", [None, InMemorySaver], ids=["no saver", "saver"])
@@ -263,6 +262,19 @@ def test_where_somebody_puts_it_into_a_state_it_is_not_stored(
         invoke(agent, f"q{n}")
     invoke(agent, {"messages": [*model.shown[-1], HumanMessage("and now?")]})
     assert not any(HEADING in m.text for m in memory.session("chat").messages())
+
+
+def test_what_takes_its_place_in_the_window_is_summarised(memory: Store, invoke: Invoke) -> None:
+    """What others put into the state has to fit as well."""
+    model = Scripted(script=[f"a{n}" for n in range(9)])
+    agent = agent_of(model, memory, summary=Notes())
+    for n in range(6):
+        invoke(agent, f"q{n}")
+    aside = {"additional_kwargs": {"metadata": {"onrecord": "recalled"}}}
+    asides = [HumanMessage("aside", id=f"aside {n}", **aside) for n in range(6)]
+    invoke(agent, {"messages": [*asides, HumanMessage("q6")]})
+    said = [text for n in range(6) for text in (f"q{n}", f"a{n}")]
+    assert [text for text in told(model.shown[-1]) if text != "aside"] == [*said, "q6"]
 
 
 def test_what_goes_is_gone_for_the_model_too(each_store: OpenStore, invoke: Invoke) -> None:

@@ -139,14 +139,15 @@ def test_it_stands_for_what_falls_out(each_store: OpenStore, shows: Shows, block
     assert store.session("chat").count() == 80
 
 
-def test_all_of_it_is_within_the_limit(in_memory: Store, shows: Shows) -> None:
+@pytest.mark.parametrize("recall", [False, True])
+def test_all_of_it_is_within_the_limit(in_memory: Store, shows: Shows, recall: bool) -> None:
     def count(message: Message) -> int:
         return len(message.text.split())
 
     def summarise(previous: str, messages: list[Message]) -> str:
         return "Begin " + "summary " * 500 + "end"
 
-    memory = memory_of(in_memory, summarise, token_limit=100, token_counter=count, recall=True)
+    memory = memory_of(in_memory, summarise, token_limit=100, token_counter=count, recall=recall)
     for n in range(60):
         memory.put(ChatMessage(role="user", content=f"q{n} about noodles and the pot"))
         memory.put(ChatMessage(role="assistant", content="stir it"))

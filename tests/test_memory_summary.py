@@ -26,6 +26,7 @@ from onrecord import (
     Window,
 )
 from onrecord.adapters.calls import Call
+from onrecord.flows.sessions import read
 from onrecord.gist import EXTRACT, GIST, NO_GIST
 from onrecord.memory import RollingSummary, context
 from onrecord.testing.contract import Face
@@ -358,16 +359,18 @@ def test_of_two_at_once_one_wins(each_store: OpenStore, face: Face) -> None:
     theirs: list[Gist] = []
 
     def they_come_first() -> None:
-        late = RollingSummary(
-            other.session("chat"), lambda *given: f"won {winner(*given)}", messages=6
-        )
-        theirs.append(late.read())
+        def summarise(*given: Any) -> str:
+            return f"won {winner(*given)}"
+
+        summary = RollingSummary(other.session("chat"), summarise, messages=2)
+        theirs.append(summary.read())
 
     notes.before = they_come_first
-    window = face(RollingSummary(session, notes, messages=6)).window()
+    window = face(RollingSummary(session, notes, messages=10)).window()
     assert [window.summary] == theirs
     assert window.summary.text.startswith("won q1")
     assert (len(notes.calls), len(winner.calls)) == (1, 1)
+    assert len(notes.seen) < len(winner.seen), "and has not gone as far"
     assert together(window)[1:] == said(1, 10)
 
 
@@ -591,6 +594,34 @@ def test_a_window_of_the_core_shows_what_is_kept_and_asks_nobody(store: Store, f
     last = shown.window(messages=6, summary=True, last=window)
     assert last.messages == window.messages
     assert len(notes.calls) == 1
+
+
+@pytest.mark.parametrize("way", ["cleared", "said more"])
+def test_a_window_and_its_summary_are_of_one_time(
+    each_store: OpenStore, face: Face, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The two are read one after the other: much may happen between."""
+    store, other = each_store(), each_store()
+    session = store.session("chat")
+    say(session, 1, 10)
+    RollingSummary(session, Notes(), messages=6).read()
+    gist, happens = read._gist, [True]
+
+    def later(*given: Any) -> Any:
+        if happens and happens.pop():
+            there = other.session("chat")
+            if way == "cleared":
+                there.clear()
+            say(there, 11, 30)
+            RollingSummary(there, Notes(), messages=6).read()
+        return (yield from gist(*given))
+
+    monkeypatch.setattr(read, "_gist", later)
+    window = face(session).window(messages=6, summary=True)
+    assert not happens
+    assert window.version == session.version()
+    assert window.summary.version.head <= window.version.head
+    assert together(window) == said(11 if way == "cleared" else 1, 30)
 
 
 @pytest.mark.parametrize("wrong", [None, 1, "yes", lambda *given: "text"])
