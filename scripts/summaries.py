@@ -9,7 +9,7 @@ models are scripted; tokens are counted as LangChain does by default, about four
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, SummarizationMiddleware
@@ -56,8 +56,16 @@ class Counted(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=AIMessage(says))])
 
 
-def measured(name: str) -> tuple[int, int, int]:
+class Cost(NamedTuple):
     """Calls of the model that summarises, tokens it was sent, and tokens the other was sent."""
+
+    calls: int
+    summarising: int
+    answering: int
+
+
+def measured(name: str) -> Cost:
+    """Say all turns, and count."""
     with Store("sqlite://") as store:
         answering, summarising = Counted(says=ANSWER), Counted(says=SUMMARY)
         middleware: list[AgentMiddleware[Any, Any]]
@@ -74,10 +82,15 @@ def measured(name: str) -> tuple[int, int, int]:
         on: Any = {"configurable": {"session_id": "chat"}}
         for n in range(TURNS):
             agent.invoke({"messages": [HumanMessage(QUESTION.format(n=n))]}, on)
-        return len(summarising.sent), sum(summarising.sent), sum(answering.sent)
+        return Cost(len(summarising.sent), sum(summarising.sent), sum(answering.sent))
 
 
 NAMES = ("OnrecordMiddleware(summary=…)", "SummarizationMiddleware, no checkpointer")
+
+
+def row(name: str, cost: Cost) -> str:
+    """A row of the table."""
+    return f"| {name} | {cost.calls} | {cost.summarising:,} | {cost.answering:,} |"
 
 
 def table() -> str:
@@ -86,10 +99,7 @@ def table() -> str:
         "| | calls to summarise | tokens sent to summarise | tokens sent to answer |",
         "|---|---|---|---|",
     ]
-    for name in NAMES:
-        calls, summarised, answered = measured(name)
-        lines.append(f"| {name} | {calls} | {summarised:,} | {answered:,} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(row(name, measured(name)) for name in NAMES)])
 
 
 if __name__ == "__main__":

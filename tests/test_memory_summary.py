@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import os
 import signal
@@ -28,7 +29,7 @@ from onrecord import (
 from onrecord.adapters.calls import Call
 from onrecord.flows.sessions import read
 from onrecord.gist import EXTRACT, GIST, NO_GIST
-from onrecord.memory import RollingSummary, context
+from onrecord.memory import RollingSummary, acontext, context
 from onrecord.testing.contract import Face
 from tests.children import Child
 
@@ -569,6 +570,32 @@ def test_nothing_worth_extracting_is_looked_for_once(memory: Store) -> None:
     assert window.summary.text == ""
     assert window.summary.messages == 24 + 3
     assert context(session, "summary", max_messages=6) == context(session, max_messages=3)
+
+
+# As people hold it
+
+
+def test_a_gist_is_shown_in_short() -> None:
+    gist = Gist("One\ntwo " * 40, Version(1, 9), 8, extractive=True)
+    assert str(gist) == gist.text
+    assert len(repr(gist)) < 140
+    assert repr(gist).startswith("Gist('One two One")
+    assert repr(gist).endswith("…', 8 messages up to (1, 9), extractive)")
+    assert repr(NO_GIST) == "Gist()"
+
+
+def test_every_method_has_its_twin() -> None:
+    public = {n: m for n, m in inspect.getmembers(RollingSummary, callable) if n[0] != "_"}
+    names = {name for name in public if f"a{name}" in public}
+    assert (
+        names
+        == {"read", "window", "kept", "upto", "forget"}
+        == set(public) - {f"a{name}" for name in names}
+    )
+    pairs = [(public[name], public[f"a{name}"]) for name in names]
+    for ours, theirs in [*pairs, (context, acontext)]:
+        assert inspect.signature(ours) == inspect.signature(theirs)
+        assert theirs.__doc__ == f"Like ``{ours.__name__}``."
 
 
 # In the core's window

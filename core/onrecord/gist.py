@@ -40,6 +40,14 @@ class Gist(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return self.text
 
+    def __repr__(self) -> str:
+        if not self:
+            return "Gist()"
+        text = " ".join(self.text.split())
+        said = text if len(text) <= 60 else f"{text[:59]}…"
+        kind = ", extractive" if self.extractive else ""
+        return f"Gist({said!r}, {self.messages} messages up to {tuple(self.version)}{kind})"
+
     @property
     def value(self) -> dict[str, Any]:
         """What is kept of it."""
