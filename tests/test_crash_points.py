@@ -28,6 +28,7 @@ from onrecord import (
 )
 from onrecord.flow import Cold, Flow, Step
 from onrecord.flows.shared import UNSET
+from onrecord.item import DERIVED
 from onrecord.ledger.database.transaction import Transaction
 from tests.servers.postgres import PostgresServer
 
@@ -42,7 +43,8 @@ class Place(NamedTuple):
     other: Store
 
     def begin(self, key: str) -> Session:
-        """A session with something of everything: ids, turns, an edited and a deleted message."""
+        """A session with something of everything: ids, turns, an edited and a deleted message,
+        and what was made from its messages."""
         session = self.store.session(f"{key} {next(_numbers)}", user=USER)
         session.append(("system", "Be kind."))
         session.append([{"role": "user", "content": "one", "id": "first"}, ("assistant", "two")])
@@ -51,6 +53,7 @@ class Place(NamedTuple):
         session.edit(4, ("user", "three, edited"))
         session.delete(3)
         session.archive([1, 5])
+        session.state.put(f"{DERIVED}gist", "six messages", token="6")
         return session
 
     def look(self, session: Session) -> Session:

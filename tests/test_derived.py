@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
-from onrecord import Conflict, Put, Session, Store, Version
+from onrecord import Conflict, OnrecordError, Put, Session, Store, Version, operations
+from onrecord.flow import Flow
 from onrecord.item import DERIVED
+from onrecord.ledger.database.stamp import Fenced
 from onrecord.testing.contract import Face
 
 OpenStore = Callable[..., Store]
@@ -20,9 +24,9 @@ def store(each_store: OpenStore) -> Store:
     return each_store()
 
 
-def with_gist(store: Store, upto: str | None = "3", key: str = KEY) -> Session:
+def with_gist(store: Store, upto: str | None = "3", key: str = KEY, name: str = "chat") -> Session:
     """Six messages, and what was made from the first three of them."""
-    session = store.session("chat")
+    session = store.session(name)
     session.append([("user", f"secret {n}") for n in range(1, 7)])
     session.state.put(key, {"text": "secret 1 to 3"}, token=upto)
     session.state.put("plan", "stays", token="1")
@@ -118,6 +122,53 @@ def test_of_another_session_nothing_goes(store: Store) -> None:
     near.state.put(KEY, "near", token="1")
     session.clear()
     assert near.state.get(KEY) is not None
+
+
+FLOWS: dict[str, Callable[[Session], Flow[Any]]] = {
+    "edit": lambda session: operations.edit(session._desk, session.name, 3, ("user", "other")),
+    "delete": lambda session: operations.delete(session._desk, session.name, 2),
+    "clear": lambda session: operations.rewind(session._desk, session.name, 0),
+    "replace": lambda session: operations.replace(
+        session._desk, session.name, [("user", "other")], 2, None, None
+    ),
+}
+
+
+def is_done(store: Store, flow: Flow[Any], steps: int) -> bool:
+    """Perform so many steps of a flow, and drop it; whether it came to its end."""
+    go_on = partial(flow.send, None)
+    try:
+        for _ in range(steps):
+            step = go_on()
+            try:
+                go_on = partial(flow.send, store._perform(step))
+            except (Fenced, OnrecordError) as fault:
+                go_on = partial(flow.throw, fault)
+        go_on()
+    except StopIteration:
+        return True
+    finally:
+        flow.close()
+    return False
+
+
+@pytest.mark.parametrize("how", FLOWS)
+def test_wherever_it_is_cut_off_both_are_there_or_neither(each_store: OpenStore, how: str) -> None:
+    """A process dies behind each of its steps; others look at once, and again."""
+    writer, reader = each_store(), each_store()
+    for steps in range(30):
+        session = with_gist(writer, name=f"{how} {steps}")
+        there = reader.session(session.name.key)
+        assert there.state.get(KEY) is not None, "it is in its cache"
+        ended = is_done(writer, FLOWS[how](session), steps)
+        for _ in range(2):
+            whole = [m.text for m in there.messages()] == [f"secret {n}" for n in range(1, 7)]
+            assert (there.state.get(KEY) is not None) == whole
+            assert (KEY in [item.key for item in there.state.list()]) == whole
+        if ended:
+            assert not whole
+            return
+    pytest.fail("it did not end")
 
 
 # Items beside no message
