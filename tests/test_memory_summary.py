@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import io
+import itertools
 import os
 import signal
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onrecord import (
     Conflict,
@@ -339,6 +342,51 @@ def test_it_can_be_forgotten(store: Store, face: Face) -> None:
     assert summary.kept() == NO_GIST
     assert summary.read() == first
     assert len(notes.calls) == 2
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["say", "say", "say", "call", "edit", "delete", "rewind", "pop", "replace", "fork"]
+            ),
+            st.integers(0, 40),
+            st.sampled_from([{"messages": 4}, {"turns": 2}, {"tokens": 40}, {"messages": 9}]),
+        ),
+        max_size=40,
+    )
+)
+def test_whatever_happens_all_that_is_there_is_told_and_nothing_else(history: Any) -> None:
+    texts = (f"w{n}" for n in itertools.count())
+    with Store("sqlite://") as store:
+        session = store.session("chat")
+        for step, (what, n, limits) in enumerate(history):
+            said = session.messages(into=lambda m: m.seq or 0)
+            some = said[n % len(said)] if said else 0
+            match what:
+                case "say":
+                    session.append([("user", next(texts)), ("assistant", next(texts))][: 1 + n % 2])
+                case "call":
+                    call = Message("assistant", [ToolCall("f", {}, f"c{step}")])
+                    result = Message("tool", next(texts), tool_call_id=f"c{step}")
+                    session.append([call, result])
+                case "edit" if some:
+                    session.edit(some, ("user", next(texts)))
+                case "delete" if some:
+                    session.delete(some)
+                case "rewind" if some:
+                    session.rewind(some)
+                case "pop":
+                    session.pop(n % 4)
+                case "replace" if some:
+                    session.replace([("user", next(texts))], after=some)
+                case "fork" if some:
+                    session = session.fork(f"fork {step}", at=some)
+            window = RollingSummary(session, Notes(), **limits).window(repair=True)
+            there = {m.text for m in session.messages() if m.text}
+            told = set(window.summary.text.split()) | {m.text for m in window if m.seq and m.text}
+            orphans = {m.text for m in Window.of(session.messages()).orphans}
+            assert there - orphans <= told <= there
 
 
 # Several at once, and what breaks off
