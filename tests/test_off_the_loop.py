@@ -42,6 +42,7 @@ from llama_index_onrecord import importers as llama_index_importers
 from onrecord import (
     CheckpointLog,
     Cleared,
+    Conflict,
     Delete,
     Feed,
     Items,
@@ -75,6 +76,11 @@ BIG = ("user", "x" * 40_000)
 
 async def all_of(items: Any) -> list[Any]:
     return [item async for item in items]
+
+
+async def exchanged(session: Session, at: At) -> None:
+    with suppress(Conflict, Misconfigured):  # another method has taken them away
+        await session.aexchange(await session.amessages(limit=2), ("user", "in short"))
 
 
 async def backed_up(store: Store, at: At) -> None:
@@ -152,6 +158,7 @@ SESSION: dict[str, Does] = {
     "acount": lambda s, at: s.acount(archived=True),
     "acreate": lambda s, at: s.store.session(at.name + " created").acreate(title="Orders"),
     "aedit": lambda s, at: s.aedit(2, ("assistant", "Hello.")),
+    "aexchange": exchanged,
     "aexport": lambda s, at: s.aexport(at.folder / "one.jsonl"),
     "afork": lambda s, at: s.afork(at.name + " fork"),
     "ahead": lambda s, at: s.ahead(),

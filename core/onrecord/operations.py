@@ -56,6 +56,7 @@ from onrecord.flows.search.search import search
 from onrecord.flows.sessions.append import append
 from onrecord.flows.sessions.archive import archive, unarchive
 from onrecord.flows.sessions.create import create
+from onrecord.flows.sessions.exchange import exchange
 from onrecord.flows.sessions.fork import fork
 from onrecord.flows.sessions.read import (
     count,
@@ -100,6 +101,7 @@ __all__ = [
     "embed_items",
     "erase",
     "erase_session",
+    "exchange",
     "export",
     "export_session",
     "fill_states",

@@ -575,6 +575,33 @@ class Session:
         flow = operations.replace(self._desk, self.name, messages, after, archived, expected)
         return await self._arun(flow)
 
+    def exchange(
+        self,
+        messages: Sequence[Message],
+        new: Appendable | None = None,
+        *,
+        items: Sequence[ItemChange] = (),
+    ) -> Message | None:
+        """Take messages away for good, all or none, and put a new one in the place of the first.
+
+        They are given as they were read here. Where one of them was edited, taken away or written
+        anew since, Conflict is raised and nothing is done: of two who summarise the same run one
+        succeeds. The others' places stay empty, what stands between them stays. The new one has
+        the place, the id and the time of the first; without one all places stay empty. ``items``
+        are changed in the same transaction, as by ``append``.
+        """
+        return self._run(operations.exchange(self._desk, self.name, messages, new, items))
+
+    async def aexchange(
+        self,
+        messages: Sequence[Message],
+        new: Appendable | None = None,
+        *,
+        items: Sequence[ItemChange] = (),
+    ) -> Message | None:
+        """Like ``exchange``."""
+        return await self._arun(operations.exchange(self._desk, self.name, messages, new, items))
+
     def archive(self, seqs: Iterable[int], *, expected: Expected = None) -> list[Message]:
         """Archive messages, and return those that were not archived before.
 

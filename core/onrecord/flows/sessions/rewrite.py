@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -37,8 +36,7 @@ def edit(desk: Desk, name: SessionName, seq: int, given: Appendable) -> Flow[Mes
     """Put another message in the place of one; place, id and time stay."""
     seq = whole_number("seq", seq)
     at = now()
-    (entry, *more), (content, *_) = encode(desk, _one(messages_from(given)), at)
-    assert not more
+    (entry,), (content,) = encode(desk, [one_of(given, "edit")], at)
 
     def work(txn: Transaction) -> Done[tuple[SessionRow, MessageRow]]:
         session, row = _locked_with(txn, name, seq)
@@ -245,7 +243,11 @@ def _spent_by(row: MessageRow) -> Spent | None:
         return None
 
 
-def _one(given: Sequence[Message]) -> Sequence[Message]:
-    if len(given) != 1:
-        raise InvalidMessage(f"edit() puts one message in the place of one, and got {len(given)}.")
-    return given
+def one_of(given: Appendable, method: str) -> Message:
+    """The one message that is to stand in the place of others."""
+    messages = messages_from(given)
+    if len(messages) != 1:
+        raise InvalidMessage(
+            f"{method}() puts one message in the place of others, and got {len(messages)}."
+        )
+    return messages[0]
