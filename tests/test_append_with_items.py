@@ -199,3 +199,17 @@ def test_where_one_statement_cannot_do_both_it_does_neither(
         assert item is not None
         assert item.value == 4
         assert session.count() == 3
+
+
+def test_items_alone_do_not_make_a_session_that_has_to_be_there(
+    store: Store, session: Session, face: Face
+) -> None:
+    """A count that comes late brings no erased session back."""
+    session.append(("user", "hello"))
+    face(session).append([], items=[Put(session.state, "k", 1)], existing=True)
+    assert [item.key for item in session.state.list()] == ["k"]
+    session.erase(thorough=False)
+    with pytest.raises(Conflict, match="There is no session"):
+        face(session).append([], items=[Put(session.state, "k", 2)], existing=True)
+    assert session.state.list() == []
+    assert store.sessions(user="ada") == []

@@ -20,9 +20,10 @@ from onrecord.flows.items.writing import (
     wrote,
 )
 from onrecord.flows.mark import commit, commit_items
-from onrecord.flows.sessions.batch import Batch, Stored, new_token
+from onrecord.flows.sessions.batch import Batch, Stored, locked_existing, new_token
 from onrecord.flows.sessions.expected import checked, refuse_unexpected
 from onrecord.flows.shared import Desk, encode
+from onrecord.flows.turns.holding import refuse_other
 from onrecord.item import ItemChange
 from onrecord.ledger.sessions import sealing, sessions
 from onrecord.message import Message
@@ -56,7 +57,15 @@ def append(
     entries, contents = encode(desk, messages_from(given), at)
     if not entries:
         if writes:
-            only = partial(_write_alone, desk, name=name, writes=writes, expected=expected)
+            only = partial(
+                _write_alone,
+                desk,
+                name=name,
+                writes=writes,
+                expected=expected,
+                existing=existing,
+                holder=holder,
+            )
             yield from commit_items(desk, [one.item for one in writes], only, wrote)
         return []
     known_epoch = desk.known.get(name.identity).epoch
@@ -97,10 +106,17 @@ def _write_alone(
     name: SessionName,
     writes: Sequence[Write],
     expected: Expected,
+    existing: bool,
+    holder: bytes | None,
 ) -> list[Written]:
-    """Change items beside no message, while the session is where it is expected to be."""
-    if expected is not None:
-        refuse_unexpected(name, sessions.lock(txn, name) or sessions.absent(txn, name), expected)
+    """Change items beside no message, while the session is where it is expected to be, and while
+    the turn that writes holds it; with ``existing`` only where it is there."""
+    if existing:
+        locked_existing(txn, name)
+    if expected is not None or holder is not None:
+        session = sessions.lock(txn, name) or sessions.absent(txn, name)
+        refuse_other(f"Session {name}", session.version, session.holder, holder)
+        refuse_unexpected(name, session, expected)
     return write(desk, txn, writes)
 
 

@@ -66,6 +66,19 @@ class _SortedOut:
         return Stored(session.number, [(i, found[i], i in fresh) for i in sorted(found)], in_tail)
 
 
+def locked_existing(txn: Transaction, name: SessionName) -> SessionRow:
+    """Lock a session that somebody has made; Conflict where there is none."""
+    found = sessions.lock(txn, name)
+    if found is None:
+        raise Conflict(
+            f"There is no session {name}: nobody has created it or written to it, or it was "
+            f"erased. Nothing was written. create() makes it, and so does an append without "
+            f"existing=True.",
+            sessions.absent(txn, name).version,
+        )
+    return found
+
+
 class Batch(NamedTuple):
     """One append on its way: all of it or nothing (I4)."""
 
@@ -120,15 +133,8 @@ class Batch(NamedTuple):
                 return Stored(found.session, rows, in_tail, found.beside)
         if not self.existing:
             session = sessions.lock_or_create(txn, self.name, self.at)
-        elif (found_row := sessions.lock(txn, self.name)) is None:
-            raise Conflict(
-                f"There is no session {self.name}: nobody has created it or written to it, or it "
-                f"was erased. Nothing was written. create() makes it, and so does an append "
-                f"without existing=True.",
-                sessions.absent(txn, self.name).version,
-            )
         else:
-            session = found_row
+            session = locked_existing(txn, self.name)
         return self.commit_locked(txn, session)
 
     def commit_unless_done(self, txn: Transaction) -> Stored:
