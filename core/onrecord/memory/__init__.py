@@ -12,14 +12,56 @@ Thin objects: what they keep is in sessions and items of the store that they are
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["RollingSummary", "acontext", "context"]
+if TYPE_CHECKING:
+    from onrecord.memory.episode import Episode
+    from onrecord.memory.episodic import EpisodicMemory
+    from onrecord.memory.episodic_reports import (
+        Consolidation,
+        EpisodeStatistics,
+        EventStatistics,
+        Faded,
+        Forgetting,
+        Summarised,
+    )
+    from onrecord.memory.event import Event
+    from onrecord.memory.prompting import acontext, context
+    from onrecord.memory.relevance import Trace, fading
+    from onrecord.memory.summary import RollingSummary
+
+__all__ = [
+    "Consolidation",
+    "Episode",
+    "EpisodeStatistics",
+    "EpisodicMemory",
+    "Event",
+    "EventStatistics",
+    "Faded",
+    "Forgetting",
+    "RollingSummary",
+    "Summarised",
+    "Trace",
+    "acontext",
+    "context",
+    "fading",
+]
 
 _HOMES: dict[str, str] = {
+    "Consolidation": "episodic_reports",
+    "Episode": "episode",
+    "EpisodeStatistics": "episodic_reports",
+    "EpisodicMemory": "episodic",
+    "Event": "event",
+    "EventStatistics": "episodic_reports",
+    "Faded": "episodic_reports",
+    "Forgetting": "episodic_reports",
     "RollingSummary": "summary",
+    "Summarised": "episodic_reports",
+    "Trace": "relevance",
     "acontext": "prompting",
     "context": "prompting",
+    "fading": "relevance",
 }
 
 

@@ -1,0 +1,121 @@
+"""Which messages of a session are one episode: a turn, or what was stored together.
+
+A call and its result are never in two episodes: where others wrote between them, all of it is one.
+A system message that nobody stored as an episode is none, and stays where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from onrecord.blocks import ToolResult
+from onrecord.memory.episode import CONVERSATION, ended_at, importance_of
+from onrecord.memory.event import role_of
+from onrecord.memory.marks import mark_of, marks_of
+from onrecord.message import Message
+
+Group: TypeAlias = list[int]
+"""Places in a list of lines, in their order."""
+
+
+class Line(NamedTuple):
+    """What has to be known of a message to say where it belongs."""
+
+    seq: int
+    mark: str
+    ended: datetime
+    kind: str
+    """Of the episode that begins with it; empty where it goes on with one."""
+    of: int
+    """How many messages its episode has; 0 where that is not known."""
+    part: int
+    """Which of these it is, from 1 on."""
+    importance: float
+    calls: tuple[str, ...]
+    answers: tuple[str, ...]
+    aside: bool
+    """It belongs to no episode."""
+
+
+def line_of(message: Message) -> Line:
+    """What has to be known of a message."""
+    marks = marks_of(message)
+    kind, event = marks.get("episode"), marks.get("event")
+    of, part = _count(marks.get("of")), 1
+    if isinstance(kind, str) and kind and of:
+        part = _count(marks.get("part")) or 1
+        begins = kind if part == 1 else ""
+    elif isinstance(event, str) and not role_of(event):
+        begins, of = event, 1
+    else:
+        begins, of = CONVERSATION if message.opens_turn else "", 0
+    return Line(
+        message.seq or 0,
+        mark_of(message),
+        ended_at([message]),
+        begins,
+        of,
+        part,
+        importance_of(message),
+        tuple(call.id for call in message.tool_calls if call.id is not None),
+        _answered(message),
+        message.role == "system" and not of,
+    )
+
+
+def groups(lines: Sequence[Line]) -> list[Group]:
+    """Put lines together, in their order."""
+    found: list[Group] = []
+    asked: dict[str, int] = {}
+    waits = 0  # for how many messages of what was stored together
+    whole = True  # nothing that follows belongs to it by itself
+    for n, line in enumerate(lines):
+        if line.aside:
+            continue
+        goes_on = found and not line.kind and (waits > 0 if line.of else not whole)
+        if goes_on:
+            found[-1].append(n)
+            waits = max(waits - 1, 0)
+        else:
+            found.append([n])
+            waits = max(line.of - line.part, 0)
+            whole = line.of > 0
+        here = len(found) - 1
+        if (first := min((asked.pop(a) for a in line.answers if a in asked), default=here)) < here:
+            found[first] = [place for group in found[first:] for place in group]
+            del found[first + 1 :]
+            asked = {call: min(group, first) for call, group in asked.items()}
+            here = first
+        asked.update(dict.fromkeys(line.calls, here))
+    return found
+
+
+def torn(lines: Sequence[Line], group: Group) -> tuple[bool, bool]:
+    """Whether something that belongs to a group may stand before all lines, or come after them."""
+    of = [lines[n] for n in group]
+    calls = {call for line in of for call in line.calls}
+    answers = {answer for line in of for answer in line.answers}
+    leads = all(line.aside for line in lines[: group[0]])
+    before = not answers <= calls or (leads and not of[0].kind)
+    last = of[-1]
+    follows = all(line.aside for line in lines[group[-1] + 1 :])
+    behind = not calls <= answers or (follows and (not last.of or last.part < last.of))
+    return before, behind
+
+
+def kind_of(lines: Sequence[Line], group: Group) -> str:
+    """The type of an episode."""
+    return lines[group[0]].kind or CONVERSATION
+
+
+def _answered(message: Message) -> tuple[str, ...]:
+    found = [b.tool_call_id for b in message.content if isinstance(b, ToolResult)]
+    if message.role == "tool":
+        found.append(message.tool_call_id)
+    return tuple(one for one in found if one is not None)
+
+
+def _count(given: object) -> int:
+    return given if isinstance(given, int) and not isinstance(given, bool) and given > 0 else 0

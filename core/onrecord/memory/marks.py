@@ -1,0 +1,59 @@
+"""What a message says of itself to the memories, and the id by which one is found again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Final, NamedTuple
+
+from onrecord.adapters.stored import id_of, seq_of
+from onrecord.errors import InvalidName, Misconfigured, shown
+from onrecord.message import Message
+from onrecord.scope import check_name
+
+NATIVE: Final = "onrecord.memory"
+"""Of a message's ``native``: what rebuilds an event or an episode exactly."""
+
+_DIGITS: Final = 10
+
+
+class Place(NamedTuple):
+    """Where a message stands, and that it is the very one."""
+
+    session: str
+    seq: int
+    mark: str
+    """Its sequence, and a hash of its id: after a rewind another message has the same sequence."""
+
+
+def marks_of(message: Message) -> Mapping[str, Any]:
+    """What a message says of itself; nothing, where that is nothing that could be meant."""
+    kept = message.native.get(NATIVE)
+    return kept if isinstance(kept, Mapping) else {}
+
+
+def mark_of(message: Message) -> str:
+    """Tell a stored message from all others of its session."""
+    digest = blake2b(id_of(message).encode("utf-8", "surrogatepass"), digest_size=8)
+    return f"{seq_of(message)}.{digest.hexdigest()}"
+
+
+def public_id(mark: str, session: str) -> str:
+    """The id that people hold. It says where the message stands, so that one is read alone."""
+    return f"{mark}@{session}"
+
+
+def place_of(given: object) -> Place | None:
+    """Read an id; None for a text that is none of ours."""
+    if not isinstance(given, str):
+        raise Misconfigured(f"An id is a text, as record() and store_episode() return it, not "
+                            f"{shown(given)}.")  # fmt: skip
+    mark, at, session = given.partition("@")
+    seq, dot, digest = mark.partition(".")
+    if not (at and dot and digest and seq.isascii() and seq.isdigit() and len(seq) <= _DIGITS):
+        return None
+    try:
+        check_name("session", session)
+    except InvalidName:
+        return None
+    return Place(session, int(seq), mark)
