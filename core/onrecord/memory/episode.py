@@ -149,18 +149,18 @@ def metadata_of(message: Message) -> dict[str, Any]:
     return dict(message.metadata)
 
 
-def importance_of(message: Message) -> float:
-    """How important an episode is that begins with a message."""
-    given = marks_of(message).get("importance", USUAL)
+def importance_in(marks: Mapping[str, Any]) -> float:
+    """How important an episode is, by what its first message says of itself."""
+    given = marks.get("importance", USUAL)
     return given if _is_importance(given) else USUAL
 
 
-def ended_at(messages: Sequence[Message]) -> datetime:
-    """When the newest of an episode was said; of a summary, the newest that it covers."""
-    until = marks_of(messages[0]).get("until")
+def ended_at(message: Message, marks: Mapping[str, Any]) -> datetime:
+    """When it was said; of a summary, when the newest was that it covers."""
+    until = marks.get("until")
     if isinstance(until, datetime) and until.utcoffset() is not None:
         return until
-    return max(message.created_at or NO_TIME for message in messages)
+    return message.created_at or NO_TIME
 
 
 def _made(

@@ -242,7 +242,7 @@ def _shown(payload: Any) -> str:
             text = payload
         case {"content": str() | None as content, **more} if more.keys() <= {_CALL}:
             asked = more.get(_CALL)
-            text = " ".join(filter(None, [content, asked and f"tool_call={shown(asked)}"]))
+            text = " ".join([content or "", f"tool_call={shown(asked)}" if asked else ""])
         case _:
             text = shown(payload, 100)
     text = " ".join(text.split())

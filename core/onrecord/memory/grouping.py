@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from onrecord.blocks import ToolResult
-from onrecord.memory.episode import CONVERSATION, ended_at, importance_of
+from onrecord.blocks import ToolCall, ToolResult
+from onrecord.memory.episode import CONVERSATION, ended_at, importance_in
 from onrecord.memory.event import role_of
 from onrecord.memory.marks import mark_of, marks_of
 from onrecord.message import Message
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
 def line_of(message: Message) -> Line:
     """What has to be known of a message."""
-    marks = marks_of(message)
+    marks, blocks = marks_of(message), message.content
     kind, event = marks.get("episode"), marks.get("event")
     of, part = _count(marks.get("of")), 1
     if isinstance(kind, str) and kind and of:
@@ -54,12 +54,12 @@ def line_of(message: Message) -> Line:
     return Line(
         message.seq or 0,
         mark_of(message),
-        ended_at([message]),
+        ended_at(message, marks),
         begins,
         of,
         part,
-        importance_of(message),
-        tuple(call.id for call in message.tool_calls if call.id is not None),
+        importance_in(marks),
+        tuple([b.id for b in blocks if isinstance(b, ToolCall) and b.id is not None]),
         _answered(message),
         message.role == "system" and not of,
     )
@@ -114,7 +114,7 @@ def _answered(message: Message) -> tuple[str, ...]:
     found = [b.tool_call_id for b in message.content if isinstance(b, ToolResult)]
     if message.role == "tool":
         found.append(message.tool_call_id)
-    return tuple(one for one in found if one is not None)
+    return tuple([one for one in found if one is not None])
 
 
 def _count(given: object) -> int:

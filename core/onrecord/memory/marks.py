@@ -29,7 +29,7 @@ class Place(NamedTuple):
 def marks_of(message: Message) -> Mapping[str, Any]:
     """What a message says of itself; nothing, where that is nothing that could be meant."""
     kept = message.native.get(NATIVE)
-    return kept if isinstance(kept, Mapping) else {}
+    return kept if isinstance(kept, dict) else {}
 
 
 def mark_of(message: Message) -> str:

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from onrecord.adapters.calls import Talk, call
-from onrecord.adapters.stored import seq_of
-from onrecord.memory.episode import Episode, ended_at, importance_of, metadata_of
+from onrecord.memory.episode import Episode, metadata_of
 from onrecord.memory.event import NO_TIME
 from onrecord.memory.grouping import Group, Line, groups, kind_of, line_of, torn
 from onrecord.memory.marks import mark_of, public_id
@@ -123,16 +122,8 @@ class Shelf:
         return read
 
     def _episode(self, messages: Sequence[Message], mark: str, note: Note) -> Episode:
-        line = line_of(messages[0])
-        first = messages[0]
-        part = Part(
-            tuple(map(seq_of, messages)),
-            (mark,),
-            kind_of([line], [0]),
-            ended_at(messages),
-            importance_of(first),
-            follows=False,
-        )
+        lines, first = list(map(line_of, messages)), messages[0]
+        part = _part(lines, list(range(len(lines))))
         return Episode(
             self.session.name.agent,
             part.episode_type,
