@@ -28,7 +28,8 @@ USUAL: Final = 0.5
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Episode:
-    """A conversation, an observation or an action. Yours to keep."""
+    """A conversation, an observation or an action. Yours to keep. Equal to another that says the
+    same, however relevant it was when it was read."""
 
     agent_id: str
     episode_type: str
@@ -39,11 +40,11 @@ class Episode:
     """By which it is read again; empty until it is stored."""
     importance: float = USUAL
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    relevance: float = 1.0
+    relevance: float = field(default=1.0, compare=False)
     """When it was read, from 0 to 1."""
-    uses: int = 0
+    uses: int = field(default=0, compare=False)
     """How often it had been found or read before that."""
-    pinned: bool = False
+    pinned: bool = field(default=False, compare=False)
 
     @classmethod
     def conversation(
