@@ -407,7 +407,7 @@ def test_what_is_no_id_of_ours_is_not_there(memory: EpisodicMemory, id: str) -> 
 
 def test_an_event_is_frozen_and_nice_to_look_at(memory: EpisodicMemory) -> None:
     event = memory.record("session_user", {"content": "hello\nthere", "tool_call": None}, "s")
-    assert str(event) == "[session_user] hello there"
+    assert str(event) == "[session_user] hello\nthere"
     assert repr(event).endswith("'s', 'session_user', hello there)")
     with pytest.raises(FrozenInstanceError):
         event.id = "x"  # type: ignore[misc]
@@ -759,7 +759,7 @@ def test_a_summary_stands_in_the_place_of_a_run(store: Store, face: Face) -> Non
     assert summary is not None
     assert (summary.episode_type, summary.content) == ("summary", "e + f + boots")
     assert (done.skipped, done.extractive) == ((), False)
-    assert str(done) == "6 episodes became 2 summaries. 1 pinned ones stay."
+    assert str(done) == "6 episodes became 2 summaries. 1 stay, pinned or damaged."
     assert [memory.get_episode(id) for id in ids[1:3]] == [None, None]
     assert memory.search_episodes("boots")[0].id == second.id
     assert face(memory).consolidate(timedelta(days=30), joined).runs == (), "none twice"
@@ -982,7 +982,7 @@ def test_the_irrelevant_are_forgotten_and_it_can_be_looked_at_first(
     look = face(memory).forget(0.3, dry_run=True)
     assert [one.id for one in look.episodes[:1]] == [ids[1]]
     assert [round(one.relevance, 2) for one in look.episodes] == [0.1, 0.01]
-    assert str(look) == "2 episodes would be forgotten. 1 pinned ones stay."
+    assert str(look) == "2 episodes would be forgotten. 1 stay, pinned or damaged."
     assert len(contents(memory)) == 5
     memory.get_episode(ids[1])
     memory.get_episode(ids[1])
@@ -1036,6 +1036,26 @@ def test_pins_of_what_is_gone_go_too(store: Store) -> None:
     assert store.session("episodes", agent="a").state.list() == []
     assert memory.unpin(ids[1])
     assert store.session("episodes", agent="a").state.list() == [], "nothing to write"
+
+
+def test_what_is_damaged_stays_until_somebody_says_that_it_may_go(store: Store) -> None:
+    """Its bytes are all that is left of it."""
+    memory = EpisodicMemory(store, agent_id="a")
+    ids = observed(memory, *"abcdef", days=900)
+    event = memory.get_session("episodes")[3]
+    broken = "UPDATE {tail} SET frame = :frame WHERE seq = 3"
+    store._ledger.write(lambda txn: txn.run(broken, {"frame": b"\0broken"}))
+    store.invalidate()
+    done = memory.consolidate(timedelta(days=30), joined)
+    assert [run.summary for run in done.runs] == ["a + b", "d + e + f"]
+    assert done.kept == 1
+    assert memory.forget(0.5).kept == 1
+    (damaged,) = memory.get_recent_episodes()
+    assert "can no longer be read" in damaged.content
+    assert damaged.id == ids[2]
+    assert memory.delete(event.id) is False
+    assert memory.delete_episode(damaged.id)
+    assert memory.get_recent_episodes() == []
 
 
 # Kills, and bad input

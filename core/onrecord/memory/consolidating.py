@@ -19,7 +19,7 @@ from onrecord.memory.episode import SUMMARY, summary_of
 from onrecord.memory.episodic_reports import Consolidation, Faded, Forgetting, Summarised
 from onrecord.memory.marks import mark_of, public_id
 from onrecord.memory.notes import NOTHING, Note
-from onrecord.memory.shelf import Part, Shelf, pinned
+from onrecord.memory.shelf import Part, Shelf, kept
 from onrecord.memory.summarising import Summarise, Summariser, extract
 
 MOST_EPISODES: Final = 1_000
@@ -38,11 +38,11 @@ def consolidate(
     parts = yield from shelf.parts()
     notes = yield from shelf.notes.all()
     old = [part for part in parts if part.ended < before and part.episode_type != SUMMARY]
-    kept = sum(pinned(part, notes) for part in old)
+    stay = sum(kept(part, notes) for part in old)
     runs = list(_runs(parts, before, notes, at_most))
     if dry_run:
         planned = tuple(_report(shelf, run) for run in runs)
-        return Consolidation(True, extractive, planned, (), kept)
+        return Consolidation(True, extractive, planned, (), stay)
     done, skipped = list[Summarised](), list[Summarised]()
     for run in runs:
         summarised = yield from _summarised(shelf, run, notes, summariser)
@@ -51,7 +51,7 @@ def consolidate(
         else:
             done.append(summarised)
     yield from _sweep(shelf, parts, notes)
-    return Consolidation(False, extractive, tuple(done), tuple(skipped), kept)
+    return Consolidation(False, extractive, tuple(done), tuple(skipped), stay)
 
 
 def forget(shelf: Shelf, below: float, dry_run: bool) -> Talk[Forgetting]:
@@ -60,16 +60,16 @@ def forget(shelf: Shelf, below: float, dry_run: bool) -> Talk[Forgetting]:
     notes = yield from shelf.notes.all()
     now = datetime.now(UTC)
     faded: list[tuple[Part, Faded]] = []
-    kept = 0
+    stay = 0
     for part in parts:
         relevance = shelf.relevance(part, notes.get(part.marks[0], NOTHING), now)
-        if relevance < below and pinned(part, notes):
-            kept += 1
+        if relevance < below and kept(part, notes):
+            stay += 1
         elif relevance < below:
             at = public_id(part.marks[0], shelf.session.name.key)
             faded.append((part, Faded(at, part.episode_type, relevance, part.ended)))
     if dry_run:
-        return Forgetting(True, tuple(one for _, one in faded), (), kept)
+        return Forgetting(True, tuple(one for _, one in faded), (), stay)
     gone, skipped = list[Faded](), list[Faded]()
     for _, near in groupby(faded, lambda pair: pair[0].seqs[0] // _REACH):
         several = list(near)
@@ -79,7 +79,7 @@ def forget(shelf: Shelf, below: float, dry_run: bool) -> Talk[Forgetting]:
         for part, one in several:  # one of them is another by now
             (gone if (yield from _taken(shelf, [part], notes)) else skipped).append(one)
     yield from _sweep(shelf, parts, notes)
-    return Forgetting(False, tuple(gone), tuple(skipped), kept)
+    return Forgetting(False, tuple(gone), tuple(skipped), stay)
 
 
 def _runs(
@@ -88,7 +88,7 @@ def _runs(
     """Old episodes right behind each other, so many at the most. A single one stays."""
     run: list[Part] = []
     for part in parts:
-        fits = part.ended < before and part.episode_type != SUMMARY and not pinned(part, notes)
+        fits = part.ended < before and part.episode_type != SUMMARY and not kept(part, notes)
         messages = sum(len(one.seqs) for one in run) + len(part.seqs)
         if run and (
             not (fits and part.follows) or len(run) == at_most or messages > _MOST_MESSAGES

@@ -40,7 +40,7 @@ from onrecord.memory.event import Event, event_of, message_of, newest_first
 from onrecord.memory.marks import Place, mark_of, place_of
 from onrecord.memory.notes import NOTHING, Notes
 from onrecord.memory.relevance import FADING, Rule
-from onrecord.memory.shelf import Shelf, pinned
+from onrecord.memory.shelf import Shelf, is_pinned
 from onrecord.memory.summarising import Summarise, Summariser, extract
 from onrecord.scope import ANY, AnyName, check_name
 from onrecord.version import SessionInfo
@@ -550,7 +550,7 @@ class EpisodicMemory:
             avg_relevance=average,
             by_type=dict(sorted(by_type.items())),
             messages=sum(len(part.seqs) for part in parts),
-            pinned=sum(pinned(part, notes) for part in parts),
+            pinned=sum(is_pinned(part, notes) for part in parts),
             uses=sum(notes.get(part.marks[0], NOTHING).uses for part in parts),
             raw_bytes=stats.raw_bytes,
             stored_bytes=stats.stored_bytes,

@@ -80,7 +80,7 @@ class Consolidation:
     skipped: tuple[Summarised, ...] = ()
     """Runs that somebody else changed, used or pinned meanwhile: they were left as they are."""
     kept: int = 0
-    """How many old episodes are pinned, and were kept for that."""
+    """How many old episodes are pinned, or damaged, and were kept for that."""
 
     @property
     def episodes(self) -> int:
@@ -91,10 +91,10 @@ class Consolidation:
         would = "would become" if self.dry_run else "became"
         how = " Without a summariser: the beginnings of what was said." if self.extractive else ""
         skipped = f" {_many(len(self.skipped), 'run')} changed meanwhile." if self.skipped else ""
-        pinned = f" {self.kept:,} pinned ones stay." if self.kept else ""
+        kept = f" {self.kept:,} stay, pinned or damaged." if self.kept else ""
         return (
             f"{_many(self.episodes, 'episode')} {would} {_many(len(self.runs), 'summary')}."
-            f"{pinned}{skipped}{how}"
+            f"{kept}{skipped}{how}"
         )
 
 
@@ -117,13 +117,13 @@ class Forgetting:
     skipped: tuple[Faded, ...] = ()
     """Those that somebody else changed, used or pinned meanwhile: they were left as they are."""
     kept: int = 0
-    """How many are below, and were kept because they are pinned."""
+    """How many are below, and were kept because they are pinned, or damaged."""
 
     def __str__(self) -> str:
         would = "would be forgotten" if self.dry_run else "forgotten"
-        pinned = f" {self.kept:,} pinned ones stay." if self.kept else ""
+        kept = f" {self.kept:,} stay, pinned or damaged." if self.kept else ""
         skipped = f" {len(self.skipped):,} changed meanwhile." if self.skipped else ""
-        return f"{_many(len(self.episodes), 'episode')} {would}.{pinned}{skipped}"
+        return f"{_many(len(self.episodes), 'episode')} {would}.{kept}{skipped}"
 
 
 def _many(n: int, what: str) -> str:

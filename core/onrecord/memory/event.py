@@ -46,11 +46,12 @@ class Event:
     id: str
 
     def __str__(self) -> str:
-        return f"[{self.event_type}] {_shown(self.payload)}"
+        return f"[{self.event_type}] {_said(self.payload)}"
 
     def __repr__(self) -> str:
-        when = f"{self.timestamp:%Y-%m-%d %H:%M:%S}"
-        return f"Event({when}, {self.session_id!r}, {self.event_type!r}, {_shown(self.payload)})"
+        when, said = f"{self.timestamp:%Y-%m-%d %H:%M:%S}", " ".join(_said(self.payload).split())
+        said = said if len(said) <= 60 else f"{said[:59]}…"
+        return f"Event({when}, {self.session_id!r}, {self.event_type!r}, {said})"
 
 
 def event_of(message: Message, session: str) -> Event:
@@ -235,15 +236,14 @@ def _words(value: Any) -> str:
     return " ".join(found)
 
 
-def _shown(payload: Any) -> str:
-    """A payload on one line: what was said and called, or all of it."""
+def _said(payload: Any) -> str:
+    """A payload as text: what was said and called, or all of it."""
     match payload:
         case str():
-            text = payload
+            return payload
         case {"content": str() | None as content, **more} if more.keys() <= {_CALL}:
             asked = more.get(_CALL)
-            text = " ".join([content or "", f"tool_call={shown(asked)}" if asked else ""])
+            call = "" if asked is None else f"tool_call={asked!r}"
+            return " ".join(part for part in (content, call) if part)
         case _:
-            text = shown(payload, 100)
-    text = " ".join(text.split())
-    return text if len(text) <= 60 else f"{text[:59]}…"
+            return repr(payload)

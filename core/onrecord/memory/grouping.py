@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from onrecord.blocks import ToolCall, ToolResult
 from onrecord.memory.episode import CONVERSATION, ended_at, importance_in
 from onrecord.memory.event import role_of
 from onrecord.memory.marks import mark_of, marks_of
 from onrecord.message import Message
+
+_DAMAGED: Final = "damaged"
 
 Group: TypeAlias = list[int]
 """Places in a list of lines, in their order."""
@@ -37,6 +39,8 @@ class Line(NamedTuple):
     answers: tuple[str, ...]
     aside: bool
     """It belongs to no episode."""
+    damaged: bool
+    """It cannot be read any more, and its bytes are all that is left of it."""
 
 
 def line_of(message: Message) -> Line:
@@ -62,6 +66,7 @@ def line_of(message: Message) -> Line:
         tuple([b.id for b in blocks if isinstance(b, ToolCall) and b.id is not None]),
         _answered(message),
         message.role == "system" and not of,
+        message.role == _DAMAGED,
     )
 
 

@@ -33,6 +33,8 @@ class Part:
     episode_type: str
     ended: datetime
     importance: float
+    damaged: bool
+    """Whether a message of it cannot be read any more."""
     follows: bool
     """Whether it comes right behind the one before it: no message stands between them."""
 
@@ -138,8 +140,15 @@ class Shelf:
         )
 
 
-def pinned(part: Part, notes: Mapping[str, Note]) -> bool:
-    """Whether an episode is kept: what was pinned may since be a part of a larger one."""
+def kept(part: Part, notes: Mapping[str, Note]) -> bool:
+    """Whether an episode stays as it is: because it is pinned, or because nobody can read it, and
+    what would go are the last bytes of it."""
+    # What was pinned may since be a part of a larger one.
+    return part.damaged or is_pinned(part, notes)
+
+
+def is_pinned(part: Part, notes: Mapping[str, Note]) -> bool:
+    """Whether an episode is pinned."""
     return any(notes.get(mark, NOTHING).pinned for mark in part.marks)
 
 
@@ -151,6 +160,7 @@ def _part(lines: Sequence[Line], group: Group) -> Part:
         kind_of(lines, group),
         max(line.ended for line in of),
         of[0].importance,
+        any(line.damaged for line in of),
         follows=group[0] > 0 and not lines[group[0] - 1].aside,
     )
 

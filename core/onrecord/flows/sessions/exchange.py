@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from onrecord import codec
 from onrecord.accepting import MOST_AT_ONCE, Appendable
 from onrecord.arguments import check_list
+from onrecord.blocks import Opaque
 from onrecord.errors import Conflict, InvalidMessage, Misconfigured, shown
 from onrecord.flow import Flow
 from onrecord.flows.items.writing import Written, prepared, write, wrote
@@ -146,7 +147,7 @@ def _there(
         same = (
             row is not None
             and row.frame is not None
-            and codec.same_content(row.frame, entry.frame)
+            and _says_the_same(message, entry, row.frame)
             and desk.build.message(row, session.number).id == message.id
         )
         if row is None or not same:
@@ -157,3 +158,14 @@ def _there(
             )
         rows.append(row)
     return rows
+
+
+def _says_the_same(message: Message, entry: Entry, frame: bytes) -> bool:
+    """Whether a frame is what was read; of what is damaged, whether it is damaged in the same way.
+    Who reads that is given its bytes."""
+    if codec.same_content(frame, entry.frame):
+        return True
+    kept = [block.data for block in message.content if isinstance(block, Opaque)]
+    return message.role == codec.DAMAGED and any(
+        isinstance(data, dict) and data.get("frame") == frame for data in kept
+    )
