@@ -58,7 +58,7 @@ _PAGE: Final = 50
 _MOST_ATTEMPTS: Final = 5
 
 
-class Recollection(list[T], Generic[T]):
+class Findings(list[T], Generic[T]):
     """Events or episodes that were found, the best first."""
 
     def __init__(self, found: Iterable[T] = (), *, complete: bool = True) -> None:
@@ -167,7 +167,7 @@ class EpisodicMemory:
         """Like ``recent``."""
         return await atalk(self._recent(limit))
 
-    def search(self, text: str, limit: int = 10, *, min_score: float = 0.0) -> Recollection[Event]:
+    def search(self, text: str, limit: int = 10, *, min_score: float = 0.0) -> Findings[Event]:
         """Find events in all sessions of the agent, the best first, by words, and by meaning where
         the store has an embedder: see ``Store.search``. What was said beside a hit comes behind it;
         ``min_score`` leaves out what answers too badly."""
@@ -175,7 +175,7 @@ class EpisodicMemory:
 
     async def asearch(
         self, text: str, limit: int = 10, *, min_score: float = 0.0
-    ) -> Recollection[Event]:
+    ) -> Findings[Event]:
         """Like ``search``."""
         return await atalk(self._searched(text, limit, min_score))
 
@@ -239,13 +239,13 @@ class EpisodicMemory:
 
     def search_episodes(
         self, text: str, limit: int = 10, *, min_score: float = 0.0
-    ) -> Recollection[Episode]:
+    ) -> Findings[Episode]:
         """Find episodes, each once, the best first, as ``search`` does. Counts as a use of each."""
         return talk(self._found(text, limit, min_score))
 
     async def asearch_episodes(
         self, text: str, limit: int = 10, *, min_score: float = 0.0
-    ) -> Recollection[Episode]:
+    ) -> Findings[Episode]:
         """Like ``search_episodes``."""
         return await atalk(self._found(text, limit, min_score))
 
@@ -383,12 +383,12 @@ class EpisodicMemory:
             after = page[-1]
         return found
 
-    def _searched(self, text: str, limit: int, min_score: float) -> Talk[Recollection[Event]]:
+    def _searched(self, text: str, limit: int, min_score: float) -> Talk[Findings[Event]]:
         hits: Hits = yield from call(
             self.store.search, text, **self._scope(), limit=limit, min_score=min_score
         )
         found = [event_of(hit.message, hit.info.key) for hit in hits]
-        return Recollection(found, complete=hits.complete)
+        return Findings(found, complete=hits.complete)
 
     def _deleted(self, id: str) -> Talk[bool]:
         place = place_of(id)
@@ -467,7 +467,7 @@ class EpisodicMemory:
         self._notes.used([mark_of(messages[0])])
         return episode
 
-    def _found(self, text: str, limit: int, min_score: float) -> Talk[Recollection[Episode]]:
+    def _found(self, text: str, limit: int, min_score: float) -> Talk[Findings[Episode]]:
         limit = whole_number("limit", limit)
         several: dict[int, list[Message]] = {}
         taken: set[int] = set()
@@ -494,7 +494,7 @@ class EpisodicMemory:
             last = hits
         episodes = yield from self._shelf.episodes(several.values())
         self._notes.used(mark_of(messages[0]) for messages in several.values())
-        return Recollection(episodes, complete=complete)
+        return Findings(episodes, complete=complete)
 
     def _episode_deleted(self, id: str) -> Talk[bool]:
         for _ in range(_MOST_ATTEMPTS):
