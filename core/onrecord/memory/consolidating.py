@@ -26,8 +26,8 @@ MOST_EPISODES: Final = 1_000
 """That one summary may stand in the place of."""
 _MOST_MESSAGES: Final = 5_000
 """Of one transaction."""
-_REACH: Final = 1_000
-"""Places of a session from which one transaction takes episodes away."""
+_REACH: Final = 256
+"""Places of a session from which one transaction takes episodes away: others wait that long."""
 
 
 def consolidate(

@@ -193,7 +193,7 @@ def _made(
         )
         for n, message in enumerate(said, 1)
     )
-    return Episode(agent, kind, messages, at, "", float(importance), beside)
+    return Episode(agent, kind, messages, at, "", float(importance), dict(beside))
 
 
 def _check_text(what: str, given: object) -> None:
