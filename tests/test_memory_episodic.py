@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
@@ -953,6 +954,35 @@ def test_an_async_summariser(store: Store) -> None:
         memory.consolidate(timedelta(days=30), summarise)
     assert asyncio.run(memory.aconsolidate(timedelta(days=30), summarise)).episodes == 2
     assert contents(memory) == ["a + b"]
+
+
+def test_a_summariser_that_blocks_does_not_block_a_loop(store: Store) -> None:
+    memory = EpisodicMemory(store, agent_id="a")
+    observed(memory, *"ab", days=90)
+    threads: list[int] = []
+
+    def summarise(episodes: list[Episode]) -> str:
+        threads.append(threading.get_ident())
+        return joined(episodes)
+
+    asyncio.run(memory.aconsolidate(timedelta(days=30), summarise))
+    assert threads
+    assert threads[0] != threading.get_ident()
+
+
+def test_a_run_does_not_go_over_a_system_message(store: Store) -> None:
+    chat = store.session("chat", agent="a")
+    memory = EpisodicMemory(store, agent_id="a", session="chat")
+    for text in "abcd":
+        chat.append(Message("user", text, created_at=ago(90)))
+        if text == "b":
+            chat.append(Message("system", "From now on be brief.", created_at=ago(90)))
+    memory.consolidate(timedelta(days=30), joined)
+    assert [m.text for m in chat.messages()] == [
+        "user: a + user: b",
+        "From now on be brief.",
+        "user: c + user: d",
+    ]
 
 
 def test_a_summary_is_as_old_as_the_newest_that_it_covers(store: Store) -> None:
