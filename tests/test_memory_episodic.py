@@ -761,7 +761,8 @@ def test_a_summary_stands_in_the_place_of_a_run(store: Store, face: Face) -> Non
     assert (summary.episode_type, summary.content) == ("summary", "e + f + boots")
     assert (done.skipped, done.extractive) == ((), False)
     assert str(done) == "6 episodes became 2 summaries. 1 stay, pinned or damaged."
-    assert [memory.get_episode(id) for id in ids[1:3]] == [None, None]
+    assert [memory.get_episode(id) for id in ids[:3]] == [None, None, None]
+    assert not memory.delete_episode(ids[0]), "no summary goes by the id of an episode"
     assert memory.search_episodes("boots")[0].id == second.id
     assert face(memory).consolidate(timedelta(days=30), joined).runs == (), "none twice"
     assert store.verify() == []
@@ -916,6 +917,52 @@ def test_two_processes_sum_everything_up_once(each_store: OpenStore) -> None:
     assert len(summed) == len(set(summed)) == 60
     assert " + ".join(contents(memory)).split(" + ") == [str(n) for n in range(60)]
     assert {run.summary for run in done} == set(contents(memory))
+    assert store.verify() == []
+
+
+def test_several_processes_do_everything_at_once_and_nothing_is_lost(
+    each_store: OpenStore,
+) -> None:
+    """What was stored is there, in one summary, or was taken away by who says so: once."""
+    store = each_store()
+    ways = ["store", "store", "delete", "pin", "consolidate", "forget", "use"]
+
+    def work(
+        n: int, wait: Callable[[], object]
+    ) -> tuple[dict[str, str], dict[str, str], list[str]]:
+        memory = EpisodicMemory(store, agent_id="a", relevance=by_days)
+        random, stored, summed, gone = Random(n), dict[str, str](), dict[str, str](), list[str]()
+        wait()
+        for step in range(50):
+            days, text = random.choice([90, 40, 1]), f"{n}-{step}"
+            one = random.choice([*stored, "none"])
+            match random.choice(ways):
+                case "delete":
+                    gone += [one] if memory.delete_episode(one) else []
+                case "pin":
+                    (memory.pin if random.random() < 0.5 else memory.unpin)(one)
+                case "use":
+                    memory.get_episode(one)
+                case "consolidate":
+                    runs = memory.consolidate(timedelta(days=30), joined, at_most=3).runs
+                    summed |= {run.id: run.summary for run in runs}
+                case "forget":
+                    gone += [one.id for one in memory.forget(0.15).episodes]
+                case _:
+                    stored[observed(memory, text, days=days)[0]] = text
+        return stored, summed, gone
+
+    done = together(work, 3)
+    said = {id: text for stored, _, _ in done for id, text in stored.items()}
+    summed = {id: text for _, summed, _ in done for id, text in summed.items()}
+    gone = [id for _, _, gone in done for id in gone]
+    assert len(gone) == len(set(gone)), "none was taken away twice"
+    away = {text for id in gone for text in (said | summed)[id].split(" + ")}
+    left = [text for c in contents(EpisodicMemory(store, agent_id="a")) for text in c.split(" + ")]
+    assert len(left) == len(set(left)), "none was summed up twice"
+    assert set(left) == set(said.values()) - away
+    assert summed
+    assert gone
     assert store.verify() == []
 
 
@@ -1120,6 +1167,43 @@ def test_what_was_stored_survives_a_kill(tmp_path: Path) -> None:
         assert found[: len(acknowledged)] == acknowledged
         assert len(found) <= len(acknowledged) + 1
         assert all(len(e.messages) == 2 for e in memory.get_recent_episodes(10_000))
+
+
+CONSOLIDATED = """
+import sys
+from datetime import timedelta
+from onrecord import Store
+from onrecord.memory import EpisodicMemory
+def summarise(episodes):
+    print("asked", flush=True)
+    return " + ".join(episode.content for episode in episodes)
+memory = EpisodicMemory(Store(sys.argv[1]), agent_id="a")
+memory.consolidate(timedelta(days=30), summarise, at_most=2)
+"""
+
+
+def test_who_is_killed_while_it_consolidates_loses_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/killed.db"
+    texts = [f"text {n}" for n in range(300)]
+    with Store(url) as store:
+        memory = EpisodicMemory(store, agent_id="a")
+        observed(memory, *texts, days=90)
+        with subprocess.Popen(
+            [sys.executable, "-c", CONSOLIDATED, url], stdout=subprocess.PIPE, text=True
+        ) as child:
+            assert child.stdout is not None
+            for asked, _ in enumerate(child.stdout):
+                if asked == 20:
+                    child.send_signal(signal.SIGKILL)
+                    break
+        assert child.returncode == -signal.SIGKILL
+        left = contents(memory)
+        assert 150 < len(left) <= 280
+        assert " + ".join(left).split(" + ") == texts
+        memory.consolidate(timedelta(days=30), joined, at_most=2)
+        assert len(contents(memory)) == 150
+        assert " + ".join(contents(memory)).split(" + ") == texts
+        assert store.verify() == []
 
 
 BAD_MEMORIES: list[dict[str, Any]] = [
@@ -1377,7 +1461,7 @@ class Model:
         for run, done in zip(runs, report.runs, strict=True):
             content = " + ".join(one.content for one in run)
             assert done.summary == content
-            self.gone += [one.id for one in run if one.id != done.id]
+            self.gone += [one.id for one in run]
             at = self.there.index(run[0])
             self.there = [one for one in self.there if one not in run]
             days = min(one.days for one in run)

@@ -15,9 +15,9 @@ from typing import Final
 
 from onrecord.adapters.calls import Talk, call
 from onrecord.errors import Conflict
-from onrecord.memory.episode import SUMMARY, summary_of
+from onrecord.memory.episode import summary_of
 from onrecord.memory.episodic_reports import Consolidation, Faded, Forgetting, Summarised
-from onrecord.memory.marks import mark_of, public_id
+from onrecord.memory.marks import SUMMARY, mark_of, public_id
 from onrecord.memory.notes import NOTHING, Note
 from onrecord.memory.shelf import Part, Shelf, kept
 from onrecord.memory.summarising import Summarise, Summariser, extract

@@ -14,14 +14,13 @@ from onrecord.arguments import mapping, moment
 from onrecord.blocks import Text, ToolCall, text_of
 from onrecord.errors import InvalidMessage, Misconfigured, shown
 from onrecord.memory.event import NO_TIME, told
-from onrecord.memory.marks import NATIVE, marks_of
+from onrecord.memory.marks import NATIVE, SUMMARY, marks_of
 from onrecord.message import Message
 from onrecord.scope import check_name
 
 CONVERSATION: Final = "conversation"
 OBSERVATION: Final = "observation"
 ACTION: Final = "action"
-SUMMARY: Final = "summary"
 USUAL: Final = 0.5
 """The importance of an episode of which nothing else is said."""
 

@@ -11,6 +11,8 @@ from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.message import Message
 from onrecord.scope import check_name
 
+SUMMARY: Final = "summary"
+"""The type of an episode that stands for others."""
 NATIVE: Final = "onrecord.memory"
 """Of a message's ``native``: what rebuilds an event or an episode exactly."""
 
@@ -33,8 +35,11 @@ def marks_of(message: Message) -> Mapping[str, Any]:
 
 
 def mark_of(message: Message) -> str:
-    """Tell a stored message from all others of its session."""
+    """Tell a stored message from all others of its session, and a summary from the message whose
+    place and id it has: who holds the id of an episode deletes no summary with it."""
     digest = blake2b(id_of(message).encode("utf-8", "surrogatepass"), digest_size=8)
+    if marks_of(message).get("episode") == SUMMARY:
+        digest.update(SUMMARY.encode())
     return f"{seq_of(message)}.{digest.hexdigest()}"
 
 
