@@ -139,7 +139,21 @@ def test_what_it_cost_is_kept(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [(), [], "text", None, 7, [("user", "m1")], [Message("user", "never stored")], "twice"]
+    "given",
+    [
+        (),
+        [],
+        "text",
+        b"x",
+        None,
+        7,
+        {1},
+        {1: 2},
+        range(10**9),
+        [("user", "m1")],
+        [Message("user", "never stored")],
+        "twice",
+    ],
 )
 def test_what_was_not_read_here_is_refused(chat: Session, given: Any) -> None:
     if given == "twice":

@@ -6,6 +6,7 @@ ONRECORD_SEEDS=100 runs 3,000 histories.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
@@ -20,6 +21,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from onrecord import (
     Conflict,
@@ -46,6 +49,7 @@ from onrecord.memory import (
 from onrecord.testing.contract import Face
 from tests.children import together
 from tests.test_search_meaning import Meant
+from tests.test_strange_arguments import STRANGE, or_else
 
 SEEDS = float(os.environ.get("ONRECORD_SEEDS", "1"))
 OpenStore = Callable[..., Store]
@@ -1282,6 +1286,63 @@ def test_what_cannot_be_asked_is_refused_before_any_io(number: int, face: Face) 
             BAD_CALLS[number](memory)
 
 
+METHODS = [
+    name
+    for name, method in vars(EpisodicMemory).items()
+    if inspect.isfunction(method) and not name.startswith(("_", "a"))
+]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_comes_out_but_our_own_errors(name: str) -> None:
+    """Whatever is passed."""
+
+    @settings(max_examples=25)
+    @given(st.data())
+    def fuzz(data: st.DataObject) -> None:
+        with Store("sqlite://") as store:
+            memory = EpisodicMemory(store, agent_id="a")
+            (id,) = observed(memory, "boots", days=90)
+            good = {"id": id, "session_id": "s", "event_type": "tick", "text": "boots", "limit": 3,
+                    "older_than": timedelta(days=1), "below": 0.5}  # fmt: skip
+            method = getattr(memory, name)
+            given: dict[str, Any] = {}
+            for part in inspect.signature(method).parameters.values():
+                usual = good.get(part.name, part.default)
+                given[part.name] = data.draw(or_else(STRANGE, usual))
+            try:
+                method(**given)
+            except OnrecordError:
+                assert store.verify() == []
+
+    fuzz()
+
+
+@pytest.mark.parametrize("name", ["conversation", "observation", "action"])
+def test_no_episode_of_whatever_is_passed(name: str) -> None:
+    @settings(max_examples=50)
+    @given(st.data())
+    def fuzz(data: st.DataObject) -> None:
+        make = getattr(Episode, name)
+        parts = list(inspect.signature(make).parameters.values())
+        given = {part.name: data.draw(or_else(STRANGE, part.default, "x")) for part in parts}
+        try:
+            episode = make(**given)
+        except OnrecordError:
+            return
+        assert str(episode)
+        with Store("sqlite://") as store:
+            memory = EpisodicMemory(store, agent_id=episode.agent_id)
+            try:
+                memory.store_episode(episode)
+            except OnrecordError:
+                return
+            (read,) = memory.get_recent_episodes()
+            assert (read.content, read.metadata) == (episode.content, episode.metadata)
+
+    fuzz()
+
+
 BAD_EPISODES: list[Callable[[], Episode]] = [
     lambda: Episode.conversation("", "in", "out"),
     lambda: Episode.conversation("a", None, "out"),  # type: ignore[arg-type]
@@ -1524,8 +1585,6 @@ def test_a_random_history_on_each_store(store: Store) -> None:
 
 
 def test_its_methods_have_twins_that_agree() -> None:
-    import inspect
-
     for name, method in vars(EpisodicMemory).items():
         if name.startswith("_") or not inspect.isfunction(method) or name.startswith("a"):
             continue

@@ -102,10 +102,10 @@ def torn(lines: Sequence[Line], group: Group) -> tuple[bool, bool]:
     of = [lines[n] for n in group]
     calls = {call for line in of for call in line.calls}
     answers = {answer for line in of for answer in line.answers}
-    leads = all(line.aside for line in lines[: group[0]])
+    leads = all(lines[n].aside for n in range(group[0]))
     before = not answers <= calls or (leads and not of[0].kind)
     last = of[-1]
-    follows = all(line.aside for line in lines[group[-1] + 1 :])
+    follows = all(lines[n].aside for n in range(group[-1] + 1, len(lines)))
     behind = not calls <= answers or (follows and (not last.of or last.part < last.of))
     return before, behind
 

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from onrecord import codec
 from onrecord.accepting import MOST_AT_ONCE, Appendable
-from onrecord.arguments import check_list
 from onrecord.blocks import Opaque
 from onrecord.errors import Conflict, InvalidMessage, Misconfigured, shown
 from onrecord.flow import Flow
@@ -112,8 +111,8 @@ def exchange(
 
 def _as_read(given: object) -> list[Message]:
     """The messages, in their order; refused where they were not read from a session."""
-    check_list("messages", given)
-    assert isinstance(given, Sequence)
+    if not isinstance(given, Sequence) or isinstance(given, str | bytes):
+        raise Misconfigured(f"exchange() takes a list of Messages, not {shown(given)}.")
     if not given:
         raise Misconfigured("exchange() takes the messages that are to go, and there are none.")
     if len(given) > MOST_AT_ONCE:
