@@ -1297,7 +1297,7 @@ METHODS = [
 def test_nothing_comes_out_but_our_own_errors(name: str) -> None:
     """Whatever is passed."""
 
-    @settings(max_examples=25)
+    @settings(max_examples=8)
     @given(st.data())
     def fuzz(data: st.DataObject) -> None:
         with Store("sqlite://") as store:
@@ -1320,7 +1320,7 @@ def test_nothing_comes_out_but_our_own_errors(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["conversation", "observation", "action"])
 def test_no_episode_of_whatever_is_passed(name: str) -> None:
-    @settings(max_examples=50)
+    @settings(max_examples=15)
     @given(st.data())
     def fuzz(data: st.DataObject) -> None:
         make = getattr(Episode, name)
