@@ -1036,6 +1036,31 @@ def test_a_run_does_not_go_over_a_system_message(store: Store) -> None:
     ]
 
 
+def test_a_summary_is_as_important_as_the_most_important_that_it_covers(store: Store) -> None:
+    memory = EpisodicMemory(store, agent_id="a")
+    for importance in (0.2, 0.9, 0.5):
+        at = ago(90)
+        memory.store_episode(Episode.observation("a", "x", importance=importance, created_at=at))
+    memory.consolidate(timedelta(days=30), joined)
+    assert [episode.importance for episode in memory.get_recent_episodes()] == [0.9]
+
+
+def test_a_notebook_shows_what_was_found(store: Store) -> None:
+    memory = EpisodicMemory(store, agent_id="a")
+    observed(memory, "<script>alert(1)</script> & so on", "long" * 1_000)
+    memory.pin(memory.store_episode(Episode.action("a", "did", "came")))
+    memory.record("tick", {"a": "<b>"}, "<s>")
+    for shown in (memory.get_recent_episodes(), memory.recent(), memory.search("alert"),
+                  memory.search_episodes("alert"), memory.get_session("episodes")):  # fmt: skip
+        html = shown._repr_html_()
+        assert "<script" not in html
+        assert "&lt;script&gt;" in html
+        assert len(html) < 4_000
+    assert "pinned" in memory.get_recent_episodes()._repr_html_()
+    assert memory.get_session("none")._repr_html_() == "<div>Nothing.</div>"
+    assert str(memory.get_recent_episodes(1)) == "[action] did\nresult: came"
+
+
 def test_a_summary_is_as_old_as_the_newest_that_it_covers(store: Store) -> None:
     memory = EpisodicMemory(store, agent_id="a")
     observed(memory, "a", days=300)

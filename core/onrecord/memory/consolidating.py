@@ -112,7 +112,8 @@ def _summarised(
     episodes = yield from shelf.episodes(read)
     text = yield from call(summariser.ask, episodes)
     report = _report(shelf, run)
-    summary = summary_of(text, len(run), report.since, report.until)
+    highest = max(part.importance for part in run)
+    summary = summary_of(text, len(run), report.since, report.until, highest)
     first = [part.marks[0] for part in run]
     with suppress(Conflict):
         stored = yield from call(

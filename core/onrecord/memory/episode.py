@@ -138,9 +138,13 @@ class Episode:
         return f"Episode({self.episode_type}, {text!r}, relevance {self.relevance:.2f}{pinned})"
 
 
-def summary_of(text: str, covers: int, since: datetime, until: datetime) -> Message:
+def summary_of(
+    text: str, covers: int, since: datetime, until: datetime, importance: float
+) -> Message:
     """The message that stands in the place of several episodes."""
     marks = {"episode": SUMMARY, "of": 1, "covers": covers, "since": since, "until": until}
+    if importance != USUAL:
+        marks["importance"] = importance
     return Message("user", text, SUMMARY, native={NATIVE: marks})
 
 

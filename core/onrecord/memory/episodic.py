@@ -11,9 +11,9 @@ same agent are events too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
@@ -37,6 +37,7 @@ from onrecord.memory.episodic_reports import (
     Forgetting,
 )
 from onrecord.memory.event import Event, event_of, message_of, newest_first
+from onrecord.memory.findings import Findings
 from onrecord.memory.marks import Place, mark_of, place_of
 from onrecord.memory.notes import NOTHING, Notes
 from onrecord.memory.relevance import FADING, Rule
@@ -50,24 +51,10 @@ if TYPE_CHECKING:
     from onrecord.session import Session
     from onrecord.store import Store
 
-T = TypeVar("T")
-
 EPISODES: Final = "episodes"
 """The key of the session that holds an agent's episodes, where no other is named."""
 _PAGE: Final = 50
 _MOST_ATTEMPTS: Final = 5
-
-
-class Findings(list[T], Generic[T]):
-    """Events or episodes that were found, the best first."""
-
-    def __init__(self, found: Iterable[T] = (), *, complete: bool = True) -> None:
-        super().__init__(found)
-        self.complete = complete
-        """Whether all that was said was looked at; if not, search again."""
-
-    def __str__(self) -> str:
-        return "\n".join(map(str, self))
 
 
 class EpisodicMemory:
@@ -150,20 +137,20 @@ class EpisodicMemory:
         """Like ``record_many``."""
         return await atalk(self._recorded(events, session_id, timestamp))
 
-    def get_session(self, session_id: str) -> list[Event]:
+    def get_session(self, session_id: str) -> Findings[Event]:
         """Read all events of a session in their order, whoever wrote them."""
         return talk(self._of_session(session_id))
 
-    async def aget_session(self, session_id: str) -> list[Event]:
+    async def aget_session(self, session_id: str) -> Findings[Event]:
         """Like ``get_session``."""
         return await atalk(self._of_session(session_id))
 
-    def recent(self, limit: int = 20) -> list[Event]:
+    def recent(self, limit: int = 20) -> Findings[Event]:
         """Read the newest events of all sessions of the agent, the newest first. Read are the ends
         of the sessions last active, at most ``limit`` of each."""
         return talk(self._recent(limit))
 
-    async def arecent(self, limit: int = 20) -> list[Event]:
+    async def arecent(self, limit: int = 20) -> Findings[Event]:
         """Like ``recent``."""
         return await atalk(self._recent(limit))
 
@@ -229,13 +216,13 @@ class EpisodicMemory:
         """Like ``get_episode``."""
         return await atalk(self._got(id))
 
-    def get_recent_episodes(self, limit: int = 10) -> list[Episode]:
+    def get_recent_episodes(self, limit: int = 10) -> Findings[Episode]:
         """Read the newest episodes, the newest first. Counts as no use."""
-        return talk(self._shelf.newest(whole_number("limit", limit)))
+        return talk(self._newest(limit))
 
-    async def aget_recent_episodes(self, limit: int = 10) -> list[Episode]:
+    async def aget_recent_episodes(self, limit: int = 10) -> Findings[Episode]:
         """Like ``get_recent_episodes``."""
-        return await atalk(self._shelf.newest(whole_number("limit", limit)))
+        return await atalk(self._newest(limit))
 
     def search_episodes(
         self, text: str, limit: int = 10, *, min_score: float = 0.0
@@ -357,16 +344,20 @@ class EpisodicMemory:
             yield from self._notes.take_along()
         return [event_of(message, session_id) for message in stored]
 
-    def _of_session(self, session_id: str) -> Talk[list[Event]]:
+    def _of_session(self, session_id: str) -> Talk[Findings[Event]]:
         session = self._session(session_id)
 
         def into(message: Message) -> Event:
             return event_of(message, session_id)
 
         found: list[Event] = yield from call(session.messages, into=into)
-        return found
+        return Findings(found)
 
-    def _recent(self, limit: int) -> Talk[list[Event]]:
+    def _newest(self, limit: int) -> Talk[Findings[Episode]]:
+        found = yield from self._shelf.newest(whole_number("limit", limit))
+        return Findings(found)
+
+    def _recent(self, limit: int) -> Talk[Findings[Event]]:
         limit = whole_number("limit", limit)
         found: list[Event] = []
         after: SessionInfo | None = None
@@ -374,14 +365,14 @@ class EpisodicMemory:
             page = yield from call(self.store.sessions, **self._scope(), limit=_PAGE, after=after)
             for info in page:
                 if len(found) == limit and _is_before(info, found[-1]):
-                    return found
+                    return Findings(found)
                 newest = yield from call(self._session(info.key).tail, limit)
                 found += [event_of(message, info.key) for message in newest]
                 found = sorted(found, key=newest_first)[:limit]
             if len(page) < _PAGE:
                 break
             after = page[-1]
-        return found
+        return Findings(found)
 
     def _searched(self, text: str, limit: int, min_score: float) -> Talk[Findings[Event]]:
         hits: Hits = yield from call(
