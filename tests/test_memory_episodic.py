@@ -1058,6 +1058,10 @@ def test_a_notebook_shows_what_was_found(store: Store) -> None:
         assert len(html) < 4_000
     assert "pinned" in memory.get_recent_episodes()._repr_html_()
     assert memory.get_session("none")._repr_html_() == "<div>Nothing.</div>"
+    assert str(memory).startswith("[observation] <script>")
+    assert str(memory).endswith("[action] did\nresult: came")
+    assert "<script" not in memory._repr_html_()
+    assert str(EpisodicMemory(store, agent_id="b")) == ""
     assert str(memory.get_recent_episodes(1)) == "[action] did\nresult: came"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 
 EPISODES: Final = "episodes"
 """The key of the session that holds an agent's episodes, where no other is named."""
+SHOWN: Final = 20
+"""Episodes that ``str()`` and a notebook show."""
 _PAGE: Final = 50
 _MOST_ATTEMPTS: Final = 5
 
@@ -327,8 +330,15 @@ class EpisodicMemory:
     async def __aexit__(self, *exc: object) -> None:
         await self.asave_uses()
 
+    def __str__(self) -> str:
+        """The newest episodes for a prompt, the oldest of them first. Reads them."""
+        return "\n".join(map(str, reversed(self.get_recent_episodes(SHOWN))))
+
     def __repr__(self) -> str:
         return f"EpisodicMemory({self._episodes!r})"
+
+    def _repr_html_(self) -> str:
+        return f"<div>{escape(repr(self))}</div>{self.get_recent_episodes(SHOWN)._repr_html_()}"
 
     # -- written once ------------------------------------------------------------------------------
 
