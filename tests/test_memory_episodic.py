@@ -46,6 +46,7 @@ from onrecord.memory import (
     Trace,
     fading,
 )
+from onrecord.memory.marks import mark_of, public_id
 from onrecord.testing.contract import Face
 from tests.children import together
 from tests.test_search_meaning import Meant
@@ -503,15 +504,21 @@ def test_a_call_and_its_result_are_one_episode_whatever_came_between(store: Stor
     chat.append(Message("tool", "result", tool_call_id="c"))
     chat.append(("user", "three"))
     chat.append([("user", "four"), Message("assistant", [ToolCall("f", {}, "c")])])  # the same id
-    three, first = memory.get_recent_episodes()[-2:]
-    assert three.content == "user: three"
-    assert len(first.messages) == 5
-    assert memory.get_recent_episodes(2)[1] == three
-    assert memory.get_recent_episodes(3)[2] == first
-    for event in memory.get_session("s")[:5]:
-        found = memory.get_episode(event.id)
-        assert found is not None
-        assert found.id == first.id
+    every = memory.get_recent_episodes()
+    first = every[-1]
+    assert [episode.content for episode in reversed(every)] == [
+        "user: one\nassistant: f{}\ntool: result",
+        "between",
+        "user: two",
+        "user: three",
+        "user: four\nassistant: f{}",
+    ]
+    for limit in range(6):
+        assert memory.get_recent_episodes(limit) == every[:limit]
+    events = memory.get_session("s")
+    assert [memory.get_episode(events[n].id) for n in (0, 1, 4)] == [first] * 3
+    assert memory.delete_episode(first.id)
+    assert [m.text for m in chat.messages()] == ["between", "two", "three", "four", ""]
 
 
 @pytest.mark.parametrize("length", [3, 40, 700, 1_500])
@@ -1603,6 +1610,61 @@ def test_random_histories(tmp_path: Path) -> None:
             for one in model.there[:3]:
                 memory.pin(one.id)
         assert store.verify() == []
+
+
+def some_messages(random: Random) -> list[Message]:
+    """A conversation in which several speak at once, and calls are left or answered late."""
+    said: list[Message] = []
+    calls: list[str] = []
+    for n in range(random.randrange(1, 70)):
+        match random.randrange(9):
+            case 0 | 1:
+                said.append(Message("user", f"m{n}"))
+            case 2:
+                said.append(Message("assistant", f"m{n}"))
+            case 3:
+                calls.append(f"c{n if random.random() < 0.8 else 0}")
+                said.append(Message("assistant", [ToolCall("f", {"n": n}, calls[-1])]))
+            case 4:
+                call = random.choice(calls) if calls and random.random() < 0.9 else "unheard of"
+                said.append(Message("tool", f"m{n}", tool_call_id=call))
+            case 5:
+                said.append(Message("system", f"m{n}"))
+            case 6:
+                said += Episode.conversation("a", f"m{n}", "out").messages
+            case 7:
+                said += Episode.action("a", f"m{n}", "came").messages
+            case _:
+                said += Episode.observation("a", f"m{n}").messages
+    return said
+
+
+def test_some_episodes_are_read_as_they_are_among_all(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path}/x.db", durability="normal", tail=4) as store:
+        for seed in range(int(25 * SEEDS)):
+            random = Random(seed)
+            memory = EpisodicMemory(store, agent_id="a", user=f"u{seed}")
+            memory._episodes.append(some_messages(random))
+            for seq in range(1, memory._episodes.head()):
+                if random.random() < 0.1:
+                    memory._episodes.delete(seq)
+            every = memory.get_recent_episodes(1_000)
+            for limit in range(1, len(every) + 2):
+                assert memory.get_recent_episodes(limit) == every[:limit], (seed, limit)
+            seen: set[int | None] = set()
+            for episode in every:
+                assert not seen & {m.seq for m in episode.messages}
+                seen |= {m.seq for m in episode.messages}
+                for message, event in zip(
+                    episode.messages, map(event_id, episode.messages), strict=True
+                ):
+                    assert memory.get_episode(event) == episode, (seed, message)
+            left = [m for m in memory._episodes.messages() if m.seq not in seen]
+            assert {m.role for m in left} <= {"system"}
+
+
+def event_id(message: Message) -> str:
+    return public_id(mark_of(message), "episodes")
 
 
 def test_a_random_history_on_each_store(store: Store) -> None:

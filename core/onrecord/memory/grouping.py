@@ -1,6 +1,6 @@
 """Which messages of a session are one episode: a turn, or what was stored together.
 
-A call and its result are never in two episodes: where others wrote between them, all of it is one.
+A call and its result are never in two episodes. What others wrote between them stays between.
 A system message that nobody stored as an episode is none, and stays where it stands.
 """
 
@@ -71,30 +71,32 @@ def line_of(message: Message) -> Line:
 
 
 def groups(lines: Sequence[Line]) -> list[Group]:
-    """Put lines together, in their order."""
+    """Put lines together, in the order in which episodes begin."""
     found: list[Group] = []
     asked: dict[str, int] = {}
+    here = -1  # the group that goes on
     waits = 0  # for how many messages of what was stored together
     whole = True  # nothing that follows belongs to it by itself
     for n, line in enumerate(lines):
         if line.aside:
             continue
-        goes_on = found and not line.kind and (waits > 0 if line.of else not whole)
-        if goes_on:
-            found[-1].append(n)
+        owners = sorted({asked.pop(answer) for answer in line.answers if answer in asked})
+        if owners:
+            here, *others = owners
+            for other in others:  # one message answers calls of several
+                found[here] += found[other]
+                found[other] = []
+            asked = {call: here if n in others else n for call, n in asked.items()}
+            found[here].append(n)
+            waits, whole = (max(waits - 1, 0), whole) if line.of else (0, False)
+        elif here >= 0 and not line.kind and (waits > 0 if line.of else not whole):
+            found[here].append(n)
             waits = max(waits - 1, 0)
         else:
             found.append([n])
-            waits = max(line.of - line.part, 0)
-            whole = line.of > 0
-        here = len(found) - 1
-        if (first := min((asked.pop(a) for a in line.answers if a in asked), default=here)) < here:
-            found[first] = [place for group in found[first:] for place in group]
-            del found[first + 1 :]
-            asked = {call: min(group, first) for call, group in asked.items()}
-            here = first
+            here, waits, whole = len(found) - 1, max(line.of - line.part, 0), line.of > 0
         asked.update(dict.fromkeys(line.calls, here))
-    return found
+    return [sorted(group) for group in found if group]
 
 
 def torn(lines: Sequence[Line], group: Group) -> tuple[bool, bool]:
