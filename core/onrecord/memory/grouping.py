@@ -102,13 +102,17 @@ def groups(lines: Sequence[Line]) -> list[Group]:
 def torn(lines: Sequence[Line], group: Group) -> tuple[bool, bool]:
     """Whether something that belongs to a group may stand before all lines, or come after them."""
     of = [lines[n] for n in group]
-    calls = {call for line in of for call in line.calls}
-    answers = {answer for line in of for answer in line.answers}
+    asked: set[str] = set()
+    unheard = False
+    for line in of:  # ids of calls come again, so it matters which is first
+        unheard = unheard or not asked.issuperset(line.answers)
+        asked.difference_update(line.answers)
+        asked.update(line.calls)
     leads = all(lines[n].aside for n in range(group[0]))
-    before = not answers <= calls or (leads and not of[0].kind)
+    before = unheard or (leads and not of[0].kind)
     last = of[-1]
     follows = all(lines[n].aside for n in range(group[-1] + 1, len(lines)))
-    behind = not calls <= answers or (follows and (not last.of or last.part < last.of))
+    behind = bool(asked) or (follows and (not last.of or last.part < last.of))
     return before, behind
 
 
