@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from onrecord import (
     Audio,
@@ -151,3 +152,30 @@ def test_a_counter_of_ones_own() -> None:
     for nonsense in (-1, 1.5, None, 2**31):
         with pytest.raises(InvalidMessage, match="token counter"):
             TokenCounter("bad", lambda message, n=nonsense: n)(Message("user"))  # type: ignore[misc]
+
+
+def test_a_message_reads_like_the_dict_that_others_have_of_it() -> None:
+    call = ToolCall("look", {"order": 17}, "c1")
+    message = Message("assistant", [Text("One moment."), call], metadata={"ticket": 4}, id="m1")
+    assert (message["role"], message["content"]) == ("assistant", "One moment.")
+    assert message["tool_calls"] == [{"id": "c1", "name": "look", "args": {"order": 17}}]
+    assert dict(message) == {
+        "role": "assistant",
+        "content": "One moment.",
+        "tool_calls": [{"id": "c1", "name": "look", "args": {"order": 17}}],
+        "metadata": {"ticket": 4},
+    }
+    assert messages_from(dict(message)) == [replace(message, id=None)]
+    assert dict(Message("user", "Hi")) == {"role": "user", "content": "Hi"}
+    assert message["id"] == message.get("id") == "m1"
+    assert message.get("name", "nobody") == message.get("nonsense", "nobody") == "nobody"
+    assert "metadata" in message
+    assert "name" not in message
+    picture = Image(url="https://example.com/x.png")
+    assert Message("user", [picture, call])["content"] == [picture]
+    with pytest.raises(KeyError):
+        message["nonsense"]
+    untyped: Any = message
+    for wrong in (lambda: untyped[0], lambda: list(untyped)):
+        with pytest.raises(TypeError, match="by names"):
+            wrong()

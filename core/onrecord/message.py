@@ -92,6 +92,43 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
         answered = {block.tool_call_id for block in content if isinstance(block, ToolResult)}
         return any(call.id not in answered for call in self.tool_calls)
 
+    def keys(self) -> list[str]:
+        """The names of what a model is sent of it, and its metadata: those that are set."""
+        optional = ("name", "tool_call_id", "tool_calls", "metadata")
+        return ["role", "content", *(key for key in optional if self[key])]
+
+    def __getitem__(self, key: str) -> Any:
+        """Read it as a dict is read: ``message["role"]``, ``dict(message)``.
+
+        ``content`` is the text, where there is nothing but text and tool calls; else the blocks
+        without the calls. ``tool_calls`` are dicts of id, name and args. Every field can be read.
+        """
+        match key:
+            case "content":
+                spoken = [block for block in self.content if not isinstance(block, ToolCall)]
+                plain = all(isinstance(block, Text) for block in spoken)
+                return self.text if plain else spoken
+            case "tool_calls":
+                return [{"id": c.id, "name": c.name, "args": c.args} for c in self.tool_calls]
+            case "text":
+                return self.text
+        if not isinstance(key, str):
+            raise TypeError(f"A message is read by names, message['role'], not by {key!r:.50}.")
+        if key not in self.__struct_fields__:
+            raise KeyError(key)
+        return getattr(self, key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Read a field as ``dict.get`` does: what is not set is the default."""
+        try:
+            found = self[key]
+        except KeyError:
+            return default
+        return default if found is None else found
+
     def __repr__(self) -> str:
         shown = ", ".join(
             f"{name}={value!r}"
