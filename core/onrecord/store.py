@@ -196,6 +196,11 @@ class Store(StoreMaintenance):
         return self._counter
 
     @property
+    def compression(self) -> Literal["zstd", "none"]:
+        """How what is written by this store is compressed."""
+        return self._desk.compression
+
+    @property
     def address(self) -> str:
         """The database's address, without its password."""
         return str(self._ledger.address)
