@@ -15,6 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onrecord.memory.buffer import PersistentBufferMemory
+    from onrecord.memory.counted import BufferStats
     from onrecord.memory.episode import Episode
     from onrecord.memory.episodic import EpisodicMemory
     from onrecord.memory.episodic_reports import (
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
         Summarised,
     )
     from onrecord.memory.event import Event
+    from onrecord.memory.history import History
     from onrecord.memory.prompting import acontext, context
     from onrecord.memory.relevance import Trace, fading
     from onrecord.memory.summary import RollingSummary
 
 __all__ = [
+    "BufferStats",
     "Consolidation",
     "Episode",
     "EpisodeStatistics",
@@ -39,6 +43,8 @@ __all__ = [
     "EventStatistics",
     "Faded",
     "Forgetting",
+    "History",
+    "PersistentBufferMemory",
     "RollingSummary",
     "Summarised",
     "Trace",
@@ -48,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES: dict[str, str] = {
+    "BufferStats": "counted",
     "Consolidation": "episodic_reports",
     "Episode": "episode",
     "EpisodeStatistics": "episodic_reports",
@@ -56,6 +63,8 @@ _HOMES: dict[str, str] = {
     "EventStatistics": "episodic_reports",
     "Faded": "episodic_reports",
     "Forgetting": "episodic_reports",
+    "History": "history",
+    "PersistentBufferMemory": "buffer",
     "RollingSummary": "summary",
     "Summarised": "episodic_reports",
     "Trace": "relevance",

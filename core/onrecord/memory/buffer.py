@@ -1,0 +1,449 @@
+"""A buffer over a conversation: written some messages at a time, read without the database.
+
+The database is the truth, and other processes write to it. So what is read is compared with the
+store's version each time, by its cache where it has one, and only what is new is read; what this
+object has added and not stored yet stands behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from os import PathLike
+from time import monotonic
+from typing import Any, Final, Self
+
+from onrecord.adapters.bounded import Bounded
+from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.adapters.outgoing import outgoing
+from onrecord.arguments import check_number, check_range, whole_number
+from onrecord.errors import Misconfigured, OnrecordError, StoreClosed
+from onrecord.memory.counted import BufferStats, Roles
+from onrecord.memory.history import History, newest, own
+from onrecord.memory.saved_turns import messages_of, turns_of
+from onrecord.memory.unsaved import Unsaved
+from onrecord.message import Message
+from onrecord.session import Session
+from onrecord.store import Store
+from onrecord.window import Window
+
+LONGEST_BUFFER: Final = 10_000
+_LONGEST_TTL: Final = 10 * 365 * 86_400
+_ALL_CONTEXTS: Final = 20_000
+"""Messages of all sessions together that ``load_context`` keeps at hand."""
+
+
+class PersistentBufferMemory:
+    """The conversation of one agent: a buffer of the newest messages over a durable store.
+
+    Objects with one ``agent_id``, in any process, share one conversation. May be used from any
+    thread and any event loop; every method that does I/O has a twin with ``a`` before its name.
+    Making one does no I/O.
+    """
+
+    def __init__(
+        self,
+        store_or_url: Store | str | PathLike[str] | None = None,
+        *,
+        agent_id: str = "",
+        session: str = "main",
+        user: str = "",
+        tenant: str = "",
+        buffer_size: int = 100,
+        max_turns: int | None = None,
+        auto_persist_interval: int | None = 10,
+        ttl: float = 1800,
+        cache_ttl_seconds: float | None = None,
+        enable_compression: bool = True,
+    ) -> None:
+        """
+        store_or_url   an onrecord.Store, which stays yours to close; or the URL of one, which
+                       ``close()`` closes; by default onrecord.db in this folder
+        agent_id       whose conversation it is; without one that of the empty name
+        session, user, tenant    which conversation of the agent, and of whom
+        buffer_size    how many of the newest messages ``get_history()`` shows
+        max_turns      how many turns it shows at most
+        auto_persist_interval    store after so many messages; 1 stores each before ``add_message``
+                       returns, None stores when you say so. A kill loses what is not stored: at
+                       most ``auto_persist_interval - 1`` messages
+        ttl            seconds without use after which the buffer is read anew
+        cache_ttl_seconds        another name for ``ttl``
+        enable_compression       whether what is written is compressed; of a store that you pass
+                       it has to be what the store does
+        """
+        check_number("buffer_size", buffer_size, 1, LONGEST_BUFFER)
+        if max_turns is not None:
+            check_number("max_turns", max_turns, 1, LONGEST_BUFFER)
+        if auto_persist_interval is not None:
+            check_number("auto_persist_interval", auto_persist_interval, 1, LONGEST_BUFFER)
+        if cache_ttl_seconds is not None:
+            check_range("cache_ttl_seconds", cache_ttl_seconds, "seconds", 0, _LONGEST_TTL)
+            ttl = cache_ttl_seconds
+        check_range("ttl", ttl, "seconds", 0, _LONGEST_TTL)
+        if not isinstance(enable_compression, bool):
+            raise Misconfigured("enable_compression has to be True or False.")
+        self.agent_id = agent_id
+        self.buffer_size = buffer_size
+        self.max_turns = max_turns
+        self.auto_persist_interval = auto_persist_interval
+        self.ttl = ttl
+        self.closed = False
+        self._lent = isinstance(store_or_url, Store)
+        self.store = _store(store_or_url, enable_compression)
+        self.session: Session = self.store.session(
+            session, tenant=tenant, user=user, agent=agent_id
+        )
+        self._unsaved = Unsaved(self.session)
+        self._roles = Roles(self.session)
+        self._window: Window | None = None
+        """What was read last, to be gone on from; its messages are never handed out."""
+        self._used = monotonic()
+        self._lock = threading.Lock()
+        self._since_cleared: list[Message] | None = None
+        """What was added since the buffer was cleared; None where it is not cleared."""
+        self._contexts: Bounded[str, tuple[Window, int, float]] = Bounded(_ALL_CONTEXTS)
+
+    # -- adding ------------------------------------------------------------------------------
+
+    def add_message(self, role: str, content: Any, **fields: Any) -> Message:
+        """Add a message, and return it.
+
+        ``fields`` are those of a mapping that ``append`` takes: name, tool_calls, tool_call_id,
+        metadata, usage, id, created_at. Where this is the message after which the buffer is
+        stored and that fails, the error is raised and the message is kept: it is stored with the
+        next one, and must not be added again.
+        """
+        return talk(self._added(role, content, fields))
+
+    async def aadd_message(self, role: str, content: Any, **fields: Any) -> Message:
+        """Like ``add_message``."""
+        return await atalk(self._added(role, content, fields))
+
+    def persist(self) -> int:
+        """Store what is not stored yet, and return how many messages that were.
+
+        Where it fails everything is kept, and can be stored later; what is stored twice is there
+        once.
+        """
+        return talk(self._persisted())
+
+    async def apersist(self) -> int:
+        """Like ``persist``."""
+        return await atalk(self._persisted())
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def get_history(self, limit: int | None = None) -> History:
+        """Read the newest messages, oldest first: ``limit`` of them, or what the buffer holds.
+
+        What others have stored is there, and what this object has added. The first read loads by
+        itself; after ``clear_buffer`` only what was added since is there. Never begins between a
+        tool call and its results: then there are some messages less.
+        """
+        return talk(self._history(limit))
+
+    async def aget_history(self, limit: int | None = None) -> History:
+        """Like ``get_history``."""
+        return await atalk(self._history(limit))
+
+    def load_from_db(self) -> int:
+        """Read the buffer anew, also after ``clear_buffer``; return how many messages it holds."""
+        return talk(self._loaded())
+
+    async def aload_from_db(self) -> int:
+        """Like ``load_from_db``."""
+        return await atalk(self._loaded())
+
+    def clear_buffer(self) -> None:
+        """Empty the buffer: the history reads ``[]`` until it is loaded. The database stays.
+
+        What is not stored yet is stored first. Where that fails the buffer stays as it is.
+        """
+        talk(self._emptied())
+
+    async def aclear_buffer(self) -> None:
+        """Like ``clear_buffer``."""
+        await atalk(self._emptied())
+
+    def delete_history(self, session_id: str | None = None) -> None:
+        """Take all messages away for good, in the database and in the buffer: of this
+        conversation, or of another one of the agent that ``save_turn`` has stored.
+
+        Title and metadata stay: ``memory.session.erase()`` takes them as well. What another
+        object has added and not stored yet is not reached.
+        """
+        talk(self._deleted(session_id))
+
+    async def adelete_history(self, session_id: str | None = None) -> None:
+        """Like ``delete_history``."""
+        await atalk(self._deleted(session_id))
+
+    # -- turns -------------------------------------------------------------------------------
+
+    def save_turn(self, session_id: str, turn: Mapping[str, Any]) -> list[Message]:
+        """Store a turn in a conversation of the agent, at once and as a whole.
+
+        ``{"user": …, "agent": …}``, and where there are any ``"timestamp"``, a datetime or ISO
+        8601, and ``"metadata"``, which is stored with the answer. Returns the two messages.
+        """
+        return talk(self._turn_saved(session_id, turn))
+
+    async def asave_turn(self, session_id: str, turn: Mapping[str, Any]) -> list[Message]:
+        """Like ``save_turn``."""
+        return await atalk(self._turn_saved(session_id, turn))
+
+    def load_context(self, session_id: str) -> dict[str, Any]:
+        """Read the newest turns of a conversation of the agent, as ``save_turn`` takes them.
+
+        ``{"turns": […], "turn_count": n}``: at most ``max_turns`` of them, or as many as there are
+        in ``buffer_size`` messages; and how many turns there are at all.
+        """
+        return talk(self._context(session_id))
+
+    async def aload_context(self, session_id: str) -> dict[str, Any]:
+        """Like ``load_context``."""
+        return await atalk(self._context(session_id))
+
+    # -- looking after -----------------------------------------------------------------------
+
+    def stats(self) -> BufferStats:
+        """Count messages, turns, tokens and roles, and what is not stored yet.
+
+        The first time all messages are read, to see their roles.
+        """
+        return talk(self._counted())
+
+    async def astats(self) -> BufferStats:
+        """Like ``stats``."""
+        return await atalk(self._counted())
+
+    def close(self) -> None:
+        """Store what is not stored yet, and close the store where it is the memory's own."""
+        talk(self._closed())
+
+    async def aclose(self) -> None:
+        """Like ``close``."""
+        await atalk(self._closed())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __str__(self) -> str:
+        """What ``get_history()`` shows, as text for a prompt."""
+        return str(self.get_history())
+
+    def __repr__(self) -> str:
+        waiting = len(self._unsaved)
+        note = f", {waiting} not stored yet" if waiting else ""
+        return f"{type(self).__name__}({self.session.name} in {self.store!r}{note})"
+
+    def _repr_html_(self) -> str:
+        waiting = len(self._unsaved)
+        note = f"<div>{waiting} not stored yet</div>" if waiting else ""
+        return self.session._repr_html_() + note
+
+    # -- what happens then -------------------------------------------------------------------
+
+    def _added(self, role: str, content: Any, fields: dict[str, Any]) -> Talk[Message]:
+        self._check_open()
+        (made,) = outgoing(
+            self.store,
+            [{"created_at": datetime.now(UTC), **fields, "role": role, "content": content}],
+        )
+        message = self._unsaved.add(made)
+        with self._lock:
+            if self._since_cleared is not None and message not in self._since_cleared:
+                self._since_cleared.append(message)
+        every = self.auto_persist_interval
+        if every is not None and len(self._unsaved) >= every:
+            with _kept(self._unsaved):
+                stored = yield from self._unsaved.stored(least=every)
+            message = next((one for one in stored if one.id == message.id), message)
+        return own(message)
+
+    def _persisted(self) -> Talk[int]:
+        self._check_open()
+        return len((yield from self._unsaved.stored()))
+
+    def _history(self, limit: int | None) -> Talk[History]:
+        self._check_open()
+        most = self.buffer_size if limit is None else whole_number("limit", limit)
+        with self._lock:
+            since = None if self._since_cleared is None else list(self._since_cleared)
+        if most == 0:
+            return History()
+        if since is None:
+            waiting = self._unsaved.messages()  # first: what is stored meanwhile is in both
+            since = _behind((yield from self._read(most)), waiting)
+        turns = self.max_turns if limit is None else None
+        return History(map(own, newest(since, most, turns)))
+
+    def _read(self, most: int) -> Talk[list[Message]]:
+        """Read at least so many of the newest messages, where there are so many."""
+        now = monotonic()
+        last = None if now - self._used > self.ttl else self._window
+        window = yield from call(self.session.window, messages=most, last=last)
+        self._used = now
+        if most <= self.buffer_size:
+            self._window = _longer(last, window)
+        return list(window.reading.messages)
+
+    def _loaded(self) -> Talk[int]:
+        self._check_open()
+        with self._lock:
+            self._since_cleared = None
+        self._window = None
+        return len((yield from self._history(None)))
+
+    def _emptied(self) -> Talk[None]:
+        self._check_open()
+        yield from self._unsaved.stored()
+        with self._lock:
+            self._since_cleared = self._unsaved.messages()  # added by others in this moment
+        self._window = None
+
+    def _deleted(self, session_id: str | None) -> Talk[None]:
+        self._check_open()
+        session = self.session if session_id is None else self._named(session_id)
+        if session.name != self.session.name:
+            yield from call(session.clear)
+            return
+        yield from self._unsaved.taken_away()
+        with self._lock:
+            self._since_cleared = None
+        self._window = None
+
+    def _turn_saved(self, session_id: str, turn: Mapping[str, Any]) -> Talk[list[Message]]:
+        self._check_open()
+        session = self._named(session_id)
+        messages = outgoing(self.store, messages_of(turn))
+        if session.name != self.session.name:
+            return (yield from call(session.append, messages))
+        with self._lock:
+            cleared = self._since_cleared is not None
+        stored = yield from self._unsaved.stored(then=messages)
+        if cleared:
+            with self._lock:
+                if self._since_cleared is not None:
+                    self._since_cleared += stored[-2:]
+        return stored[-2:]
+
+    def _context(self, session_id: str) -> Talk[dict[str, Any]]:
+        self._check_open()
+        session = self._named(session_id)
+        waiting = self._unsaved.messages() if session.name == self.session.name else []
+        kept, now = self._contexts.use(session_id), monotonic()
+        if kept is not None and now - kept[2] > self.ttl:
+            kept = None
+        last = None if kept is None else kept[0]
+        turns = self.max_turns
+        messages = self.buffer_size if turns is None else None
+        window = yield from call(session.window, messages=messages, turns=turns, last=last)
+        if kept is not None and kept[0].version == window.version:
+            count = kept[1]
+        else:
+            count = (yield from call(session.info)).turns
+        self._contexts.put(session_id, (window, count, now), 1 + len(window.reading.messages))
+        said = turns_of(_behind(window.messages, waiting))
+        if turns is not None:
+            said = said[-turns:]
+        known = {message.id for message in window.reading.messages}
+        new = [message for message in waiting if message.id not in known]
+        return {"turns": said, "turn_count": count + sum(one.opens_turn for one in new)}
+
+    def _counted(self) -> Talk[BufferStats]:
+        self._check_open()
+        waiting = self._unsaved.messages()
+        roles = yield from self._roles.counted()
+        info = yield from call(self.session.info)
+        shown = yield from self._history(None)
+        roles.update(message.role for message in waiting)
+        return BufferStats(
+            agent_id=self.agent_id,
+            session=self.session.name.key,
+            messages=info.messages + len(waiting),
+            turns=info.turns + sum(message.opens_turn for message in waiting),
+            tokens=info.tokens + sum(message.tokens or 0 for message in waiting),
+            unsaved=len(waiting),
+            buffered=len(shown),
+            roles=dict(sorted(roles.items())),
+        )
+
+    def _closed(self) -> Talk[None]:
+        if not self.closed:
+            yield from self._unsaved.stored()
+            self.closed = True
+        if not self._lent:
+            yield from call(self.store.close)
+
+    def _named(self, session_id: str) -> Session:
+        of = self.session.name
+        return self.store.session(session_id, tenant=of.tenant, user=of.user, agent=of.agent)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise StoreClosed("This memory was closed. Make a new one.")
+
+
+@contextmanager
+def _kept(unsaved: Unsaved) -> Iterator[None]:
+    """Say of a failure that nothing has to be added again."""
+    try:
+        yield
+    except OnrecordError as fault:
+        if waiting := len(unsaved):
+            fault.add_note(
+                f"{waiting} messages are kept in the buffer, and stored with the next one or by "
+                f"persist(). Do not add them again."
+            )
+        raise
+
+
+def _behind(read: Any, waiting: list[Message]) -> list[Message]:
+    """Put what waits behind what was read, once."""
+    if not waiting:
+        return list(read)
+    known = {message.id for message in read}
+    return [*read, *(message for message in waiting if message.id not in known)]
+
+
+def _longer(last: Window | None, window: Window) -> Window:
+    """Which of two windows is to be gone on from: of the same version the one that read more."""
+    if (
+        last is not None
+        and last.version == window.version
+        and last.reading.epoch == window.reading.epoch
+        and len(last.reading.messages) > len(window.reading.messages)
+        and last.reading.messages[-1:] == window.reading.messages[-1:]
+    ):
+        return last
+    return window
+
+
+def _store(given: Store | str | PathLike[str] | None, compress: bool) -> Store:
+    """Take the store that is lent, or make one."""
+    wanted = "zstd" if compress else "none"
+    if not isinstance(given, Store):
+        if given is not None and not isinstance(given, str | PathLike):
+            raise Misconfigured(
+                f"A memory takes an onrecord.Store or the URL of one, not a {type(given).__name__}."
+            )
+        return Store(given, compression="zstd" if compress else "none")
+    if given.compression != wanted:
+        raise Misconfigured(
+            f"enable_compression={compress}, and the store was made with "
+            f"compression={given.compression!r}. Make it with compression={wanted!r}, or pass "
+            f"enable_compression={not compress}."
+        )
+    return given

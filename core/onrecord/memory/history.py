@@ -1,0 +1,114 @@
+"""What a memory hands out of a conversation: messages that are the reader's own, cut where nothing
+that belongs together is torn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from onrecord.blocks import Text, text_of
+from onrecord.message import Message
+from onrecord.window import pair
+
+_SENT: Final = ("role", "content", "name", "tool_call_id", "tool_calls")
+
+
+class History(list[Message]):
+    """Messages, oldest first: a list, and as ``str`` the text of them for a prompt.
+
+    Each reads like a dict, ``message["content"]``, and ``dicts()`` makes dicts of all.
+    """
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """Make dicts of role and content, and of names and tool calls where there are any: what
+        a model is sent."""
+        return [{key: message[key] for key in _SENT if key in message} for message in self]
+
+    def __str__(self) -> str:
+        return "\n".join(map(line_of, self))
+
+
+def line_of(message: Message) -> str:
+    """Say who said what, for a prompt."""
+    who = message.role if message.name is None else f"{message.name} ({message.role})"
+    return f"{who}: {text_of(message.content)}"
+
+
+def newest(messages: Sequence[Message], most: int, turns: int | None = None) -> Sequence[Message]:
+    """Take the newest so many, and of them the newest turns.
+
+    Where that would part a tool call from its results it begins behind them; where nothing is
+    behind them, with the call: the newest group is always there.
+    """
+    start = max(0, len(messages) - most)
+    if turns is not None:
+        start = max(start, _start_of_turns(messages, turns))
+    if start == 0 or start == len(messages):
+        return messages[start:]
+    matched = pair(messages).matched
+    if not matched:
+        return messages[start:]
+    later = _settled(start, matched, lambda call, result: result + 1)
+    if later < len(messages):
+        return messages[later:]
+    return messages[_settled(start, matched, lambda call, result: call) :]
+
+
+def _settled(start: int, matched: Iterable[tuple[int, int]], moved: Any) -> int:
+    """Move a cut until it goes through no pair of a call and its result."""
+    pairs = list(matched)
+    while True:
+        torn = [moved(call, result) for call, result in pairs if call < start <= result]
+        if not torn:
+            return start
+        start = torn[0]
+
+
+def _start_of_turns(messages: Sequence[Message], turns: int) -> int:
+    """Find where the newest turns begin; 0 where there are not so many."""
+    for i in range(len(messages) - 1, -1, -1):
+        if messages[i].opens_turn:
+            turns -= 1
+            if turns == 0:
+                return i
+    return 0
+
+
+def own(message: Message) -> Message:
+    """Copy a message that stays here: what is handed out may be changed."""
+    content = message.content
+    if len(content) == 1 and type(content[0]) is Text and not content[0].extra:
+        content = (Text(content[0].text),)
+    elif content:
+        content = tuple(map(_own, content))
+    return Message(
+        message.role,
+        content,
+        message.name,
+        message.tool_call_id,
+        _own(message.usage),
+        _own(message.metadata),
+        _own(message.native),
+        message.id,
+        message.created_at,
+        message.seq,
+        message.tokens,
+    )
+
+
+def _own(value: Any) -> Any:
+    """Copy what can be changed in a value of those that the store takes."""
+    if isinstance(value, dict):
+        return {key: _own(part) for key, part in value.items()} if value else {}
+    if isinstance(value, list):
+        return [_own(part) for part in value]
+    if isinstance(value, tuple):
+        return tuple([_own(part) for part in value])
+    if isinstance(value, set):
+        return set(value)
+    if isinstance(value, Struct):
+        fields = [_own(getattr(value, field)) for field in value.__struct_fields__]
+        return type(value)(*fields)
+    return value

@@ -1,0 +1,196 @@
+"""Messages that wait to be stored: in one process, in their order, until a session has them.
+
+Each has an id from the moment it was added, so that to store it twice is to store it once. What
+waits is stored at a normal exit, whoever still holds it; in a forked child nothing waits, because
+the process that was told the messages stores them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import secrets
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from onrecord.adapters.calls import Talk, call, talk
+from onrecord.errors import IdReused, OnrecordError, Unavailable
+from onrecord.memory.gate import Gate
+from onrecord.message import Message
+from onrecord.processes import on_fork
+from onrecord.session import Session
+
+log = logging.getLogger("onrecord")
+
+AT_ONCE: Final = 64
+"""Messages in one append: as many as a retry finds again by their ids in any session."""
+_LOOKED_FOR: Final = 1_000
+"""How many of the newest messages are looked at for those whose append lost its answer."""
+
+_waiting: Final[dict[int, Unsaved]] = {}
+"""All in which something waits: they are kept alive until it is stored, or the process ends."""
+
+
+class Unsaved:
+    """What waits to be stored in one session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._start()
+        on_fork(self, in_child=Unsaved._start)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._gate = Gate()
+        self._messages: list[Message] = []
+        self._in_doubt = False
+        """Whether some of them may be stored: the append that brought them lost its answer."""
+        # One beginning for all of them costs a segment next to nothing; of its own in each process.
+        beginning, numbers = secrets.token_hex(6), itertools.count(1)
+        self._ids = (f"{beginning}-{number}" for number in numbers)
+        _waiting.pop(id(self), None)
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def messages(self) -> list[Message]:
+        """What waits, in its order."""
+        with self._lock:
+            return list(self._messages)
+
+    def add(self, message: Message) -> Message:
+        """Let a message wait. One whose id waits already, and that says the same, is that one."""
+        with self._lock:
+            if message.id is None:
+                message = replace(message, id=next(self._ids))
+            else:
+                for there in self._messages:
+                    if there.id == message.id:
+                        if _said(there) == _said(message):
+                            return there
+                        raise IdReused(
+                            f"A message with the id {message.id!r} waits to be stored already, and "
+                            f"says something else. Give another id, or none."
+                        )
+            self._messages.append(message)
+            _waiting[id(self)] = self
+        return message
+
+    def stored(self, least: int = 1, then: Sequence[Message] = ()) -> Talk[list[Message]]:
+        """Store what waits, where that is so much, and ``then`` something that never waited; return
+        the messages as they are stored.
+
+        Only one does this at a time, else what was said later might be stored before.
+        """
+        entered = yield from call(self._gate.enter)
+        try:
+            waiting = self.messages()
+            done: list[Message] = []
+            if len(waiting) >= least:
+                done = yield from self._store(waiting)
+            if then:
+                done += yield from call(self.session.append, then)
+            return done
+        finally:
+            if entered:
+                self._gate.leave()
+
+    def taken_away(self) -> Talk[None]:
+        """Take all messages of the session away for good, and what waits."""
+        entered = yield from call(self._gate.enter)
+        try:
+            waiting = self.messages()
+            yield from call(self.session.clear)
+            self._drop(waiting)
+        finally:
+            if entered:
+                self._gate.leave()
+
+    def store_at_exit(self) -> None:
+        """Store what waits, or say what is lost: nobody is there to be told by an error."""
+        try:
+            # Not through the gate: whoever is inside may never go on. Ids keep them from being two.
+            talk(self._store(self.messages()))
+        except Exception as fault:  # whatever it is: the others have to be stored as well
+            log.error("%d messages of %s were never stored: %s", len(self), self.session, fault)
+
+    def _store(self, waiting: list[Message]) -> Talk[list[Message]]:
+        if self._in_doubt:
+            waiting = yield from self._not_there(waiting)
+        done: list[Message] = []
+        for first in range(0, len(waiting), AT_ONCE):
+            done += yield from self._append(waiting[first : first + AT_ONCE])
+        return done
+
+    def _append(self, batch: Sequence[Message]) -> Talk[list[Message]]:
+        self._in_doubt = True  # as long as there is no answer: it may be cut off
+        try:
+            done = yield from call(self.session.append, batch)
+        except Unavailable as fault:
+            self._in_doubt = fault.outcome_unknown
+            raise
+        except IdReused:
+            self._in_doubt = False
+            if len(batch) > 1:
+                return (yield from self._one_by_one(batch))
+            self._drop(batch)  # it never can be stored, and must not hold up the others
+            raise
+        except OnrecordError:
+            self._in_doubt = False
+            raise
+        self._in_doubt = False
+        self._drop(batch)
+        return done
+
+    def _one_by_one(self, batch: Sequence[Message]) -> Talk[list[Message]]:
+        """Store those that can be, where one has the id of another message."""
+        done: list[Message] = []
+        refused: IdReused | None = None
+        for message in batch:
+            try:
+                done += yield from self._append([message])
+            except IdReused as fault:
+                refused = fault
+        if refused is not None:
+            raise refused
+        return done
+
+    def _not_there(self, waiting: list[Message]) -> Talk[list[Message]]:
+        """Look which are stored: an append of long ago is not recognised by its ids alone."""
+        newest = yield from call(self.session.tail, _LOOKED_FOR)
+        known = {message.id for message in newest}
+        self._drop([message for message in waiting if message.id in known])
+        self._in_doubt = False
+        return [message for message in waiting if message.id not in known]
+
+    def _drop(self, gone: Sequence[Message]) -> None:
+        ids = {message.id for message in gone}
+        with self._lock:
+            self._messages = [message for message in self._messages if message.id not in ids]
+            if not self._messages:
+                _waiting.pop(id(self), None)
+
+
+def _said(message: Message) -> tuple[Any, ...]:
+    """What a message says, without what the store fills in."""
+    return (
+        message.role,
+        message.content,
+        message.name,
+        message.tool_call_id,
+        message.usage,
+        message.metadata,
+        message.native,
+    )
+
+
+def _at_exit() -> None:
+    for unsaved in list(_waiting.values()):
+        unsaved.store_at_exit()
+
+
+atexit.register(_at_exit)
