@@ -348,6 +348,26 @@ def test_a_window_of_another_session_is_no_help() -> None:
         assert store.session("b").window(last=other)[0].text == "b0"
 
 
+def test_a_window_that_still_stands_is_not_made_again() -> None:
+    with Store("sqlite://") as store:
+        chat, other = store.session("k"), store.session("other")
+        for session in (chat, other):
+            session.append([("user", f"{n}") for n in range(100)])
+        last = chat.window(messages=60)
+        assert chat.window(messages=60, last=last) is last
+        assert len(chat.window(messages=61, last=last)) == 61
+        assert chat.window(messages=60, repair=True, last=last) is not last
+        assert other.window(messages=60, last=last)[0].id == other.messages(after=40)[0].id
+        fork = chat.fork("fork")
+        assert fork.window(messages=60, last=last).messages == tuple(fork.tail(60))
+        chat.edit(100, ("user", "edited"))
+        assert chat.window(messages=60, last=last)[-1].text == "edited"
+        last = chat.window(messages=60)
+        chat.clear()
+        chat.append([("user", f"again {n}") for n in range(100)])
+        assert chat.window(messages=60, last=last)[-1].text == "again 99"
+
+
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "3"])
 def test_limits_are_whole_numbers_from_one(bad: Any) -> None:
     with pytest.raises(Misconfigured, match="turns"):

@@ -247,7 +247,7 @@ class Session:
         ``repair=True`` answers them in what is returned, never in what is stored, and puts each
         result behind its call. ``token_counter`` counts instead of the store's own. ``last`` is
         a window of this session that was shown before: what still stands of it is not read
-        again, and the two share their messages.
+        again, and the two share their messages; where nothing was written since, it is the one.
 
         With ``summary=True`` the window's ``summary`` is what ``onrecord.memory.RollingSummary``
         keeps of older messages, if it keeps anything: no model is called here. The window goes on

@@ -127,6 +127,8 @@ class Window(Sequence[Message]):
         self.summary = summary
         """What is kept of what was said before, where that was asked for. Its tokens are not among
         those of the window."""
+        self.asked: object = None
+        """By what it was read: asked for the same, a session that still stands there has it."""
 
     @overload
     def __getitem__(self, index: int) -> Message: ...
