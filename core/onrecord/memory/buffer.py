@@ -8,7 +8,7 @@ object has added and not stored yet stands behind it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from os import PathLike
@@ -31,6 +31,8 @@ from onrecord.window import Window
 
 LONGEST_BUFFER: Final = 10_000
 _LONGEST_TTL: Final = 10 * 365 * 86_400
+_SIZES: Final = (16, 128, 1_024)
+"""For how many messages a window is read where fewer are asked for than the buffer holds."""
 _ALL_CONTEXTS: Final = 20_000
 """Messages of all sessions together that ``load_context`` keeps at hand."""
 
@@ -97,8 +99,8 @@ class PersistentBufferMemory:
         )
         self._unsaved = Unsaved(self.session)
         self._roles = Roles(self.session)
-        self._window: Window | None = None
-        """What was read last, to be gone on from; its messages are never handed out."""
+        self._windows: dict[int, Window] = {}
+        """What was read last, by for how many messages; theirs are never handed out."""
         self._used = monotonic()
         self._lock = threading.Lock()
         self._since_cleared: list[Message] | None = None
@@ -289,21 +291,25 @@ class PersistentBufferMemory:
         turns = self.max_turns if limit is None else None
         return History(map(own, newest(since, most, turns)))
 
-    def _read(self, most: int) -> Talk[list[Message]]:
+    def _read(self, most: int) -> Talk[Sequence[Message]]:
         """Read at least so many of the newest messages, where there are so many."""
         now = monotonic()
-        last = None if now - self._used > self.ttl else self._window
-        window = yield from call(self.session.window, messages=most, last=last)
-        self._used = now
+        if now - self._used > self.ttl:
+            self._windows = {}
+        self._used, held = now, self._windows
         if most <= self.buffer_size:
-            self._window = _longer(last, window)
-        return list(window.reading.messages)
+            most = next((n for n in _SIZES if most <= n < self.buffer_size), self.buffer_size)
+        last = held.get(most) or max(held.values(), key=_length, default=None)
+        window = yield from call(self.session.window, messages=most, last=last)
+        if most <= self.buffer_size:
+            held[most] = window
+        return window.reading.messages
 
     def _loaded(self) -> Talk[int]:
         self._check_open()
         with self._lock:
             self._since_cleared = None
-        self._window = None
+        self._windows = {}
         return len((yield from self._history(None)))
 
     def _emptied(self) -> Talk[None]:
@@ -311,7 +317,7 @@ class PersistentBufferMemory:
         yield from self._unsaved.stored()
         with self._lock:
             self._since_cleared = self._unsaved.messages()  # added by others in this moment
-        self._window = None
+        self._windows = {}
 
     def _deleted(self, session_id: str | None) -> Talk[None]:
         self._check_open()
@@ -322,7 +328,7 @@ class PersistentBufferMemory:
         yield from self._unsaved.taken_away()
         with self._lock:
             self._since_cleared = None
-        self._window = None
+        self._windows = {}
 
     def _turn_saved(self, session_id: str, turn: Mapping[str, Any]) -> Talk[list[Message]]:
         self._check_open()
@@ -410,7 +416,7 @@ def _kept(unsaved: Unsaved) -> Iterator[None]:
         raise
 
 
-def _behind(read: Any, waiting: list[Message]) -> list[Message]:
+def _behind(read: Sequence[Message], waiting: list[Message]) -> list[Message]:
     """Put what waits behind what was read, once."""
     if not waiting:
         return list(read)
@@ -418,17 +424,8 @@ def _behind(read: Any, waiting: list[Message]) -> list[Message]:
     return [*read, *(message for message in waiting if message.id not in known)]
 
 
-def _longer(last: Window | None, window: Window) -> Window:
-    """Which of two windows is to be gone on from: of the same version the one that read more."""
-    if (
-        last is not None
-        and last.version == window.version
-        and last.reading.epoch == window.reading.epoch
-        and len(last.reading.messages) > len(window.reading.messages)
-        and last.reading.messages[-1:] == window.reading.messages[-1:]
-    ):
-        return last
-    return window
+def _length(window: Window) -> int:
+    return len(window.reading.messages)
 
 
 def _store(given: Store | str | PathLike[str] | None, compress: bool) -> Store:
