@@ -7,13 +7,14 @@ object has added and not stored yet stands behind it.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from os import PathLike
 from time import monotonic
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from onrecord.adapters.bounded import Bounded
 from onrecord.adapters.calls import Talk, atalk, call, talk
@@ -22,12 +23,13 @@ from onrecord.arguments import check_number, check_range, whole_number
 from onrecord.errors import Misconfigured, OnrecordError, StoreClosed
 from onrecord.memory.counted import BufferStats, Roles
 from onrecord.memory.history import History, newest, own
+from onrecord.memory.opened import close_all, opened
 from onrecord.memory.saved_turns import messages_of, turns_of
-from onrecord.memory.unsaved import Unsaved
+from onrecord.memory.unsaved import Unsaved, store_all
 from onrecord.message import Message
 from onrecord.session import Session
 from onrecord.store import Store
-from onrecord.window import Window
+from onrecord.window import LOOKBACK, Window, pair
 
 LONGEST_BUFFER: Final = 10_000
 _LONGEST_TTL: Final = 10 * 365 * 86_400
@@ -62,7 +64,8 @@ class PersistentBufferMemory:
     ) -> None:
         """
         store_or_url   an onrecord.Store, which stays yours to close; or the URL of one, which
-                       ``close()`` closes; by default onrecord.db in this folder
+                       all memories of the process with that URL share, and the last one closes;
+                       by default onrecord.db in this folder
         agent_id       whose conversation it is; without one that of the empty name
         session, user, tenant    which conversation of the agent, and of whom
         buffer_size    how many of the newest messages ``get_history()`` shows
@@ -92,15 +95,18 @@ class PersistentBufferMemory:
         self.auto_persist_interval = auto_persist_interval
         self.ttl = ttl
         self.closed = False
-        self._lent = isinstance(store_or_url, Store)
-        self.store = _store(store_or_url, enable_compression)
+        if isinstance(store_or_url, Store):
+            self._own, self.store = None, _lent(store_or_url, enable_compression)
+        else:
+            self._own = opened(store_or_url, enable_compression)
+            self.store = self._own.store
         self.session: Session = self.store.session(
             session, tenant=tenant, user=user, agent=agent_id
         )
-        self._unsaved = Unsaved(self.session)
+        self._unsaved = Unsaved(self.session, self._own)
         self._roles = Roles(self.session)
-        self._windows: dict[int, Window] = {}
-        """What was read last, by for how many messages; theirs are never handed out."""
+        self._held: dict[int, _Held] = {}
+        """What was read last, by for how many messages; they are never handed out."""
         self._used = monotonic()
         self._lock = threading.Lock()
         self._since_cleared: list[Message] | None = None
@@ -295,21 +301,31 @@ class PersistentBufferMemory:
         """Read at least so many of the newest messages, where there are so many."""
         now = monotonic()
         if now - self._used > self.ttl:
-            self._windows = {}
-        self._used, held = now, self._windows
+            self._held = {}
+        self._used, held = now, self._held
         if most <= self.buffer_size:
             most = next((n for n in _SIZES if most <= n < self.buffer_size), self.buffer_size)
         last = held.get(most) or max(held.values(), key=_length, default=None)
-        window = yield from call(self.session.window, messages=most, last=last)
+        window = yield from call(
+            self.session.window, messages=most, last=None if last is None else last.window
+        )
+        if last is not None and window is last.window:
+            return last.messages
+        messages: Sequence[Message] = window.reading.messages
+        if not window.reading.complete and _begins_late(messages, most):
+            # The window looked no further than where its turn begins, and this may begin before.
+            before = messages[0].seq
+            older = yield from call(self.session.messages, before=before, limit=LOOKBACK)
+            messages = [*older, *messages]
         if most <= self.buffer_size:
-            held[most] = window
-        return window.reading.messages
+            held[most] = _Held(window, messages)
+        return messages
 
     def _loaded(self) -> Talk[int]:
         self._check_open()
         with self._lock:
             self._since_cleared = None
-        self._windows = {}
+        self._held = {}
         return len((yield from self._history(None)))
 
     def _emptied(self) -> Talk[None]:
@@ -317,7 +333,7 @@ class PersistentBufferMemory:
         yield from self._unsaved.stored()
         with self._lock:
             self._since_cleared = self._unsaved.messages()  # added by others in this moment
-        self._windows = {}
+        self._held = {}
 
     def _deleted(self, session_id: str | None) -> Talk[None]:
         self._check_open()
@@ -328,7 +344,7 @@ class PersistentBufferMemory:
         yield from self._unsaved.taken_away()
         with self._lock:
             self._since_cleared = None
-        self._windows = {}
+        self._held = {}
 
     def _turn_saved(self, session_id: str, turn: Mapping[str, Any]) -> Talk[list[Message]]:
         self._check_open()
@@ -390,7 +406,7 @@ class PersistentBufferMemory:
         if not self.closed:
             yield from self._unsaved.stored()
             self.closed = True
-        if not self._lent:
+        if self._own is not None and self._own.let_go():
             yield from call(self.store.close)
 
     def _named(self, session_id: str) -> Session:
@@ -424,23 +440,35 @@ def _behind(read: Sequence[Message], waiting: list[Message]) -> list[Message]:
     return [*read, *(message for message in waiting if message.id not in known)]
 
 
-def _length(window: Window) -> int:
-    return len(window.reading.messages)
+class _Held(NamedTuple):
+    """What was read: a window, and all messages from which a history is cut."""
+
+    window: Window
+    messages: Sequence[Message]
 
 
-def _store(given: Store | str | PathLike[str] | None, compress: bool) -> Store:
-    """Take the store that is lent, or make one."""
+def _length(held: _Held) -> int:
+    return len(held.messages)
+
+
+def _begins_late(messages: Sequence[Message], most: int) -> bool:
+    """Whether the newest so many have a result whose call may be older than all of these."""
+    return any(result >= len(messages) - most for result in pair(messages).orphans)
+
+
+def _lent(store: Store, compress: bool) -> Store:
+    """Check that a store compresses as a memory is told to: it does what it was made with."""
     wanted = "zstd" if compress else "none"
-    if not isinstance(given, Store):
-        if given is not None and not isinstance(given, str | PathLike):
-            raise Misconfigured(
-                f"A memory takes an onrecord.Store or the URL of one, not a {type(given).__name__}."
-            )
-        return Store(given, compression="zstd" if compress else "none")
-    if given.compression != wanted:
+    if store.compression != wanted:
         raise Misconfigured(
             f"enable_compression={compress}, and the store was made with "
-            f"compression={given.compression!r}. Make it with compression={wanted!r}, or pass "
+            f"compression={store.compression!r}. Make it with compression={wanted!r}, or pass "
             f"enable_compression={not compress}."
         )
-    return given
+    return store
+
+
+@atexit.register
+def _at_exit() -> None:
+    store_all()
+    close_all()

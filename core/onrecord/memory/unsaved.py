@@ -7,10 +7,10 @@ the process that was told the messages stores them.
 
 from __future__ import annotations
 
-import atexit
 import itertools
 import logging
 import secrets
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, Final
@@ -38,8 +38,10 @@ _waiting: Final[dict[int, Unsaved]] = {}
 class Unsaved:
     """What waits to be stored in one session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, holding: object = None) -> None:
         self.session = session
+        self._holding = holding
+        """What keeps the session's store open as long as something waits."""
         self._start()
         on_fork(self, in_child=Unsaved._start)
 
@@ -116,7 +118,11 @@ class Unsaved:
             # Not through the gate: whoever is inside may never go on. Ids keep them from being two.
             talk(self._store(self.messages()))
         except Exception as fault:  # whatever it is: the others have to be stored as well
-            log.error("%d messages of %s were never stored: %s", len(self), self.session, fault)
+            lost = f"{len(self)} messages of {self.session} were never stored: {fault}"
+            log.error(lost)
+            heard = (*log.handlers, *logging.getLogger().handlers)
+            if all(isinstance(handler, logging.NullHandler) for handler in heard):
+                sys.stderr.write(f"{lost}\n")  # a loss that nobody would ever hear of
 
     def _store(self, waiting: list[Message]) -> Talk[list[Message]]:
         if self._in_doubt:
@@ -188,9 +194,7 @@ def _said(message: Message) -> tuple[Any, ...]:
     )
 
 
-def _at_exit() -> None:
+def store_all() -> None:
+    """Store what waits anywhere in this process, which ends."""
     for unsaved in list(_waiting.values()):
         unsaved.store_at_exit()
-
-
-atexit.register(_at_exit)
