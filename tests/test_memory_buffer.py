@@ -263,7 +263,11 @@ def test_two_objects_see_what_the_other_has_stored(open_store: OpenStore, face: 
     assert one.get_history() == []
     talk_to(other, "anew")
     other.persist()
-    assert said(one.get_history()) == ["anew"]
+    talk_to(one, "waiting when it was deleted")
+    assert len(one.get_history()) == 2
+    one.delete_history()
+    assert one.get_history() == other.get_history() == []
+    assert one.persist() == 0
     for memory in (one, other):
         memory.close()
 
@@ -314,7 +318,7 @@ def test_what_cannot_be_stored_now_is_stored_later(
     memory.close()
 
 
-def fail_appends(patch: pytest.MonkeyPatch, fault: Exception, committed: bool = False) -> None:
+def fail_appends(patch: pytest.MonkeyPatch, fault: BaseException, committed: bool = False) -> None:
     append, aappend = Session.append, Session.aappend
 
     def lost(self: Session, *given: Any, **settings: Any) -> Any:
@@ -331,15 +335,18 @@ def fail_appends(patch: pytest.MonkeyPatch, fault: Exception, committed: bool = 
     patch.setattr(Session, "aappend", alost)
 
 
+@pytest.mark.parametrize(
+    "fault", [Unavailable("lost", outcome_unknown=True), asyncio.CancelledError()]
+)
 def test_a_lost_answer_stores_nothing_twice(
-    lite: Store, face: Face, monkeypatch: pytest.MonkeyPatch
+    lite: Store, face: Face, monkeypatch: pytest.MonkeyPatch, fault: BaseException
 ) -> None:
     """Also where others have said so much since that no append knows the ids any more."""
     memory = PersistentBufferMemory(lite, agent_id="a", auto_persist_interval=None)
     talk_to(memory, *[f"{n}" for n in range(AT_ONCE + 20)])
     with monkeypatch.context() as patch:
-        fail_appends(patch, Unavailable("lost", outcome_unknown=True), committed=True)
-        with pytest.raises(Unavailable):
+        fail_appends(patch, fault, committed=True)
+        with pytest.raises(type(fault)):
             face(memory).persist()
     assert len(stored(memory)) == AT_ONCE
     talk_to(memory, "last")
@@ -723,7 +730,7 @@ def test_turns_that_are_refused(lite: Store, turn: Any) -> None:
 
 def test_strange_names_are_names(lite: Store) -> None:
     for name in STRANGE_NAMES:
-        scope = {"user": name, "tenant": name}
+        scope: Any = {"user": name, "tenant": name}
         with PersistentBufferMemory(lite, agent_id=name, session=name, **scope) as memory:
             talk_to(memory, name)
             assert memory.stats().agent_id == name
@@ -944,8 +951,12 @@ def test_the_gate_lets_one_in_at_a_time() -> None:
 
     threads = [threading.Thread(target=thread) for _ in range(3)]
     threads.append(threading.Thread(target=lambda: asyncio.run(tasks())))
+    assert gate.enter()
     for one in threads:
         one.start()
+    threads[0].join(0.1)
+    assert most == [0]
+    gate.leave()
     for one in threads:
         one.join(60)
         assert not one.is_alive()
