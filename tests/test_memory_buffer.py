@@ -45,6 +45,7 @@ from onrecord.memory.history import History, newest, own
 from onrecord.memory.unsaved import AT_ONCE
 from onrecord.testing.contract import STRANGE_NAMES, Face
 from onrecord.window import pair
+from tests.blocking import noted
 from tests.children import Child
 
 SEEDS = float(os.environ.get("ONRECORD_SEEDS", "1"))
@@ -916,6 +917,28 @@ def test_a_task_that_is_cancelled_leaves_what_waits(db: Store) -> None:
     asyncio.run(work())
     assert memory.persist() == 0
     assert stored(memory) == [f"{n}" for n in range(10)]
+
+
+def test_no_async_method_holds_up_its_loop(open_store: OpenStore) -> None:
+    """From the first call on, which connects."""
+
+    async def work() -> None:
+        memory = PersistentBufferMemory(open_store(), agent_id="a", auto_persist_interval=2)
+        await memory.aget_history()
+        await asyncio.gather(*[memory.aadd_message("user", f"{n}") for n in range(5)])
+        await memory.apersist()
+        await memory.aget_history(limit=500)
+        await memory.asave_turn("c", {"user": "u", "agent": "a"})
+        await memory.aload_context("c")
+        await memory.astats()
+        await memory.aclear_buffer()
+        await memory.aload_from_db()
+        await memory.adelete_history()
+        await memory.aclose()
+
+    with noted() as blocked:
+        asyncio.run(work())
+    assert not blocked
 
 
 def test_the_gate_lets_one_in_at_a_time() -> None:

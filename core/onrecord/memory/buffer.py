@@ -8,7 +8,7 @@ object has added and not stored yet stands behind it.
 from __future__ import annotations
 
 import atexit
-import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -108,9 +108,9 @@ class PersistentBufferMemory:
         self._held: dict[int, _Held] = {}
         """What was read last, by for how many messages; they are never handed out."""
         self._used = monotonic()
-        self._lock = threading.Lock()
-        self._since_cleared: list[Message] | None = None
-        """What was added since the buffer was cleared; None where it is not cleared."""
+        self._since_cleared: deque[Message] | None = None
+        """What was added since the buffer was cleared; None where it is not cleared. A deque
+        needs no lock, which another thread might hold at a fork."""
         self._contexts: Bounded[str, tuple[Window, int, float]] = Bounded(_ALL_CONTEXTS)
 
     # -- adding ------------------------------------------------------------------------------
@@ -270,9 +270,9 @@ class PersistentBufferMemory:
             [{"created_at": datetime.now(UTC), **fields, "role": role, "content": content}],
         )
         message = self._unsaved.add(made)
-        with self._lock:
-            if self._since_cleared is not None and message not in self._since_cleared:
-                self._since_cleared.append(message)
+        since = self._since_cleared
+        if since is not None and message.id not in {one.id for one in list(since)}:
+            since.append(message)
         every = self.auto_persist_interval
         if every is not None and len(self._unsaved) >= every:
             with _kept(self._unsaved):
@@ -287,15 +287,15 @@ class PersistentBufferMemory:
     def _history(self, limit: int | None) -> Talk[History]:
         self._check_open()
         most = self.buffer_size if limit is None else whole_number("limit", limit)
-        with self._lock:
-            since = None if self._since_cleared is None else list(self._since_cleared)
         if most == 0:
             return History()
-        if since is None:
+        if (since := self._since_cleared) is not None:
+            messages = list(since)
+        else:
             waiting = self._unsaved.messages()  # first: what is stored meanwhile is in both
-            since = _behind((yield from self._read(most)), waiting)
+            messages = _behind((yield from self._read(most)), waiting)
         turns = self.max_turns if limit is None else None
-        return History(map(own, newest(since, most, turns)))
+        return History(map(own, newest(messages, most, turns)))
 
     def _read(self, most: int) -> Talk[Sequence[Message]]:
         """Read at least so many of the newest messages, where there are so many."""
@@ -305,7 +305,7 @@ class PersistentBufferMemory:
         self._used, held = now, self._held
         if most <= self.buffer_size:
             most = next((n for n in _SIZES if most <= n < self.buffer_size), self.buffer_size)
-        last = held.get(most) or max(held.values(), key=_length, default=None)
+        last = held.get(most) or max([*held.values()], key=_length, default=None)
         window = yield from call(
             self.session.window, messages=most, last=None if last is None else last.window
         )
@@ -323,16 +323,15 @@ class PersistentBufferMemory:
 
     def _loaded(self) -> Talk[int]:
         self._check_open()
-        with self._lock:
-            self._since_cleared = None
+        self._since_cleared = None
         self._held = {}
         return len((yield from self._history(None)))
 
     def _emptied(self) -> Talk[None]:
         self._check_open()
         yield from self._unsaved.stored()
-        with self._lock:
-            self._since_cleared = self._unsaved.messages()  # added by others in this moment
+        # Not empty where others add in this moment.
+        self._since_cleared = deque(self._unsaved.messages(), maxlen=self.buffer_size)
         self._held = {}
 
     def _deleted(self, session_id: str | None) -> Talk[None]:
@@ -342,8 +341,7 @@ class PersistentBufferMemory:
             yield from call(session.clear)
             return
         yield from self._unsaved.taken_away()
-        with self._lock:
-            self._since_cleared = None
+        self._since_cleared = None
         self._held = {}
 
     def _turn_saved(self, session_id: str, turn: Mapping[str, Any]) -> Talk[list[Message]]:
@@ -352,13 +350,9 @@ class PersistentBufferMemory:
         messages = outgoing(self.store, messages_of(turn))
         if session.name != self.session.name:
             return (yield from call(session.append, messages))
-        with self._lock:
-            cleared = self._since_cleared is not None
         stored = yield from self._unsaved.stored(then=messages)
-        if cleared:
-            with self._lock:
-                if self._since_cleared is not None:
-                    self._since_cleared += stored[-2:]
+        if (since := self._since_cleared) is not None:
+            since.extend(stored[-2:])
         return stored[-2:]
 
     def _context(self, session_id: str) -> Talk[dict[str, Any]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 import weakref
 from os import PathLike
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from onrecord.errors import Misconfigured
+from onrecord.processes import on_fork
 from onrecord.store import Store
 
 
@@ -22,25 +23,67 @@ class OwnStore:
         self.store = store
 
     def let_go(self) -> bool:
-        """Whether nobody else holds the store: it is to be closed now. True again afterwards."""
-        with _lock:
-            holders = _holders.get(self.store)
-            if holders is None:
-                return True
-            holders.discard(self)
-            if len(holders):
-                return False
-            del _holders[self.store]
+        """Let go, and say whether nobody holds the store any more: it is to be closed now."""
+        return _opened.let_go(self)
+
+
+class _Key(NamedTuple):
+    """Which stores are the same. What was given may have a password, which the address has not."""
+
+    given: str
+    address: str
+    compress: bool
+
+
+class _Opened:
+    """The stores that are open, and who holds them."""
+
+    def __init__(self) -> None:
+        self._by_key: weakref.WeakValueDictionary[_Key, Store] = weakref.WeakValueDictionary()
+        self._holders: weakref.WeakKeyDictionary[Store, weakref.WeakSet[OwnStore]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._start()
+        on_fork(self, in_child=_Opened._start)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+
+    def hold(self, key: _Key, made: Store) -> OwnStore:
+        """Hold the store of a key: the one that was made, where nobody holds one yet."""
+        with self._lock:
+            store = self._by_key.get(key)
+            if store is None or store.closed or store not in self._holders:
+                store = made
+                self._holders[store] = weakref.WeakSet()
+                if made.address != "sqlite://":  # each of these is a database of its own
+                    self._by_key[key] = store
+            own = OwnStore(store)
+            self._holders[store].add(own)
+        return own
+
+    def let_go(self, own: OwnStore) -> bool:
+        """See ``OwnStore``."""
+        with self._lock:
+            holders = self._holders.get(own.store)
+            if holders is not None:
+                holders.discard(own)
+                if len(holders):
+                    return False
+                del self._holders[own.store]
         return True
 
+    def close(self) -> None:
+        """Close all of them: the process ends."""
+        with self._lock:
+            stores = list(self._holders)
+            self._holders.clear()
+        for store in stores:
+            store.close()
 
-_lock: Final = threading.Lock()
-_holders: Final[weakref.WeakKeyDictionary[Store, weakref.WeakSet[OwnStore]]] = (
-    weakref.WeakKeyDictionary()
-)
-_by_url: Final[weakref.WeakValueDictionary[tuple[str, str, bool], Store]] = (
-    weakref.WeakValueDictionary()
-)
+
+_opened: Final = _Opened()
+close_all: Final = _opened.close
 
 
 def opened(url: str | PathLike[str] | None, compress: bool) -> OwnStore:
@@ -51,23 +94,4 @@ def opened(url: str | PathLike[str] | None, compress: bool) -> OwnStore:
             f"A memory takes an onrecord.Store or the URL of one, not a {type(given).__name__}."
         )
     made = Store(url, compression="zstd" if compress else "none")
-    key = (str(url), made.address, compress)
-    with _lock:
-        store = _by_url.get(key)
-        if store is None or store.closed or store not in _holders:
-            store = made
-            _holders[store] = weakref.WeakSet()
-            if made.address != "sqlite://":  # each of these is a database of its own
-                _by_url[key] = store
-        own = OwnStore(store)
-        _holders[store].add(own)
-    return own
-
-
-def close_all() -> None:
-    """Close all stores that were opened here: the process ends."""
-    with _lock:
-        stores = list(_holders)
-        _holders.clear()
-    for store in stores:
-        store.close()
+    return _opened.hold(_Key(str(url), made.address, compress), made)
