@@ -39,6 +39,7 @@ from onrecord import (
     ToolCall,
     Unavailable,
 )
+from onrecord.accepting import messages_from
 from onrecord.memory.buffer import PersistentBufferMemory
 from onrecord.memory.gate import Gate
 from onrecord.memory.history import History, newest, own
@@ -540,9 +541,18 @@ def test_history_is_for_prompts_and_for_models() -> None:
         {
             "role": "assistant",
             "content": "One moment.",
-            "tool_calls": [{"id": "c1", "name": "look", "args": {"n": 1}}],
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "look", "arguments": '{"n":1}'},
+                }
+            ],
         },
         {"role": "tool", "content": "found", "tool_call_id": "c1"},
+    ]
+    assert [message.content for message in messages_from(history.dicts())] == [
+        message.content for message in history
     ]
     assert str(History()) == ""
 
@@ -986,6 +996,21 @@ def test_the_gate_lets_one_in_at_a_time() -> None:
     assert (most, inside) == ([1], [0])
     assert gate.enter()
     gate.leave()
+
+
+def test_a_thread_that_is_interrupted_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+    assert gate.enter()
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("onrecord.memory.gate.Future.result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gate.enter()
+    gate.leave()
+    asyncio.run(asyncio.wait_for(gate.aenter(), 10))
 
 
 def test_a_task_that_was_let_in_when_it_was_cancelled_lets_the_next_in() -> None:

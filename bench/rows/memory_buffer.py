@@ -76,8 +76,10 @@ def read(place: Place) -> Row:
 
     buffer = ChatMemoryBuffer.from_defaults(
         chat_store=SimpleChatStore(),
-        chat_history=[ChatMessage(role=one["role"], content=one["content"]) for one in dicts],
-        token_limit=100 * 50,
+        chat_history=[
+            ChatMessage(role=one["role"], content=one["content"]) for one in dicts[-BUFFER:]
+        ],
+        token_limit=100_000,
     )
     with (
         Store(f"sqlite:///{place.file('buffer')}") as lite,
@@ -111,7 +113,9 @@ def read(place: Place) -> Row:
                     Kind.SHOWN,
                     lambda: lists.messages[-BUFFER:],
                 ),
-                Contender("LlamaIndex ChatMemoryBuffer (not durable)", Kind.SHOWN, buffer.get),
+                Contender(
+                    f"LlamaIndex ChatMemoryBuffer of {BUFFER} (not durable)", Kind.SHOWN, buffer.get
+                ),
             ],
             calls=place.rounds(200, 100),
         )

@@ -366,7 +366,7 @@ class PersistentBufferMemory:
         turns = self.max_turns
         messages = self.buffer_size if turns is None else None
         window = yield from call(session.window, messages=messages, turns=turns, last=last)
-        if kept is not None and kept[0].version == window.version:
+        if kept is not None and kept[0] is window:
             count = kept[1]
         else:
             count = (yield from call(session.info)).turns

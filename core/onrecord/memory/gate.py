@@ -37,7 +37,11 @@ class Gate:
                 self._waiting.append((turn, None))
             else:  # before the tasks of this loop: it stands still until this is over
                 self._waiting.appendleft((turn, None))
-        turn.result()
+        try:
+            turn.result()
+        except BaseException:  # Ctrl-C: whoever is let in and is gone would let nobody in again
+            self._give_up(turn)
+            raise
         return True
 
     async def aenter(self) -> bool:
@@ -52,10 +56,13 @@ class Gate:
         try:
             await asyncio.wrap_future(turn)
         except asyncio.CancelledError:
-            if not turn.cancel():  # let in at the same moment
-                self.leave()
+            self._give_up(turn)
             raise
         return True
+
+    def _give_up(self, turn: Future[None]) -> None:
+        if not turn.cancel():  # let in at the same moment
+            self.leave()
 
     def leave(self) -> None:
         """Let the next one in."""

@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from onrecord.blocks import Text, text_of
 from onrecord.message import Message
 from onrecord.window import pair
 
-_SENT: Final = ("role", "content", "name", "tool_call_id", "tool_calls")
+_SENT: Final = ("role", "content", "name", "tool_call_id")
 
 
 class History(list[Message]):
@@ -22,12 +23,31 @@ class History(list[Message]):
     """
 
     def dicts(self) -> list[dict[str, Any]]:
-        """Make dicts of role and content, and of names and tool calls where there are any: what
-        a model is sent."""
-        return [{key: message[key] for key in _SENT if key in message} for message in self]
+        """Make dicts as OpenAI's models take them: role and content, and names and tool calls
+        where there are any. Content that is more than text is left as its blocks."""
+        return [_sent(message) for message in self]
 
     def __str__(self) -> str:
         return "\n".join(map(line_of, self))
+
+
+def _sent(message: Message) -> dict[str, Any]:
+    found = {key: message[key] for key in _SENT if key in message}
+    if calls := message.tool_calls:
+        found["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _as_json(call.args)},
+            }
+            for call in calls
+        ]
+    return found
+
+
+def _as_json(args: Any) -> str:
+    """Write arguments as OpenAI does; text is what could not be parsed, and stays."""
+    return args if isinstance(args, str) else msgspec.json.encode(args).decode()
 
 
 def line_of(message: Message) -> str:

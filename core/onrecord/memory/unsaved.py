@@ -18,7 +18,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from onrecord.adapters.calls import Talk, call, talk
-from onrecord.errors import IdReused, OnrecordError, Unavailable
+from onrecord.errors import IdReused, InvalidMessage, OnrecordError, Unavailable
 from onrecord.memory.gate import Gate
 from onrecord.message import Message
 from onrecord.processes import on_fork
@@ -139,7 +139,7 @@ class Unsaved:
         except Unavailable as fault:
             self._in_doubt = fault.outcome_unknown
             raise
-        except IdReused:
+        except (IdReused, InvalidMessage):
             self._in_doubt = False
             if len(batch) > 1:
                 return (yield from self._one_by_one(batch))
@@ -153,13 +153,13 @@ class Unsaved:
         return done
 
     def _one_by_one(self, batch: Sequence[Message]) -> Talk[list[Message]]:
-        """Store those that can be, where one has the id of another message."""
+        """Store those that can be, where one never can: its id is another message's."""
         done: list[Message] = []
-        refused: IdReused | None = None
+        refused: OnrecordError | None = None
         for message in batch:
             try:
                 done += yield from self._append([message])
-            except IdReused as fault:
+            except (IdReused, InvalidMessage) as fault:
                 refused = fault
         if refused is not None:
             raise refused
