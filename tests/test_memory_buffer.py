@@ -365,7 +365,7 @@ def test_what_never_can_be_stored_holds_nothing_up(lite: Store, face: Face) -> N
     memory.add_message("user", "2", id="x")
     memory.add_message("user", "3", id="y")
     assert memory.add_message("user", "3", id="y").id == "y"
-    with pytest.raises(IdReused, match="'y' waits"):
+    with pytest.raises(IdReused, match="'y' is not stored yet"):
         memory.add_message("user", "another", id="y")
     with pytest.raises(IdReused, match="'x'"):
         face(memory).persist()

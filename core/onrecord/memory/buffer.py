@@ -252,13 +252,13 @@ class PersistentBufferMemory:
         return str(self.get_history())
 
     def __repr__(self) -> str:
-        waiting = len(self._unsaved)
-        note = f", {waiting} not stored yet" if waiting else ""
+        unsaved = len(self._unsaved)
+        note = f", {unsaved} not stored yet" if unsaved else ""
         return f"{type(self).__name__}({self.session.name} in {self.store!r}{note})"
 
     def _repr_html_(self) -> str:
-        waiting = len(self._unsaved)
-        note = f"<div>{waiting} not stored yet</div>" if waiting else ""
+        unsaved = len(self._unsaved)
+        note = f"<div>{unsaved} not stored yet</div>" if unsaved else ""
         return self.session._repr_html_() + note
 
     # -- what happens then -------------------------------------------------------------------
@@ -292,8 +292,8 @@ class PersistentBufferMemory:
         if (since := self._since_cleared) is not None:
             messages = list(since)
         else:
-            waiting = self._unsaved.messages()  # first: what is stored meanwhile is in both
-            messages = _behind((yield from self._read(most)), waiting)
+            unsaved = self._unsaved.messages()  # first: what is stored meanwhile is in both
+            messages = _behind((yield from self._read(most)), unsaved)
         turns = self.max_turns if limit is None else None
         return History(map(own, newest(messages, most, turns)))
 
@@ -358,7 +358,7 @@ class PersistentBufferMemory:
     def _context(self, session_id: str) -> Talk[dict[str, Any]]:
         self._check_open()
         session = self._named(session_id)
-        waiting = self._unsaved.messages() if session.name == self.session.name else []
+        unsaved = self._unsaved.messages() if session.name == self.session.name else []
         kept, now = self._contexts.use(session_id), monotonic()
         if kept is not None and now - kept[2] > self.ttl:
             kept = None
@@ -371,27 +371,27 @@ class PersistentBufferMemory:
         else:
             count = (yield from call(session.info)).turns
         self._contexts.put(session_id, (window, count, now), 1 + len(window.reading.messages))
-        said = turns_of(_behind(window.messages, waiting))
+        said = turns_of(_behind(window.messages, unsaved))
         if turns is not None:
             said = said[-turns:]
         known = {message.id for message in window.reading.messages}
-        new = [message for message in waiting if message.id not in known]
+        new = [message for message in unsaved if message.id not in known]
         return {"turns": said, "turn_count": count + sum(one.opens_turn for one in new)}
 
     def _counted(self) -> Talk[BufferStats]:
         self._check_open()
-        waiting = self._unsaved.messages()
+        unsaved = self._unsaved.messages()
         roles = yield from self._roles.counted()
         info = yield from call(self.session.info)
         shown = yield from self._history(None)
-        roles.update(message.role for message in waiting)
+        roles.update(message.role for message in unsaved)
         return BufferStats(
             agent_id=self.agent_id,
             session=self.session.name.key,
-            messages=info.messages + len(waiting),
-            turns=info.turns + sum(message.opens_turn for message in waiting),
-            tokens=info.tokens + sum(message.tokens or 0 for message in waiting),
-            unsaved=len(waiting),
+            messages=info.messages + len(unsaved),
+            turns=info.turns + sum(message.opens_turn for message in unsaved),
+            tokens=info.tokens + sum(message.tokens or 0 for message in unsaved),
+            unsaved=len(unsaved),
             buffered=len(shown),
             roles=dict(sorted(roles.items())),
         )
@@ -418,20 +418,20 @@ def _kept(unsaved: Unsaved) -> Iterator[None]:
     try:
         yield
     except OnrecordError as fault:
-        if waiting := len(unsaved):
+        if count := len(unsaved):
             fault.add_note(
-                f"{waiting} messages are kept in the buffer, and stored with the next one or by "
+                f"{count} messages are kept in the buffer, and stored with the next one or by "
                 f"persist(). Do not add them again."
             )
         raise
 
 
-def _behind(read: Sequence[Message], waiting: list[Message]) -> list[Message]:
-    """Put what waits behind what was read, once."""
-    if not waiting:
+def _behind(read: Sequence[Message], unsaved: list[Message]) -> list[Message]:
+    """Put what is unsaved behind what was read, once."""
+    if not unsaved:
         return list(read)
     known = {message.id for message in read}
-    return [*read, *(message for message in waiting if message.id not in known)]
+    return [*read, *(message for message in unsaved if message.id not in known)]
 
 
 class _Held(NamedTuple):

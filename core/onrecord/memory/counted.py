@@ -22,7 +22,7 @@ class BufferStats:
     agent_id: str
     session: str
     messages: int
-    """All that were said: stored, and waiting to be."""
+    """All that were said: stored or not."""
     turns: int
     tokens: int
     """As the store's counter counts them."""

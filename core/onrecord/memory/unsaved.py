@@ -1,8 +1,8 @@
-"""Messages that wait to be stored: in one process, in their order, until a session has them.
+"""Messages that are not stored yet: in one process, in their order, until a session has them.
 
 Each has an id from the moment it was added, so that to store it twice is to store it once. What
-waits is stored at a normal exit, whoever still holds it; in a forked child nothing waits, because
-the process that was told the messages stores them.
+is unsaved is stored at a normal exit, whoever still holds it; a forked child has nothing of it,
+because the process that was told the messages stores them.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ AT_ONCE: Final = 64
 _LOOKED_FOR: Final = 1_000
 """How many of the newest messages are looked at for those whose append lost its answer."""
 
-_waiting: Final[dict[int, Unsaved]] = {}
-"""All in which something waits: they are kept alive until it is stored, or the process ends."""
+_having: Final[dict[int, Unsaved]] = {}
+"""All that have something: they are kept alive until it is stored, or the process ends."""
 
 
 class Unsaved:
-    """What waits to be stored in one session."""
+    """What is not stored yet of one session."""
 
     def __init__(self, session: Session, holding: object = None) -> None:
         self.session = session
         self._holding = holding
-        """What keeps the session's store open as long as something waits."""
+        """What keeps the session's store open until all is stored."""
         self._start()
         on_fork(self, in_child=Unsaved._start)
 
@@ -54,18 +54,18 @@ class Unsaved:
         # One beginning for all of them costs a segment next to nothing; of its own in each process.
         beginning, numbers = secrets.token_hex(6), itertools.count(1)
         self._ids = (f"{beginning}-{number}" for number in numbers)
-        _waiting.pop(id(self), None)
+        _having.pop(id(self), None)
 
     def __len__(self) -> int:
         return len(self._messages)
 
     def messages(self) -> list[Message]:
-        """What waits, in its order."""
+        """What is unsaved, in its order."""
         with self._lock:
             return list(self._messages)
 
     def add(self, message: Message) -> Message:
-        """Let a message wait. One whose id waits already, and that says the same, is that one."""
+        """Take a message. One whose id is here already, and that says the same, is that one."""
         with self._lock:
             if message.id is None:
                 message = replace(message, id=next(self._ids))
@@ -75,25 +75,25 @@ class Unsaved:
                         if _said(there) == _said(message):
                             return there
                         raise IdReused(
-                            f"A message with the id {message.id!r} waits to be stored already, and "
+                            f"A message with the id {message.id!r} is not stored yet, and "
                             f"says something else. Give another id, or none."
                         )
             self._messages.append(message)
-            _waiting[id(self)] = self
+            _having[id(self)] = self
         return message
 
     def stored(self, least: int = 1, then: Sequence[Message] = ()) -> Talk[list[Message]]:
-        """Store what waits, where that is so much, and ``then`` something that never waited; return
+        """Store what is unsaved, where that is so much, and ``then`` something more; return
         the messages as they are stored.
 
         Only one does this at a time, else what was said later might be stored before.
         """
         entered = yield from call(self._gate.enter)
         try:
-            waiting = self.messages()
+            unsaved = self.messages()
             done: list[Message] = []
-            if len(waiting) >= least:
-                done = yield from self._store(waiting)
+            if len(unsaved) >= least:
+                done = yield from self._store(unsaved)
             if then:
                 done += yield from call(self.session.append, then)
             return done
@@ -102,18 +102,18 @@ class Unsaved:
                 self._gate.leave()
 
     def taken_away(self) -> Talk[None]:
-        """Take all messages of the session away for good, and what waits."""
+        """Take all messages of the session away for good, and what is unsaved."""
         entered = yield from call(self._gate.enter)
         try:
-            waiting = self.messages()
+            unsaved = self.messages()
             yield from call(self.session.clear)
-            self._drop(waiting)
+            self._drop(unsaved)
         finally:
             if entered:
                 self._gate.leave()
 
     def store_at_exit(self) -> None:
-        """Store what waits, or say what is lost: nobody is there to be told by an error."""
+        """Store what is unsaved, or say what is lost: nobody is there to be told by an error."""
         try:
             # Not through the gate: whoever is inside may never go on. Ids keep them from being two.
             talk(self._store(self.messages()))
@@ -124,12 +124,12 @@ class Unsaved:
             if all(isinstance(handler, logging.NullHandler) for handler in heard):
                 sys.stderr.write(f"{lost}\n")  # a loss that nobody would ever hear of
 
-    def _store(self, waiting: list[Message]) -> Talk[list[Message]]:
+    def _store(self, unsaved: list[Message]) -> Talk[list[Message]]:
         if self._in_doubt:
-            waiting = yield from self._not_there(waiting)
+            unsaved = yield from self._not_there(unsaved)
         done: list[Message] = []
-        for first in range(0, len(waiting), AT_ONCE):
-            done += yield from self._append(waiting[first : first + AT_ONCE])
+        for first in range(0, len(unsaved), AT_ONCE):
+            done += yield from self._append(unsaved[first : first + AT_ONCE])
         return done
 
     def _append(self, batch: Sequence[Message]) -> Talk[list[Message]]:
@@ -165,20 +165,20 @@ class Unsaved:
             raise refused
         return done
 
-    def _not_there(self, waiting: list[Message]) -> Talk[list[Message]]:
+    def _not_there(self, unsaved: list[Message]) -> Talk[list[Message]]:
         """Look which are stored: an append of long ago is not recognised by its ids alone."""
         newest = yield from call(self.session.tail, _LOOKED_FOR)
         known = {message.id for message in newest}
-        self._drop([message for message in waiting if message.id in known])
+        self._drop([message for message in unsaved if message.id in known])
         self._in_doubt = False
-        return [message for message in waiting if message.id not in known]
+        return [message for message in unsaved if message.id not in known]
 
     def _drop(self, gone: Sequence[Message]) -> None:
         ids = {message.id for message in gone}
         with self._lock:
             self._messages = [message for message in self._messages if message.id not in ids]
             if not self._messages:
-                _waiting.pop(id(self), None)
+                _having.pop(id(self), None)
 
 
 def _said(message: Message) -> tuple[Any, ...]:
@@ -195,6 +195,6 @@ def _said(message: Message) -> tuple[Any, ...]:
 
 
 def store_all() -> None:
-    """Store what waits anywhere in this process, which ends."""
-    for unsaved in list(_waiting.values()):
+    """Store what is unsaved anywhere in this process, which ends."""
+    for unsaved in list(_having.values()):
         unsaved.store_at_exit()
