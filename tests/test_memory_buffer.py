@@ -598,6 +598,19 @@ def test_a_turn_with_tools_that_another_has_stored(lite: Store) -> None:
     assert context["turn_count"] == 1
 
 
+def test_turns_are_the_readers_own(lite: Store) -> None:
+    memory = PersistentBufferMemory(lite, agent_id="a")
+    memory.save_turn("c", {"user": "u", "agent": "a", "metadata": {"tags": ["x"]}})
+    for _ in range(2):
+        context = memory.load_context("c")
+        assert context["turns"][0]["metadata"] == {"tags": ["x"]}
+        context["turns"][0]["metadata"]["tags"].append("y")
+        context["turns"][0]["user"] = "changed"
+        context["turns"].clear()
+        memory.load_context("c")["turns"][0]["metadata"]["more"] = 1
+    assert memory.load_context("c")["turns"][0]["user"] == "u"
+
+
 def test_the_time_of_a_turn(lite: Store) -> None:
     memory = PersistentBufferMemory(lite, agent_id="a")
     at = datetime(2026, 3, 1, 10, tzinfo=UTC)

@@ -24,7 +24,7 @@ from onrecord.errors import Misconfigured, OnrecordError, StoreClosed
 from onrecord.memory.counted import BufferStats, Roles
 from onrecord.memory.history import History, newest, own
 from onrecord.memory.opened import close_all, opened
-from onrecord.memory.saved_turns import messages_of, turns_of
+from onrecord.memory.saved_turns import given_out, messages_of, turns_of
 from onrecord.memory.unsaved import Unsaved, store_all
 from onrecord.message import Message
 from onrecord.session import Session
@@ -111,7 +111,7 @@ class PersistentBufferMemory:
         self._since_cleared: deque[Message] | None = None
         """What was added since the buffer was cleared; None where it is not cleared. A deque
         needs no lock, which another thread might hold at a fork."""
-        self._contexts: Bounded[str, tuple[Window, int, float]] = Bounded(_ALL_CONTEXTS)
+        self._contexts: Bounded[str, _Context] = Bounded(_ALL_CONTEXTS)
 
     # -- adding ------------------------------------------------------------------------------
 
@@ -360,23 +360,27 @@ class PersistentBufferMemory:
         session = self._named(session_id)
         unsaved = self._unsaved.messages() if session.name == self.session.name else []
         kept, now = self._contexts.use(session_id), monotonic()
-        if kept is not None and now - kept[2] > self.ttl:
+        if kept is not None and now - kept.used > self.ttl:
             kept = None
-        last = None if kept is None else kept[0]
         turns = self.max_turns
-        messages = self.buffer_size if turns is None else None
-        window = yield from call(session.window, messages=messages, turns=turns, last=last)
-        if kept is not None and kept[0] is window:
-            count = kept[1]
+        window = yield from call(
+            session.window,
+            messages=self.buffer_size if turns is None else None,
+            turns=turns,
+            last=None if kept is None else kept.window,
+        )
+        if kept is not None and kept.window is window:
+            kept = kept._replace(used=now)
         else:
             count = (yield from call(session.info)).turns
-        self._contexts.put(session_id, (window, count, now), 1 + len(window.reading.messages))
-        said = turns_of(_behind(window.messages, unsaved))
-        if turns is not None:
-            said = said[-turns:]
-        known = {message.id for message in window.reading.messages}
-        new = [message for message in unsaved if message.id not in known]
-        return {"turns": said, "turn_count": count + sum(one.opens_turn for one in new)}
+            kept = _Context(window, turns_of(window.messages), count, now)
+        self._contexts.put(session_id, kept, 1 + len(window.reading.messages))
+        new = _behind(window.reading.messages, unsaved)[len(window.reading.messages) :]
+        said = turns_of([*window.messages, *new]) if new else kept.turns
+        return {
+            "turns": given_out(said if turns is None else said[-turns:]),
+            "turn_count": kept.there + sum(message.opens_turn for message in new),
+        }
 
     def _counted(self) -> Talk[BufferStats]:
         self._check_open()
@@ -439,6 +443,16 @@ class _Held(NamedTuple):
 
     window: Window
     messages: Sequence[Message]
+
+
+class _Context(NamedTuple):
+    """The newest turns of a conversation, as they were read."""
+
+    window: Window
+    turns: list[dict[str, Any]]
+    there: int
+    """How many turns there are at all."""
+    used: float
 
 
 def _length(held: _Held) -> int:

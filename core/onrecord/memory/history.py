@@ -102,15 +102,15 @@ def own(message: Message) -> Message:
     if len(content) == 1 and type(content[0]) is Text and not content[0].extra:
         content = (Text(content[0].text),)
     elif content:
-        content = tuple(map(_own, content))
+        content = tuple(map(copied, content))
     return Message(
         message.role,
         content,
         message.name,
         message.tool_call_id,
-        _own(message.usage),
-        _own(message.metadata),
-        _own(message.native),
+        copied(message.usage),
+        copied(message.metadata),
+        copied(message.native),
         message.id,
         message.created_at,
         message.seq,
@@ -118,17 +118,17 @@ def own(message: Message) -> Message:
     )
 
 
-def _own(value: Any) -> Any:
+def copied(value: Any) -> Any:
     """Copy what can be changed in a value of those that the store takes."""
     if isinstance(value, dict):
-        return {key: _own(part) for key, part in value.items()} if value else {}
+        return {key: copied(part) for key, part in value.items()} if value else {}
     if isinstance(value, list):
-        return [_own(part) for part in value]
+        return [copied(part) for part in value]
     if isinstance(value, tuple):
-        return tuple([_own(part) for part in value])
+        return tuple([copied(part) for part in value])
     if isinstance(value, set):
         return set(value)
     if isinstance(value, Struct):
-        fields = [_own(getattr(value, field)) for field in value.__struct_fields__]
+        fields = [copied(getattr(value, field)) for field in value.__struct_fields__]
         return type(value)(*fields)
     return value

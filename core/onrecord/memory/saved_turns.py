@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from onrecord.errors import InvalidMessage, shown
-from onrecord.memory.history import own
+from onrecord.memory.history import copied
 from onrecord.message import Message
 
 _KEYS: Final = ("user", "agent", "timestamp", "metadata")
@@ -50,6 +50,11 @@ def turns_of(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [_turn(one) for one in _parted(messages)]
 
 
+def given_out(turns: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Copy turns that stay here: what is handed out may be changed."""
+    return [{**turn, "metadata": copied(turn["metadata"])} for turn in turns]
+
+
 def _parted(messages: Sequence[Message]) -> Iterator[list[Message]]:
     turn: list[Message] = []
     for message in messages:
@@ -67,7 +72,7 @@ def _turn(messages: Sequence[Message]) -> dict[str, Any]:
     answers = [message for message in messages if message.role == "assistant"]
     metadata: dict[str, Any] = {}
     for answer in answers:
-        metadata.update(own(answer).metadata)
+        metadata.update(copied(answer.metadata))
     at = messages[0].created_at
     return {
         "user": "".join(said),
