@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -801,6 +802,7 @@ def test_what_people_see_of_it(lite: Store) -> None:
     page = memory._repr_html_()
     assert "<b>stored" not in page
     assert "1 not stored yet" in page
+    memory.close()
 
 
 def test_closing(open_store: OpenStore, face: Face) -> None:
@@ -1060,6 +1062,20 @@ def test_a_forked_child_stores_its_own_alone(open_store: OpenStore) -> None:
     talk_to(memory, "and another of the parent's")
     assert memory.persist() == 2
     assert stored(memory) == ["the child's", "the parent's", "and another of the parent's"]
+
+
+@pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
+def test_a_worker_of_multiprocessing_stores_at_its_end(open_store: OpenStore) -> None:
+    """It ends without what atexit was told."""
+
+    def work() -> None:
+        PersistentBufferMemory(open_store(), agent_id="a").add_message("user", "said")
+
+    worker = get_context("fork").Process(target=work)
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 0
+    assert said(open_store().session("main", agent="a").messages()) == ["said"]
 
 
 PROGRAM = """

@@ -147,8 +147,8 @@ class PersistentBufferMemory:
         """Read the newest messages, oldest first: ``limit`` of them, or what the buffer holds.
 
         What others have stored is there, and what this object has added. The first read loads by
-        itself; after ``clear_buffer`` only what was added since is there. Never begins between a
-        tool call and its results: then there are some messages less.
+        itself; after ``clear_buffer`` only what was added since is there, as far as the buffer
+        holds it. Never begins between a tool call and its results: then there are some less.
         """
         return talk(self._history(limit))
 

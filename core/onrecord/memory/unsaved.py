@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import secrets
 import sys
 import threading
@@ -80,6 +81,7 @@ class Unsaved:
                         )
             self._messages.append(message)
             _having[id(self)] = self
+        _mind_the_end()
         return message
 
     def stored(self, least: int = 1, then: Sequence[Message] = ()) -> Talk[list[Message]]:
@@ -198,3 +200,17 @@ def store_all() -> None:
     """Store what is unsaved anywhere in this process, which ends."""
     for unsaved in list(_having.values()):
         unsaved.store_at_exit()
+
+
+_minded: Final[set[int]] = set()
+"""In which processes."""
+
+
+def _mind_the_end() -> None:
+    """Store what is unsaved also where a process ends that multiprocessing has started: such a one
+    ends without what ``atexit`` was told."""
+    pid = os.getpid()
+    if pid not in _minded:
+        _minded.add(pid)
+        if (theirs := sys.modules.get("multiprocessing.util")) is not None:
+            theirs.Finalize(None, store_all, exitpriority=0)
