@@ -1178,8 +1178,8 @@ def test_a_kill_loses_less_than_an_interval(
                 found = said(memory.get_history(limit=10_000))
             assert found == [f"{one}" for one in range(1, len(found) + 1)], "in order, each once"
             lost.append(acknowledged - len(found))
-    assert max(lost) <= every - 1
-    if every > 1:
+    assert max(lost) <= every - 1, lost
+    if every > 1 and kills >= 40:  # of eight all may come while they are stored, one time in 100
         assert max(lost) > 0, "the kills came where something can be lost"
 
 
