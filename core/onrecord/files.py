@@ -72,17 +72,17 @@ def is_there(path: str) -> bool:
 class Target:
     """A file to be written. A path holds all of it or what it held before, never a part."""
 
-    def __init__(self, given: Into) -> None:
+    def __init__(self, given: Into, ending: str = ".jsonl") -> None:
         self._path: str | None = None
         self._file: Any = None
         self._compressed = False
         if isinstance(given, str | PathLike):
             path = path_of(given)
             self.name = repr(path)
-            self._compressed = path.endswith(".jsonl.zst")
-            if not self._compressed and not path.endswith(".jsonl"):
+            self._compressed = path.endswith(f"{ending}.zst")
+            if not self._compressed and not path.endswith(ending):
                 raise Misconfigured(
-                    f"{self.name} has to end in .jsonl, or in .jsonl.zst to be compressed."
+                    f"{self.name} has to end in {ending}, or in {ending}.zst to be compressed."
                 )
             self._path = path
         elif callable(getattr(given, "write", None)) and not isinstance(given, io.TextIOBase):
