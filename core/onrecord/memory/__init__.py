@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onrecord.memory.analytics import Analytics, Counts, DayStats, SessionStats, Summary
     from onrecord.memory.buffer import PersistentBufferMemory
     from onrecord.memory.counted import BufferStats
     from onrecord.memory.episode import Episode
@@ -29,46 +30,70 @@ if TYPE_CHECKING:
     )
     from onrecord.memory.event import Event
     from onrecord.memory.history import History
+    from onrecord.memory.preferences import Evidence, Learned, Preferences
     from onrecord.memory.prompting import acontext, context
     from onrecord.memory.relevance import Trace, fading
+    from onrecord.memory.rules import Rules, by_length, by_words
     from onrecord.memory.summary import RollingSummary
 
 __all__ = [
+    "Analytics",
     "BufferStats",
     "Consolidation",
+    "Counts",
+    "DayStats",
     "Episode",
     "EpisodeStatistics",
     "EpisodicMemory",
     "Event",
     "EventStatistics",
+    "Evidence",
     "Faded",
     "Forgetting",
     "History",
+    "Learned",
     "PersistentBufferMemory",
+    "Preferences",
     "RollingSummary",
+    "Rules",
+    "SessionStats",
     "Summarised",
+    "Summary",
     "Trace",
     "acontext",
+    "by_length",
+    "by_words",
     "context",
     "fading",
 ]
 
 _HOMES: dict[str, str] = {
+    "Analytics": "analytics",
     "BufferStats": "counted",
     "Consolidation": "episodic_reports",
+    "Counts": "analytics",
+    "DayStats": "analytics",
     "Episode": "episode",
     "EpisodeStatistics": "episodic_reports",
     "EpisodicMemory": "episodic",
     "Event": "event",
     "EventStatistics": "episodic_reports",
+    "Evidence": "preferences",
     "Faded": "episodic_reports",
     "Forgetting": "episodic_reports",
     "History": "history",
+    "Learned": "preferences",
     "PersistentBufferMemory": "buffer",
+    "Preferences": "preferences",
     "RollingSummary": "summary",
+    "Rules": "rules",
+    "SessionStats": "analytics",
     "Summarised": "episodic_reports",
+    "Summary": "analytics",
     "Trace": "relevance",
     "acontext": "prompting",
+    "by_length": "rules",
+    "by_words": "rules",
     "context": "prompting",
     "fading": "relevance",
 }
