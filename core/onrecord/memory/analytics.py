@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from html import escape
 from itertools import islice
-from math import isfinite
 from typing import Any, Final
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
@@ -47,6 +47,9 @@ _ALL: Final = "all"
 _ROLE: Final = "role "
 _TICKETS: Final = "tickets"
 _PAGE: Final = 1_000
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+_TURNS, _RESOLVED, _SURE, _RATED, _MESSAGES, _TOKENS = range(6)
+"""Where each number of a day stands."""
 _COLUMNS: Final = (
     "tenant",
     "user",
@@ -231,7 +234,7 @@ class Analytics:
     def __init__(
         self, store: Store, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY
     ) -> None:
-        self._learner = Learner(store, _Turns(), ["analytics"], tenant, user, agent)
+        self._learner = Learner(store, _OfTurns(), ["analytics"], tenant, user, agent)
         self._files = _Files()
 
     @property
@@ -401,7 +404,7 @@ class Analytics:
         return figure
 
 
-class _Turns:
+class _OfTurns:
     """What is counted of each message."""
 
     def begin(self) -> Any:
@@ -410,32 +413,44 @@ class _Turns:
         -1; and the tickets that were named."""
         return ["", 0, -1, []]
 
-    def hear(self, going: Any, numbers: Numbers, message: Message, salt: bytes) -> Any:
-        """Count a message."""
+    def hear(self, going: Any, numbers: Numbers, messages: Iterable[Message], salt: bytes) -> Any:
+        """Count messages. Without a call for each part of each: 400,000 took 5 s with."""
         turn_day, resolved, sure, tickets = going
-        day = self._day(numbers, message)
-        turn = [0, 0, 0, 0]
-        if message.opens_turn:
-            turn_day, resolved, sure = day, 0, -1
-            turn[0] = 1
-        said = message.metadata
-        if said and turn_day:
-            if type(now := said.get("resolved")) is bool:
-                turn[1] = now - resolved
-                resolved = int(now)
-            if (now := _millionths(said.get("confidence"))) >= 0:
-                turn[2] = now - max(sure, 0)
-                turn[3] = int(sure < 0)
-                sure = now
-        if any(turn):
-            add(numbers[turn_day], turn)
-        add(numbers[day], [0, 0, 0, 0, 1, max(message.tokens or 0, 0)])
-        add(numbers.setdefault(self._role(numbers, message), []), [1])
-        if said and len(tickets) < MOST_TICKETS:
-            ticket = _ticket(said, salt)
-            if ticket and ticket not in tickets:
+        roles: Counter[str] = Counter()
+        day, of = "", -1
+        row = [0, 0, 0, 0, 0, 0]
+        for message in messages:
+            at = message.created_at or _EPOCH
+            if at.tzinfo is not UTC:
+                at = at.astimezone(UTC)
+            if at.toordinal() != of:
+                of = at.toordinal()
+                day = _day(numbers, at)
+                row = numbers[day]
+            role = message.role
+            roles[role] += 1
+            row[_MESSAGES] += 1
+            row[_TOKENS] += max(message.tokens or 0, 0)
+            if role == "user" and message.opens_turn:
+                turn_day, resolved, sure = day, 0, -1
+                row[_TURNS] += 1
+            said = message.metadata
+            if not said:
+                continue
+            if turn_day:
+                turn = numbers[turn_day]
+                if type(now := said.get("resolved")) is bool:
+                    turn[_RESOLVED] += now - resolved
+                    resolved = int(now)
+                if (now := _millionths(said.get("confidence"))) >= 0:
+                    turn[_SURE] += now - max(sure, 0)
+                    turn[_RATED] += int(sure < 0)
+                    sure = now
+            ticket = _ticket(said, salt) if "ticket_id" in said else b""
+            if ticket and ticket not in tickets and len(tickets) < MOST_TICKETS:
                 tickets = [*tickets, ticket]
                 add(numbers.setdefault(_TICKETS, []), [1])
+        _add_roles(numbers, roles)
         return [turn_day, resolved, sure, tickets]
 
     def places(self, name: str) -> Iterable[tuple[str, str]]:
@@ -444,21 +459,25 @@ class _Turns:
             return ((name[:7], name), ("", _ALL))
         return (("", name),)
 
-    def _day(self, numbers: Numbers, message: Message) -> str:
-        at = message.created_at or datetime.fromtimestamp(0, UTC)
-        day = at.astimezone(UTC).date().isoformat()
-        if day not in numbers:
-            days = [name for name in numbers if name[:1].isdigit()]
-            if len(days) >= MOST_DAYS:
-                return max(days)
-            numbers[day] = []
-        return day
 
-    def _role(self, numbers: Numbers, message: Message) -> str:
-        name = _ROLE + message.role[:_LONGEST_ROLE]
-        if name in numbers or sum(known.startswith(_ROLE) for known in numbers) < MOST_ROLES:
-            return name
-        return _ROLE + OTHER_ROLES
+def _day(numbers: Numbers, at: datetime) -> str:
+    """The name of a day, for which there are numbers."""
+    day = at.date().isoformat()
+    if day not in numbers:
+        days = [name for name in numbers if name[:1].isdigit()]
+        if len(days) >= MOST_DAYS:
+            return max(days)
+        numbers[day] = [0, 0, 0, 0, 0, 0]
+    return day
+
+
+def _add_roles(numbers: Numbers, roles: Mapping[str, int]) -> None:
+    """In the order in which they were first heard, so that the same ones are told apart."""
+    for role, count in roles.items():
+        name = _ROLE + role[:_LONGEST_ROLE]
+        if name not in numbers and sum(n.startswith(_ROLE) for n in numbers) >= MOST_ROLES:
+            name = _ROLE + OTHER_ROLES
+        add(numbers.setdefault(name, []), [count])
 
 
 class _Files:
@@ -518,7 +537,7 @@ def _millionths(said: object) -> int:
     """A confidence from 0 to 1; -1 for what is none."""
     if isinstance(said, bool) or not isinstance(said, int | float):
         return -1
-    return round(said * MILLION) if isfinite(said) and 0 <= said <= 1 else -1
+    return round(said * MILLION) if 0 <= said <= 1 else -1
 
 
 def _ticket(said: Mapping[str, Any], salt: bytes) -> bytes:

@@ -59,9 +59,9 @@ class Lesson(Protocol):
     def begin(self) -> Any:
         """Return what is to be known before the first message of a session."""
 
-    def hear(self, going: Any, numbers: Numbers, message: Message, salt: bytes) -> Any:
-        """Add what a message says to the numbers of its session, and return what has to be known
-        before the next one. What names somebody is kept as a digest, with the salt."""
+    def hear(self, going: Any, numbers: Numbers, messages: Iterable[Message], salt: bytes) -> Any:
+        """Add what messages say to the numbers of their session, and return what has to be known
+        before the next ones. What names somebody is kept as a digest, with the salt."""
 
     def places(self, name: str) -> Iterable[tuple[str, str]]:
         """Say where the number under a name is summed up: in which item ("" for the first), and
@@ -152,7 +152,12 @@ class Learner:
             feed = self._feed(head.sums.generation)
             changes = yield from call(feed.read, limit=limit, lease=LEASE)
             if not changes:
-                return head.sums
+                # Others may have added to it since it was read, and been done with the feed.
+                there = yield from self._begun()
+                if there is None or there.sums.generation == head.sums.generation:
+                    return None if there is None else there.sums
+                head = there
+                continue
             try:
                 after = yield from self._count(head, changes)
             except _Lost:
@@ -326,7 +331,7 @@ class Learner:
         if change.now < version or (change.now == version and change.kind == "appended"):
             return None
         if change.session is None:  # the number stays, so that who is late does not bring it back
-            return Counted(*change.now, b"", None, {})
+            return Counted(*change.now, b"", self.lesson.begin(), {})
         info = change.session
         name = name_digest(sums.salt, info.tenant, info.user, info.agent, info.key)
         going, numbers, heard = self.lesson.begin(), Numbers(), 0
@@ -337,9 +342,10 @@ class Learner:
             if known is not None and goes_on:
                 going, heard = known.going, version.head
                 numbers = {name: list(row) for name, row in known.numbers.items()}
-        for message in change.messages:
-            if (message.seq or 0) > heard:
-                going = self.lesson.hear(going, numbers, message, sums.salt)
+        messages = change.messages
+        if heard:
+            messages = [message for message in messages if (message.seq or 0) > heard]
+        going = self.lesson.hear(going, numbers, messages, sums.salt)
         return Counted(*change.now, name, going, numbers)
 
     def _add(self, more: dict[str, Numbers], before: Counted | None, after: Counted) -> None:

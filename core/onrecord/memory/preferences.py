@@ -193,21 +193,24 @@ class _Manners:
         """Nothing has to be known of earlier messages."""
         return None
 
-    def hear(self, going: Any, numbers: Numbers, message: Message, salt: bytes) -> Any:
-        """Count what a message of the user says; others' are passed over."""
-        if not message.opens_turn:
-            return going
+    def hear(self, going: Any, numbers: Numbers, messages: Iterable[Message], salt: bytes) -> Any:
+        """Count what messages of the user say; others' are passed over."""
+        for message in messages:
+            if message.opens_turn:
+                self._hear(numbers, message)
+        return going
+
+    def _hear(self, numbers: Numbers, message: Message) -> None:
         add(numbers.setdefault(_TURNS, []), [1])
         text = message.text
         if not text.strip():
-            return going
+            return
         for kind in _KINDS:
             found = self.rules.say(kind, text)
             for value in dict.fromkeys(value for value, _ in found):
                 self._count(numbers, _BETWEEN.join((kind, value)))
             for value, word in found:
                 self._count(numbers, _BETWEEN.join((kind, value, word)))
-        return going
 
     def places(self, name: str) -> Iterable[tuple[str, str]]:
         """All is summed up in one place."""
