@@ -8,7 +8,8 @@ a session is locked. The messages are read after it, all of one moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -23,9 +24,10 @@ from onrecord.ledger.feed import feeds, positions
 from onrecord.ledger.feed.positions import Candidate, Finished, Taken
 from onrecord.ledger.sessions import description
 from onrecord.ledger.sessions import messages as rows_of
+from onrecord.ledger.sessions.description import Described
 from onrecord.scope import FeedName, SessionName
 from onrecord.stored.clock import MICROSECONDS, now
-from onrecord.stored.messages import SessionKey, Snapshot
+from onrecord.stored.messages import SessionKey, Snapshot, Span
 from onrecord.version import NOTHING, SessionInfo, Version
 
 if TYPE_CHECKING:
@@ -52,6 +54,17 @@ class _Read(NamedTuple):
     seen: Snapshot | None
     rewritten: bool
     finished: Finished
+
+
+class _Wanted(NamedTuple):
+    """A session that was handed out, and after which message it is to be read."""
+
+    taken: Taken
+    described: Described
+    name: SessionName
+    info: SessionInfo
+    after: int
+    rewritten: bool
 
 
 def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list[Change]]:
@@ -160,29 +173,68 @@ def _take(
 def _read_all(txn: Transaction, feed: int, holder: int, asked: Sequence[Candidate]) -> list[_Read]:
     txn.snapshot()
     fresh = {one.key for one in asked if not one.known}
+    wanted: list[_Wanted] = []
     found: list[_Read] = []
     for one in positions.taken(txn, feed, holder, asked):
-        try:
-            found.append(_read(txn, one, holder, one.key in fresh))
-        except OnrecordError as fault:  # it comes again when its lease has ended
-            log.warning("session %d cannot be handed out: %s", one.key.session, fault)
-    return found
+        if one.described is None:
+            erased = Finished(one.key, holder, 0, 0, 0, 0, erased=True)
+            found.append(_Read(one, None, None, one.key not in fresh, erased))
+            continue
+        with _told_apart(one):
+            wanted.append(_wanted(one, one.described, one.key in fresh))
+    at_once = _few_at_once(txn, wanted)
+    for want in wanted:
+        with _told_apart(want.taken):
+            found.append(_read(txn, want, holder, at_once.get(want.taken.key)))
+    return sorted(found, key=lambda read: read.taken.key)
 
 
-def _read(txn: Transaction, one: Taken, holder: int, fresh: bool) -> _Read:
-    if one.described is None:
-        erased = Finished(one.key, holder, 0, 0, 0, 0, erased=True)
-        return _Read(one, None, None, not fresh, erased)
-    tenant, user, agent, key, epoch, head, *_ = one.described
+@contextmanager
+def _told_apart(one: Taken) -> Iterator[None]:
+    """One that cannot be read holds no other up. It comes again when its lease has ended."""
+    try:
+        yield
+    except OnrecordError as fault:
+        log.warning("session %d cannot be handed out: %s", one.key.session, fault)
+
+
+def _wanted(one: Taken, described: Described, fresh: bool) -> _Wanted:
+    tenant, user, agent, key, epoch, head, *_ = described
     name = SessionName(key=key, tenant=tenant, user=user, agent=agent)
     rewritten = not fresh and _is_rewritten(one, epoch, head)
-    seen = rows_of.seen(txn, name, after=0 if rewritten or fresh else one.head, limit=MESSAGES)
-    upto = head if len(seen.rows) < MESSAGES else seen.rows[-1].seq
-    lineage, token = one.described.lineage, one.token_at_head
+    info = description.info_of(described)
+    return _Wanted(one, described, name, info, 0 if rewritten or fresh else one.head, rewritten)
+
+
+def _few_at_once(txn: Transaction, wanted: Iterable[_Wanted]) -> dict[SessionKey, Snapshot]:
+    """Read sessions of which there is no more than one change can have: in one statement, where a
+    database can be asked for all of them. None of them, where one is damaged."""
+    few = [want for want in wanted if 0 < want.described.head - want.after <= MESSAGES]
+    if not few:
+        return {}
+    spans = [Span(want.taken.key, want.after + 1, want.described.head) for want in few]
+    try:
+        read = rows_of.in_places(txn, spans, [want.name for want in few])
+    except OnrecordError:
+        return {}  # each by itself is told apart from the others
+    return {
+        key: Snapshot(key.session, Version(epoch, want.described.head), tuple(rows))
+        for want, (key, *_), (epoch, rows) in zip(few, spans, read, strict=True)
+        if epoch == want.described.epoch
+    }
+
+
+def _read(txn: Transaction, want: _Wanted, holder: int, seen: Snapshot | None) -> _Read:
+    one, head = want.taken, want.described.head
+    upto = head
+    if seen is None:
+        seen = rows_of.seen(txn, want.name, after=want.after, limit=MESSAGES)
+        upto = head if len(seen.rows) < MESSAGES else seen.rows[-1].seq
+    lineage, token = want.described.lineage, one.token_at_head
     if upto != head:
         lineage, token = 0, positions.token_at(txn, one.key, upto)
-    finished = Finished(one.key, holder, epoch, upto, lineage, token)
-    return _Read(one, description.info_of(one.described), seen, rewritten, finished)
+    finished = Finished(one.key, holder, want.described.epoch, upto, lineage, token)
+    return _Read(one, want.info, seen, want.rewritten, finished)
 
 
 def _is_rewritten(one: Taken, epoch: int, head: int) -> bool:
