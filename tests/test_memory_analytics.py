@@ -329,7 +329,7 @@ def test_scopes_do_not_share(store: Store) -> None:
     support(store, "bo", tenant="t", agent="x")
     support(store, "", tenant="t")
     support(store, "alice")
-    expected = {
+    expected: dict[tuple[AnyName, AnyName, AnyName], int] = {
         (ANY, ANY, ANY): 28,
         ("t", ANY, ANY): 21,
         ("t", "alice", ANY): 7,
