@@ -26,6 +26,7 @@ import pytest
 from onrecord import ANY, Damaged, InvalidName, Message, Misconfigured, Store
 from onrecord.memory import Analytics, DayStats, SessionStats, Summary, learning
 from onrecord.memory import analytics as module
+from onrecord.scope import AnyName
 from onrecord.testing.contract import Face
 from tests.children import Child, together
 from tests.learning import Worker, everything, leases_end, lived
@@ -536,19 +537,59 @@ def test_what_was_taken_away_is_counted_anew(store: Store) -> None:
 
 def test_what_came_from_another_database_is_counted_anew(tmp_path: Path) -> None:
     with Store("sqlite://") as old:
-        for n in range(5):
-            old.session(f"gone {n}").append(("user", "x"))
-        support(old)
-        assert Analytics(old).summary().turns == 12
-        for n in range(5):
-            old.session(f"gone {n}").erase(thorough=False)
-        Analytics(old).summary()
-        old.export(tmp_path / "old.jsonl", tenant=ANY, user=ANY, agent=ANY)
+        support(old, "bo")
+        support(old, "")
+        assert Analytics(old).summary().turns == 14
+        old.export(tmp_path / "old.jsonl", tenant="", user="", agent="")
     with Store("sqlite://") as store:
         store.import_(tmp_path / "old.jsonl")
         assert store.items("onrecord", "analytics", "***").count() > 1
         assert found(Analytics(store)) == counted(store)
         assert Analytics(store).summary().turns == 7
+
+
+def generations(store: Store) -> set[str]:
+    items = store.items("onrecord", "analytics", "***").list(limit=1_000)
+    return {item.key.split("/")[0] for item in items if "/" in item.key}
+
+
+def test_a_forget_that_was_killed_leaves_nothing_for_good() -> None:
+    step, more = 0, True
+    while more:
+        with Store("sqlite://") as store:
+            support(store)
+            analytics = Analytics(store)
+            analytics.summary()
+            worker = Worker(analytics._learner.forget)
+            more = worker.step()
+            for _ in range(step):
+                more = more and worker.step()
+            leases_end(store)
+            assert found(analytics) == counted(store)
+            assert len(generations(store)) == len(store.feeds()) == 1
+        step += 1
+    assert step > 4
+
+
+def test_who_counts_while_another_begins_anew(store: Store) -> None:
+    support(store)
+    analytics = Analytics(store)
+    late, other = Worker(analytics._summary), Worker(analytics._summary)
+    late.step()
+    while late._call.method.__name__ != "write":
+        late.step()
+    analytics.forget()
+    other.step()
+    while other._call.method.__name__ != "read":
+        other.step()
+    head = store.items("onrecord", "analytics", "***").get("head")
+    assert head is not None
+    for worker in (late, other):
+        while worker.step():
+            pass
+    assert late.answer.turns == 7
+    assert generations(store) == {head.value["generation"]}
+    assert found(analytics) == counted(store)
 
 
 def test_what_is_damaged_says_what_to_do(store: Store) -> None:

@@ -240,10 +240,10 @@ class Learner:
 
     def _clear(self, keys: Iterable[str], generations: Iterable[str]) -> Talk[None]:
         """Take away what is of generations that have no first item any more, and their readers."""
-        for generation in generations:
+        for generation in generations:  # the keys last: they say of whom there is something left
+            yield from call(self._feed(generation).forget)
             of = [key for key in keys if key.startswith(f"{generation}/")]
             yield from call(self.items.delete_many, of)
-            yield from call(self._feed(generation).forget)
 
     def _count(self, head: _Head, changes: Sequence[Change]) -> Talk[_Head | None]:
         """Add what changes say, whatever others add at the same time; None where what was learned
