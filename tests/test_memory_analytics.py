@@ -588,8 +588,28 @@ def test_who_counts_while_another_begins_anew(store: Store) -> None:
         while worker.step():
             pass
     assert late.answer.turns == 7
+    assert other.answer.turns == 7
     assert generations(store) == {head.value["generation"]}
     assert found(analytics) == counted(store)
+
+
+def test_who_finds_nothing_because_all_is_held(store: Store) -> None:
+    """By somebody who reads what was forgotten, while all is counted anew."""
+    support(store)
+    analytics = Analytics(store)
+    analytics.summary()
+    one, two = Worker(analytics._summary), Worker(analytics._summary)
+    for worker in (one, two):
+        while worker._call is None or worker._call.method.__name__ != "read":
+            worker.step()
+    analytics.forget()
+    begins = Worker(analytics._summary)
+    while begins._call is None or begins._call.method.__name__ != "read":
+        begins.step()
+    two.step()
+    while one.step():
+        pass
+    assert one.answer.turns == 7
 
 
 def test_what_is_damaged_says_what_to_do(store: Store) -> None:
