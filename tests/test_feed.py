@@ -709,6 +709,34 @@ def test_a_read_of_nothing_writes_nothing(store: Store) -> None:
     assert [step.writes for step in steps] == [False]
 
 
+def test_what_others_made_is_passed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader of one user does not look at all that others make at each of its reads."""
+    monkeypatch.setattr(looking, "PASSED", 3)
+    feed = store.feed("reader", tenant="", user="ada")
+    say(store.session("a", user="ada"), "one")
+    feed.done(feed.read())
+    feed.read()
+
+    def writes() -> list[bool]:
+        steps: list[Cold[Any]] = []
+
+        def perform(step: Any) -> Any:
+            steps.append(step)
+            return store._perform(step)
+
+        assert run(reading.read_feed(store._desk, feed.name, 10, 60.0), perform) == []
+        return [step.writes for step in steps]
+
+    for n in range(2):
+        say(store.session(f"{n}", user="bo"), "hello")
+    assert writes() == [False]
+    say(store.session("2", user="bo"), "hello")
+    assert writes() == [False, True]
+    assert writes() == [False]
+    say(store.session("b", user="ada"), "two")
+    assert [told(change) for change in feed.read()] == [("appended", ["two"])]
+
+
 def _rows(txn: Any, table: str) -> list[Any]:
     found: list[Any] = txn.rows(f"SELECT * FROM {{{table}}}", {})
     return found

@@ -28,6 +28,9 @@ LOOK: Final = 10_000
 """Sessions that a read compares by each of its ways at the most: some 10 ms."""
 SWEEP: Final = 10_000
 """Sessions that are compared in turn, each time that it is time for it."""
+PASSED: Final = 1_000
+"""Sessions made since, after which a read that found nothing in them says so: of a user among many,
+12,000 others' took each read 14 ms."""
 SWEEP_EVERY: Final = 10
 """Seconds from one to the next."""
 
@@ -41,6 +44,8 @@ class Looked(NamedTuple):
     """Whether it has gone on over all of them."""
     far: bool
     """Whether it has come so far by time that there may be more behind it."""
+    passed: bool
+    """Whether so many were made since that they are not to be looked at again."""
 
 
 def look(txn: Transaction, name: FeedName, limit: int, now: int) -> Looked | None:
@@ -58,7 +63,8 @@ def look(txn: Transaction, name: FeedName, limit: int, now: int) -> Looked | Non
         at = here.swept(at)
     here.due(at)
     at = here.newest(here.by_time(at))
-    return Looked(list(found.values()), at, sweeps, at.second - row.second >= MARGIN)
+    far = at.second - row.second >= MARGIN
+    return Looked(list(found.values()), at, sweeps, far, at.newest - row.newest >= PASSED)
 
 
 class _Looking:

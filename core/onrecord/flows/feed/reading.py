@@ -75,7 +75,7 @@ def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list
     while attempts < _ATTEMPTS:
         here = yield from _looked(name, limit)
         if not here.found:
-            if here.swept or here.far:
+            if here.swept or here.far or here.passed:
                 yield from do(Cold(partial(feeds.keep, row=here.row, name=name), writes=True))
             if here.far:
                 continue
