@@ -277,7 +277,7 @@ class _Drawn:
             bar=lambda at, heights, **_: patches.extend(zip(at, heights, strict=True)),
             set_ylabel=lambda _: None,
             yaxis=SimpleNamespace(get_major_locator=lambda: nothing),
-            tick_params=lambda **_: None,
+            set_xticks=lambda at, names, **_: None,
             legend=lambda **_: None,
         )
         self.axes.append(axes)

@@ -13,6 +13,7 @@ from bench.rows import (
     items,
     listing,
     memory_buffer,
+    memory_learned,
     postgres,
     process,
     reading,
@@ -64,6 +65,10 @@ ROWS: Final[dict[str, Callable[[Place], Row]]] = {
     "buffer-support": memory_buffer.support,
     "search-time": search.quickly,
     "search-quality": search.well,
+    "memory-preferences-sqlite": memory_learned.preferences_sqlite,
+    "memory-preferences-postgres": memory_learned.preferences_postgres,
+    "memory-analytics-sqlite": memory_learned.analytics_sqlite,
+    "memory-analytics-postgres": memory_learned.analytics_postgres,
     "memory": process.memory,
     "open": process.first_read,
 }

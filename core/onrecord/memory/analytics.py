@@ -399,7 +399,8 @@ class Analytics:
         axes.bar(at, [one.resolved for one in days], color="#3b7dd8", label="resolved")
         axes.set_ylabel("turns a day (UTC)")
         axes.yaxis.get_major_locator().set_params(integer=True)
-        axes.tick_params(axis="x", rotation=30)
+        shown = at[:: len(at) // 12 + 1]
+        axes.set_xticks(shown, [day.isoformat() for day in shown], rotation=30, ha="right")
         axes.legend(frameon=False)
         return figure
 
