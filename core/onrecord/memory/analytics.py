@@ -27,7 +27,7 @@ from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.arguments import whole_number
 from onrecord.errors import Misconfigured
 from onrecord.files import Into, Target
-from onrecord.memory.learning import Learner, Numbers, add, name_digest
+from onrecord.memory.learning import Learner, Numbers, add, name_digest, numbers_of
 from onrecord.message import Message
 from onrecord.scope import ANY, AnyName
 from onrecord.store import Store
@@ -346,8 +346,7 @@ class Analytics:
         sums = yield from self._learner.catch_up()
         if sums is None:
             return []
-        groups = yield from self._learner.groups(sums)
-        known = {counted.name: counted for counted in groups if counted.name}
+        known = yield from self._learner.each(sums)
         found: list[SessionStats] = []
         after: SessionInfo | None = None
         while most is None or len(found) < most:
@@ -356,9 +355,9 @@ class Analytics:
             )
             for info in page:
                 name = name_digest(sums.salt, info.tenant, info.user, info.agent, info.key)
-                counted = known.get(name)
-                if counted is not None and counted.numbers:
-                    found.append(_session_stats(info, counted.numbers))
+                numbers = numbers_of(known[name]) if name in known else {}
+                if numbers:
+                    found.append(_session_stats(info, numbers))
             if len(page) < _PAGE:
                 break
             after = page[-1]

@@ -84,6 +84,14 @@ class Counted(msgspec.Struct, frozen=True, array_like=True):
         return Version(self.epoch, self.head)
 
 
+class _Named(msgspec.Struct, array_like=True):
+    """The beginning of a ``Counted``: a third of what it takes to read all of it."""
+
+    epoch: int
+    head: int
+    name: bytes
+
+
 class Sums(msgspec.Struct, frozen=True):
     """The first item: which generation the others are of, and the sums that are asked for most."""
 
@@ -108,6 +116,7 @@ class _Lost(Exception):
 _encode = msgspec.msgpack.encode
 _decode_group = msgspec.msgpack.Decoder(dict[int, msgspec.Raw]).decode
 _decode_one = msgspec.msgpack.Decoder(Counted).decode
+_decode_name = msgspec.msgpack.Decoder(_Named).decode
 _ELSEWHERE: Final = msgspec.Raw(_encode(None))
 """In a group: what this session adds is in an item of its own."""
 
@@ -187,16 +196,15 @@ class Learner:
                 yield from self._clear(left, generations)
                 return gone
 
-    def groups(self, head: Sums) -> Talk[list[Counted]]:
-        """Read what each session adds."""
-        found: list[Counted] = []
-        for kind in ("g", "s"):
-            for item in (yield from self._below(f"{head.generation}/{kind}")):
-                if kind == "s":
-                    found.append(_one_of(item.value))
-                    continue
-                group = _group_of(item)
-                found += [_one_of(raw) for raw in group.values() if raw != _ELSEWHERE]
+    def each(self, head: Sums) -> Talk[dict[bytes, Any]]:
+        """Read what each session adds, by the digest of its name: for ``numbers_of``."""
+        found: dict[bytes, Any] = {}
+        for item in (yield from self._below(f"{head.generation}/g")):
+            for raw in _group_of(item).values():
+                if raw != _ELSEWHERE:
+                    found[_name_in(raw)] = raw
+        for item in (yield from self._below(f"{head.generation}/s")):
+            found[_one_of(item.value).name] = item.value
         return found
 
     def buckets(self, head: Sums) -> Talk[Numbers]:
@@ -404,6 +412,11 @@ class _There(NamedTuple):
         return writes
 
 
+def numbers_of(one: Any) -> Numbers:
+    """The numbers of what one session adds."""
+    return _one_of(one).numbers
+
+
 def name_digest(salt: bytes, tenant: str, user: str, agent: str, key: str) -> bytes:
     """Digest a session's name, by which it is found again."""
     return blake2b(_encode((tenant, user, agent, key)), key=salt, digest_size=8).digest()
@@ -453,6 +466,13 @@ def _group_of(item: Item) -> dict[int, msgspec.Raw]:
 def _one_of(raw: Any) -> Counted:
     try:
         return _decode_one(raw)
+    except (msgspec.DecodeError, TypeError) as fault:
+        raise Damaged(f"What was learned of a session is damaged: {fault}. {_ANEW}") from fault
+
+
+def _name_in(raw: Any) -> bytes:
+    try:
+        return _decode_name(raw).name
     except (msgspec.DecodeError, TypeError) as fault:
         raise Damaged(f"What was learned of a session is damaged: {fault}. {_ANEW}") from fault
 
