@@ -248,6 +248,14 @@ def test_it_shows_itself(store: Store) -> None:
     assert (preferences.user, preferences.store) == ("ada", store)
 
 
+def test_a_search_does_not_find_what_was_learned(store: Store) -> None:
+    says(store, *["please, the invoice, kindly"] * 3)
+    assert Preferences(store, "ada").read().style == "formal"
+    store.items("facts", user="ada").put("k", "an invoice")
+    hits = store.search_items("invoice please formal", user="ada")
+    assert [hit.item.key for hit in hits] == ["k"]
+
+
 # Erased
 
 

@@ -232,7 +232,9 @@ class Learner:
             sums = Sums(secrets.token_hex(6), secrets.token_bytes(16))
             token = secrets.token_hex(8)
             with suppress(Conflict):  # somebody else began at the same time
-                item = yield from call(self.items.put, HEAD, _plain(sums), token=token, expected=0)
+                item = yield from call(
+                    self.items.put, HEAD, _plain(sums), text="", token=token, expected=0
+                )
                 yield from self._clear(left, {key.split("/")[0] for key in left})
                 return _Head(item, sums)
 
@@ -294,20 +296,29 @@ class Learner:
         if not now:
             return [], sums
         buckets = [f"{sums.generation}/b{bucket}" for bucket in more if bucket]
-        found: dict[str, Item] = yield from call(self.items.get_many, buckets)
+        found: dict[str, Item] = {}
+        if buckets:
+            found = yield from call(self.items.get_many, buckets)
         sums = msgspec.structs.replace(
             sums, feed=reader, numbers=_added(sums.numbers, more.pop(""))
         )
         token = secrets.token_hex(8)
         writes: list[ItemChange] = [
-            Put(self.items, HEAD, _plain(sums), token=token, expected_token=head.item.token)
+            Put(
+                self.items,
+                HEAD,
+                _plain(sums),
+                text="",  # nobody is to find it by a search
+                token=token,
+                expected_token=head.item.token,
+            )
         ]
         writes += there.regrouped(self.items, sums.generation, now)
         for bucket, numbers in more.items():
             key = f"{sums.generation}/b{bucket}"
             item = found.get(key)
             total = _added({} if item is None else _numbers_of(item), numbers)
-            writes.append(Put(self.items, key, total, expected=_version_of(item)))
+            writes.append(Put(self.items, key, total, text="", expected=_version_of(item)))
         return writes, sums
 
     def _there(self, sums: Sums, numbers: Iterable[int]) -> Talk[_There]:
@@ -401,14 +412,14 @@ class _There(NamedTuple):
             if len(one) > LARGEST:
                 changed[key][number] = _ELSEWHERE
                 expected = _version_of(self.items.get(own))
-                writes.append(Put(into, own, one, expected=expected))
+                writes.append(Put(into, own, one, text="", expected=expected))
                 continue
             changed[key][number] = msgspec.Raw(one)
             if own in self.items:
                 writes.append(Delete(into, own, expected=self.items[own]))
         for key, group in changed.items():
             expected = _version_of(self.items.get(key))
-            writes.append(Put(into, key, _encode(group), expected=expected))
+            writes.append(Put(into, key, _encode(group), text="", expected=expected))
         return writes
 
 
