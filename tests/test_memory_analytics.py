@@ -535,6 +535,26 @@ def test_what_was_taken_away_is_counted_anew(store: Store) -> None:
     assert analytics.summary().turns == 21
 
 
+def test_what_is_apart_and_lost_is_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learning, "LARGEST", 10)
+    with Store("sqlite://") as store:
+        support(store)
+        analytics = Analytics(store)
+        assert found(analytics) == counted(store)
+        items = store.items("onrecord", "analytics", "***")
+        assert items.delete_many([i.key for i in items.list() if "/s" in i.key]) == 3
+        store.session("day 1", user="alice").rewind(2)
+        assert found(analytics) == counted(store)
+
+
+def test_what_was_pruned_is_subtracted(store: Store) -> None:
+    support(store)
+    analytics = Analytics(store)
+    assert analytics.summary().turns == 7
+    assert store.prune(tenant=ANY, user=ANY, agent=ANY, older_than=datetime.now(UTC)).sessions
+    assert analytics.summary() == Summary()
+
+
 def test_what_came_from_another_database_is_counted_anew(tmp_path: Path) -> None:
     with Store("sqlite://") as old:
         support(old, "bo")

@@ -183,17 +183,18 @@ class Learner:
         """Take away what was learned, and the reader; whether there was any. It is learned anew
         from all that is there by whoever asks next."""
         while True:
+            expected: Item | int | None = 0
             left = yield from self._left()
             generations = {key.split("/")[0] for key in left}
             try:
                 item = yield from call(self.items.get, HEAD)
                 if item is not None:
-                    generations = {_sums_of(item).generation}
+                    expected, generations = item, {_sums_of(item).generation}
             except Damaged:
-                item = None
+                expected = None  # whatever it is
             with suppress(Conflict):  # somebody has learned something new
-                gone = yield from call(self.items.delete, HEAD, expected=item)
-                yield from self._clear(left, generations)
+                gone = yield from call(self.items.delete, HEAD, expected=expected)
+                yield from self._clear((yield from self._left()), generations)
                 return gone
 
     def each(self, head: Sums) -> Talk[dict[bytes, Any]]:
@@ -338,6 +339,8 @@ class Learner:
                 known[number] = _one_of(raw)
         if apart:
             own: dict[str, Item] = yield from call(self.items.get_many, list(apart))
+            if len(own) < len(apart):
+                raise _Lost
             items.update(own)
             known.update({apart[key]: _one_of(item.value) for key, item in own.items()})
         return _There(items, groups, known)
