@@ -286,16 +286,23 @@ class Learner:
         if sums.feed not in (b"", reader):
             raise _Lost
         there = yield from self._there(sums, [change.number for change in changes])
-        more: dict[str, Numbers] = {"": {}}
+        sum_of: Numbers = {}
+        sessions = 0
         now: dict[int, Counted] = {}
         for change in changes:
             before = now.get(change.number) or there.known.get(change.number)
             after = self._after(sums, before, change)
             if after is not None:
                 now[change.number] = after
-                self._add(more, before, after)
+                if before is not None:
+                    _add_all(sum_of, before.numbers, -1)
+                    sessions -= bool(before.numbers)
+                _add_all(sum_of, after.numbers, 1)
+                sessions += bool(after.numbers)
         if not now:
             return [], sums
+        more = self._placed(sum_of)
+        add(more[""].setdefault("sessions", []), [sessions])
         buckets = [f"{sums.generation}/b{bucket}" for bucket in more if bucket]
         found: dict[str, Item] = {}
         if buckets:
@@ -370,16 +377,13 @@ class Learner:
         going = self.lesson.hear(going, numbers, messages, sums.salt)
         return Counted(*change.now, name, going, numbers)
 
-    def _add(self, more: dict[str, Numbers], before: Counted | None, after: Counted) -> None:
-        for counted, sign in ((before, -1), (after, 1)):
-            if counted is None:
-                continue
-            for name, row in counted.numbers.items():
-                for bucket, there in self.lesson.places(name):
-                    total = more.setdefault(bucket, {})
-                    add(total.setdefault(there, []), row, sign)
-            if counted.numbers:
-                add(more[""].setdefault("sessions", []), [1], sign)
+    def _placed(self, more: Numbers) -> dict[str, Numbers]:
+        """What is to be added, by the item that it is summed up in; "" is the first."""
+        found: dict[str, Numbers] = {"": {}}
+        for name, row in more.items():
+            for bucket, there in self.lesson.places(name):
+                add(found.setdefault(bucket, {}).setdefault(there, []), row)
+        return found
 
     # -- items --------------------------------------------------------------------------------
 
@@ -442,6 +446,14 @@ def add(total: list[int], row: Sequence[int], sign: int = 1) -> None:
         total += [0] * (len(row) - len(total))
     for place, number in enumerate(row):
         total[place] += sign * number
+
+
+def _add_all(total: Numbers, more: Numbers, sign: int) -> None:
+    for name, row in more.items():
+        if name in total:
+            add(total[name], row, sign)
+        else:
+            total[name] = [sign * number for number in row]
 
 
 def _added(total: Numbers, more: Numbers) -> Numbers:
