@@ -166,7 +166,7 @@ def test_tickets_are_counted_and_not_kept(store: Store) -> None:
     assert analytics.summary().tickets == 4
     assert [one.tickets for one in analytics.by_session()] == [2, 2]
     kept = str([item.value for item in store.items("onrecord", "analytics", "***").list()])
-    assert "generation" in kept
+    assert "series" in kept
     assert "secret" not in kept
     assert "ada" not in kept
 
@@ -431,7 +431,7 @@ def _small(monkeypatch: pytest.MonkeyPatch, dice: Random) -> None:
     """Bounds are met."""
     monkeypatch.setattr(learning, "TOGETHER", 2)
     monkeypatch.setattr(learning, "LARGEST", dice.choice([60, 150, 2_048]))
-    monkeypatch.setattr(learning, "FIRST", dice.choice([1, 3]))
+    monkeypatch.setattr(learning, "FEW", dice.choice([1, 3]))
     monkeypatch.setattr(learning, "_MOST_WRITES", dice.choice([4, 100]))
     monkeypatch.setattr(learning, "_PAGE", 3)
     monkeypatch.setattr(module, "_PAGE", 2)
@@ -529,7 +529,7 @@ def test_what_was_taken_away_is_counted_anew(store: Store) -> None:
     assert [info.name == generation for info in store.feeds()] == [False]
     items.clear()
     assert found(analytics) == counted(store)
-    assert sum(item.key == "head" for item in items.list(limit=100)) == 1
+    assert sum(item.key == "sums" for item in items.list(limit=100)) == 1
     store.erase(tenant="", user="", agent="")
     assert found(analytics) == counted(store)
     assert analytics.summary().turns == 21
@@ -568,7 +568,7 @@ def test_what_came_from_another_database_is_counted_anew(tmp_path: Path) -> None
         assert Analytics(store).summary().turns == 7
 
 
-def generations(store: Store) -> set[str]:
+def series_of(store: Store) -> set[str]:
     items = store.items("onrecord", "analytics", "***").list(limit=1_000)
     return {item.key.split("/")[0] for item in items if "/" in item.key}
 
@@ -586,7 +586,7 @@ def test_a_forget_that_was_killed_leaves_nothing_for_good() -> None:
                 more = more and worker.step()
             leases_end(store)
             assert found(analytics) == counted(store)
-            assert len(generations(store)) == len(store.feeds()) == 1
+            assert len(series_of(store)) == len(store.feeds()) == 1
         step += 1
     assert step > 4
 
@@ -602,14 +602,14 @@ def test_who_counts_while_another_begins_anew(store: Store) -> None:
     other.step()
     while other._call.method.__name__ != "read":
         other.step()
-    head = store.items("onrecord", "analytics", "***").get("head")
+    head = store.items("onrecord", "analytics", "***").get("sums")
     assert head is not None
     for worker in (late, other):
         while worker.step():
             pass
     assert late.answer.turns == 7
     assert other.answer.turns == 7
-    assert generations(store) == {head.value["generation"]}
+    assert series_of(store) == {head.value["series"]}
     assert found(analytics) == counted(store)
 
 
@@ -637,7 +637,7 @@ def test_what_is_damaged_says_what_to_do(store: Store) -> None:
     analytics = Analytics(store)
     analytics.summary()
     items = store.items("onrecord", "analytics", "***")
-    for key, wrong in [("head", 7), ("head", {"generation": 1}), ("g", b"\xc1"), ("b", [1])]:
+    for key, wrong in [("sums", 7), ("sums", {"series": 1}), ("g", b"\xc1"), ("b", [1])]:
         (there,) = [item.key for item in items.list() if key in (item.key, item.key[13:14])]
         items.put(there, wrong)
         support(store)

@@ -262,7 +262,7 @@ def test_a_search_does_not_find_what_was_learned(store: Store) -> None:
 def traces(store: Store, user: str) -> list[Any]:
     """What was learned of somebody, wherever it is."""
     items = store.find_items(("onrecord",), user=user, limit=1_000)
-    return [item for item in items if item.key != "head" or item.value["numbers"]]
+    return [item for item in items if item.key != "sums" or item.value["numbers"]]
 
 
 def test_an_erased_users_preferences_are_gone_at_once(store: Store) -> None:
@@ -274,7 +274,7 @@ def test_an_erased_users_preferences_are_gone_at_once(store: Store) -> None:
     assert receipt.removed["onrecord_items"] >= 2
     assert store.find_items(("onrecord",), user="ada") == []
     with_cache = store.items("onrecord", "preferences", "default", "==*", user="ada")
-    assert with_cache.get("head") is None
+    assert with_cache.get("sums") is None
     assert Preferences(store, "ada").read() == Learned()
     assert store.find_items(("onrecord",), user="ada") == [], "no name is written again"
     assert Preferences(store, "bo").read().style == "formal"
@@ -385,7 +385,7 @@ def shown(learned: Learned) -> tuple[Any, ...]:
 def _small(monkeypatch: pytest.MonkeyPatch, dice: Random) -> None:
     monkeypatch.setattr(learning, "TOGETHER", 2)
     monkeypatch.setattr(learning, "LARGEST", dice.choice([60, 150, 2_048]))
-    monkeypatch.setattr(learning, "FIRST", dice.choice([1, 3]))
+    monkeypatch.setattr(learning, "FEW", dice.choice([1, 3]))
     monkeypatch.setattr(learning, "_PAGE", 3)
     monkeypatch.setattr("onrecord.flows.feed.reading.MESSAGES", dice.choice([3, 1_000]))
 

@@ -1,7 +1,8 @@
 """What is learned, beside a plain computation that reads every message each time.
 
 Of a user with 20 sessions of 50 messages; and of many customers with a session of four messages
-each. The limit is a read of the feed by somebody who learns nothing from it.
+each. The limit is a read of the feed by somebody who learns nothing from it. Who begins from
+nothing forgets it all again, and that counts too.
 """
 
 from __future__ import annotations
@@ -93,7 +94,6 @@ def _of_all(store: Store, place: Place, name: str, where: str) -> Row:
         store.session("s", user=f"u{next(customers)}").append(_turn())
         return analytics.summary()
 
-    analytics.summary()
     found = timed(
         place.rounds(15, 5),
         [
@@ -102,11 +102,12 @@ def _of_all(store: Store, place: Place, name: str, where: str) -> Row:
         ],
         calls=place.rounds(40, 10),
     )
+    analytics.forget()
     feeds = (store.feed(f"{n}") for n in itertools.count())
     found += timed(
         place.rounds(3, 1),
         [
-            Contender(FIRST, Kind.OURS, lambda: (analytics.forget(), analytics.summary())),
+            Contender(FIRST, Kind.OURS, lambda: (analytics.summary(), analytics.forget())),
             Contender(NAIVE, Kind.SHOWN, lambda: _counted(store)),
             Contender(FEED, Kind.LIMIT, lambda: _followed(next(feeds)), FIRST),
         ],
@@ -144,6 +145,7 @@ def _counted(store: Store) -> Counter[str]:
 def _followed(feed: Any) -> None:
     while changes := feed.read(limit=1_000):
         feed.done(changes)
+    feed.forget()
 
 
 def preferences_sqlite(place: Place) -> Row:

@@ -332,7 +332,7 @@ class Analytics:
     # -- what happens then -------------------------------------------------------------------
 
     def _summary(self) -> Talk[Summary]:
-        numbers = yield from self._learner.learn()
+        numbers = yield from self._learner.total()
         return Summary(
             **_counts(numbers.get(_ALL, [])),
             sessions=_first(numbers, "sessions"),
@@ -342,7 +342,7 @@ class Analytics:
 
     def _by_session(self, limit: int | None) -> Talk[list[SessionStats]]:
         most = None if limit is None else whole_number("limit", limit)
-        sums = yield from self._learner.catch_up()
+        sums = yield from self._learner.learn()
         if sums is None:
             return []
         known = yield from self._learner.each(sums)
@@ -363,7 +363,7 @@ class Analytics:
         return found[:most]
 
     def _by_day(self) -> Talk[list[DayStats]]:
-        sums = yield from self._learner.catch_up()
+        sums = yield from self._learner.learn()
         if sums is None:
             return []
         numbers = yield from self._learner.buckets(sums)

@@ -34,7 +34,7 @@ from onrecord.version import NOTHING, Version
 Numbers: TypeAlias = dict[str, list[int]]
 """Sums under names. Whole numbers: what is added and subtracted again leaves nothing behind."""
 
-HEAD: Final = "head"
+FIRST: Final = "sums"
 TOGETHER: Final = 256
 """Sessions in one item. Of 100,000 these are 391 items of some 20 KB; a new message writes one."""
 LARGEST: Final = 2_048
@@ -42,7 +42,7 @@ LARGEST: Final = 2_048
 to the largest that there can be."""
 LEASE: Final = 30.0
 """Seconds that what was read is held. One that lasts too short costs work and no correctness."""
-FIRST: Final = 50
+FEW: Final = 50
 """Sessions in the first batch; each of them may come with 1,000 messages."""
 MOST: Final = 1_000
 """Sessions in a batch, as many as a feed hands out."""
@@ -93,9 +93,9 @@ class _Named(msgspec.Struct, array_like=True):
 
 
 class Sums(msgspec.Struct, frozen=True):
-    """The first item: which generation the others are of, and the sums that are asked for most."""
+    """The first item: which series the others are of, and the sums that are asked for most."""
 
-    generation: str
+    series: str
     salt: bytes
     """Without it nobody can try a guess of a name on a digest."""
     feed: bytes = b""
@@ -103,7 +103,7 @@ class Sums(msgspec.Struct, frozen=True):
     numbers: Numbers = {}
 
 
-class _Head(NamedTuple):
+class _First(NamedTuple):
     item: Item
     sums: Sums
 
@@ -148,32 +148,32 @@ class Learner:
         self.items = store.items("onrecord", *what, pattern, **self._home)
         self._feed_name = " ".join(["onrecord", *what])
 
-    def learn(self) -> Talk[Numbers]:
+    def total(self) -> Talk[Numbers]:
         """Learn what is new, and return all sums of the first item."""
-        head = yield from self.catch_up()
-        return {} if head is None else head.numbers
+        first = yield from self.learn()
+        return {} if first is None else first.numbers
 
-    def catch_up(self) -> Talk[Sums | None]:
+    def learn(self) -> Talk[Sums | None]:
         """Learn what is new; None where nothing was ever said."""
-        limit = FIRST
-        head = yield from self._begun()
-        while head is not None:
-            feed = self._feed(head.sums.generation)
+        limit = FEW
+        first = yield from self._begun()
+        while first is not None:
+            feed = self._feed(first.sums.series)
             changes = yield from call(feed.read, limit=limit, lease=LEASE)
             if not changes:
                 # Others may have added to it since it was read, and been done with the feed.
                 there = yield from self._begun()
-                if there is None or there.sums.generation == head.sums.generation:
+                if there is None or there.sums.series == first.sums.series:
                     return None if there is None else there.sums
-                head = there
+                first = there
                 continue
             try:
-                after = yield from self._count(head, changes)
+                after = yield from self._count(first, changes)
             except _Lost:
-                yield from self._drop(head)
-                head = yield from self._begun()
+                yield from self._drop(first)
+                first = yield from self._begun()
                 continue
-            head = after
+            first = after
             yield from call(feed.done, changes)
             said = sum(len(change.messages) for change in changes)
             limit = max(1, min(MOST, 2 * limit, len(changes) * MANY // max(said, 1)))
@@ -185,48 +185,48 @@ class Learner:
         while True:
             expected: Item | int | None = 0
             left = yield from self._left()
-            generations = {key.split("/")[0] for key in left}
+            many_series = {key.split("/")[0] for key in left}
             try:
-                item = yield from call(self.items.get, HEAD)
+                item = yield from call(self.items.get, FIRST)
                 if item is not None:
-                    expected, generations = item, {_sums_of(item).generation}
+                    expected, many_series = item, {_sums_of(item).series}
             except Damaged:
                 expected = None  # whatever it is
             with suppress(Conflict):  # somebody has learned something new
-                gone = yield from call(self.items.delete, HEAD, expected=expected)
-                yield from self._clear((yield from self._left()), generations)
+                gone = yield from call(self.items.delete, FIRST, expected=expected)
+                yield from self._clear((yield from self._left()), many_series)
                 return gone
 
-    def each(self, head: Sums) -> Talk[dict[bytes, Any]]:
+    def each(self, sums: Sums) -> Talk[dict[bytes, Any]]:
         """Read what each session adds, by the digest of its name: for ``numbers_of``."""
         found: dict[bytes, Any] = {}
-        for item in (yield from self._below(f"{head.generation}/g")):
+        for item in (yield from self._below(f"{sums.series}/g")):
             for raw in _group_of(item).values():
                 if raw != _ELSEWHERE:
                     found[_name_in(raw)] = raw
-        for item in (yield from self._below(f"{head.generation}/s")):
+        for item in (yield from self._below(f"{sums.series}/s")):
             found[_one_of(item.value).name] = item.value
         return found
 
-    def buckets(self, head: Sums) -> Talk[Numbers]:
+    def buckets(self, sums: Sums) -> Talk[Numbers]:
         """Read the sums that are in items of their own."""
         found: Numbers = {}
-        for item in (yield from self._below(f"{head.generation}/b")):
+        for item in (yield from self._below(f"{sums.series}/b")):
             found.update(_numbers_of(item))
         return found
 
     # -- from the first item on ---------------------------------------------------------------
 
-    def _feed(self, generation: str) -> Any:
-        return self.store.feed(f"{self._feed_name} {generation}", **self.scope._asdict())
+    def _feed(self, series: str) -> Any:
+        return self.store.feed(f"{self._feed_name} {series}", **self.scope._asdict())
 
-    def _begun(self) -> Talk[_Head | None]:
+    def _begun(self) -> Talk[_First | None]:
         """The first item, made where there is none; None where there are no sessions either: of
         who said nothing, or was erased, not even a name is written here."""
         while True:
-            item = yield from call(self.items.get, HEAD)
+            item = yield from call(self.items.get, FIRST)
             if item is not None:
-                return _Head(item, _sums_of(item))
+                return _First(item, _sums_of(item))
             if not (yield from call(self.store.sessions, limit=1, **self.scope._asdict())):
                 return None
             left = yield from self._left()
@@ -234,54 +234,54 @@ class Learner:
             token = secrets.token_hex(8)
             with suppress(Conflict):  # somebody else began at the same time
                 item = yield from call(
-                    self.items.put, HEAD, _plain(sums), text="", token=token, expected=0
+                    self.items.put, FIRST, _plain(sums), text="", token=token, expected=0
                 )
                 yield from self._clear(left, {key.split("/")[0] for key in left})
-                return _Head(item, sums)
+                return _First(item, sums)
 
-    def _drop(self, head: _Head) -> Talk[None]:
+    def _drop(self, first: _First) -> Talk[None]:
         """Take away what was learned, if it is still what was seen."""
         with suppress(Conflict):
-            yield from call(self.items.delete, HEAD, expected=head.item)
-            yield from self._clear((yield from self._left()), [head.sums.generation])
+            yield from call(self.items.delete, FIRST, expected=first.item)
+            yield from self._clear((yield from self._left()), [first.sums.series])
 
     def _left(self) -> Talk[list[str]]:
         """The keys of what is there beside the first item."""
         return [item.key for item in (yield from self._below("")) if "/" in item.key]
 
-    def _clear(self, keys: Iterable[str], generations: Iterable[str]) -> Talk[None]:
-        """Take away what is of generations that have no first item any more, and their readers."""
-        for generation in generations:  # the keys last: they say of whom there is something left
-            yield from call(self._feed(generation).forget)
-            of = [key for key in keys if key.startswith(f"{generation}/")]
+    def _clear(self, keys: Iterable[str], many_series: Iterable[str]) -> Talk[None]:
+        """Take away what is of series that have no first item any more, and their readers."""
+        for series in many_series:  # the keys last: they say of whom there is something left
+            yield from call(self._feed(series).forget)
+            of = [key for key in keys if key.startswith(f"{series}/")]
             yield from call(self.items.delete_many, of)
 
-    def _count(self, head: _Head, changes: Sequence[Change]) -> Talk[_Head | None]:
+    def _count(self, first: _First, changes: Sequence[Change]) -> Talk[_First | None]:
         """Add what changes say, whatever others add at the same time; None where what was learned
         was taken away meanwhile."""
         while True:
-            writes, sums = yield from self._writes(head, changes)
+            writes, sums = yield from self._writes(first, changes)
             if not writes:
-                return head  # all of it was counted before
+                return first  # all of it was counted before
             if len(writes) > _MOST_WRITES and len(changes) > 1:
                 half = len(changes) // 2
-                first = yield from self._count(head, changes[:half])
-                return None if first is None else (yield from self._count(first, changes[half:]))
+                then = yield from self._count(first, changes[:half])
+                return None if then is None else (yield from self._count(then, changes[half:]))
             try:
                 written, *_ = yield from call(self.store.write, writes, **self._home)
                 assert isinstance(written, Item), "the first of them was put"
-                return _Head(written, sums)
+                return _First(written, sums)
             except Conflict:
-                item = yield from call(self.items.get, HEAD)
-            if item is None or _sums_of(item).generation != head.sums.generation:
+                item = yield from call(self.items.get, FIRST)
+            if item is None or _sums_of(item).series != first.sums.series:
                 return (yield from self._begun())  # these changes come again to the new one
-            head = _Head(item, _sums_of(item))
+            first = _First(item, _sums_of(item))
 
     def _writes(
-        self, head: _Head, changes: Sequence[Change]
+        self, first: _First, changes: Sequence[Change]
     ) -> Talk[tuple[list[ItemChange], Sums]]:
         """What has to be written for changes, with the new sums."""
-        sums = head.sums
+        sums = first.sums
         reader = changes[0].handout.feed
         if sums.feed not in (b"", reader):
             raise _Lost
@@ -303,7 +303,7 @@ class Learner:
             return [], sums
         more = self._placed(sum_of)
         add(more[""].setdefault("sessions", []), [sessions])
-        buckets = [f"{sums.generation}/b{bucket}" for bucket in more if bucket]
+        buckets = [f"{sums.series}/b{bucket}" for bucket in more if bucket]
         found: dict[str, Item] = {}
         if buckets:
             found = yield from call(self.items.get_many, buckets)
@@ -314,16 +314,16 @@ class Learner:
         writes: list[ItemChange] = [
             Put(
                 self.items,
-                HEAD,
+                FIRST,
                 _plain(sums),
                 text="",  # nobody is to find it by a search
                 token=token,
-                expected_token=head.item.token,
+                expected_token=first.item.token,
             )
         ]
-        writes += there.regrouped(self.items, sums.generation, now)
+        writes += there.regrouped(self.items, sums.series, now)
         for bucket, numbers in more.items():
-            key = f"{sums.generation}/b{bucket}"
+            key = f"{sums.series}/b{bucket}"
             item = found.get(key)
             total = _added({} if item is None else _numbers_of(item), numbers)
             writes.append(Put(self.items, key, total, text="", expected=_version_of(item)))
@@ -332,16 +332,16 @@ class Learner:
     def _there(self, sums: Sums, numbers: Iterable[int]) -> Talk[_There]:
         """What is known of some sessions. Read after the first item: what others have written since
         makes its token another."""
-        generation = sums.generation
-        keys = dict.fromkeys(_group_key(generation, number) for number in numbers)
+        series = sums.series
+        keys = dict.fromkeys(_group_key(series, number) for number in numbers)
         items: dict[str, Item] = yield from call(self.items.get_many, list(keys))
         groups = {key: _group_of(item) for key, item in items.items()}
         known: dict[int, Counted] = {}
         apart: dict[str, int] = {}
         for number in numbers:
-            raw = groups.get(_group_key(generation, number), {}).get(number)
+            raw = groups.get(_group_key(series, number), {}).get(number)
             if raw == _ELSEWHERE:
-                apart[_own_key(generation, number)] = number
+                apart[_own_key(series, number)] = number
             elif raw is not None:
                 known[number] = _one_of(raw)
         if apart:
@@ -405,14 +405,12 @@ class _There(NamedTuple):
     groups: dict[str, dict[int, msgspec.Raw]]
     known: dict[int, Counted]
 
-    def regrouped(
-        self, into: Any, generation: str, now: Mapping[int, Counted]
-    ) -> Iterable[ItemChange]:
+    def regrouped(self, into: Any, series: str, now: Mapping[int, Counted]) -> Iterable[ItemChange]:
         """The writes that put what sessions add in its place."""
         writes: list[ItemChange] = []
         changed: dict[str, dict[int, msgspec.Raw]] = {}
         for number, counted in now.items():
-            key, own = _group_key(generation, number), _own_key(generation, number)
+            key, own = _group_key(series, number), _own_key(series, number)
             if key not in changed:
                 changed[key] = dict(self.groups.get(key, {}))
             one = _encode(counted)
@@ -515,9 +513,9 @@ def _version_of(item: Item | None) -> int:
     return 0 if item is None else item.version
 
 
-def _group_key(generation: str, number: int) -> str:
-    return f"{generation}/g{number // TOGETHER:012d}"
+def _group_key(series: str, number: int) -> str:
+    return f"{series}/g{number // TOGETHER:012d}"
 
 
-def _own_key(generation: str, number: int) -> str:
-    return f"{generation}/s{number}"
+def _own_key(series: str, number: int) -> str:
+    return f"{series}/s{number}"

@@ -169,7 +169,7 @@ class Preferences:
         return f"Preferences({self._learner.scope} in {self.store!r})"
 
     def _read(self) -> Talk[Learned]:
-        numbers = yield from self._learner.learn()
+        numbers = yield from self._learner.total()
         turns = numbers.get(_TURNS, [0])[0]
         if turns < self._turns:
             return Learned(turns=turns)
