@@ -6,6 +6,7 @@ ONRECORD_SEEDS=100 runs 4,000 histories.
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import os
 import signal
@@ -26,6 +27,7 @@ import pytest
 from onrecord import ANY, Damaged, InvalidName, Message, Misconfigured, Store
 from onrecord.memory import Analytics, DayStats, SessionStats, Summary, learning
 from onrecord.memory import analytics as module
+from onrecord.memory.preferences import Preferences
 from onrecord.scope import AnyName
 from onrecord.testing.contract import Face
 from tests.children import Child, together
@@ -308,6 +310,19 @@ def test_what_cannot_be() -> None:
             with pytest.raises(Misconfigured, match="limit"):
                 Analytics(store).by_session(limit=limit)  # type: ignore[arg-type]
         assert store.feeds() == []
+
+
+@pytest.mark.parametrize("cls", [Analytics, Preferences])
+def test_every_method_has_its_twin(cls: type) -> None:
+    names = [name for name in vars(cls) if not name.startswith("_") and callable(vars(cls)[name])]
+    for name in names:
+        if f"a{name}" not in names:
+            assert name[1:] in names, name
+            continue
+        ours, twin = getattr(cls, name), getattr(cls, f"a{name}")
+        assert inspect.signature(ours) == inspect.signature(twin)
+        assert inspect.iscoroutinefunction(twin)
+        assert twin.__doc__ == f"Like ``{name}``."
 
 
 def test_nothing_heavy_is_imported() -> None:
