@@ -25,8 +25,11 @@ from typing import Any
 import pytest
 
 from onrecord import ANY, Damaged, InvalidName, Message, Misconfigured, Store
-from onrecord.memory import Analytics, DayStats, SessionStats, Summary, learning
 from onrecord.memory import analytics as module
+from onrecord.memory import analytics_lesson as lesson
+from onrecord.memory import learning
+from onrecord.memory.analytics import Analytics
+from onrecord.memory.analytics_reports import COLUMNS, DayStats, SessionStats, Summary
 from onrecord.memory.preferences import Preferences
 from onrecord.scope import AnyName
 from onrecord.testing.contract import Face
@@ -193,7 +196,7 @@ def test_it_is_written_to_a_file_whole(store: Store, face: Face, tmp_path: Path)
     assert [row["session"] for row in rows] == ["day 3", "day 2", "day 1"]
     assert {row["user"] for row in rows} == {'al"ice,\n=1'}
     assert list(rows[0]) == list(analytics.to_dicts()[0])
-    assert list(module._COLUMNS) == list(analytics.to_dicts()[0])
+    assert list(COLUMNS) == list(analytics.to_dicts()[0])
     into = io.BytesIO()
     assert analytics.to_csv(into) == 3
     assert into.getvalue() == path.read_bytes()
@@ -675,9 +678,9 @@ def test_forget_takes_all_of_it(store: Store, face: Face) -> None:
 
 
 def test_a_session_that_knows_no_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_DAYS", 5)
-    monkeypatch.setattr(module, "MOST_ROLES", 3)
-    monkeypatch.setattr(module, "MOST_TICKETS", 4)
+    monkeypatch.setattr(lesson, "MOST_DAYS", 5)
+    monkeypatch.setattr(lesson, "MOST_ROLES", 3)
+    monkeypatch.setattr(lesson, "MOST_TICKETS", 4)
     with Store("sqlite://") as store:
         chat, analytics = store.session("a"), Analytics(store)
         for n in range(12):

@@ -15,7 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onrecord.memory.analytics import Analytics, Counts, DayStats, SessionStats, Summary
+    from onrecord.memory.analytics import Analytics
+    from onrecord.memory.analytics_reports import Counts, DayStats, SessionStats, Summary
     from onrecord.memory.buffer import PersistentBufferMemory
     from onrecord.memory.counted import BufferStats
     from onrecord.memory.episode import Episode
@@ -71,8 +72,8 @@ _HOMES: dict[str, str] = {
     "Analytics": "analytics",
     "BufferStats": "counted",
     "Consolidation": "episodic_reports",
-    "Counts": "analytics",
-    "DayStats": "analytics",
+    "Counts": "analytics_reports",
+    "DayStats": "analytics_reports",
     "Episode": "episode",
     "EpisodeStatistics": "episodic_reports",
     "EpisodicMemory": "episodic",
@@ -87,9 +88,9 @@ _HOMES: dict[str, str] = {
     "Preferences": "preferences",
     "RollingSummary": "summary",
     "Rules": "rules",
-    "SessionStats": "analytics",
+    "SessionStats": "analytics_reports",
     "Summarised": "episodic_reports",
-    "Summary": "analytics",
+    "Summary": "analytics_reports",
     "Trace": "relevance",
     "acontext": "prompting",
     "by_length": "rules",
