@@ -117,7 +117,7 @@ class Rules:
             raise Misconfigured(
                 f"The rule for {what} of {self.name!r} failed on a message: "
                 f"{type(fault).__name__}. It has to return pairs, as [('formal', 'please')]. "
-                f"Nothing of the message was learned; it comes again."
+                f"Nothing of the message was learned; it comes again after 30 seconds."
             ) from fault
         for one in (part for pair in found for part in pair):
             if not isinstance(one, str) or not 0 < len(one) <= LONGEST or not one.isprintable():
