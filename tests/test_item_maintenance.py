@@ -11,8 +11,10 @@ import psycopg
 import pytest
 
 from onrecord import ANY, Item, Items, Store, operations
+from onrecord.flows.items import writing
 from onrecord.flows.maintenance import erase as erasing
 from onrecord.scope import Scope
+from onrecord.testing.contract import Face
 from tests.test_erasure import drive
 
 OpenStore = Callable[..., Store]
@@ -224,3 +226,26 @@ def test_stats_count_items_that_are_there(store: Store) -> None:
     assert store.stats(user="eve").item_bytes == store.stats().item_bytes - before > 0
     assert store.stats(user="nobody").items == 0
     assert found.messages == 0
+
+
+# -- swept ---------------------------------------------------------------------------------------
+
+
+def test_a_sweep_takes_what_has_expired_in_its_namespace_and_says_how_much(
+    store: Store, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MOST_CLEARED", 5)  # so that a dozen are several transactions
+    items, other = store.items("facts", user="ada"), store.items("facts", user="bob")
+    state = store.session("s", user="ada").state
+    for place in (items, other, state):
+        place.put_many({f"k{n:02}": n for n in range(12)}, ttl=3_600)
+        expired(store, place, *[f"k{n:02}" for n in range(11)])
+    assert face(items).sweep() == 11
+    assert face(items).sweep() == 0
+    assert rows(store, "items") == 25
+    assert [item.value for item in items.list()] == [11]
+    assert face(state).sweep() == 11
+    assert [item.value for item in state.list()] == [11]
+    assert face(store.items("nowhere")).sweep() == 0
+    assert rows(store, "namespaces") == 3, "nothing is made by sweeping"
+    assert store.verify() == []

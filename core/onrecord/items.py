@@ -184,6 +184,17 @@ class Items:
         """Like ``clear``."""
         return await self._arun(operations.clear_items(self._desk, self.name))
 
+    def sweep(self) -> int:
+        """Take the rows away of what has expired, which nobody sees any more; how many that was.
+
+        Later writes do it by themselves, a few at a time, and ``store.prune()`` for all.
+        """
+        return self._run(operations.sweep_items(self.name))
+
+    async def asweep(self) -> int:
+        """Like ``sweep``."""
+        return await self._arun(operations.sweep_items(self.name))
+
     def list(
         self,
         *,

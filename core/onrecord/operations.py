@@ -43,6 +43,7 @@ from onrecord.flows.items.writing import (
     merge_item,
     put_item,
     put_items,
+    sweep_items,
     write_items,
 )
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
@@ -144,6 +145,7 @@ __all__ = [
     "search",
     "search_items",
     "stats",
+    "sweep_items",
     "tail",
     "train",
     "unarchive",

@@ -193,6 +193,22 @@ def _clear(txn: Transaction, name: NamespaceName) -> int:
     return there
 
 
+def sweep_items(name: NamespaceName) -> Flow[int]:
+    """Take the rows of a namespace away that have expired, some in each transaction; how many. No
+    cache has to hear of it: what has expired is not there."""
+    swept, some = 0, MOST_CLEARED
+    while some >= MOST_CLEARED:
+        some = yield from do(Cold(partial(_sweep, name=name), writes=True))
+        swept += some
+    return swept
+
+
+def _sweep(txn: Transaction, name: NamespaceName) -> int:
+    # Under the lock of the namespace, as a put sweeps: two who sweep do not wait for each other.
+    locked = namespaces.move(txn, name, 1)
+    return 0 if locked is None else rows_of.sweep(txn, locked.key, MOST_CLEARED, now())
+
+
 def _keys(txn: Transaction, name: NamespaceName, after: str) -> list[str]:
     namespace = namespaces.find(txn, name)
     return [] if namespace is None else rows_of.keys_after(txn, namespace, after, MOST_CLEARED)
