@@ -44,9 +44,7 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def __post_init__(self) -> None:
         check_name("key", self.key)
-        for part, name in (("tenant", self.tenant), ("user", self.user), ("agent", self.agent)):
-            if name != "":
-                check_name(part, name)
+        _check_one_owner(self.tenant, self.user, self.agent)
 
     @cached_property
     def identity(self) -> bytes:
@@ -90,7 +88,7 @@ class NamespaceName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     agent: str = ""
 
     def __post_init__(self) -> None:
-        check_owner(self.tenant, self.user, self.agent)
+        _check_one_owner(self.tenant, self.user, self.agent)
         check_parts(self.parts)
 
     @cached_property
@@ -139,7 +137,7 @@ class StateName(NamespaceName, frozen=True, kw_only=True, dict=True):
     session's key: so nobody reaches it by names."""
 
     def __post_init__(self) -> None:
-        check_owner(self.tenant, self.user, self.agent)
+        _check_one_owner(self.tenant, self.user, self.agent)
         empty, key = self.parts
         if empty:
             raise InvalidName(f"{shown(self.parts)} is no session's state.")
@@ -250,6 +248,13 @@ def check_owner(tenant: object, user: object, agent: object) -> None:
     """Refuse scope parts outside the rules; the empty one and ANY are fine."""
     for part, name in (("tenant", tenant), ("user", user), ("agent", agent)):
         if name != "" and name is not ANY:
+            check_name(part, name)
+
+
+def _check_one_owner(tenant: object, user: object, agent: object) -> None:
+    """Refuse scope parts outside the rules, and ANY: what is in one place has one owner."""
+    for part, name in (("tenant", tenant), ("user", user), ("agent", agent)):
+        if name != "":
             check_name(part, name)
 
 

@@ -477,6 +477,9 @@ class ItemsContract(StoredItemsContract):
             store.items(*["n"] * 17)
         with pytest.raises(InvalidName, match="bytes together"):
             store.items(*["n" * 500] * 5)
+        for part in ("tenant", "user", "agent"):  # a namespace has one owner
+            with pytest.raises(InvalidName, match=part):
+                store.items("facts", **{part: ANY})  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("bad", ["", "a\0b", "half \ud800", "x" * 513])
     def test_bad_tokens(self, facts: Any, bad: str) -> None:
