@@ -34,6 +34,18 @@ def lifetime(what: str, given: object) -> int | None:
     return span
 
 
+def time_to_live(what: str, given: object) -> int | None:
+    """Turn a time to live, a timedelta or seconds, into microseconds; None for no end."""
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if number and 0 < given < 10**12:  # type: ignore[operator]
+        given = timedelta(seconds=given)  # type: ignore[arg-type]
+    elif given is not None and not isinstance(given, timedelta):
+        raise Misconfigured(
+            f"{what} has to be seconds above zero, a timedelta or None, not {shown(given)}."
+        )
+    return lifetime(what, given)
+
+
 def whole_number(what: str, n: object, least: int = 0) -> int:
     """Check a number of things; more than there can be is all of them."""
     if not isinstance(n, int) or isinstance(n, bool) or n < least:

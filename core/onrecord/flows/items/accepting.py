@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any, Final
 
-from onrecord.arguments import lifetime
+from onrecord.arguments import time_to_live
 from onrecord.codec import value as codec
 from onrecord.errors import Damaged, InvalidValue, Misconfigured, shown
 from onrecord.item import Item
@@ -53,11 +52,8 @@ def pairs_of(given: object) -> list[tuple[str, Any]]:
 
 
 def ttl_of(given: object) -> int | None:
-    """Turn a time to live, a timedelta or seconds, into microseconds; None for no end."""
-    number = isinstance(given, int | float) and not isinstance(given, bool)
-    if number and 0 < given < 10**12:  # type: ignore[operator]
-        given = timedelta(seconds=given)  # type: ignore[arg-type]
-    return lifetime("ttl", given)
+    """Check a time to live."""
+    return time_to_live("ttl", given)
 
 
 def expected_of(given: object) -> int | None:
