@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from onrecord.memory.relevance import Trace, fading
     from onrecord.memory.rules import Rules, by_length, by_words
     from onrecord.memory.summary import RollingSummary
+    from onrecord.memory.working import WorkingMemory
+    from onrecord.memory.working_message import WorkingMessage
 
 __all__ = [
     "Analytics",
@@ -61,6 +63,8 @@ __all__ = [
     "Summarised",
     "Summary",
     "Trace",
+    "WorkingMemory",
+    "WorkingMessage",
     "acontext",
     "by_length",
     "by_words",
@@ -92,6 +96,8 @@ _HOMES: dict[str, str] = {
     "Summarised": "episodic_reports",
     "Summary": "analytics_reports",
     "Trace": "relevance",
+    "WorkingMemory": "working",
+    "WorkingMessage": "working_message",
     "acontext": "prompting",
     "by_length": "rules",
     "by_words": "rules",

@@ -1,0 +1,297 @@
+"""Working memory: values under keys with a time to live, and the messages that are at hand."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, Self
+from uuid import uuid4
+
+from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.adapters.reference import check_store
+from onrecord.arguments import time_to_live
+from onrecord.errors import Damaged, InvalidName
+from onrecord.item import Delete, Put
+from onrecord.memory.working_message import WorkingMessage, working_message
+from onrecord.scope import LONGEST_NAME, check_name
+from onrecord.store import Store
+
+if TYPE_CHECKING:
+    from onrecord.item import Item, ItemChange, Life
+    from onrecord.session import Session
+
+NAMESPACE: Final = "working"
+PREFIX: Final = "working/"
+"""What keys begin with in the state of a session, which may hold things of others."""
+
+_PAGE: Final = 500
+_AT_ONCE: Final = 1_000
+"""Messages of one append, or changes of one write: it holds a lock while it writes them."""
+
+
+class WorkingMemory:
+    """What an agent works with: values under keys, each for a while, and the messages at hand.
+
+    The keys are items of the store: every process sees them, until they expire by the clock of the
+    database. With a ``session_id`` they are in that session's state, and go with it; without one
+    they are shared by all of the scope. The messages are in this process only, until
+    ``MemorySystem.save_session`` stores them: a kill loses what was not saved.
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        session_id: str | None = None,
+        ttl: Life = 3600,
+        tenant: str = "",
+        user: str = "",
+        agent: str = "",
+    ) -> None:
+        """
+        store       an onrecord.Store; None for one in memory, which goes with this object
+        session_id  the session whose working memory it is; None for that of the whole scope
+        ttl         seconds, or a timedelta, that a key lives which says nothing else; None for good
+        tenant, user, agent    whose it is
+        """
+        time_to_live("ttl", ttl)
+        if store is None:
+            self.store = Store("sqlite://")
+            self._closing: weakref.finalize[Any, Any] | None
+            self._closing = weakref.finalize(self, self.store.close)
+        else:
+            check_store(store)
+            self.store, self._closing = store, None
+        self.ttl = ttl
+        self._scope = {"tenant": tenant, "user": user, "agent": agent}
+        self._messages: list[WorkingMessage] = []
+        self._saved = 0
+        self._is_draft = False
+        self.session: Session | None = None
+        """The session whose messages these are; None while nobody has said so."""
+        self._items = self.store.items(NAMESPACE, **self._scope)
+        self._prefix = ""
+        if session_id is not None:
+            check_name("session_id", session_id)
+            self._settle(self.store.session(session_id, **self._scope))
+
+    # -- keys --------------------------------------------------------------------------------------
+
+    def set(self, key: str, value: Any, ttl_seconds: Life = None) -> None:
+        """Put a value under a key, for ``ttl_seconds``; None for as long as the memory's ``ttl``.
+
+        A value is what JSON can say, and dates, bytes and such: anything else is InvalidValue.
+        """
+        talk(self._put(key, value, ttl_seconds))
+
+    async def aset(self, key: str, value: Any, ttl_seconds: Life = None) -> None:
+        """Like ``set``."""
+        await atalk(self._put(key, value, ttl_seconds))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Read a value; the default where there is none, or it has expired."""
+        return talk(self._got(key, default))
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        """Like ``get``."""
+        return await atalk(self._got(key, default))
+
+    def all(self) -> dict[str, Any]:
+        """Read all keys with their values, in the order of the keys."""
+        return talk(self._all())
+
+    async def aall(self) -> dict[str, Any]:
+        """Like ``all``."""
+        return await atalk(self._all())
+
+    def delete(self, key: str) -> bool:
+        """Take a key away; whether it was there."""
+        return talk(self._deleted(key))
+
+    async def adelete(self, key: str) -> bool:
+        """Like ``delete``."""
+        return await atalk(self._deleted(key))
+
+    def cleanup(self) -> int:
+        """Take the rows away of what has expired, which nobody sees any more; how many that was.
+
+        Nobody has to: later writes take such rows away, some at a time, and ``store.prune()`` all.
+        """
+        return talk(call(self._items.sweep))
+
+    async def acleanup(self) -> int:
+        """Like ``cleanup``."""
+        return await atalk(call(self._items.sweep))
+
+    def __getitem__(self, key: str) -> Any:
+        value = self.get(key, _MISSING)
+        if value is _MISSING:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.set(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key, _MISSING) is not _MISSING
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.all())
+
+    def __len__(self) -> int:
+        return len(self.all())
+
+    def __bool__(self) -> bool:
+        """There is a memory, whatever is in it: ``if memory`` asks no database."""
+        return True
+
+    # -- messages ----------------------------------------------------------------------------------
+
+    @property
+    def messages(self) -> list[WorkingMessage]:
+        """The messages at hand, in the order in which they were said."""
+        return list(self._messages)
+
+    @property
+    def unsaved(self) -> list[WorkingMessage]:
+        """Those of them that are in this process only: what a kill loses."""
+        return self._messages[self._saved :]
+
+    def add_message(self, role: str, content: Any, tool_call: Any = None) -> WorkingMessage:
+        """Add a message to those at hand. Nothing is stored; what could not be is refused now.
+
+        ``content`` is text, or blocks as ``append`` takes them. ``tool_call`` is a mapping,
+        ``{"id": …, "name": …, "args": {…}}`` or in a provider's shape; with the role ``tool`` it
+        names the call that is answered.
+        """
+        added = working_message(self.store, role, content, tool_call)
+        self._messages.append(added)
+        return added
+
+    # -- the store in memory -----------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the store, if this made it: one in memory. A store that was given stays open."""
+        if self._closing is not None:
+            self._closing()
+
+    async def aclose(self) -> None:
+        """Like ``close``."""
+        if self._closing is not None and self._closing.detach():
+            await self.store.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __str__(self) -> str:
+        """The messages at hand, a line each, as they can stand in a prompt."""
+        return "\n".join(map(str, self._messages))
+
+    def __repr__(self) -> str:
+        whose = "the scope" if self.session is None else f"session {self.session.name}"
+        said = f"{len(self._messages)} messages at hand, {len(self.unsaved)} not saved"
+        return f"WorkingMemory({whose} in {self.store!r}, ttl={self.ttl}, {said})"
+
+    # -- written once ------------------------------------------------------------------------------
+
+    def _put(self, key: str, value: Any, ttl: Life) -> Talk[None]:
+        ttl = self.ttl if ttl is None else ttl
+        time_to_live("ttl_seconds", ttl)
+        yield from call(self._items.put, self._key(key), value, ttl=ttl)
+
+    def _got(self, key: str, default: Any) -> Talk[Any]:
+        item = yield from call(self._items.get, self._key(key))
+        return default if item is None else item.value
+
+    def _deleted(self, key: str) -> Talk[bool]:
+        return (yield from call(self._items.delete, self._key(key)))
+
+    def _all(self) -> Talk[dict[str, Any]]:
+        found = yield from self._listed()
+        return {item.key.removeprefix(self._prefix): item.value for item in found}
+
+    def _listed(self) -> Talk[list[Item]]:
+        found: list[Item] = []
+        after: Item | None = None
+        while True:
+            page = yield from call(self._items.list, prefix=self._prefix, after=after, limit=_PAGE)
+            for item in page:
+                if item.damaged is not None:
+                    raise Damaged(item.damaged)
+            found += page
+            if len(page) < _PAGE:
+                return found
+            after = page[-1]
+
+    def _key(self, key: str) -> str:
+        check_name("key", key)
+        if len(key) + len(self._prefix) > LONGEST_NAME:
+            raise InvalidName(
+                f"key has {len(key)} characters; {LONGEST_NAME - len(self._prefix)} are allowed "
+                f"in a session's working memory. Shorten it, or use a hash of it."
+            )
+        return self._prefix + key
+
+    def _settle(self, session: Session) -> None:
+        self.session, self._items, self._prefix = session, session.state, PREFIX
+
+    # -- for MemorySystem --------------------------------------------------------------------------
+
+    @classmethod
+    def _draft(cls, store: Store, *, ttl: Life, tenant: str, user: str, agent: str) -> Self:
+        """A memory of a session that has no name yet. Its keys are in a place of its own, where
+        nobody else meets them, until it has one."""
+        made = cls(store, ttl=ttl, tenant=tenant, user=user, agent=agent)
+        made._items = store.items(NAMESPACE, f"draft-{uuid4().hex}", **made._scope)
+        made._prefix, made._is_draft = PREFIX, True
+        return made
+
+    def _restore(self, said: list[WorkingMessage]) -> None:
+        """Begin with what a session has."""
+        self._messages, self._saved = said, len(said)
+
+    def _save(self, session: Session) -> Talk[int]:
+        """Store what is new in a session, which is this memory's from then on; how many that was.
+
+        What failed half-way is said again by the same ids, and stands there once.
+        """
+        if self._is_draft:
+            yield from self._move_to(session)
+        self.session = session
+        new, first = self.unsaved, self._saved
+        for start in range(0, len(new), _AT_ONCE):
+            some = new[start : start + _AT_ONCE]
+            yield from call(session.append, [one.message for one in some])
+            self._saved = max(self._saved, first + start + len(some))
+        return len(new)
+
+    def _move_to(self, session: Session) -> Talk[None]:
+        """Take the keys of a draft along, each at once and for as long as it had left."""
+        changes: list[ItemChange] = []
+        now = datetime.now(UTC)
+        for item in (yield from self._listed()):
+            left = None if item.expires_at is None else item.expires_at - now
+            if left is None or left > timedelta(0):
+                put = Put(session.state, item.key, item.value, ttl=left)
+                changes += [put, Delete(self._items, item.key)]
+        for start in range(0, len(changes), _AT_ONCE):
+            yield from call(self.store.write, changes[start : start + _AT_ONCE], **self._scope)
+        self._settle(session)
+        self._is_draft = False
+
+
+_MISSING: Final = object()
