@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from onrecord.memory.prompting import acontext, context
     from onrecord.memory.relevance import Trace, fading
     from onrecord.memory.rules import Rules, by_length, by_words
+    from onrecord.memory.semantic import Fact, FactHit, SemanticMemory
     from onrecord.memory.summary import RollingSummary
     from onrecord.memory.working import WorkingMemory
     from onrecord.memory.working_message import WorkingMessage
@@ -51,6 +52,8 @@ __all__ = [
     "Event",
     "EventStatistics",
     "Evidence",
+    "Fact",
+    "FactHit",
     "Faded",
     "Forgetting",
     "History",
@@ -59,6 +62,7 @@ __all__ = [
     "Preferences",
     "RollingSummary",
     "Rules",
+    "SemanticMemory",
     "SessionStats",
     "Summarised",
     "Summary",
@@ -84,6 +88,8 @@ _HOMES: dict[str, str] = {
     "Event": "event",
     "EventStatistics": "episodic_reports",
     "Evidence": "preferences",
+    "Fact": "semantic",
+    "FactHit": "semantic",
     "Faded": "episodic_reports",
     "Forgetting": "episodic_reports",
     "History": "history",
@@ -92,6 +98,7 @@ _HOMES: dict[str, str] = {
     "Preferences": "preferences",
     "RollingSummary": "summary",
     "Rules": "rules",
+    "SemanticMemory": "semantic",
     "SessionStats": "analytics_reports",
     "Summarised": "episodic_reports",
     "Summary": "analytics_reports",
