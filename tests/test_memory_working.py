@@ -257,12 +257,13 @@ OPENAI = {
     "function": {"name": "search", "arguments": '{"q": "lentils"}'},
 }
 ANTHROPIC = {"type": "tool_use", "id": "c1", "name": "search", "input": {"q": "lentils"}}
+BARE = {"name": "search"}
 CALLS: list[Any] = [
     CALL,
     OPENAI,
     ANTHROPIC,
     {"name": "search", "arguments": {"q": "lentils"}},
-    {"name": "now", "args": {}},
+    BARE,
     {**CALL, "args": "not { json"},
 ]
 
@@ -274,7 +275,7 @@ def test_messages_as_the_origin_reads_them() -> None:
     memory.add_message(role="tool", content="3 shops", tool_call={"id": "c1", "name": "search"})
     assert [(m.role, m.content, m.tool_call) for m in memory.messages] == [
         ("user", "Find lentils.", None),
-        ("assistant", "", CALL),
+        ("assistant", None, CALL),
         ("tool", "3 shops", {"id": "c1", "name": "search"}),
     ]
     assert memory.unsaved == memory.messages
@@ -289,9 +290,19 @@ def test_a_call_comes_back_as_it_was_given_and_is_one_to_everybody(call: dict[st
     assert said.tool_call == call
     assert said.content == "Let me see."
     (block,) = said.message.tool_calls
-    assert (block.name, block.id) == (said.tool_call.get("name", "search"), call.get("id"))
-    if "now" not in block.name and call["id" if "id" in call else "name"] != "not":
-        assert block.args in ({"q": "lentils"}, "not { json")
+    assert (block.name, block.id) == ("search", call.get("id"))
+    assert block.args in ({"q": "lentils"}, {}, "not { json")
+    assert (block.args == {}) == (call == BARE)
+
+
+def test_several_calls_of_one_message() -> None:
+    memory = WorkingMemory()
+    said = memory.add_message("assistant", None, [CALL, {"name": "now", "args": {}}])
+    assert said.tool_call == [CALL, {"name": "now", "args": {}}]
+    assert [call.name for call in said.message.tool_calls] == ["search", "now"]
+    mixed = memory.add_message("assistant", None, [ToolCall("a", {}), ANTHROPIC])
+    assert mixed.tool_call == [{"name": "a", "args": {}}, ANTHROPIC]
+    assert memory.add_message("assistant", None, [CALL]).tool_call == [CALL]
 
 
 def test_a_result_names_the_call_that_it_answers() -> None:
@@ -305,13 +316,14 @@ def test_content_in_blocks() -> None:
     memory = WorkingMemory()
     two = memory.add_message("assistant", [Text("Both."), ToolCall("a", {}), ToolCall("b", {})])
     assert two.content == "Both."
-    assert two.tool_call == {"name": "a", "args": {}}
+    assert two.tool_call == [{"name": "a", "args": {}}, {"name": "b", "args": {}}]
     assert [call.name for call in two.message.tool_calls] == ["a", "b"]
     picture = {"type": "image_url", "image_url": {"url": "https://example.org/cat.png"}}
     shown = memory.add_message("user", [{"type": "text", "text": "See:"}, picture])
     assert [block.kind for block in shown.message.content] == ["text", "image"]
     assert shown.content == shown.message.content
-    assert memory.add_message("assistant", None, ToolCall("c", {"x": 1})).content == ""
+    called = memory.add_message("assistant", None, ToolCall("c", {"x": 1}))
+    assert (called.content, called.tool_call) == (None, {"name": "c", "args": {"x": 1}})
 
 
 def test_what_was_said_is_a_copy() -> None:
@@ -341,7 +353,8 @@ def test_equal_is_what_says_the_same() -> None:
         ("user", b"x"),
         ("user", object()),
         ("assistant", "x", "search"),
-        ("assistant", "x", [CALL]),
+        ("assistant", "x", []),
+        ("assistant", "x", [CALL, "search"]),
         ("assistant", "x", {}),
         ("assistant", "x", {"args": {}}),
         ("assistant", "x", {"name": 5}),

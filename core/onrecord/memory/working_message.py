@@ -10,15 +10,14 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from onrecord.accepting import Appendable
 from onrecord.adapters.outgoing import outgoing
 from onrecord.blocks import Block, Text, ToolCall
 from onrecord.errors import InvalidMessage, shown
 from onrecord.message import Message
 from onrecord.store import Store
 
-Content: TypeAlias = str | tuple[Block, ...]
-"""Text; or blocks, where there is more than one plain text."""
+Content: TypeAlias = str | tuple[Block, ...] | None
+"""Text, None where there is none, as beside a call; blocks, where there are others than text."""
 
 _NATIVE: Final = "onrecord.memory"
 """Under which a call is kept as it was given, where its block says it in another shape."""
@@ -41,22 +40,22 @@ class WorkingMessage:
 
     @property
     def content(self) -> Content:
-        """The text; a tuple of blocks where it has others too. Calls of tools are no part of it."""
-        blocks = tuple(block for block in self.message.content if not isinstance(block, ToolCall))
-        match blocks:
+        """What is said, without the calls of tools."""
+        match tuple(b for b in self.message.content if not isinstance(b, ToolCall)):
             case ():
-                return ""
+                return None
             case (Text(text, extra),) if not extra:
                 return text
-        return blocks
+            case blocks:
+                return blocks
 
     @property
-    def tool_call(self) -> dict[str, Any] | None:
-        """The call as it was given: what is called, or of a tool's message what it answers. Of
-        several calls the first; None where there is none."""
+    def tool_call(self) -> Any:
+        """The call as it was given: what is called, or of a tool's message what it answers; a list
+        of several. None where there is none."""
         kept = self.message.native.get(_NATIVE)
-        if isinstance(kept, Mapping) and isinstance(kept.get(_CALL), Mapping):
-            return dict(kept[_CALL])
+        if isinstance(kept, Mapping) and _CALL in kept:
+            return kept[_CALL]
         return _call_in(self.message)
 
     def __eq__(self, other: object) -> bool:
@@ -84,47 +83,58 @@ def working_message(store: Store, role: str, content: object, tool_call: object)
         "id": uuid4().hex,
         "created_at": datetime.now(UTC),
     }
-    match tool_call:
+    call = _in_mappings(tool_call)
+    match call:
         case None:
             pass
-        case ToolCall():
-            fields["tool_calls"] = [tool_call]
         case Mapping() if role == "tool":
-            fields |= {"tool_call_id": tool_call.get("id"), "name": tool_call.get("name")}
+            fields |= {"tool_call_id": call.get("id"), "name": call.get("name")}
         case Mapping():
-            fields["tool_calls"] = [_with_args(tool_call)]
+            fields["tool_calls"] = [_with_args(call)]
+        case [Mapping(), *_] if all(isinstance(one, Mapping) for one in call):
+            fields["tool_calls"] = [_with_args(one) for one in call]
         case _:
             raise InvalidMessage(
                 f'tool_call has to be a mapping, {{"id": …, "name": …, "args": {{…}}}} or in '
-                f"OpenAI's shape, or a ToolCall, not {shown(tool_call)}. Several calls go into "
-                f"content, as a list of Text and ToolCall."
+                f"OpenAI's shape, a ToolCall, or a list of these, not {shown(tool_call)}."
             )
     (message,) = outgoing(store, [fields])
-    if isinstance(tool_call, Mapping) and _call_in(message) != dict(tool_call):
-        kept: Appendable = replace(message, native={_NATIVE: {_CALL: dict(tool_call)}})
-        (message,) = outgoing(store, kept)
+    if call is not None and _call_in(message) != call:
+        (message,) = outgoing(store, replace(message, native={_NATIVE: {_CALL: call}}))
     return WorkingMessage(message)
 
 
-def _with_args(call: Mapping[str, Any]) -> dict[str, Any]:
+def _in_mappings(call: object) -> Any:
+    """A call, or several, without blocks."""
+    match call:
+        case ToolCall():
+            return _shape_of(call)
+        case list() | tuple():
+            return [_in_mappings(one) for one in call]
+    return call
+
+
+def _with_args(call: Mapping[str, Any]) -> Mapping[str, Any]:
     """A call with its arguments where ``append`` looks for them."""
     given = dict(call)
-    if "function" not in given:
-        for name in _ARGUMENTS:
-            if name in given:
-                given["args"] = given.pop(name)
-                break
+    for name in () if "function" in given else _ARGUMENTS:
+        if name in given:
+            given["args"] = given.pop(name)
+            break
     return given
 
 
-def _call_in(message: Message) -> dict[str, Any] | None:
+def _call_in(message: Message) -> Any:
     if message.role == "tool":
         answered = {"id": message.tool_call_id, "name": message.name}
         return {key: value for key, value in answered.items() if value is not None} or None
-    for call in message.tool_calls:
-        name = {} if call.id is None else {"id": call.id}
-        return {**name, "name": call.name, "args": call.args, **call.extra}
-    return None
+    calls = [_shape_of(call) for call in message.tool_calls]
+    return calls[0] if len(calls) == 1 else calls or None
+
+
+def _shape_of(call: ToolCall) -> dict[str, Any]:
+    name = {} if call.id is None else {"id": call.id}
+    return {**name, "name": call.name, "args": call.args, **call.extra}
 
 
 def _said(message: Message) -> Message:
