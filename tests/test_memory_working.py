@@ -134,6 +134,7 @@ def test_a_session_s_keys_go_with_it(store: Store) -> None:
     session = store.session("trip", user="ada")
     memory = WorkingMemory(store, session_id="trip", user="ada")
     session.state.put("plan", "of somebody else")
+    session.state.put("zz", "theirs as well")
     memory["plan"] = {"city": "Lyon"}
     assert session.state.get("plan").value == "of somebody else"  # type: ignore[union-attr]
     assert memory.all() == {"plan": {"city": "Lyon"}}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onrecord.memory.analytics import Analytics
     from onrecord.memory.analytics_reports import Counts, DayStats, SessionStats, Summary
     from onrecord.memory.buffer import PersistentBufferMemory
+    from onrecord.memory.checkpoints import Checkpoints
     from onrecord.memory.counted import BufferStats
     from onrecord.memory.episode import Episode
     from onrecord.memory.episodic import EpisodicMemory
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
     from onrecord.memory.rules import Rules, by_length, by_words
     from onrecord.memory.semantic import Fact, FactHit, SemanticMemory
     from onrecord.memory.summary import RollingSummary
+    from onrecord.memory.system import MemorySystem
     from onrecord.memory.working import WorkingMemory
     from onrecord.memory.working_message import WorkingMessage
 
 __all__ = [
     "Analytics",
     "BufferStats",
+    "Checkpoints",
     "Consolidation",
     "Counts",
     "DayStats",
@@ -58,6 +61,7 @@ __all__ = [
     "Forgetting",
     "History",
     "Learned",
+    "MemorySystem",
     "PersistentBufferMemory",
     "Preferences",
     "RollingSummary",
@@ -79,6 +83,7 @@ __all__ = [
 _HOMES: dict[str, str] = {
     "Analytics": "analytics",
     "BufferStats": "counted",
+    "Checkpoints": "checkpoints",
     "Consolidation": "episodic_reports",
     "Counts": "analytics_reports",
     "DayStats": "analytics_reports",
@@ -94,6 +99,7 @@ _HOMES: dict[str, str] = {
     "Forgetting": "episodic_reports",
     "History": "history",
     "Learned": "preferences",
+    "MemorySystem": "system",
     "PersistentBufferMemory": "buffer",
     "Preferences": "preferences",
     "RollingSummary": "summary",

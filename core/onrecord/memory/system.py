@@ -1,0 +1,178 @@
+"""A memory in three tiers over one store: what is at hand, what happened, and what is known."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.adapters.reference import check_store
+from onrecord.arguments import time_to_live, whole_number
+from onrecord.errors import Misconfigured, shown
+from onrecord.memory.buffer import PersistentBufferMemory
+from onrecord.memory.episodic import EpisodicMemory
+from onrecord.memory.event import role_of, told
+from onrecord.memory.semantic import SemanticMemory
+from onrecord.memory.working import WorkingMemory
+from onrecord.memory.working_message import WorkingMessage
+from onrecord.scope import check_name, check_owner
+
+if TYPE_CHECKING:
+    from onrecord.item import Life
+    from onrecord.message import Message
+    from onrecord.session import Session
+    from onrecord.store import Store
+
+
+class MemorySystem:
+    """The memories of one agent, of one user where one is named, over one store.
+
+    ``working`` is what is at hand: the messages of one conversation until ``save_session`` stores
+    them, and its keys. ``episodic`` and ``buffer`` read and write the stored conversations,
+    ``semantic`` keeps facts. Making one does no I/O and costs little: make one for each
+    conversation that goes on at the same time.
+    """
+
+    def __init__(
+        self, store: Store, *, agent_id: str, user: str = "", tenant: str = "", ttl: Life = 3600
+    ) -> None:
+        """
+        store         an onrecord.Store
+        agent_id      whose memories these are
+        user, tenant  of whom, where an agent serves several
+        ttl           how long a key of the working memory lives which says nothing else
+        """
+        check_store(store)
+        check_name("agent_id", agent_id)
+        check_owner(tenant, user, agent_id)
+        time_to_live("ttl", ttl)
+        self.store = store
+        self.agent_id, self.user, self.tenant = agent_id, user, tenant
+        self._scope: dict[str, Any] = {"tenant": tenant, "user": user, "agent": agent_id}
+        self._ttl = ttl
+        self._open: weakref.WeakValueDictionary[str, WorkingMemory] = weakref.WeakValueDictionary()
+        self._working = WorkingMemory._draft(store, ttl=ttl, **self._scope)
+
+    @property
+    def working(self) -> WorkingMemory:
+        """What is at hand: of no session yet, or of the one that was saved or loaded last."""
+        return self._working
+
+    @working.setter
+    def working(self, memory: WorkingMemory) -> None:
+        if not isinstance(memory, WorkingMemory):
+            raise Misconfigured(f"working has to be a WorkingMemory, not {shown(memory)}.")
+        if memory is not self._working:
+            self._put_aside()
+            self._working = memory
+
+    @cached_property
+    def episodic(self) -> EpisodicMemory:
+        """What happened, session by session: among it the messages that were saved."""
+        return EpisodicMemory(
+            self.store, agent_id=self.agent_id, user=self.user, tenant=self.tenant
+        )
+
+    @cached_property
+    def semantic(self) -> SemanticMemory:
+        """What is known."""
+        return SemanticMemory(self.store, **self._scope)
+
+    @cached_property
+    def buffer(self) -> PersistentBufferMemory:
+        """The agent's conversation as a buffer that persists."""
+        return PersistentBufferMemory(
+            self.store,
+            agent_id=self.agent_id,
+            user=self.user,
+            tenant=self.tenant,
+            enable_compression=self.store.compression == "zstd",
+        )
+
+    def save_session(self, session_id: str) -> int:
+        """Store the messages at hand that are new in a session; how many that was.
+
+        The working memory is that session's from then on, and its keys are in the session's state.
+        Saving again stores only what was said since, also where an answer was lost.
+        """
+        return talk(self._saved(session_id))
+
+    async def asave_session(self, session_id: str) -> int:
+        """Like ``save_session``."""
+        return await atalk(self._saved(session_id))
+
+    def load_session(self, session_id: str, max_messages: int | None = None) -> WorkingMemory:
+        """Read a session into a working memory, which is at hand from then on: ``working``.
+
+        With ``max_messages`` its newest ones, cut where no turn and no call is torn. An unknown
+        session is empty. Refused while the messages at hand are not saved.
+        """
+        return talk(self._loaded(session_id, max_messages))
+
+    async def aload_session(
+        self, session_id: str, max_messages: int | None = None
+    ) -> WorkingMemory:
+        """Like ``load_session``."""
+        return await atalk(self._loaded(session_id, max_messages))
+
+    def memory_of(self, session_id: str) -> WorkingMemory:
+        """Say which working memory ``save_session`` stores: the one that the session was loaded
+        into or saved from, else what is at hand. Refused where that is another session's."""
+        session = self._session(session_id)
+        there = self._open.get(session_id)
+        if there is not None:
+            return there
+        at_hand = self._working.session
+        if at_hand is not None and at_hand.name != session.name:
+            raise Misconfigured(
+                f"What is at hand is of session {at_hand.name}, and nothing of it is stored in "
+                f"{session_id!r}. load_session({session_id!r}) first; to go on with a copy, "
+                f"store.session(…).fork({session_id!r})."
+            )
+        return self._working
+
+    def __repr__(self) -> str:
+        names = {"user": self.user, "tenant": self.tenant}
+        whose = "".join(f", {part}={name!r}" for part, name in names.items() if name)
+        return f"MemorySystem({self.store!r}, agent_id={self.agent_id!r}{whose})"
+
+    # -- written once ------------------------------------------------------------------------------
+
+    def _saved(self, session_id: str) -> Talk[int]:
+        memory = self.memory_of(session_id)
+        self._open[session_id] = memory
+        return (yield from memory._save(self._session(session_id)))
+
+    def _loaded(self, session_id: str, max_messages: int | None) -> Talk[WorkingMemory]:
+        session = self._session(session_id)
+        if max_messages is not None:
+            whole_number("max_messages", max_messages, 1)
+        self._put_aside()
+        said: Sequence[Message]
+        if max_messages is None:
+            said = yield from call(session.messages)
+        else:
+            said = yield from call(session.window, messages=max_messages)
+        memory = WorkingMemory(self.store, session_id=session_id, ttl=self._ttl, **self._scope)
+        # Other events of the session were not said, and are in ``episodic``.
+        spoken = [message for message in said if role_of(told(message)[0])]
+        memory._restore([WorkingMessage(message) for message in spoken])
+        self._open[session_id] = self._working = memory
+        return memory
+
+    def _session(self, session_id: str) -> Session:
+        check_name("session_id", session_id)
+        return self.store.session(session_id, **self._scope)
+
+    def _put_aside(self) -> None:
+        """Refuse to drop messages that nobody has stored."""
+        left = self._working.unsaved
+        if left:
+            session = self._working.session
+            whose = "of no session yet" if session is None else f"of session {session.name.key!r}"
+            raise Misconfigured(
+                f"{len(left)} messages at hand, {whose}, are not saved. save_session(…) first; or "
+                f"make another MemorySystem for another conversation."
+            )
