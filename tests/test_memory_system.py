@@ -507,6 +507,60 @@ def test_a_kill_loses_what_came_since_the_last_checkpoint(each_store: OpenStore)
         assert store.session("s1", user="ada", agent="guide").count() == 11
 
 
+# -- recovery ------------------------------------------------------------------------------------
+
+
+def test_who_comes_back_is_offered_to_go_on(each_store: OpenStore, face: Face) -> None:
+    """The origin's exercise: a process is killed, and the next one finds what it left."""
+    with each_store() as store:
+        address, cache = _place(store)
+        talk_into(made(store).working)
+        finished = made(store)
+        finished.working.add_message("user", "Thanks.")
+        finished.working.add_message("assistant", "You are welcome.")
+        finished.save_session("finished")
+        others = MemorySystem(store, agent_id="guide", user="bob")
+        others.working.add_message("user", "Not hers.")
+        others.save_session("s1")
+
+    def die() -> None:
+        with Store(address, cache=cache) as store:
+            system = made(store)
+            checkpoints = Checkpoints(system, every_calls=1)
+            system.working.add_message("user", "Find lentils.")
+            system.working.add_message("assistant", None, CALL)
+            checkpoints.on_tool_executed("s1")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.waitpid(Child(die).pid, 0)
+    with each_store() as store:
+        system = made(store)
+        (left,) = face(system).unfinished()
+        assert left.welcome == "Welcome back. You left off at: “Find lentils.”. Continue?"
+        assert [call.name for call in left.dangling] == ["search"]
+        restored = face(system).load_session(left.info.key)
+        assert [m.content for m in restored.messages] == ["Find lentils.", None]
+        restored.add_message("tool", "3 shops", {"id": "c1", "name": "search"})
+        restored.add_message("assistant", "There are three shops.")
+        face(system).save_session(left.info.key)
+        assert face(system).unfinished() == []
+
+
+def test_what_a_list_of_them_can_be_asked(store: Store, face: Face) -> None:
+    for n in range(3):
+        system = made(store)
+        system.working.add_message("user", f"question {n}")
+        system.save_session(f"s{n}")
+    system = made(store)
+    page = face(system).unfinished(limit=2, welcome="Again: {last}")
+    assert [one.welcome for one in page] == ["Again: question 2", "Again: question 1"]
+    rest = face(system).unfinished(after=page[-1])
+    assert [one.info.key for one in rest] == ["s0"]
+    assert face(system).unfinished(quiet_for=3_600) == []
+    with pytest.raises(Misconfigured, match="welcome"):
+        face(system).unfinished(welcome="")
+
+
 # -- the parts -----------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from onrecord.memory.semantic import SemanticMemory
 from onrecord.memory.working import WorkingMemory
 from onrecord.memory.working_message import WorkingMessage
 from onrecord.scope import check_name, check_owner
+from onrecord.unfinished import WELCOME, Unfinished
 
 if TYPE_CHECKING:
     from onrecord.item import Life
@@ -117,6 +118,30 @@ class MemorySystem:
         """Like ``load_session``."""
         return await atalk(self._loaded(session_id, max_messages))
 
+    def unfinished(
+        self,
+        *,
+        quiet_for: float = 0.0,
+        limit: int = 50,
+        after: Unfinished | None = None,
+        welcome: str = WELCOME,
+    ) -> list[Unfinished]:
+        """List the sessions of this agent and user that somebody has to go on with, the one last
+        active first: see ``Store.unfinished``. ``one.welcome`` greets who comes back, and
+        ``load_session(one.info.key)`` goes on."""
+        return talk(self._unfinished(quiet_for, limit, after, welcome))
+
+    async def aunfinished(
+        self,
+        *,
+        quiet_for: float = 0.0,
+        limit: int = 50,
+        after: Unfinished | None = None,
+        welcome: str = WELCOME,
+    ) -> list[Unfinished]:
+        """Like ``unfinished``."""
+        return await atalk(self._unfinished(quiet_for, limit, after, welcome))
+
     def memory_of(self, session_id: str) -> WorkingMemory:
         """Say which working memory ``save_session`` stores: the one that the session was loaded
         into or saved from, else what is at hand. Refused where that is another session's."""
@@ -161,6 +186,12 @@ class MemorySystem:
         memory._restore([WorkingMessage(message) for message in spoken])
         self._open[session_id] = self._working = memory
         return memory
+
+    def _unfinished(
+        self, quiet_for: float, limit: int, after: Unfinished | None, welcome: str
+    ) -> Talk[list[Unfinished]]:
+        more: dict[str, Any] = {"quiet_for": quiet_for, "limit": limit, "after": after}
+        return call(self.store.unfinished, **self._scope, **more, welcome=welcome)
 
     def _session(self, session_id: str) -> Session:
         check_name("session_id", session_id)
