@@ -71,6 +71,7 @@ __all__ = [
     "Summarised",
     "Summary",
     "Trace",
+    "WorkflowMemory",
     "WorkingMemory",
     "WorkingMessage",
     "acontext",
@@ -78,6 +79,7 @@ __all__ = [
     "by_words",
     "context",
     "fading",
+    "memory_from",
 ]
 
 _HOMES: dict[str, str] = {
@@ -109,6 +111,7 @@ _HOMES: dict[str, str] = {
     "Summarised": "episodic_reports",
     "Summary": "analytics_reports",
     "Trace": "relevance",
+    "WorkflowMemory": "workflow",
     "WorkingMemory": "working",
     "WorkingMessage": "working_message",
     "acontext": "prompting",
@@ -116,6 +119,7 @@ _HOMES: dict[str, str] = {
     "by_words": "rules",
     "context": "prompting",
     "fading": "relevance",
+    "memory_from": "config",
 }
 
 
