@@ -248,10 +248,10 @@ def test_values(store: Store, ask: Ask) -> None:
     memory = made(store, "working", default_ttl=None)
     assert ask(memory, "get_context") == ""
     ask(memory, "store", {"key": "a", "value": None})
-    ask(memory, "store", {"key": "b", "value": {"x": "one\ntwo"}})
+    ask(memory, "store", {"key": "b", "value": "one\ntwo"})
     assert ask(memory, "retrieve", {"key": "a"}) == {"key": "a", "found": True, "value": None}
     assert ask(memory, "retrieve", {"key": "c"})["found"] is False
-    assert ask(memory, "retrieve") == {"values": {"a": None, "b": {"x": "one\ntwo"}}, "count": 2}
+    assert ask(memory, "retrieve") == {"values": {"a": None, "b": "one\ntwo"}, "count": 2}
     assert ask(memory, "get_context").splitlines()[0] == "- a: None"
     assert len(ask(memory, "get_context").splitlines()) == 2
     assert len(ask(memory, "get_context", {"format": "compact"}).splitlines()) == 1
@@ -269,12 +269,16 @@ def test_episodes(store: Store, ask: Ask) -> None:
     events = ask(memory, "retrieve", {"session_id": "visit"})["events"]
     assert [one["event_type"] for one in events] == ["page"]
     assert ask(memory, "retrieve")["count"] == 2
+    ask(memory, "store", {"event_type": "page", "payload": {"path": "/boots"}})
+    newest = ask(memory, "retrieve", {"session_id": "visit", "limit": 1})["events"]
+    assert [one["payload"]["path"] for one in newest] == ["/boots"]
     (found,) = ask(memory, "retrieve", {"query": "sandals", "limit": 1})["events"]
     assert found["session_id"] == "chat"
     lines = ask(memory, "get_context").splitlines()
     assert [line.split("] ")[1] for line in lines] == [
         "page: {'path': '/shoes'}",
         "session_user: Do you have sandals?",
+        "page: {'path': '/boots'}",
     ]
 
 

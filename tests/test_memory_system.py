@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -213,6 +215,36 @@ def test_a_lost_answer_does_not_store_twice(
     system.working.add_message("user", "and one more")
     face(system).save_session("s1")
     assert store.session("s1", user="ada", agent="guide").count() == 201
+
+
+def test_who_saves_at_the_same_time_stores_once(each_store: OpenStore) -> None:
+    """Threads that work for one agent, each at a checkpoint; and tasks of one loop."""
+    with each_store() as store:
+        system = made(store)
+        checkpoints = Checkpoints(system, every_calls=1)
+
+        def work(number: int) -> None:
+            for n in range(20):
+                system.working.add_message("tool", f"{number} {n}")
+                checkpoints.on_tool_executed("s1")
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+        assert system.working.unsaved == []
+
+        async def tasks() -> None:
+            async def task(number: int) -> None:
+                for n in range(20):
+                    system.working.add_message("tool", f"{number} {n}")
+                    await checkpoints.aon_tool_executed("s1")
+
+            await asyncio.gather(*[task(number) for number in range(4, 8)])
+
+        asyncio.run(tasks())
+        said = [m.content for m in system.working.messages]
+        stored = store.session("s1", user="ada", agent="guide").messages()
+        assert [message.text for message in stored] == said
+        assert len(set(said)) == 160
 
 
 def test_blocks_survive(store: Store, face: Face) -> None:
@@ -574,6 +606,7 @@ def test_the_parts_are_of_the_same_agent_and_user(store: Store) -> None:
     assert system.episodic is system.episodic
     assert system.buffer is system.buffer
     assert system.semantic is system.semantic
+    assert str(system) == str(system.working)
     assert repr(system).endswith("agent_id='guide', user='ada', tenant='acme')")
 
 

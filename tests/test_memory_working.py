@@ -413,6 +413,16 @@ def test_a_store_that_was_given_stays_open(store: Store, face: Face) -> None:
     )
 
 
+def test_a_notebook_shows_keys_and_messages() -> None:
+    with WorkingMemory() as memory:
+        memory["<plan>"] = 1
+        memory.add_message("user", "<b>hello</b>")
+        shown = memory._repr_html_()
+    assert "&lt;plan&gt;" in shown
+    assert "user: &lt;b&gt;hello&lt;/b&gt;" in shown
+    assert "<b>hello" not in shown
+
+
 def test_messages_are_values() -> None:
     said = WorkingMemory().add_message("user", "x")
     assert isinstance(said, WorkingMessage)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from html import escape
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
@@ -191,6 +192,18 @@ class SemanticMemory:
     ) -> str:
         """Like ``context``."""
         return await atalk(self._told(query, format, limit, threshold))
+
+    def __str__(self) -> str:
+        """The facts that were remembered last, a line each, as they can stand in a prompt."""
+        return "\n".join(f"- {_in_a_line(fact.content)}" for fact in self.recent(20))
+
+    def _repr_html_(self) -> str:
+        facts = [
+            f"<li>{escape(fact.content)}"
+            f" <small>{escape(', '.join(f'{k}: {v}' for k, v in fact.metadata.items()))}</small></li>"
+            for fact in self.recent(20)
+        ]
+        return f"<div>{escape(repr(self))}</div><ul>{''.join(facts)}</ul>"
 
     def __repr__(self) -> str:
         return (

@@ -158,6 +158,10 @@ class MemorySystem:
             )
         return self._working
 
+    def __str__(self) -> str:
+        """The messages at hand, a line each, as they can stand in a prompt."""
+        return str(self._working)
+
     def __repr__(self) -> str:
         names = {"user": self.user, "tenant": self.tenant}
         whose = "".join(f", {part}={name!r}" for part, name in names.items() if name)

@@ -114,6 +114,10 @@ class WorkflowMemory(Generic[M]):
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
+    def __str__(self) -> str:
+        """What the memory behind it says of itself for a prompt."""
+        return str(self.memory)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.memory!r})"
 

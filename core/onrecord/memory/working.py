@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import uuid4
 
@@ -201,6 +202,9 @@ class WorkingMemory:
         """The messages at hand, a line each, as they can stand in a prompt."""
         return "\n".join(map(str, self._messages))
 
+    def _repr_html_(self) -> str:
+        return f"{self._items._repr_html_()}<pre>{escape(str(self))}</pre>"
+
     def __repr__(self) -> str:
         whose = "the scope" if self.session is None else f"session {self.session.name}"
         said = f"{len(self._messages)} messages at hand, {len(self.unsaved)} not saved"
@@ -272,7 +276,8 @@ class WorkingMemory:
         if self._is_draft:
             yield from self._move_to(session)
         self.session = session
-        new, first = self.unsaved, self._saved
+        first = self._saved  # read once: another thread may be saving the same
+        new = self._messages[first:]
         for start in range(0, len(new), _AT_ONCE):
             some = new[start : start + _AT_ONCE]
             yield from call(session.append, [one.message for one in some])
