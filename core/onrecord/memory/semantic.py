@@ -198,12 +198,8 @@ class SemanticMemory:
         return "\n".join(f"- {_in_a_line(fact.content)}" for fact in self.recent(20))
 
     def _repr_html_(self) -> str:
-        facts = [
-            f"<li>{escape(fact.content)}"
-            f" <small>{escape(', '.join(f'{k}: {v}' for k, v in fact.metadata.items()))}</small></li>"
-            for fact in self.recent(20)
-        ]
-        return f"<div>{escape(repr(self))}</div><ul>{''.join(facts)}</ul>"
+        facts = "".join(map(_as_html, self.recent(20)))
+        return f"<div>{escape(repr(self))}</div><ul>{facts}</ul>"
 
     def __repr__(self) -> str:
         return (
@@ -282,6 +278,11 @@ def _detailed(found: Sequence[FactHit]) -> Iterator[str]:
         about = [f"{key}: {value}" for key, value in one.metadata.items()]
         aside = _in_a_line(", ".join([f"relevance {one.score:.2f}", *about]))
         yield f"{number}. {_in_a_line(one.content)} ({aside})"
+
+
+def _as_html(fact: Fact) -> str:
+    about = ", ".join(f"{key}: {value}" for key, value in fact.metadata.items())
+    return f"<li>{escape(fact.content)} <small>{escape(about)}</small></li>"
 
 
 def _in_a_line(text: str) -> str:
