@@ -149,6 +149,7 @@ ITEMS: dict[str, Does] = {
     "asearch": lambda items, at: items.asearch("x"),
     "adelete": lambda items, at: items.adelete("k"),
     "adelete_many": lambda items, at: items.adelete_many(["other"]),
+    "asweep": lambda items, at: items.asweep(),
     "aclear": lambda items, at: items.aclear(),
 }
 
