@@ -306,6 +306,32 @@ def test_what_is_not_saved_is_not_dropped(store: Store, face: Face) -> None:
     assert face(system).load_session("s2").messages == []
 
 
+def test_keys_of_no_session_are_not_dropped(store: Store, face: Face) -> None:
+    system = made(store)
+    system.working["plan"] = 1
+    with pytest.raises(Misconfigured, match="keys at hand are of no session yet"):
+        face(system).load_session("s1")
+    face(system).save_session("s1")
+    face(system).load_session("s2")
+    assert face(system).load_session("s1").all() == {"plan": 1}
+
+
+def test_keys_of_a_session_that_was_loaded_first_survive_a_kill(each_store: OpenStore) -> None:
+    """Before anything was saved: those of a session without a name nobody would find."""
+    with each_store() as store:
+        address, cache = _place(store)
+        store.session("so that there are tables").append(("user", "x"))
+
+    def die() -> None:
+        with Store(address, cache=cache) as store:
+            made(store).load_session("s1")["plan"] = 1
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.waitpid(Child(die).pid, 0)
+    with each_store() as store:
+        assert made(store).load_session("s1").all() == {"plan": 1}
+
+
 def test_several_sessions_that_somebody_holds(store: Store, face: Face) -> None:
     """Each is saved into its own, whichever was loaded last."""
     system = made(store)

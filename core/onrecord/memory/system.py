@@ -202,12 +202,15 @@ class MemorySystem:
         return self.store.session(session_id, **self._scope)
 
     def _put_aside(self) -> None:
-        """Refuse to drop messages that nobody has stored."""
-        left = self._working.unsaved
-        if left:
-            session = self._working.session
-            whose = "of no session yet" if session is None else f"of session {session.name.key!r}"
-            raise Misconfigured(
-                f"{len(left)} messages at hand, {whose}, are not saved. save_session(…) first; or "
-                f"make another MemorySystem for another conversation."
-            )
+        """Refuse to drop messages that nobody has stored, and keys that nobody would find."""
+        memory = self._working
+        if memory.unsaved:
+            of = "no session yet" if memory.session is None else f"session {memory.session.name}"
+            left = f"{len(memory.unsaved)} messages at hand, of {of}, are not saved"
+        elif memory._is_draft and memory._has_keys:
+            left = "The keys at hand are of no session yet"
+        else:
+            return
+        raise Misconfigured(
+            f"{left}. save_session(…) first; or make another MemorySystem for another conversation."
+        )

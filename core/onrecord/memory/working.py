@@ -68,7 +68,7 @@ class WorkingMemory:
         self._scope = {"tenant": tenant, "user": user, "agent": agent}
         self._messages: list[WorkingMessage] = []
         self._saved = 0
-        self._is_draft = False
+        self._is_draft = self._has_keys = False
         self.session: Session | None = None
         """The session whose messages these are; None while nobody has said so."""
         self._items = self.store.items(NAMESPACE, **self._scope)
@@ -216,6 +216,7 @@ class WorkingMemory:
         ttl = self.ttl if ttl is None else ttl
         time_to_live("ttl_seconds", ttl)
         yield from call(self._items.put, self._key(key), value, ttl=ttl)
+        self._has_keys = True
 
     def _got(self, key: str, default: Any) -> Talk[Any]:
         item = yield from call(self._items.get, self._key(key))
