@@ -40,6 +40,7 @@ REWRITES: dict[str, tuple[Callable[[Session], object], int]] = {
     "clear": (lambda session: session.clear(), 1),
     "pop": (lambda session: session.pop(4), 3),
     "replace": (lambda session: session.replace([("user", "other")], after=2), 3),
+    "exchange": (lambda session: session.exchange(session.messages()[1:3], ("user", "other")), 2),
     "replace the active": (
         lambda session: session.replace([("user", "other")], archived=False),
         1,

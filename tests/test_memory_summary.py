@@ -566,7 +566,8 @@ def test_an_async_summariser(store: Store) -> None:
         async def __call__(self, previous: str, messages: list[Message]) -> str:
             return await summarise(previous, messages)
 
-    for n, one in enumerate((summarise, Agent())):
+    both: list[Callable[[str, list[Message]], Any]] = [summarise, Agent()]
+    for n, one in enumerate(both):
         session = store.session(str(n))
         say(session, 1, 10)
         summary = RollingSummary(session, one, messages=6)

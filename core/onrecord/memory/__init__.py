@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onrecord.memory.analytics_reports import Counts, DayStats, SessionStats, Summary
     from onrecord.memory.buffer import PersistentBufferMemory
     from onrecord.memory.checkpoints import Checkpoints
+    from onrecord.memory.config import memory_from
     from onrecord.memory.counted import BufferStats
     from onrecord.memory.episode import Episode
     from onrecord.memory.episodic import EpisodicMemory
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from onrecord.memory.semantic import Fact, FactHit, SemanticMemory
     from onrecord.memory.summary import RollingSummary
     from onrecord.memory.system import MemorySystem
+    from onrecord.memory.workflow import WorkflowMemory
     from onrecord.memory.working import WorkingMemory
     from onrecord.memory.working_message import WorkingMessage
 

@@ -17,7 +17,8 @@ from onrecord.blocks import Opaque
 from onrecord.errors import Conflict, InvalidMessage, Misconfigured, shown
 from onrecord.flow import Flow
 from onrecord.flows.items.writing import Written, prepared, write, wrote
-from onrecord.flows.mark import Done, commit
+from onrecord.flows.mark import Done
+from onrecord.flows.sessions.derived import commit_rewrite
 from onrecord.flows.sessions.rewrite import one_of
 from onrecord.flows.shared import Desk, encode
 from onrecord.item import ItemChange
@@ -93,7 +94,7 @@ def exchange(
         told = Change("replace", name, before, session.version, added, removed=places)
         return Done((session, first), told), written
 
-    done, _ = yield from commit(
+    done, _ = yield from commit_rewrite(
         desk,
         name,
         work,
