@@ -212,7 +212,7 @@ def test_a_damaged_message_does_not_hide_the_others(tmp_path: Path) -> None:
 
 def test_histories(each_store: Stores, tmp_path: Path) -> None:
     """After whatever happens to sessions, those are listed whose newest message waits."""
-    for seed in range(25):
+    for seed in range(10):
         rng = random.Random(seed)
         store = each_store()
         tenant = f"t{seed}"
