@@ -1,4 +1,4 @@
-"""`make demo`: what it promises, checked from outside, and the commands it prints."""
+"""`make demo-core`: what it promises, checked from outside, and the commands it prints."""
 
 import os
 import re
