@@ -273,4 +273,4 @@ def _needed(module: str, what: str) -> Any:
     try:
         return import_module(module)
     except ImportError as fault:
-        raise Misconfigured(f"{what} needs {name}: pip install {name}") from fault
+        raise Misconfigured(f'{what} needs {name}: pip install "onrecord[plots]"') from fault
