@@ -255,6 +255,7 @@ def test_a_plot_has_the_days(face: Face, tmp_path: Path) -> None:
         assert len(axes.patches) == 6
         figure.savefig(tmp_path / "days.png")
         assert (tmp_path / "days.png").read_bytes().startswith(b"\x89PNG")
+        assert figure._repr_png_().startswith(b"\x89PNG"), "a notebook shows it"
 
 
 def test_it_shows_itself(store: Store) -> None:

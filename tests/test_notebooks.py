@@ -28,6 +28,8 @@ def shown(cell: Any) -> dict[str, str]:
         data = dict(output.get("data", {}))
         if "text" in output:
             data[output["name"]] = output["text"]
+        if "image/png" in data:
+            data["image/png"] = "a picture"  # how it is drawn is matplotlib's own affair
         if "text/html" in data:
             data["text/html"] = words(data["text/html"])
         for kind, text in data.items():

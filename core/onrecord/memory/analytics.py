@@ -214,15 +214,17 @@ class Analytics:
     def _plot(self) -> Talk[Any]:
         figures = _needed("matplotlib.figure", "plot()")
         days = yield from self._by_day()
-        figure = figures.Figure(figsize=(8, 3.5), layout="constrained")
+        figure = _shown_in_notebooks(figures.Figure)(figsize=(8, 3.5), layout="constrained")
         axes = figure.subplots()
         at = [one.day for one in days]
         axes.bar(at, [one.turns for one in days], color="#c7ccd4", label="turns")
         axes.bar(at, [one.resolved for one in days], color="#3b7dd8", label="resolved")
         axes.set_ylabel("turns a day (UTC)")
         axes.yaxis.get_major_locator().set_params(integer=True)
-        shown = at[:: len(at) // 12 + 1]
-        axes.set_xticks(shown, [day.isoformat() for day in shown], rotation=30, ha="right")
+        dates = _needed("matplotlib.dates", "plot()")
+        locator = dates.AutoDateLocator()
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
         axes.legend(frameon=False)
         return figure
 
@@ -264,6 +266,18 @@ def _session_stats(info: SessionInfo, numbers: Numbers) -> SessionStats:
         tickets=first_of(numbers, TICKETS),
         by_role=roles_of(numbers),
     )
+
+
+def _shown_in_notebooks(figure: Any) -> Any:
+    """A class of figures that show themselves: others do so only where pyplot was imported."""
+
+    class Shown(figure):  # type: ignore[misc]
+        def _repr_png_(self) -> bytes:
+            picture = io.BytesIO()
+            self.savefig(picture, format="png", dpi=100)
+            return picture.getvalue()
+
+    return Shown
 
 
 def _needed(module: str, what: str) -> Any:
