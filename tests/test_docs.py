@@ -32,6 +32,7 @@ PROSE_ONLY = {
     "docs/explanation/how-search-works.md",
     "docs/promises.md",
     "docs/explanation/words.md",
+    "docs/features.md",
     "docs/reference/langgraph-stores.md",
     "docs/reference/tables.md",
     "integrations/README.md",
