@@ -1,9 +1,9 @@
 """A store that has grown: one session of a million messages, 100,000 sessions of ten, and searches
-among a million messages of 10,000 users.
+among a million messages of 10,000 users; and what was left unfinished among a million conversations.
 
     make scale
     make scale ARGS="--small"           a hundredth of that
-    make scale ARGS="--only search"     the searches alone; or "sessions"
+    make scale ARGS="--only search"     the searches alone; or "sessions", "unfinished"
 
 Prints how long each thing takes, and how much memory the process has taken by then.
 """
@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bench import searching
+from bench import searching, unfinished
 from onrecord import ANY, Progress, Store
 
 T = TypeVar("T")
@@ -109,14 +109,18 @@ def _open_and_read(url: str, key: str, user: str = "") -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--small", action="store_true", help="a hundredth")
-    options.add_argument("--only", choices=["sessions", "search"], help="a part of it")
+    options.add_argument(
+        "--only", choices=["sessions", "search", "unfinished"], help="a part of it"
+    )
     options.add_argument("--folder", help="where to write (default: a temporary folder)")
     chosen = options.parse_args()
     part = 100 if chosen.small else 1
-    if chosen.only != "search":
+    if chosen.only in (None, "sessions"):
         sessions(chosen.folder, part)
-    if chosen.only != "sessions":
+    if chosen.only in (None, "search"):
         searching.main(chosen.small, "")
+    if chosen.only in (None, "unfinished"):
+        unfinished.main(chosen.small)
 
 
 def sessions(where: str | None, part: int) -> None:
