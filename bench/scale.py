@@ -1,5 +1,5 @@
-"""A store that has grown: one session of a million messages, 100,000 sessions of ten, and searches
-among a million messages of 10,000 users; and what was left unfinished among a million conversations.
+"""A store that has grown: one session of a million messages, 100,000 sessions of ten, searches among
+a million messages of 10,000 users, and what was left unfinished among a million conversations.
 
     make scale
     make scale ARGS="--small"           a hundredth of that
@@ -109,9 +109,7 @@ def _open_and_read(url: str, key: str, user: str = "") -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--small", action="store_true", help="a hundredth")
-    options.add_argument(
-        "--only", choices=["sessions", "search", "unfinished"], help="a part of it"
-    )
+    options.add_argument("--only", choices=["sessions", "search", "unfinished"], help="a part")
     options.add_argument("--folder", help="where to write (default: a temporary folder)")
     chosen = options.parse_args()
     part = 100 if chosen.small else 1
