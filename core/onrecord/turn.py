@@ -123,23 +123,61 @@ class Holder:
         self._process = os.getpid()
         who = f"process {self._process} on {socket.gethostname()}"
         self.lease = TurnLease(table, name, secrets.token_bytes(16) + who.encode(), lease)
+        self._signed = time.monotonic()
 
     def take(self, run: Run) -> None:
         """Take hold as soon as nobody else holds it; TurnTaken when that takes too long."""
         pauses = self._pauses()
         while (other := run(operations.hold(self.lease))) is not None:
             time.sleep(pauses(other))
+        self._signed = time.monotonic()
 
     async def atake(self, arun: Arun) -> None:
         """Like ``take``."""
         pauses = self._pauses()
         while (other := await arun(operations.hold(self.lease))) is not None:  # noqa: ASYNC110
             await asyncio.sleep(pauses(other))  # for other processes: no event of here tells
+        self._signed = time.monotonic()
 
     @contextmanager
     def held(self, run: Run) -> Iterator[None]:
         """Hold it while the block runs, and renew the lease meanwhile."""
         self.take(run)
+        try:
+            with self.renewing(run):
+                yield
+        finally:
+            self.let_go(run)
+
+    @asynccontextmanager
+    async def aheld(self, arun: Arun) -> AsyncIterator[None]:
+        """Like ``held``."""
+        await self.atake(arun)
+        try:
+            async with self.arenewing(arun):
+                yield
+        finally:
+            await self.alet_go(arun)
+
+    def let_go(self, run: Run) -> None:
+        """Let others take hold. Where that fails the lease runs out: what was said stands."""
+        if self.is_here():
+            try:
+                run(operations.let_go(self.lease))
+            except OnrecordError as fault:
+                self._lapses(fault)
+
+    async def alet_go(self, arun: Arun) -> None:
+        """Like ``let_go``."""
+        if self.is_here():
+            try:
+                await arun(operations.let_go(self.lease))
+            except OnrecordError as fault:
+                self._lapses(fault)
+
+    @contextmanager
+    def renewing(self, run: Run) -> Iterator[None]:
+        """Renew the lease while the block runs."""
         done = threading.Event()
         holder = threading.current_thread()
 
@@ -157,16 +195,10 @@ class Holder:
             yield
         finally:
             done.set()
-            if self.is_here():
-                try:
-                    run(operations.let_go(self.lease))
-                except OnrecordError as fault:
-                    self._lapses(fault)
 
     @asynccontextmanager
-    async def aheld(self, arun: Arun) -> AsyncIterator[None]:
-        """Like ``held``."""
-        await self.atake(arun)
+    async def arenewing(self, arun: Arun) -> AsyncIterator[None]:
+        """Like ``renewing``."""
 
         async def renew() -> None:
             held = True
@@ -182,11 +214,6 @@ class Holder:
             yield
         finally:
             renewing.cancel()
-            if self.is_here():
-                try:
-                    await arun(operations.let_go(self.lease))
-                except OnrecordError as fault:
-                    self._lapses(fault)
             await asyncio.wait({renewing})
 
     @contextmanager
@@ -204,10 +231,17 @@ class Holder:
 
     def renewed(self) -> Flow[bool]:
         """Hold on for another lease; whether it was still held."""
+        asked = time.monotonic()
         held = yield from operations.renew(self.lease)
-        if not held:
+        if held:
+            self._signed = asked
+        else:
             log.warning("the turn on %s outlived its lease: it is held no longer", self.lease.name)
         return held
+
+    def silent_for(self) -> float:
+        """Seconds since the last sign of life, by the clock of this process."""
+        return time.monotonic() - self._signed
 
     def is_here(self) -> bool:
         """Whether this is not the child of a fork: its parent is the holder."""
