@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from langchain_onrecord.middleware import OnrecordMiddleware
     from langchain_onrecord.recall import Recall
     from langchain_onrecord.retriever import OnrecordRetriever
+    from langchain_onrecord.run_turns import TurnSettings
     from langchain_onrecord.tools import memory_tools
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "OnrecordMiddleware",
     "OnrecordRetriever",
     "Recall",
+    "TurnSettings",
     "embedder",
     "from_langchain",
     "histories",
@@ -47,6 +49,7 @@ _HOMES = {
     "OnrecordMiddleware": "middleware",
     "OnrecordRetriever": "retriever",
     "Recall": "recall",
+    "TurnSettings": "run_turns",
     "embedder": "embedding",
     "from_langchain": "messages",
     "histories": "history",
@@ -54,7 +57,7 @@ _HOMES = {
     "to_langchain": "messages",
 }
 
-_OF_AGENTS = ("middleware", "recall", "tools")
+_OF_AGENTS = ("middleware", "recall", "run_turns", "tools")
 
 
 def __getattr__(name: str) -> Any:

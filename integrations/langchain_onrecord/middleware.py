@@ -29,6 +29,7 @@ from langchain_onrecord.run_progress import (
     tool_messages,
 )
 from langchain_onrecord.run_start import begun
+from langchain_onrecord.run_turns import RunTurns, TurnSettings, turn_settings
 from langchain_onrecord.run_writer import RunWriter
 from langchain_onrecord.summary import Summarised, Summarises, summariser_of
 from langchain_onrecord.window import CountsTokens, WindowLimits, window_settings
@@ -74,6 +75,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         token_counter: CountsTokens | None = None,
         recall: Recall | bool = False,
         summary: Summarises | None = None,
+        turn: TurnSettings | bool = False,
     ) -> None:
         """
         store          an onrecord.Store, made once for the process
@@ -87,6 +89,8 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
                        Recall that says how many, and of which conversations
         summary        what makes a summary of messages that fall out of the window, to go before
                        it: a chat model, or a function of the summary so far and of messages
+        turn           whether runs on one conversation take turns: True, or a TurnSettings that
+                       says how long others wait
         """
         super().__init__()
         check_store(store)
@@ -98,7 +102,8 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         self._session_id = session_id
         self._scope: Mapping[str, Named] = {"tenant": tenant, "user": user, "agent": agent}
         self._window = window_settings(window, token_counter)
-        self._writer = RunWriter(store)
+        self._writer = RunWriter()
+        self._turns = RunTurns(store, turn_settings(turn))
         settings = recall_settings(recall, user)
         self._recaller = None if settings is None else Recaller(store, settings)
         summariser = summariser_of(summary, self._window)
@@ -111,20 +116,24 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     @hook_config(can_jump_to=["end"])
     def before_agent(self, state: OnrecordState, runtime: Any) -> Update:
         """Store what the user says, and show what was said before."""
-        return talk(self._begun(state, runtime))
+        with self._turns.begun(self._session(runtime), state.get("onrecord")) as session:
+            return talk(self._begun(session, state))
 
     @hook_config(can_jump_to=["end"])
     async def abefore_agent(self, state: OnrecordState, runtime: Any) -> Update:
         """Like ``before_agent``."""
-        return await atalk(self._begun(state, runtime))
+        async with self._turns.abegun(self._session(runtime), state.get("onrecord")) as session:
+            return await atalk(self._begun(session, state))
 
     def after_agent(self, state: OnrecordState, runtime: Any) -> Update:
         """Store what came last."""
-        return talk(self._ended(state))
+        with self._turns.kept(before := state.get("onrecord"), last=True) as session:
+            return talk(self._ended(session, state, before))
 
     async def aafter_agent(self, state: OnrecordState, runtime: Any) -> Update:
         """Like ``after_agent``."""
-        return await atalk(self._ended(state))
+        async with self._turns.akept(before := state.get("onrecord"), last=True) as session:
+            return await atalk(self._ended(session, state, before))
 
     def wrap_model_call(
         self,
@@ -133,9 +142,10 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     ) -> ExtendedModelResponse[Any]:
         """Store what came since the last answer, and show the model a window that is torn
         nowhere. The state's messages stay as they are."""
-        progress = talk(self._told(request))
-        response = handler(talk(self._shown(request, handler, progress)))
-        return talk(self._noted(request, response, progress))
+        with self._turns.kept(_progress_in(request)) as session:
+            progress = talk(self._caught_up(session, request))
+            response = handler(talk(self._shown(request, handler, progress)))
+            return talk(self._noted(session, request, response, progress))
 
     async def awrap_model_call(
         self,
@@ -143,9 +153,10 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ExtendedModelResponse[Any]:
         """Like ``wrap_model_call``."""
-        progress = await atalk(self._told(request))
-        response = await handler(await atalk(self._shown(request, handler, progress)))
-        return await atalk(self._noted(request, response, progress))
+        async with self._turns.akept(_progress_in(request)) as session:
+            progress = await atalk(self._caught_up(session, request))
+            response = await handler(await atalk(self._shown(request, handler, progress)))
+            return await atalk(self._noted(session, request, response, progress))
 
     def wrap_tool_call(
         self,
@@ -153,10 +164,11 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
     ) -> ToolMessage | Command[Any]:
         """Store a call before it is carried out, and its result at once: what it did, it did."""
-        progress = talk(self._called(request))
-        result = handler(request)
-        talk(self._answered(request, result, progress))
-        return result
+        with self._turns.kept(_progress_in(request)) as session:
+            progress = talk(self._caught_up(session, request))
+            result = handler(request)
+            talk(self._answered(session, request, result, progress))
+            return result
 
     async def awrap_tool_call(
         self,
@@ -164,17 +176,17 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         """Like ``wrap_tool_call``."""
-        progress = await atalk(self._called(request))
-        result = await handler(request)
-        await atalk(self._answered(request, result, progress))
-        return result
+        async with self._turns.akept(_progress_in(request)) as session:
+            progress = await atalk(self._caught_up(session, request))
+            result = await handler(request)
+            await atalk(self._answered(session, request, result, progress))
+            return result
 
     # -- what happens then, written once -----------------------------------------------------
 
-    def _begun(self, state: OnrecordState, runtime: Any) -> Talk[Update]:
+    def _begun(self, session: Session, state: OnrecordState) -> Talk[Update]:
         """Make durable what the state brings, and put what was said before in front of it."""
-        session, messages = self._session(runtime), list(state["messages"])
-        before = state.get("onrecord")
+        messages, before = list(state["messages"]), state.get("onrecord")
         recaller, answer = self._recaller, None
         if recaller is not None:
             resumed = before is not None and before["session"] == parts_of(session)
@@ -182,6 +194,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
                 session, messages, resumed, self._window
             )
         update = yield from begun(self._writer, session, messages, before, self._window)
+        self._turns.keep(session, update["onrecord"])
         if recaller is not None and answer is not None:
             recaller.keep(update["onrecord"], answer)
         return update
@@ -189,53 +202,58 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
     # A node of the graph would be a step, and steps count. So a call is stored where the tool is
     # called, an answer without calls at the end, and whatever else came before the next answer.
 
-    def _told(self, request: ModelRequest[Any]) -> Talk[RunProgress | None]:
-        """Make durable what the state holds and the store does not, before the model is called."""
-        progress: RunProgress | None = request.state.get("onrecord")  # type: ignore[assignment]
-        if progress is None:
+    def _caught_up(
+        self, session: Session | None, request: ModelRequest[Any] | ToolCallRequest
+    ) -> Talk[RunProgress | None]:
+        """Make durable what the state holds and the store does not: before the model is called,
+        and a call before it is carried out, with what came with it."""
+        progress = _progress_in(request)
+        if session is None or progress is None:
             return None
-        return (yield from self._writer.catch_up(progress, request.state["messages"]))
+        return (yield from self._writer.catch_up(session, progress, request.state["messages"]))
 
     def _noted(
-        self, request: ModelRequest[Any], response: ModelResponse[Any], progress: RunProgress | None
+        self,
+        session: Session | None,
+        request: ModelRequest[Any],
+        response: ModelResponse[Any],
+        progress: RunProgress | None,
     ) -> Talk[ExtendedModelResponse[Any]]:
         """Give the response, with a note for the state of how far it is stored."""
-        if progress is None:
+        if session is None or progress is None:
             return ExtendedModelResponse(response)
-        progress = yield from self._writer.correct(progress, request.state["messages"])
+        progress = yield from self._writer.correct(session, progress, request.state["messages"])
         note: Command[Any] = Command(update={"onrecord": progress})
         return ExtendedModelResponse(as_new(response, progress), note)
 
-    def _ended(self, state: OnrecordState) -> Talk[Update]:
+    def _ended(
+        self, session: Session | None, state: OnrecordState, before: RunProgress | None
+    ) -> Talk[Update]:
         """Make durable what the run has come to."""
-        if (before := state.get("onrecord")) is None:
+        if session is None or before is None:
             return None
-        progress = yield from self._writer.correct(before, state["messages"])
-        progress = yield from self._writer.catch_up(progress, state["messages"])
+        progress = yield from self._writer.correct(session, before, state["messages"])
+        progress = yield from self._writer.catch_up(session, progress, state["messages"])
         self._writer.end(progress)
         if self._recaller is not None:
             self._recaller.forget(progress)
         return None if progress is before else {"onrecord": progress}
 
-    def _called(self, request: ToolCallRequest) -> Talk[RunProgress | None]:
-        """Make the call durable before it is carried out, and what came with it."""
-        state = request.state
-        progress: RunProgress | None = state.get("onrecord") if isinstance(state, dict) else None
-        if progress is None:
-            return None
-        return (yield from self._writer.catch_up(progress, state["messages"]))
-
     def _answered(
-        self, request: ToolCallRequest, result: Any, progress: RunProgress | None
+        self,
+        session: Session | None,
+        request: ToolCallRequest,
+        result: Any,
+        progress: RunProgress | None,
     ) -> Talk[None]:
         """Make a tool's result durable. What else a Command brings is stored with the state."""
-        if progress is not None:
+        if session is not None and progress is not None:
             asked = request.tool_call["id"]
             answers = [m for m in tool_messages(result) if m.tool_call_id == asked]
             for message in answers:
                 made = f"{progress['run']}{digest(message)}{uuid4().hex[:12]}"
                 message.id = message.id or made
-            yield from self._writer.say(progress, answers)
+            yield from self._writer.say(session, progress, answers)
 
     def _fitting(self, messages: Sequence[AnyMessage]) -> tuple[list[AnyMessage], Window]:
         """Cut messages to those that fit, with no call without its result."""
@@ -287,3 +305,9 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
                 "middleware session_id=."
             )
         return self._store.session(str(key), **scope)
+
+
+def _progress_in(request: ModelRequest[Any] | ToolCallRequest) -> RunProgress | None:
+    """Find how far the run of a request is stored; None outside of a run of ours."""
+    state: Any = request.state
+    return state.get("onrecord") if isinstance(state, dict) else None

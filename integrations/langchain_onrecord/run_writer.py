@@ -29,7 +29,7 @@ from onrecord.adapters.stored import id_of as stored_id
 from onrecord.adapters.stored import seq_of
 
 if TYPE_CHECKING:
-    from onrecord import Session, Store
+    from onrecord import Session
 
 LATER: Final = 2**40
 """Behind every message of a session."""
@@ -69,8 +69,7 @@ def appended(
 class RunWriter:
     """Writes what runs say, and remembers what each has stored."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self) -> None:
         self._runs = Runs()
 
     def begin(
@@ -99,7 +98,9 @@ class RunWriter:
         """Forget a run."""
         self._runs.forget(progress["run"])
 
-    def catch_up(self, progress: RunProgress, messages: Sequence[BaseMessage]) -> Talk[RunProgress]:
+    def catch_up(
+        self, session: Session, progress: RunProgress, messages: Sequence[BaseMessage]
+    ) -> Talk[RunProgress]:
         """Make durable what a state holds and the store does not."""
         known = set(progress["known"])
         new = [m for m in messages if m.id not in known]
@@ -112,15 +113,16 @@ class RunWriter:
             there = self._runs.stored_in(progress["run"])
             if there is None:
                 # The run goes on where it did not begin, and perhaps much later.
-                session = self._store.session(**progress["session"])
                 since: list[Message] = yield from call(session.messages, after=progress["head"])
                 there = self._runs.begin(progress["run"], (m.id for m in since))
-            turn = yield from self._said_now(progress, said, there)
+            turn = yield from self._said_now(session, progress, said, there)
             there.update(map(id_of, said))
         ids = [*progress["known"], *map(id_of, new)]
         return {**progress, "known": ids, "turn": turn}
 
-    def correct(self, progress: RunProgress, messages: Sequence[BaseMessage]) -> Talk[RunProgress]:
+    def correct(
+        self, session: Session, progress: RunProgress, messages: Sequence[BaseMessage]
+    ) -> Talk[RunProgress]:
         """Store what other middleware has made of a message that was stored as it came.
 
         What was redacted for the model this time would else be shown to it the next time. Only
@@ -129,7 +131,6 @@ class RunWriter:
         changed = {m.id: m for m in latest_step(messages) if is_changed(m, progress)}
         if not changed:
             return progress
-        session = self._store.session(**progress["session"])
         since = max(0, progress["head"] - 1)
         stored: list[Message] = yield from call(session.messages, after=since)
         edits = 0
@@ -150,40 +151,48 @@ class RunWriter:
 
     def say(
         self,
+        session: Session,
         progress: RunProgress,
         messages: Sequence[BaseMessage],
         passing: Container[str | None] = (),
     ) -> Appended:
         """Append what was said in a run."""
-        session = self._store.session(**progress["session"])
         version = Version(progress["epoch"], progress["head"])
         return appended(session, messages, version, progress["turn"], passing)
 
     def _said_now(
-        self, progress: RunProgress, said: Sequence[BaseMessage], there: Container[str | None]
+        self,
+        session: Session,
+        progress: RunProgress,
+        said: Sequence[BaseMessage],
+        there: Container[str | None],
     ) -> Talk[str | None]:
         """Append what was said in a run, but for what is there; and say whose turn it is then."""
         turn = progress["turn"]
         for part in up_to_answers(said):
-            turn = yield from self._part_said({**progress, "turn": turn}, part, there)
+            turn = yield from self._part_said(session, {**progress, "turn": turn}, part, there)
         return turn
 
     def _part_said(
-        self, progress: RunProgress, said: Sequence[BaseMessage], there: Container[str | None]
+        self,
+        session: Session,
+        progress: RunProgress,
+        said: Sequence[BaseMessage],
+        there: Container[str | None],
     ) -> Talk[str | None]:
         """Append what leads to an answer, and the answer, also under an id that was used long ago:
         a cache of answers repeats their ids."""
         last = said[-1]
         is_new = isinstance(last, AIMessage) and last.id not in there
         try:
-            turn, places = yield from self.say(progress, said, there)
+            turn, places = yield from self.say(session, progress, said, there)
             repeated = is_new and places.get(last.id, LATER) <= progress["head"]
         except IdReused:
             if not is_new:
                 raise
-            turn, _ = yield from self.say(progress, said[:-1], there)
+            turn, _ = yield from self.say(session, progress, said[:-1], there)
             repeated = True
         if repeated:
             anew = last.model_copy(update={"id": id_in(progress["run"], id_of(last))})
-            yield from self.say({**progress, "turn": turn}, [anew])
+            yield from self.say(session, {**progress, "turn": turn}, [anew])
         return turn

@@ -1,0 +1,233 @@
+"""Hold a session while an agent answers, for adapters that are called hook by hook.
+
+A ``with session.turn():`` is one block. A framework calls an adapter here and there in a run, and
+says nothing where it gives up between two calls: so a lease that nobody renews any more runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from onrecord import operations
+from onrecord.accepting import Appendable
+from onrecord.adapters.calls import Talk, call
+from onrecord.arguments import check_range
+from onrecord.errors import Fenced, Misconfigured, OnrecordError, TurnTaken, shown
+from onrecord.flow import Flow
+from onrecord.item import ItemChange
+from onrecord.message import Message
+from onrecord.session import Session
+from onrecord.turn import LEASE, LONGEST, SHORTEST, Holder
+from onrecord.version import Expected
+
+__all__ = ["HeldSession", "TurnSettings", "signed_if_late", "turn_settings"]
+
+log = logging.getLogger("onrecord")
+
+_LATE: Final = 0.1
+"""Of a lease: after that long a hook gives another sign of life. One costs a commit."""
+
+
+@dataclass(frozen=True)
+class TurnSettings:
+    """How an agent holds its conversation while it answers.
+
+    lease   seconds without a sign of life after which another agent may take over
+    wait    seconds for which who comes second waits at the most; TurnTaken is raised then. Longer
+            than the lease by default: what a dead process holds costs others a wait, and no error
+    """
+
+    lease: float = LEASE
+    wait: float = 1.5 * LEASE
+
+    def __post_init__(self) -> None:
+        check_range("lease", self.lease, "a number of seconds", SHORTEST, LONGEST)
+        check_range("wait", self.wait, "a number of seconds", 0.0, LONGEST)
+
+
+def turn_settings(given: object) -> TurnSettings | None:
+    """Make the settings of what is given as ``turn=``, checked before any I/O."""
+    if given is None or given is False:
+        return None
+    settings = TurnSettings() if given is True else given
+    if not isinstance(settings, TurnSettings):
+        raise Misconfigured(f"turn has to be True, False or a TurnSettings, not {shown(given)}.")
+    return settings
+
+
+class HeldSession(Session):
+    """A session that is held by a turn. What is written through it is refused by Fenced when
+    another has taken over, and nothing is written then; what is only read, is read as ever."""
+
+    __slots__ = ("_holder",)
+
+    def __init__(self, session: Session, settings: TurnSettings) -> None:
+        super().__init__(session.store, session.name)
+        wait, lease = settings.wait, settings.lease
+        self._holder = Holder("sessions", session.name, wait=wait, lease=lease)
+
+    # -- the turn ----------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Take hold, as soon as nobody else holds it. Held already, it is held for longer."""
+        with _in_words():
+            self._holder.take(self._run)
+
+    async def ahold(self) -> None:
+        """Like ``hold``."""
+        with _in_words():
+            await self._holder.atake(self._arun)
+
+    def sign(self) -> None:
+        """Give a sign of life; Fenced where another took over."""
+        self._run(self._signed())
+
+    async def asign(self) -> None:
+        """Like ``sign``."""
+        await self._arun(self._signed())
+
+    def end(self) -> None:
+        """Let others take hold. Where that fails the lease runs out: no answer is lost for it."""
+        if self.is_here():
+            with _logged(self):
+                self._run(operations.let_go(self._holder.lease))
+
+    async def aend(self) -> None:
+        """Like ``end``."""
+        if self.is_here():
+            with _logged(self):
+                await self._arun(operations.let_go(self._holder.lease))
+
+    def renewing(self) -> AbstractContextManager[None]:
+        """Give signs of life while the block runs."""
+        return self._holder.renewing(self._run)
+
+    def arenewing(self) -> AbstractAsyncContextManager[None]:
+        """Like ``renewing``."""
+        return self._holder.arenewing(self._arun)
+
+    def is_here(self) -> bool:
+        """Whether this is not the child of a fork: its parent is the holder."""
+        return self._holder.is_here()
+
+    def is_late(self) -> bool:
+        """Whether it is time for a sign of life."""
+        return self._holder.silent_for() > _LATE * self._holder.lease.seconds
+
+    def _signed(self) -> Flow[None]:
+        self._holder.refuse_elsewhere()
+        if not (yield from self._holder.renewed()):
+            raise Fenced(
+                f"{self._holder.lease.what} is held by this turn no longer: nothing was heard of "
+                f"it for longer than its lease, and another took over. Nothing was written. Ask "
+                f"again, and give it a longer one: turn=TurnSettings(lease=…)."
+            )
+
+    # -- what is written ---------------------------------------------------------------------
+
+    def append(
+        self,
+        messages: Appendable,
+        *,
+        expected: Expected = None,
+        archived: bool = False,
+        existing: bool = False,
+        items: Sequence[ItemChange] = (),
+    ) -> list[Message]:
+        """Like ``Session.append``, while the turn holds the session."""
+        return self._run(self._appended(messages, expected, archived, existing, items))
+
+    async def aappend(
+        self,
+        messages: Appendable,
+        *,
+        expected: Expected = None,
+        archived: bool = False,
+        existing: bool = False,
+        items: Sequence[ItemChange] = (),
+    ) -> list[Message]:
+        """Like ``append``."""
+        return await self._arun(self._appended(messages, expected, archived, existing, items))
+
+    def _appended(
+        self,
+        messages: Appendable,
+        expected: Expected,
+        archived: bool,
+        existing: bool,
+        items: Sequence[ItemChange],
+    ) -> Flow[list[Message]]:
+        self._holder.refuse_elsewhere()
+        holder = self._holder.lease.holder
+        return operations.append(
+            self._desk, self.name, messages, expected, archived, existing, items, holder
+        )
+
+    # These have no fence in the database: they are made within a lease that was just renewed.
+
+    def edit(self, seq: int, message: Appendable) -> Message:
+        """Like ``Session.edit``, while the turn holds the session."""
+        self.sign()
+        return super().edit(seq, message)
+
+    async def aedit(self, seq: int, message: Appendable) -> Message:
+        """Like ``edit``."""
+        await self.asign()
+        return await super().aedit(seq, message)
+
+    def replace(
+        self,
+        messages: Appendable,
+        *,
+        after: int = 0,
+        archived: bool | None = None,
+        expected: Expected = None,
+    ) -> list[Message]:
+        """Like ``Session.replace``, while the turn holds the session."""
+        self.sign()
+        return super().replace(messages, after=after, archived=archived, expected=expected)
+
+    async def areplace(
+        self,
+        messages: Appendable,
+        *,
+        after: int = 0,
+        archived: bool | None = None,
+        expected: Expected = None,
+    ) -> list[Message]:
+        """Like ``replace``."""
+        await self.asign()
+        return await super().areplace(messages, after=after, archived=archived, expected=expected)
+
+
+def signed_if_late(held: HeldSession) -> Talk[None]:
+    """Give a sign of life where the last one was a while ago."""
+    if held.is_late():
+        yield from call(held.sign)
+
+
+@contextmanager
+def _in_words() -> Iterator[None]:
+    """Say to whom an agent's answer was refused what to do."""
+    try:
+        yield
+    except TurnTaken as fault:
+        raise TurnTaken(
+            f"{fault} Another agent is answering in this conversation: ask again when it has, or "
+            f"wait longer, by turn=TurnSettings(wait=…). An agent that another one calls within "
+            f"its own turn needs an agent= of its own.",
+            fault.who,
+            fault.until,
+        ) from fault
+
+
+@contextmanager
+def _logged(held: HeldSession) -> Iterator[None]:
+    try:
+        yield
+    except OnrecordError as fault:
+        log.warning("The turn on %s could not be ended, and runs out: %s", held.name, fault)
