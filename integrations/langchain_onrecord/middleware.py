@@ -164,7 +164,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         handler: Callable[[ToolCallRequest], ToolMessage | Command[Any]],
     ) -> ToolMessage | Command[Any]:
         """Store a call before it is carried out, and its result at once: what it did, it did."""
-        with self._turns.kept(_progress_in(request)) as session:
+        with self._turns.kept(_progress_in(request), several=True) as session:
             progress = talk(self._caught_up(session, request))
             result = handler(request)
             talk(self._answered(session, request, result, progress))
@@ -176,7 +176,7 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
         """Like ``wrap_tool_call``."""
-        async with self._turns.akept(_progress_in(request)) as session:
+        async with self._turns.akept(_progress_in(request), several=True) as session:
             progress = await atalk(self._caught_up(session, request))
             result = await handler(request)
             await atalk(self._answered(session, request, result, progress))

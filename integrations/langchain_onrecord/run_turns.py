@@ -95,13 +95,17 @@ class RunTurns:
     # -- each hook ---------------------------------------------------------------------------
 
     @contextmanager
-    def kept(self, progress: RunProgress | None, *, last: bool = False) -> Iterator[Session | None]:
+    def kept(
+        self, progress: RunProgress | None, *, last: bool = False, several: bool = False
+    ) -> Iterator[Session | None]:
         """Hold a run's conversation while one of its hooks is at work, and further if it does not
-        fail. The last hook ends the turn, and takes no hold again that was lost meanwhile."""
+        fail. The last hook ends the turn, and takes no hold again that was lost meanwhile. Of
+        several of one step one may begin when another has failed, and the run with it: it holds
+        for as long as it is at work."""
         if self._settings is None or progress is None:
             yield None if progress is None else self._plain(progress)
             return
-        turn = self._entered(progress, self._settings)
+        turn = self._entered(progress, self._settings, several)
         done = False
         try:
             talk(_held(turn, last))
@@ -116,13 +120,13 @@ class RunTurns:
 
     @asynccontextmanager
     async def akept(
-        self, progress: RunProgress | None, *, last: bool = False
+        self, progress: RunProgress | None, *, last: bool = False, several: bool = False
     ) -> AsyncIterator[Session | None]:
         """Like ``kept``."""
         if self._settings is None or progress is None:
             yield None if progress is None else self._plain(progress)
             return
-        turn = self._entered(progress, self._settings)
+        turn = self._entered(progress, self._settings, several)
         done = False
         try:
             await atalk(_held(turn, last))
@@ -140,12 +144,13 @@ class RunTurns:
     def _plain(self, progress: RunProgress) -> Session:
         return self._store.session(**progress["session"])
 
-    def _entered(self, progress: RunProgress, settings: TurnSettings) -> _Turn:
+    def _entered(self, progress: RunProgress, settings: TurnSettings, several: bool) -> _Turn:
         """Find a run's turn, or make one: the run began elsewhere, or its turn was ended."""
         made = _Turn(HeldSession(self._plain(progress), settings))
 
         def enter(there: _Turn | None, weight: int) -> tuple[_Turn, int]:
-            turn = made if there is None or there.is_over else there
+            if (turn := there) is None or turn.is_over:
+                made.ends, turn = several and turn is not None, made
             turn.at_work += 1
             return turn, 1
 

@@ -78,20 +78,20 @@ def hold(lease: Lease) -> Flow[Other | None]:
                 assert_never(lease.table)
         return turns.hold(txn, lease.table, lease.name, lease.holder, at, lease.microseconds)
 
-    return do(Cold(work, writes=True))
+    return (yield from do(Cold(work, writes=True)))
 
 
 def renew(lease: Lease) -> Flow[bool]:
     """Hold it for as long again, and say whether it was still held."""
     table, name, holder, _ = lease
     work = lambda txn: turns.renew(txn, table, name, holder, now(), lease.microseconds)  # noqa: E731
-    return do(Cold(work, writes=True))
+    return (yield from do(Cold(work, writes=True)))
 
 
 def let_go(lease: Lease) -> Flow[None]:
     """Let others take hold."""
     table, name, holder, _ = lease
-    return do(Cold(lambda txn: turns.let_go(txn, table, name, holder), writes=True))
+    yield from do(Cold(lambda txn: turns.let_go(txn, table, name, holder), writes=True))
 
 
 def refuse_other(
