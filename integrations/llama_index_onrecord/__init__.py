@@ -27,6 +27,7 @@ from llama_index_onrecord.memory_store import OnrecordMemoryStore
 from llama_index_onrecord.messages import from_llama_index, to_llama_index
 from llama_index_onrecord.retriever import OnrecordRetriever
 from onrecord.adapters.recalling import Recall
+from onrecord.adapters.turns import TurnSettings
 
 RECOGNIZED_CHAT_STORES[OnrecordChatStore.class_name()] = OnrecordChatStore  # type: ignore[assignment]
 
@@ -37,6 +38,7 @@ __all__ = [
     "OnrecordMemoryStore",
     "OnrecordRetriever",
     "Recall",
+    "TurnSettings",
     "embedder",
     "from_llama_index",
     "to_llama_index",

@@ -24,6 +24,7 @@ from pydantic import Field, InstanceOf, PrivateAttr, field_serializer, field_val
 
 from llama_index_onrecord.block_feeder import Feeder, waited
 from llama_index_onrecord.memory_block import OnrecordMemoryBlock
+from llama_index_onrecord.memory_turn import MemoryTurn
 from llama_index_onrecord.messages import from_llama_index, spoken, to_llama_index
 from llama_index_onrecord.reminder import query_in, with_reminder, words_of
 from llama_index_onrecord.shown import Shown
@@ -34,6 +35,7 @@ from onrecord.adapters.calls import OnlyContent, Talk, atalk, call, talk
 from onrecord.adapters.recalling import Recall, recall_settings
 from onrecord.adapters.reference import StoreReference
 from onrecord.adapters.stored import seq_of
+from onrecord.adapters.turns import TurnSettings, turn_settings
 from onrecord.arguments import check_above_zero, check_choice, check_settings, whole_number
 from onrecord.gist import NO_GIST
 from onrecord.memory.reminding import fitting
@@ -99,6 +101,9 @@ class OnrecordMemory(BaseMemory):
         exclude=True,
         description="What makes a summary of messages that fall out: an LLM, or a function.",
     )
+    turn: InstanceOf[TurnSettings] | None = Field(
+        default=None, description="How long others wait for the answer to what a user says."
+    )
     on_reset: Literal["new", "clear"] = Field(
         default="new",
         description="Whether a reset begins a new conversation, or takes all messages away.",
@@ -113,6 +118,7 @@ class OnrecordMemory(BaseMemory):
     )
     _reference: StoreReference = PrivateAttr()
     _last: LastShown = PrivateAttr(default_factory=LastShown)
+    _turn: MemoryTurn = PrivateAttr(default_factory=MemoryTurn)
 
     def __init__(self, store: Store | str, **fields: Any) -> None:
         """
@@ -130,7 +136,9 @@ class OnrecordMemory(BaseMemory):
         check_settings("OnrecordMemory", fields, known, why)
         check_choice("on_reset", fields.get("on_reset", "new"), ("new", "clear"))
         check_summary(fields.get("summary"))
-        fields["recall"] = recall_settings(_recall(fields.get("recall")), fields.get("user", ""))
+        recall = _made(Recall, "recall", fields.get("recall"))
+        fields["recall"] = recall_settings(recall, fields.get("user", ""))
+        fields["turn"] = turn_settings(_made(TurnSettings, "turn", fields.get("turn")))
         reference = StoreReference(store)
         fields["store"] = reference.name
         if isinstance(store, str):
@@ -170,6 +178,7 @@ class OnrecordMemory(BaseMemory):
         on_reset: Literal["new", "clear"] = "new",
         recall: bool | Recall = False,
         summary: LLM | Summariser | None = None,
+        turn: bool | TurnSettings = False,
         chat_history: Sequence[ChatMessage] | None = None,
         llm: Any = None,
         **others: Any,
@@ -196,6 +205,7 @@ class OnrecordMemory(BaseMemory):
             on_reset=on_reset,
             recall=recall,
             summary=summary,
+            turn=turn,
             **others,
         )
         if chat_history:
@@ -238,15 +248,11 @@ class OnrecordMemory(BaseMemory):
         if self._feeding():
             waited(self.aput_messages(messages))
         else:
-            messages = spoken(messages)
-            ours = list(map(from_llama_index, messages))  # first: it says what is none
-            self._last.outdate()
-            self.session.append(ours, expected=self._last.since(messages))
+            talk(self._said(self.session, messages))
 
     def set(self, messages: Sequence[ChatMessage]) -> None:
         """Put messages in the place of all there are, at once. To the blocks they are new."""
-        self._last.end_turn()
-        self.session.replace(list(map(from_llama_index, spoken(messages))))
+        talk(self._set(messages))
 
     def reset(self) -> None:
         """Begin a new conversation, with a ``session_id`` of its own. The old one stays stored.
@@ -264,6 +270,7 @@ class OnrecordMemory(BaseMemory):
         """Like ``get``."""
         if not self.memory_blocks:
             return await atalk(self._shown(input, initial_token_count))
+        await atalk(self._asked(input))
         history = await self._active(self._room(initial_token_count))
         summary = self._summary_in_words(history, initial_token_count)
         words = await atalk(self._recalled(input, initial_token_count, history))
@@ -283,10 +290,7 @@ class OnrecordMemory(BaseMemory):
     async def aput_messages(self, messages: Sequence[ChatMessage]) -> None:
         """Like ``put_messages``."""
         session = self.session
-        messages = spoken(messages)
-        ours = list(map(from_llama_index, messages))  # first: it says what is none
-        self._last.outdate()
-        await session.aappend(ours, expected=self._last.since(messages))
+        await atalk(self._said(session, messages))
         if blocks := self._feeding():
             flush = self.token_flush_size or self.token_limit // 10
             feeder = Feeder(
@@ -301,14 +305,55 @@ class OnrecordMemory(BaseMemory):
 
     async def aset(self, messages: Sequence[ChatMessage]) -> None:
         """Like ``set``."""
-        self._last.end_turn()
-        await self.session.areplace(list(map(from_llama_index, spoken(messages))))
+        await atalk(self._set(messages))
 
     async def areset(self) -> None:
         """Like ``reset``."""
         await atalk(self._reset())
 
+    # -- what is said ------------------------------------------------------------------------
+
+    def _said(self, session: Session, messages: Sequence[ChatMessage]) -> Talk[None]:
+        messages = spoken(messages)
+        ours = list(map(from_llama_index, messages))  # first: it says what is none
+
+        def append(session: Session) -> Talk[list[Message]]:
+            self._last.outdate()
+            since = self._last.since(messages)
+            return (yield from call(session.append, ours, expected=since))
+
+        yield from self._written(session, messages, append)
+
+    def _set(self, messages: Sequence[ChatMessage]) -> Talk[None]:
+        self._last.end_turn()
+        messages = spoken(messages)
+        ours = list(map(from_llama_index, messages))
+        yield from self._written(self.session, messages, lambda one: call(one.replace, ours))
+
+    def _written(
+        self,
+        session: Session,
+        messages: Sequence[ChatMessage],
+        write: Callable[[Session], Talk[object]],
+    ) -> Talk[None]:
+        """Write, and in a turn if there is to be one."""
+        if self.turn is None or not messages:
+            yield from write(session)
+        else:
+            yield from self._turn.written(session, self.turn, messages, write)
+
+    def _asked(self, given: object) -> Talk[None]:
+        """Begin a turn with what is asked, or go on with the one there is. An engine that stores a
+        question with its answer asks for the history first, and says for what."""
+        if self.turn is None:
+            return
+        if given is None:
+            yield from self._turn.heard(self.session)
+        else:
+            yield from self._turn.begun(self.session, self.turn)
+
     def _reset(self) -> Talk[None]:
+        yield from self._turn.end()
         self._last.end_turn()
         if self.on_reset == "clear":
             yield from call(self.session.clear)
@@ -342,6 +387,7 @@ class OnrecordMemory(BaseMemory):
         return int(self.token_limit * share) - taken
 
     def _shown(self, given: str | ChatMessage | None, taken: int) -> Talk[list[ChatMessage]]:
+        yield from self._asked(given)
         window = yield from self._last.window(self.session, self._room(taken), self.token_counter)
         if self.summary is not None:
             settings = {"tokens": self._room(taken), "token_counter": self.token_counter}
@@ -512,6 +558,11 @@ class OnrecordMemory(BaseMemory):
         result.insert(end, ChatMessage(role=role, blocks=words))
         return result
 
+    def __copy__(self) -> OnrecordMemory:
+        copied = super().__copy__()
+        copied._turn = MemoryTurn()  # what this one holds, the copy does not
+        return copied
+
     def __repr__(self) -> str:
         return f"OnrecordMemory({self.session.name} in {self.store!r})"
 
@@ -534,9 +585,9 @@ class OnrecordMemory(BaseMemory):
         words = template.template_str
         return None if words == DEFAULT_MEMORY_BLOCKS_TEMPLATE.template_str else words
 
-    @field_serializer("recall")
-    def _recall_dumped(self, recall: Recall | None) -> dict[str, Any] | None:
-        return None if recall is None else asdict(recall)
+    @field_serializer("recall", "turn")
+    def _settings_dumped(self, settings: Recall | TurnSettings | None) -> dict[str, Any] | None:
+        return None if settings is None else asdict(settings)
 
     @field_serializer("insert_method")
     def _method_dumped(self, method: InsertMethod) -> str:
@@ -556,12 +607,12 @@ _OURS: Final = {
 """What LlamaIndex's own memories are told, and how this one is told it."""
 
 
-def _recall(given: object) -> object:
+def _made(kind: type[Recall | TurnSettings], name: str, given: object) -> object:
     """Make what was dumped what it was."""
     if not isinstance(given, dict):
         return given
-    check_settings("recall", given, (field.name for field in dataclass_fields(Recall)))
-    return Recall(**given)
+    check_settings(name, given, (field.name for field in dataclass_fields(kind)))
+    return kind(**given)
 
 
 _given: dict[tuple[object, ...], dict[str, Any]] = {}

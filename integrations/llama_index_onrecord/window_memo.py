@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from llama_index.core.base.llms.types import ChatMessage, MessageRole, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, MessageRole
 
+from llama_index_onrecord.memory_turn import is_answer
 from onrecord import Message, Session, Since, Window
 from onrecord.adapters.calls import Talk, call
 from onrecord.tokens import CountTokens
@@ -74,10 +75,8 @@ class LastShown:
         if not messages or messages[0].role is MessageRole.USER:
             self._since = None
         since = self._since
-        if messages and messages[-1].role is MessageRole.ASSISTANT:
-            calls = any(isinstance(block, ToolCallBlock) for block in messages[-1].blocks)
-            if not calls and not messages[-1].additional_kwargs.get("tool_calls"):
-                self._since = None  # the turn ends with it
+        if messages and is_answer(messages[-1]):
+            self._since = None  # the turn ends with it
         return since
 
     def window(self, session: Session, tokens: int, counter: CountTokens | None) -> Talk[Window]:
