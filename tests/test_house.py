@@ -14,6 +14,7 @@ import pytest
 
 import onrecord
 from onrecord import Feed, Items, Session, Store
+from onrecord.adapters.turns import HeldSession
 from onrecord.ledger.ledger import Ledger
 
 CORE = Path(onrecord.__file__).parent
@@ -184,10 +185,12 @@ WITHOUT_IO = {
     "store",
     "address",
     "token_counter",
+    "is_here",
+    "is_late",
 }
 
 
-@pytest.mark.parametrize("cls", [Store, Session, Items, Feed, Ledger])
+@pytest.mark.parametrize("cls", [Store, Session, HeldSession, Items, Feed, Ledger])
 def test_every_method_has_its_twin(cls: type) -> None:
     public = {
         name: member
