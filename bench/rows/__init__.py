@@ -42,6 +42,7 @@ ROWS: Final[dict[str, Callable[[Place], Row]]] = {
     "read-neutral-postgres": reading.as_neutral_postgres,
     "chain-turn": turns.of_a_chain,
     "agent-turn": turns.of_an_agent,
+    "agent-turn-held": turns.that_is_held,
     "size-sqlite": sizes.on_sqlite,
     "size-postgres": sizes.on_postgres,
     "graph-size": graphs.size,

@@ -12,7 +12,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
+from langchain.agents import create_agent
 from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.language_models import FakeListChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
@@ -20,7 +22,7 @@ from langchain_core.runnables.history import RunnableWithMessageHistory
 from bench import langchain, llama_index, peers
 from bench.data import TEXT
 from bench.llama_index import ACTIVE, LISTED, NOTHING, PEER
-from bench.measuring import Contender, Found, Kind, Row, Wanted
+from bench.measuring import Contender, Found, Kind, Row, Wanted, timed
 from bench.place import Place
 from bench.rows.reading import (
     LANGCHAIN,
@@ -32,7 +34,7 @@ from bench.rows.reading import (
     texts,
 )
 from bench.rows.tails import in_turns
-from langchain_onrecord import histories
+from langchain_onrecord import OnrecordMiddleware, histories
 from onrecord import Store
 
 WINDOW: Final = 20
@@ -40,6 +42,8 @@ FEW: Final = 100
 SHORT: Final = f"  at {FEW} messages"
 LIMIT: Final = f"the chain alone, with {WINDOW} messages at hand"
 MEMORY: Final = "OnrecordMemory"
+SIDE_BY_SIDE: Final = "OnrecordMiddleware"
+HELD: Final = "OnrecordMiddleware(turn=True)"
 _QUESTION: Final = "question"
 _HISTORY: Final = "history"
 
@@ -149,3 +153,46 @@ def of_an_agent(place: Place) -> Row:
         ),
         wanted=(Wanted(text=f"5 times {PEER}", ours=MEMORY, beside=(PEER,), at_least=5),),
     )
+
+
+def that_is_held(place: Place) -> Row:
+    """LangChain's agent, with other agents waiting for its answer, and without."""
+    with contextlib.ExitStack() as stack:
+        contenders = [
+            Contender(name, kind, _Agent(stack, place, middleware).turn)
+            for name, kind, middleware in (
+                (HELD, Kind.OURS, {"turn": True}),
+                (SIDE_BY_SIDE, Kind.OURS, {}),
+                ("the agent alone, which remembers nothing", Kind.LIMIT, None),
+            )
+        ]
+        for contender in contenders:
+            contender.work()
+        found = timed(place.rounds(15, 3), contenders, calls=place.rounds(20, 10))
+    return Row(
+        name="agent-turn-held",
+        title=f"A turn of create_agent that others wait for, {WINDOW} messages shown",
+        settings=f"SQLite, synchronous FULL; {TEXTS}; no tools; nobody else is there",
+        unit="seconds",
+        found=found,
+    )
+
+
+class _Agent:
+    """Answers a question in a conversation of its own."""
+
+    def __init__(
+        self, stack: contextlib.ExitStack, place: Place, settings: dict[str, Any] | None
+    ) -> None:
+        middleware = []
+        if settings is not None:
+            store = stack.enter_context(Store(f"sqlite:///{place.file('held')}"))
+            filled(store, FEW)
+            middleware = [OnrecordMiddleware(store, window=WINDOW, **settings)]
+        model = FakeListChatModel(responses=["It has been found."])
+        self._agent: Any = create_agent(model, middleware=middleware)
+
+    def turn(self) -> None:
+        """Ask, and keep question and answer."""
+        on = {"configurable": {"session_id": "long"}}
+        self._agent.invoke({"messages": [("user", TEXT)]}, on)
