@@ -21,6 +21,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command, interrupt
 
 from langchain_onrecord import OnrecordMiddleware, TurnSettings
+from langchain_onrecord.run_turns import RunTurns
 from onrecord import Fenced, Misconfigured, Session, Store, TurnTaken, Unavailable
 from onrecord.adapters.turns import HeldSession
 from onrecord.turn import SHORTEST, Holder
@@ -281,10 +282,47 @@ def test_a_run_that_was_cancelled_has_ended_its_turn(each_store: OpenStore) -> N
     assert said(store)[-2:] == ["user: And now?", "assistant: Hello."]
 
 
+def test_a_run_that_is_cancelled_again_ends_its_turn(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a server whose client has gone: it cancels until the task is done."""
+    end = HeldSession.aend
+
+    async def cancelled() -> None:
+        begun, ending, go_on, ended = (asyncio.Event() for _ in range(4))
+
+        async def slowly(held: HeldSession) -> None:
+            ending.set()
+            await go_on.wait()
+            await end(held)
+            ended.set()
+
+        async def run() -> None:
+            turns = RunTurns(memory, TurnSettings())
+            async with turns.abegun(memory.session("chat"), None):
+                begun.set()
+                await asyncio.Event().wait()
+
+        monkeypatch.setattr(HeldSession, "aend", slowly)
+        task = asyncio.create_task(run())
+        await begun.wait()
+        for _ in range(2):
+            task.cancel()
+            await ending.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert_held(memory)
+        go_on.set()
+        await asyncio.wait_for(ended.wait(), PATIENCE)
+
+    asyncio.run(cancelled())
+    assert_free(memory)
+
+
 @pytest.mark.parametrize("order", ["at work when it fails", "begins when it has failed"])
 def test_a_tool_that_fails_ends_no_turn_of_others_at_work(memory: Store, order: str) -> None:
     """Of two tools of one step: what the other one did is stored, and then the turn is over."""
-    begun, failed = threading.Event(), threading.Event()
+    begun, failed, done = threading.Event(), threading.Event(), threading.Event()
 
     @tool
     def work() -> str:
@@ -303,23 +341,22 @@ def test_a_tool_that_fails_ends_no_turn_of_others_at_work(memory: Store, order: 
         """Stands before ours: notices that a failure has left our hook."""
 
         def wrap_tool_call(self, request: Any, handler: Any) -> Any:
-            if request.tool_call["name"] == "work" and order.startswith("begins"):
+            name = request.tool_call["name"]
+            if name == "work" and order.startswith("begins"):
                 assert failed.wait(PATIENCE)
             try:
                 return handler(request)
-            except RuntimeError:
-                failed.set()
-                raise
+            finally:
+                (done if name == "work" else failed).set()
 
     both = AIMessage("", tool_calls=[{"name": n, "args": {}, "id": n} for n in ("fail", "work")])
     middleware = [Notices(), OnrecordMiddleware(memory, turn=True)]
     agent: Any = create_agent(Scripted(script=[both]), [work, fail], middleware=middleware)
     with pytest.raises(RuntimeError, match="down"):
         agent.invoke({"messages": [("user", "go")]}, on())
-    while len(said(memory)) < 3:
-        pass  # the other tool may be at work still
-    with memory.session("chat").turn(wait=PATIENCE / 2):
-        assert said(memory) == ["user: go", "assistant: fail,work", "tool: worked"]
+    assert done.wait(PATIENCE)
+    assert_free(memory)
+    assert said(memory) == ["user: go", "assistant: fail,work", "tool: worked"]
 
 
 # -- runs that stop in the middle, and go on -----------------------------------------------------

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ContentBlock, TextBlock, ToolCallBlock
 from llama_index.core.base.response.schema import Response
@@ -25,10 +26,12 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.workflow import Context
 
+from langchain_onrecord import OnrecordMiddleware
 from llama_index_onrecord import OnrecordMemory, TurnSettings
 from onrecord import Cleared, Fenced, Misconfigured, Store, TurnTaken
 from onrecord.turn import SHORTEST, Holder
-from tests.children import PATIENCE, Child
+from tests.children import PATIENCE, Child, together
+from tests.scripted import Scripted
 from tests.taking_turns import Heard
 
 # LlamaIndex's workflows look at all attributes of an agent, also at those of pydantic's past.
@@ -48,6 +51,14 @@ def in_memory() -> Iterator[Store]:
     """For what does not depend on where things are stored."""
     with Store("sqlite://") as store:
         yield store
+
+
+@pytest.fixture(params=["sqlite", "postgresql with redis"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/turns.db", None
+    cache = request.getfixturevalue("redis_server").url
+    return request.getfixturevalue("kept_postgres_url"), cache
 
 
 def memory(store: Store, turn: Any = True, **fields: Any) -> OnrecordMemory:
@@ -216,6 +227,32 @@ def test_who_does_not_wait_is_told(in_memory: Store, ask: Ask) -> None:
     assert model.shown == []
 
 
+def test_agents_of_both_frameworks_in_several_processes(address: tuple[str, str | None]) -> None:
+    url, cache = address
+    turns = 3
+
+    def talks(n: int, wait: Callable[[], object]) -> None:
+        with Store(url, cache=cache) as store:
+            store.session("chat").version()
+            remembering = OnrecordMiddleware(store, turn=PATIENT)
+            agent: Any = create_agent(Scripted(script=[f"{n}"] * turns), middleware=[remembering])
+            wait()
+            for _ in range(turns):
+                if n % 2:
+                    by_agent(Model(assistant(f"{n}")), memory(store, PATIENT), f"{n}")
+                else:
+                    on = {"configurable": {"session_id": "chat"}}
+                    agent.invoke({"messages": [("user", f"{n}")]}, on)
+
+    together(talks, 4)
+    with Store(url, cache=cache) as store:
+        lines = said(store)
+    assert len(lines) == 4 * turns * 2
+    for question, answer in zip(lines[::2], lines[1::2], strict=True):
+        assert (question[:6], answer[:11]) == ("user: ", "assistant: ")
+        assert question[6:] == answer[11:]
+
+
 # -- from a question to its answer ---------------------------------------------------------------
 
 
@@ -362,14 +399,6 @@ def test_a_question_begins_a_turn_also_of_who_was_overtaken(in_memory: Store) ->
 
 
 # -- processes, copies, dumps --------------------------------------------------------------------
-
-
-@pytest.fixture(params=["sqlite", "postgresql with redis"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str | None]:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/turns.db", None
-    cache = request.getfixturevalue("redis_server").url
-    return request.getfixturevalue("kept_postgres_url"), cache
 
 
 @pytest.mark.parametrize("ask", [by_agent, by_engine], ids=lambda f: f.__name__)
