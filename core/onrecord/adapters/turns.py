@@ -60,8 +60,8 @@ def turn_settings(given: object) -> TurnSettings | None:
 
 
 class HeldSession(Session):
-    """A session that is held by a turn. What is written through it is refused by Fenced when
-    another has taken over, and nothing is written then; what is only read, is read as ever."""
+    """A session that is held by a turn. ``append``, ``edit`` and ``replace`` are refused by Fenced
+    when another has taken over, and nothing is written then. All else is as in a ``Session``."""
 
     __slots__ = ("_holder",)
 
