@@ -6,7 +6,6 @@ says nothing where it gives up between two calls: so a lease that nobody renews 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from onrecord import operations
 from onrecord.accepting import Appendable
 from onrecord.adapters.calls import Talk, call
 from onrecord.arguments import check_range
-from onrecord.errors import Fenced, Misconfigured, OnrecordError, TurnTaken, shown
+from onrecord.errors import Fenced, Misconfigured, TurnTaken, shown
 from onrecord.flow import Flow
 from onrecord.item import ItemChange
 from onrecord.message import Message
@@ -25,8 +24,6 @@ from onrecord.turn import LEASE, LONGEST, SHORTEST, Holder
 from onrecord.version import Expected
 
 __all__ = ["HeldSession", "TurnSettings", "signed_if_late", "turn_settings"]
-
-log = logging.getLogger("onrecord")
 
 _LATE: Final = 0.1
 """Of a lease: after that long a hook gives another sign of life. One costs a commit."""
@@ -92,15 +89,11 @@ class HeldSession(Session):
 
     def end(self) -> None:
         """Let others take hold. Where that fails the lease runs out: no answer is lost for it."""
-        if self.is_here():
-            with _logged(self):
-                self._run(operations.let_go(self._holder.lease))
+        self._holder.let_go(self._run)
 
     async def aend(self) -> None:
         """Like ``end``."""
-        if self.is_here():
-            with _logged(self):
-                await self._arun(operations.let_go(self._holder.lease))
+        await self._holder.alet_go(self._arun)
 
     def renewing(self) -> AbstractContextManager[None]:
         """Give signs of life while the block runs."""
@@ -223,11 +216,3 @@ def _in_words() -> Iterator[None]:
             fault.who,
             fault.until,
         ) from fault
-
-
-@contextmanager
-def _logged(held: HeldSession) -> Iterator[None]:
-    try:
-        yield
-    except OnrecordError as fault:
-        log.warning("The turn on %s could not be ended, and runs out: %s", held.name, fault)
