@@ -1,4 +1,4 @@
-"""A store that has grown: one session of a million messages, 100,000 of ten messages, searches among
+"""A store that has grown: a session of a million messages, 100,000 of ten messages, searches among
 a million messages of 10,000 users, and what was left unfinished among a million conversations.
 
     make scale

@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -299,7 +300,13 @@ def play(days: Mapping[int, Day], script: str, url: str, model: str) -> None:
         process.communicate()
         if process.returncode and not day.is_killed:
             sys.exit(f"{day.heading} went wrong (exit {process.returncode}).")
-    print(f"\nAll of it is in {url}")
+    print(f"\nAll of it is in {Store(url).address}")  # without a password
+    if not url.startswith("sqlite:"):
+        return
+    print("\nLook inside:\n")
+    handle = f'Store("{url}").session("{TICKET}", user="{CUSTOMER}", agent="{AGENT}")'
+    look = f'from onrecord import Store; print(*{handle}.tail(3), sep="\\n")'
+    print(f"   {shlex.join([os.path.relpath(sys.executable), '-c', look])}")
 
 
 def start(script: str, number: int, day: Day, url: str, model: str) -> subprocess.Popen[str]:

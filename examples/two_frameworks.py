@@ -38,8 +38,9 @@ def day_two(store: Store, model: str) -> None:
 
 
 def day_three(store: Store, model: str) -> None:
-    recalled = store.recall("Where was the order held?", user=CUSTOMER, agent=AGENT, tokens=60)
-    tell(statistics=f"RECALLED, for a prompt:\n{recalled.text}\n\n{statistics(store)}")
+    question = "Where was the order held?"
+    recalled = store.recall(question, user=CUSTOMER, agent=AGENT, tokens=60)
+    tell(statistics=f"RECALLED for “{question}”\n{recalled.text}\n\n{statistics(store)}")
 
 
 DAYS: Final = {

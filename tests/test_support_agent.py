@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -31,12 +31,6 @@ def played(script: str, *settings: str, folder: Path) -> str:
     return done.stdout
 
 
-def url_in(shown: str) -> str:
-    found = re.search(r"All of it is in (\S+)", shown)
-    assert found is not None
-    return found[1]
-
-
 def in_order(shown: str, *parts: str) -> None:
     plain, at = " ".join(shown.split()), 0
     for part in parts:
@@ -48,10 +42,10 @@ def in_order(shown: str, *parts: str) -> None:
 def test_the_four_days_of_the_support_agent(
     request: pytest.FixtureRequest, tmp_path: Path, database: str
 ) -> None:
-    settings: tuple[str, ...] = ()
+    url = f"sqlite:///{tmp_path}/support.db"
     if database == "postgresql":
-        settings = ("--url", request.getfixturevalue("kept_postgres_url"))
-    shown = played("support_agent.py", *settings, folder=tmp_path)
+        url = request.getfixturevalue("kept_postgres_url")
+    shown = played("support_agent.py", "--url", url, folder=tmp_path)
     in_order(
         shown,
         "Day one",
@@ -70,7 +64,8 @@ def test_the_four_days_of_the_support_agent(
         "Day four",
         "desk Certainly. It was held at customs",
     )
-    with Store(url_in(shown)) as store:
+    with Store(url) as store:
+        assert f"All of it is in {store.address}" in shown
         chat = store.session("ticket-4711", user="ada", agent="desk")
         said = " ".join(shown.split())
         for message in chat.messages():
@@ -93,10 +88,14 @@ def test_two_frameworks_and_a_kill(tmp_path: Path) -> None:
         "Welcome back. You left off at: “I would appreciate it",
         "desk It was held at customs since Sunday.",
         "Day three",
-        "RECALLED",
+        "RECALLED for “Where was the order held?”",
         "assistant: It was held at customs since Sunday.",
         "CUSTOMER: style formal",
     )
+    command = shown.rpartition("Look inside:")[2].strip()
+    looked = subprocess.run(shlex.split(command), capture_output=True, encoding="utf-8", timeout=60)
+    assert (looked.returncode, looked.stderr) == (0, "")
+    assert looked.stdout.count("Message(") == 3
 
 
 def test_a_day_that_goes_wrong_is_told(tmp_path: Path) -> None:

@@ -281,8 +281,9 @@ class Holder:
                 when = "" if until is None else f", until {until:%Y-%m-%d %H:%M:%S} UTC"
                 raise TurnTaken(
                     f"{self.lease.what} is held by another turn: by {other.who}{when}, and longer "
-                    f"if it goes on. {self._wait:g} s were waited. Wait longer, or look for a turn "
-                    f"that does not end.",
+                    f"if it goes on; a holder that has died holds it no longer than that. "
+                    f"{self._wait:g} s were waited. Wait longer, or look for a turn that does not "
+                    f"end.",
                     other.who,
                     until,
                 )
