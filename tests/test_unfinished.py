@@ -22,6 +22,8 @@ from onrecord import (
     ToolResult,
     Unfinished,
 )
+from onrecord.flows.sessions import append
+from onrecord.stored import clock
 from onrecord.turn import SHORTEST, Holder
 from onrecord.unfinished import LONGEST
 
@@ -208,6 +210,28 @@ def test_a_damaged_message_does_not_hide_the_others(tmp_path: Path) -> None:
         assert "well" in keys(store.unfinished())
         store.session("damaged").rewind(1)
         assert not store.session("damaged").info().open
+
+
+def test_what_is_damaged_ends_no_page(each_store: Stores) -> None:
+    store = each_store()
+    for n in range(4):
+        store.session(f"s{n}").append(("user", "Hello"))
+    change = "UPDATE {sessions} SET head = -5 WHERE key = 's2'"
+    store._ledger.write(lambda txn: txn.run(change))
+    assert keys(store.unfinished(limit=3)) == ["s3", "s1", "s0"]
+
+
+def test_what_was_written_by_a_clock_that_was_ahead(
+    each_store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits now, and not only when the other clocks have come so far."""
+    store = each_store()
+    for key, ahead in (("little", 20), ("much", 600)):
+        with monkeypatch.context() as patch:
+            patch.setattr(append, "now", lambda ahead=ahead: clock.now() + ahead * 1_000_000)
+            store.session(key).append(("user", "Hello"))
+    assert keys(store.unfinished()) == ["much", "little"]
+    assert keys(store.unfinished(quiet_for=5)) == ["much"]  # the other may be spoken to just now
 
 
 def test_histories(each_store: Stores, tmp_path: Path) -> None:

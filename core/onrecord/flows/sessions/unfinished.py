@@ -38,20 +38,17 @@ def list_unfinished(
     found: list[FoundOpen] = []
     at = now()
 
-    def read(txn: Transaction) -> list[unfinished.Open]:
-        return unfinished.listed(txn, scope, at - quiet_for, at, limit - len(found), after)
+    def read(txn: Transaction) -> tuple[list[unfinished.Open], tuple[int, int] | None]:
+        return unfinished.listed(txn, scope, quiet_for, at, limit - len(found), after)
 
     while len(found) < limit:
-        asked = limit - len(found)
-        page = yield from do(Cold(read))
+        page, after = yield from do(Cold(read))
         for one in page:
-            place = (one.active_second, one.key.session)
             snapshot = Snapshot(one.key.session, one.described.version, tuple(one.rows))
             messages = desk.build.messages(snapshot, snapshot.rows)
             left = one.described.held_until is not None
             if left or (messages and messages[-1].waits):
-                found.append(FoundOpen(one.name, info_of(one.described), messages, left, place))
-            after = place
-        if len(page) < asked:
+                found.append(FoundOpen(one.name, info_of(one.described), messages, left, one.place))
+        if after is None:
             break
     return found

@@ -12,6 +12,7 @@ from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.ledger.sessions.description import COLUMNS, Described
 from onrecord.scope import Scope, SessionName
+from onrecord.stored.clock import LATEST, MICROSECONDS
 from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, Span
 
 LOOKED_AT: Final = 32
@@ -19,7 +20,11 @@ LOOKED_AT: Final = 32
 
 # Whoever holds one is going on with it; what is held no longer was left.
 _OPEN: Final = """maybe_open = 1 AND (waits = 1 OR holder IS NOT NULL)
-    AND (held_until IS NULL OR held_until < {clock}) AND last_active <= :quiet_since"""
+    AND (held_until IS NULL OR held_until < {clock})
+    AND (last_active <= :quiet_since OR last_active > :ahead)"""
+_SKEW: Final = 60 * MICROSECONDS
+"""By how much the clocks of two hosts may differ: what was written later than that, by a clock that
+was wrong, is no sign that somebody is at it."""
 _LIST: Final = f"SELECT {{shard}}, id, active_second, {COLUMNS} FROM {{sessions}} WHERE {_OPEN}"
 # Not by the bare column: PostgreSQL went through a million sessions in its order, to find 50.
 _BEHIND: Final = "(active_second + 0, id) < (:second, :number)"
@@ -36,6 +41,11 @@ class Open(NamedTuple):
     active_second: int
     described: Described
     rows: Sequence[MessageRow]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What those after it are behind."""
+        return self.active_second, self.key.session
 
     @property
     def name(self) -> SessionName:
@@ -57,14 +67,16 @@ def newest_waits(txn: Transaction, name: SessionName) -> bool:
 def listed(
     txn: Transaction,
     scope: Scope,
-    quiet_since: int,
+    quiet_for: int,
     now: int,
     limit: int,
     after: tuple[int, int] | None,
-) -> list[Open]:
-    """Unfinished sessions of a scope, the one last active first, beginning after a place."""
+) -> tuple[list[Open], tuple[int, int] | None]:
+    """Unfinished sessions of a scope, the one last active first, beginning after a place; and the
+    place after which there may be more."""
     conditions, values = keys.of_scope(scope)
-    values.update(quiet_since=quiet_since, now=now, limit=limit)
+    since, ahead = (now - quiet_for, now + _SKEW) if quiet_for else (LATEST, LATEST)
+    values.update(quiet_since=since, ahead=ahead, now=now, limit=limit)
     if after is not None:
         conditions.append(_BEHIND)
         values.update(second=after[0], number=after[1])
@@ -81,10 +93,11 @@ def listed(
     ]
     spans = [_newest_places(one) for one in well]
     pieces = rows_of.in_places(txn, spans, [one.name for one in well])
-    return [
+    read = [
         one._replace(rows=rows or _newest(txn, one.name))
         for one, (_, rows) in zip(well, pieces, strict=True)
     ]
+    return read, found[-1].place if len(found) == limit else None
 
 
 def _newest_places(one: Open) -> Span:
