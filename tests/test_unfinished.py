@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from onrecord import (
@@ -307,6 +308,23 @@ def test_only_what_may_be_open_is_looked_at(each_store: Stores) -> None:
     assert store.unfinished() == []
     store.prune()
     assert store._ledger.read(lambda txn: txn.first(count, {})) == (0,)
+
+
+def test_who_prunes_waits_for_nobody(kept_postgres_url: str) -> None:
+    """Of two who hold each a session that the other wants, one is given up: so prune() wants none
+    that is held."""
+    count = "SELECT count(*) FROM {sessions} WHERE maybe_open = 1"
+    url = kept_postgres_url
+    with Store(url, timeout=0.5) as store, psycopg.connect(url) as other:
+        for n in range(3):
+            store.session(f"s{n}").append([("user", "Hello"), ("assistant", "Hello")])
+        store._ledger.write(lambda txn: txn.run("UPDATE {sessions} SET maybe_open = 1"))
+        other.execute("SELECT 1 FROM onrecord_sessions WHERE key = 's1' FOR UPDATE")
+        store.prune()
+        assert store._ledger.read(lambda txn: txn.first(count, {})) == (1,)
+        other.rollback()
+        store.prune()
+        assert store._ledger.read(lambda txn: txn.first(count, {})) == (0,)
 
 
 def test_misconfigured_words(store: Store) -> None:

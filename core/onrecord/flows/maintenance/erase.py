@@ -36,6 +36,7 @@ log = logging.getLogger("onrecord")
 
 _PAGE: Final = 200
 MOST_ITEMS: Final = 1_000
+_SETTLED_AT_ONCE: Final = 1_000
 """Items that go in one transaction."""
 _HANDED_OVER: Final = (
     "Nobody can tell whose words are in what was learned from conversations that were handed to "
@@ -116,7 +117,8 @@ def prune(
             desk, [(number, _name(info)) for number, info in found], archive_to, None
         )
     items = yield from _items_pruned(scope, at)
-    yield from do(Cold(unfinished.settle, writes=True))
+    while (yield from do(Cold(_settle_some, writes=True))) >= _SETTLED_AT_ONCE:
+        pass
     if not found and not items:
         return _pruning(dry_run, [], None, 0)
     gone: list[SessionInfo] = []
@@ -130,6 +132,10 @@ def prune(
         log.warning("what was pruned has gone, and its room could not be given back: %s", fault)
     archived_to = None if archive_to is None or not found else str(archive_to)
     return _pruning(False, gone, archived_to, items)
+
+
+def _settle_some(txn: Transaction) -> int:
+    return unfinished.settle(txn, _SETTLED_AT_ONCE)
 
 
 class _Erased(NamedTuple):

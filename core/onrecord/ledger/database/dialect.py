@@ -52,6 +52,7 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
         "for_key_share_skip_locked": "",
         "for_key_share_of_l": "",
         "skip_locked_i": "",
+        "skip_locked_s": "",
     },
     "postgresql": {
         "with_that_id": "OVERRIDING SYSTEM VALUE",
@@ -67,6 +68,7 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
         "for_key_share_skip_locked": "FOR KEY SHARE SKIP LOCKED",
         "for_key_share_of_l": "FOR KEY SHARE OF l",
         "skip_locked_i": "FOR UPDATE OF i SKIP LOCKED",
+        "skip_locked_s": "FOR NO KEY UPDATE OF s SKIP LOCKED",
     },
 }
 

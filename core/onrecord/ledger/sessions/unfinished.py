@@ -29,9 +29,14 @@ _LIST: Final = f"SELECT {{shard}}, id, active_second, {COLUMNS} FROM {{sessions}
 # Not by the bare column: PostgreSQL went through a million sessions in its order, to find 50.
 _BEHIND: Final = "(active_second + 0, id) < (:second, :number)"
 _ORDER: Final = " ORDER BY active_second + 0 DESC, id DESC LIMIT :limit"
+# Who has one locked is at it: to wait for many of them is to wait for who waits.
 _NOT_ANY_MORE: Final = """
     UPDATE {sessions} SET maybe_open = 0
-    WHERE maybe_open = 1 AND waits = 0 AND holder IS NULL"""
+    WHERE ({shard_key} id) IN (
+        SELECT {s.shard_of_key} s.id FROM {sessions} s
+        WHERE s.maybe_open = 1 AND s.waits = 0 AND s.holder IS NULL
+        LIMIT :limit {skip_locked_s})
+    AND maybe_open = 1 AND waits = 0 AND holder IS NULL"""
 
 
 class Open(NamedTuple):
@@ -110,7 +115,7 @@ def _newest(txn: Transaction, name: SessionName) -> tuple[MessageRow, ...]:
     return rows_of.seen(txn, name, limit=1, newest=True).rows
 
 
-def settle(txn: Transaction) -> int:
-    """Look no more at sessions that are finished; how many those were."""
+def settle(txn: Transaction, limit: int) -> int:
+    """Look no more at some sessions that are finished, and that nobody has locked; how many."""
     txn.begin()
-    return txn.run(_NOT_ANY_MORE, {})
+    return txn.run(_NOT_ANY_MORE, {"limit": limit})
