@@ -289,8 +289,19 @@ def test_what_a_saver_writes_in_a_turn_is_fenced_too(each_store: Stores) -> None
             log.put("t", "", New("3", "2", body, {}))
         with pytest.raises(Fenced):
             log.put_writes("t", "", "2", "task", "", [(0, "c", ("json", b"1"))])
+        with pytest.raises(Fenced):
+            log.update("t", title="Mine")
+        with pytest.raises(Fenced):
+            log.drop("t", {"": ["2"]})
+        with pytest.raises(Fenced):
+            log.delete("t")
         assert log.entry("t", "", "3") is None
     found = log.entry("t", "")
     assert found is not None
     assert found.id == "2"
     log.put("t", "", New("4", "2", body, {}))  # who takes no turn writes as ever
+    assert log.delete("t")
+    with log.turn("t"):
+        log.put("t", "", New("5", None, body, {}))
+        log.drop("t", {"": ["4"]})
+        assert log.delete("t")  # which ends the turn

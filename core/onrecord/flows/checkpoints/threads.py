@@ -17,6 +17,7 @@ from onrecord.flows.checkpoints.values import New, Put, unpack_writes
 from onrecord.flows.checkpoints.writing import delete_thread, put
 from onrecord.flows.listing import listed
 from onrecord.flows.shared import UNSET, Desk
+from onrecord.flows.turns.holding import fenced
 from onrecord.ledger.checkpoints import lists, threads
 from onrecord.ledger.checkpoints.threads import Described
 from onrecord.scope import AnyName, SessionName
@@ -98,7 +99,7 @@ def update_thread(
         if expires_in is not UNSET:
             threads.set_expiry(txn, thread, expires_in)
 
-    yield from do(Cold(work, writes=True))
+    yield from do(Cold(fenced(desk, work, name), writes=True))
     desk.threads.labels.drop(name.identity)
 
 

@@ -271,7 +271,7 @@ def delete_thread(desk: Desk, name: SessionName) -> Flow[bool]:
         threads.bury(txn, thread, now())
         return thread.live
 
-    return (yield from do(Cold(work, writes=True)))
+    return (yield from do(Cold(fenced(desk, work, name, alone=True), writes=True)))
 
 
 def drop_checkpoints(desk: Desk, name: SessionName, ids: Mapping[str, Sequence[str]]) -> Flow[None]:
@@ -290,7 +290,7 @@ def drop_checkpoints(desk: Desk, name: SessionName, ids: Mapping[str, Sequence[s
             if namespace_log.is_log and namespace_log.namespace in wanted:
                 lists.drop(txn, all_of_it, namespace_log, wanted[namespace_log.namespace])
 
-    yield from do(Cold(work, writes=True))
+    yield from do(Cold(fenced(desk, work, name, alone=True), writes=True))
 
 
 def copy_thread(desk: Desk, source: SessionName, target: SessionName) -> Flow[None]:

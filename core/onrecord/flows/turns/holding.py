@@ -108,16 +108,17 @@ def refuse_other(
 
 
 def fenced(
-    desk: Desk, work: Callable[[Transaction], T], name: SessionName
+    desk: Desk, work: Callable[[Transaction], T], name: SessionName, *, alone: bool = False
 ) -> Callable[[Transaction], T]:
-    """Work on a thread; within a turn on that thread it is done only while that holds it."""
+    """Work on a thread; within a turn on that thread it is done only while that holds it.
+    ``alone`` for work that locks the thread so."""
     around = [lease for its, lease in _AROUND.get() if its is desk and lease.name == name]
     held = around[-1] if around else None
     if held is None:
         return work
 
     def do_fenced(txn: Transaction) -> T:
-        threads.lock(txn, name)
+        threads.lock(txn, name, alone=alone)
         refuse_other(held.what, None, turns.holder_of(txn, held.table, name), held.holder)
         return work(txn)
 
