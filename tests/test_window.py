@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -366,6 +367,18 @@ def test_a_window_that_still_stands_is_not_made_again() -> None:
         chat.clear()
         chat.append([("user", f"again {n}") for n in range(100)])
         assert chat.window(messages=60, last=last)[-1].text == "again 99"
+
+
+def test_a_window_that_another_counter_cut_is_made_again(tmp_path: Path) -> None:
+    with (
+        Store(tmp_path / "s.db") as store,
+        Store(tmp_path / "s.db", token_counter=("ten", lambda message: 10)) as other,
+    ):
+        store.session("k").append([("user", f"{n}") for n in range(9)])
+        last = store.session("k").window(tokens=45)
+        assert last.tokens == 45
+        now = other.session("k").window(tokens=45, last=last)
+        assert (now.tokens, len(now)) == (40, 4)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "3"])

@@ -125,7 +125,8 @@ def window(
         )
     if last is not None and not isinstance(last, Window):
         raise Misconfigured(f"last has to be a Window of this session, or None, not {shown(last)}.")
-    cutter, asked = Cutter(limits, desk.counter, given), (limits, repair, given, summary)
+    cutter = Cutter(limits, desk.counter, given)
+    asked = (limits, repair, desk.counter.name, given, summary)
     near = yield from read_tail(desk, name)
     if (
         last is not None
