@@ -23,6 +23,7 @@ from onrecord import (
     Session,
     Store,
     TurnTaken,
+    Unavailable,
     operations,
 )
 from onrecord.checkpoint_log import New
@@ -189,6 +190,66 @@ def test_a_loop_that_is_dead_lets_its_turn_lapse(session: Session) -> None:
 
     loop.run_until_complete(end())
     loop.close()
+
+
+def test_who_is_cancelled_or_interrupted_as_it_takes_hold_holds_nothing(session: Session) -> None:
+    """The transaction was under way, and is committed for all that."""
+
+    async def cancelled() -> None:
+        holder = Holder("sessions", session.name, wait=0, lease=60)
+
+        async def arun(flow: Any) -> Any:
+            answer = await session._arun(flow)
+            taking.cancel()
+            await asyncio.sleep(0)
+            return answer
+
+        taking = asyncio.ensure_future(holder.atake(arun))
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        async with session.aturn():
+            pass
+
+    asyncio.run(cancelled())
+
+    asked: list[Any] = []
+
+    def run(flow: Any) -> None:
+        asked.append(session._run(flow))
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Holder("sessions", session.name, wait=0, lease=60).take(run)
+    with session.turn():
+        pass
+
+
+def test_a_lost_answer_leaves_nothing_held(session: Session) -> None:
+    """Whose answer is lost asks again: the holder is the same."""
+    holder = Holder("sessions", session.name, wait=0, lease=60)
+    for flow in (operations.hold(holder.lease), operations.let_go(holder.lease)):
+        lost = iter([True])
+
+        def losing(flow: Any = flow, lost: Any = lost) -> Any:
+            step = next(flow)
+            while True:
+                try:
+                    answer = session._run(one_step(step))
+                    if next(lost, False):
+                        step = flow.throw(Unavailable("Gone.", outcome_unknown=True))
+                    else:
+                        step = flow.send(answer)
+                except StopIteration as end:
+                    return end.value
+
+        assert losing() is None
+    with session.turn():
+        pass
+
+
+def one_step(step: Any) -> Any:
+    return (yield step)
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, math.inf, math.nan, "soon", True])

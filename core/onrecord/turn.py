@@ -128,16 +128,34 @@ class Holder:
     def take(self, run: Run) -> None:
         """Take hold as soon as nobody else holds it; TurnTaken when that takes too long."""
         pauses = self._pauses()
-        while (other := run(operations.hold(self.lease))) is not None:
+        while (other := self._held_or(run)) is not None:
             time.sleep(pauses(other))
         self._signed = time.monotonic()
+
+    def _held_or(self, run: Run) -> Any:
+        """Take hold, or say who holds it."""
+        try:
+            return run(operations.hold(self.lease))
+        except OnrecordError:
+            raise
+        except BaseException:  # an interrupt: it may be held for all that, and by nobody
+            self.let_go(run)
+            raise
 
     async def atake(self, arun: Arun) -> None:
         """Like ``take``."""
         pauses = self._pauses()
-        while (other := await arun(operations.hold(self.lease))) is not None:  # noqa: ASYNC110
+        while (other := await self._aheld_or(arun)) is not None:  # noqa: ASYNC110
             await asyncio.sleep(pauses(other))  # for other processes: no event of here tells
         self._signed = time.monotonic()
+
+    async def _aheld_or(self, arun: Arun) -> Any:
+        """Like ``_held_or``."""
+        try:
+            return await _to_its_end(arun(operations.hold(self.lease)))
+        except asyncio.CancelledError:
+            await self.alet_go(arun)
+            raise
 
     @contextmanager
     def held(self, run: Run) -> Iterator[None]:
@@ -171,7 +189,7 @@ class Holder:
         """Like ``let_go``."""
         if self.is_here():
             try:
-                await arun(operations.let_go(self.lease))
+                await _to_its_end(arun(operations.let_go(self.lease)))
             except OnrecordError as fault:
                 self._lapses(fault)
 
@@ -292,3 +310,16 @@ class Holder:
             return min(wait, left)
 
         return pause
+
+
+async def _to_its_end(step: Coroutine[Any, Any, Any]) -> Any:
+    """What a step answers; who is cancelled meanwhile is so when it is known how it ended. A
+    transaction that nobody waits for ends as well, and holds what nobody knows of."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # it was seen
+        raise

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, assert_never
 
-from onrecord.errors import Fenced
+from onrecord.errors import Fenced, Unavailable
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import threads
@@ -78,7 +78,7 @@ def hold(lease: Lease) -> Flow[Other | None]:
                 assert_never(lease.table)
         return turns.hold(txn, lease.table, lease.name, lease.holder, at, lease.microseconds)
 
-    return (yield from do(Cold(work, writes=True)))
+    return (yield from _twice(work))
 
 
 def renew(lease: Lease) -> Flow[bool]:
@@ -91,7 +91,17 @@ def renew(lease: Lease) -> Flow[bool]:
 def let_go(lease: Lease) -> Flow[None]:
     """Let others take hold."""
     table, name, holder, _ = lease
-    yield from do(Cold(lambda txn: turns.let_go(txn, table, name, holder), writes=True))
+    yield from _twice(lambda txn: turns.let_go(txn, table, name, holder))
+
+
+def _twice(work: Callable[[Transaction], T]) -> Flow[T]:
+    """Work that is done again where its answer was lost: done twice, it is as done once."""
+    try:
+        return (yield from do(Cold(work, writes=True)))
+    except Unavailable as lost:
+        if not lost.outcome_unknown:
+            raise
+        return (yield from do(Cold(work, writes=True)))
 
 
 def refuse_other(
