@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from onrecord import Conflict, Put, Session, Store, Version, operations
 from onrecord.flow import Flow
 from onrecord.item import DERIVED
+from onrecord.reports import Progress
 from onrecord.testing.contract import Face
 
 OpenStore = Callable[..., Store]
@@ -113,6 +115,39 @@ def test_a_fork_has_what_was_made_from_what_it_has(store: Store, face: Face) -> 
         store.session(fork).delete(1)
         assert store.session(fork).state.get(KEY) is None
     assert session.state.get(KEY) is not None
+
+
+@pytest.mark.parametrize("how", ["edit", "clear", "erase", "append"])
+def test_an_import_brings_nothing_of_what_is_edited_meanwhile(
+    each_store: OpenStore, tmp_path: Path, how: str
+) -> None:
+    """Between the messages of a session and its state others may write to it."""
+    with Store(tmp_path / "source.db") as source:
+        source.session("s").append([("user", f"{n}") for n in range(3)])
+        state = source.session("s").state
+        state.put(KEY, "all that was said", token="3")
+        state.put("mine", 1)
+        source.export(tmp_path / "all.jsonl")
+    store = each_store()
+    session = store.session("s")
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.done and session.head() == 3:
+            match how:
+                case "edit":
+                    session.edit(2, ("user", "nothing"))
+                case "clear":
+                    session.clear()
+                case "erase":
+                    session.erase(thorough=False)
+                case _:
+                    session.append(("user", "3"))
+
+    store.import_(tmp_path / "all.jsonl", progress=meanwhile)
+    assert (session.state.get(KEY) is None) == (how != "append")
+    mine = session.state.get("mine")
+    assert mine is not None
+    assert mine.value == 1
 
 
 def test_of_another_session_nothing_goes(store: Store) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.structs import astuple
 
@@ -30,6 +30,7 @@ from onrecord.flows.maintenance.maintain import tell
 from onrecord.flows.maintenance.reader import Known, Piece, Reader, ReadItem, ReadMessage
 from onrecord.flows.mark import Wrote, commit, commit_items
 from onrecord.flows.shared import Desk
+from onrecord.item import DERIVED
 from onrecord.ledger.items import items as items_of
 from onrecord.ledger.items import namespaces, scoped
 from onrecord.ledger.maintenance import transfer
@@ -84,6 +85,7 @@ def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import
     seen, written, messages, items = 0, 0, 0, 0
     differing: list[str] = []
     left_alone: set[SessionName] = set()
+    last: _Standing | None = None
     try:
         of = yield from do(InThread(reader.begin))
         tell(progress, 0, of)
@@ -91,13 +93,13 @@ def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import
             if isinstance(piece, Known):
                 if isinstance(piece.name, StateName) and piece.name.session in left_alone:
                     continue  # another conversation's: nothing of it is changed
-                added, differ = yield from _items_imported(desk, piece, source.name)
+                added, differ = yield from _items_imported(desk, piece, source.name, last)
                 items += added
                 differing += differ
                 continue
             new = None
             try:
-                new = yield from _session_imported(desk, piece, reader, source.name)
+                new, last = yield from _session_imported(desk, piece, reader, source.name)
             except Conflict as fault:  # the others have nothing to do with it
                 differing.append(str(fault))
                 left_alone.add(piece.session.name)
@@ -118,8 +120,18 @@ def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import
     )
 
 
-def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> Flow[int | None]:
-    """How many messages of one session were written; None where all of it was there."""
+class _Standing(NamedTuple):
+    """In which epoch a session was brought: what was made from its messages belongs to them."""
+
+    name: SessionName
+    epoch: int
+
+
+def _session_imported(
+    desk: Desk, piece: Piece, reader: Reader, where: str
+) -> Flow[tuple[int | None, _Standing]]:
+    """How many messages of one session were written, None where all of it was there; and how it
+    stands now."""
     name = piece.session.name
     there, at = yield from do(Cold(partial(_standing, name=name)))
     epoch = at.epoch
@@ -154,14 +166,17 @@ def _session_imported(desk: Desk, piece: Piece, reader: Reader, where: str) -> F
             break
         following = (yield from do(InThread(reader.next))) if piece.more else None
         if following is None:
-            return new
+            return new, _Standing(name, epoch)
         assert isinstance(following, Piece), "the session has not ended"
         piece = following
 
 
-def _items_imported(desk: Desk, brought: Known, where: str) -> Flow[tuple[int, list[str]]]:
+def _items_imported(
+    desk: Desk, brought: Known, where: str, last: _Standing | None
+) -> Flow[tuple[int, list[str]]]:
     """How many items of one namespace were written; and of those that differ, how. What was there,
-    or has expired since it was exported, is neither."""
+    or has expired since it was exported, is neither; nor is what was made from messages of the
+    session before it, if that was rewritten since."""
     at = now()
     wanted = [
         read for read in brought.items if read.said.expires_at is None or read.said.expires_at > at
@@ -172,10 +187,13 @@ def _items_imported(desk: Desk, brought: Known, where: str) -> Flow[tuple[int, l
         return 0, differing
 
     def add(txn: Transaction) -> tuple[list[ItemRow], list[str]]:
-        namespace, last = namespaces.move_or_create(txn, brought.name, len(new), at)
+        rewritten = _is_rewritten(txn, brought.name, last)
+        namespace, version = namespaces.move_or_create(txn, brought.name, len(new), at)
         missing, differing = compare(txn)  # again: nobody else writes here now
+        if rewritten:
+            missing = [read for read in missing if not read.said.key.startswith(DERIVED)]
         in_order = sorted(missing, key=lambda read: (read.said.updated, read.said.key))
-        rows = [_item_row(read, last - n) for n, read in enumerate(reversed(in_order))]
+        rows = [_item_row(read, version - n) for n, read in enumerate(reversed(in_order))]
         if rows:
             items_of.bring(txn, namespace, rows)
         return rows, differing
@@ -189,6 +207,14 @@ def _items_imported(desk: Desk, brought: Known, where: str) -> Flow[tuple[int, l
     items = [ItemName(brought.name, read.said.key) for read in new]
     rows, differing = yield from commit_items(desk, items, add, wrote, hurried=False)
     return len(rows), differing
+
+
+def _is_rewritten(txn: Transaction, of: NamespaceName, last: _Standing | None) -> bool:
+    """Whether a session whose state this is was rewritten since it was brought. It is locked."""
+    if last is None or not isinstance(of, StateName) or of.session != last.name:
+        return False
+    session = sessions.lock(txn, last.name) or sessions.absent(txn, last.name)
+    return session.epoch != last.epoch
 
 
 def _items_compared(
