@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,33 @@ def test_what_is_damaged_ends_no_page(each_store: Stores) -> None:
     change = "UPDATE {sessions} SET head = -5 WHERE key = 's2'"
     store._ledger.write(lambda txn: txn.run(change))
     assert keys(store.unfinished(limit=3)) == ["s3", "s1", "s0"]
+
+
+DAMAGED = {
+    "waits = 0": "waits is 0",
+    "maybe_open = 0": "unfinished\\(\\) misses it",
+    "held_until = 5": "nobody holds it",
+    "holder = identity": "its held_until is None",
+    f"holder = identity, held_until = {2**62}": f"held_until is {2**62}",
+}
+
+
+@pytest.mark.parametrize("change", DAMAGED)
+def test_what_says_that_it_waits_is_verified(each_store: Stores, change: str) -> None:
+    """And a lease that is damaged keeps nobody off."""
+    store = each_store()
+    session = store.session("s")
+    session.append([("assistant", "Hello"), ("user", "Hello")])
+    assert store.verify() == []
+    store._ledger.write(lambda txn: txn.run(f"UPDATE {{sessions}} SET {change}"))
+    [problem] = store.verify()
+    assert re.search(DAMAGED[change], problem.what)
+    if "holder" in change:
+        assert keys(store.unfinished()) == ["s"]
+    with session.turn() as turn:
+        turn.append(("user", "Are you there?"))
+    assert keys(store.unfinished()) == ["s"]
+    assert store.verify() == []
 
 
 def test_what_was_written_by_a_clock_that_was_ahead(

@@ -148,6 +148,7 @@ def of_session(txn: Transaction, name: SessionName) -> list[Problem]:
         look.says_otherwise(seq, what)
     look.has_come_to(session.head)
     look.adds_up(described.messages, described.turns, described.tokens, "session's row")
+    look.waits_as_said(described.waits)
     if archived and archived[-1][1] > session.head:
         look.problem("count", *archived[-1], "it is archived, and not there.")
     return look.problems
@@ -166,6 +167,8 @@ class _Look:
         self.seq = 0
         self._sums = [0, 0, 0]
         self._unsure = False
+        self._waits: bool | None = False
+        """Whether the newest message does; None where that cannot be read."""
 
     def at_numbers(self, txn: Transaction, session: SessionRow, name: SessionName) -> None:
         """Look at what stands in the session's own row."""
@@ -188,6 +191,11 @@ class _Look:
             )
         if session.cut_epoch > session.epoch:
             wrong.append(f"it was cut in epoch {session.cut_epoch}, and is in {session.epoch}")
+        if (session.holder is None) != (values["held_until"] is None):
+            held = "nobody holds it" if session.holder is None else "a turn holds it"
+            wrong.append(f"its held_until is {values['held_until']}, and {held}")
+        if not session.maybe_open and (values["waits"] or session.holder is not None):
+            wrong.append("its maybe_open is 0, and it waits or is held: unfinished() misses it")
         for what in wrong:
             self.problem("damaged", None, None, f"{what}.")
 
@@ -205,6 +213,7 @@ class _Look:
             segment = segments.unpacked(txn, stored)
         except Damaged as fault:
             self.problem("damaged", stored.first, stored.last, f"their segment: {fault}.")
+            self._waits = None
             return
         for row in segment.rows:
             self._can_be_read(row)
@@ -261,6 +270,12 @@ class _Look:
                 self.problem("count", None, None, f"the {where} says {said} {what}, and "
                              f"{found} are there.")  # fmt: skip
 
+    def waits_as_said(self, said: int) -> None:
+        """Compare what the session's row says of the newest message with what it is."""
+        if said in (0, 1) and self._waits is not None and said != self._waits:
+            self.problem("damaged", None, None, f"its waits is {said}, and its newest message "
+                         f"says {int(self._waits)}.")  # fmt: skip
+
     def problem(self, kind: str, first: int | None, last: int | None, what: str) -> None:
         self.problems.append(
             Problem(kind=kind, where=self._where, first=first, last=last, what=what)  # type: ignore[arg-type]
@@ -274,8 +289,9 @@ class _Look:
     def _can_be_read(self, row: MessageRow) -> None:
         if row.frame is not None:
             try:
-                codec.decode(row.frame)
+                self._waits = codec.decode(row.frame).waits
             except Damaged as fault:
+                self._waits = None
                 self.problem("damaged", row.seq, row.seq, f"{fault}.")
 
     def _add(self, *bounds: int) -> None:

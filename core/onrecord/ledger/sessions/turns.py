@@ -10,11 +10,14 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import SessionName
+from onrecord.stored.clock import LATEST
 
 Held: TypeAlias = Literal["sessions", "checkpoint_threads"]
 """What a turn can hold: a row of one of these tables."""
 
-_FREE: Final = "(holder IS NULL OR holder = :holder OR held_until < {clock})"
+OVER: Final = f"(held_until IS NULL OR held_until < {{clock}} OR held_until > {LATEST})"
+"""Whether a lease is; one that is damaged is, too: else nobody could hold what it is on."""
+_FREE: Final = f"(holder IS NULL OR holder = :holder OR {OVER})"
 _MINE: Final = "WHERE {my_shard} identity = :identity AND holder = :holder"
 # ``unfinished`` looks at a session that is held, or was left.
 _LISTED: Final = {"sessions": ", maybe_open = 1", "checkpoint_threads": ""}

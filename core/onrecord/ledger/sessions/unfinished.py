@@ -11,6 +11,7 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.ledger.sessions.description import COLUMNS, Described
+from onrecord.ledger.sessions.turns import OVER
 from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import LATEST, MICROSECONDS
 from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, Span
@@ -19,8 +20,7 @@ LOOKED_AT: Final = 32
 """Among so many of its newest places the calls of a session are looked for."""
 
 # Whoever holds one is going on with it; what is held no longer was left.
-_OPEN: Final = """maybe_open = 1 AND (waits = 1 OR holder IS NOT NULL)
-    AND (held_until IS NULL OR held_until < {clock})
+_OPEN: Final = f"""maybe_open = 1 AND (waits = 1 OR holder IS NOT NULL) AND {OVER}
     AND (last_active <= :quiet_since OR last_active > :ahead)"""
 _SKEW: Final = 60 * MICROSECONDS
 """By how much the clocks of two hosts may differ: what was written later than that, by a clock that
