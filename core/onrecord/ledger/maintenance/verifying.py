@@ -272,7 +272,9 @@ class _Look:
 
     def waits_as_said(self, said: int) -> None:
         """Compare what the session's row says of the newest message with what it is."""
-        if said in (0, 1) and self._waits is not None and said != self._waits:
+        if self._unsure or self._waits is None or said not in (0, 1):
+            return
+        if said != self._waits:
             self.problem("damaged", None, None, f"its waits is {said}, and its newest message "
                          f"says {int(self._waits)}.")  # fmt: skip
 
