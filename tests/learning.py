@@ -18,6 +18,11 @@ TEXTS = (
     "ok",
     "",
 )
+HAPPENED: tuple[dict[str, Any], ...] = (
+    {"onrecord.memory": {"event": "alarm", "as": "text"}},
+    {"onrecord.memory": {"episode": "observation", "of": 1}},
+)
+"""What marks messages of role user that no user said."""
 START = datetime(2026, 3, 1, 22, tzinfo=UTC)
 
 
@@ -54,8 +59,9 @@ def said(dice: Random) -> list[Message]:
         if dice.random() < 0.3:
             metadata["ticket_id"] = dice.choice(["T-1", "T-2", 17, "", None, ["T-1"]])
         at = START + timedelta(minutes=dice.randint(0, 60 * 24 * 40))
+        native = {} if role != "user" or dice.random() < 0.8 else dice.choice(HAPPENED)
         found.append(
-            Message(role, dice.choice(TEXTS), metadata=metadata, created_at=at, usage=None)
+            Message(role, dice.choice(TEXTS), metadata=metadata, native=native, created_at=at)
         )
     return found
 

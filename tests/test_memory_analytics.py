@@ -375,7 +375,7 @@ def counted(store: Store, **scope: Any) -> tuple[Summary, list[tuple[Any, ...]],
             ticket = message.metadata.get("ticket_id")
             if isinstance(ticket, str | int) and ticket != "":
                 tickets.add(repr(ticket))
-            if message.role == "user":
+            if message.role == "user" and not message.native:
                 turns.append([])
             if turns:
                 turns[-1].append(message)

@@ -10,6 +10,7 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -18,6 +19,9 @@ import pytest
 from onrecord import ANY, InvalidName, Message, Misconfigured, Store, ToolResult
 from onrecord.memory import learning
 from onrecord.memory import preferences as module
+from onrecord.memory.analytics import Analytics
+from onrecord.memory.episode import Episode
+from onrecord.memory.episodic import EpisodicMemory
 from onrecord.memory.preferences import Evidence, Learned, Preferences
 from onrecord.memory.rules import DEFAULT, Rules, by_length, by_words
 from onrecord.testing.contract import Face
@@ -127,6 +131,26 @@ def test_only_what_the_user_said_counts(store: Store) -> None:
     chat.append([("user", ""), ("user", " \n"), ("user", "?")])
     learned = Preferences(store, "ada").read()
     assert (learned.turns, learned.style, learned.length) == (3, "undecided", "brief")
+
+
+def test_what_happened_was_said_by_nobody(store: Store, face: Face) -> None:
+    said = "Please, kindly: the invoice."
+    memory = face(EpisodicMemory(store, agent_id="x", user="ada"))
+    memory.record_many([("alarm", said), ("mail", {"text": said})], "chat")
+    memory.record("session_user", {"content": "hey", "tool_call": None}, "chat")
+    memory.record("session_user", {"content": "hey", "mood": 3}, "chat")
+    for n in range(4):
+        memory.store_episode(
+            Episode.observation("x", said, created_at=datetime(2026, 1, 1 + n, tzinfo=UTC))
+        )
+    memory.store_episode(Episode.action("x", said, said))
+    memory.store_episode(Episode.conversation("x", "hey", said))
+    for _ in range(2):
+        learned = face(Preferences(store, "ada", agent="x")).read()
+        assert (learned.turns, learned.style, learned.topics) == (3, "casual", ())
+        summary = face(Analytics(store, agent="x")).summary()
+        assert summary.turns == 3
+        memory.consolidate(datetime(2026, 2, 1, tzinfo=UTC), lambda episodes: said)
 
 
 def test_never_anothers_words(store: Store) -> None:
@@ -332,7 +356,7 @@ def expected(store: Store, **scope: Any) -> Learned:
     words: Counter[tuple[Any, str, str]] = Counter()
     for _, said in everything(store, **scope):
         for message in said:
-            if message.role != "user":
+            if message.role != "user" or message.native:
                 continue
             turns += 1
             text = message.text.strip()

@@ -13,6 +13,7 @@ import pytest
 
 from onrecord import InvalidName, Misconfigured, Session, Store, Text, ToolCall, Unavailable
 from onrecord.memory.checkpoints import Checkpoints
+from onrecord.memory.episode import Episode
 from onrecord.memory.system import MemorySystem
 from onrecord.memory.working import WorkingMemory
 from onrecord.memory.working_message import WorkingMessage
@@ -620,6 +621,19 @@ def test_what_a_list_of_them_can_be_asked(store: Store, face: Face) -> None:
 
 
 # -- the parts -----------------------------------------------------------------------------------
+
+
+def test_episodes_are_nothing_to_go_on_with(store: Store, face: Face) -> None:
+    system = made(store)
+    episodic = face(system.episodic)
+    episodic.store_episode(Episode.observation("guide", "CPU usage at 85%"))
+    assert face(system).unfinished() == []
+    episodic.store_episode(Episode.action("guide", "Scaled", "Latency reduced"))
+    assert face(system).unfinished() == []
+    episodic.record("session_user", {"content": "Are you there?"}, "chat")
+    episodic.record("opened", {"ticket": 7}, "chat")
+    (left,) = face(system).unfinished()
+    assert left.said == "Are you there?"
 
 
 def test_the_parts_are_of_the_same_agent_and_user(store: Store) -> None:

@@ -47,6 +47,18 @@ SAID: dict[str, tuple[Any, bool]] = {
         Message("assistant", (ToolCall("find_order"), Text("Hm."))),
         True,
     ),
+    "something that happened": (
+        Message("user", "fire", native={"onrecord.memory": {"event": "alarm", "as": "text"}}),
+        True,
+    ),
+    "an observation": (
+        Message("user", "rain", native={"onrecord.memory": {"episode": "observation", "of": 1}}),
+        False,
+    ),
+    "the end of an action": (
+        Message("tool", "{}", native={"onrecord.memory": {"episode": "action", "part": 2}}),
+        False,
+    ),
     "another": (("narrator", "Meanwhile"), False),
 }
 
@@ -100,6 +112,15 @@ def test_welcome(store: Store) -> None:
     assert store.unfinished(user="ada")[0].dangling == ()
     one.session.append(("user", "x" * 1_000))
     assert len(store.unfinished(user="ada")[0].said) == LONGEST
+
+
+def test_a_greeting_says_what_was_said_and_not_what_happened(store: Store) -> None:
+    alarm = Message("user", "fire", native={"onrecord.memory": {"event": "alarm", "as": "text"}})
+    store.session("a").append([("user", "Hello"), ("assistant", "Hi."), alarm])
+    store.session("b").append([("assistant", "Hi."), alarm])
+    store.session("c").append(alarm)
+    said = {one.info.key: one.said for one in store.unfinished()}
+    assert said == {"a": "Hello", "b": "Hi.", "c": "fire"}
 
 
 def test_what_is_said_where_no_user_spoke(store: Store) -> None:

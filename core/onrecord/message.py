@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
@@ -17,6 +17,13 @@ from msgspec import Meta, Struct
 from onrecord.blocks import Block, Opaque, Text, ToolCall, ToolResult, settle_content
 
 __all__ = ["Block", "Message", "Opaque", "Text", "ToolResult"]
+
+MARKS: Final = "onrecord.memory"
+"""Of a message's ``native``: what says that it is an event, or belongs to an episode."""
+CONVERSATION: Final = "conversation"
+"""The type of the episodes that were said. What others consist of only happened."""
+SPOKEN: Final = "session_"
+"""What the types of events begin with that were said; the role follows."""
 
 
 class Message(Struct, frozen=True, array_like=True, gc=False):
@@ -81,9 +88,31 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
         )
 
     @property
+    def marks(self) -> dict[str, Any]:
+        """What a memory has marked it with: as an event, or as a part of an episode."""
+        if not self.native:
+            return {}
+        marks = self.native.get(MARKS)
+        return marks if isinstance(marks, dict) else {}
+
+    @property
+    def was_said(self) -> bool:
+        """Whether somebody said it. What happened or was observed has the role of a user as well,
+        so that every framework reads it, and is no word of a user."""
+        if not (marks := self.marks):
+            return True
+        event, episode = marks.get("event"), marks.get("episode")
+        if isinstance(event, str):
+            return event.startswith(SPOKEN) and event != SPOKEN
+        return not isinstance(episode, str) or episode == CONVERSATION
+
+    @property
     def waits(self) -> bool:
         """Whether somebody has to go on where this is the newest message: a user or a tool spoke,
-        or a tool is called whose result is not in the same message."""
+        or a tool is called whose result is not in the same message. For an episode nobody has to:
+        all of it is stored together."""
+        if isinstance(self.marks.get("episode"), str):
+            return False
         if self.role in ("user", "tool") or self.tool_call_id is not None:
             return True
         content = self.content

@@ -83,9 +83,10 @@ def unfinished_of(
 
 def _said(messages: Sequence[Message], dangling: Sequence[ToolCall]) -> str:
     spoken = [message for message in messages if message.text.strip()]
-    by_user = [message for message in spoken if message.role == "user"]
-    if by_user or spoken:
-        return _in_one_line((by_user or spoken)[-1].text)
+    said = [message for message in spoken if message.was_said]
+    by_user = [message for message in said if message.role == "user"]
+    if words := by_user or said or spoken:
+        return _in_one_line(words[-1].text)
     return ", ".join(call.name for call in dangling) or "the beginning"
 
 

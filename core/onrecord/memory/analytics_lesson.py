@@ -54,7 +54,7 @@ class OfTurns:
             roles[role] = roles.get(role, 0) + 1
             row[_MESSAGES] += 1
             row[_TOKENS] += max(message.tokens or 0, 0)
-            if role == "user" and message.opens_turn:
+            if role == "user" and message.opens_turn and message.was_said:
                 turn_day, resolved, sure = day, 0, -1
                 row[_TURNS] += 1
             said = message.metadata

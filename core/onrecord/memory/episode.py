@@ -14,11 +14,10 @@ from onrecord.arguments import mapping, moment
 from onrecord.blocks import Text, ToolCall, text_of
 from onrecord.errors import InvalidMessage, Misconfigured, shown
 from onrecord.memory.event import NO_TIME, told
-from onrecord.memory.marks import NATIVE, SUMMARY, marks_of
-from onrecord.message import Message
+from onrecord.memory.marks import SUMMARY
+from onrecord.message import CONVERSATION, MARKS, Message
 from onrecord.scope import check_name
 
-CONVERSATION: Final = "conversation"
 OBSERVATION: Final = "observation"
 ACTION: Final = "action"
 USUAL: Final = 0.5
@@ -145,7 +144,7 @@ def summary_of(
     marks = {"episode": SUMMARY, "of": 1, "covers": covers, "since": since, "until": until}
     if importance != USUAL:
         marks["importance"] = importance
-    return Message("user", text, SUMMARY, native={NATIVE: marks})
+    return Message("user", text, SUMMARY, native={MARKS: marks})
 
 
 def metadata_of(message: Message) -> dict[str, Any]:
@@ -192,7 +191,7 @@ def _made(
             id=key if n == 1 else f"{key}.{n}",
             created_at=at,
             metadata=beside if n == 1 else {},
-            native={NATIVE: first if n == 1 else {"episode": kind, "part": n, "of": len(said)}},
+            native={MARKS: first if n == 1 else {"episode": kind, "part": n, "of": len(said)}},
         )
         for n, message in enumerate(said, 1)
     )
@@ -210,7 +209,7 @@ def _is_importance(given: object) -> TypeGuard[float]:
 
 def _line(message: Message) -> str:
     text = text_of(message.content)
-    if isinstance(kind := marks_of(message).get("event"), str):
+    if isinstance(kind := message.marks.get("event"), str):
         _, payload = told(message)
         return payload if isinstance(payload, str) else f"{kind}: {text}"
     return f"{message.role}: {text}"

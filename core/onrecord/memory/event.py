@@ -19,12 +19,10 @@ from msgspec.structs import replace
 from onrecord.accepting import messages_from
 from onrecord.blocks import Text, ToolResult, text_of
 from onrecord.errors import InvalidMessage, Misconfigured, shown
-from onrecord.memory.marks import NATIVE, mark_of, marks_of, public_id
-from onrecord.message import Message
+from onrecord.memory.marks import mark_of, public_id
+from onrecord.message import CONVERSATION, MARKS, SPOKEN, Message
 from onrecord.scope import LONGEST_NAME
 
-SPOKEN: Final = "session_"
-"""What the types of messages begin with; the role follows."""
 NO_TIME: Final = datetime.min.replace(tzinfo=UTC)
 """Of a message whose time is damaged."""
 
@@ -77,7 +75,7 @@ def message_of(event_type: object, payload: Any, at: datetime | None = None) -> 
     elif told(spoken) == (event_type, payload):
         message = spoken
     else:
-        message = replace(spoken, native={NATIVE: {_EVENT: event_type, _PAYLOAD: payload}})
+        message = replace(spoken, native={MARKS: {_EVENT: event_type, _PAYLOAD: payload}})
     return message if at is None else replace(message, created_at=at)
 
 
@@ -92,13 +90,13 @@ def check_type(given: object) -> None:
 
 def told(message: Message) -> tuple[str, Any]:
     """Type and payload of a message."""
-    marks = marks_of(message)
+    marks = message.marks
     kind = marks.get(_EVENT)
     if isinstance(kind, str):
         return kind, marks[_PAYLOAD] if _PAYLOAD in marks else _from_text(marks, message.text)
     payload: dict[str, Any] = {"content": _content(message), _CALL: _call(message, marks)}
     episode = marks.get(_EPISODE)
-    if isinstance(episode, str) and episode != "conversation":
+    if isinstance(episode, str) and episode != CONVERSATION:
         return episode, payload
     return f"{SPOKEN}{message.role}", payload
 
@@ -142,7 +140,7 @@ def _from_outside(event_type: str, payload: Any) -> Message:
     else:
         text, marks[_PAYLOAD] = _words(payload), payload
     name = event_type if _SPEAKER.match(event_type) else None
-    return Message("user", text, name, native={NATIVE: marks})
+    return Message("user", text, name, native={MARKS: marks})
 
 
 def _from_text(marks: Mapping[str, Any], text: str) -> Any:

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 
 from onrecord.blocks import ToolCall, ToolResult
-from onrecord.memory.episode import CONVERSATION, ended_at, importance_in
+from onrecord.memory.episode import ended_at, importance_in
 from onrecord.memory.event import role_of
-from onrecord.memory.marks import mark_of, marks_of
-from onrecord.message import Message
+from onrecord.memory.marks import mark_of
+from onrecord.message import CONVERSATION, Message
 
 _DAMAGED: Final = "damaged"
 
@@ -45,7 +45,7 @@ class Line(NamedTuple):
 
 def line_of(message: Message) -> Line:
     """What has to be known of a message."""
-    marks, blocks = marks_of(message), message.content
+    marks, blocks = message.marks, message.content
     kind, event = marks.get("episode"), marks.get("event")
     of, part = _count(marks.get("of")), 1
     if isinstance(kind, str) and kind and of:

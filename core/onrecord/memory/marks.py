@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from onrecord.adapters.stored import id_of, seq_of
 from onrecord.errors import InvalidName, Misconfigured, shown
@@ -13,8 +12,6 @@ from onrecord.scope import check_name
 
 SUMMARY: Final = "summary"
 """The type of an episode that stands for others."""
-NATIVE: Final = "onrecord.memory"
-"""Of a message's ``native``: what rebuilds an event or an episode exactly."""
 
 _DIGITS: Final = 10
 
@@ -28,17 +25,11 @@ class Place(NamedTuple):
     """Its sequence, and a hash of its id: after a rewind another message has the same sequence."""
 
 
-def marks_of(message: Message) -> Mapping[str, Any]:
-    """What a message says of itself; nothing, where that is nothing that could be meant."""
-    kept = message.native.get(NATIVE)
-    return kept if isinstance(kept, dict) else {}
-
-
 def mark_of(message: Message) -> str:
     """Tell a stored message from all others of its session, and a summary from the message whose
     place and id it has: who holds the id of an episode deletes no summary with it."""
     digest = blake2b(id_of(message).encode("utf-8", "surrogatepass"), digest_size=8)
-    if marks_of(message).get("episode") == SUMMARY:
+    if message.marks.get("episode") == SUMMARY:
         digest.update(SUMMARY.encode())
     return f"{seq_of(message)}.{digest.hexdigest()}"
 

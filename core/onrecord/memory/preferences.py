@@ -196,7 +196,7 @@ class _Manners:
     def hear(self, going: Any, numbers: Numbers, messages: Iterable[Message], salt: bytes) -> Any:
         """Count what messages of the user say; others' are passed over."""
         for message in messages:
-            if message.opens_turn:
+            if message.opens_turn and message.was_said:
                 self._hear(numbers, message)
         return going
 

@@ -13,7 +13,6 @@ from onrecord.arguments import time_to_live, whole_number
 from onrecord.errors import Misconfigured, shown
 from onrecord.memory.buffer import PersistentBufferMemory
 from onrecord.memory.episodic import EpisodicMemory
-from onrecord.memory.event import role_of, told
 from onrecord.memory.semantic import SemanticMemory
 from onrecord.memory.working import WorkingMemory
 from onrecord.memory.working_message import WorkingMessage
@@ -186,7 +185,7 @@ class MemorySystem:
             said = yield from call(session.window, messages=max_messages)
         memory = WorkingMemory(self.store, session_id=session_id, ttl=self._ttl, **self._scope)
         # Other events of the session were not said, and are in ``episodic``.
-        spoken = [message for message in said if role_of(told(message)[0])]
+        spoken = [message for message in said if message.was_said]
         memory._restore([WorkingMessage(message) for message in spoken])
         self._open[session_id] = self._working = memory
         return memory

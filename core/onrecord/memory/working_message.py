@@ -13,15 +13,14 @@ from msgspec.structs import replace
 from onrecord.adapters.outgoing import outgoing
 from onrecord.blocks import Block, Text, ToolCall
 from onrecord.errors import InvalidMessage, shown
-from onrecord.message import Message
+from onrecord.message import MARKS, Message
 from onrecord.store import Store
 
 Content: TypeAlias = str | tuple[Block, ...] | None
 """Text, None where there is none, as beside a call; blocks, where there are others than text."""
 
-_NATIVE: Final = "onrecord.memory"
-"""Under which a call is kept as it was given, where its block says it in another shape."""
 _CALL: Final = "tool_call"
+"""Among the marks: the call as it was given, where its block says it in another shape."""
 _ARGUMENTS: Final = ("args", "arguments", "input")
 """What the arguments of a call are called, by us and by providers."""
 
@@ -53,9 +52,8 @@ class WorkingMessage:
     def tool_call(self) -> Any:
         """The call as it was given: what is called, or of a tool's message what it answers; a list
         of several. None where there is none."""
-        kept = self.message.native.get(_NATIVE)
-        if isinstance(kept, Mapping) and _CALL in kept:
-            return kept[_CALL]
+        if _CALL in self.message.marks:
+            return self.message.marks[_CALL]
         return _call_in(self.message)
 
     def __eq__(self, other: object) -> bool:
@@ -100,7 +98,7 @@ def working_message(store: Store, role: str, content: object, tool_call: object)
             )
     (message,) = outgoing(store, [fields])
     if call is not None and _call_in(message) != call:
-        (message,) = outgoing(store, replace(message, native={_NATIVE: {_CALL: call}}))
+        (message,) = outgoing(store, replace(message, native={MARKS: {_CALL: call}}))
     return WorkingMessage(message)
 
 
