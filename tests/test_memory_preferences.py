@@ -245,6 +245,9 @@ def test_what_cannot_be() -> None:
     for name in ("", "\x00", 7):
         with pytest.raises(Misconfigured, match="name"):
             Rules(name)  # type: ignore[arg-type]
+    for words in (7, "please", ["please"], {"formal": 7}, {7: ["please"]}, {"": ["please"]}, {}):
+        with pytest.raises(Misconfigured, match="words"):
+            by_words(words)  # type: ignore[arg-type]
     with pytest.raises(Misconfigured, match="style"):
         Rules("x", style=7)  # type: ignore[arg-type]
 

@@ -31,6 +31,8 @@ from tests.test_feed import _place
 from tests.test_item_maintenance import expired
 
 OpenStore = Callable[..., Store]
+HOLDS_ITSELF: list[Any] = []
+HOLDS_ITSELF.append(HOLDS_ITSELF)
 
 
 @pytest.fixture
@@ -362,6 +364,8 @@ def test_equal_is_what_says_the_same() -> None:
         ("assistant", "x", {"name": "s", "args": {"a": object()}}),
         ("assistant", "x", {**OPENAI, "more": object()}),
         ("tool", "x", {"id": 5}),
+        ("assistant", "x", HOLDS_ITSELF),
+        ("assistant", "x", {"name": "s", "args": {"a": HOLDS_ITSELF}}),
     ],
 )
 def test_what_could_not_be_stored_is_refused_when_it_is_said(given: Any) -> None:

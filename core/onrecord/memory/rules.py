@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from onrecord.arguments import check_function, check_number, check_text
+from onrecord.arguments import check_function, check_number, check_text, mapping
 from onrecord.errors import Misconfigured, OnrecordError, shown
 
 Rule: TypeAlias = Callable[[str], Iterable[tuple[str, str]]]
@@ -29,7 +29,10 @@ def by_words(words: Mapping[str, Iterable[str]]) -> Rule:
     """Make a rule that finds whole words, whatever their case: ``{"formal": ["please", …], …}``.
     Several words are found with any blanks between them."""
     of: dict[str, str] = {}
-    for name, some in words.items():
+    for name, some in mapping("words", words).items():
+        check_text("a name of words", name, LONGEST)
+        if not isinstance(some, Iterable):
+            raise Misconfigured(f"The words of {name!r} have to be a list, not {shown(some)}.")
         for word in [some] if isinstance(some, str) else some:
             if not isinstance(word, str) or not word.split():
                 raise Misconfigured(f"A word of {name!r} has to be text, not {shown(word)}.")

@@ -105,10 +105,10 @@ def working_message(store: Store, role: str, content: object, tool_call: object)
 def _in_mappings(call: object) -> Any:
     """A call, or several, without blocks."""
     match call:
+        case list() | tuple():
+            return [_shape_of(one) if isinstance(one, ToolCall) else one for one in call]
         case ToolCall():
             return _shape_of(call)
-        case list() | tuple():
-            return [_in_mappings(one) for one in call]
     return call
 
 
