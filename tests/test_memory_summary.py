@@ -672,7 +672,7 @@ def test_a_window_of_the_core_shows_what_is_kept_and_asks_nobody(store: Store, f
     assert len(notes.calls) == 1
 
 
-@pytest.mark.parametrize("way", ["cleared", "said more"])
+@pytest.mark.parametrize("way", ["cleared", "said more", "summed up to its end"])
 def test_a_window_and_its_summary_are_of_one_time(
     each_store: OpenStore, face: Face, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -682,14 +682,16 @@ def test_a_window_and_its_summary_are_of_one_time(
     say(session, 1, 10)
     RollingSummary(session, Notes(), messages=6).read()
     gist, happens = read._gist, [True]
+    end = 11 if way == "summed up to its end" else 30
 
     def later(*given: Any) -> Any:
         if happens and happens.pop():
             there = other.session("chat")
             if way == "cleared":
                 there.clear()
-            say(there, 11, 30)
-            RollingSummary(there, Notes(), messages=6).read()
+            say(there, 11, end)
+            limit = {"turns": 1} if way == "summed up to its end" else {"messages": 6}
+            assert RollingSummary(there, Notes(), keep=1.0, **limit).read()  # type: ignore[arg-type]
         return (yield from gist(*given))
 
     monkeypatch.setattr(read, "_gist", later)
@@ -697,7 +699,7 @@ def test_a_window_and_its_summary_are_of_one_time(
     assert not happens
     assert window.version == session.version()
     assert window.summary.version.head <= window.version.head
-    assert together(window) == said(11 if way == "cleared" else 1, 30)
+    assert together(window) == said(11 if way == "cleared" else 1, end)
 
 
 @pytest.mark.parametrize("wrong", [None, 1, "yes", lambda *given: "text"])

@@ -146,8 +146,10 @@ def window(
             yield from discarded(desk, name.identity)
             continue
         gist = (yield from _gist(desk, name, summary)) if summary else NO_GIST
-        if gist and not attempt and _is_later(gist.version, near.version):
-            continue  # summarised since the tail was read; of a fork or an import it may look so
+        if gist and not attempt and not _is_before(gist.version, near.version):
+            # Summarised since the tail was read: never is the newest turn. Of a fork, an import
+            # or a summary that was asked for up to the end it may look so.
+            continue
         known = NOTHING_READ
         if last is not None and last.reading.goes_on_in(near.version, newest):
             known = last.reading
@@ -185,8 +187,8 @@ def _gist(desk: Desk, name: SessionName, kind: Kind) -> Flow[Gist]:
         return NO_GIST
 
 
-def _is_later(version: Version, than: Version) -> bool:
-    return version.epoch > than.epoch or version.head > than.head
+def _is_before(version: Version, than: Version) -> bool:
+    return version.epoch <= than.epoch and version.head < than.head
 
 
 def _still_stands(held: Version, near: Snapshot) -> bool:
