@@ -400,6 +400,37 @@ def test_readers_are_listed_and_forgotten(store: Store, face: Face) -> None:
     assert len(one.read()) == 2
 
 
+def test_who_forgets_may_be_killed_and_somebody_else_reads(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_AT_ONCE", 2)
+    for key in "abcde":
+        say(store.session(key), "one")
+    feed, writes = store.feed("reader"), 0
+    while True:
+        feed.done(feed.read())
+        left = writes
+
+        def perform(step: Any) -> Any:
+            nonlocal left
+            if isinstance(step, Cold) and step.writes:
+                if not left:
+                    raise KeyboardInterrupt
+                left -= 1
+                if left == 1:
+                    feed.read()
+            return store._perform(step)
+
+        with suppress(KeyboardInterrupt):
+            assert run(reading.forget_feed(feed.name), perform)
+            break
+        assert store.verify() == [], "whatever is left, somebody can forget it"
+        writes += 1
+    assert store.verify() == []
+    assert writes > 3
+    assert store.feeds() == []
+
+
 def test_who_was_forgotten_hands_nothing_out(store: Store) -> None:
     say(store.session("a"), "one")
     feed = store.feed("reader")

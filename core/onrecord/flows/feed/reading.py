@@ -140,15 +140,25 @@ def list_feeds(after: FeedInfo | None, limit: int) -> Flow[list[FeedInfo]]:
 
 
 def forget_feed(name: FeedName) -> Flow[bool]:
-    """Take a reader away, and then its positions, some in each transaction."""
+    """Take a reader's positions away, some in each transaction, and then the reader: of one that
+    is gone nobody could find them, where whoever forgets it is killed between the two."""
     here = yield from do(Cold(partial(feeds.find, name=name, now=now())))
     if here is None:
         return False
-    gone = yield from do(Cold(partial(feeds.drop, number=here.number), writes=True))
     after: int | None = 0
     while after is not None:
         drop = partial(positions.drop, feed=here.number, after=after, limit=_AT_ONCE)
         after = yield from do(Cold(drop, writes=True))
+    return (yield from do(Cold(partial(_forgotten, feed=here.number), writes=True)))
+
+
+def _forgotten(txn: Transaction, feed: int) -> bool:
+    """Take a reader away, with the positions that others have added since."""
+    txn.begin()
+    gone = feeds.drop(txn, feed)  # first: from here on nobody adds to them
+    after: int | None = 0
+    while after is not None:
+        after = positions.drop(txn, feed=feed, after=after, limit=_AT_ONCE)
     return gone
 
 
