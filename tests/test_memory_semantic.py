@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
@@ -83,7 +84,7 @@ def test_two_who_remember_the_same_at_once_both_win(
     memory: SemanticMemory, face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else is quicker between the look and the write, at first and again."""
-    put, aput = Items.put, Items.aput
+    put, aput, merge, amerge = Items.put, Items.aput, Items.merge, Items.amerge
     quicker = [{"theirs": 1}, {"theirs": 2, "too": 3}]
 
     def overtake(items: Items, key: str) -> None:
@@ -98,11 +99,51 @@ def test_two_who_remember_the_same_at_once_both_win(
         overtake(self, key)
         return await aput(self, key, value, **more)
 
-    monkeypatch.setattr(Items, "put", first)
-    monkeypatch.setattr(Items, "aput", afirst)
+    def again(self: Items, key: str, changes: Any) -> Item:
+        overtake(self, key)
+        return merge(self, key, changes)
+
+    async def aagain(self: Items, key: str, changes: Any) -> Item:
+        overtake(self, key)
+        return await amerge(self, key, changes)
+
+    for name, instead in {"put": first, "aput": afirst, "merge": again, "amerge": aagain}.items():
+        monkeypatch.setattr(Items, name, instead)
     fact = face(memory).remember(POLICY, {"mine": 0})
     assert fact.metadata == {"theirs": 2, "too": 3, "mine": 0}
     assert memory.count() == 1
+
+
+def test_what_is_forgotten_while_more_is_said_of_it_is_remembered(
+    memory: SemanticMemory, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merge, amerge = Items.merge, Items.amerge
+    known = memory.remember(POLICY, {"theirs": 1})
+
+    def late(self: Items, key: str, changes: Any) -> Item:
+        memory.forget(key)
+        return merge(self, key, changes)
+
+    async def alate(self: Items, key: str, changes: Any) -> Item:
+        memory.forget(key)
+        return await amerge(self, key, changes)
+
+    monkeypatch.setattr(Items, "merge", late)
+    monkeypatch.setattr(Items, "amerge", alate)
+    fact = face(memory).remember(POLICY, {"mine": 0})
+    assert (fact.id, fact.content, fact.metadata) == (known.id, POLICY, {"mine": 0})
+    assert memory.get(fact.id) == fact
+
+
+def test_many_who_say_something_of_one_fact(memory: SemanticMemory) -> None:
+    """More of them than tries: nobody is refused."""
+    with ThreadPoolExecutor(12) as pool:
+        said = [pool.submit(memory.remember, POLICY, {f"k{n}": n}) for n in range(96)]
+    ids = {one.result().id for one in said}
+    assert len(ids) == 1
+    fact = memory.get(ids.pop())
+    assert fact is not None
+    assert fact.metadata == {f"k{n}": n for n in range(96)}
 
 
 def test_who_is_never_quick_enough_is_told(

@@ -219,10 +219,15 @@ class SemanticMemory:
             known = {} if there is None else _fact(there).metadata
             if there is not None and {**known, **new} == known:
                 return _fact(there)
-            about = {**known, **new}
+            if there is not None and there.text and isinstance(there.value, dict):
+                # What others say of it at the same time is kept: the database merges.
+                there = yield from call(self._items.merge, id, new)
+                if there.text:
+                    return _fact(there)
+                known = there.value  # it was forgotten meanwhile, and has no content any more
             try:
                 item = yield from call(
-                    self._items.put, id, about, text=content, expected=there or 0
+                    self._items.put, id, {**known, **new}, text=content, expected=there or 0
                 )
                 return _fact(item)
             except Conflict as conflict:  # somebody else was quicker: theirs is kept as well
