@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from onrecord.memory.wording import shortened
+from onrecord.memory.wording import in_a_line, shortened
 from onrecord.message import Message
 
 MOST: Final = 2_000
@@ -52,7 +52,7 @@ def _lines_of(message: Message) -> Iterator[str]:
     """The sentences of a message that are kept, each as a line."""
     if message.role not in ("user", "assistant"):
         return
-    who = " ".join((message.name or message.role).split())
+    who = in_a_line(message.name or message.role)
     for i, sentence in enumerate(_sentences(message.text)):
         if (i == 0 and message.opens_turn) or _DECIDES.search(sentence):
             yield f"- {who}: {shortened(sentence, _LINE)}"
@@ -60,7 +60,7 @@ def _lines_of(message: Message) -> Iterator[str]:
 
 def _sentences(text: str) -> list[str]:
     parts = (part for line in text.splitlines() for part in _SENTENCE_ENDS.split(line))
-    return [sentence for part in parts if (sentence := " ".join(part.split()))]
+    return [sentence for part in parts if (sentence := in_a_line(part))]
 
 
 def _weight(line: str) -> int:

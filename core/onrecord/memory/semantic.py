@@ -14,6 +14,7 @@ from onrecord.adapters.item_search import ItemSearch
 from onrecord.adapters.reference import check_store
 from onrecord.arguments import check_choice, check_range, mapping
 from onrecord.errors import Conflict, InvalidValue, shown
+from onrecord.memory.wording import in_a_line
 from onrecord.scope import Scope, check_name, check_parts
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ class SemanticMemory:
 
     def __str__(self) -> str:
         """The facts that were remembered last, a line each, as they can stand in a prompt."""
-        return "\n".join(f"- {_in_a_line(fact.content)}" for fact in self.recent(20))
+        return "\n".join(f"- {in_a_line(fact.content)}" for fact in self.recent(20))
 
     def _repr_html_(self) -> str:
         facts = "".join(map(_as_html, self.recent(20)))
@@ -270,9 +271,9 @@ def in_words(found: Sequence[FactHit], format: Format) -> str:
         return ""
     match format:
         case "compact":
-            return "; ".join(_in_a_line(one.content) for one in found)
+            return "; ".join(in_a_line(one.content) for one in found)
         case "list":
-            return "\n".join(f"- {_in_a_line(one.content)}" for one in found)
+            return "\n".join(f"- {in_a_line(one.content)}" for one in found)
         case "detailed":
             return "\n".join(_detailed(found))
 
@@ -281,18 +282,13 @@ def _detailed(found: Sequence[FactHit]) -> Iterator[str]:
     yield "What is known about this, the most relevant first:"
     for number, one in enumerate(found, 1):
         about = [f"{key}: {value}" for key, value in one.metadata.items()]
-        aside = _in_a_line(", ".join([f"relevance {one.score:.2f}", *about]))
-        yield f"{number}. {_in_a_line(one.content)} ({aside})"
+        aside = in_a_line(", ".join([f"relevance {one.score:.2f}", *about]))
+        yield f"{number}. {in_a_line(one.content)} ({aside})"
 
 
 def _as_html(fact: Fact) -> str:
     about = ", ".join(f"{key}: {value}" for key, value in fact.metadata.items())
     return f"<li>{escape(fact.content)} <small>{escape(about)}</small></li>"
-
-
-def _in_a_line(text: str) -> str:
-    """Text that could end its line could say anything in the lines after it."""
-    return " ".join(text.split())
 
 
 def _id_of(content: str) -> str:

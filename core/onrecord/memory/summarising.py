@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from inspect import iscoroutinefunction
 from typing import Final, TypeAlias
 
 from onrecord.arguments import check_function
-from onrecord.errors import Misconfigured, shown
+from onrecord.errors import shown
+from onrecord.memory.asked import Asked, text_in
 from onrecord.memory.episode import Episode
+from onrecord.memory.wording import in_a_line, shortened
 
 Summarise: TypeAlias = Callable[[list[Episode]], str] | Callable[[list[Episode]], Awaitable[str]]
 """A function of episodes, the oldest first, to a text; async ones for ``aconsolidate``."""
@@ -51,35 +51,29 @@ class Summariser:
 
     def __init__(self, function: Summarise) -> None:
         check_function("summarise", function, "a function from a list of episodes to a text")
-        self._function = function
-        self._is_async = iscoroutinefunction(function)
+        refusal = "summarise is an async function. Use aconsolidate()."
+        self._asked = Asked(function, refusal, quick=function is extract)
 
     def refuse_async(self) -> None:
         """Refuse, before anything is read, what nobody would await."""
-        if self._is_async:
-            raise Misconfigured("summarise is an async function. Use aconsolidate().")
+        self._asked.refuse_async()
 
     def ask(self, episodes: list[Episode]) -> str:
         """Ask for a summary."""
-        return _checked(self._function(episodes))
+        return _text_in(self._asked.ask(episodes))
 
     async def aask(self, episodes: list[Episode]) -> str:
         """Like ``ask``; a function that is not async runs in a thread."""
-        if self._is_async:
-            return _checked(await self._function(episodes))  # type: ignore[misc]
-        return _checked(await asyncio.to_thread(self._function, episodes))
+        return _text_in(await self._asked.aask(episodes))
 
 
-def _checked(given: object) -> str:
-    if not isinstance(given, str) or not given.strip():
-        raise Misconfigured(
-            f"summarise has to return a text that says something, and returned {shown(given)}. "
-            f"These episodes stay as they are."
-        )
-    return given
+def _text_in(answer: object) -> str:
+    return text_in(
+        answer,
+        f"summarise has to return a text that says something, and returned {shown(answer)}. "
+        f"These episodes stay as they are.",
+    )
 
 
 def _line(episode: Episode) -> str:
-    text = " ".join(episode.content.split())
-    text = text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"
-    return f"- {episode.episode_type}: {text}"
+    return f"- {episode.episode_type}: {shortened(in_a_line(episode.content), _LINE)}"

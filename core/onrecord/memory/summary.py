@@ -12,8 +12,6 @@ that it was made from, in the same transaction.
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -22,6 +20,7 @@ from onrecord.arguments import check_function, check_range, whole_number
 from onrecord.errors import Conflict, Misconfigured, shown
 from onrecord.gist import EXTRACT, GIST, Gist, Kind, gist_in
 from onrecord.item import Item, Put
+from onrecord.memory.asked import Asked, text_in
 from onrecord.memory.extracting import extract
 from onrecord.message import Message
 from onrecord.session import Session
@@ -80,7 +79,11 @@ class RollingSummary:
         self.session = session
         self.extractive = summariser is None
         """Whether it is made without a model, by choosing sentences. It is kept apart then."""
-        self._ask = _Asked(extract if summariser is None else summariser)
+        self._ask = Asked(
+            extract if summariser is None else summariser,
+            "The summariser is async: use the async methods, or give a plain function.",
+            quick=summariser is None,
+        )
         self._limits = _as_settings(limits, 1)
         self._shorter = _as_settings(limits, keep)
         self._token_counter = token_counter
@@ -214,7 +217,7 @@ class RollingSummary:
             new = [message for message in batch if message.seq not in opening]
             text = place.known.text
             if new:
-                text = _checked((yield from call(self._ask.ask, text, new)), self.extractive)
+                text = _text_in((yield from call(self._ask.ask, text, new)), self.extractive)
             gist = Gist(
                 text,
                 Version(place.version.epoch, upto),
@@ -257,41 +260,6 @@ class _Place(NamedTuple):
     known: Gist
 
 
-class _Asked:
-    """A summariser as an object with a sync and an async method."""
-
-    def __init__(self, summariser: Summariser) -> None:
-        self._summariser: Any = summariser
-        self._is_async = is_async(summariser)
-
-    def ask(self, previous: str, messages: list[Message]) -> object:
-        """Ask it."""
-        if self._is_async:
-            raise Misconfigured(
-                "The summariser is async: use the async methods, or give a plain function."
-            )
-        return self._summariser(previous, messages)
-
-    async def aask(self, previous: str, messages: list[Message]) -> object:
-        """Like ``ask``."""
-        if self._summariser is extract:
-            return extract(previous, messages)
-        if self._is_async:
-            return await self._summariser(previous, messages)
-        if (acall := getattr(self._summariser, "acall", None)) is not None:
-            return await acall(previous, messages)
-        # In a thread: it waits for a model, and the loop has others to serve.
-        answer = await asyncio.to_thread(self._summariser, previous, messages)
-        return (await answer) if inspect.isawaitable(answer) else answer
-
-
-def is_async(function: object) -> bool:
-    """Whether what a function gives has to be awaited, as far as can be seen."""
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
-        getattr(function, "__call__", None)  # noqa: B004 - an object may be called as well
-    )
-
-
 def check_session(session: object) -> None:
     """Refuse what is no session."""
     if not isinstance(session, Session):
@@ -303,16 +271,14 @@ def check_summariser(given: object) -> None:
     check_function("summariser", given, "a function of the summary so far and a list of Messages")
 
 
-def _checked(text: object, may_be_empty: bool) -> str:
+def _text_in(answer: object, extractive: bool) -> str:
     """Refuse what is no summary: to keep it would be to forget what was said."""
-    if not isinstance(text, str) or not (may_be_empty or text.strip()):
-        if inspect.iscoroutine(text):
-            text.close()
-        raise Misconfigured(
-            f"A summariser has to give the new summary as text, and this one gave {shown(text)}. "
-            f"What was kept before stays."
-        )
-    return text.strip()
+    return text_in(
+        answer,
+        f"A summariser has to give the new summary as text, and this one gave {shown(answer)}. "
+        f"What was kept before stays.",
+        may_be_empty=extractive,
+    )
 
 
 def _batch(page: Sequence[Message]) -> Sequence[Message]:

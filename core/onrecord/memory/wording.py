@@ -69,17 +69,17 @@ class Form:
         if self.compact:
             yield " ".join([f"{who}:", *filter(None, [said]), *asides])
         else:
-            yield f"{who}: {_indented(said, 2)}".rstrip()
-            yield from (f"  {_indented(line, 4)}" for line in asides)
+            yield f"{who}: {indented(said, 2)}".rstrip()
+            yield from (f"  {indented(line, 4)}" for line in asides)
 
     def _who(self, message: Message) -> str:
-        role = _line(message.role)
+        role = in_a_line(message.role)
         if self.compact:
             role = _LETTERS.get(role, role)
-        return role if not message.name else f"{_line(message.name)} ({role})"
+        return role if not message.name else f"{in_a_line(message.name)} ({role})"
 
     def _called(self, call: ToolCall, answer: _Result | None) -> list[str]:
-        asked = f"{_line(call.name)}({self._short(_arguments(call.args), _SHORTER)})"
+        asked = f"{in_a_line(call.name)}({self._short(_arguments(call.args), _SHORTER)})"
         if self.compact:
             result = "?" if answer is None or answer.is_made_up else self._result(answer)
             return [f"[{asked} → {result}]"]
@@ -101,7 +101,7 @@ class Form:
 
     def _short(self, text: str, compact: int) -> str:
         if self.compact:
-            text = " ".join(text.split())
+            text = in_a_line(text)
         limits = [most for most in (self.most, compact if self.compact else None) if most]
         return shortened(text, min(limits)) if limits else text
 
@@ -194,7 +194,7 @@ def _said_in(block: Block) -> str:
 def _where(media: Media) -> str:
     """What a picture or a file is called; never its bytes."""
     url = None if media.url is None or media.url.startswith("data:") else media.url
-    return _line(media.name or url or media.media_type or "")
+    return in_a_line(media.name or url or media.media_type or "")
 
 
 def _arguments(args: Any) -> str:
@@ -210,10 +210,11 @@ def _json(value: Any) -> str:
         return repr(value)
 
 
-def _line(text: str) -> str:
+def in_a_line(text: str) -> str:
+    """A text without what ends a line: in the lines after it, it could say anything."""
     return " ".join(text.split())
 
 
-def _indented(text: str, by: int) -> str:
+def indented(text: str, by: int = 2) -> str:
     """Indent all lines but the first, whatever ends a line."""
     return f"\n{' ' * by}".join(text.splitlines())

@@ -16,6 +16,7 @@ from onrecord.memory.episodic import EpisodicMemory
 from onrecord.memory.event import Event
 from onrecord.memory.prompting import acontext, context
 from onrecord.memory.semantic import Fact, SemanticMemory
+from onrecord.memory.wording import in_a_line
 from onrecord.memory.working import WorkingMemory
 from onrecord.message import Message
 from onrecord.session import Session
@@ -272,7 +273,7 @@ class WorkflowValues(WorkflowMemory[WorkingMemory]):
         form = query.get("format", "list")
         check_choice("format", form, _FORMATS)
         values = yield from call(self.memory.all)
-        lines = [_in_a_line(f"{key}: {value}") for key, value in values.items()]
+        lines = [in_a_line(f"{key}: {value}") for key, value in values.items()]
         return "; ".join(lines) if form == "compact" else "\n".join(f"- {line}" for line in lines)
 
 
@@ -380,8 +381,4 @@ def _line_of(event: Event) -> str:
     payload = event.payload
     said = payload.get("content") if isinstance(payload, dict) else None
     text = said if isinstance(said, str) else str(payload)
-    return _in_a_line(f"[{event.timestamp:%Y-%m-%d %H:%M}] {event.event_type}: {text}")
-
-
-def _in_a_line(text: str) -> str:
-    return " ".join(text.split())
+    return in_a_line(f"[{event.timestamp:%Y-%m-%d %H:%M}] {event.event_type}: {text}")
