@@ -535,8 +535,12 @@ def test_history_is_for_prompts_and_for_models() -> None:
             Message("tool", "found", tool_call_id="c1"),
         ]
     )
-    assert str(history).splitlines()[:2] == ["ada (user): Hi", "assistant: One moment."]
-    assert str(history).splitlines()[-1] == "tool: found"
+    assert str(history).splitlines() == [
+        "ada (user): Hi",
+        "assistant: One moment.",
+        "  called look(n=1)",
+        "  result: found",
+    ]
     assert history.dicts() == [
         {"role": "user", "content": "Hi", "name": "ada"},
         {

@@ -413,7 +413,7 @@ def test_what_is_no_id_of_ours_is_not_there(memory: EpisodicMemory, id: str) -> 
 
 def test_an_event_is_frozen_and_nice_to_look_at(memory: EpisodicMemory) -> None:
     event = memory.record("session_user", {"content": "hello\nthere", "tool_call": None}, "s")
-    assert str(event) == "[session_user] hello\nthere"
+    assert str(event) == "[session_user] hello\n  there"
     assert repr(event).endswith("'s', 'session_user', hello there)")
     with pytest.raises(FrozenInstanceError):
         event.id = "x"  # type: ignore[misc]
@@ -1000,6 +1000,32 @@ def test_a_summariser_that_raises_keeps_what_was_done(store: Store, face: Face) 
     assert contents(memory) == ["a + b", "c", "d"]
 
 
+class Either:
+    """Called, or awaited."""
+
+    def __call__(self, episodes: list[Episode]) -> str:
+        return "waited"
+
+    async def acall(self, episodes: list[Episode]) -> str:
+        return "awaited"
+
+
+class Awaited:
+    async def __call__(self, episodes: list[Episode]) -> str:
+        return "awaited"
+
+
+@pytest.mark.parametrize("model", [Either(), Awaited()])
+def test_an_object_as_summariser(store: Store, model: Either | Awaited) -> None:
+    memory = EpisodicMemory(store, agent_id="a")
+    observed(memory, *"ab", days=90)
+    if isinstance(model, Awaited):
+        with pytest.raises(Misconfigured, match="aconsolidate"):
+            memory.consolidate(timedelta(days=30), model)
+    report = asyncio.run(memory.aconsolidate(timedelta(days=30), model))
+    assert [run.summary for run in report.runs] == ["awaited"]
+
+
 def test_an_async_summariser(store: Store) -> None:
     memory = EpisodicMemory(store, agent_id="a")
     observed(memory, *"ab", days=90)
@@ -1066,10 +1092,10 @@ def test_a_notebook_shows_what_was_found(store: Store) -> None:
     assert "pinned" in memory.get_recent_episodes()._repr_html_()
     assert memory.get_session("none")._repr_html_() == "<div>Nothing.</div>"
     assert str(memory).startswith("[observation] <script>")
-    assert str(memory).endswith("[action] did\nresult: came")
+    assert str(memory).endswith("[action] did\n  result: came")
     assert "<script" not in memory._repr_html_()
     assert str(EpisodicMemory(store, agent_id="b")) == ""
-    assert str(memory.get_recent_episodes(1)) == "[action] did\nresult: came"
+    assert str(memory.get_recent_episodes(1)) == "[action] did\n  result: came"
 
 
 def test_a_summary_is_as_old_as_the_newest_that_it_covers(store: Store) -> None:

@@ -282,7 +282,12 @@ def test_messages_as_the_origin_reads_them() -> None:
         ("tool", "3 shops", {"id": "c1", "name": "search"}),
     ]
     assert memory.unsaved == memory.messages
-    assert str(memory) == "user: Find lentils.\nassistant: search({'q': 'lentils'})\ntool: 3 shops"
+    assert str(memory).splitlines() == [
+        "user: Find lentils.",
+        "assistant:",
+        '  called search(q="lentils")',
+        "  result: 3 shops",
+    ]
     memory.messages.clear()
     assert len(memory.messages) == 3, "the list is yours"
 

@@ -15,6 +15,7 @@ from onrecord.blocks import Text, ToolCall, text_of
 from onrecord.errors import InvalidMessage, Misconfigured, shown
 from onrecord.memory.event import NO_TIME, told
 from onrecord.memory.marks import SUMMARY
+from onrecord.memory.wording import in_a_line, indented
 from onrecord.message import CONVERSATION, MARKS, Message
 from onrecord.scope import check_name
 
@@ -104,7 +105,7 @@ class Episode:
             case (("observation" | "summary"), (one,)):
                 return one.text
             case "action", (done, came):
-                return f"{done.text}\nresult: {text_of(came.content)}"
+                return f"{indented(done.text)}\nresult: {indented(text_of(came.content))}"
         return "\n".join(_line(message) for message in self.messages)
 
     @property
@@ -128,7 +129,7 @@ class Episode:
         return text_of(self.messages[-1].content) if self.episode_type == ACTION else ""
 
     def __str__(self) -> str:
-        return f"[{self.episode_type}] {self.content}"
+        return f"[{self.episode_type}] {indented(self.content)}"
 
     def __repr__(self) -> str:
         text = " ".join(self.content.split())
@@ -211,5 +212,5 @@ def _line(message: Message) -> str:
     text = text_of(message.content)
     if isinstance(kind := message.marks.get("event"), str):
         _, payload = told(message)
-        return payload if isinstance(payload, str) else f"{kind}: {text}"
-    return f"{message.role}: {text}"
+        return indented(payload if isinstance(payload, str) else f"{kind}: {text}")
+    return f"{in_a_line(message.role)}: {indented(text)}"

@@ -20,6 +20,7 @@ from onrecord.accepting import messages_from
 from onrecord.blocks import Text, ToolResult, text_of
 from onrecord.errors import InvalidMessage, Misconfigured, shown
 from onrecord.memory.marks import mark_of, public_id
+from onrecord.memory.wording import indented
 from onrecord.message import CONVERSATION, MARKS, SPOKEN, Message
 from onrecord.scope import LONGEST_NAME
 
@@ -44,7 +45,7 @@ class Event:
     id: str
 
     def __str__(self) -> str:
-        return f"[{self.event_type}] {_said(self.payload)}"
+        return f"[{self.event_type}] {indented(_said(self.payload))}"
 
     def __repr__(self) -> str:
         when, said = f"{self.timestamp:%Y-%m-%d %H:%M:%S}", " ".join(_said(self.payload).split())

@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from onrecord.blocks import Text, text_of
+from onrecord.blocks import Text
+from onrecord.memory.wording import CONVERSATION
 from onrecord.message import Message
 from onrecord.window import pair
 
@@ -28,7 +29,7 @@ class History(list[Message]):
         return [_sent(message) for message in self]
 
     def __str__(self) -> str:
-        return "\n".join(map(line_of, self))
+        return CONVERSATION.text_of(self)
 
 
 def _sent(message: Message) -> dict[str, Any]:
@@ -48,12 +49,6 @@ def _sent(message: Message) -> dict[str, Any]:
 def _as_json(args: Any) -> str:
     """Write arguments as OpenAI does; text is what could not be parsed, and stays."""
     return args if isinstance(args, str) else msgspec.json.encode(args).decode()
-
-
-def line_of(message: Message) -> str:
-    """Say who said what, for a prompt."""
-    who = message.role if message.name is None else f"{message.name} ({message.role})"
-    return f"{who}: {text_of(message.content)}"
 
 
 def newest(messages: Sequence[Message], most: int, turns: int | None = None) -> Sequence[Message]:

@@ -158,7 +158,7 @@ class MemorySystem:
         return self._working
 
     def __str__(self) -> str:
-        """The messages at hand, a line each, as they can stand in a prompt."""
+        """The messages at hand, as they can stand in a prompt."""
         return str(self._working)
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ from onrecord.adapters.reference import check_store
 from onrecord.arguments import time_to_live
 from onrecord.errors import Damaged, InvalidName
 from onrecord.item import Delete, Put
+from onrecord.memory.wording import CONVERSATION
 from onrecord.memory.working_message import WorkingMessage, working_message
 from onrecord.scope import LONGEST_NAME, check_name
 from onrecord.store import Store
@@ -199,8 +200,8 @@ class WorkingMemory:
         await self.aclose()
 
     def __str__(self) -> str:
-        """The messages at hand, a line each, as they can stand in a prompt."""
-        return "\n".join(map(str, self._messages))
+        """The messages at hand, as they can stand in a prompt."""
+        return CONVERSATION.text_of([one.message for one in self._messages])
 
     def _repr_html_(self) -> str:
         return f"{self._items._repr_html_()}<pre>{escape(str(self))}</pre>"

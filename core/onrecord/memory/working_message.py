@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from onrecord.adapters.outgoing import outgoing
 from onrecord.blocks import Block, Text, ToolCall
 from onrecord.errors import InvalidMessage, shown
+from onrecord.memory.wording import in_a_line, indented
 from onrecord.message import MARKS, Message
 from onrecord.store import Store
 
@@ -65,7 +66,8 @@ class WorkingMessage:
 
     def __str__(self) -> str:
         calls = [f"{call.name}({call.args})" for call in self.message.tool_calls]
-        return f"{self.role}: {' '.join(filter(None, [self.message.text, *calls]))}"
+        said = " ".join(filter(None, [self.message.text, *calls]))
+        return f"{in_a_line(self.role)}: {indented(said)}"
 
     def __repr__(self) -> str:
         call = "" if self.tool_call is None else f", tool_call={self.tool_call!r}"
