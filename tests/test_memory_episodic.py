@@ -1000,6 +1000,13 @@ def test_a_summariser_that_raises_keeps_what_was_done(store: Store, face: Face) 
     assert contents(memory) == ["a + b", "c", "d"]
 
 
+def test_older_than_nothing_is_all_that_is_there(store: Store) -> None:
+    memory = EpisodicMemory(store, agent_id="a")
+    observed(memory, *"abc")
+    assert memory.consolidate(timedelta(0), joined).episodes == 3
+    assert contents(memory) == ["a + b + c"]
+
+
 class Either:
     """Called, or awaited."""
 
@@ -1325,7 +1332,7 @@ BAD_CALLS: list[Callable[[Any], Any]] = [
     lambda m: m.store_episode("a text"),
     lambda m: m.store_episode({"content": "x"}),
     lambda m: m.consolidate(30),
-    lambda m: m.consolidate(timedelta(0)),
+    lambda m: m.consolidate(timedelta(microseconds=-1)),
     lambda m: m.consolidate(timedelta(days=-1)),
     lambda m: m.consolidate(datetime(2026, 1, 1)),
     lambda m: m.consolidate(timedelta(days=1), "summarise"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Summarised,
     )
     from onrecord.memory.event import Event
+    from onrecord.memory.findings import Findings
     from onrecord.memory.history import History
     from onrecord.memory.preferences import Evidence, Learned, Preferences
     from onrecord.memory.prompting import acontext, context
@@ -60,6 +61,7 @@ __all__ = [
     "Fact",
     "FactHit",
     "Faded",
+    "Findings",
     "Forgetting",
     "History",
     "Learned",
@@ -100,6 +102,7 @@ _HOMES: dict[str, str] = {
     "Fact": "semantic",
     "FactHit": "semantic",
     "Faded": "episodic_reports",
+    "Findings": "findings",
     "Forgetting": "episodic_reports",
     "History": "history",
     "Learned": "preferences",

@@ -23,7 +23,6 @@ from onrecord.arguments import (
     check_function,
     check_number,
     check_range,
-    lifetime,
     moment,
     whole_number,
 )
@@ -628,7 +627,8 @@ def _is_before(info: SessionInfo, event: Event) -> bool:
 def _before(older_than: object) -> datetime:
     """The time before which an episode is old."""
     if isinstance(older_than, timedelta):
-        lifetime("older_than", older_than)
+        if older_than < timedelta(0):
+            raise Misconfigured(f"older_than cannot be below zero, and is {shown(older_than)}.")
         now = datetime.now(UTC)
         return now - min(older_than, now - datetime.min.replace(tzinfo=UTC))
     if not isinstance(older_than, datetime):
