@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -621,6 +622,25 @@ def test_what_a_list_of_them_can_be_asked(store: Store, face: Face) -> None:
 
 
 # -- the parts -----------------------------------------------------------------------------------
+
+
+def test_keys_that_are_set_while_the_first_save_moves_them_are_there(store: Store) -> None:
+    for n in range(10):
+        system = made(store)
+        session, working, saving = f"s{n}", system.working, Barrier(5)
+        working["early"] = 0
+
+        def work(number: int) -> None:
+            saving.wait()  # noqa: B023 - all are done before the next round
+            for step in range(3):
+                working[f"k{number}"] = step  # noqa: B023
+                if number < 2:
+                    system.save_session(session)  # noqa: B023
+
+        with ThreadPoolExecutor(5) as pool:
+            list(pool.map(work, range(5)))
+        assert working.all() == {"early": 0, **{f"k{number}": 2 for number in range(5)}}
+        assert made(store).load_session(session).all() == working.all()
 
 
 def test_no_text_speaks_as_somebody_else_in_a_prompt(store: Store) -> None:

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html import escape
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import uuid4
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
@@ -14,14 +14,18 @@ from onrecord.adapters.reference import check_store
 from onrecord.arguments import time_to_live
 from onrecord.errors import Damaged, InvalidName
 from onrecord.item import Delete, Put
+from onrecord.memory.gate import Gate
 from onrecord.memory.wording import CONVERSATION
 from onrecord.memory.working_message import WorkingMessage, working_message
+from onrecord.processes import on_fork
 from onrecord.scope import LONGEST_NAME, check_name
 from onrecord.store import Store
 
 if TYPE_CHECKING:
     from onrecord.item import Item, ItemChange, Life
     from onrecord.session import Session
+
+T = TypeVar("T")
 
 NAMESPACE: Final = "working"
 PREFIX: Final = "working/"
@@ -70,6 +74,8 @@ class WorkingMemory:
         self._messages: list[WorkingMessage] = []
         self._saved = 0
         self._is_draft = self._has_keys = False
+        self._gate: Gate
+        """Of a draft: who changes keys, or moves all of them."""
         self.session: Session | None = None
         """The session whose messages these are; None while nobody has said so."""
         self._items = self.store.items(NAMESPACE, **self._scope)
@@ -85,11 +91,11 @@ class WorkingMemory:
 
         A value is what JSON can say, and dates, bytes and such: anything else is InvalidValue.
         """
-        talk(self._put(key, value, ttl_seconds))
+        talk(self._alone(self._put(key, value, ttl_seconds)))
 
     async def aset(self, key: str, value: Any, ttl_seconds: Life = None) -> None:
         """Like ``set``."""
-        await atalk(self._put(key, value, ttl_seconds))
+        await atalk(self._alone(self._put(key, value, ttl_seconds)))
 
     def get(self, key: str, default: Any = None) -> Any:
         """Read a value; the default where there is none, or it has expired."""
@@ -109,11 +115,11 @@ class WorkingMemory:
 
     def delete(self, key: str) -> bool:
         """Take a key away; whether it was there."""
-        return talk(self._deleted(key))
+        return talk(self._alone(self._deleted(key)))
 
     async def adelete(self, key: str) -> bool:
         """Like ``delete``."""
-        return await atalk(self._deleted(key))
+        return await atalk(self._alone(self._deleted(key)))
 
     def cleanup(self) -> int:
         """Take the rows away of what has expired, which nobody sees any more; how many that was.
@@ -264,7 +270,24 @@ class WorkingMemory:
         made = cls(store, ttl=ttl, tenant=tenant, user=user, agent=agent)
         made._items = store.items(NAMESPACE, f"draft-{uuid4().hex}", **made._scope)
         made._prefix, made._is_draft = PREFIX, True
+        made._begin()
+        on_fork(made, in_child=WorkingMemory._begin)
         return made
+
+    def _begin(self) -> None:
+        self._gate = Gate()
+
+    def _alone(self, work: Talk[T]) -> Talk[T]:
+        """Do something with keys while nobody moves them to a session: what came to a draft that
+        was moved already would be lost."""
+        if not self._is_draft:
+            return (yield from work)
+        entered = yield from call(self._gate.enter)
+        try:
+            return (yield from work)
+        finally:
+            if entered:
+                self._gate.leave()
 
     def _restore(self, said: list[WorkingMessage]) -> None:
         """Begin with what a session has."""
@@ -276,7 +299,7 @@ class WorkingMemory:
         What failed half-way is said again by the same ids, and stands there once.
         """
         if self._is_draft:
-            yield from self._move_to(session)
+            yield from self._alone(self._move_to(session))
         self.session = session
         first = self._saved  # read once: another thread may be saving the same
         new = self._messages[first:]
@@ -288,6 +311,8 @@ class WorkingMemory:
 
     def _move_to(self, session: Session) -> Talk[None]:
         """Take the keys of a draft along, each at once and for as long as it had left."""
+        if not self._is_draft:
+            return  # somebody else has, since
         changes: list[ItemChange] = []
         now = datetime.now(UTC)
         for item in (yield from self._listed()):
