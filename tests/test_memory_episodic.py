@@ -48,7 +48,7 @@ from onrecord.memory import (
 )
 from onrecord.memory.marks import mark_of, public_id
 from onrecord.testing.contract import Face
-from tests.children import together
+from tests.children import Child, together
 from tests.test_search_meaning import Meant
 from tests.test_strange_arguments import STRANGE, or_else
 
@@ -669,6 +669,22 @@ async def _used_and_left() -> None:
         async with memory:
             pass
         assert await store.session("episodes", agent="a").state.acount() == 1
+
+
+def test_a_fork_takes_no_uses_along_and_no_lock(each_store: OpenStore) -> None:
+    memory = EpisodicMemory(each_store(), agent_id="a")
+    (id,) = observed(memory, "boots")
+    memory.get_episode(id)
+
+    def work() -> int:
+        memory.get_episode(id)
+        return memory.save_uses()
+
+    with memory._notes._lock:  # as another thread may at that moment
+        child = Child(work)
+    assert child.result(patience=20) == 1
+    assert memory.save_uses() == 1
+    assert memory.get_statistics().uses == 2
 
 
 def test_uses_of_two_processes_are_all_counted(each_store: OpenStore) -> None:

@@ -624,6 +624,22 @@ def test_what_a_list_of_them_can_be_asked(store: Store, face: Face) -> None:
 # -- the parts -----------------------------------------------------------------------------------
 
 
+def test_a_fork_takes_no_lock_along(each_store: OpenStore) -> None:
+    system = made(each_store())
+    checkpoints = Checkpoints(system, every_calls=1)
+
+    def work() -> bool:
+        system.working["k"] = 1
+        system.working.add_message("user", "of the child")
+        return checkpoints.on_tool_executed("s")
+
+    assert system.working._gate.enter()  # as another thread may at that moment
+    with checkpoints._lock:
+        child = Child(work)
+    system.working._gate.leave()
+    assert child.result(patience=20)
+
+
 def test_keys_that_are_set_while_the_first_save_moves_them_are_there(store: Store) -> None:
     for n in range(10):
         system = made(store)

@@ -13,6 +13,7 @@ from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.arguments import check_above_zero, check_function, check_number
 from onrecord.errors import Misconfigured, shown
 from onrecord.memory.system import MemorySystem
+from onrecord.processes import on_fork
 
 if TYPE_CHECKING:
     from onrecord.memory.working import WorkingMemory
@@ -59,8 +60,12 @@ class Checkpoints:
         self.system = system
         self.every_calls, self.every_seconds = every_calls, every_seconds
         self._clock = clock
-        self._lock = threading.Lock()
+        self._begin()
+        on_fork(self, in_child=Checkpoints._begin)
         self._since: weakref.WeakKeyDictionary[WorkingMemory, _Since] = weakref.WeakKeyDictionary()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
 
     def on_tool_executed(self, session_id: str) -> bool:
         """Count a call, and save the session where it is time; whether it was saved now.

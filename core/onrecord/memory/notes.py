@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from onrecord.adapters.calls import Talk, call
 from onrecord.errors import Conflict, OnrecordError
 from onrecord.item import Delete, Item, Merge, Put
+from onrecord.processes import on_fork
 from onrecord.session import Session
 
 log = logging.getLogger("onrecord")
@@ -53,6 +54,11 @@ class Notes:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._start()
+        on_fork(self, in_child=Notes._start)
+
+    def _start(self) -> None:
+        # A child has no uses of its own yet: those of its parent are its parent's to write.
         self._waiting: dict[str, int] = {}
         self._lock = threading.Lock()
 
