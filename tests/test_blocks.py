@@ -96,6 +96,7 @@ def test_the_type_check_names_every_place_that_forgot_a_kind(tmp_path: Path) -> 
     assert sorted(forgotten) == [
         "core/onrecord/blocks.py",  # what it weighs
         "core/onrecord/blocks.py",  # how it looks
+        "core/onrecord/memory/wording.py",  # how it is put into words
         "integrations/langchain_onrecord/blocks.py",
         "integrations/llama_index_onrecord/blocks.py",
     ]
