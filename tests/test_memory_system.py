@@ -295,7 +295,7 @@ def test_one_conversation_s_words_never_come_into_another(store: Store, face: Fa
 def test_what_is_not_saved_is_not_dropped(store: Store, face: Face) -> None:
     system = made(store)
     system.working.add_message("user", "Hello.")
-    with pytest.raises(Misconfigured, match="1 messages at hand, of no session yet"):
+    with pytest.raises(Misconfigured, match="1 message at hand, of no session yet"):
         face(system).load_session("s1")
     with pytest.raises(Misconfigured, match="not saved"):
         system.working = WorkingMemory()
@@ -345,6 +345,43 @@ def test_several_sessions_that_somebody_holds(store: Store, face: Face) -> None:
     assert face(system).save_session("s2") == 1
     assert str(made(store).load_session("s1")) == "user: to the first"
     assert str(made(store).load_session("s2")) == "user: to the second"
+
+
+def test_a_memory_that_was_replaced_takes_no_more(store: Store, face: Face) -> None:
+    """Nothing would ever store what is said to it."""
+    system = made(store)
+    draft = system.working
+    loaded = face(system).load_session("s1")
+    with pytest.raises(Misconfigured, match="not at hand any more"):
+        draft.add_message("user", "lost")
+    with pytest.raises(Misconfigured, match="system.working"):
+        face(draft).set("plan", 1)
+    assert (draft.unsaved, draft.all()) == ([], {})
+    loaded.add_message("user", "kept")
+    assert face(system).save_session("s1") == 1
+
+    again = face(system).load_session("s1")
+    with pytest.raises(Misconfigured, match="not at hand any more"):
+        loaded.add_message("user", "lost")
+    face(loaded).set("plan", 1)
+    assert again["plan"] == 1, "a session's keys are one and the same"
+    system.working = loaded
+    loaded.add_message("user", "kept as well")
+    with pytest.raises(Misconfigured, match="not at hand any more"):
+        again.add_message("user", "lost")
+    assert face(system).save_session("s1") == 1
+    assert str(made(store).load_session("s1")) == "user: kept\nuser: kept as well"
+
+
+def test_what_is_held_and_not_saved_is_not_loaded_over(store: Store, face: Face) -> None:
+    system = made(store)
+    one = face(system).load_session("s1")
+    two = face(system).load_session("s2")
+    one.add_message("user", "to the first")
+    with pytest.raises(Misconfigured, match="1 message at hand, of session 's1'"):
+        face(system).load_session("s1")
+    assert system.working is two
+    assert face(system).save_session("s1") == 1
 
 
 def test_one_that_was_saved_and_is_held(store: Store, face: Face) -> None:

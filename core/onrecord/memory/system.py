@@ -16,12 +16,14 @@ from onrecord.memory.episodic import EpisodicMemory
 from onrecord.memory.semantic import SemanticMemory
 from onrecord.memory.working import WorkingMemory
 from onrecord.memory.working_message import WorkingMessage
+from onrecord.plural import many
 from onrecord.scope import check_name, check_owner
 from onrecord.unfinished import WELCOME, Unfinished
 
 if TYPE_CHECKING:
     from onrecord.item import Life
     from onrecord.message import Message
+    from onrecord.scope import SessionName
     from onrecord.session import Session
     from onrecord.store import Store
 
@@ -66,7 +68,7 @@ class MemorySystem:
             raise Misconfigured(f"working has to be a WorkingMemory, not {shown(memory)}.")
         if memory is not self._working:
             self._put_aside()
-            self._working = memory
+            self._take(memory)
 
     @cached_property
     def episodic(self) -> EpisodicMemory:
@@ -107,7 +109,8 @@ class MemorySystem:
         """Read a session into a working memory, which is at hand from then on: ``working``.
 
         With ``max_messages`` its newest ones, cut where no turn and no call is torn. An unknown
-        session is empty. Refused while the messages at hand are not saved.
+        session is empty. Refused while the messages at hand are not saved. What was at hand before
+        takes no more messages, unless it is another session's, which is still saved by its name.
         """
         return talk(self._loaded(session_id, max_messages))
 
@@ -177,7 +180,7 @@ class MemorySystem:
         session = self._session(session_id)
         if max_messages is not None:
             whole_number("max_messages", max_messages, 1)
-        self._put_aside()
+        self._put_aside(session_id)
         said: Sequence[Message]
         if max_messages is None:
             said = yield from call(session.messages)
@@ -187,7 +190,8 @@ class MemorySystem:
         # Other events of the session were not said, and are in ``episodic``.
         spoken = [message for message in said if message.was_said]
         memory._restore([WorkingMessage(message) for message in spoken])
-        self._open[session_id] = self._working = memory
+        self._put_aside(session_id)  # again: somebody may have spoken meanwhile
+        self._take(memory)
         return memory
 
     def _unfinished(
@@ -200,12 +204,41 @@ class MemorySystem:
         check_name("session_id", session_id)
         return self.store.session(session_id, **self._scope)
 
-    def _put_aside(self) -> None:
-        """Refuse to drop messages that nobody has stored, and keys that nobody would find."""
+    def _take(self, memory: WorkingMemory) -> None:
+        """Put a memory at hand. What nobody could save any more takes no more messages."""
+        before, self._working = self._working, memory
+        there = None
+        if memory.session is not None and memory.session.name == self._name_of(memory.session):
+            there = self._open.get(memory.session.name.key)
+            self._open[memory.session.name.key] = memory
+        for other in (before, there):
+            if other is not None and not self._saves(other):
+                other._replaced = True
+        memory._replaced = False
+
+    def _saves(self, memory: WorkingMemory) -> bool:
+        """Whether ``save_session`` with the session's name stores this memory."""
+        session = memory.session
+        return memory is self._working or (
+            session is not None
+            and session.name == self._name_of(session)
+            and self._open.get(session.name.key) is memory
+        )
+
+    def _name_of(self, session: Session) -> SessionName:
+        """The name of the session with that key here."""
+        return self._session(session.name.key).name
+
+    def _put_aside(self, session_id: str | None = None) -> None:
+        """Refuse to drop messages that nobody has stored, and keys that nobody would find: at
+        hand, and of a session that is loaded again."""
         memory = self._working
+        again = None if session_id is None else self._open.get(session_id)
+        if again is not None and again.unsaved:
+            memory = again
         if memory.unsaved:
             of = "no session yet" if memory.session is None else f"session {memory.session.name}"
-            left = f"{len(memory.unsaved)} messages at hand, of {of}, are not saved"
+            left = f"{many(len(memory.unsaved), 'message')} at hand, of {of}: not saved"
         elif memory._is_draft and memory._has_keys:
             left = "The keys at hand are of no session yet"
         else:

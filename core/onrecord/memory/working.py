@@ -12,7 +12,7 @@ from uuid import uuid4
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
 from onrecord.arguments import time_to_live
-from onrecord.errors import Damaged, InvalidName
+from onrecord.errors import Damaged, InvalidName, Misconfigured
 from onrecord.item import Delete, Put
 from onrecord.memory.gate import Gate
 from onrecord.memory.wording import CONVERSATION
@@ -76,6 +76,8 @@ class WorkingMemory:
         self._is_draft = self._has_keys = False
         self._gate: Gate
         """Of a draft: who changes keys, or moves all of them."""
+        self._replaced = False
+        """Whether a MemorySystem has another in its place, and would never save this one."""
         self.session: Session | None = None
         """The session whose messages these are; None while nobody has said so."""
         self._items = self.store.items(NAMESPACE, **self._scope)
@@ -175,8 +177,10 @@ class WorkingMemory:
 
         ``content`` is text, or blocks as ``append`` takes them. ``tool_call`` is a mapping,
         ``{"id": …, "name": …, "args": {…}}`` or in a provider's shape; with the role ``tool`` it
-        names the call that is answered.
+        names the call that is answered. Refused where another memory is at hand instead of this
+        one: nothing would ever save the message.
         """
+        self._check_in_place()
         added = working_message(self.store, role, content, tool_call)
         self._messages.append(added)
         return added
@@ -220,6 +224,8 @@ class WorkingMemory:
     # -- written once ------------------------------------------------------------------------------
 
     def _put(self, key: str, value: Any, ttl: Life) -> Talk[None]:
+        if self._is_draft:
+            self._check_in_place()  # nobody finds the keys of a draft
         ttl = self.ttl if ttl is None else ttl
         time_to_live("ttl_seconds", ttl)
         yield from call(self._items.put, self._key(key), value, ttl=ttl)
@@ -257,6 +263,15 @@ class WorkingMemory:
                 f"in a session's working memory. Shorten it, or use a hash of it."
             )
         return self._prefix + key
+
+    def _check_in_place(self) -> None:
+        if self._replaced:
+            raise Misconfigured(
+                "This working memory is not at hand any more: load_session(…) or working = … has "
+                "put another in its place, and save_session(…) would not store what is added "
+                "here. Use system.working, or what load_session(…) has returned; or put this one "
+                "back: system.working = memory."
+            )
 
     def _settle(self, session: Session) -> None:
         self.session, self._items, self._prefix = session, session.state, PREFIX

@@ -70,7 +70,6 @@ from onrecord.notebook.markup import (
     folded,
     hint,
     joined,
-    many,
     moment_of,
     named,
     page,
@@ -81,6 +80,7 @@ from onrecord.notebook.markup import (
     tag,
     utc,
 )
+from onrecord.plural import many
 from onrecord.scope import ANY, NamespaceName
 from onrecord.window import pair
 

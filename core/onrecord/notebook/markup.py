@@ -13,6 +13,8 @@ from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Final
 
+from onrecord.plural import many
+
 LONGEST_TEXT: Final = 20_000
 """A longer text is cut: what a notebook shows is also saved in its file."""
 PREVIEW: Final = 90
@@ -76,10 +78,6 @@ def _plain(value: object) -> object:
             return list(value)
         case _:
             return str(value)
-
-
-def many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def size(count: int) -> str:
