@@ -843,6 +843,55 @@ def test_closing(open_store: OpenStore, face: Face) -> None:
     assert stored(memory) == ["1", "3", "2"]
 
 
+def test_a_store_that_is_closed_first_stores_what_waits(open_store: OpenStore, face: Face) -> None:
+    store = open_store()
+    memory = PersistentBufferMemory(store, agent_id="a")
+    talk_to(memory, "1", "2")
+    talk_to(PersistentBufferMemory(store, agent_id="dropped"), "3")
+    face(store).close()
+    assert "not stored yet" not in repr(memory)
+    with pytest.raises(StoreClosed, match="before its store"):
+        memory.add_message("user", "lost")
+    for _ in range(2):
+        face(memory).close()
+        face(store).close()
+    again = open_store()
+    assert said(again.session("main", agent="a").messages()) == ["1", "2"]
+    assert said(again.session("main", agent="dropped").messages()) == ["3"]
+
+
+def test_what_cannot_be_stored_before_a_store_closes_is_raised(
+    lite: Store, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = PersistentBufferMemory(lite, agent_id="a")
+    other = PersistentBufferMemory(lite, agent_id="b")
+    talk_to(memory, "1", "2")
+    talk_to(other, "3")
+    refused = Unavailable("The disk is full.", outcome_unknown=False)
+    append, aappend = Session.append, Session.aappend
+
+    def fails(self: Session, *given: Any, **more: Any) -> Any:
+        if self.name.agent == "a":
+            raise refused
+        return append(self, *given, **more)
+
+    async def afails(self: Session, *given: Any, **more: Any) -> Any:
+        if self.name.agent == "a":
+            raise refused
+        return await aappend(self, *given, **more)
+
+    monkeypatch.setattr(Session, "append", fails)
+    monkeypatch.setattr(Session, "aappend", afails)
+    with pytest.raises(Unavailable) as raised:
+        face(lite).close()
+    assert "2 messages of Session('main', agent='a'" in "".join(raised.value.__notes__)
+    assert lite.closed
+    assert len(other._unsaved) == 0, "what could be stored is stored"
+    with pytest.raises(StoreClosed, match="2 messages cannot be stored any more"):
+        face(memory).close()
+    memory._unsaved._drop(memory._unsaved.messages())
+
+
 def test_memories_of_one_url_share_a_store(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
@@ -1121,12 +1170,13 @@ def test_what_waits_is_stored_at_a_normal_exit(each_store: OpenStore, how: str) 
 
 def test_what_cannot_be_stored_at_an_exit_is_logged(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/x.db"
-    program = PROGRAM.replace("if os.fork() == 0", "lent.store.close()\nif os.fork() == 0")
+    program = PROGRAM.replace("if os.fork() == 0", "lent.store._ledger.close()\nif os.fork() == 0")
     command = [sys.executable, "-W", "error", "-c", program, url, "", "end"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert ended.returncode == 0
-    assert "1 messages of Session('main', agent='lent'" in ended.stderr
-    assert "were never stored: This store was closed" in ended.stderr
+    assert "1 message of Session('main', agent='lent'" in ended.stderr
+    assert "never stored. 1 message cannot be stored any more" in ended.stderr
+    assert ended.stderr.endswith("Close the memory before the store.\n")
     assert "said" not in ended.stderr
     with Store(url) as store:
         assert said(store.session("main", agent="own").messages()) == ["said"]

@@ -354,7 +354,7 @@ def test_a_memory_that_was_replaced_takes_no_more(store: Store, face: Face) -> N
     loaded = face(system).load_session("s1")
     with pytest.raises(Misconfigured, match="not at hand any more"):
         draft.add_message("user", "lost")
-    with pytest.raises(Misconfigured, match="system.working"):
+    with pytest.raises(Misconfigured, match=r"system\.working"):
         face(draft).set("plan", 1)
     assert (draft.unsaved, draft.all()) == ([], {})
     loaded.add_message("user", "kept")

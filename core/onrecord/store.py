@@ -15,6 +15,7 @@ import msgspec
 from onrecord import arguments, operations
 from onrecord.cache import Cache, CacheUnavailable, LocalCache
 from onrecord.change import FeedInfo
+from onrecord.closing import ADo, BeforeClose, Do
 from onrecord.errors import Misconfigured
 from onrecord.feed import Feed
 from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Outside, Pause, Step, arun, run
@@ -165,6 +166,7 @@ class Store(StoreMaintenance):
             hearing=Hearing(),
             meaning=meaning_of(embedder),
         )
+        self._before_close = BeforeClose()
         on_fork(
             self,
             before=lambda store: store._ledger.before_fork(),
@@ -662,15 +664,39 @@ class Store(StoreMaintenance):
         await self._ledger.ainvalidate()
         self._emptied()
 
+    def before_close(self, do: Do, ado: ADo | None = None) -> None:
+        """Have ``do()`` called when the store is about to be closed, while it is still open: for
+        what holds something back that it has to write. ``aclose`` awaits ``ado()``.
+
+        A bound method is called for as long as others keep its object. The store is closed in any
+        case; then the first error is raised.
+        """
+        arguments.check_function("do", do, "a function", plain=True)
+        if ado is not None:
+            arguments.check_function("ado", ado, "an async function")
+        self._before_close.add(do, ado)
+
     def close(self) -> None:
-        """Close what is the store's own; what you lent it is left as it was."""
-        self._ledger.close()  # first: what is being committed still has to be published
-        self._hot.close()
+        """Close what is the store's own; what you lent it is left as it was.
+
+        What memories hold back is stored first. Where that fails it is raised, and the store is
+        closed all the same.
+        """
+        try:
+            if not self.closed:
+                self._before_close.tell()
+        finally:
+            self._ledger.close()  # first: what is being committed still has to be published
+            self._hot.close()
 
     async def aclose(self) -> None:
         """Like ``close``, without holding up the loop while work in progress ends."""
-        await self._ledger.aclose()  # first: what is being committed still has to be published
-        await self._hot.aclose()
+        try:
+            if not self.closed:
+                await self._before_close.atell()
+        finally:
+            await self._ledger.aclose()  # first: what is being committed still has to be published
+            await self._hot.aclose()
 
     def __enter__(self) -> Self:
         return self

@@ -414,6 +414,11 @@ class PersistentBufferMemory:
     def _check_open(self) -> None:
         if self.closed:
             raise StoreClosed("This memory was closed. Make a new one.")
+        if self.store.closed:
+            raise StoreClosed(
+                "The store of this memory was closed. Open a new Store, and make the memory on it. "
+                "Close a memory before its store."
+            )
 
 
 @contextmanager

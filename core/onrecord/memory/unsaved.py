@@ -18,10 +18,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from onrecord.adapters.calls import Talk, call, talk
-from onrecord.errors import IdReused, InvalidMessage, OnrecordError, Unavailable
+from onrecord.adapters.calls import Talk, atalk, call, talk
+from onrecord.errors import IdReused, InvalidMessage, OnrecordError, StoreClosed, Unavailable
 from onrecord.memory.gate import Gate
 from onrecord.message import Message
+from onrecord.plural import many
 from onrecord.processes import on_fork
 from onrecord.session import Session
 
@@ -44,6 +45,7 @@ class Unsaved:
         self._holding = holding
         """What keeps the session's store open until all is stored."""
         self._start()
+        session.store.before_close(self.store_before_close, self.astore_before_close)
         on_fork(self, in_child=Unsaved._start)
 
     def _start(self) -> None:
@@ -120,13 +122,39 @@ class Unsaved:
             # Not through the gate: whoever is inside may never go on. Ids keep them from being two.
             talk(self._store(self.messages()))
         except Exception as fault:  # whatever it is: the others have to be stored as well
-            lost = f"{len(self)} messages of {self.session} were never stored: {fault}"
+            lost = f"{many(len(self), 'message')} of {self.session}: never stored. {fault}"
             log.error(lost)
             heard = (*log.handlers, *logging.getLogger().handlers)
             if all(isinstance(handler, logging.NullHandler) for handler in heard):
                 sys.stderr.write(f"{lost}\n")  # a loss that nobody would ever hear of
 
+    def store_before_close(self) -> None:
+        """Store what is unsaved: the store is about to be closed, and nobody has closed the
+        memory."""
+        talk(self._stored_before_close())
+
+    async def astore_before_close(self) -> None:
+        """Like ``store_before_close``."""
+        await atalk(self._stored_before_close())
+
+    def _stored_before_close(self) -> Talk[None]:
+        try:
+            yield from self.stored()
+        except OnrecordError as fault:
+            if lost := len(self):
+                fault.add_note(
+                    f"{many(lost, 'message')} of {self.session} cannot be stored any more: the "
+                    f"store is closed now. Close a memory before its store, and where that fails "
+                    f"close it again later."
+                )
+            raise
+
     def _store(self, unsaved: list[Message]) -> Talk[list[Message]]:
+        if unsaved and self.session.store.closed:
+            raise StoreClosed(
+                f"{many(len(unsaved), 'message')} cannot be stored any more: the store was closed "
+                f"first. Close the memory before the store."
+            )
         if self._in_doubt:
             unsaved = yield from self._not_there(unsaved)
         done: list[Message] = []
