@@ -169,7 +169,7 @@ def _knowledge(settings: dict[str, Any], store: Store, owned: bool) -> WorkflowM
     memory = SemanticMemory(
         store,
         namespace=settings.get("namespace", "facts"),
-        similarity_threshold=settings.get("similarity_threshold", 0.3),
+        similarity_threshold=settings.get("similarity_threshold"),
         **_scope(settings),
     )
     return WorkflowKnowledge(memory, store, owned=owned, operation=settings.get("operation"))
