@@ -809,6 +809,28 @@ def test_what_people_see_of_it(lite: Store) -> None:
     memory.close()
 
 
+def test_a_notebook_says_how_to_begin_and_shows_what_was_said(lite: Store) -> None:
+    memory = PersistentBufferMemory(lite, agent_id="a")
+    page = memory._repr_html_()
+    assert "memory.add_message(" in page
+    assert "session.append" not in page
+    assert memory.get_history()._repr_html_() == "<div>No messages.</div>"
+    memory.add_message("user", "<b>Hello.</b>", name="Ada")
+    assert "Begin with" not in memory._repr_html_()
+    assert "1 not stored yet" in memory._repr_html_()
+    shown = memory.get_history()._repr_html_()
+    assert "<bdi>Ada (user)</bdi>" in shown
+    assert "&lt;b&gt;Hello.&lt;/b&gt;" in shown
+    stats = memory.stats()
+    assert str(stats).startswith("1 message in 1 turn, ")
+    assert "<bdi>roles</bdi></td>" in stats._repr_html_()
+    assert "<bdi>user 1</bdi>" in stats._repr_html_()
+    memory.persist()
+    assert "add_message" not in memory._repr_html_()
+    lite.close()
+    assert "could not be read" in memory._repr_html_()
+
+
 def test_closing(open_store: OpenStore, face: Face) -> None:
     store = open_store()
     memory = PersistentBufferMemory(store, agent_id="a")

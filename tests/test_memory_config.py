@@ -585,3 +585,11 @@ def test_what_is_given_stays_as_it_was(store: Store, ask: Ask) -> None:
     message = {"message": "x"}
     ask(made(store, "CONVERSATION_BUFFER"), "store", message)
     assert message == {"message": "x"}
+
+
+def test_an_empty_memory_says_what_it_is() -> None:
+    for kind in ("CONVERSATION_BUFFER", "VECTOR_DATABASE", "EPISODIC_MEMORY"):
+        with memory_from({"kind": kind, "use_persistent_storage": False}) as memory:
+            assert str(memory) == f"({kind}: nothing is kept yet.)"
+    with memory_from({"kind": "WORKING_MEMORY", "use_persistent_storage": False}) as memory:
+        assert "no messages at hand" in str(memory)

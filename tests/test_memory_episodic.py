@@ -787,7 +787,7 @@ def test_a_summary_stands_in_the_place_of_a_run(store: Store, face: Face) -> Non
     assert summary is not None
     assert (summary.episode_type, summary.content) == ("summary", "e + f + boots")
     assert (done.skipped, done.extractive) == ((), False)
-    assert str(done) == "6 episodes became 2 summaries. 1 stay, pinned or damaged."
+    assert str(done) == "6 episodes became 2 summaries. 1 stays, pinned or damaged."
     assert [memory.get_episode(id) for id in ids[:3]] == [None, None, None]
     assert not memory.delete_episode(ids[0]), "no summary goes by the id of an episode"
     assert memory.search_episodes("boots")[0].id == second.id
@@ -1148,7 +1148,7 @@ def test_the_irrelevant_are_forgotten_and_it_can_be_looked_at_first(
     look = face(memory).forget(0.3, dry_run=True)
     assert [one.id for one in look.episodes[:1]] == [ids[1]]
     assert [round(one.relevance, 2) for one in look.episodes] == [0.1, 0.01]
-    assert str(look) == "2 episodes would be forgotten. 1 stay, pinned or damaged."
+    assert str(look) == "2 episodes would be forgotten. 1 stays, pinned or damaged."
     assert len(contents(memory)) == 5
     memory.get_episode(ids[1])
     memory.get_episode(ids[1])
@@ -1735,3 +1735,15 @@ def test_its_methods_have_twins_that_agree() -> None:
 
 def test_events_are_events(memory: EpisodicMemory) -> None:
     assert isinstance(memory.record("tick", 1, "s"), Event)
+
+
+def test_one_of_a_thing_is_said_as_one() -> None:
+    with Store("sqlite://") as store:
+        memory = EpisodicMemory(store, agent_id="a", warn_above=0)
+        observed(memory, "hello")
+        (said, high) = (memory.statistics(), memory.get_statistics())
+    assert "1 event in 1 session\n" in str(said)
+    assert str(high).startswith("1 episode: 1 observation\n")
+    assert "There is 1 episode, more than 0." in str(high)
+    assert "<bdi>observation 1</bdi>" in high._repr_html_()
+    assert "<bdi>total_events</bdi>" in said._repr_html_()

@@ -499,3 +499,11 @@ def test_two_processes_at_once_and_one_that_is_killed(each_store: OpenStore) -> 
         learned = Preferences(store, "ada").read()
         assert learned.turns == 17
         assert _there(learned.of("formal")).words == {"please": 17}
+
+
+def test_a_notebook_shows_what_was_learned_and_why() -> None:
+    why = Evidence("topics", "<b>billing</b>", 2, {"invoice": 3})
+    page = Learned("formal", "brief", ("<b>billing</b>",), 4, (why,))._repr_html_()
+    assert "<bdi>formal</bdi>" in page
+    assert "<bdi>&lt;b&gt;billing&lt;/b&gt;: invoice (3)</bdi>" in page
+    assert "<b>" not in page

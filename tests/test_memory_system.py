@@ -807,3 +807,16 @@ def test_a_message_is_what_it_was(store: Store) -> None:
     assert loaded.message.id == said.message.id
     assert loaded.message.created_at == said.message.created_at
     assert loaded.message.seq == 1
+
+
+def test_what_a_person_sees(store: Store) -> None:
+    system = made(store)
+    assert str(system) == (
+        "(Working memory of no session yet, user='ada', agent='guide': no messages at hand.)"
+    )
+    system.working.add_message("user", "<b>Hello.</b>")
+    assert str(system) == "user: <b>Hello.</b>"
+    page = system._repr_html_()
+    assert "MemorySystem(" in page
+    assert "&lt;b&gt;Hello.&lt;/b&gt;" in page
+    assert "<b>" not in page

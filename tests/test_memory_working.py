@@ -428,8 +428,41 @@ def test_a_notebook_shows_keys_and_messages() -> None:
         memory.add_message("user", "<b>hello</b>")
         shown = memory._repr_html_()
     assert "&lt;plan&gt;" in shown
-    assert "user: &lt;b&gt;hello&lt;/b&gt;" in shown
+    assert "<bdi>user</bdi>" in shown
+    assert "&lt;b&gt;hello&lt;/b&gt;" in shown
     assert "<b>hello" not in shown
+
+
+def test_a_notebook_shows_the_keys_of_a_session_as_the_user_says_them(store: Store) -> None:
+    memory = WorkingMemory(store, session_id="s1", user="ada")
+    assert "No keys" in memory._repr_html_()
+    store.session("s1", user="ada").state.put("of another", "not ours")
+    for n in range(21):
+        memory[f"step {n:02}"] = ["book", n]
+    shown = memory._repr_html_()
+    assert "<bdi>step 03</bdi>" in shown
+    assert "<bdi>[&#x27;book&#x27;, 3]</bdi>" in shown
+    assert "working/" not in shown
+    assert "not ours" not in shown
+    assert "… and more" in shown
+    assert "step 20" not in shown
+    store.close()
+    assert "could not be read" in memory._repr_html_()
+
+
+def test_a_memory_without_messages_says_whose_it_is(store: Store) -> None:
+    memory = WorkingMemory(store, user="ada", agent="guide")
+    memory["step"] = 1
+    assert str(memory) == (
+        "(Working memory of the whole scope, user='ada', agent='guide': no messages at hand.)"
+    )
+    assert "user='ada', agent='guide'" in repr(memory)
+    assert repr(memory).endswith("0 messages at hand, 0 not saved)")
+    memory.add_message("user", "Hello.")
+    assert repr(memory).endswith("1 message at hand, 1 not saved)")
+    assert str(memory) == "user: Hello."
+    session = WorkingMemory(store, user="ada", session_id="s1")
+    assert str(session) == "(Working memory of session 's1', user='ada': no messages at hand.)"
 
 
 def test_messages_are_values() -> None:

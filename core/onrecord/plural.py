@@ -4,5 +4,8 @@ from __future__ import annotations
 
 
 def many(count: int, what: str) -> str:
-    """Say a number with what it counts: ``1 message``, ``2 messages``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    """Say a number with what it counts: ``1 message``, ``2 messages``, ``2 summaries``."""
+    if count == 1:
+        return f"{count:,} {what}"
+    several = f"{what[:-1]}ies" if what.endswith("ry") else f"{what}s"
+    return f"{count:,} {several}"

@@ -38,9 +38,9 @@ from onrecord.memory.analytics_reports import (
     DayStats,
     SessionStats,
     Summary,
-    table,
 )
 from onrecord.memory.learning import Learner, Numbers, add, name_digest, numbers_of
+from onrecord.memory.notebook import table
 from onrecord.scope import ANY, AnyName
 from onrecord.store import Store
 from onrecord.version import SessionInfo
@@ -138,7 +138,7 @@ class Analytics:
 
     def _repr_html_(self) -> str:
         days = self.by_day()[-14:]
-        head = [("Day", ""), ("Turns", ""), ("Resolved", ""), ("Rate", ""), ("Confidence", "")]
+        head = ("Day", "Turns", "Resolved", "Rate", "Confidence")
         return self.summary()._repr_html_() + table(
             head,
             [

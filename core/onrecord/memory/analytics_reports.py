@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from html import escape
 from typing import Any, Final
 
+from onrecord.memory.notebook import table
+from onrecord.plural import many
 from onrecord.version import SessionInfo
 
 MILLION: Final = 1_000_000
@@ -67,7 +68,7 @@ class Counts:
             f"Resolved turns: {self.resolved:,}",
             f"Resolution rate: {self.resolution_rate:.1f}%",
             f"Average confidence: {'not said' if sure is None else f'{sure:.2f}'}",
-            f"Messages: {self.messages:,}, with {self.tokens:,} tokens",
+            f"Messages: {self.messages:,}, with {many(self.tokens, 'token')}",
         ]
 
     def _dict(self) -> dict[str, Any]:
@@ -123,7 +124,9 @@ class Summary(Counts):
         )
 
     def _repr_html_(self) -> str:
-        return table([("Conversation analytics", "")], [_cells(line) for line in _rows(self)])
+        return table(
+            ("Conversation analytics", ""), [_cells(line) for line in _rows(self)], numbers=True
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,19 +202,3 @@ def _rows(summary: Summary) -> list[str]:
 
 def _cells(line: str) -> list[str]:
     return list(line.partition(": ")[::2])
-
-
-def table(head: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> str:
-    """A table for a notebook; every text is escaped."""
-    cell = "padding:.15em .8em;text-align:right"
-    first = "padding:.15em .8em;text-align:left"
-
-    def row(cells: Sequence[str], kind: str) -> str:
-        inside = "".join(
-            f'<{kind} style="{first if n == 0 else cell}">{escape(text)}</{kind}>'
-            for n, text in enumerate(cells)
-        )
-        return f"<tr>{inside}</tr>"
-
-    body = "".join(row(cells, "td") for cells in rows)
-    return f"<table>{row([name for name, _ in head], 'th')}{body}</table>"

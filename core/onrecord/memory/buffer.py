@@ -23,10 +23,12 @@ from onrecord.arguments import check_number, check_range, whole_number
 from onrecord.errors import Misconfigured, OnrecordError, StoreClosed
 from onrecord.memory.counted import BufferStats, Roles
 from onrecord.memory.history import History, newest, own
+from onrecord.memory.notebook import line
 from onrecord.memory.opened import close_all, opened
 from onrecord.memory.saved_turns import given_out, messages_of, turns_of
 from onrecord.memory.unsaved import Unsaved, store_all
 from onrecord.message import Message
+from onrecord.plural import many
 from onrecord.session import Session
 from onrecord.store import Store
 from onrecord.window import LOOKBACK, Window, pair
@@ -258,7 +260,14 @@ class PersistentBufferMemory:
 
     def _repr_html_(self) -> str:
         unsaved = len(self._unsaved)
-        note = f"<div>{unsaved} not stored yet</div>" if unsaved else ""
+        note = line(f"{unsaved} not stored yet") if unsaved else ""
+        try:
+            empty = self.session.version().head == 0
+        except OnrecordError:  # which the session's own page says
+            empty = False
+        if empty:
+            begin = "" if unsaved else line('Begin with memory.add_message("user", "…").')
+            return line(repr(self)) + line("Nothing is stored yet.") + begin + note
         return self.session._repr_html_() + note
 
     # -- what happens then -------------------------------------------------------------------
@@ -429,7 +438,7 @@ def _kept(unsaved: Unsaved) -> Iterator[None]:
     except OnrecordError as fault:
         if count := len(unsaved):
             fault.add_note(
-                f"{count} messages are kept in the buffer, and stored with the next one or by "
+                f"{many(count, 'message')} kept in the buffer, and stored with the next one or by "
                 f"persist(). Do not add them again."
             )
         raise

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from onrecord.adapters.calls import Talk, call
+from onrecord.memory.notebook import fields_of
 from onrecord.message import Message
+from onrecord.plural import many
 from onrecord.session import Session
 from onrecord.version import NOTHING, Version
 
@@ -41,10 +43,14 @@ class BufferStats:
     def __str__(self) -> str:
         roles = ", ".join(f"{role} {count:,}" for role, count in self.roles.items())
         return (
-            f"{self.messages:,} messages in {self.turns:,} turns, {self.tokens:,} tokens"
+            f"{many(self.messages, 'message')} in {many(self.turns, 'turn')}, "
+            f"{many(self.tokens, 'token')}"
             f"{f' ({roles})' if roles else ''}; {self.buffered:,} in the buffer, "
             f"{self.unsaved:,} not stored yet"
         )
+
+    def _repr_html_(self) -> str:
+        return fields_of("What a buffer holds", self)
 
 
 class Roles:

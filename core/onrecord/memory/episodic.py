@@ -43,6 +43,7 @@ from onrecord.memory.notes import NOTHING, Notes
 from onrecord.memory.relevance import FADING, Rule
 from onrecord.memory.shelf import Shelf, is_pinned
 from onrecord.memory.summarising import Summarise, Summariser, extract
+from onrecord.plural import many
 from onrecord.scope import ANY, AnyName, check_name
 from onrecord.version import SessionInfo
 
@@ -441,7 +442,7 @@ class EpisodicMemory:
             tokens=stats.tokens,
             raw_bytes=stats.raw_bytes,
             stored_bytes=stats.stored_bytes,
-            warnings=self._warnings(stats.messages, "events"),
+            warnings=self._warnings(stats.messages, "event"),
         )
 
     def _stored(self, episode: Episode) -> Talk[str]:
@@ -539,7 +540,7 @@ class EpisodicMemory:
             relevance += self._shelf.relevance(part, notes.get(part.marks[0], NOTHING), now)
         total = len(parts)
         average = relevance / total if total else 0.0
-        warnings = self._warnings(total, "episodes")
+        warnings = self._warnings(total, "episode")
         if total and average < self._warn_below:
             warnings += (
                 f"The average relevance is {average:.2f}, below {self._warn_below:g}. "
@@ -605,7 +606,8 @@ class EpisodicMemory:
         if total <= self._warn_above:
             return ()
         return (
-            f"There are {total:,} {what}, more than {self._warn_above:,}. "
+            f"There {'is' if total == 1 else 'are'} {many(total, what)}, more than "
+            f"{self._warn_above:,}. "
             f"consolidate(older_than=…, dry_run=True) says what could be summed up.",
         )
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from onrecord.memory.notebook import fields_of
+from onrecord.plural import many
+
 
 @dataclass(frozen=True, slots=True)
 class EpisodeStatistics:
@@ -28,11 +31,14 @@ class EpisodeStatistics:
     def __str__(self) -> str:
         types = ", ".join(f"{n:,} {kind}" for kind, n in self.by_type.items())
         lines = [
-            f"{self.total_episodes:,} episodes{f': {types}' if types else ''}",
+            f"{many(self.total_episodes, 'episode')}{f': {types}' if types else ''}",
             f"average relevance {self.avg_relevance:.2f}, {self.pinned:,} pinned",
-            f"{self.stored_bytes:,} bytes stored, {self.raw_bytes:,} uncompressed",
+            f"{many(self.stored_bytes, 'byte')} stored, {self.raw_bytes:,} uncompressed",
         ]
         return "\n".join([*lines, *(f"Warning: {warning}" for warning in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        return fields_of("Episodes", self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,13 @@ class EventStatistics:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.total_events:,} events in {self.sessions:,} sessions",
-            f"{self.stored_bytes:,} bytes stored, {self.raw_bytes:,} uncompressed",
+            f"{many(self.total_events, 'event')} in {many(self.sessions, 'session')}",
+            f"{many(self.stored_bytes, 'byte')} stored, {self.raw_bytes:,} uncompressed",
         ]
         return "\n".join([*lines, *(f"Warning: {warning}" for warning in self.warnings)])
+
+    def _repr_html_(self) -> str:
+        return fields_of("Events", self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +99,10 @@ class Consolidation:
     def __str__(self) -> str:
         would = "would become" if self.dry_run else "became"
         how = " Without a summariser: the beginnings of what was said." if self.extractive else ""
-        skipped = f" {_many(len(self.skipped), 'run')} changed meanwhile." if self.skipped else ""
-        kept = f" {self.kept:,} stay, pinned or damaged." if self.kept else ""
+        skipped = f" {many(len(self.skipped), 'run')} changed meanwhile." if self.skipped else ""
+        kept = f" {_stay(self.kept)}, pinned or damaged." if self.kept else ""
         return (
-            f"{_many(self.episodes, 'episode')} {would} {_many(len(self.runs), 'summary')}."
+            f"{many(self.episodes, 'episode')} {would} {many(len(self.runs), 'summary')}."
             f"{kept}{skipped}{how}"
         )
 
@@ -121,11 +130,10 @@ class Forgetting:
 
     def __str__(self) -> str:
         would = "would be forgotten" if self.dry_run else "forgotten"
-        kept = f" {self.kept:,} stay, pinned or damaged." if self.kept else ""
+        kept = f" {_stay(self.kept)}, pinned or damaged." if self.kept else ""
         skipped = f" {len(self.skipped):,} changed meanwhile." if self.skipped else ""
-        return f"{_many(len(self.episodes), 'episode')} {would}.{kept}{skipped}"
+        return f"{many(len(self.episodes), 'episode')} {would}.{kept}{skipped}"
 
 
-def _many(n: int, what: str) -> str:
-    plural = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
-    return f"{n:,} {what if n == 1 else plural}"
+def _stay(n: int) -> str:
+    return "1 stays" if n == 1 else f"{n:,} stay"

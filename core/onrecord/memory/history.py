@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from onrecord.blocks import Text
+from onrecord.memory.notebook import line, said
 from onrecord.memory.wording import CONVERSATION
 from onrecord.message import Message
 from onrecord.window import pair
@@ -30,6 +31,9 @@ class History(list[Message]):
 
     def __str__(self) -> str:
         return CONVERSATION.text_of(self)
+
+    def _repr_html_(self) -> str:
+        return said(self) if self else line("No messages.")
 
 
 def _sent(message: Message) -> dict[str, Any]:

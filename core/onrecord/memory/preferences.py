@@ -18,6 +18,7 @@ from onrecord.adapters.calls import Talk, atalk, talk
 from onrecord.arguments import check_number
 from onrecord.errors import Misconfigured, shown
 from onrecord.memory.learning import Learner, Numbers, add
+from onrecord.memory.notebook import fields_of, table
 from onrecord.memory.rules import DEFAULT, Rules
 from onrecord.message import Message
 from onrecord.scope import ANY, AnyName, check_name
@@ -101,6 +102,12 @@ class Learned:
 
     def __str__(self) -> str:
         return self.prompt
+
+    def _repr_html_(self) -> str:
+        why = [(one.kind, one.value, str(one.messages), str(one)) for one in self.evidence]
+        return fields_of("What was learned", self) + (
+            table(("Kind", "Value", "Messages", "Why"), why) if why else ""
+        )
 
 
 class Preferences:

@@ -17,14 +17,15 @@ from onrecord.gist import Gist
 from onrecord.memory.summary import RollingSummary, Summariser, check_session, check_summariser
 from onrecord.memory.wording import COMPACT, CONVERSATION, Form, shortened
 from onrecord.message import Message
+from onrecord.plural import many
 from onrecord.session import Session
 from onrecord.tokens import CountTokens
 
 Format: TypeAlias = Literal["conversation", "summary", "compact"]
 
 _FORMATS: Final = ("conversation", "summary", "compact")
-_SUMMARY: Final = "[Summary of {n} earlier messages:]"
-_EXTRACTS: Final = "[Sentences out of {n} earlier messages, chosen by rules:]"
+_SUMMARY: Final = "[Summary of {n}:]"
+_EXTRACTS: Final = "[Sentences out of {n}, chosen by rules:]"
 _SHORTEST: Final = 16
 """Characters of a text below which shortening it further helps nobody."""
 
@@ -117,7 +118,7 @@ def in_words(summary: Gist, most: int | None = None) -> str:
         return ""
     heading = _EXTRACTS if summary.extractive else _SUMMARY
     text = summary.text if most is None else shortened(summary.text, most)
-    return f"{heading.format(n=summary.messages)}\n{text}"
+    return f"{heading.format(n=many(summary.messages, 'earlier message'))}\n{text}"
 
 
 def _counting(count: CountTokens, form: Form) -> CountTokens:

@@ -10,6 +10,7 @@ from onrecord.errors import shown
 from onrecord.memory.asked import Asked, text_in
 from onrecord.memory.episode import Episode
 from onrecord.memory.wording import in_a_line, shortened
+from onrecord.plural import many
 
 Summarise: TypeAlias = Callable[[list[Episode]], str] | Callable[[list[Episode]], Awaitable[str]]
 """A function of episodes, the oldest first, to a text; async ones for ``aconsolidate``."""
@@ -43,7 +44,7 @@ def extract(episodes: Sequence[Episode]) -> str:
         if first.date() == last.date()
         else f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
     )
-    return "\n".join([f"{len(episodes)} episodes, {days}:", *said])
+    return "\n".join([f"{many(len(episodes), 'episode')}, {days}:", *said])
 
 
 class Summariser:

@@ -13,6 +13,7 @@ from onrecord.arguments import time_to_live, whole_number
 from onrecord.errors import Misconfigured, shown
 from onrecord.memory.buffer import PersistentBufferMemory
 from onrecord.memory.episodic import EpisodicMemory
+from onrecord.memory.notebook import line
 from onrecord.memory.semantic import SemanticMemory
 from onrecord.memory.working import WorkingMemory
 from onrecord.memory.working_message import WorkingMessage
@@ -161,8 +162,12 @@ class MemorySystem:
         return self._working
 
     def __str__(self) -> str:
-        """The messages at hand, as they can stand in a prompt."""
+        """The messages at hand, a line each, as they can stand in a prompt; a line in brackets
+        where there are none."""
         return str(self._working)
+
+    def _repr_html_(self) -> str:
+        return line(repr(self)) + self._working._repr_html_()
 
     def __repr__(self) -> str:
         names = {"user": self.user, "tenant": self.tenant}

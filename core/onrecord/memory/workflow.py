@@ -116,8 +116,9 @@ class WorkflowMemory(Generic[M]):
         await self.aclose()
 
     def __str__(self) -> str:
-        """What the memory behind it says of itself for a prompt."""
-        return str(self.memory)
+        """What the memory behind it says of itself for a prompt; a line in brackets where that is
+        nothing."""
+        return str(self.memory) or f"({self.kind}: nothing is kept yet.)"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.memory!r})"

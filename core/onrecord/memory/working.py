@@ -5,18 +5,19 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from html import escape
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import uuid4
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
 from onrecord.arguments import time_to_live
-from onrecord.errors import Damaged, InvalidName, Misconfigured
+from onrecord.errors import Damaged, InvalidName, Misconfigured, OnrecordError
 from onrecord.item import Delete, Put
 from onrecord.memory.gate import Gate
+from onrecord.memory.notebook import line, said, table
 from onrecord.memory.wording import CONVERSATION
 from onrecord.memory.working_message import WorkingMessage, working_message
+from onrecord.plural import many
 from onrecord.processes import on_fork
 from onrecord.scope import LONGEST_NAME, check_name
 from onrecord.store import Store
@@ -32,6 +33,8 @@ PREFIX: Final = "working/"
 """What keys begin with in the state of a session, which may hold things of others."""
 
 _PAGE: Final = 500
+_SHOWN: Final = 20
+"""Keys that a notebook shows."""
 _AT_ONCE: Final = 1_000
 """Messages of one append, or changes of one write: it holds a lock while it writes them."""
 
@@ -74,10 +77,10 @@ class WorkingMemory:
         self._messages: list[WorkingMessage] = []
         self._saved = 0
         self._is_draft = self._has_keys = False
-        self._gate: Gate
-        """Of a draft: who changes keys, or moves all of them."""
         self._replaced = False
         """Whether a MemorySystem has another in its place, and would never save this one."""
+        self._gate: Gate
+        """Of a draft: who changes keys, or moves all of them."""
         self.session: Session | None = None
         """The session whose messages these are; None while nobody has said so."""
         self._items = self.store.items(NAMESPACE, **self._scope)
@@ -210,16 +213,30 @@ class WorkingMemory:
         await self.aclose()
 
     def __str__(self) -> str:
-        """The messages at hand, as they can stand in a prompt."""
-        return CONVERSATION.text_of([one.message for one in self._messages])
+        """The messages at hand, a line each, as they can stand in a prompt; a line in brackets
+        where there are none, which says whose memory it is."""
+        return CONVERSATION.text_of([one.message for one in self._messages]) or (
+            f"(Working memory of {self._whose()}: no messages at hand.)"
+        )
 
     def _repr_html_(self) -> str:
-        return f"{self._items._repr_html_()}<pre>{escape(str(self))}</pre>"
+        try:
+            keys = talk(self._shown())
+        except OnrecordError as fault:  # a failed read never looks like an empty memory
+            keys = line(f"The keys could not be read: {fault}")
+        at_hand = said(one.message for one in self._messages) if self._messages else ""
+        return f"{line(repr(self))}{keys}{at_hand}"
 
     def __repr__(self) -> str:
-        whose = "the scope" if self.session is None else f"session {self.session.name}"
-        said = f"{len(self._messages)} messages at hand, {len(self.unsaved)} not saved"
-        return f"WorkingMemory({whose} in {self.store!r}, ttl={self.ttl}, {said})"
+        count = f"{many(len(self._messages), 'message')} at hand, {len(self.unsaved)} not saved"
+        return f"WorkingMemory({self._whose()} in {self.store!r}, ttl={self.ttl}, {count})"
+
+    def _whose(self) -> str:
+        if self.session is not None:
+            return f"session {self.session.name}"
+        names = [f"{part}={name!r}" for part, name in self._scope.items() if name]
+        place = "no session yet" if self._is_draft else "the whole scope"
+        return ", ".join([place, *names])
 
     # -- written once ------------------------------------------------------------------------------
 
@@ -254,6 +271,22 @@ class WorkingMemory:
             if len(page) < _PAGE:
                 return found
             after = page[-1]
+
+    def _shown(self) -> Talk[str]:
+        """The first keys and their values as a notebook shows them."""
+        found = yield from call(self._items.list, prefix=self._prefix, limit=_SHOWN + 1)
+        if not found:
+            return line('No keys. Begin with memory["step"] = "…".')
+        rows = [
+            (
+                item.key.removeprefix(self._prefix),
+                repr(item.value) if item.damaged is None else f"damaged: {item.damaged}",
+                "" if item.expires_at is None else f"{item.expires_at:%Y-%m-%d %H:%M:%S}",
+            )
+            for item in found[:_SHOWN]
+        ]
+        more = line("… and more.") if len(found) > _SHOWN else ""
+        return table(("Key", "Value", "Expires (UTC)"), rows) + more
 
     def _key(self, key: str) -> str:
         check_name("key", key)
