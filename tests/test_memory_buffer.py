@@ -644,6 +644,8 @@ def read_nothing(store: Store) -> None:
         ({"auto_persist_interval": -1}, "auto_persist_interval"),
         ({"auto_persist_interval": False}, "auto_persist_interval"),
         ({"ttl": -1}, "ttl"),
+        ({"ttl": 0}, "ttl has to be more than 0"),
+        ({"cache_ttl_seconds": 0}, "cache_ttl_seconds has to be more than 0"),
         ({"ttl": float("nan")}, "ttl"),
         ({"ttl": float("inf")}, "ttl"),
         ({"ttl": None}, "ttl"),
@@ -682,6 +684,9 @@ NESTED.append(NESTED)
     [
         {"role": ""},
         {"role": 7},
+        {"role": "Where is my order?", "content": "user"},
+        {"role": "x" * 65},
+        {"content": None},
         {"content": 7},
         {"content": object()},
         {"content": [object()]},
@@ -707,6 +712,16 @@ def test_messages_that_are_refused(lite: Store, given_message: dict[str, Any]) -
     assert memory.get_history() == []
     assert memory.persist() == 0
     read_nothing(lite)
+
+
+def test_a_text_in_the_place_of_a_role_is_told(lite: Store) -> None:
+    memory = PersistentBufferMemory(lite, agent_id="a")
+    with pytest.raises(InvalidMessage, match=r"add_message\(role, content\)"):
+        memory.add_message("Where is my order?", "user")
+    called = [{"id": "c1", "name": "search", "args": {}}]
+    assert memory.add_message("assistant", None, tool_calls=called).text == ""
+    assert memory.add_message("tool", None, tool_call_id="c1").text == ""
+    assert memory.add_message("user", "").text == ""
 
 
 def test_messages_that_are_odd_come_back_equal(db: Store, face: Face) -> None:

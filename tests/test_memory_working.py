@@ -371,6 +371,9 @@ def test_equal_is_what_says_the_same() -> None:
         ("tool", "x", {"id": 5}),
         ("assistant", "x", HOLDS_ITSELF),
         ("assistant", "x", {"name": "s", "args": {"a": HOLDS_ITSELF}}),
+        ("user", None),
+        ("Where is my order?", "user"),
+        ("x" * 65, "x"),
     ],
 )
 def test_what_could_not_be_stored_is_refused_when_it_is_said(given: Any) -> None:

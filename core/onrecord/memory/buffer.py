@@ -19,13 +19,14 @@ from typing import Any, Final, NamedTuple, Self
 from onrecord.adapters.bounded import Bounded
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.outgoing import outgoing
-from onrecord.arguments import check_number, check_range, whole_number
+from onrecord.arguments import check_above_zero, check_number, whole_number
 from onrecord.errors import Misconfigured, OnrecordError, StoreClosed
 from onrecord.memory.counted import BufferStats, Roles
 from onrecord.memory.history import History, newest, own
 from onrecord.memory.notebook import line
 from onrecord.memory.opened import close_all, opened
 from onrecord.memory.saved_turns import given_out, messages_of, turns_of
+from onrecord.memory.saying import check_said
 from onrecord.memory.unsaved import Unsaved, store_all
 from onrecord.message import Message
 from onrecord.plural import many
@@ -85,10 +86,10 @@ class PersistentBufferMemory:
             check_number("max_turns", max_turns, 1, LONGEST_BUFFER)
         if auto_persist_interval is not None:
             check_number("auto_persist_interval", auto_persist_interval, 1, LONGEST_BUFFER)
+        check_above_zero("ttl", ttl, _LONGEST_TTL)
         if cache_ttl_seconds is not None:
-            check_range("cache_ttl_seconds", cache_ttl_seconds, "seconds", 0, _LONGEST_TTL)
+            check_above_zero("cache_ttl_seconds", cache_ttl_seconds, _LONGEST_TTL)
             ttl = cache_ttl_seconds
-        check_range("ttl", ttl, "seconds", 0, _LONGEST_TTL)
         if not isinstance(enable_compression, bool):
             raise Misconfigured("enable_compression has to be True or False.")
         self.agent_id = agent_id
@@ -274,6 +275,8 @@ class PersistentBufferMemory:
 
     def _added(self, role: str, content: Any, fields: dict[str, Any]) -> Talk[Message]:
         self._check_open()
+        called = bool(fields.get("tool_calls")) or fields.get("tool_call_id") is not None
+        check_said(role, content, called=called)
         (made,) = outgoing(
             self.store,
             [{"created_at": datetime.now(UTC), **fields, "role": role, "content": content}],

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from onrecord.adapters.outgoing import outgoing
 from onrecord.blocks import Block, Text, ToolCall
 from onrecord.errors import InvalidMessage, shown
+from onrecord.memory.saying import check_said
 from onrecord.memory.wording import in_a_line, indented
 from onrecord.message import MARKS, Message
 from onrecord.store import Store
@@ -77,6 +78,7 @@ class WorkingMessage:
 def working_message(store: Store, role: str, content: object, tool_call: object) -> WorkingMessage:
     """Make a message that can be stored, with an id and the present time; InvalidMessage where it
     cannot be."""
+    check_said(role, content, called=tool_call is not None)
     fields: dict[str, Any] = {
         "role": role,
         "content": content,
