@@ -717,3 +717,8 @@ def test_a_process_that_is_killed(at: str, each_store: OpenStore) -> None:
         leases_end(store)
         assert found(Analytics(store)) == counted(store)
         assert Analytics(store).summary().turns == 14
+
+
+def test_a_name_that_a_summary_has_not_names_those_that_it_has() -> None:
+    with pytest.raises(KeyError, match=r"'resolved_rate': a summary has total_turns, .*rate"):
+        Summary()["resolved_rate"]

@@ -483,6 +483,8 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         ({}, "names no kind"),
         ({"kind": "graph"}, "'graph'.*CONVERSATION_BUFFER.*VECTOR_DATABASE"),
         ({"kind": 5}, "no kind of memory 5"),
+        ({"type": "VECTOR_DATABASE"}, "subtype, or without a node in kind. .*VECTOR_DATABASE"),
+        ("sqlite:///x.db", "takes a mapping.* an address.*'url'"),
         ({"kind": "working", "max_mesages": 5}, "no setting max_mesages.*max_messages"),
         ({"kind": "working", 5: 5}, "no setting 5"),
         ({"kind": "working", "use_persistent_storage": "no"}, "true or false"),
@@ -593,3 +595,9 @@ def test_an_empty_memory_says_what_it_is() -> None:
             assert str(memory) == f"({kind}: nothing is kept yet.)"
     with memory_from({"kind": "WORKING_MEMORY", "use_persistent_storage": False}) as memory:
         assert "no messages at hand" in str(memory)
+
+
+def test_an_address_in_the_place_of_a_file_is_not_shown() -> None:
+    with pytest.raises(Misconfigured) as refused:
+        memory_from("postgresql://ada:hunter2@host")
+    assert "hunter2" not in str(refused.value)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
+from onrecord.errors import shown
 from onrecord.memory.notebook import table
 from onrecord.plural import many
 from onrecord.version import SessionInfo
@@ -99,7 +100,10 @@ class Summary(Counts):
         return self.to_dict().keys()
 
     def __getitem__(self, name: str) -> Any:
-        return self.to_dict()[name]
+        found = self.to_dict()
+        if name not in found:
+            raise KeyError(f"{shown(name)}: a summary has {', '.join(found)}")
+        return found[name]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as a dict of plain values."""

@@ -73,7 +73,10 @@ def _settings_in(config: object) -> dict[str, Any]:
         if not isinstance(found, Mapping):
             raise Misconfigured(f"configurations has to be a mapping, not {shown(found)}.")
         if str(node.get("type", "MEMORY")).upper() != "MEMORY":
-            raise Misconfigured(f"A node of type {shown(node['type'])} is no memory.")
+            raise Misconfigured(
+                f"A node of type {shown(node['type'])} is no memory: its type is MEMORY, and which "
+                f"memory it is stands in subtype, or without a node in kind. {_known_kinds()}"
+            )
         found = {**({"kind": node["subtype"]} if "subtype" in node else {}), **found}
     check_settings("A memory", map(str, found), _CHECKS)
     for name, value in found.items():
@@ -92,6 +95,12 @@ def _read(config: object) -> Mapping[str, Any]:
         raise Misconfigured(
             f"memory_from() takes a mapping, or the path of a .json or .toml file, not "
             f"{shown(config)}."
+        )
+    if isinstance(config, str) and "://" in config:  # never shown: it may have a password
+        raise Misconfigured(
+            "memory_from() takes a mapping, or the path of a .json or .toml file, and this is an "
+            "address. That of a database is a setting: memory_from({'kind': …, 'url': …}); or pass "
+            "store=."
         )
     path = Path(fspath(config))
     read = _READERS.get(path.suffix.lower())
