@@ -130,6 +130,29 @@ def test_the_python_on_a_page_runs(
     if any('os.environ["REDIS_URL"]' in block.text for block in found):
         monkeypatch.setenv("REDIS_URL", request.getfixturevalue("redis_server").url)
     monkeypatch.chdir(tmp_path)
+    run_all(page, found)
+
+
+@pytest.mark.usefixtures("_own_environment")
+def test_pages_about_memories_run_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As who reads them one after the other does; each says which file it begins without."""
+    monkeypatch.chdir(tmp_path)
+    pages = [page for page in PAGES if page.startswith("docs/memory/")]
+    files: set[str] = set()
+    for page in pages:
+        text = (ROOT / page).read_text("utf-8")
+        said = re.search(r"begins in a folder without `(\w+\.db)`", text)
+        assert said, page
+        assert f"sqlite:///{said[1]}" in text, page
+        files.add(said[1])
+        run_all(page, blocks(page))
+    assert len(files) == len(pages), "each has a file of its own"
+
+
+def run_all(page: str, found: list[Block]) -> None:
+    """Run the Python of a page, and compare what it prints with what it says."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     with asyncio.Runner() as runner:
         for number, block in enumerate(found):
