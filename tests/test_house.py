@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import re
 import subprocess
@@ -28,6 +29,8 @@ FLOORS: list[set[str]] = [
         "flow",
         "health",
         "blocks",
+        "closing",
+        "plural",
         "processes",
         "usage",
         "version",
@@ -175,7 +178,17 @@ def test_everything_exported_is_there() -> None:
     assert set(onrecord.__all__) <= set(dir(onrecord))
 
 
+def test_the_memories_list_what_they_export_and_no_module() -> None:
+    memories = importlib.import_module("onrecord.memory")
+    for name in memories.__all__:
+        assert getattr(memories, name) is not None  # which imports the modules
+    listed = dir(memories)
+    assert [name for name in listed if not name.startswith("__")] == sorted(memories.__all__)
+    assert {"__all__", "__doc__", "__path__"} <= set(listed)
+
+
 WITHOUT_IO = {
+    "before_close",
     "feed",
     "items",
     "session",
