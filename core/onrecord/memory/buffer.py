@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple, Self
 from onrecord.adapters.bounded import Bounded
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.outgoing import outgoing
-from onrecord.arguments import check_above_zero, check_number, whole_number
+from onrecord.arguments import check_number, check_range, whole_number
 from onrecord.errors import Misconfigured, OnrecordError, StoreClosed
 from onrecord.memory.counted import BufferStats, Roles
 from onrecord.memory.history import History, newest, own
@@ -86,9 +86,9 @@ class PersistentBufferMemory:
             check_number("max_turns", max_turns, 1, LONGEST_BUFFER)
         if auto_persist_interval is not None:
             check_number("auto_persist_interval", auto_persist_interval, 1, LONGEST_BUFFER)
-        check_above_zero("ttl", ttl, _LONGEST_TTL)
+        check_range("ttl", ttl, "seconds", 0.01, _LONGEST_TTL)
         if cache_ttl_seconds is not None:
-            check_above_zero("cache_ttl_seconds", cache_ttl_seconds, _LONGEST_TTL)
+            check_range("cache_ttl_seconds", cache_ttl_seconds, "seconds", 0.01, _LONGEST_TTL)
             ttl = cache_ttl_seconds
         if not isinstance(enable_compression, bool):
             raise Misconfigured("enable_compression has to be True or False.")
