@@ -247,6 +247,8 @@ def test_a_frame_has_a_row_for_each_session(face: Face) -> None:
         assert len(nobody) == 0
 
 
+# An older matplotlib beside the newest pyparsing.
+@pytest.mark.filterwarnings("ignore:.* deprecated - use:DeprecationWarning")
 def test_a_plot_has_the_days(face: Face, tmp_path: Path) -> None:
     with Store("sqlite://") as store:
         support(store)
