@@ -1418,5 +1418,5 @@ def test_memory_does_not_grow_with_a_namespace(
         )
         assert (tmp_path / "again.jsonl").read_bytes() == path.read_bytes()
     for what, small_one in peaks[1].items():
-        # An erasure keeps a digest of each: 280,000 bytes, and what other threads of the process do.
+        # An erasure keeps a digest of each, 280,000 bytes; and other threads have theirs.
         assert peaks[2][what] < small_one + 400_000 < path.stat().st_size / 2, (what, peaks)
