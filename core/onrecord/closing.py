@@ -1,4 +1,5 @@
-"""Who has something to write before a store is closed: one hook for all that hold words back."""
+"""How a store and the memories over it are closed: at the end of a ``with`` block, and after all
+who hold words back have written them."""
 
 from __future__ import annotations
 
@@ -8,12 +9,35 @@ import logging
 import weakref
 from collections.abc import Awaitable, Callable
 from inspect import ismethod
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 Do: TypeAlias = Callable[[], object]
 ADo: TypeAlias = Callable[[], Awaitable[object]]
 
 log = logging.getLogger("onrecord")
+
+
+class _Closes(Protocol):
+    def close(self) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class ClosedAtEnd:
+    """What the end of a ``with`` block closes."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self: _Closes, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self: _Closes, *exc: object) -> None:
+        await self.aclose()
 
 
 class BeforeClose:

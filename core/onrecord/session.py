@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from onrecord import operations
 from onrecord.accepting import Appendable
+from onrecord.flow import Flow
 from onrecord.flows.shared import UNSET
 from onrecord.gist import Kind
 from onrecord.hit import Hit, Hits
@@ -88,9 +89,7 @@ class Session:
         message is new, they were made with it before, and are not made again. With an empty list
         of messages they are changed where the session is as ``expected``.
         """
-        return self._run(
-            operations.append(self._desk, self.name, messages, expected, archived, existing, items)
-        )
+        return self._run(self._appended(messages, expected, archived, existing, items))
 
     async def aappend(
         self,
@@ -102,8 +101,18 @@ class Session:
         items: Sequence[ItemChange] = (),
     ) -> list[Message]:
         """Like ``append``."""
-        return await self._arun(
-            operations.append(self._desk, self.name, messages, expected, archived, existing, items)
+        return await self._arun(self._appended(messages, expected, archived, existing, items))
+
+    def _appended(
+        self,
+        messages: Appendable,
+        expected: Expected,
+        archived: bool,
+        existing: bool,
+        items: Sequence[ItemChange],
+    ) -> Flow[list[Message]]:
+        return operations.append(
+            self._desk, self.name, messages, expected, archived, existing, items
         )
 
     def create(

@@ -15,7 +15,7 @@ import msgspec
 from onrecord import arguments, operations
 from onrecord.cache import Cache, CacheUnavailable, LocalCache
 from onrecord.change import FeedInfo
-from onrecord.closing import ADo, BeforeClose, Do
+from onrecord.closing import ADo, BeforeClose, ClosedAtEnd, Do
 from onrecord.errors import Misconfigured
 from onrecord.feed import Feed
 from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Outside, Pause, Step, arun, run
@@ -61,7 +61,7 @@ T = TypeVar("T")
 DEFAULT_URL = "sqlite:///onrecord.db"
 
 
-class Store(StoreMaintenance):
+class Store(ClosedAtEnd, StoreMaintenance):
     """Durable memory for conversations, in one SQLite file or one PostgreSQL database.
 
     Making one does no I/O: the first use connects and creates the tables. It may be used from
@@ -697,18 +697,6 @@ class Store(StoreMaintenance):
         finally:
             await self._ledger.aclose()  # first: what is being committed still has to be published
             await self._hot.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         cache = "" if self._hot.where is None else f", cache={self._hot.where!r}"

@@ -122,30 +122,6 @@ class HeldSession(Session):
 
     # -- what is written ---------------------------------------------------------------------
 
-    def append(
-        self,
-        messages: Appendable,
-        *,
-        expected: Expected = None,
-        archived: bool = False,
-        existing: bool = False,
-        items: Sequence[ItemChange] = (),
-    ) -> list[Message]:
-        """Like ``Session.append``, while the turn holds the session."""
-        return self._run(self._appended(messages, expected, archived, existing, items))
-
-    async def aappend(
-        self,
-        messages: Appendable,
-        *,
-        expected: Expected = None,
-        archived: bool = False,
-        existing: bool = False,
-        items: Sequence[ItemChange] = (),
-    ) -> list[Message]:
-        """Like ``append``."""
-        return await self._arun(self._appended(messages, expected, archived, existing, items))
-
     def _appended(
         self,
         messages: Appendable,

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from os import PathLike
 from time import monotonic
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 
 from onrecord.adapters.bounded import Bounded
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.outgoing import outgoing
 from onrecord.arguments import check_number, check_range, whole_number
+from onrecord.closing import ClosedAtEnd
 from onrecord.errors import Misconfigured, OnrecordError, StoreClosed
 from onrecord.memory.counted import BufferStats, Roles
 from onrecord.memory.history import History, newest, own
@@ -42,7 +43,7 @@ _ALL_CONTEXTS: Final = 20_000
 """Messages of all sessions together that ``load_context`` keeps at hand."""
 
 
-class PersistentBufferMemory:
+class PersistentBufferMemory(ClosedAtEnd):
     """The conversation of one agent: a buffer of the newest messages over a durable store.
 
     Objects with one ``agent_id``, in any process, share one conversation. May be used from any
@@ -237,18 +238,6 @@ class PersistentBufferMemory:
     async def aclose(self) -> None:
         """Like ``close``."""
         await atalk(self._closed())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
     def __str__(self) -> str:
         """What ``get_history()`` shows, as text for a prompt."""

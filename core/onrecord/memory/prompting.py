@@ -47,7 +47,7 @@ def context(
 
     The text is never longer than ``max_tokens``, as the store counts them.
     """
-    return talk(_in_words(session, format, max_messages, max_tokens, summariser))
+    return talk(told_in_words(session, format, max_messages, max_tokens, summariser))
 
 
 async def acontext(
@@ -58,16 +58,17 @@ async def acontext(
     summariser: Summariser | None = None,
 ) -> str:
     """Like ``context``."""
-    return await atalk(_in_words(session, format, max_messages, max_tokens, summariser))
+    return await atalk(told_in_words(session, format, max_messages, max_tokens, summariser))
 
 
-def _in_words(
+def told_in_words(
     session: Session,
     format: Format,
     max_messages: int | None,
     max_tokens: int | None,
     summariser: Summariser | None,
 ) -> Talk[str]:
+    """What ``context`` says, for both kinds of calls."""
     _check(session, format, max_messages, max_tokens, summariser)
     count = session.store.token_counter
     form = COMPACT if format == "compact" else CONVERSATION

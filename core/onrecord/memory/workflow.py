@@ -5,21 +5,22 @@ Each kind is a thin face over one of the memories here, which it has as ``memory
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.arguments import check_choice, check_number, check_range, check_settings, mapping
+from onrecord.closing import ClosedAtEnd
 from onrecord.errors import InvalidMessage, Misconfigured
 from onrecord.memory.buffer import PersistentBufferMemory
 from onrecord.memory.episodic import EpisodicMemory
 from onrecord.memory.event import Event
-from onrecord.memory.prompting import acontext, context
+from onrecord.memory.prompting import told_in_words
 from onrecord.memory.semantic import Fact, SemanticMemory
 from onrecord.memory.wording import in_a_line
 from onrecord.memory.working import WorkingMemory
 from onrecord.message import Message
-from onrecord.session import Session
 from onrecord.store import Store
 
 M = TypeVar("M")
@@ -29,22 +30,12 @@ MOST: Final = 10_000
 """Messages or facts that one answer has at the most."""
 _FORMATS: Final = ("list", "compact")
 _SAID: Final = (
-    *(
-        "message",
-        "content",
-        "role",
-        "metadata",
-        "name",
-        "tool_calls",
-        "tool_call_id",
-        "usage",
-        "id",
-    ),
-    "created_at",
+    *("message", "content", "role", "metadata", "name", "tool_calls", "tool_call_id", "usage"),
+    *("id", "created_at"),
 )
 
 
-class WorkflowMemory(Generic[M]):
+class WorkflowMemory(ClosedAtEnd, ABC, Generic[M]):
     """A memory as a workflow uses it: three calls that take a mapping, and what they answer.
 
     ``store``, ``retrieve`` and ``get_context`` are to be awaited, as a workflow engine does;
@@ -103,18 +94,6 @@ class WorkflowMemory(Generic[M]):
         if self._owned:
             await self._backing.aclose()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
     def __str__(self) -> str:
         """What the memory behind it says of itself for a prompt; a line in brackets where that is
         nothing."""
@@ -135,14 +114,14 @@ class WorkflowMemory(Generic[M]):
             f"The configuration names no operation. Add operation= {' or '.join(OPERATIONS)}."
         )
 
-    def _stored(self, data: dict[str, Any]) -> Talk[dict[str, Any]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _stored(self, data: dict[str, Any]) -> Talk[dict[str, Any]]: ...
 
-    def _retrieved(self, query: dict[str, Any]) -> Talk[dict[str, Any]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _retrieved(self, query: dict[str, Any]) -> Talk[dict[str, Any]]: ...
 
-    def _told(self, query: dict[str, Any]) -> Talk[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _told(self, query: dict[str, Any]) -> Talk[str]: ...
 
 
 class WorkflowConversation(WorkflowMemory[PersistentBufferMemory]):
@@ -192,9 +171,9 @@ class WorkflowConversation(WorkflowMemory[PersistentBufferMemory]):
         known = ("limit", "max_messages", "max_tokens", "format", "summariser")
         check_settings("get_context", query, known)
         messages, tokens = self._limits(query)
-        said = _Said(self.memory.session)
         form = query.get("format", "conversation")
-        return (yield from call(said.context, form, messages, tokens, query.get("summariser")))
+        session, summariser = self.memory.session, query.get("summariser")
+        return (yield from told_in_words(session, form, messages, tokens, summariser))
 
     def _limits(self, query: Mapping[str, Any]) -> tuple[int, int | None]:
         """As many messages and tokens as are asked for, and not more than the memory shows."""
@@ -326,19 +305,6 @@ class WorkflowEpisodes(WorkflowMemory[EpisodicMemory]):
 
 
 _MISSING: Final = object()
-
-
-class _Said:
-    """A conversation that says what was said in it, in both kinds of calls."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def context(self, *how: Any) -> str:
-        return context(self._session, *how)
-
-    async def acontext(self, *how: Any) -> str:
-        return await acontext(self._session, *how)
 
 
 def _data(given: object) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from uuid import uuid4
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.reference import check_store
 from onrecord.arguments import time_to_live
+from onrecord.closing import ClosedAtEnd
 from onrecord.errors import Damaged, InvalidName, Misconfigured, OnrecordError
 from onrecord.item import Delete, Put
 from onrecord.memory.gate import Gate
@@ -39,7 +40,7 @@ _AT_ONCE: Final = 1_000
 """Messages of one append, or changes of one write: it holds a lock while it writes them."""
 
 
-class WorkingMemory:
+class WorkingMemory(ClosedAtEnd):
     """What an agent works with: values under keys, each for a while, and the messages at hand.
 
     The keys are items of the store: every process sees them, until they expire by the clock of the
@@ -199,18 +200,6 @@ class WorkingMemory:
         """Like ``close``."""
         if self._closing is not None and self._closing.detach():
             await self.store.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
     def __str__(self) -> str:
         """The messages at hand, a line each, as they can stand in a prompt; a line in brackets
