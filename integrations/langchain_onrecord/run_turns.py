@@ -60,7 +60,7 @@ class RunTurns:
         talk(self._begun(held, before))
         try:
             yield held
-        except BaseException:
+        except BaseException:  # a run that was cancelled or interrupted holds nothing
             held.end()
             raise
 
@@ -74,7 +74,7 @@ class RunTurns:
         await atalk(self._begun(held, before))
         try:
             yield held
-        except BaseException:
+        except BaseException:  # as in ``begun``
             await self._aend(held)
             raise
 

@@ -115,7 +115,7 @@ def _summarised(
     highest = max(part.importance for part in run)
     summary = summary_of(text, len(run), report.since, report.until, highest)
     first = [part.marks[0] for part in run]
-    with suppress(Conflict):
+    with suppress(Conflict):  # somebody changed one of them: the report says that it was skipped
         stored = yield from call(
             shelf.session.exchange,
             [message for messages in read for message in messages],

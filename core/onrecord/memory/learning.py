@@ -241,7 +241,7 @@ class Learner:
 
     def _drop(self, first: _First) -> Talk[None]:
         """Take away what was learned, if it is still what was seen."""
-        with suppress(Conflict):
+        with suppress(Conflict):  # it is not: somebody else began anew
             yield from call(self.items.delete, FIRST, expected=first.item)
             yield from self._clear((yield from self._left()), [first.sums.series])
 

@@ -84,7 +84,10 @@ def hold(lease: Lease) -> Flow[Other | None]:
 def renew(lease: Lease) -> Flow[bool]:
     """Hold it for as long again, and say whether it was still held."""
     table, name, holder, _ = lease
-    work = lambda txn: turns.renew(txn, table, name, holder, now(), lease.microseconds)  # noqa: E731
+
+    def work(txn: Transaction) -> bool:
+        return turns.renew(txn, table, name, holder, now(), lease.microseconds)
+
     return (yield from do(Cold(work, writes=True)))
 
 
