@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo demo-core test torture scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest upstream test-newest test-oldest lock
+.PHONY: help demo demo-core test torture scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest venv-docs venv-release upstream test-newest test-oldest lock
 # A third of a test run is waiting for disks and servers: three processes keep two cores busy.
 JOBS ?= 3
 # Lint, types and tests would only get in each other's way.
@@ -34,7 +34,7 @@ recall: venv-dev  ## which turns a search brings back, by words and by meaning (
 	@.venv/bin/python -m scripts.recall $(DATA) $(ARGS)
 
 bench: venv-bench  ## beside the peers, with plots: ten to twenty minutes (ARGS="--only append")
-	@.venv-bench/bin/python -m bench --into docs/benchmarks $(ARGS)
+	@.venv-bench/bin/python -m bench --into docs/reference/benchmarks $(ARGS)
 
 bench-quick: venv-bench  ## the same in two minutes, rougher
 	@.venv-bench/bin/python -m bench --quick $(ARGS)
@@ -73,6 +73,12 @@ venv-dev:
 
 venv-upstream:
 	@scripts/venv.sh upstream
+
+venv-docs:
+	@scripts/venv.sh docs
+
+venv-release:
+	@scripts/venv.sh release
 
 venv-newest:
 	@scripts/venv.sh newest

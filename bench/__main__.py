@@ -1,6 +1,6 @@
 """Onrecord beside its peers, on this machine, in one run.
 
-make bench          everything, in ten to twenty minutes; writes docs/benchmarks/
+make bench          everything, in ten to twenty minutes; writes docs/reference/benchmarks/
 make bench-quick    fewer rounds, under 2 minutes
 
 python -m bench --only append    the rows with that in their name

@@ -1,4 +1,4 @@
-"""A run as a page of the documentation: docs/benchmarks.md is written by ``make bench``."""
+"""A run as a page of the documentation: docs/reference/benchmarks.md is written by ``make bench``."""
 
 from __future__ import annotations
 

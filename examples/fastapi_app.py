@@ -3,7 +3,7 @@
     ONRECORD_URL=sqlite:///chats.db uvicorn --app-dir examples --workers 4 fastapi_app:app
 
 The workers share nothing but the database, which may as well be PostgreSQL:
-ONRECORD_URL=postgresql://user:password@host/database. See docs/fastapi.md.
+ONRECORD_URL=postgresql://user:password@host/database. See docs/how-to/fastapi.md.
 """
 
 import logging

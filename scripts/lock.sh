@@ -33,6 +33,8 @@ lock bench --extra bench "$@"
 lock core --constraint requirements/dev.txt "$@"
 lock demo --constraint requirements/dev.txt --extra demo "$@"
 lock upstream --constraint requirements/dev.txt --extra upstream "$@"
+lock docs --constraint requirements/dev.txt --extra docs "$@"
+lock release --constraint requirements/dev.txt --extra release "$@"
 
 floors=$(mktemp)
 trap 'rm -f "$floors"' EXIT

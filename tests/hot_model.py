@@ -6,8 +6,8 @@ own cache and flows (what they remember, what they believe), driven step by step
 built and answers understood by the real code; only the server is not real, and
 ``test_hot_scripts.py`` holds it against one that is.
 
-Each rule of docs/cache-protocol.md can be switched off by name, so that a test can show that it
-is needed, and that the test would notice.
+Each rule of docs/explanation/cache-protocol.md can be switched off by name, so that a test can
+show that it is needed, and that the test would notice.
 """
 
 from __future__ import annotations

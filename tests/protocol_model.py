@@ -3,8 +3,8 @@
 Each Redis script and each SQL transaction is ONE step. Breadth first, every interleaving of the
 steps of all processes is visited. A crash needs no step: who has crashed is somebody who is never
 scheduled again, and every such beginning is visited. What a hit shows must equal what SQL says
-at the moment at which Redis answered. The rules are those of docs/cache-protocol.md; each can be
-left out (``Case.without``), which must lead to a fault.
+at the moment at which Redis answered. The rules are those of docs/explanation/cache-protocol.md;
+each can be left out (``Case.without``), which must lead to a fault.
 
 Fences, generations, suspensions and nonces are random in life and only compared: states that
 differ in their names alone are one. Time is whole ticks; with R = V = 0 there is no clock at all.

@@ -12,7 +12,7 @@ from bench.measuring import Contender, Found, Kind, Row, Wanted, timed
 from bench.reasons import REASONS
 
 ROOT = Path(__file__).parents[1]
-LAST = ROOT / "docs" / "benchmarks" / "benchmarks.json"
+LAST = ROOT / "docs" / "reference" / "benchmarks" / "benchmarks.json"
 
 
 def row(unit: str, ours: tuple[float, ...], peer: tuple[float, ...], *wanted: Wanted) -> Row:
@@ -98,10 +98,11 @@ def test_generated_conversations_are_as_long_as_real_ones() -> None:
 
 def test_the_page_says_what_the_last_run_found() -> None:
     run = report.load(LAST)
-    assert (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8") == page.page(run)
+    shown = (ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
+    assert shown == page.page(run)
     assert "--quick" not in run.command
     for picture in re.findall(r"\]\((benchmarks/[^)]+)\)", page.page(run)):
-        assert (ROOT / "docs" / picture).exists()
+        assert (ROOT / "docs" / "reference" / picture).exists()
 
 
 def test_a_target_that_is_missed_has_its_reason() -> None:

@@ -26,13 +26,13 @@ PAGES = sorted(
 PROSE_ONLY = {
     "CHANGELOG.md",
     "CONTRIBUTING.md",
-    "docs/benchmarks.md",
-    "docs/cache-protocol.md",
+    "docs/reference/benchmarks.md",
+    "docs/explanation/cache-protocol.md",
     "docs/explanation/how-an-append-travels.md",
     "docs/explanation/how-search-works.md",
-    "docs/promises.md",
+    "docs/explanation/promises.md",
     "docs/explanation/words.md",
-    "docs/features.md",
+    "docs/reference/features.md",
     "docs/reference/langgraph-stores.md",
     "docs/reference/tables.md",
     "integrations/README.md",
@@ -139,7 +139,7 @@ def test_pages_about_memories_run_in_one_folder(
 ) -> None:
     """As who reads them one after the other does; each says which file it begins without."""
     monkeypatch.chdir(tmp_path)
-    pages = [page for page in PAGES if page.startswith("docs/memory/")]
+    pages = [page for page in PAGES if page.startswith("docs/how-to/memory/")]
     files: set[str] = set()
     for page in pages:
         text = (ROOT / page).read_text("utf-8")

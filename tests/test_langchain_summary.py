@@ -337,5 +337,5 @@ def test_what_the_page_says_that_it_costs() -> None:
     assert theirs.calls >= 20
     assert 10 * ours.summarising < theirs.summarising
     assert ours.summarising + ours.answering < (theirs.summarising + theirs.answering) / 2
-    page = (Path(__file__).parents[1] / "docs/langchain.md").read_text("utf-8")
+    page = (Path(__file__).parents[1] / "docs/how-to/langchain.md").read_text("utf-8")
     assert summaries.row(summaries.NAMES[0], ours) in page

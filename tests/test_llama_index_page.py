@@ -1,4 +1,4 @@
-"""What docs/llama-index.md says of LlamaIndex with our doors, where no other test shows it.
+"""What docs/how-to/llama-index.md says of LlamaIndex with our doors, where no other test shows it.
 
 As elsewhere, ``test_upstream`` says what LlamaIndex does whatever its memory and its store.
 """

@@ -483,7 +483,7 @@ def found_of_a_dozen(memory: SemanticMemory, threshold: float | None) -> tuple[i
 
 @needs_local
 def test_the_threshold_is_right_with_an_embedder_and_without_of_a_dozen_facts() -> None:
-    """The table of docs/memory/semantic.md."""
+    """The table of docs/how-to/memory/semantic.md."""
     with Store("sqlite://") as words, Store("sqlite://", embedder="minilm") as meaning:
         memories = [SemanticMemory(words), SemanticMemory(meaning)]
         for memory in memories:

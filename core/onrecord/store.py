@@ -116,7 +116,7 @@ class Store(ClosedAtEnd, StoreMaintenance):
         slow           seconds from which on an operation is logged as a warning, with its steps
         token_counter  a function of a message, or ``(name, function)``; an estimate by default
         embedder       what finds by meaning as well as by words: ``"minilm"``, a function from
-                       texts to vectors, or another that docs/embedders.md names
+                       texts to vectors, or another that docs/how-to/embedders.md names
         """
         if url is not None and engine is not None:
             raise Misconfigured("Pass a URL or an engine, not both.")

@@ -227,7 +227,7 @@ class StoreMaintenance:
         progress: OnProgress | None = None,
     ) -> Export:
         """Write all sessions and items, or those of a scope, to a file that ``import_`` reads, and
-        anybody else: lines of JSON, as docs/export.md has them.
+        anybody else: lines of JSON, as docs/how-to/export.md has them.
 
         ``target`` is a path that ends in ``.jsonl``, or ``.jsonl.zst`` to be compressed, or a file
         open for bytes. A path never holds half of it. The same content is the same bytes. Each

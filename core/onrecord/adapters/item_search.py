@@ -91,6 +91,6 @@ class ItemSearch:
         if meaning is None:
             raise Misconfigured(
                 "Nobody is there to embed items: Store(…, embedder='minilm'), or another that "
-                "docs/embedders.md names."
+                "docs/how-to/embedders.md names."
             )
         return meaning

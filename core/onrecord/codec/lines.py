@@ -1,5 +1,5 @@
-"""Sessions and items as lines of JSON, version 1: see docs/export.md, which is written for those
-who have no Onrecord to read them with.
+"""Sessions and items as lines of JSON, version 1: see docs/how-to/export.md, which is
+written for those who have no Onrecord to read them with.
 
     {"type": "header", ...}     what this is
     {"type": "session", ...}    a session, and how many places it has; then a line for each place:

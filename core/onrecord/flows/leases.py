@@ -1,6 +1,6 @@
 """What a reader may do with what the cache said: believe it, or fill it in anew.
 
-One for sessions and items. Rules 6, 13 and 14 of docs/cache-protocol.md.
+One for sessions and items. Rules 6, 13 and 14 of docs/explanation/cache-protocol.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A process uses the cache only while it knows that it is on, from a read of the database that it
 asked for less than ``believed_for`` ago. So a writer who cannot mark switches the cache off for
 everybody, and waits until nobody can believe the contrary; then it commits without a mark.
-Rules 13 to 18 of docs/cache-protocol.md.
+Rules 13 to 18 of docs/explanation/cache-protocol.md.
 """
 
 from __future__ import annotations

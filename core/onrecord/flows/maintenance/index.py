@@ -58,7 +58,7 @@ def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None)
     if meaning is None:
         raise Misconfigured(
             "This store has no embedder: Store(…, embedder='minilm'), or another that "
-            "docs/embedders.md names."
+            "docs/how-to/embedders.md names."
         )
     number = yield from number_of(meaning, add=True)
     stale, width = vectors.STALE, meaning.known.width or 0

@@ -256,7 +256,7 @@ def check_mode(meaning: MeaningOf | None, mode: object) -> None:
     if meaning is None and mode in ("meaning", "both"):
         raise Misconfigured(
             f"mode={mode!r} needs an embedder: Store(…, embedder='minilm'), or another that "
-            f"docs/embedders.md names."
+            f"docs/how-to/embedders.md names."
         )
 
 

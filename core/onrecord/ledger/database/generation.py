@@ -2,7 +2,7 @@
 
 ``on <random>`` or ``off <random>``, as bytes. A writer that cannot mark writes ``off`` and
 waits until nobody believes ``on`` any more; to resume is one statement, with a new generation,
-in which no entry of an earlier one counts. Rules 13 to 18 of docs/cache-protocol.md.
+in which no entry of an earlier one counts. Rules 13 to 18 of docs/explanation/cache-protocol.md.
 """
 
 from __future__ import annotations

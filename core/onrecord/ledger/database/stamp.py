@@ -1,6 +1,6 @@
 """The stamp of a commit: what it leaves in the rows that it writes to, and under what it may.
 
-Rules 5, 7 and 21 of docs/cache-protocol.md.
+Rules 5, 7 and 21 of docs/explanation/cache-protocol.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A commit leaves a random lineage in its session's row. It goes through only while the fence is
 the one that its mark was told; who settles what a cache holds moves the fence first. Rules 5 to
-7 of docs/cache-protocol.md.
+7 of docs/explanation/cache-protocol.md.
 """
 
 from __future__ import annotations
