@@ -22,8 +22,9 @@ from langgraph.types import Command, interrupt
 
 from langchain_onrecord import OnrecordMiddleware, TurnSettings
 from langchain_onrecord.run_turns import RunTurns
-from onrecord import Fenced, Misconfigured, Session, Store, TurnTaken, Unavailable
+from onrecord import Fenced, Message, Misconfigured, Session, Store, TurnTaken, Unavailable
 from onrecord.adapters.turns import HeldSession
+from onrecord.flow import Flow
 from onrecord.turn import SHORTEST, Holder
 from tests.children import PATIENCE, Child
 from tests.scripted import Scripted
@@ -545,19 +546,29 @@ def overtaken(session: Session) -> HeldSession:
 def test_who_was_overtaken_writes_nothing(each_store: OpenStore) -> None:
     store = each_store()
     session = store.session("chat")
-    session.append(("user", "hi"))
+    [read] = session.append(("user", "hi"))
     held = overtaken(session)
+    before = session.info()
     for write in (
         lambda: held.append(("user", "late")),
         lambda: held.append(("user", "late"), archived=True, existing=True),
         lambda: held.edit(1, ("user", "late")),
         lambda: held.replace([("user", "late")]),
+        lambda: held.delete(1),
+        lambda: held.pop(),
+        lambda: held.rewind(0),
+        lambda: held.clear(),
+        lambda: held.archive([1]),
+        lambda: held.exchange([read], [("user", "late")]),
+        lambda: held.update(title="late"),
+        lambda: held.erase(),
         lambda: asyncio.run(held.aedit(1, ("user", "late"))),
         lambda: asyncio.run(held.areplace([("user", "late")])),
     ):
         with pytest.raises(Fenced, match="Nothing was written"):
             write()
     assert said(store) == ["user: hi"]
+    assert session.info() == before
 
 
 def test_an_answer_that_comes_too_late_is_not_stored(each_store: OpenStore, invoke: Invoke) -> None:
@@ -575,20 +586,34 @@ def test_an_answer_that_comes_too_late_is_not_stored(each_store: OpenStore, invo
     assert said(store) == ["user: hi", "user: meanwhile"]
 
 
-def test_what_is_redacted_is_fenced(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An edit has no fence in the database: the turn is renewed before."""
-    renewed: list[str] = []
+def test_what_is_redacted_is_fenced(
+    each_store: OpenStore, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Overtaken after the last sign of life, right before what is stored is redacted."""
+    store = each_store()
+    edit, aedit = Session.edit, Session.aedit
 
-    def sign(held: HeldSession) -> None:
-        renewed.append(held.name.key)
-        raise Fenced("overtaken")
+    def late(held: Session, seq: int, message: Any) -> Message:
+        with store.session("chat").turn(wait=PATIENCE):
+            return edit(held, seq, message)
 
-    monkeypatch.setattr(HeldSession, "sign", sign)
-    agent = agent_of(memory, "Hello.", after=[PIIMiddleware("email")])
+    async def alate(held: Session, seq: int, message: Any) -> Message:
+        async with store.session("chat").aturn(wait=PATIENCE):
+            return await aedit(held, seq, message)
+
+    monkeypatch.setattr(Session, "edit", late)
+    monkeypatch.setattr(Session, "aedit", alate)
+    monkeypatch.setattr(Holder, "renewed", stands_still)
+    agent = agent_of(store, "ok", turn=TurnSettings(lease=SHORTEST), after=[PIIMiddleware("email")])
     with pytest.raises(Fenced):
-        agent.invoke({"messages": [("user", "I am ada@example.org.")]}, on())
-    assert renewed == ["chat"]
-    assert said(memory) == ["user: I am ada@example.org."]
+        invoke(agent, "I am ada@example.org.")
+    assert said(store) == ["user: I am ada@example.org."]
+
+
+def stands_still(holder: Holder) -> Flow[bool]:
+    """Of a process that was stopped: it gives no sign of life."""
+    yield from ()
+    return True
 
 
 # -- what it costs, and what can be given --------------------------------------------------------

@@ -74,7 +74,7 @@ from onrecord.flows.sessions.rewrite import delete, edit, pop, rewind, update
 from onrecord.flows.sessions.unfinished import list_unfinished
 from onrecord.flows.turns.holding import Held as TurnOf
 from onrecord.flows.turns.holding import Lease as TurnLease
-from onrecord.flows.turns.holding import hold, let_go, renew, under
+from onrecord.flows.turns.holding import hold, let_go, renew, under, while_held
 
 __all__ = [
     "TurnLease",
@@ -154,6 +154,7 @@ __all__ = [
     "update_thread",
     "verify",
     "version",
+    "while_held",
     "window",
     "write_items",
 ]

@@ -21,7 +21,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from onrecord import operations
 from onrecord.accepting import Appendable
@@ -34,10 +34,13 @@ from onrecord.operations import TurnLease, TurnOf
 from onrecord.scope import SessionName
 from onrecord.stored.clock import moment_or_none
 from onrecord.version import Expected
+from onrecord.watching import name_of
 
 if TYPE_CHECKING:
     from onrecord.flows.shared import Desk
     from onrecord.session import Session
+
+T = TypeVar("T")
 
 log = logging.getLogger("onrecord")
 
@@ -256,6 +259,13 @@ class Holder:
         else:
             log.warning("the turn on %s outlived its lease: it is held no longer", self.lease.name)
         return held
+
+    def fenced(self, flow: Flow[T]) -> Flow[T]:
+        """Have what a flow writes refused when this holds its session no longer."""
+        if name_of(flow) == "append":  # which says its holder in its own statement
+            return flow
+        self.refuse_elsewhere()
+        return operations.while_held(self.lease, flow)
 
     def silent_for(self) -> float:
         """Seconds since the last sign of life, by the clock of this process."""

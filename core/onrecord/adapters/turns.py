@@ -57,51 +57,54 @@ def turn_settings(given: object) -> TurnSettings | None:
 
 
 class HeldSession(Session):
-    """A session that is held by a turn. ``append``, ``edit`` and ``replace`` are refused by Fenced
-    when another has taken over, and nothing is written then. All else is as in a ``Session``."""
+    """A session that is held by a turn: whatever would be written is refused by Fenced when another
+    has taken over, and nothing is written then. All else is as in a ``Session``."""
 
     __slots__ = ("_holder",)
 
     def __init__(self, session: Session, settings: TurnSettings) -> None:
         super().__init__(session.store, session.name)
         wait, lease = settings.wait, settings.lease
-        self._holder = Holder("sessions", session.name, wait=wait, lease=lease)
+        holder = self._holder = Holder("sessions", session.name, wait=wait, lease=lease)
+        run, arun = session.store._run, session.store._arun
+        self._run = lambda flow: run(holder.fenced(flow))
+        self._arun = lambda flow: arun(holder.fenced(flow))
 
     # -- the turn ----------------------------------------------------------------------------
 
     def hold(self) -> None:
         """Take hold, as soon as nobody else holds it. Held already, it is held for longer."""
         with _in_words():
-            self._holder.take(self._run)
+            self._holder.take(self.store._run)
 
     async def ahold(self) -> None:
         """Like ``hold``."""
         with _in_words():
-            await self._holder.atake(self._arun)
+            await self._holder.atake(self.store._arun)
 
     def sign(self) -> None:
         """Give a sign of life; Fenced where another took over."""
-        self._run(self._signed())
+        self.store._run(self._signed())
 
     async def asign(self) -> None:
         """Like ``sign``."""
-        await self._arun(self._signed())
+        await self.store._arun(self._signed())
 
     def end(self) -> None:
         """Let others take hold. Where that fails the lease runs out: no answer is lost for it."""
-        self._holder.let_go(self._run)
+        self._holder.let_go(self.store._run)
 
     async def aend(self) -> None:
         """Like ``end``."""
-        await self._holder.alet_go(self._arun)
+        await self._holder.alet_go(self.store._arun)
 
     def renewing(self) -> AbstractContextManager[None]:
         """Give signs of life while the block runs."""
-        return self._holder.renewing(self._run)
+        return self._holder.renewing(self.store._run)
 
     def arenewing(self) -> AbstractAsyncContextManager[None]:
         """Like ``renewing``."""
-        return self._holder.arenewing(self._arun)
+        return self._holder.arenewing(self.store._arun)
 
     def is_here(self) -> bool:
         """Whether this is not the child of a fork: its parent is the holder."""
@@ -121,6 +124,7 @@ class HeldSession(Session):
             )
 
     # -- what is written ---------------------------------------------------------------------
+    # An append has its fence in its own statement, all else in its transaction: see ``fenced``.
 
     def _appended(
         self,
@@ -135,42 +139,6 @@ class HeldSession(Session):
         return operations.append(
             self._desk, self.name, messages, expected, archived, existing, items, holder
         )
-
-    # These have no fence in the database: they are made within a lease that was just renewed.
-
-    def edit(self, seq: int, message: Appendable) -> Message:
-        """Like ``Session.edit``, while the turn holds the session."""
-        self.sign()
-        return super().edit(seq, message)
-
-    async def aedit(self, seq: int, message: Appendable) -> Message:
-        """Like ``edit``."""
-        await self.asign()
-        return await super().aedit(seq, message)
-
-    def replace(
-        self,
-        messages: Appendable,
-        *,
-        after: int = 0,
-        archived: bool | None = None,
-        expected: Expected = None,
-    ) -> list[Message]:
-        """Like ``Session.replace``, while the turn holds the session."""
-        self.sign()
-        return super().replace(messages, after=after, archived=archived, expected=expected)
-
-    async def areplace(
-        self,
-        messages: Appendable,
-        *,
-        after: int = 0,
-        archived: bool | None = None,
-        expected: Expected = None,
-    ) -> list[Message]:
-        """Like ``replace``."""
-        await self.asign()
-        return await super().areplace(messages, after=after, archived=archived, expected=expected)
 
 
 def signed_if_late(held: HeldSession) -> Talk[None]:

@@ -20,13 +20,25 @@ from onrecord.ledger.sessions.turns import Held, Other
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS, now
 from onrecord.version import Version
+from onrecord.watching import name_of
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 T = TypeVar("T")
 
-__all__ = ["Held", "Lease", "Other", "fenced", "hold", "let_go", "refuse_other", "renew", "under"]
+__all__ = [
+    "Held",
+    "Lease",
+    "Other",
+    "fenced",
+    "hold",
+    "let_go",
+    "refuse_other",
+    "renew",
+    "under",
+    "while_held",
+]
 
 
 class Lease(NamedTuple):
@@ -105,6 +117,44 @@ def _twice(work: Callable[[Transaction], T]) -> Flow[T]:
         if not lost.outcome_unknown:
             raise
         return (yield from do(Cold(work, writes=True)))
+
+
+def while_held(lease: Lease, flow: Flow[T]) -> Flow[T]:
+    """Have each transaction of a flow that changes the session refused when the turn does not hold
+    it any more. It costs a statement; an append has its fence in its own."""
+    driven = _each_refused(lease, flow)
+    setattr(driven, "__name__", name_of(flow))  # noqa: B010 - their type does not say they have it
+    return driven
+
+
+def _each_refused(lease: Lease, flow: Flow[T]) -> Flow[T]:
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Cold) and step.change_of is not None:
+                step = Cold(_refused(lease, step.work), True, step.change_of)
+            try:
+                answer = yield step
+            except Exception as fault:  # the flow decides what its failed step means
+                step = flow.throw(fault)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        flow.close()
+
+
+def _refused(lease: Lease, work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+    """Work that is done only while the locked session names its holder."""
+
+    def do_held(txn: Transaction) -> T:
+        session = sessions.lock(txn, lease.name) or sessions.absent(txn, lease.name)
+        refuse_other(lease.what, session.version, session.holder, lease.holder)
+        return work(txn)
+
+    return do_held
 
 
 def refuse_other(
