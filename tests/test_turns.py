@@ -42,7 +42,7 @@ def lapsed(session: Session) -> Turn:
     """A turn that nobody renews, and whose lease is over as soon as somebody asks."""
     holder = Holder("sessions", session.name, wait=0, lease=SHORTEST)
     holder.take(session._run)
-    return Turn(session, holder)
+    return Turn(Session(session.store, session.name), holder)
 
 
 def test_what_a_turn_appends_is_there(session: Session) -> None:
@@ -54,6 +54,42 @@ def test_what_a_turn_appends_is_there(session: Session) -> None:
         with pytest.raises(Conflict, match="was expected"):
             turn.append(("assistant", "There."), expected=1)
     assert [message.text for message in session.messages()] == ["Where is it?", "There."]
+
+
+def test_what_is_written_beside_an_append_is_fenced(session: Session) -> None:
+    [said] = session.append(("user", "Where is it?"))
+    with session.turn() as turn:
+        held = turn.session
+        for write in rewrites(held, said):
+            write()
+        assert session.messages() == []
+    held.append(("user", "Where is it?"))
+    before, there = session.info(), session.messages()
+    for write in rewrites(held, there[0]):
+        with pytest.raises(Fenced, match="Nothing was written"):
+            write()
+    assert (session.info(), session.messages()) == (before, there)
+    assert held.tail(5) == there, "it may read"
+    assert session.edit(there[-1].seq or 0, ("user", "Mine.")).text == "Mine."
+
+
+def rewrites(held: Session, said: Message) -> list[Callable[[], object]]:
+    """All that a session writes but for an append; the last leaves nothing."""
+    late = ("user", "late")
+    return [
+        lambda: held.edit(said.seq or 0, late),
+        lambda: asyncio.run(held.aedit(said.seq or 0, late)),
+        lambda: held.archive([said.seq or 0]),
+        lambda: held.unarchive([said.seq or 0]),
+        lambda: held.update(title="late"),
+        lambda: held.exchange(held.tail(1), [late]),
+        lambda: held.replace([late, late, late]),
+        lambda: held.delete(held.head()),
+        lambda: held.pop(),
+        lambda: held.rewind(0),
+        lambda: held.clear(),
+        lambda: asyncio.run(held.aclear()),
+    ]
 
 
 def test_items_go_with_what_a_turn_appends(session: Session) -> None:

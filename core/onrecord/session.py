@@ -291,8 +291,8 @@ class Session:
 
         Whoever else asks for a turn waits, at most ``wait`` seconds, and raises TurnTaken then. The
         ``lease``, in seconds, is renewed meanwhile; who dies holds on no longer than that. What
-        ``turn.append`` brings after another took over is refused by Fenced, and nothing is written.
-        Appends without a turn go on as ever.
+        ``turn.append`` brings, and what is written by ``turn.session``, after another took over is
+        refused by Fenced, and nothing is written. Writes without a turn go on as ever.
         """
         return self._turned(Holder("sessions", self.name, wait=wait, lease=lease))
 
@@ -305,12 +305,12 @@ class Session:
     @contextmanager
     def _turned(self, holder: Holder) -> Iterator[Turn]:
         with holder.held(self._run):
-            yield Turn(self, holder)
+            yield Turn(Session(self.store, self.name), holder)
 
     @asynccontextmanager
     async def _aturned(self, holder: Holder) -> AsyncIterator[Turn]:
         async with holder.aheld(self._arun):
-            yield Turn(self, holder)
+            yield Turn(Session(self.store, self.name), holder)
 
     def search(
         self,

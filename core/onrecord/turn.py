@@ -55,13 +55,17 @@ Arun = Callable[[Flow[Any]], Coroutine[Any, Any, Any]]
 
 
 class Turn:
-    """A turn that holds its session: what it appends is refused when it holds it no longer."""
+    """A turn that holds its session: what it writes is refused when it holds it no longer.
+
+    ``session`` is a handle by which all else that is written is refused then, too.
+    """
 
     __slots__ = ("_holder", "session")
 
     def __init__(self, session: Session, holder: Holder) -> None:
         self.session = session
         self._holder = holder
+        fence(session, holder)
 
     def append(
         self,
@@ -96,24 +100,31 @@ class Turn:
     def renew(self) -> bool:
         """Hold on for another lease; whether the session was still held. A ``with`` block does so
         by itself."""
-        return bool(self.session._run(self._holder.renewed()))
+        return bool(self.session.store._run(self._holder.renewed()))
 
     async def arenew(self) -> bool:
         """Like ``renew``."""
-        return bool(await self.session._arun(self._holder.renewed()))
+        return bool(await self.session.store._arun(self._holder.renewed()))
 
     def end(self) -> None:
         """Let others take hold. The end of a ``with`` block does so by itself."""
         if self._holder.is_here():
-            self.session._run(operations.let_go(self._holder.lease))
+            self.session.store._run(operations.let_go(self._holder.lease))
 
     async def aend(self) -> None:
         """Like ``end``."""
         if self._holder.is_here():
-            await self.session._arun(operations.let_go(self._holder.lease))
+            await self.session.store._arun(operations.let_go(self._holder.lease))
 
     def __repr__(self) -> str:
         return f"Turn({self.session.name})"
+
+
+def fence(session: Session, holder: Holder) -> None:
+    """Have what is written by this handle refused when its holder holds the session no longer."""
+    run, arun = session.store._run, session.store._arun
+    session._run = lambda flow: run(holder.fenced(flow))
+    session._arun = lambda flow: arun(holder.fenced(flow))
 
 
 class Holder:

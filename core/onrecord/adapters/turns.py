@@ -20,7 +20,7 @@ from onrecord.flow import Flow
 from onrecord.item import ItemChange
 from onrecord.message import Message
 from onrecord.session import Session
-from onrecord.turn import LEASE, LONGEST, SHORTEST, Holder
+from onrecord.turn import LEASE, LONGEST, SHORTEST, Holder, fence
 from onrecord.version import Expected
 
 __all__ = ["HeldSession", "TurnSettings", "signed_if_late", "turn_settings"]
@@ -65,10 +65,8 @@ class HeldSession(Session):
     def __init__(self, session: Session, settings: TurnSettings) -> None:
         super().__init__(session.store, session.name)
         wait, lease = settings.wait, settings.lease
-        holder = self._holder = Holder("sessions", session.name, wait=wait, lease=lease)
-        run, arun = session.store._run, session.store._arun
-        self._run = lambda flow: run(holder.fenced(flow))
-        self._arun = lambda flow: arun(holder.fenced(flow))
+        self._holder = Holder("sessions", session.name, wait=wait, lease=lease)
+        fence(self, self._holder)
 
     # -- the turn ----------------------------------------------------------------------------
 
