@@ -433,7 +433,7 @@ def test_a_server_that_is_not_there(own_postgres: OwnPostgres, tmp_path: Path) -
     own_postgres.stop()
     nowhere = f"postgresql://ada:s3cret@/memory?host={tmp_path}/no-such-folder"
     for url in (own_postgres.url, nowhere):
-        with Store(url) as store:
+        with Store(url, timeout=0.1) as store:
             session = store.session("s")
             for attempt in attempts(session):
                 with pytest.raises(Unavailable, match="cannot be reached") as caught:
@@ -453,11 +453,12 @@ def test_a_server_that_goes_away_and_comes_back(own_postgres: OwnPostgres) -> No
         assert session.tail(1)[0].text == "after a restart"
 
         own_postgres.stop()
-        with pytest.raises(Unavailable, match="cannot be reached") as caught:
-            session.append(("user", "refused"))
-        assert not caught.value.outcome_unknown
-        with pytest.raises(Unavailable, match="cannot be reached"):
-            session.tail()
+        with Store(own_postgres.url, timeout=0.1) as hasty:
+            with pytest.raises(Unavailable, match="cannot be reached") as caught:
+                hasty.session("s").append(("user", "refused"))
+            assert not caught.value.outcome_unknown
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                hasty.session("s").tail()
         own_postgres.start()
         session.append(("user", "by itself"))
 

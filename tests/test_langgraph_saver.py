@@ -953,18 +953,20 @@ def test_the_newest_is_what_was_put_last_whatever_the_clocks_say(each_store: Ope
 
 
 def test_an_outage_never_looks_like_a_new_conversation(own_postgres: Any) -> None:
-    saver = OnrecordSaver(Store(own_postgres.create_database("outage"), timeout=2))
+    url = own_postgres.create_database("outage")
+    saver, hasty = OnrecordSaver(Store(url)), OnrecordSaver(Store(url, timeout=0.1))
     graph = chat(saver)
     graph.invoke(say("q"), thread())
     own_postgres.stop()
     for read in (
-        lambda: saver.get_tuple(thread()),
-        lambda: list(saver.list(thread())),
-        lambda: graph.invoke(say("again"), thread()),
-        lambda: asyncio.run(saver.aget_tuple(thread())),
+        lambda: hasty.get_tuple(thread()),
+        lambda: list(hasty.list(thread())),
+        lambda: chat(hasty).invoke(say("again"), thread()),
+        lambda: asyncio.run(hasty.aget_tuple(thread())),
     ):
         with pytest.raises(Unavailable):
             read()
+    hasty.log.store.close()
     own_postgres.start()
     assert texts(graph.get_state(thread())) == ["q", "re: q"]
     saver.log.store.close()

@@ -93,7 +93,8 @@ class Store(ClosedAtEnd, StoreMaintenance):
     ) -> None:
         """
         url            ``sqlite:///file.db`` (the default is onrecord.db in this folder),
-                       ``sqlite://`` for memory, ``postgresql://user:password@host/database``
+                       ``sqlite://`` for memory, ``postgresql://user:password@host/database``;
+                       of ``host1:5432,host2:5432`` the one that takes writes is found
         engine         your own SQLAlchemy engine instead of a URL; it is never closed
         cache          a Redis URL, or a redis-py client, or a sync and an asyncio one: the tails of
                        sessions, shared by all processes of the store; the SQL stays the truth
@@ -111,7 +112,8 @@ class Store(ClosedAtEnd, StoreMaintenance):
                        else; nothing goes by itself, ``prune()`` takes it away
         schema         PostgreSQL: where the tables live
         migrate        create and update the tables by itself at first use
-        timeout        seconds to wait for a lock, a connection or an answer
+        timeout        seconds to wait for a lock, a connection or an answer; a database that is
+                       away for less, for a restart or an election, is waited for
         pool_size      connections at the most
         slow           seconds from which on an operation is logged as a warning, with its steps
         token_counter  a function of a message, or ``(name, function)``; an estimate by default

@@ -1,5 +1,7 @@
 """PostgreSQL for the tests."""
 
+from __future__ import annotations
+
 import base64
 import contextlib
 import hashlib
@@ -137,30 +139,20 @@ class OwnPostgres(PostgresServer):
     It waits for no disk, since nobody pulls the plug; with ``fsync`` it does, for who measures.
     """
 
-    def __init__(self, binaries: Binaries, *, fsync: bool = False) -> None:
-        user = server_user()
-        folder = new_folder(user)
+    def __init__(
+        self, binaries: Binaries, *, fsync: bool = False, follows: OwnPostgres | None = None
+    ) -> None:
+        self._binaries, self._fsync = binaries, fsync
+        self._user = server_user()
+        folder = new_folder(self._user)
         try:
             programs = binaries.usable_in(folder)
-            password = secrets.token_hex(8)
-            password_file = folder / "password"
-            password_file.write_text(_quick_to_check(password))
-            if user is not None:
-                os.chown(password_file, user.pw_uid, user.pw_gid)
-            run_as(
-                user,
-                [
-                    programs / "initdb",
-                    f"--pgdata={folder / 'data'}",
-                    "--username=onrecord",
-                    f"--pwfile={password_file}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--no-locale",
-                    "--no-sync",
-                ],
-                cwd=folder,
-            )
+            if follows is None:
+                password = secrets.token_hex(8)
+                self._make_data(programs, folder, password)
+            else:
+                password = str(follows._url.password)
+                follows._copy_to(folder)
             port = free_port()
             command = [
                 str(programs / "postgres"),
@@ -168,7 +160,7 @@ class OwnPostgres(PostgresServer):
                 str(folder / "data"),
                 *_settings(port, fsync),
             ]
-            self._process = ServerProcess(command, folder, user)
+            self._process = ServerProcess(command, folder, self._user)
         except BaseException:  # also an interrupt: nobody else knows of the folder
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -178,6 +170,53 @@ class OwnPostgres(PostgresServer):
         except BaseException:
             self.close()
             raise
+
+    def _make_data(self, programs: Path, folder: Path, password: str) -> None:
+        password_file = folder / "password"
+        password_file.write_text(_quick_to_check(password))
+        if self._user is not None:
+            os.chown(password_file, self._user.pw_uid, self._user.pw_gid)
+        run_as(
+            self._user,
+            [
+                programs / "initdb",
+                f"--pgdata={folder / 'data'}",
+                "--username=onrecord",
+                f"--pwfile={password_file}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--no-locale",
+                "--no-sync",
+            ],
+            cwd=folder,
+        )
+
+    def standby(self) -> OwnPostgres:
+        """Another server, which follows this one from now on, and takes no writes."""
+        self.stop()
+        return OwnPostgres(self._binaries, fsync=self._fsync, follows=self)
+
+    def _copy_to(self, folder: Path) -> None:
+        """Copy the data of this server, which is stopped, for one that follows it."""
+        data = folder / "data"
+        run_as(self._user, ["cp", "-a", self.folder / "data", data], cwd=folder)
+        at = f"host={self._url.host} port={self._url.port}"
+        who = f"user={self._url.username} password={self._url.password}"
+        (data / "standby.signal").touch()
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"primary_conninfo = '{at} {who}'\nwal_retrieve_retry_interval = 100\n")
+        self.start()
+
+    def promote(self) -> None:
+        """Have a standby take writes from now on."""
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            connection.execute("SELECT pg_promote(wait => true)")
+
+    def demote(self) -> None:
+        """Have it refuse writes from now on, also on connections that are open."""
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5) as connection:
+            connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            connection.execute("SELECT pg_reload_conf()")
 
     @property
     def pid(self) -> int:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import random
 import select
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from onrecord.errors import Misconfigured
 from onrecord.ledger.database.address import Address
-from onrecord.ledger.database.faults import lost_connection
+from onrecord.ledger.database.faults import lost_connection, may_connect_later, was_not_begun
 from onrecord.ledger.database.own_engine import Lent, OwnEngine
 from onrecord.ledger.database.pool import Held, Pool
 from onrecord.ledger.database.transaction import Transaction, Work
+from onrecord.ledger.database.url import Host
 from onrecord.ledger.ledger import Ledger, Options
 
 try:
@@ -29,6 +31,11 @@ T = TypeVar("T")
 
 _GRACE: Final = 1.0
 """How long after its own timeout a server may stay silent before we hang up."""
+
+_FIRST_PAUSE: Final = 0.02
+_LONGEST_PAUSE: Final = 0.5
+"""Between two attempts to reach a server, at the most; less by chance, so that not all come at
+once."""
 
 _PREPARED_AFTER: Final = 3
 """So often is a statement sent before the server is asked to remember it."""
@@ -49,7 +56,7 @@ class PostgresLedger(Ledger):
         if self._pool is not None:
             return
         if self._engine is None:
-            self._engine = OwnEngine(partial(_connect, self.address, self.options.timeout))
+            self._engine = OwnEngine(_Connecting(self.address, self.options.timeout))
         self._pool = Pool(
             self._engine.raw_connection,
             self._hold,
@@ -104,21 +111,27 @@ class PostgresLedger(Ledger):
         return self._perform(work)
 
     def _perform(self, work: Work[T], changes_nothing: bool = False) -> T:
-        """Run the work; once more if the connection was found dead and nothing can have happened.
+        """Run the work; again if nobody was there to do it, or it was cut off and nothing can have
+        happened: at once, and then for as long as ``timeout``, which outlasts most elections.
 
         A read can always be done again, and so can a transaction that never came to its COMMIT.
         A lone statement in autocommit, or a COMMIT, whose answer was lost may have happened:
         that is said, and only the caller knows enough to go on.
         """
-        try:
-            return self._attempt(work, changes_nothing)
-        except _LostBeforeAnything:
-            pass
-        try:
-            return self._attempt(work, changes_nothing)
-        except _LostBeforeAnything as again:
-            fault = again.fault
-        raise self.translate(fault) from fault
+        deadline = time.monotonic() + self.options.timeout
+        at_once, pause = True, _FIRST_PAUSE
+        while True:
+            try:
+                return self._attempt(work, changes_nothing)
+            except _NothingDone as again:
+                fault = again.fault
+                if again.was_connected and at_once:
+                    at_once = False
+                    continue
+            if time.monotonic() + pause > deadline:
+                raise self.translate(fault) from fault
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(_LONGEST_PAUSE, pause * 2)
 
     def _attempt(self, work: Work[T], changes_nothing: bool) -> T:
         assert self._pool is not None
@@ -136,37 +149,71 @@ class PostgresLedger(Ledger):
                         held.cursor.execute("COMMIT")
                     return answer
                 except Exception as fault:
-                    held.broken = bool(held.connection.closed) or lost_connection(fault)
+                    held.broken = (
+                        bool(held.connection.closed)
+                        or lost_connection(fault)
+                        or was_not_begun(fault)
+                    )
                     if txn.begun and not held.broken:
                         held.cursor.execute("ROLLBACK")
                     raise
         except Exception as fault:
-            lost = txn is not None and lost_connection(fault)
-            if lost:
-                self._pool.renew()  # the others were most likely cut off with it
-                if changes_nothing or (txn is not None and txn.begun and not committing):
-                    raise _LostBeforeAnything(fault) from fault
+            if txn is None:
+                if may_connect_later(fault):
+                    raise _NothingDone(fault, False) from fault
+                lost = False
+            else:
+                refused = was_not_begun(fault) and not committing
+                lost = lost_connection(fault) and not refused
+                if lost or refused:
+                    self._pool.renew()  # the others were most likely cut off with it
+                if refused or (lost and (changes_nothing or (txn.begun and not committing))):
+                    raise _NothingDone(fault, True) from fault
             told = self.translate(fault, lost)
             if told is fault:
                 raise
             raise told from fault
 
 
-def _connect(address: Address, timeout: float) -> Any:
-    """A connection of our own, with its timeouts set."""
+class _Connecting:
+    """Makes connections of our own, with their timeouts set. Of several hosts it begins with the
+    one that was the right one last."""
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        self._address = address
+        self._timeout = timeout
+        self._hosts = address.url.hosts
+
+    def __call__(self) -> Any:
+        """Make one."""
+        connection = _connect(self._address, self._timeout, self._hosts)
+        if self._hosts:
+            here = connection.info
+            right = [host for host in self._hosts if _is(host, here.host, here.port)]
+            self._hosts = (*right, *[host for host in self._hosts if host not in right])
+        return connection
+
+
+def _is(host: Host, name: str, port: int) -> bool:
+    return host.name == name and (host.port or 5432) == port
+
+
+def _connect(address: Address, timeout: float, hosts: Sequence[Host]) -> Any:
     url = address.url
     parts = {
-        "host": url.host,
+        "host": ",".join([host.name for host in hosts]) or url.host,
         "dbname": url.database,
         "user": url.username,
         "password": url.password,
-        "port": url.port,
+        "port": ",".join([str(host.port or "") for host in hosts]) or url.port,
     }
     arguments: dict[str, Any] = {name: part for name, part in parts.items() if part}
     for name, value in url.query.items():
         arguments[name] = value if isinstance(value, str) else ",".join(value)
-    arguments.setdefault("connect_timeout", str(math.ceil(timeout)))
+    arguments.setdefault("connect_timeout", str(math.ceil(timeout / (len(hosts) or 1))))
     arguments.setdefault("application_name", "onrecord")
+    if hosts:  # a standby would show what is older than what was acknowledged
+        arguments.setdefault("target_session_attrs", "read-write")
     arguments["client_encoding"] = "utf8"
     try:
         connection = _PatientConnection.connect(
@@ -225,12 +272,13 @@ def _asking_for_more(socket: int) -> Callable[[], object]:
     return partial(poll.poll, 0)
 
 
-class _LostBeforeAnything(Exception):
-    """The connection was lost, and nothing can have happened on it."""
+class _NothingDone(Exception):
+    """Nobody was there to do it, or the connection was lost and nothing can have happened on it."""
 
-    def __init__(self, fault: Exception) -> None:
+    def __init__(self, fault: Exception, was_connected: bool) -> None:
         super().__init__(str(fault))
         self.fault = fault
+        self.was_connected = was_connected
 
 
 class _HeldPostgres(Held):

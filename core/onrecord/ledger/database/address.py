@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from onrecord.errors import Misconfigured
-from onrecord.ledger.database.url import Url, url_of
+from onrecord.ledger.database.url import Host, Url, host_of, url_of
 
 Kind = Literal["sqlite", "postgresql"]
 
@@ -92,6 +92,8 @@ def address_of(url: str | os.PathLike[str]) -> Address:
         )
     if driver == "asyncpg" and "ssl" in query:  # asyncpg's name for libpq's sslmode
         query["sslmode"] = query.pop("ssl")
+    if kind == "postgresql":
+        parsed = _with_hosts(parsed, query)
     parsed = parsed.set(drivername=f"{kind}+{_DRIVERS[kind]}", query=query)
     address = Address(kind, parsed)
     file = parsed.database
@@ -106,6 +108,39 @@ def _absolute(file: str | os.PathLike[str]) -> str:
     are made on event loops, too."""
     path = os.fspath(file)
     return os.path.normpath(path) if os.path.isabs(path) else os.path.abspath(path)
+
+
+def _with_hosts(url: Url, query: dict[str, str | tuple[str, ...]]) -> Url:
+    """Take the hosts out of the options, where several may stand as SQLAlchemy writes them
+    (``host=a:1&host=b:2``) or as libpq does (``host=a,b&port=1,2``)."""
+    if url.host or url.hosts or url.port is not None or "host" not in query:
+        return url
+    given, ports = query["host"], query.get("port", "")
+    names = given.split(",") if isinstance(given, str) else list(given)
+    if len(names) == 1:
+        return url
+    said = ports.split(",") if isinstance(ports, str) else list(ports)
+    try:
+        hosts = [Host(name) if name.startswith(("/", "@")) else host_of(name) for name in names]
+        numbers = [int(port) if port else None for port in said]
+    except ValueError:
+        numbers, hosts = [], []
+    if not hosts or len(numbers) not in (1, len(hosts)):
+        raise Misconfigured(
+            f"The database URL names {len(names)} hosts and {len(said)} ports. Write "
+            f"postgresql://user:password@host1:5432,host2:5432/database."
+        )
+    numbers = numbers * len(hosts) if len(numbers) == 1 else numbers
+    query.pop("host")
+    query.pop("port", None)
+    return url.set(
+        hosts=tuple(
+            [
+                host if host.port is not None else Host(host.name, number)
+                for host, number in zip(hosts, numbers, strict=True)
+            ]
+        )
+    )
 
 
 def _check_slashes(url: Url) -> None:
@@ -129,7 +164,7 @@ def _check_whole(url: Url) -> None:
             "The name of the database holds @, = or ://, as if something else stood there. Write "
             "postgresql://user:password@host/database, with two slashes at the beginning."
         )
-    if url.host or url.database or _NAMING.keys() & url.query.keys():
+    if url.host or url.hosts or url.database or _NAMING.keys() & url.query.keys():
         return
     if not any(os.environ.get(variable) for variable in _NAMING.values()):
         raise Misconfigured(

@@ -55,6 +55,23 @@ def lost_connection(fault: BaseException) -> bool:
     return str(state).startswith("08") or state in {"57P01", "57P02", "57P03", *_HUNG_UP}
 
 
+def was_not_begun(fault: BaseException) -> bool:
+    """Whether a statement was refused because nobody was there to do it: a standby takes no
+    writes, a server that starts or stops takes nothing, and a pooler may have no server."""
+    original = original_of(fault)
+    if type(original).__module__.partition(".")[0] != "psycopg":
+        return False
+    state = getattr(original, "sqlstate", None)
+    return state in _NOBODY_THERE or _POOLER_ALONE.search(str(original)) is not None
+
+
+def may_connect_later(fault: BaseException) -> bool:
+    """Whether a connection could not be made for a reason that may pass: not a wrong password."""
+    return was_not_begun(fault) or (
+        lost_connection(fault) and _IS_WRONG.search(str(original_of(fault))) is None
+    )
+
+
 def id_is_taken(fault: BaseException) -> bool:
     """Whether a statement failed because the session knows a message id already."""
     return _violates(fault, "onrecord_tail_by_id", "(session, id, shard)")
@@ -133,6 +150,11 @@ def _sqlite(fault: sqlite3.Error, address: Address, unknown: bool) -> OnrecordEr
 def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordError | None:
     state = getattr(fault, "sqlstate", None) or ""
     text = re.sub(r"\s*\n\s*", ": ", str(fault).strip()).rstrip("?.: ")
+    if _POOLER_ALONE.search(text):
+        return Unavailable(
+            f"The pooler at {address} has no server ({text}). Nothing was written. Check the "
+            f"server behind it; how soon the pooler tries again is its own setting."
+        )
     match state:
         case "40001" | "40P01":
             return Unavailable(
@@ -150,7 +172,13 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
                 f"{address} did not finish in time: a row was locked by someone else, or the "
                 f"server is overloaded. Nothing was written. Append again, or raise timeout=."
             )
-        case "42501" | "25006":
+        case "25006":
+            return Unavailable(
+                f"{address} takes no writes: it is a standby, or was told to be read-only "
+                f"({text}). Nothing was written. Name all servers, host1,host2, and the one that "
+                f"takes writes is found."
+            )
+        case "42501":
             return Misconfigured(
                 f"{address} does not let this user do that: {text}. Grant it, or run "
                 f"store.migrate() with the owner's role and open with migrate=False."
@@ -177,8 +205,21 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
             )
         case "53100" | "53200":
             return Unavailable(f"{address} has no space left: {text}. Nothing was written.")
-        case "53300" | "57P03":
-            return Unavailable(f"{address} takes no more connections now: {text}")
+        case "53300":
+            return Unavailable(
+                f"{address} takes no more connections now: {text}. Nothing was written."
+            )
+        case "57P03":
+            return Unavailable(
+                f"{address} is starting or shutting down: {text}. Nothing was written."
+            )
+    if not state and _STARTS_OR_STOPS.search(text):
+        return Unavailable(f"{address} is starting or shutting down: {text}. Nothing was written.")
+    if not state and _STANDBY.search(text):
+        return Unavailable(
+            f"No server of {address} takes writes now: {text}. Nothing was written. Check which of "
+            f"them is to be the primary."
+        )
     if state.startswith("28") or _REFUSED.search(text):
         return Misconfigured(
             f"{address} refused this user or password, or an option of the URL: {text}."
@@ -199,6 +240,13 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
     return None
 
 
+_NOBODY_THERE: Final = frozenset({"25006", "53300", "57P03"})
+"""A standby's refusal of a write, too many connections, a server that starts or stops: what was
+asked for was not begun."""
+_POOLER_ALONE: Final = re.compile(
+    r"server login has been failing|pgbouncer cannot connect to server|query_wait_timeout"
+)
+"""What PgBouncer says when it has no server, and no statement has reached any."""
 _HUNG_UP: Final = frozenset({"25P03", "25P04", "57P05"})
 """Timeouts by which the server ends a connection: what was open on it is rolled back, and what
 was sent too late is never read."""
@@ -209,3 +257,11 @@ _REFUSED: Final = re.compile(
     r'|role ".*" does not exist|does not support SSL'
 )
 _NO_DATABASE: Final = re.compile(r'FATAL:\s+database ".*" does not exist')
+_STARTS_OR_STOPS: Final = re.compile(
+    r"the database system is (?:starting up|shutting down|in recovery mode|not (?:yet )?accepting)"
+)
+_STANDBY: Final = re.compile(r"session is read-only|server is in hot standby mode")
+# What another attempt does not mend. OpenSSL's words, libpq's, and the server's.
+_IS_WRONG: Final = re.compile(
+    f"{_REFUSED.pattern}|{_NO_DATABASE.pattern}|certificate|root\\.crt|SSL error|invalid "
+)
