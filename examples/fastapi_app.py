@@ -3,16 +3,24 @@
     ONRECORD_URL=sqlite:///chats.db uvicorn --app-dir examples --workers 4 fastapi_app:app
 
 The workers share nothing but the database, which may as well be PostgreSQL:
-ONRECORD_URL=postgresql://user:password@host/database. See docs/how-to/fastapi.md.
+ONRECORD_URL=postgresql://user:password@host/database. See docs/how-to/fastapi.md, and
+docs/how-to/deploy.md for servers that others depend on.
 """
 
+import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator
+import re
+import time
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
-from typing import Annotated
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
@@ -28,12 +36,45 @@ from onrecord import (
     Unavailable,
 )
 
-log = logging.getLogger("uvicorn.error")
+log = logging.getLogger("conversations")
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+READY_WITHIN = 2.0  # seconds in which database and cache have to answer a probe
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, with the request's id: never what somebody said."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": request_id.get(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and (fault := record.exc_info[1]):
+            # Not its text: whose code raised it may quote a message in it.
+            line["raised"] = type(fault).__name__
+            line["traceback"] = traceback.format_tb(fault.__traceback__)
+        return json.dumps(line)
+
+
+def log_as_json() -> None:
+    """Have everything logged as JSON, and each request by a line of ours instead of uvicorn's."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = name != "uvicorn.access"
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """One store for this process, from ONRECORD_URL, closed when the process ends."""
+    """One store for this process, from ONRECORD_URL. It is closed when SIGTERM came and the
+    requests under way have been answered."""
+    log_as_json()
     async with Store.from_env() as store:
         await store.amigrate()  # a wrong URL stops the server here, not the first customer
         app.state.store = store
@@ -41,6 +82,28 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="Conversations", lifespan=lifespan)
+
+
+@app.middleware("http")
+async def tell(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Log a request when it is answered, under the id that it came with or is given here."""
+    given = request.headers.get("x-request-id", "")
+    name = given if re.fullmatch(r"[\w.-]{1,64}", given, re.ASCII) else uuid.uuid4().hex
+    request_id.set(name)
+    began = time.perf_counter()
+    status = 500
+    try:
+        response = await answer(request)
+        response.headers["x-request-id"] = name
+        status = response.status_code
+        return response
+    finally:
+        # The route and not the path, which has names of people in it.
+        route = getattr(request.scope.get("route"), "path", None)
+        if status >= 400 or route not in ("/health/live", "/health/ready"):
+            took = round((time.perf_counter() - began) * 1000, 1)
+            fields = {"method": request.method, "route": route, "status": status, "ms": took}
+            log.info("answered", extra={"fields": fields})
 
 
 class Said(BaseModel):
@@ -81,6 +144,7 @@ def get_chat(user: str, key: str, store: Annotated[Store, Depends(get_store)]) -
     return store.session(key, user=user)
 
 
+TheStore = Annotated[Store, Depends(get_store)]
 Chat = Annotated[Session, Depends(get_chat)]
 Limit = Annotated[int, Query(ge=1, le=200)]
 
@@ -100,9 +164,7 @@ async def read_tail(chat: Chat, limit: Limit = 20) -> list[Stored]:
 
 
 @app.get("/users/{user}/chats")
-async def list_chats(
-    user: str, store: Annotated[Store, Depends(get_store)], limit: Limit = 50
-) -> list[Conversation]:
+async def list_chats(user: str, store: TheStore, limit: Limit = 50) -> list[Conversation]:
     """A user's conversations, the one last active first."""
     return [
         Conversation(
@@ -110,6 +172,31 @@ async def list_chats(
         )
         for info in await store.asessions(user=user, limit=limit)
     ]
+
+
+@app.get("/health/live")
+async def live() -> dict[str, str]:
+    """This process answers. Nothing else is asked: to restart it would mend no database."""
+    return {"status": "alive"}
+
+
+@app.get("/health/ready")
+async def ready(store: TheStore) -> JSONResponse:
+    """Whether requests can be served, in bounded time. Without its cache a store is slower, and
+    serves them. Addresses are for the log, not for whoever asks."""
+    try:
+        async with asyncio.timeout(READY_WITHIN):
+            health = await store.ahealth()
+    except TimeoutError:
+        log.error("not ready: database or cache did not answer within %s s", READY_WITHIN)
+        return JSONResponse({"status": "unavailable", "reason": "no answer in time"}, 503)
+    if not health.database.ok:
+        log.error("not ready: %s", health.database.problem)
+        return JSONResponse({"status": "unavailable", "reason": "the database is ill"}, 503)
+    if health.cache and not health.cache.ok:
+        log.warning("degraded: %s", health.cache.problem)
+        return JSONResponse({"status": "degraded", "reason": "the cache is ill"})
+    return JSONResponse({"status": "ready"})
 
 
 def shown(message: Message) -> Stored:
@@ -140,5 +227,5 @@ async def explain(_: Request, fault: Exception) -> JSONResponse:
         case _:
             status, detail = 500, "Something is wrong with the server."
     if status >= 500:
-        log.error("%s: %s", type(fault).__name__, fault)
+        log.error("%s: %s", type(fault).__name__, fault, extra={"fields": {"status": status}})
     return JSONResponse({"error": type(fault).__name__, "detail": detail}, status)
