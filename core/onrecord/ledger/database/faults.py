@@ -224,6 +224,11 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
         return Misconfigured(
             f"{address} refused this user or password, or an option of the URL: {text}."
         )
+    if _UNTRUSTED.search(text):
+        return Misconfigured(
+            f"{address} shows a certificate that is not trusted: {text}. Name the CA that signed "
+            f"it as sslrootcert= in the URL, and write the host as the certificate does."
+        )
     if _NO_DATABASE.search(text):
         return Misconfigured(f"{address}: the database does not exist. Create it first.")
     if lost_connection(fault):
@@ -255,6 +260,10 @@ was sent too late is never read."""
 _REFUSED: Final = re.compile(
     r"password authentication failed|no password supplied|pg_hba\.conf"
     r'|role ".*" does not exist|does not support SSL'
+)
+_UNTRUSTED: Final = re.compile(
+    r"certificate verify failed|root certificate file"
+    r"|server certificate for .* does not match host name"
 )
 _NO_DATABASE: Final = re.compile(r'FATAL:\s+database ".*" does not exist')
 _STARTS_OR_STOPS: Final = re.compile(
