@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx
 import pytest
@@ -139,7 +139,7 @@ class Traffic:
     """Many clients that post to a few conversations and remember what they were told."""
 
     CLIENTS: Final = 16
-    EACH: Final = 12
+    EACH: ClassVar = 12
     KEYS: Final = ("a", "b/messages", "c: % 'ö'")
 
     def __init__(self, address: str) -> None:

@@ -107,7 +107,7 @@ def test_sigterm_under_load_finishes_what_is_under_way(
     assert not [line for line in said if line["level"] != "INFO"]
     assert not any("Traceback" in line for line in server.log)
     assert sum(line["message"] == "Application shutdown complete." for line in said) == WORKERS
-    with Store(url, **({"cache": settings["ONRECORD_CACHE"]} if settings else {})) as store:
+    with Store(url, cache=settings.get("ONRECORD_CACHE")) as store:
         assert store.session("held").count() == 4
         for key, acknowledged in traffic.acknowledged.items():
             there = {m.id: m.seq for m in store.session(key, user="ada").scan()}
