@@ -42,6 +42,8 @@ PROSE_ONLY = {
     "notebooks/README.md",
 }
 
+LANGUAGES = ("python", "text", "sh", "ini", "sql", "yaml")
+
 # LlamaIndex's workflows look at all that an agent has, also at what pydantic wants to be rid of.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The `__fields:pydantic.PydanticDeprecatedSince20",
@@ -180,7 +182,9 @@ def test_a_page_of_prose_has_no_python(page: str) -> None:
 def test_blocks_say_what_they_are(page: str) -> None:
     """So that no Python escapes for want of a label."""
     for block in blocks(page):
-        assert block.language in ("python", "text", "sh", "ini", "sql", "yaml"), f"{page}:{block.line}"
+        assert block.language in ("python", "text", "sh", "ini", "sql", "yaml"), (
+            f"{page}:{block.line}"
+        )
 
 
 def targets(page: str) -> Iterator[str]:

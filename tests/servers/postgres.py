@@ -146,7 +146,7 @@ class OwnPostgres(PostgresServer):
         self._user = server_user()
         folder = new_folder(self._user)
         try:
-            programs = binaries.usable_in(folder)
+            programs = self.programs = binaries.usable_in(folder)
             if follows is None:
                 password = secrets.token_hex(8)
                 self._make_data(programs, folder, password)

@@ -4,7 +4,8 @@ The first makes the tables of today, as ``onrecord.tables`` declares them, and i
 that has none: it is sent as one script to PostgreSQL, and so only runs statements and asks
 nothing. Each later one brings tables that were made before it to the same: a column that is added
 in ``onrecord.tables`` needs an ``ALTER TABLE`` here. A step that was released is never changed; the
-next one is added below it.
+next one is added below it. It only adds, with defaults, and takes away nothing that the version
+before uses: what runs goes on while and after somebody migrates (docs/how-to/upgrade.md).
 """
 
 from __future__ import annotations
