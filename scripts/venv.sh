@@ -130,7 +130,11 @@ if [ "$want" = newest ]; then
     # shellcheck disable=SC2086 # two words
     install $newest --editable '.[dev]'
 else
-    install --require-hashes --requirement "requirements/$want.txt"
+    # As a constraint too: to pip psycopg[binary], which a package asks for, is another one than the
+    # psycopg that is pinned, and it would take the newest of that, without a hash.
+    set -- --requirement "requirements/$want.txt"
+    has_uv || set -- "$@" --constraint "requirements/$want.txt"
+    install --require-hashes "$@"
     # What it is built with is in the lock as well.
     install --no-deps --no-build-isolation --editable .
 fi
