@@ -5,6 +5,7 @@ never the machine, so nothing is asked of the disk. TMPDIR puts it elsewhere."""
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def choose_folder() -> None:
 
 
 def _usable(folder: Path) -> bool:
+    if sys.platform == "win32":
+        return False
     try:
         found = os.statvfs(folder)
         memory = Path("/proc/meminfo").read_text()

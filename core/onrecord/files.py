@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -195,11 +196,14 @@ class Copy:
             finally:
                 os.close(handle)
             try:
-                os.link(self.part, self._path)  # unlike a rename it never takes another's place
+                if sys.platform == "win32":
+                    os.rename(self.part, self._path)
+                else:  # where a rename takes another's place
+                    os.link(self.part, self._path)
+                    os.unlink(self.part)
             except FileExistsError:
                 self._refuse_another()
                 raise
-            os.unlink(self.part)
             _sync_folder(os.path.dirname(self._path))
 
     def discard(self) -> None:
@@ -403,7 +407,7 @@ class _After:
 
 def _sync_folder(folder: str) -> None:
     """So that the new name is on the disk as well."""
-    if os.name == "posix":
+    if sys.platform != "win32":  # where a folder cannot be opened
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

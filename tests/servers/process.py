@@ -1,8 +1,9 @@
 """A server process of our own, in a folder of its own."""
 
+from __future__ import annotations
+
 import contextlib
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -14,11 +15,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+if sys.platform != "win32":  # where no server is started, and the tests that need none still run
+    import pwd
+
 GUARD = Path(__file__).with_name("guard.py")
 
 
 def server_user() -> pwd.struct_passwd | None:
     """Whom servers run as: `nobody` when we are root (PostgreSQL refuses root), else ourselves."""
+    if sys.platform == "win32":
+        return None
     return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
 
@@ -111,10 +117,10 @@ class ServerProcess:
         self._order("stop")
         self._pid = None
 
-    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+    def kill(self, how: signal.Signals | None = None) -> None:
         """End it without ceremony, and wait until it is gone."""
         pid = self.pid
-        os.kill(pid, how)
+        os.kill(pid, signal.SIGKILL if how is None else how)
         wait_until_gone(pid)
         self._pid = None
 

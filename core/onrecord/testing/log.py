@@ -33,7 +33,7 @@ class Log:
         # A file of its own for each process, also for one that takes a dead one's place: a line
         # that was torn can then only be the last one.
         self._file: int | None = os.open(
-            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _O_CLOEXEC, 0o666
+            self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | _O_BINARY, 0o666
         )
         self._lock = threading.Lock()
 
@@ -148,7 +148,7 @@ def load(paths: Iterable[str | os.PathLike[str]]) -> list[Event]:
     return events
 
 
-_O_CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
+_O_BINARY: Final = getattr(os, "O_BINARY", 0)  # or Windows writes another end of a line
 _KINDS: Final[Mapping[str, type[Any]]] = {kind.__name__.lower(): kind for kind in get_args(Event)}
 
 

@@ -24,7 +24,7 @@ def script(name: str) -> Script:
 
 def _read() -> dict[str, Script]:
     lua = {
-        file.name.removesuffix(".lua"): file.read_text()
+        file.name.removesuffix(".lua"): file.read_text(encoding="utf-8")
         for file in files(__name__).iterdir()
         if file.name.endswith(".lua")
     }

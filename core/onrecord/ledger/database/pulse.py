@@ -23,6 +23,7 @@ import mmap
 import os
 import sqlite3
 import struct
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -139,7 +140,7 @@ def _whole(both: bytes) -> bytes | None:
 
 def _kept_for(cursor: Any) -> _Kept | None:
     """A mapping of the file that a connection has its header in; None where there is none."""
-    if os.name != "posix":
+    if sys.platform == "win32":
         return None
     cursor.execute("PRAGMA data_version").fetchone()  # the first transaction opens the file
     # In exclusive mode the header is not in a file: what lies there may be another one's, left.
@@ -175,7 +176,7 @@ class _Kept:
     def map(self) -> None:
         """Map it, for good: Python's mapping has a descriptor of its own, and would close that
         when the interpreter ends, under a thread that is in the middle of a commit."""
-        self.view = view = mmap.mmap(self.fd, 2 * _HEADER, prot=mmap.PROT_READ)
+        self.view = view = mmap.mmap(self.fd, 2 * _HEADER, access=mmap.ACCESS_READ)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(view))
 
     def is_over(self) -> bool:
@@ -202,7 +203,7 @@ def _kept_at(path: str) -> _Kept | None:
             if kept.place == (found.st_dev, found.st_ino):
                 return kept
         # As SQLite opens it: where it may only read, it may have to make up a header of its own.
-        kept = _Kept(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        kept = _Kept(os.open(path, os.O_RDWR))
         _kept.append(kept)
         kept.map()
     except (OSError, ValueError):  # not there, not ours, or too short

@@ -23,7 +23,7 @@ Step = Callable[[Transaction, str], None]
 
 def first_statements(kind: str) -> list[str]:
     """What makes the tables of the first step."""
-    text = (Path(__file__).parent / "sql" / f"{kind}.sql").read_text()
+    text = (Path(__file__).parent / "sql" / f"{kind}.sql").read_text(encoding="utf-8")
     return [statement.strip() for statement in text.split(";\n") if statement.strip()]
 
 
