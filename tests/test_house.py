@@ -41,7 +41,7 @@ FLOORS: list[set[str]] = [
     {"files", "filters", "item", "reports", "scope", "tokens", "stored"},
     {"arguments", "change", "gist"},
     {"accepting", "window", "codec", "ledger/database", "watching"},
-    {"cache", "embedding", "ledger/search", "notebook", "ranking"},
+    {"cache", "embedding", "ledger/search", "notebook", "ranking", "telemetry"},
     {"hit", "ledger/sessions", "recall", "unfinished"},
     {"ledger/feed", "ledger/items", "ledger/schema", "ledger/checkpoints", "flows"},
     {"ledger", "ledger/maintenance", "flows/items", "flows/turns"},

@@ -603,7 +603,7 @@ def test_what_is_redacted_is_fenced(
 
     monkeypatch.setattr(Session, "edit", late)
     monkeypatch.setattr(Session, "aedit", alate)
-    monkeypatch.setattr(Holder, "renewed", stands_still)
+    monkeypatch.setattr(Holder, "renew", stands_still)
     agent = agent_of(store, "ok", turn=TurnSettings(lease=SHORTEST), after=[PIIMiddleware("email")])
     with pytest.raises(Fenced):
         invoke(agent, "I am ada@example.org.")
@@ -653,7 +653,7 @@ def test_a_run_that_goes_on_for_long_gives_signs_of_life(memory: Store, invoke: 
 
     def noticing(operation: Any) -> None:
         done(operation)
-        if operation.name == "renewed":
+        if operation.name == "renew":
             renewed.set()
 
     heard.done = noticing  # type: ignore[assignment, method-assign]

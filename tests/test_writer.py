@@ -15,6 +15,7 @@ from onrecord import Store, Unavailable
 from onrecord.ledger.database.dialect import Dialect
 from onrecord.ledger.database.gate import Gate
 from onrecord.ledger.database.group_commit import MOST_TOGETHER, GroupCommit
+from onrecord.ledger.database.tally import Tally
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.dictionaries import Dictionaries
 
@@ -46,6 +47,7 @@ def writer_on(database: Recorded, patience: float = 10) -> GroupCommit:
         lambda fault, unknown: fault,
         Gate(10),
         patience,
+        Tally(),
     )
 
 

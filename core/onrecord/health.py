@@ -39,6 +39,8 @@ class Counters(msgspec.Struct):
     """Cached sessions that were compared with the database because it was time to."""
     degraded_reads: int = 0
     """Reads that did without the cache because it could not be asked."""
+    openings: int = 0
+    """How often the cache was left alone after failures."""
     checked: int = 0
     """Hits that were compared with the database as a sample."""
     disagreed: int = 0

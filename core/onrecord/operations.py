@@ -46,6 +46,7 @@ from onrecord.flows.items.writing import (
     sweep_items,
     write_items,
 )
+from onrecord.flows.maintenance.backup import backup
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
 from onrecord.flows.maintenance.health import cache_health, database_health
 from onrecord.flows.maintenance.index import embed_all, index
@@ -81,6 +82,7 @@ __all__ = [
     "TurnOf",
     "append",
     "archive",
+    "backup",
     "cache_health",
     "checkpoints_of_runs",
     "clear_items",

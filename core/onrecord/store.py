@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
@@ -45,10 +45,11 @@ from onrecord.scope import (
 )
 from onrecord.session import Session, hits_of
 from onrecord.store_maintenance import StoreMaintenance
+from onrecord.telemetry import is_on, telemetry_of
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
 from onrecord.unfinished import WELCOME, Unfinished, check_words, unfinished_of
 from onrecord.version import SessionInfo
-from onrecord.watching import Observer, SlowLog, Watch, name_of
+from onrecord.watching import Observer, Operation, SlowLog, Watch
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -88,6 +89,7 @@ class Store(ClosedAtEnd, StoreMaintenance):
         timeout: float = 5.0,
         pool_size: int = 10,
         slow: float | None = None,
+        telemetry: bool | Literal["nameless"] = True,
         token_counter: CountTokens | tuple[str, CountTokens] | None = None,
         embedder: Any = None,
     ) -> None:
@@ -116,6 +118,9 @@ class Store(ClosedAtEnd, StoreMaintenance):
                        away for less, for a restart or an election, is waited for
         pool_size      connections at the most
         slow           seconds from which on an operation is logged as a warning, with its steps
+        telemetry      spans and metrics for OpenTelemetry, where this process has set it up; with
+                       ``"nameless"`` no span says a tenant, a user, an agent, a session, a
+                       namespace or a feed; ``False`` for none at all
         token_counter  a function of a message, or ``(name, function)``; an estimate by default
         embedder       what finds by meaning as well as by words: ``"minilm"``, a function from
                        texts to vectors, or another that docs/how-to/embedders.md names
@@ -168,6 +173,7 @@ class Store(ClosedAtEnd, StoreMaintenance):
             hearing=Hearing(),
             meaning=meaning_of(embedder),
         )
+        self._telemetry = telemetry_of(telemetry, self._ledger, self._hot)
         self._before_close = BeforeClose()
         on_fork(
             self,
@@ -181,13 +187,15 @@ class Store(ClosedAtEnd, StoreMaintenance):
         """Open the store that the environment names: ONRECORD_URL, and ONRECORD_CACHE,
         ONRECORD_TTL, ONRECORD_CONSISTENCY, ONRECORD_REVALIDATE, ONRECORD_SCHEMA,
         ONRECORD_DURABILITY, ONRECORD_COMPRESSION, ONRECORD_TIMEOUT, ONRECORD_POOL_SIZE,
-        ONRECORD_SLOW where they are set. Arguments given here win."""
+        ONRECORD_SLOW, ONRECORD_TELEMETRY where they are set. Arguments given here win."""
         found = os.environ if environ is None else environ
         for name, convert in _FROM_ENVIRONMENT.items():
             text = found.get(f"ONRECORD_{name.upper()}")
             if text and name not in settings:
                 try:
                     settings[name] = convert(text)
+                except Misconfigured:
+                    raise
                 except ValueError:
                     raise Misconfigured(
                         f"ONRECORD_{name.upper()} has to be a number, not {text!r}."
@@ -649,21 +657,21 @@ class Store(ClosedAtEnd, StoreMaintenance):
 
     def migrate(self) -> list[str]:
         """Bring the tables up to date, and say which steps that took. Safe to run anywhere."""
-        return self._ledger.migrate()
+        return self._watched("migrate").call(self._ledger.migrate)
 
     async def amigrate(self) -> list[str]:
         """Like ``migrate``."""
-        return await self._ledger.amigrate()
+        return await self._watched("migrate").acall(self._ledger.amigrate())
 
     def invalidate(self) -> None:
         """Make every cached entry worthless, and give out no version of an item again. Run it
         after restoring a backup. Other processes of the store notice within two seconds."""
-        self._ledger.invalidate()
+        self._watched("invalidate").call(self._ledger.invalidate)
         self._emptied()
 
     async def ainvalidate(self) -> None:
         """Like ``invalidate``."""
-        await self._ledger.ainvalidate()
+        await self._watched("invalidate").acall(self._ledger.ainvalidate())
         self._emptied()
 
     def before_close(self, do: Do, ado: ADo | None = None) -> None:
@@ -741,16 +749,24 @@ class Store(ClosedAtEnd, StoreMaintenance):
         )
 
     def _run(self, flow: Flow[T]) -> T:
-        if not self._observers:
+        if not self._observers and (self._telemetry is None or not is_on()):
             return run(flow, self._perform)
-        with Watch(name_of(flow), self._observers) as watch:
-            return run(flow, watch.timed(self._perform))
+        return Watch.of(flow, self._who_watches()).run(flow, self._perform)
 
     async def _arun(self, flow: Flow[T]) -> T:
-        if not self._observers:
+        if not self._observers and (self._telemetry is None or not is_on()):
             return await arun(flow, self._aperform)
-        with Watch(name_of(flow), self._observers) as watch:
-            return await arun(flow, watch.atimed(self._aperform))
+        return await Watch.of(flow, self._who_watches()).arun(flow, self._aperform)
+
+    def _who_watches(self) -> tuple[Observer, ...]:
+        telemetry = self._telemetry
+        if telemetry is None or not is_on():
+            return self._observers
+        return (telemetry, *self._observers)
+
+    def _watched(self, name: str) -> Watch:
+        """Watch what is no flow: what is done before there are tables, or about all of them."""
+        return Watch(Operation(name, {}), self._who_watches())
 
     def _perform(self, step: Step) -> Any:
         match step:  # what has no arguments: a pattern with one takes 0.2 µs more
@@ -803,7 +819,15 @@ class Store(ClosedAtEnd, StoreMaintenance):
         self._desk.forget()
 
 
-_FROM_ENVIRONMENT = {
+def _telemetry_named(text: str) -> bool | str:
+    """What ONRECORD_TELEMETRY says."""
+    said: dict[str, bool | str] = {"on": True, "off": False, "nameless": "nameless"}
+    if text not in said:
+        raise Misconfigured(f"ONRECORD_TELEMETRY has to be on, off or nameless, not {text!r}.")
+    return said[text]
+
+
+_FROM_ENVIRONMENT: dict[str, Callable[[str], Any]] = {
     "url": str,
     "cache": str,
     "ttl": float,
@@ -815,4 +839,5 @@ _FROM_ENVIRONMENT = {
     "timeout": float,
     "pool_size": int,
     "slow": float,
+    "telemetry": _telemetry_named,
 }

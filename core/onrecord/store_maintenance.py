@@ -13,7 +13,6 @@ from onrecord import operations
 from onrecord.arguments import check_range
 from onrecord.errors import Misconfigured
 from onrecord.files import is_there, path_of
-from onrecord.flows.maintenance.backup import backed_up
 from onrecord.scope import ANY, AnyName, Scope, check_owner
 from onrecord.stored.clock import LONGEST_LIFE, MICROSECONDS
 
@@ -257,11 +256,11 @@ class StoreMaintenance:
         what ends in ``-wal`` and ``-shm``. For PostgreSQL use ``pg_dump``, and run
         ``invalidate()`` after a restore.
         """
-        self._run(backed_up(self.address, path))
+        self._run(operations.backup(self.address, path))
 
     async def abackup(self, path: str | PathLike[str]) -> None:
         """Like ``backup``."""
-        await self._arun(backed_up(self.address, path))
+        await self._arun(operations.backup(self.address, path))
 
     def import_(self, source: From, *, progress: OnProgress | None = None) -> Import:
         """Bring the sessions and items that ``export`` wrote to a file, compressed or not.

@@ -19,6 +19,7 @@ from onrecord.errors import Fenced, Misconfigured, TurnTaken, shown
 from onrecord.flow import Flow
 from onrecord.item import ItemChange
 from onrecord.message import Message
+from onrecord.operations import TurnLease
 from onrecord.session import Session
 from onrecord.turn import LEASE, LONGEST, SHORTEST, Holder, fence
 from onrecord.version import Expected
@@ -113,13 +114,16 @@ class HeldSession(Session):
         return self._holder.silent_for() > _LATE * self._holder.lease.seconds
 
     def _signed(self) -> Flow[None]:
-        self._holder.refuse_elsewhere()
-        if not (yield from self._holder.renewed()):
-            raise Fenced(
-                f"{self._holder.lease.what} is held by this turn no longer: nothing was heard of "
-                f"it for longer than its lease, and another took over. Nothing was written. Ask "
-                f"again, and give it a longer one: turn=TurnSettings(lease=…)."
-            )
+        def renew(lease: TurnLease) -> Flow[None]:  # who watches sees this name and this lease
+            self._holder.refuse_elsewhere()
+            if not (yield from self._holder.renew()):
+                raise Fenced(
+                    f"{lease.what} is held by this turn no longer: nothing was heard of it for "
+                    f"longer than its lease, and another took over. Nothing was written. Ask "
+                    f"again, and give it a longer one: turn=TurnSettings(lease=…)."
+                )
+
+        return renew(self._holder.lease)
 
     # -- what is written ---------------------------------------------------------------------
     # An append has its fence in its own statement, all else in its transaction: see ``fenced``.

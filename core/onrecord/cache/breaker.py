@@ -39,16 +39,18 @@ class Breaker:
             self._next_try = now + self._pause  # the others wait for how this one fares
             return True
 
-    def failed(self, why: object) -> None:
-        """A call failed; one alone may be a stall of anybody's. One log line when it opens."""
+    def failed(self, why: object) -> bool:
+        """A call failed; one alone may be a stall of anybody's. Whether that opens the breaker,
+        of which one log line tells."""
         with self._lock:
             self._failures += 1
             if self._failures < self._most:
-                return
+                return False
             opens = self._next_try is None
             self._next_try = self._clock() + self._pause
         if opens:
             log.warning("the cache is left alone for now, reads go to the database: %s", why)
+        return opens
 
     def succeeded(self) -> bool:
         """A call succeeded. Whether that closes the breaker."""

@@ -420,7 +420,7 @@ class RedisCache(Cache):
         if self._clients.answered(fault):
             self._warn_once(why)
             return CacheUnavailable(f"It refuses ({why}).", waited)
-        self.breaker.failed(why)
+        self.counters.openings += self.breaker.failed(why)
         return CacheUnavailable(f"It does not answer ({why}).", waited)
 
     def _understood(self, request: Asked[T], said: Any, took: float) -> T:
@@ -433,7 +433,7 @@ class RedisCache(Cache):
             self._warn_once(why)
             raise CacheUnavailable(f"Its answer cannot be read ({why}).") from fault
         if took > SLOWEST:
-            self.breaker.failed(f"a call took {took:.1f} s")
+            self.counters.openings += self.breaker.failed(f"a call took {took:.1f} s")
         else:
             self.breaker.succeeded()
             self._warned.clear()

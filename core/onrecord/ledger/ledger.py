@@ -21,6 +21,7 @@ from onrecord.ledger.database.address import Address
 from onrecord.ledger.database.dialect import Dialect
 from onrecord.ledger.database.faults import explain
 from onrecord.ledger.database.pool import Pool
+from onrecord.ledger.database.tally import Tally
 from onrecord.ledger.database.transaction import Facts, Transaction, Work
 from onrecord.ledger.items.namespaces import next_version_of_all
 from onrecord.ledger.schema import migrations
@@ -56,6 +57,7 @@ class Ledger(ABC):
         self._given_engine = engine
         self._closed = False
         self._unfit: str | None = None
+        self.tally = Tally()
         self._start()
 
     def _start(self) -> None:

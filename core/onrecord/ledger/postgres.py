@@ -64,6 +64,7 @@ class PostgresLedger(Ledger):
             size=self.options.pool_size,
             patience=self.options.timeout,
             keep=not self.borrowed,
+            tally=self.tally,
         )
 
     def _hold(self, proxied: Lent) -> Held:
@@ -127,6 +128,7 @@ class PostgresLedger(Ledger):
             except _NothingDone as again:
                 fault = again.fault
                 if again.was_connected and at_once:
+                    self.tally.reconnects += 1
                     at_once = False
                     continue
             if time.monotonic() + pause > deadline:

@@ -69,12 +69,14 @@ class SqliteLedger(Ledger):
             size=self.options.pool_size,
             patience=self.options.timeout,
             keep=not self.borrowed,
+            tally=self.tally,
         )
         self._writer = GroupCommit(
             lambda: self._transaction(self._writing_cursor()),
             self.translate,
             self._gate,
             self.options.timeout,
+            self.tally,
         )
 
     def open(self, *, writes: bool = False) -> None:

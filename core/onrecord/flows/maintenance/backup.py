@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 
-def backed_up(address: str, given: object) -> Flow[None]:
+def backup(address: str, given: object) -> Flow[None]:
     """Write all that is committed to a new file, which has its name when it is on the disk."""
     if not address.startswith("sqlite:"):
         raise Misconfigured(

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from onrecord.errors import Unavailable
 from onrecord.ledger.database.gate import Gate
+from onrecord.ledger.database.tally import Tally
 from onrecord.ledger.database.transaction import Transaction, Work
 
 log = logging.getLogger("onrecord")
@@ -121,7 +122,9 @@ class GroupCommit:
         translate: Callable[[Exception, bool], Exception],
         gate: Gate,
         patience: float,
+        tally: Tally,
     ) -> None:
+        self._tally = tally
         self._transaction = transaction
         self._translate = translate
         self._gate = gate
@@ -268,6 +271,8 @@ class GroupCommit:
                     if not alone or batch[0].fault is None:
                         committing = True
                         self._cursor.execute("COMMIT")
+                        self._tally.commits += 1
+                        self._tally.committed += len(batch)
                     return
             self._one_by_one(batch)
         except Exception as fault:  # whatever it was, everybody in the batch has to hear of it

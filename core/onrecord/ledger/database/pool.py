@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onrecord.ledger.database.own_engine import Lent
+from onrecord.ledger.database.tally import Tally
 
 
 class NoFreeConnection(Exception):
@@ -74,11 +75,13 @@ class Pool:
         size: int,
         patience: float,
         keep: bool,
+        tally: Tally,
     ) -> None:
         self._connect = connect
         self._prepare = prepare
         self._patience = patience
         self._keep = keep
+        self._tally = tally
         # Of simple queues and lists every operation is one step of C: an interrupt cannot leave
         # one half done.
         self._permits: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -106,14 +109,25 @@ class Pool:
     def take(self) -> Held:
         """A connection that nobody else has."""
         try:
-            self._permits.get(timeout=self._patience)
+            self._permits.get_nowait()
         except queue.Empty:
-            raise NoFreeConnection("every connection is in use") from None
+            self._wait()
         try:
             return self._fitting() or self._prepare(self._connect())
         except BaseException:  # also an interrupt must not keep the permit
             self._permits.put(None)
             raise
+
+    def _wait(self) -> None:
+        """Wait until somebody gives a connection back."""
+        self._tally.pool_waits += 1
+        began = time.monotonic()
+        try:
+            self._permits.get(timeout=self._patience)
+        except queue.Empty:
+            raise NoFreeConnection("every connection is in use") from None
+        finally:
+            self._tally.pool_wait_seconds += time.monotonic() - began
 
     def take_back(self, held: Held, fault: BaseException | None) -> None:
         """A connection that was taken, and what went wrong with it."""
