@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
-
-import msgspec
 
 from onrecord.scope import ANY, FeedName, NamespaceName, Scope, SessionName, StateName
 from onrecord.stored.messages import MessageRow
@@ -55,18 +53,14 @@ def everywhere(arguments: Mapping[str, Any]) -> bool:
 
 def count_of(answer: Any) -> int | None:
     """How many an operation returned; None where it is not that kind of answer."""
-    if isinstance(answer, bool):
+    if isinstance(answer, bool | str | bytes):
         return None
     if isinstance(answer, int):
         return answer
-    if isinstance(answer, list | dict):
-        return len(answer)
-    if type(answer) is tuple:  # a version and a page of messages; hits, and whether these are all
-        return next((len(one) for one in answer if isinstance(one, list)), None)
-    if isinstance(answer, msgspec.Struct):
-        messages = getattr(answer, "messages", None)
-        return len(messages) if isinstance(messages, list | tuple) else None
-    return None
+    if isinstance(answer, tuple):  # a version and a page of messages; hits, and whether all
+        lists = [one for one in answer if isinstance(one, list)]
+        return len(lists[0]) if type(answer) is tuple and lists else None
+    return len(answer) if isinstance(answer, Sequence | Mapping) else None
 
 
 def bytes_in(answer: Any) -> int:

@@ -108,8 +108,8 @@ class _Shown(Observer):
         else:
             self._read += size
         missing = getattr(answer, "unindexed", None)
-        if missing is not None and step.kind == "read":
-            self._unindexed = (self._unindexed or 0) + missing
+        if self._unindexed is None and missing is not None:
+            self._unindexed = missing  # what the first step found: later ones caught up
         if self._instruments is not None:
             about = {**dict(self._source.place), "onrecord.step": step.kind}
             if step.failed is not None:

@@ -236,6 +236,11 @@ class _Ready(NamedTuple):
     unseen: Sequence[Gap] = ()
     """What the embedder was not shown yet."""
 
+    @property
+    def unindexed(self) -> int:
+        """Places that were not in the index."""
+        return self.field.unindexed
+
 
 def _field_of(
     txn: Transaction,
