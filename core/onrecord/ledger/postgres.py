@@ -133,6 +133,7 @@ class PostgresLedger(Ledger):
                     continue
             if time.monotonic() + pause > deadline:
                 raise self.translate(fault) from fault
+            self.tally.reconnects += 1
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(_LONGEST_PAUSE, pause * 2)
 

@@ -18,4 +18,5 @@ class Tally(msgspec.Struct):
     pool_wait_seconds: float = 0.0
     """How long they waited."""
     reconnects: int = 0
-    """Steps that were done again on another connection, because theirs was found dead."""
+    """How often a step was done again, because its connection was found dead, or none could be
+    made."""
