@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.util._once import Once
 
 
 class Shown:
@@ -91,6 +92,17 @@ class Shown:
         for name, points in self.points().items():
             shown += [(name, dict(point.attributes)) for point in points]
         return "\n".join(map(repr, shown))
+
+
+@contextmanager
+def nobody_set_up() -> Iterator[None]:
+    """A process in which nobody has set OpenTelemetry up yet, and nobody has afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trace, "_TRACER_PROVIDER", None)
+        patch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+        patch.setattr(metrics._internal, "_METER_PROVIDER", None)
+        patch.setattr(metrics._internal, "_METER_PROVIDER_SET_ONCE", Once())
+        yield
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from onrecord import Store
+from tests.shown import nobody_set_up
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -135,7 +136,8 @@ def test_the_python_on_a_page_runs(
     if any('os.environ["REDIS_URL"]' in block.text for block in found):
         monkeypatch.setenv("REDIS_URL", request.getfixturevalue("redis_server").url)
     monkeypatch.chdir(tmp_path)
-    run_all(page, found)
+    with nobody_set_up():
+        run_all(page, found)
 
 
 @pytest.mark.usefixtures("_own_environment")
