@@ -22,6 +22,7 @@ from bench.rows import (
     tails,
     together,
     turns,
+    watched,
 )
 
 ROWS: Final[dict[str, Callable[[Place], Row]]] = {
@@ -70,6 +71,8 @@ ROWS: Final[dict[str, Callable[[Place], Row]]] = {
     "memory-preferences-postgres": memory_learned.preferences_postgres,
     "memory-analytics-sqlite": memory_learned.analytics_sqlite,
     "memory-analytics-postgres": memory_learned.analytics_postgres,
+    "telemetry-append": watched.append,
+    "telemetry-tail": watched.tail,
     "memory": process.memory,
     "open": process.first_read,
 }
