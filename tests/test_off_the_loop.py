@@ -100,6 +100,7 @@ def new(id: str) -> New:
 STORE: dict[str, Does] = {
     "abackup": lambda store, at: backed_up(store, at),
     "acompact": lambda store, at: store.acompact(quiet_for=0),
+    "adoctor": lambda store, at: store.adoctor(),
     "aerase": lambda store, at: store.aerase(user="bo"),
     "aexport": lambda store, at: store.aexport(at.folder / "all.jsonl.zst"),
     "ahealth": lambda store, at: store.ahealth(),

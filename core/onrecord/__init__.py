@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from onrecord.change import Change, FeedInfo
     from onrecord.checkpoint_log import CheckpointLog, ThreadInfo
+    from onrecord.diagnosis import Diagnosis, Finding
     from onrecord.errors import (
         Cleared,
         Conflict,
@@ -94,6 +95,7 @@ __all__ = [
     "Conflict",
     "Damaged",
     "Delete",
+    "Diagnosis",
     "EmbedderFailed",
     "Embedding",
     "Export",
@@ -101,6 +103,7 @@ __all__ = [
     "FeedInfo",
     "Fenced",
     "File",
+    "Finding",
     "Gist",
     "Health",
     "Hit",
@@ -163,6 +166,7 @@ _HOMES = {
     "ANY": "scope",
     **dict.fromkeys(("Change", "FeedInfo"), "change"),
     "CheckpointLog": "checkpoint_log",
+    **dict.fromkeys(("Diagnosis", "Finding"), "diagnosis"),
     "Feed": "feed",
     "Gist": "gist",
     "Health": "health",

@@ -57,10 +57,16 @@ class Cold(Generic[T]):
 class Autocommit(Generic[T]):
     """Statements in SQL that each stand alone, for as long as they take: maintenance."""
 
-    __slots__ = __match_args__ = ("work",)
+    __match_args__ = ("work",)
+    __slots__ = ("seconds_as_it_is", "work")
 
-    def __init__(self, work: Callable[[Transaction], T]) -> None:
+    def __init__(
+        self, work: Callable[[Transaction], T], seconds_as_it_is: float | None = None
+    ) -> None:
         self.work = work
+        self.seconds_as_it_is = seconds_as_it_is
+        """How long it may take to look at the database as it is found: it changes nothing, and no
+        table is made or migrated before it. None for work on a database that was opened."""
 
 
 class InThread(Generic[T]):

@@ -47,6 +47,8 @@ from onrecord.flows.items.writing import (
     write_items,
 )
 from onrecord.flows.maintenance.backup import backup
+from onrecord.flows.maintenance.doctor.doctor import doctor
+from onrecord.flows.maintenance.doctor.rounds import Examined
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
 from onrecord.flows.maintenance.health import cache_health, database_health
 from onrecord.flows.maintenance.index import embed_all, index
@@ -78,6 +80,7 @@ from onrecord.flows.turns.holding import Lease as TurnLease
 from onrecord.flows.turns.holding import hold, let_go, renew, under, while_held
 
 __all__ = [
+    "Examined",
     "TurnLease",
     "TurnOf",
     "append",
@@ -98,6 +101,7 @@ __all__ = [
     "delete_items",
     "delete_thread",
     "describe_thread",
+    "doctor",
     "drop_checkpoints",
     "edit",
     "embed_all",

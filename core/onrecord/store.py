@@ -748,6 +748,19 @@ class Store(ClosedAtEnd, StoreMaintenance):
             embedder=None if self._desk.meaning is None else self._desk.meaning.health,
         )
 
+    def _examined(self) -> operations.Examined:
+        """What a doctor is told of the settings."""
+        options = self._ledger.options
+        return operations.Examined(
+            address=self.address,
+            file=self._ledger.file,
+            migrate=options.migrate,
+            pool_size=options.pool_size,
+            connections=self._ledger.connections,
+            compresses=self._desk.compression != "none",
+            cache=self._hot.where,
+        )
+
     def _run(self, flow: Flow[T]) -> T:
         if not self._observers and (self._telemetry is None or not is_on()):
             return run(flow, self._perform)
@@ -778,6 +791,8 @@ class Store(ClosedAtEnd, StoreMaintenance):
                 ledger = self._ledger
                 return ledger.read_alone(step.work) if step.alone else ledger.read(step.work)
             case Autocommit(work):
+                if step.seconds_as_it_is is not None:
+                    return self._ledger.look(work, step.seconds_as_it_is)
                 return self._ledger.apart(work)
             case InThread(work):
                 return work()
@@ -798,6 +813,8 @@ class Store(ClosedAtEnd, StoreMaintenance):
                     return await ledger.awrite(work)
                 return await (ledger.aread_alone if step.alone else ledger.aread)(work)
             case Autocommit(work):
+                if step.seconds_as_it_is is not None:
+                    return await self._ledger.alook(work, step.seconds_as_it_is)
                 return await self._ledger.aapart(work)
             case InThread(work):
                 return await asyncio.to_thread(work)

@@ -18,6 +18,7 @@ from onrecord.stored.clock import LONGEST_LIFE, MICROSECONDS
 
 if TYPE_CHECKING:
     from onrecord.accepting import Appendable
+    from onrecord.diagnosis import Diagnosis
     from onrecord.files import From, Into
     from onrecord.flow import Flow
     from onrecord.flows.shared import Desk
@@ -56,6 +57,7 @@ class StoreMaintenance:
 
         @property
         def address(self) -> str: ...
+        def _examined(self) -> operations.Examined: ...
         def _run(self, flow: Flow[T]) -> T: ...
         async def _arun(self, flow: Flow[T]) -> T: ...
 
@@ -183,6 +185,21 @@ class StoreMaintenance:
     async def averify(self, *, progress: OnProgress | None = None) -> list[Problem]:
         """Like ``verify``."""
         return await self._arun(operations.verify(self._desk, progress))
+
+    def doctor(self, *, within: float = 10.0) -> Diagnosis:
+        """Look at what bites and say how bad it is and what to do: versions, the disk,
+        permissions, settings of the servers, clocks, the tables, what waits to be done, and a
+        sample of what is stored. docs/how-to/doctor.md lists every check.
+
+        It changes nothing, makes no table, and raises for nothing that it finds: a database that
+        cannot be reached is a finding, too. What is not looked at ``within`` so many seconds is
+        named in a note. To reach a server may take the store's ``timeout`` more.
+        """
+        return self._run(operations.doctor(self._desk, self._examined(), _within(within)))
+
+    async def adoctor(self, *, within: float = 10.0) -> Diagnosis:
+        """Like ``doctor``."""
+        return await self._arun(operations.doctor(self._desk, self._examined(), _within(within)))
 
     def erase(
         self,
@@ -339,6 +356,11 @@ def _scope_to_erase(tenant: Any, user: Any, agent: Any) -> Scope:
             "Nothing was erased."
         )
     return _scope(*("" if part is UNSAID else part for part in parts))
+
+
+def _within(within: float) -> float:
+    check_range("within", within, "seconds", 0.01, 86_400)
+    return within
 
 
 def _seconds(quiet_for: float) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
+from onrecord.cache.server import CacheServer
 from onrecord.health import Counters
 from onrecord.stored.items import SeenItem, WrittenItem
 from onrecord.stored.messages import Publication, Snapshot
@@ -135,6 +136,10 @@ class CacheCalls(Protocol):
     @abstractmethod
     def ping(self) -> Answer[bool]:
         """Whether it is there."""
+
+    @abstractmethod
+    def servers(self) -> Answer[list[CacheServer]]:
+        """What each of its servers says of itself; none where it is in this process."""
 
     @abstractmethod
     def discard(self, identity: bytes) -> Answer[int | None]:

@@ -25,7 +25,7 @@ try:
 except ImportError as fault:
     raise Misconfigured('A cache needs its driver: pip install "onrecord[redis]"') from fault
 
-__all__ = ["AsyncRedisCluster", "Clients", "NoScriptError", "RedisCluster"]
+__all__ = ["AsyncRedisCluster", "Clients", "NoScriptError", "RedisCluster", "ResponseError"]
 
 _PLACE: Final = re.compile(r"([\w.\-%]*|\[[\da-fA-F:.%]+\])(?::(\d{1,5}))?")
 _DATABASE_AT: Final = {"sentinel": "/+[^/]+"}

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from onrecord.cache.bounded import Bounded
 from onrecord.cache.cache import Answer, Cache, Glance, Later, Marked
+from onrecord.cache.server import CacheServer
 from onrecord.cache.tails import LARGEST_TAIL, Tails
 from onrecord.health import Counters
 from onrecord.stored.clock import now
@@ -167,6 +168,10 @@ class LocalCache(Cache):
     def ping(self) -> bool:
         """It is here."""
         return True
+
+    def servers(self) -> list[CacheServer]:
+        """There is none."""
+        return []
 
     def discard(self, identity: bytes) -> None:
         """Forget what is held of a session, or an item."""

@@ -27,8 +27,10 @@ from onrecord.cache.cache import (
 )
 from onrecord.cache.clients import Clients
 from onrecord.cache.packing import Garbled, packed, packed_item, unpacked, unpacked_item
+from onrecord.cache.questions import questions
 from onrecord.cache.round_trips import Asked, Request, Several, asay, request_of, say, trips_of
 from onrecord.cache.scripts import script
+from onrecord.cache.server import CacheServer
 from onrecord.cache.tails import LARGEST_TAIL, Tails
 from onrecord.cache.within import Within
 from onrecord.errors import Misconfigured
@@ -332,6 +334,10 @@ class RedisCache(Cache):
     def ping(self) -> Answer[bool]:
         """Ask whether Redis is there, whatever the breaker says."""
         return Request(script("ping"), secrets.token_bytes(20), (), self._run_seen, True)
+
+    def servers(self) -> Answer[list[CacheServer]]:
+        """Ask every server what it says of itself, whatever the breaker says."""
+        return questions()
 
     def discard(self, identity: bytes) -> Answer[int | None]:
         """Throw an entry away that is not what was written."""

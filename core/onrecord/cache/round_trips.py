@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from onrecord.cache.cache import Later
 from onrecord.cache.clients import AsyncRedisCluster, NoScriptError, RedisCluster
+from onrecord.cache.questions import Questions, aput_to, put_to
 from onrecord.cache.scripts import Script
 from onrecord.cache.within import Within
 
@@ -59,18 +60,22 @@ class Asked(Protocol[T_co]):
 
 def request_of(answer: Later[Any]) -> Asked[Any]:
     """What is to be asked: every call of a cache in Redis is a request."""
-    assert isinstance(answer, Request | Several)
+    assert isinstance(answer, Request | Several | Questions)
     return answer
 
 
 def trips_of(client: Any, asked: object) -> int:
     """In how many round trips a client asks."""
+    if isinstance(asked, Questions):
+        return asked.trips
     on_cluster = isinstance(client, RedisCluster | AsyncRedisCluster)
     return len(asked.requests) if on_cluster and isinstance(asked, Several) else 1
 
 
 def say(client: Any, asked: object, key_of: Callable[[Request[Any]], str]) -> Any:
     """Ask, in this thread: what Redis says, which nobody has understood yet."""
+    if isinstance(asked, Questions):
+        return put_to(client)
     if isinstance(asked, Request):
         return _said(client, asked, key_of(asked))
     assert isinstance(asked, Several)
@@ -89,6 +94,8 @@ async def asay(
     client: Any, asked: object, key_of: Callable[[Request[Any]], str], within: Within
 ) -> Any:
     """Like ``say``, on the running loop."""
+    if isinstance(asked, Questions):
+        return await aput_to(client, within)
     if isinstance(asked, Request):
         return await _asaid(client, asked, key_of(asked))
     assert isinstance(asked, Several)

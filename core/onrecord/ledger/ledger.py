@@ -19,7 +19,7 @@ from onrecord.ledger.checkpoints.threads import next_epoch_of_all
 from onrecord.ledger.database import generation
 from onrecord.ledger.database.address import Address
 from onrecord.ledger.database.dialect import Dialect
-from onrecord.ledger.database.faults import explain
+from onrecord.ledger.database.faults import TookTooLong, explain, took_too_long
 from onrecord.ledger.database.pool import Pool
 from onrecord.ledger.database.tally import Tally
 from onrecord.ledger.database.transaction import Facts, Transaction, Work
@@ -123,6 +123,28 @@ class Ledger(ABC):
     async def aapart(self, work: Work[T]) -> T:
         """Like ``apart``, in a thread of our own."""
         return await self._hop(self.apart, work)
+
+    def look(self, work: Work[T], seconds: float) -> T:
+        """Do work that changes nothing on the database as it is found: no table is made and none
+        brought up to date first, so it finds those of any version, or none. ``TookTooLong`` after
+        so many seconds."""
+        with self._opening(), self._explained():
+            self._connect()
+        try:
+            return self._look(work, max(seconds, 0.001))
+        except Unavailable as fault:
+            if took_too_long(fault):
+                raise TookTooLong(str(fault)) from fault
+            raise
+
+    async def alook(self, work: Work[T], seconds: float) -> T:
+        """Like ``look``, in a thread of our own."""
+        return await self._hop(lambda given: self.look(given, seconds), work)
+
+    @property
+    def file(self) -> str | None:
+        """The file that it is kept in; None for a server, or memory."""
+        return None
 
     @property
     def has_pulse(self) -> bool:
@@ -246,6 +268,11 @@ class Ledger(ABC):
         in_use = 0 if self._pool is None else self._pool.in_use
         return PoolStatus(in_use, self.options.pool_size)
 
+    @property
+    def connections(self) -> int:
+        """How many connections of the pool are open at this moment."""
+        return 0 if self._pool is None else self._pool.open
+
     def _unfit_for_child(self) -> str | None:
         """Why a forked child must not use this store, if so."""
         if self.borrowed and self._facts is not None:
@@ -338,6 +365,9 @@ class Ledger(ABC):
 
     @abstractmethod
     def _apart(self, work: Work[T]) -> T: ...
+
+    @abstractmethod
+    def _look(self, work: Work[T], seconds: float) -> T: ...
 
     @abstractmethod
     def _in_transaction(self, work: Work[T]) -> T:

@@ -109,6 +109,29 @@ class PostgresLedger(Ledger):
 
         return self._perform(unhurried)
 
+    def _look(self, work: Work[T], seconds: float) -> T:
+        milliseconds = max(int(seconds * 1000), 1)
+
+        def in_time(txn: Transaction) -> T:
+            connection = txn.cursor.connection
+            txn.cursor.execute(f"SET statement_timeout = {milliseconds}")
+            patience = getattr(connection, "patience", None)  # a caller's own has none
+            if patience is not None:
+                connection.patience = seconds + _GRACE
+            try:
+                return work(txn)
+            finally:
+                if patience is not None:
+                    connection.patience = patience
+                if not connection.closed:
+                    if txn.begun:  # nothing was written in it
+                        txn.cursor.execute("ROLLBACK")
+                        txn.begun = False
+                    back = int(self.options.timeout * 1000)
+                    txn.cursor.execute(f"SET statement_timeout = {back}")
+
+        return self._perform(in_time, changes_nothing=True)
+
     def _in_transaction(self, work: Work[T]) -> T:
         return self._perform(work)
 

@@ -20,8 +20,9 @@ from onrecord.ledger.database.group_commit import GroupCommit, LoopJob
 from onrecord.ledger.database.own_engine import Engine, Lent, OwnEngine
 from onrecord.ledger.database.pool import Held, Pool
 from onrecord.ledger.database.pulse import Pulse, let_go
-from onrecord.ledger.database.transaction import Work
+from onrecord.ledger.database.transaction import Transaction, Work
 from onrecord.ledger.ledger import Ledger, Options
+from onrecord.ledger.unmigrated import look_at_nothing
 
 T = TypeVar("T")
 log = logging.getLogger("onrecord")
@@ -228,6 +229,17 @@ class SqliteLedger(Ledger):
         with self._explained(), self._gate, self._pool.lend() as held:
             return work(self._transaction(held.cursor))
 
+    def _look(self, work: Work[T], seconds: float) -> T:
+        if self._has_no_file():
+            return look_at_nothing(work)
+        return self._read(partial(_interrupted, work=work, seconds=seconds))
+
+    @property
+    def file(self) -> str | None:
+        """See ``Ledger.file``; None where it is named with options, as SQLite's own URI."""
+        file = self.address.url.database
+        return None if self.address.in_memory or not file or file.startswith("file:") else file
+
     def _in_transaction(self, work: Work[T]) -> T:
         return self._write(work)
 
@@ -292,6 +304,20 @@ class _HeldSqlite(Held):
     def give_back(self) -> None:
         self.connection.isolation_level = self.isolation_level
         Held.give_back(self)
+
+
+def _interrupted(txn: Transaction, work: Work[T], seconds: float) -> T:
+    """Do work that SQLite gives up when the time is over: it has no time limit of its own."""
+    connection, until = txn.cursor.connection, time.monotonic() + seconds
+    connection.set_progress_handler(lambda: time.monotonic() > until, _OPCODES)
+    try:
+        return work(txn)
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+_OPCODES: Final = 10_000
+"""Of SQLite's machine, between two looks at the clock: a fraction of a millisecond."""
 
 
 def _settle(answered: asyncio.Future[Any], job: LoopJob) -> None:

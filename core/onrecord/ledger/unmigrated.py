@@ -18,6 +18,13 @@ from onrecord.ledger.sessions.dictionaries import Dictionaries
 T = TypeVar("T")
 
 
+def look_at_nothing(work: Work[T]) -> T:
+    """Do work that looks at a database as it is, where there is none: without tables."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        dialect, dictionaries = Dialect("sqlite"), Dictionaries("none")
+        return work(Transaction(connection.cursor(), dialect, None, dictionaries))
+
+
 def read_nothing(work: Work[T], counter: str) -> T:
     """Do work that changes nothing where there is nothing."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:

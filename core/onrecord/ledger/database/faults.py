@@ -72,6 +72,17 @@ def may_connect_later(fault: BaseException) -> bool:
     )
 
 
+class TookTooLong(Exception):
+    """A look at a database took longer than it was given. Nothing else is wrong with it."""
+
+
+def took_too_long(fault: BaseException) -> bool:
+    """Whether a statement was ended because its time was over."""
+    original = original_of(fault.__cause__ or fault)
+    interrupted = getattr(original, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+    return interrupted or getattr(original, "sqlstate", None) == "57014"
+
+
 def id_is_taken(fault: BaseException) -> bool:
     """Whether a statement failed because the session knows a message id already."""
     return _violates(fault, "onrecord_tail_by_id", "(session, id, shard)")

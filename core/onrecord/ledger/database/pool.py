@@ -102,6 +102,11 @@ class Pool:
         """How many connections are lent at this moment."""
         return self._size - self._permits.qsize()
 
+    @property
+    def open(self) -> int:
+        """How many connections there are at this moment, in use or not."""
+        return self.in_use + len(self._idle)
+
     def lend(self) -> Lending:
         """One connection, for one step."""
         return Lending(self)

@@ -28,7 +28,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from onrecord.errors import OnrecordError
 from onrecord.ledger.database.faults import original_of
@@ -36,8 +36,12 @@ from onrecord.ledger.database.gate import Gate
 from onrecord.ledger.database.pool import Held
 
 _HEADER: Final = 48
+_FRAMES: Final = 16
+"""Where in the header it says how many frames there are."""
 _INIT: Final = 12
 """Where in the header it says whether there is one."""
+_UP_TO_MARKS: Final = 2 * _HEADER + 24
+"""The two headers, how much of the log is in the file, and the marks of five readers."""
 _VERSION: Final = 3_007_000
 """The only layout of the header that there has been since SQLite 3.7.0."""
 
@@ -132,6 +136,27 @@ class Pulse:
             self._kept = None
 
 
+class Log(NamedTuple):
+    """The write-ahead log of a SQLite file, in frames: each has a page."""
+
+    frames: int
+    """Those that hold something."""
+    folded: int
+    """How many of them are in the file as well."""
+
+
+def log_of(cursor: Any) -> Log | None:
+    """The log, without a lock and without folding anything back; None where it cannot be seen."""
+    kept = _kept_for(cursor)
+    view = None if kept is None else kept.view
+    header = None if view is None else _whole(view[: 2 * _HEADER])
+    if view is None or header is None or not _is_understood(header):
+        return None
+    (frames,) = struct.unpack_from("=I", header, _FRAMES)
+    (folded,) = struct.unpack_from("=I", view, 2 * _HEADER)
+    return Log(frames, min(folded, frames))
+
+
 def _whole(both: bytes) -> bytes | None:
     """The header; None while it is being written, or where there is none."""
     header = both[:_HEADER]
@@ -176,7 +201,7 @@ class _Kept:
     def map(self) -> None:
         """Map it, for good: Python's mapping has a descriptor of its own, and would close that
         when the interpreter ends, under a thread that is in the middle of a commit."""
-        self.view = view = mmap.mmap(self.fd, 2 * _HEADER, access=mmap.ACCESS_READ)
+        self.view = view = mmap.mmap(self.fd, _UP_TO_MARKS, access=mmap.ACCESS_READ)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(view))
 
     def is_over(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Final, NamedTuple
 
 from onrecord.codec import value as codec
@@ -58,6 +59,13 @@ def namespaces(txn: Transaction, after: int, limit: int) -> list[Found]:
 
 def _has_session(txn: Transaction, name: StateName) -> bool:
     return txn.first(_SESSION, keys.of_name(name.session)) is not None
+
+
+def some_number(txn: Transaction) -> int:
+    """The number behind which some namespaces are, by chance."""
+    row = txn.first("SELECT coalesce(max(id), 0) FROM {namespaces}", {})
+    highest = 0 if row is None else int(row[0])
+    return secrets.randbelow(highest) if highest > 0 else 0
 
 
 def items(

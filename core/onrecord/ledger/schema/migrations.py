@@ -87,6 +87,15 @@ def applied(txn: Transaction, kind: str, schema: str | None) -> set[str]:
     return {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
 
 
+NAMES: Final = tuple(name for name, _ in STEPS)
+"""The steps that there are."""
+
+
+def applied_here(txn: Transaction) -> set[str]:
+    """The names of the steps that a transaction's database has been through."""
+    return applied(txn, txn.kind, txn.schema)
+
+
 def require(done: set[str]) -> None:
     """Refuse a database that was not migrated, when nobody asked to do it now."""
     missing = pending(done)

@@ -1,0 +1,1 @@
+"""What a doctor looks at: each module makes some of its checks."""

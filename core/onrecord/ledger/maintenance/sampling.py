@@ -1,0 +1,127 @@
+"""How a store is, from a part of it: each of these looks at so many rows at the most."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final, NamedTuple
+
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions.description import DUE
+from onrecord.scope import ANY, Scope, SessionName
+
+_NEWEST: Final = "ORDER BY active_second DESC, id DESC LIMIT :most"
+_OLDEST: Final = "ORDER BY active_second, id LIMIT :most"
+_EVERYBODY: Final = Scope(ANY, ANY, ANY)
+
+_INDEXED: Final = f"""
+    SELECT count(*), coalesce(sum(head), 0), coalesce(sum(CASE WHEN covered < head THEN
+        head - covered ELSE 0 END), 0)
+    FROM (
+        SELECT s.head, (SELECT coalesce(sum(CASE WHEN r.upto BETWEEN r.seq AND r.seq + 15
+                THEN r.upto - r.seq + 1 ELSE 0 END), 0)
+            FROM {{runs}} r WHERE {{r.of s}} AND r.analyser = :analyser) AS covered
+        FROM (SELECT * FROM {{sessions}} {_NEWEST}) s
+    ) looked"""
+_EMBEDDED: Final = f"""
+    SELECT count(*), coalesce(sum(head), 0), coalesce(sum(CASE WHEN covered < head THEN
+        head - covered ELSE 0 END), 0)
+    FROM (
+        SELECT s.head, (SELECT coalesce(sum(CASE WHEN v.upto BETWEEN v.seq AND v.seq + 15
+                THEN v.upto - v.seq + 1 ELSE 0 END), 0)
+            FROM {{vectors}} v
+            WHERE {{v.in_shard_of s}} v.session = s.id AND v.embedder = :embedder) AS covered
+        FROM (SELECT * FROM {{sessions}} {_NEWEST}) s
+    ) looked"""
+_UNSEALED: Final = f"""
+    SELECT count(*), coalesce(sum(head - sealed), 0) FROM (
+        SELECT head, sealed FROM {{sessions}} WHERE active_second <= :before {_OLDEST}
+    ) looked WHERE sealed < head"""
+_EXPIRED: Final = f"""
+    SELECT count(*) FROM (SELECT * FROM {{sessions}} {_OLDEST}) looked WHERE {DUE}"""
+_EXPIRED_ITEMS: Final = """
+    SELECT count(*) FROM (
+        SELECT 1 AS one FROM {items} WHERE expires_at <= {clock} LIMIT :most) looked"""
+_AHEAD: Final = "SELECT max(active_second) FROM {sessions}"
+_LEARNED: Final = f"""
+    SELECT (SELECT count(*) FROM {{dictionaries}} WHERE in_use = 1), coalesce(sum(messages), 0)
+    FROM (SELECT messages FROM {{sessions}} {_NEWEST}) looked"""
+_HIGHEST: Final = "SELECT coalesce(max(id), 0) FROM {sessions}"
+_BY_NUMBER: Final = """
+    SELECT tenant, "user", agent, key FROM {sessions}
+    WHERE id >= :number AND head <= :largest ORDER BY id LIMIT 1"""
+_BY_TIME: Final = f"""
+    SELECT tenant, "user", agent, key FROM {{sessions}} WHERE head <= :largest {_NEWEST}"""
+
+
+class Lag(NamedTuple):
+    """How many messages of the sessions looked at something has not seen yet."""
+
+    sessions: int
+    messages: int
+    behind: int
+
+
+class Unsealed(NamedTuple):
+    """Quiet sessions with messages that are rows of their own, and how many these are."""
+
+    sessions: int
+    messages: int
+
+
+def index_lag(txn: Transaction, analyser: int, most: int) -> Lag:
+    """What the index has not, of the sessions last active."""
+    return Lag(*_numbers(txn, _INDEXED, {"analyser": analyser, "most": most}))
+
+
+def embedder_lag(txn: Transaction, embedder: int, most: int) -> Lag:
+    """What an embedder has not seen, of the sessions last active."""
+    return Lag(*_numbers(txn, _EMBEDDED, {"embedder": embedder, "most": most}))
+
+
+def unsealed(txn: Transaction, before: int, most: int) -> Unsealed:
+    """What is not sealed of the sessions that were quiet since a second, the oldest first."""
+    return Unsealed(*_numbers(txn, _UNSEALED, {"before": before, "most": most}))
+
+
+def expired(txn: Transaction, now: int, default: int | None, most: int) -> int:
+    """How many of the sessions that were quiet for longest have expired."""
+    values: dict[str, object] = {"now": now, "before": -1, "default": default, "most": most}
+    return _numbers(txn, _EXPIRED, values)[0]
+
+
+def expired_items(txn: Transaction, now: int, most: int) -> int:
+    """How many items have expired, up to so many."""
+    return _numbers(txn, _EXPIRED_ITEMS, {"now": now, "most": most})[0]
+
+
+def newest_second(txn: Transaction) -> int | None:
+    """The second in which a session was last active, by the clock of who wrote to it."""
+    found = txn.first(_AHEAD, {})
+    return None if found is None or found[0] is None else int(found[0])
+
+
+def learned(txn: Transaction, most: int) -> tuple[int, int]:
+    """How many dictionaries are in use, and how many messages the sessions last active have."""
+    dictionaries, messages = _numbers(txn, _LEARNED, {"most": most})
+    return dictionaries, messages
+
+
+def some_sessions(txn: Transaction, newest: int, others: int, largest: int) -> list[SessionName]:
+    """Some sessions, each once: those last active, and some by chance; none with more messages."""
+    rows = txn.rows(_BY_TIME, {"largest": largest, "most": newest})
+    (highest,) = _numbers(txn, _HIGHEST, {})
+    for _ in range(others if highest else 0):
+        number = 1 + secrets.randbelow(highest)
+        rows += txn.rows(_BY_NUMBER, {"number": number, "largest": largest})
+    return list(
+        dict.fromkeys(
+            SessionName(key=key, tenant=tenant, user=user, agent=agent)
+            for tenant, user, agent, key in rows
+        )
+    )
+
+
+def _numbers(txn: Transaction, statement: str, values: dict[str, object]) -> tuple[int, ...]:
+    found = txn.first(statement, values)
+    assert found is not None, "an aggregate always answers"
+    return tuple(int(number) for number in found)
