@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +143,15 @@ class OwnPostgres(PostgresServer):
     """
 
     def __init__(
-        self, binaries: Binaries, *, fsync: bool = False, follows: OwnPostgres | None = None
+        self,
+        binaries: Binaries,
+        *,
+        fsync: bool | None = False,
+        follows: OwnPostgres | None = None,
+        **settings: str | None,
     ) -> None:
+        """``settings`` as in postgresql.conf, instead of ours; None is for the server's default, of
+        ``fsync`` too."""
         self._binaries, self._fsync = binaries, fsync
         self._user = server_user()
         folder = new_folder(self._user)
@@ -161,7 +168,7 @@ class OwnPostgres(PostgresServer):
                 str(programs / "postgres"),
                 "-D",
                 str(folder / "data"),
-                *_settings(port, fsync),
+                *_settings(port, fsync, settings),
             ]
             self._process = ServerProcess(command, folder, self._user)
         except BaseException:  # also an interrupt: nobody else knows of the folder
@@ -280,9 +287,9 @@ def _quick_to_check(password: str) -> str:
     return f"SCRAM-SHA-256$1:{salt_64}${stored_64}:{server_64}"
 
 
-def _settings(port: int, fsync: bool) -> list[str]:
-    waits = "on" if fsync else "off"
-    settings = {
+def _settings(port: int, fsync: bool | None, others: Mapping[str, str | None]) -> list[str]:
+    waits = None if fsync is None else "on" if fsync else "off"
+    settings: dict[str, object] = {
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": "",
@@ -294,7 +301,9 @@ def _settings(port: int, fsync: bool) -> list[str]:
         "autovacuum": "off",
         "log_min_messages": "fatal",
     }
-    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    settings.update(others)
+    given = {name: value for name, value in settings.items() if value is not None}
+    return [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
 
 
 def _text(url: URL) -> str:

@@ -183,6 +183,7 @@ def _risks_of_sqlite(cursor: Any) -> list[Risk]:
     if not cursor.execute("PRAGMA database_list").fetchone()[2]:
         return []  # in memory
     found = []
+    cursor.execute("PRAGMA data_version").fetchone()  # a mode that others changed is noticed now
     synchronous = cursor.execute("PRAGMA synchronous").fetchone()[0]
     if synchronous == 0:
         found.append(Risk.DATABASE)

@@ -9,7 +9,7 @@ and one that makes what is not. Later each step is a transaction of its own.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import Final, NamedTuple
 
 from onrecord.errors import Misconfigured, SchemaTooNew
 from onrecord.ledger.database.dialect import quoted
@@ -87,13 +87,28 @@ def applied(txn: Transaction, kind: str, schema: str | None) -> set[str]:
     return {row[0] for row in txn.rows("SELECT name FROM {migrations}", {})}
 
 
-NAMES: Final = tuple(name for name, _ in STEPS)
-"""The steps that there are."""
+class State(NamedTuple):
+    """What steps a database has been through, beside those that there are."""
+
+    done: list[str]
+    missing: list[str]
+    unknown: list[str]
+    """Of a later Onrecord."""
+    lost: list[str]
+    """What a database that has all of them does not say of itself."""
 
 
-def applied_here(txn: Transaction) -> set[str]:
-    """The names of the steps that a transaction's database has been through."""
-    return applied(txn, txn.kind, txn.schema)
+def state(txn: Transaction) -> State:
+    """Compare a database as it is with the steps that there are."""
+    done = applied(txn, txn.kind, txn.schema)
+    names = [name for name, _ in STEPS]
+    missing = [name for name in names if name not in done]
+    unknown = sorted(done - set(names))
+    lost: list[str] = []
+    if not missing and not unknown:
+        there = {name for (name,) in txn.rows("SELECT name FROM {meta}", {})}
+        lost = [name for name in ("store_id", "cache_id", "cache") if name not in there]
+    return State(sorted(done), missing, unknown, lost)
 
 
 def require(done: set[str]) -> None:

@@ -55,6 +55,7 @@ def _file(rounds: Rounds, examined: Examined) -> Flow[int]:
 
 def _database(rounds: Rounds, examined: Examined, log_size: int) -> Flow[None]:
     yield from rounds.check("versions", database.versions(rounds, examined))
+    yield from rounds.check("permissions", database.grants(rounds))
     yield from rounds.check("durability", database.durability(rounds))
     yield from rounds.check("connections", database.connections(rounds, examined))
     yield from rounds.check("transactions", database.transactions(rounds))
@@ -72,7 +73,6 @@ def _cache(rounds: Rounds, examined: Examined) -> Flow[None]:
 
 
 def _contents(rounds: Rounds, desk: Desk, examined: Examined) -> Flow[None]:
-    yield from rounds.check("permissions", database.grants(rounds))
     yield from rounds.check("clock", database.times(rounds))
     if examined.cache is not None:
         yield from rounds.check("cache", switch(rounds))
