@@ -31,6 +31,7 @@ from onrecord.flows.maintenance.doctor.rounds import CHECKS, duration, size
 from onrecord.ledger.database.faults import TookTooLong
 from onrecord.ledger.maintenance import place
 from onrecord.ledger.schema import migrations
+from onrecord.ledger.schema.steps import STEPS
 from onrecord.testing.contract import Face
 from tests.children import Child
 from tests.doctoring import at, both, of, only, worse
@@ -154,7 +155,7 @@ def test_one_that_takes_too_long_is_left_out_and_the_others_are_made(
     def too_long(*args: Any, **settings: Any) -> Any:
         raise TookTooLong("it did")
 
-    monkeypatch.setattr(contents.sampling, "index_lag", too_long)
+    monkeypatch.setattr("onrecord.ledger.maintenance.sampling.index_lag", too_long)
     said = both(store)
     assert said.ok
     assert "index" not in said.checks
@@ -502,6 +503,19 @@ def test_room_that_is_free_inside_a_file(file: Path, monkeypatch: pytest.MonkeyP
         assert not of(both(store), "room")
 
 
+def test_a_file_that_somebody_has_for_himself(store: Store, file: Path) -> None:
+    store.close()
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        with Store(file, timeout=0.1) as again:
+            said = both(again)
+    found = only(said, "database")
+    assert found.severity == "error"
+    assert "is locked by another process" in found.what
+    assert "damage" not in said.checks
+
+
 def test_a_file_whose_pages_are_damaged(file: Path) -> None:
     with Store(file, durability="normal") as store:
         for n in range(200):
@@ -539,7 +553,7 @@ def test_tables_of_an_earlier_onrecord(
 ) -> None:
     store.close()
     walked: list[str] = []
-    steps = (*migrations.STEPS, ("0002 more", lambda txn, kind: walked.append(kind)))
+    steps = (*STEPS, ("0002 more", lambda txn, kind: walked.append(kind)))
     monkeypatch.setattr(migrations, "STEPS", steps)
     with Store(file, migrate=migrate) as again:
         said = both(again)
@@ -730,7 +744,7 @@ def sql(store: Store, statement: str) -> None:
         return
     text = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(text) as connection:
-        assert connection.execute(statement).rowcount  # type: ignore[arg-type]
+        assert connection.execute(statement).rowcount
 
 
 @pytest.mark.parametrize(
@@ -770,10 +784,10 @@ def test_a_dictionary_that_is_damaged(each_store: OpenStore) -> None:
 def test_times_that_have_not_come_yet(each_store: OpenStore) -> None:
     store = each_store()
     store.session("a").append(("user", "Hello."))
-    sql(store, "UPDATE onrecord_sessions SET active_second = active_second + 7200")
+    sql(store, "UPDATE onrecord_sessions SET active_second = active_second + 1000000")
     found = only(both(store), "clock")
     assert found.severity == "warning"
-    assert "2 hours from now" in found.what
+    assert "12 days from now" in found.what
 
 
 def test_a_cache_that_is_switched_off(each_store: OpenStore) -> None:

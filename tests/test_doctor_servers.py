@@ -23,7 +23,7 @@ from onrecord.ledger.database.faults import TookTooLong
 from tests.doctoring import at, both, of, only, worse
 from tests.servers.binaries import Binaries, Missing
 from tests.servers.postgres import OwnPostgres, find_postgres_binaries
-from tests.servers.process import free_port
+from tests.servers.process import free_port, run_as, server_user
 from tests.servers.redis import OwnCluster, OwnRedis
 
 MEMORY = 64 * 2**20
@@ -48,6 +48,14 @@ def server(binaries: Binaries) -> Iterator[OwnPostgres]:
         max_prepared_transactions="5",
         autovacuum_naptime="1d",
     )
+    yield own
+    own.close()
+
+
+@pytest.fixture(scope="module")
+def spare(binaries: Binaries) -> Iterator[OwnPostgres]:
+    """A PostgreSQL that is stopped, and worse."""
+    own = OwnPostgres(binaries)
     yield own
     own.close()
 
@@ -103,7 +111,7 @@ def cached(tmp_path: Any, cache_server: OwnRedis) -> Iterator[Store]:
 def execute(url: str, *statements: str) -> list[Any]:
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
-            cursor = connection.execute(statement)  # type: ignore[arg-type]
+            cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -208,28 +216,23 @@ def test_a_redis_that_stands_still(url: str, own_redis: OwnRedis) -> None:
     assert "damage" in said.checks
 
 
-def test_a_server_that_stands_still(binaries: Binaries) -> None:
-    own = OwnPostgres(binaries)
-    try:
-        with Store(own.url, timeout=0.5) as store:
-            store.session("a").append(("user", "Hello."))
-            with psycopg.connect(own.url, autocommit=True) as holder:
-                asked = "SELECT pid FROM pg_stat_activity WHERE application_name = 'onrecord'"
-                backends = [pid for (pid,) in holder.execute(asked).fetchall()]
-                assert backends
-                for pid in (own.pid, *backends):
-                    os.kill(pid, signal.SIGSTOP)
-                try:
-                    said = store.doctor(within=0.5)
-                finally:
-                    for pid in (own.pid, *backends):
-                        os.kill(pid, signal.SIGCONT)
+def test_a_server_that_stands_still(spare: OwnPostgres) -> None:
+    with spare.database("still") as url, Store(url, timeout=0.5) as store:
+        store.session("a").append(("user", "Hello."))
+        asked = "SELECT pid FROM pg_stat_activity WHERE application_name = 'onrecord'"
+        stopped = [spare.pid, *(pid for (pid,) in execute(url, asked))]
+        assert len(stopped) > 1
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            said = store.doctor(within=0.5)
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
         found = only(said, "database")
         assert found.severity == "error"
         assert "cannot be reached" in found.what
         assert "damage" not in said.checks
-    finally:
-        own.close()
 
 
 def test_a_look_that_takes_too_long_is_given_up(store: Store) -> None:
@@ -324,20 +327,47 @@ def test_a_version_that_is_too_old(store: Store, monkeypatch: pytest.MonkeyPatch
     assert found.what.startswith("This is PostgreSQL 1")
 
 
-def test_a_standby(binaries: Binaries) -> None:
-    own = OwnPostgres(binaries)
-    try:
-        with Store(own.url) as store:
+def test_a_standby(spare: OwnPostgres) -> None:
+    signal_file = spare.folder / "data" / "standby.signal"
+    with spare.database("standby") as url:
+        with Store(url) as store:
             store.session("a").append(("user", "Hello."))
-        own.stop()
-        (own.folder / "data" / "standby.signal").touch()
-        own.start()
-        with Store(own.url) as store:
-            said = both(store)
-        assert any("standby" in found.what for found in of(said, "durability"))
-        assert "damage" in said.checks
-    finally:
-        own.close()
+        spare.stop()
+        signal_file.touch()
+        try:
+            spare.start()
+            with Store(url) as store:
+                said = both(store)
+        finally:
+            spare.stop()
+            signal_file.unlink()
+            spare.start()
+    assert any("standby" in found.what for found in of(said, "durability"))
+    assert "damage" in said.checks
+
+
+def test_pages_that_the_server_finds_damaged(spare: OwnPostgres, binaries: Binaries) -> None:
+    program = binaries.server.parent / "pg_checksums"
+    if binaries.copy or not program.is_file():
+        pytest.skip("there is no pg_checksums that the server's user can run")
+    with spare.database("pages") as url:
+        with Store(url) as store:
+            store.session("a").append(("user", "Hello."))
+        execute(url, "CREATE TABLE victim AS SELECT generate_series(1, 1000) AS n", "CHECKPOINT")
+        [(path,)] = execute(url, "SELECT pg_relation_filepath('victim')")
+        spare.stop()
+        data = spare.folder / "data"
+        run_as(server_user(), [program, "--enable", "--no-sync", "-D", data], cwd=spare.folder)
+        with (data / path).open("r+b") as raw:
+            raw.seek(8_000)
+            raw.write(b"\xff" * 64)
+        spare.start()
+        with Store(url) as store:
+            assert not [one for one in of(both(store), "durability") if "checksum" in one.what]
+            with pytest.raises(psycopg.Error):
+                execute(url, "SELECT sum(n) FROM victim")
+            found = [one for one in of(both(store), "durability") if "checksum" in one.what]
+            assert [one.severity for one in found] == ["error"]
 
 
 def test_a_pool_that_is_larger_than_the_server_allows(url: str) -> None:

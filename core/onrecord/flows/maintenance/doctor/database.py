@@ -267,7 +267,7 @@ def _clocks(check: str, before: int, theirs: int, after: int) -> Iterable[Findin
         "error" if much else "warning",
         f"This machine's clock is {duration(abs(apart) / MICROSECONDS)} {behind} the database "
         f"server's. Messages are dated by this clock, and items and turns end by the server's"
-        + (": an append that is repeated may be stored twice." if much else "."),
+        + (": an append whose answer was lost may be stored twice." if much else "."),
         "Have both set by NTP (chrony, systemd-timesyncd).",
     )
 
