@@ -39,6 +39,7 @@ _ONLY: Final[dict[Kind, tuple[str, ...]]] = {
         r"items/items _((PUT|DELETE)_AT_ONCE|PUT_ALL)",  # one_statement_writes, arrays
         r"sessions/tail ((_AT_ONCE|_WITH_ITEM)\[.*|\w+\.beside)",  # one_statement_writes, LATERAL
         r"sessions/tail _SPANS",  # array_parameters, LATERAL
+        r"maintenance/tidying _WANTED",  # its own catalogue
         r"maintenance/horizon \w+",  # where transactions see more than one moment
         r"schema/migrations (walk|_schema_exists)\(\)",  # its lock, its schemas
         r"schema/migrations applied\(\) 2",  # its own catalogue

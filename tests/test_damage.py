@@ -23,7 +23,7 @@ import pytest
 from langgraph_onrecord import OnrecordStore
 from onrecord import ANY, Conflict, Damaged, Items, Message, OnrecordError, Opaque, Session, Store
 from onrecord.codec import compression, encode
-from onrecord.flows.maintenance.maintain import FIRST
+from onrecord.flows.pace import FIRST
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.reports import Problem

@@ -49,6 +49,7 @@ from onrecord.flows.items.writing import (
 from onrecord.flows.maintenance.backup import backup
 from onrecord.flows.maintenance.doctor.doctor import doctor
 from onrecord.flows.maintenance.doctor.rounds import Examined
+from onrecord.flows.maintenance.duty import maintain
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
 from onrecord.flows.maintenance.health import cache_health, database_health
 from onrecord.flows.maintenance.index import embed_all, index
@@ -129,6 +130,7 @@ __all__ = [
     "list_sessions",
     "list_threads",
     "list_unfinished",
+    "maintain",
     "merge_item",
     "messages",
     "namespaces",

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from onrecord.plural import many
 from onrecord.version import SessionInfo, Usage
 
 
@@ -186,3 +187,80 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """How many sessions of the same tenant or user stand under other names, and were left."""
     traces: str | None = None
     """Where bytes of it may still lie, and what to do; None where there are none."""
+
+
+class StepProgress(NamedTuple):
+    """How far ``maintain`` has come: its ``progress=`` function is called with one."""
+
+    step: str
+    """What it is at."""
+    number: int
+    """Of the steps: 1 for the first."""
+    of: int
+    done: int
+    """How much this step has done by now: see ``MaintenanceStep.counts``."""
+
+
+OnStep: TypeAlias = Callable[[StepProgress], object]
+StepName: TypeAlias = Literal["prune", "release", "train", "seal", "index", "embed", "tidy"]
+
+
+class MaintenanceStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of ``maintain``: what it did, and what it left."""
+
+    name: StepName
+    counts: Mapping[str, int]
+    """How much it did, by what it is: ``{"session": 3}``."""
+    seconds: float
+    note: str | None = None
+    """Why there was nothing to do, where that is not plain."""
+    left: str | None = None
+    """What is left to the next run; None where nothing is."""
+    problem: str | None = None
+    """What went wrong in it; the other steps were done all the same."""
+
+    @property
+    def count(self) -> int:
+        """How much it did, of everything."""
+        return sum(self.counts.values())
+
+    def __str__(self) -> str:
+        did = ", ".join(many(count, what) for what, count in self.counts.items() if count)
+        said = [
+            did,
+            self.note,
+            None if self.left is None else f"left: {self.left}",
+            None if self.problem is None else f"problem: {self.problem}",
+        ]
+        return "; ".join(filter(None, said)) or "nothing to do"
+
+
+class Maintenance(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of ``maintain``."""
+
+    steps: tuple[MaintenanceStep, ...]
+    """In the order in which they were done; none where another was at it."""
+    seconds: float
+    busy_until: datetime | None = None
+    """Where another ``maintain`` is at work: when it counts as dead if it does not go on."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether no step had a problem."""
+        return not any(step.problem for step in self.steps)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was due is done: there is nothing left, and there was no problem."""
+        return self.busy_until is None and self.ok and not any(step.left for step in self.steps)
+
+    def __str__(self) -> str:
+        if self.busy_until is not None:
+            return (
+                f"Nothing was done: another maintain() is at work. If it died, the next one may "
+                f"begin after {self.busy_until:%H:%M:%S} UTC."
+            )
+        how = "all that was due" if self.complete else "some of what was due"
+        lines = [f"Did {how} in {self.seconds:.1f} s."]
+        lines += [f"  {step.name:<8} {step.seconds:6.1f} s  {step}" for step in self.steps]
+        return "\n".join(lines)

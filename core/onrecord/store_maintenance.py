@@ -10,7 +10,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from onrecord import operations
-from onrecord.arguments import check_range
+from onrecord.arguments import check_above_zero, check_range
 from onrecord.errors import Misconfigured
 from onrecord.files import is_there, path_of
 from onrecord.scope import ANY, AnyName, Scope, check_owner
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
         Export,
         Import,
         Indexing,
+        Maintenance,
         OnProgress,
+        OnStep,
         Problem,
         Pruning,
         Receipt,
@@ -102,6 +104,25 @@ class StoreMaintenance:
     async def atrain(self, sample: Iterable[Appendable] | None = None) -> Training:
         """Like ``train``."""
         return await self._arun(operations.train(self._desk, sample))
+
+    def maintain(self, *, within: float = 600, progress: OnStep | None = None) -> Maintenance:
+        """Do what is due, for so many seconds at the most, and say what that was and what is left:
+        for a cron, as often as you like.
+
+        Sessions and items that have expired go, those that are quiet are sealed, a dictionary is
+        learned where that pays, what was said is indexed, and shown to the embedder where there is
+        one, and the database is tidied. Nothing goes that nobody asked to expire. It stops between
+        two pieces of work, and the next run goes on there; while one is at it, another leaves
+        everything to it. A step that fails is in the report, and keeps no other from being done.
+        ``progress`` is called with a ``StepProgress``.
+        """
+        return self._run(operations.maintain(self._desk, _within(within), progress))
+
+    async def amaintain(
+        self, *, within: float = 600, progress: OnStep | None = None
+    ) -> Maintenance:
+        """Like ``maintain``."""
+        return await self._arun(operations.maintain(self._desk, _within(within), progress))
 
     def index(
         self,
@@ -359,7 +380,7 @@ def _scope_to_erase(tenant: Any, user: Any, agent: Any) -> Scope:
 
 
 def _within(within: float) -> float:
-    check_range("within", within, "seconds", 0.01, 86_400)
+    check_above_zero("within", within, LONGEST_LIFE // MICROSECONDS)
     return within
 
 

@@ -16,6 +16,7 @@ from onrecord.flows.about import changed, changes_of
 from onrecord.flows.checkpoints.values import New, Put, unpack_writes
 from onrecord.flows.checkpoints.writing import delete_thread, put
 from onrecord.flows.listing import listed
+from onrecord.flows.pace import Pace
 from onrecord.flows.shared import UNSET, Desk
 from onrecord.flows.turns.holding import fenced
 from onrecord.ledger.checkpoints import lists, threads
@@ -128,10 +129,13 @@ def list_threads(
     return (yield from listed(read, _place, metadata, limit, after))
 
 
-def prune_expired(desk: Desk, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[list[str]]:
+def prune_expired(
+    desk: Desk, tenant: AnyName, user: AnyName, agent: AnyName, pace: Pace | None = None
+) -> Flow[list[str]]:
     """Delete the threads of a scope that have been quiet for longer than they were to be
-    kept, and forget those that were deleted long ago."""
+    kept, and forget those that were deleted long ago; while there is time."""
     deleted: list[str] = []
+    pace = pace or Pace()
     at = now()
     while True:
         page = yield from do(
@@ -142,6 +146,8 @@ def prune_expired(desk: Desk, tenant: AnyName, user: AnyName, agent: AnyName) ->
             )
         )
         for found in page:
+            if not (yield from pace.goes_on()):
+                return deleted
             name = SessionName(
                 key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
             )

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Autocommit, Cold, Flow, Hot, do
 from onrecord.flows.checkpoints.threads import erase_threads
-from onrecord.flows.maintenance.maintain import FIRST, release_learned
+from onrecord.flows.maintenance.maintain import release_learned
 from onrecord.flows.maintenance.transfer import exported
 from onrecord.flows.mark import Wrote, commit, commit_items
+from onrecord.flows.pace import FIRST, Pace, over_sessions
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.feed import feeds
@@ -31,6 +32,7 @@ from onrecord.version import SessionInfo, Version
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
+    from onrecord.ledger.sessions.description import Described
 
 log = logging.getLogger("onrecord")
 
@@ -116,9 +118,8 @@ def prune(
         yield from exported(
             desk, [(number, _name(info)) for number, info in found], archive_to, None
         )
-    items = yield from _items_pruned(scope, at)
-    while (yield from do(Cold(_settle_some, writes=True))) >= _SETTLED_AT_ONCE:
-        pass
+    items, _ = yield from prune_items(scope, at, Pace())
+    yield from settle_finished(Pace())
     if not found and not items:
         return _pruning(dry_run, [], None, 0)
     gone: list[SessionInfo] = []
@@ -132,6 +133,37 @@ def prune(
         log.warning("what was pruned has gone, and its room could not be given back: %s", fault)
     archived_to = None if archive_to is None or not found else str(archive_to)
     return _pruning(False, gone, archived_to, items)
+
+
+def prune_sessions(desk: Desk, pace: Pace) -> Flow[bool]:
+    """Take away the sessions of the whole store that have expired, while there is time; whether
+    that were all."""
+    at = now()
+
+    def work(found: Sequence[tuple[SessionKey, Described]]) -> Flow[bool]:
+        for key, described in found:
+            if not (yield from pace.goes_on()):
+                return False
+            pace.after = key
+            due = description.info_of(described)
+            if (yield from remove(desk, _name(due), due.version)) is not None:
+                pace.heard(1)
+        return True
+
+    page = partial(
+        description.due, scope=Scope(ANY, ANY, ANY), before=None, now=at, default=desk.expires_in
+    )
+    return (yield from over_sessions(pace, page, description.MOST_DUE, work))
+
+
+def settle_finished(pace: Pace) -> Flow[bool]:
+    """Look no more at sessions that are finished, while there is time; whether that were all."""
+    some = _SETTLED_AT_ONCE
+    while some >= _SETTLED_AT_ONCE:
+        if not (yield from pace.goes_on()):
+            return False
+        some = yield from do(Cold(_settle_some, writes=True))
+    return True
 
 
 def _settle_some(txn: Transaction) -> int:
@@ -193,14 +225,17 @@ def _gone(removed: tuple[Counter[str], Wrote]) -> Wrote:
     return removed[1]
 
 
-def _items_pruned(scope: Scope, at: int) -> Flow[int]:
-    """Take away the items of a scope that have expired, a few in each transaction."""
+def prune_items(scope: Scope, at: int, pace: Pace) -> Flow[tuple[int, bool]]:
+    """Take away the items of a scope that have expired, a few in each transaction, while there is
+    time; how many, and whether that were all."""
     gone, some, since = 0, MOST_ITEMS, scoped.FIRST
     while some >= MOST_ITEMS:  # a plan may take more than the limit
+        if not (yield from pace.goes_on()):
+            return gone, False
         work = partial(scoped.prune, scope=scope, since=since, limit=MOST_ITEMS, now=at)
         some, since = yield from do(Cold(work, writes=True))
         gone += some
-    return gone
+    return gone, True
 
 
 def _receipt(

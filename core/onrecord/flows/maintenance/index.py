@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from onrecord.errors import Misconfigured
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.maintenance.maintain import FIRST, tell
+from onrecord.flows.maintenance.maintain import tell
+from onrecord.flows.pace import FIRST, Pace, over_sessions
 from onrecord.flows.search import field
 from onrecord.flows.search.catching_up import catch_up
 from onrecord.flows.search.field import Field, Gap
 from onrecord.flows.search.items import embed_items
-from onrecord.flows.search.meaning import embed, number_of, unseen
+from onrecord.flows.search.meaning import MeaningOf, embed, number_of, unseen
 from onrecord.flows.shared import Desk
 from onrecord.ledger.search import runs, vectors
 from onrecord.ledger.sessions import sessions
@@ -36,19 +37,37 @@ def index(scope: Scope, again: bool, progress: OnProgress | None) -> Flow[Indexi
         yield from _dropped(scope)
     count = partial(sessions.count, scope=scope, condition=runs.STALE, analyser=ANALYSER)
     of = yield from do(Cold(count))
-    done, places, after = 0, 0, FIRST
-    tell(progress, 0, of)
+    done = 0
+
+    def heard(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(progress, done, max(of, done))
+
+    heard(0)
+    places, _ = yield from index_stale(scope, Pace(hears=heard))
+    return Indexing(sessions=done, places=places)
+
+
+def index_stale(scope: Scope, pace: Pace) -> Flow[tuple[int, bool]]:
+    """Index what is not indexed in a scope; how many places that were in the sessions that it came
+    to, and whether it came to all of them."""
+    places = 0
+
+    def work(found: Sequence[tuple[SessionKey, SessionName]]) -> Flow[bool]:
+        nonlocal places
+        here = yield from do(Cold(partial(_field, names=[name for _, name in found])))
+        if not (yield from catch_up(here, pace.until)):
+            return False
+        places += here.unindexed
+        pace.heard(len(found))
+        return True
+
     page = partial(
         sessions.page, scope=scope, limit=_AT_ONCE, condition=runs.STALE, analyser=ANALYSER
     )
-    while found := (yield from do(Cold(partial(page, after=after)))):
-        after = found[-1][0]
-        here = yield from do(Cold(partial(_field, names=[name for _, name in found])))
-        yield from catch_up(here, math.inf)
-        done += len(found)
-        places += here.unindexed
-        tell(progress, done, max(of, done))
-    return Indexing(sessions=done, places=places)
+    whole = yield from over_sessions(pace, page, _AT_ONCE, work)
+    return places, whole
 
 
 def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None) -> Flow[Embedding]:
@@ -64,30 +83,50 @@ def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None)
     stale, width = vectors.STALE, meaning.known.width or 0
     count = partial(sessions.count, scope=scope, condition=stale, embedder=number, width=width)
     of = yield from do(Cold(count))
-    done, messages, after = 0, 0, FIRST
-    tell(progress, 0, of)
-    page = partial(
-        sessions.page,
-        scope=scope,
-        limit=_AT_ONCE,
-        condition=stale,
-        embedder=number,
-        width=width,
-    )
-    while found := (yield from do(Cold(partial(page, after=after)))):
-        after = found[-1][0]
-        names = [name for _, name in found]
-        look = partial(_unseen, names=names, embedder=number, width=width)
-        here, gaps = yield from do(Cold(look))
-        messages += yield from embed(meaning, here, gaps, math.inf)
-        done += len(found)
+    done = 0
+
+    def heard(more: int) -> None:
+        nonlocal done
+        done += more
         tell(progress, done, max(of, done))
+
+    heard(0)
+    messages, _ = yield from embed_stale(meaning, scope, Pace(hears=heard))
     items = yield from embed_items(meaning, scope)
     gone = 0
     if only:
         number = yield from number_of(meaning, add=True)
         gone = yield from do(Cold(partial(vectors.forget_others, embedder=number), writes=True))
     return Embedding(sessions=done, messages=messages, items=items, forgotten=gone)
+
+
+def embed_stale(meaning: MeaningOf, scope: Scope, pace: Pace) -> Flow[tuple[int, bool]]:
+    """Show an embedder the messages of a scope that it has not seen; how many that were, and
+    whether it came to all of them."""
+    number = yield from number_of(meaning, add=True)
+    width, messages = meaning.known.width or 0, 0
+
+    def work(found: Sequence[tuple[SessionKey, SessionName]]) -> Flow[bool]:
+        nonlocal messages
+        names = [name for _, name in found]
+        look = partial(_unseen, names=names, embedder=number, width=width)
+        here, gaps = yield from do(Cold(look))
+        messages += yield from embed(meaning, here, gaps, pace.until)
+        if time.monotonic() >= pace.until:
+            return False
+        pace.heard(len(found))
+        return True
+
+    page = partial(
+        sessions.page,
+        scope=scope,
+        limit=_AT_ONCE,
+        condition=vectors.STALE,
+        embedder=number,
+        width=width,
+    )
+    whole = yield from over_sessions(pace, page, _AT_ONCE, work)
+    return messages, whole
 
 
 def _unseen(

@@ -13,6 +13,7 @@ from onrecord.codec.segment import Segment
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Autocommit, Cold, Flow, Pause, do
 from onrecord.flows.checkpoints.threads import verify_thread
+from onrecord.flows.pace import FIRST, Pace, over_sessions
 from onrecord.flows.search.checking import index_problems
 from onrecord.flows.shared import Desk, encode
 from onrecord.ledger.checkpoints import threads
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 EVERYBODY = Scope(ANY, ANY, ANY)
 _MOST_ATTEMPTS = 3
 """How often a training begins because a session it learned from was erased meanwhile."""
-FIRST = SessionKey(-1, -(2**63))
-"""Before every session: a damaged number may be below 0."""
 _PAUSES = (0.005, 0.02, 0.05, *[0.1] * 50)
 """Seconds to wait for transactions that have begun: what an append takes, or a little more."""
 _AT_ONCE = 25
@@ -57,15 +56,16 @@ def compact(
     before = now() // MICROSECONDS - int(quiet_for)
     before_bytes = yield from do(Cold(counting.disk))
     yield from release_learned(desk)
-    wanted = partial(_wanted, before=before, again=again)
     of = yield from do(Cold(partial(_how_many, before=before, again=again)))
-    done, after = 0, FIRST
-    tell(progress, 0, of)
-    while page := (yield from do(Cold(partial(wanted, after=after)))):
-        after = page[-1]
-        work = partial(sealing.seal_sessions, wanted=page, before=before, again=again)
-        done += yield from do(Cold(work, writes=True))
+    done = 0
+
+    def heard(more: int) -> None:
+        nonlocal done
+        done += more
         tell(progress, done, max(of, done))
+
+    heard(0)
+    yield from seal_quiet(before, again, Pace(hears=heard))
     if again:  # all that was sealed is sealed with the newest; what else needs others goes on
         yield from do(Cold(dictionaries.retire_superseded, writes=True))
         yield from release_learned(desk)
@@ -79,6 +79,25 @@ def compact(
         disk_bytes=(yield from do(Cold(counting.disk))),
         problem=problem,
     )
+
+
+def seal_quiet(before: int, again: bool, pace: Pace) -> Flow[bool]:
+    """Seal the sessions that nobody wrote to since a second; whether it came to all of them."""
+
+    def work(found: Sequence[tuple[SessionKey, SessionName]]) -> Flow[bool]:
+        wanted = [key for key, _ in found]
+        seal = partial(sealing.seal_sessions, wanted=wanted, before=before, again=again)
+        pace.heard((yield from do(Cold(seal, writes=True))))
+        return True
+
+    page = partial(
+        sessions.page,
+        scope=EVERYBODY,
+        limit=_AT_ONCE,
+        condition=_condition(again),
+        before=before,
+    )
+    return (yield from over_sessions(pace, page, _AT_ONCE, work))
 
 
 def train(desk: Desk, given: Iterable[Appendable] | None) -> Flow[Training]:
@@ -102,7 +121,7 @@ def train(desk: Desk, given: Iterable[Appendable] | None) -> Flow[Training]:
 
     for _ in range(_MOST_ATTEMPTS):
         sample, learned = yield from do(Cold(work))
-        number = yield from _kept(desk, sample, learned)
+        number = yield from keep_learned(desk, sample, learned)
         if number is not None or learned.content is None:
             break
     return Training(
@@ -178,7 +197,7 @@ def _verified_threads(desk: Desk) -> Flow[list[Problem]]:
     return problems
 
 
-def _kept(desk: Desk, sample: Sample, learned: Learned) -> Flow[int | None]:
+def keep_learned(desk: Desk, sample: Sample, learned: Learned) -> Flow[int | None]:
     """Keep what was learned; None where a session it was learned from has gone meanwhile."""
     if learned.content is None:
         return None
@@ -199,7 +218,7 @@ def _as_segment(desk: Desk, said: Appendable) -> Segment:
     return Segment(rows, tuple(content.opens_turn for content in contents))
 
 
-def release_learned(desk: Desk) -> Flow[int]:
+def release_learned(desk: Desk, pace: Pace | None = None) -> Flow[int]:
     """Take away the dictionaries that were learned from what was erased; how many that were.
 
     Whoever was interrupted in it goes on here: what has to go can be told at any time. So it can
@@ -210,6 +229,7 @@ def release_learned(desk: Desk) -> Flow[int]:
     retired = yield from do(Cold(erasing.retired))
     if not retired or not (yield from _everybody_knows()):
         return 0
+    pace, gone = pace or Pace(), 0
     for number in retired:
         after = FIRST
         while page := (
@@ -219,10 +239,13 @@ def release_learned(desk: Desk) -> Flow[int]:
         ):
             after = page[-1]
             for few in _few(page):
+                if not (yield from pace.goes_on()):
+                    return gone
                 work = partial(_release, needing=few, dictionary=number)
                 yield from do(Cold(work, writes=True))
         yield from do(Cold(partial(dictionaries.drop, number=number), writes=True))
-    return len(retired)
+        gone += 1
+    return gone
 
 
 def _everybody_knows() -> Flow[bool]:
@@ -237,12 +260,6 @@ def _everybody_knows() -> Flow[bool]:
 
 def _refresh(txn: Transaction) -> None:
     txn.dictionaries.refreshed(txn)
-
-
-def _wanted(txn: Transaction, before: int, again: bool, after: SessionKey) -> list[SessionKey]:
-    """Sessions to be sealed, by key after one."""
-    page = sessions.page(txn, EVERYBODY, after, _AT_ONCE, _condition(again), before=before)
-    return [key for key, _ in page]
 
 
 def _how_many(txn: Transaction, before: int, again: bool) -> int:

@@ -21,6 +21,7 @@ from onrecord.filters import predicate_of
 from onrecord.flow import Cold, Flow, Outside, do
 from onrecord.flows.items.accepting import item_or_damaged
 from onrecord.flows.items.reading import find_items, last_written, parts_given
+from onrecord.flows.pace import Pace
 from onrecord.flows.search.meaning import Asked, MeaningOf, number_of
 from onrecord.flows.search.search import MOST_UNSEEN, Mode, check_mode, check_query, meant_by
 from onrecord.flows.shared import Desk
@@ -137,14 +138,17 @@ def search_items(
     return (yield from _found(search, known, limit + skip, all_of_them))[skip:]
 
 
-def embed_items(meaning: MeaningOf, scope: Scope) -> Flow[int]:
-    """Show an embedder the items of a scope that it has not seen, states too; how many."""
+def embed_items(meaning: MeaningOf, scope: Scope, pace: Pace | None = None) -> Flow[int]:
+    """Show an embedder the items of a scope that it has not seen, states too, while there is time;
+    how many."""
     number = yield from number_of(meaning, add=True)
-    count, place = 0, Place(scope)
+    count, place, pace = 0, Place(scope), pace or Pace()
     after: MeantRow | None = None
     while found := (yield from do(Cold(partial(_unseen, place=place, number=number, after=after)))):
         after, new = found
         for n in range(0, len(new), _EMBEDDED_AT_ONCE):
+            if not (yield from pace.goes_on()):
+                return count
             count += yield from _embedded(meaning, number, new[n : n + _EMBEDDED_AT_ONCE])
     return count
 

@@ -45,6 +45,10 @@ _NEEDING: Final[dict[Kind, str]] = {
         WHERE dictionary = :number AND (session, shard) > (:session, :shard)
         ORDER BY session, shard LIMIT :limit""",
 }
+_NEEDED: Final = (
+    "SELECT 1 FROM {segments} WHERE dictionary = :number LIMIT 1",
+    "SELECT 1 FROM {tail} WHERE dictionary = :number LIMIT 1",
+)
 _RETIRED: Final = "SELECT id FROM {dictionaries} WHERE in_use = 0 ORDER BY id"
 _IN_TAIL: Final = """
     SELECT seq FROM {tail} WHERE {span} AND dictionary = :number ORDER BY {order}"""
@@ -105,6 +109,11 @@ def needing(txn: Transaction, number: int, after: SessionKey, limit: int) -> lis
     """Sessions, by key after one, of which something needs a dictionary."""
     values = {"number": number, "limit": limit, **after._asdict()}
     return [SessionKey(*row) for row in txn.rows(_NEEDING[txn.kind], values)]
+
+
+def is_needed(txn: Transaction, number: int) -> bool:
+    """Whether anything needs a dictionary: where nothing does, that takes looking at every row."""
+    return any(txn.first(statement, {"number": number}) for statement in _NEEDED)
 
 
 def release(txn: Transaction, session: SessionKey, number: int) -> None:

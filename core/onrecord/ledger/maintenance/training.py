@@ -21,7 +21,7 @@ MOST_BYTES: Final = 8 * 2**20
 _A_SAMPLE: Final = 16
 """Messages in one sample: what is compressed alone is as short as this, or shorter."""
 _OF_A_SESSION: Final = 64
-_SIZES: Final = (8, 16, 32, 64, 112)
+SIZES: Final = (8, 16, 32, 64, 112)
 """Kilobytes. zstd itself takes 112 as the most that pays."""
 _FEWEST: Final = 50
 
@@ -43,16 +43,27 @@ class Learned(NamedTuple):
     after: int
 
 
-def sampled(txn: Transaction) -> Sample:
+class Trial(NamedTuple):
+    """Messages to learn from and others to try it on, and the best of what was tried."""
+
+    texts: Sequence[bytes]
+    best: Learned
+    cost: float
+    """What is tried on takes with the best, and the share of it that the dictionary takes."""
+
+
+def sampled(txn: Transaction, most: int = MOST_BYTES, *, lasting: bool = False) -> Sample:
     """A little of the sessions that were active last: they are like those to come, and they are
-    the last to expire. When one of them goes, what was learned from it has to go as well."""
+    the last to expire. When one of them goes, what was learned from it has to go as well:
+    ``lasting`` takes those alone that never expire."""
     texts: list[bytes] = []
     learned_from: list[SessionKey] = []
     messages = size = 0
     before = _LAST
-    while page := sessions.newest(txn, before, 500):
+    condition = "expires_in IS NULL" if lasting else ""
+    while page := sessions.newest(txn, before, 500, condition):
         for key, name, before in page:  # noqa: B007 - the last of a page is where the next begins
-            if size >= MOST_BYTES or len(learned_from) >= MOST_SESSIONS:
+            if size >= most or len(learned_from) >= MOST_SESSIONS:
                 break
             session = sessions.find(txn, name)
             if session is None:
@@ -82,25 +93,43 @@ def sample(segment: Segment) -> list[bytes]:
 
 def learned(texts: Sequence[bytes]) -> Learned:
     """Learn from four fifths, try on the last; of several sizes the one that saves the most."""
+    trial = begun(texts, None)
+    for size in SIZES if trial.texts else ():
+        trial = tried(trial, size)
+    return whole(trial).best
+
+
+def begun(texts: Sequence[bytes], current: Dictionary | None) -> Trial:
+    """A trial in which nothing was tried yet: it has to save something beside what is in use.
+    Without texts where there are too few."""
     if len(texts) < _FEWEST:
-        return Learned(None, 0, 0)
-    tried, known = list(texts[::5]), [text for n, text in enumerate(texts) if n % 5]
-    before = _size(tried, None)
-    best = Learned(None, before, before)
+        return Trial((), Learned(None, 0, 0), 0)
+    before = _size(texts[::5], current)
+    return Trial(texts, Learned(None, before, before), before)
+
+
+def tried(trial: Trial, size: int) -> Trial:
+    """The trial, with a dictionary of one size tried."""
+    held_back, known = trial.texts[::5], [text for n, text in enumerate(trial.texts) if n % 5]
+    content = compression.learn(known, size * 1024)
+    if content is None:
+        return trial
+    after = _size(held_back, Dictionary(0, content))
     # A fifth stands for the whole: the dictionary itself is weighed against five times as much.
-    cost = before
-    for size in _SIZES:
-        content = compression.learn(known, size * 1024)
-        if content is None:
-            continue
-        after = _size(tried, Dictionary(0, content))
-        weighed = after + len(compression.compress(content, compression.SLOWEST)) // 5
-        if weighed < cost:
-            best, cost = Learned(content, before, after), weighed
+    cost = after + len(compression.compress(content, compression.SLOWEST)) // 5
+    if cost >= trial.cost:
+        return trial
+    return Trial(trial.texts, Learned(content, trial.best.before, after), cost)
+
+
+def whole(trial: Trial) -> Trial:
+    """The trial, with its best learned from all texts: what was held back has said what it is
+    worth, and now it may be learned from as well."""
+    best = trial.best
     if best.content is None:
-        return best
-    # What was held back has said what it is worth; now it may be learned from as well.
-    return best._replace(content=compression.learn(texts, len(best.content)) or best.content)
+        return trial
+    content = compression.learn(trial.texts, len(best.content)) or best.content
+    return trial._replace(best=best._replace(content=content))
 
 
 def _first_of(txn: Transaction, session: SessionRow) -> Segment:

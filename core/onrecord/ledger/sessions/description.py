@@ -15,7 +15,7 @@ from onrecord.codec.about import unpacked
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.metadata_filter import holding
-from onrecord.ledger.sessions.sessions import BY_KEY, behind_key
+from onrecord.ledger.sessions.sessions import by_key
 from onrecord.scope import AnyName, Scope, SessionName
 from onrecord.stored.clock import (
     EARLIEST,
@@ -27,6 +27,9 @@ from onrecord.stored.clock import (
 )
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 from onrecord.version import SessionInfo, Usage, Version, told
+
+MOST_DUE: Final = 500
+"""Sessions that are due, in one page of them."""
 
 
 class Described(NamedTuple):
@@ -176,18 +179,19 @@ def due(
     now: int,
     default: int | None,
     after: SessionKey,
+    upto: SessionKey | None = None,
 ) -> list[tuple[SessionKey, Described]]:
     """Sessions that may be pruned, by key after one: quiet since a time, or expired."""
     conditions, values = keys.of_scope(scope)
-    behind, order = BY_KEY[txn.kind]
-    conditions += [behind, f"({DUE})"]
+    between, order, ends = by_key(txn, after, upto)
+    conditions += [*between, f"({DUE})"]
     found = txn.rows(
         f"SELECT {{shard}}, id, {COLUMNS} FROM {{sessions}} "
         f"WHERE {' AND '.join(conditions)} {order}",
         {
             **values,
-            **behind_key(after),
-            "limit": 500,
+            **ends,
+            "limit": MOST_DUE,
             "before": -1 if before is None else before,
             "now": now,
             "default": default,

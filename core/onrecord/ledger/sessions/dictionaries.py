@@ -19,6 +19,7 @@ NEWEST: Final = (
     f"SELECT max(id) FROM {{dictionaries}} WHERE in_use = 1 AND id BETWEEN 1 AND {LAST_DICTIONARY}"
 )
 _IN_USE: Final = "SELECT id FROM {dictionaries} WHERE id = :id AND in_use = 1"
+_LEARNED_AT: Final = "SELECT created FROM {dictionaries} WHERE id = :id"
 _ADD: Final = """
     INSERT INTO {dictionaries} (id, in_use, created, sources, body)
     VALUES (:id, 1, :created, :sources, :body)"""
@@ -159,11 +160,21 @@ def retire(txn: Transaction, number: int) -> None:
     txn.run(_RETIRE, {"id": number})
 
 
+def learned_at(txn: Transaction, number: int) -> int:
+    """When a dictionary was learned; 0 where it has gone meanwhile."""
+    found = txn.first(_LEARNED_AT, {"id": number})
+    return 0 if found is None else int(found[0])
+
+
+def superseded(txn: Transaction) -> list[int]:
+    """Those that are in use and are not the newest: nothing new is compressed with them."""
+    return [int(number) for (number,) in txn.rows(_OLDER, {})]
+
+
 def retire_superseded(txn: Transaction) -> None:
     """Nobody writes any more with a dictionary that is not the newest: another was learned."""
-    found = txn.rows(_OLDER, {})
-    for (number,) in found:
-        retire(txn, int(number))
+    for number in superseded(txn):
+        retire(txn, number)
 
 
 def handed_over(txn: Transaction) -> list[int]:

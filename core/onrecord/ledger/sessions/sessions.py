@@ -118,12 +118,16 @@ _REFUSE: Final = "UPDATE {sessions} SET refused = :token WHERE {my_shard} id = :
 
 _NAMES: Final = 'SELECT {shard}, id, tenant, "user", agent, key, active_second FROM {sessions}'
 # By keys, which never change: whoever goes through all of them meets none twice.
-BY_KEY: Final[dict[Kind, tuple[str, str]]] = {
-    "sqlite": ("id > :after", "ORDER BY id LIMIT :limit"),
-    "postgresql": ("(id, shard) > (:after, :after_shard)", "ORDER BY id, shard LIMIT :limit"),
+_BY_KEY: Final[dict[Kind, tuple[str, str, str]]] = {
+    "sqlite": ("id > :after", "id <= :upto", "ORDER BY id LIMIT :limit"),
+    "postgresql": (
+        "(id, shard) > (:after, :after_shard)",
+        "(id, shard) <= (:upto, :upto_shard)",
+        "ORDER BY id, shard LIMIT :limit",
+    ),
 }
-_NEWEST: Final = f"""{_NAMES} WHERE (active_second, id) < (:second, :session)
-    ORDER BY active_second DESC, id DESC LIMIT :limit"""
+_BEFORE: Final = f"{_NAMES} WHERE (active_second, id) < (:second, :session)"
+_NEWEST_FIRST: Final = " ORDER BY active_second DESC, id DESC LIMIT :limit"
 
 
 class Counts(NamedTuple):
@@ -312,28 +316,49 @@ def page(
     after: SessionKey,
     limit: int,
     condition: str = "",
+    upto: SessionKey | None = None,
     **values: object,
 ) -> list[tuple[SessionKey, SessionName]]:
     """Sessions of a scope by key, which never changes, beginning after one."""
     conditions, chosen = keys.of_scope(scope)
-    behind, order = BY_KEY[txn.kind]
-    conditions += [behind, *([condition] if condition else [])]
+    between, order, ends = by_key(txn, after, upto)
+    conditions += [*between, *([condition] if condition else [])]
     found = txn.rows(
         f"{_NAMES} WHERE {' AND '.join(conditions)} {order}",
-        {**chosen, **values, **behind_key(after), "limit": limit},
+        {**chosen, **values, **ends, "limit": limit},
     )
     return [(key, name) for key, name, _ in map(_named, found)]
 
 
-def behind_key(after: SessionKey) -> dict[str, int]:
-    return {"after_shard": after.shard, "after": after.session}
+def ahead(txn: Transaction, after: SessionKey, look: int) -> SessionKey | None:
+    """The session that stands so many behind one, by key; None where there are not so many."""
+    between, order, ends = by_key(txn, after)
+    where = " AND ".join(between)
+    found = txn.first(
+        f"SELECT {{shard}}, id FROM {{sessions}} WHERE {where} {order} OFFSET :skip",
+        {**ends, "limit": 1, "skip": look - 1},
+    )
+    return None if found is None else SessionKey(*found)
+
+
+def by_key(
+    txn: Transaction, after: SessionKey, upto: SessionKey | None = None
+) -> tuple[list[str], str, dict[str, int]]:
+    """What chooses sessions behind one, and up to another; their order; and the values of it."""
+    behind, to_it, order = _BY_KEY[txn.kind]
+    values = {"after_shard": after.shard, "after": after.session}
+    if upto is None:
+        return [behind], order, values
+    return [behind, to_it], order, {**values, "upto_shard": upto.shard, "upto": upto.session}
 
 
 def newest(
-    txn: Transaction, before: tuple[int, int], limit: int
+    txn: Transaction, before: tuple[int, int], limit: int, condition: str = ""
 ) -> list[tuple[SessionKey, SessionName, tuple[int, int]]]:
     """Sessions of everybody, the last active first; each with what those after it are before."""
-    found = txn.rows(_NEWEST, {"second": before[0], "session": before[1], "limit": limit})
+    where = f" AND {condition}" if condition else ""
+    values = {"second": before[0], "session": before[1], "limit": limit}
+    found = txn.rows(_BEFORE + where + _NEWEST_FIRST, values)
     return [(key, name, (second, key.session)) for key, name, second in map(_named, found)]
 
 
