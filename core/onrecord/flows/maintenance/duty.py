@@ -359,9 +359,8 @@ class _Keeper:
         return mine
 
     def _did(self, step: _Standing, what: str, count: int) -> None:
-        if what:
-            step.counts[what] += count
-        if self._progress is None:
+        step.counts[what] += count
+        if self._progress is None or (what and not count):
             return
         number = self._steps.index(step) + 1
         done = step.counts.total()

@@ -57,7 +57,7 @@ def index_stale(scope: Scope, pace: Pace) -> Flow[tuple[int, bool]]:
     def work(found: Sequence[tuple[SessionKey, SessionName]]) -> Flow[bool]:
         nonlocal places
         here = yield from do(Cold(partial(_field, names=[name for _, name in found])))
-        if not (yield from catch_up(here, pace.until)):
+        if not (yield from catch_up(here, pace.until, some=True)):
             return False
         places += here.unindexed
         pace.heard(len(found))
@@ -111,7 +111,7 @@ def embed_stale(meaning: MeaningOf, scope: Scope, pace: Pace) -> Flow[tuple[int,
         names = [name for _, name in found]
         look = partial(_unseen, names=names, embedder=number, width=width)
         here, gaps = yield from do(Cold(look))
-        messages += yield from embed(meaning, here, gaps, pace.until)
+        messages += yield from embed(meaning, here, gaps, pace.until, some=True)
         if time.monotonic() >= pace.until:
             return False
         pace.heard(len(found))

@@ -36,12 +36,14 @@ class _Batch(NamedTuple):
     """What there was no room for."""
 
 
-def catch_up(found: Field, until: float) -> Flow[bool]:
-    """Index what is not in a field, while there is time; whether it all was."""
+def catch_up(found: Field, until: float, *, some: bool = False) -> Flow[bool]:
+    """Index what is not in a field, while there is time, or ``some`` of it in any case; whether it
+    all was."""
     gaps = list(found.gaps)
     while gaps:
-        if time.monotonic() >= until:
+        if time.monotonic() >= until and not some:
             return False
+        some = False
         batch = yield from do(Cold(partial(_analysed, found=found, gaps=gaps)))
         if batch.rows:
             yield from do(Cold(partial(_write, batch=batch), writes=True))

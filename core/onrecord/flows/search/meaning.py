@@ -154,13 +154,17 @@ def _gaps(found: Field, seen: Sequence[Sequence[tuple[int, int]]]) -> list[Gap]:
     ]
 
 
-def embed(meaning: MeaningOf, found: Field, gaps: Sequence[Gap], until: float) -> Flow[int]:
-    """Show an embedder what it has not seen of a field, while there is time; how many messages.
+def embed(
+    meaning: MeaningOf, found: Field, gaps: Sequence[Gap], until: float, *, some: bool = False
+) -> Flow[int]:
+    """Show an embedder what it has not seen of a field, while there is time, or ``some`` of it in
+    any case; how many messages.
 
     Raises where it fails. What was written stays.
     """
     known, count, left = meaning.known, 0, list(gaps)
-    while left and time.monotonic() < until:
+    while left and (some or time.monotonic() < until):
+        some = False
         number = yield from number_of(meaning, add=True)
         look = partial(_read, found=found, gaps=left, embedder=number, width=known.width or 0)
         batch = yield from do(Cold(look))
