@@ -1,0 +1,37 @@
+"""Builds the site into build/site, with warnings as errors, and checks every link of it.
+
+python -m scripts.site
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Final
+
+from scripts.site.links import faults
+from scripts.site.outside import ROOT
+
+SITE: Final = ROOT / "build/site"
+
+
+def main() -> int:
+    """Build, check, and say where it is."""
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "--quiet", "build", "--strict", "--clean"], cwd=ROOT
+    )
+    if built.returncode:
+        return built.returncode
+    wrong = list(faults(SITE))
+    for line in wrong:
+        print(line)
+    if wrong:
+        print(f"{len(wrong)} links are wrong.")
+        return 1
+    pages = sum(1 for _ in SITE.rglob("*.html"))
+    print(f"{pages} pages, every link checked: {(SITE / 'index.html').relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
