@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo demo-core test torture scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest venv-docs venv-release upstream test-newest test-oldest lock
+.PHONY: help demo demo-core test torture scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest venv-docs venv-release docs upstream test-newest test-oldest lock
 # A third of a test run is waiting for disks and servers: three processes keep two cores busy.
 JOBS ?= 3
 # Lint, types and tests would only get in each other's way.
@@ -41,6 +41,9 @@ bench-quick: venv-bench  ## the same in two minutes, rougher
 
 upstream: venv-upstream  ## the frameworks' own suites, with our classes in them (FROM=folder, ARGS="--only pregel")
 	@.venv-upstream/bin/python -m scripts.upstream $(FROM) $(ARGS)
+
+docs: venv-docs  ## the site, into build/site: warnings are errors, and every link is checked
+	@.venv-docs/bin/python -m scripts.site
 
 check: lint types test  ## what has to pass before a change is taken
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -143,12 +145,9 @@ PAGES: Final = {
 }
 # Their members are tests; what each asks is its name.
 _WHOLE: Final = ("StoreContract", "BaseStoreContract")
-_ABOUT: Final = {
-    "../errors.md": "Errors",
-    "../tables.md": "Tables",
-}
 
 
+@cache
 def public(module: str) -> list[Name]:
     """The names that a module is imported for."""
     found = import_module(module)
@@ -160,11 +159,15 @@ def public(module: str) -> list[Name]:
         for name, value in vars(found).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module
     ]
-    return [Name(module, name) for name in names]
+    # A twin stands behind its other.
+    first = {name for name in names if name.startswith("a") and name[1:] in names}
+    ordered = sorted(names, key=lambda name: (name[1:], 1) if name in first else (name, 0))
+    return [Name(module, name) for name in ordered]
 
 
+@cache
 def homes() -> dict[str, list[Name]]:
-    """The names of each page."""
+    """The names of each page, but for the errors, which have one of their own."""
     errors = {name.name for name in error_names()}
     shown: set[int] = set()
     found: dict[str, list[Name]] = {}
@@ -267,8 +270,8 @@ def errors_page() -> str:
         "# Errors",
         "",
         "What Onrecord raises on purpose. Each says what went wrong, why, and what to do next,",
-        "holds what caused it as `__cause__`, and never a password. All are in `onrecord`. This page",
-        "is written from their docstrings by `python -m scripts.api`.",
+        "holds what caused it as `__cause__`, and never a password. All are in `onrecord`. This",
+        "page is written from their docstrings by `python -m scripts.api`.",
         "",
     ]
     for cls, depth in _tree():
@@ -279,7 +282,8 @@ def errors_page() -> str:
         if depth and builtin:
             kind = f"A `{cls.__bases__[0].__name__}` and a `{builtin[0]}`. "
         lines += ["", f"## {cls.__name__}", "", *([kind.strip(), ""] if kind else [])]
-        lines.append((inspect.getdoc(cls) or "").replace("``", "`"))
+        words = (inspect.getdoc(cls) or "").replace("``", "`")
+        lines.append(re.sub(r"^(When|What to do):", r"**\1:**", words, flags=re.M))
     return "\n".join(lines) + "\n"
 
 

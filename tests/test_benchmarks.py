@@ -120,3 +120,18 @@ def test_the_readme_repeats_what_the_page_says() -> None:
     for ratio, name, peer in claims:
         found = rows[name].of(peer)
         assert report.ratios(rows[name], found).startswith(f"{ratio} ours")
+
+
+def test_the_page_about_alternatives_repeats_what_was_measured() -> None:
+    """Each ratio stands in the section of the row that it names."""
+    page = (ROOT / "docs/explanation/alternatives.md").read_text(encoding="utf-8")
+    claims = re.findall(r"([\d.,]+ × ours) \(`([a-z-]+)`\)", page)
+    assert len(claims) == page.count(" × ") >= 10
+    measured = (ROOT / "docs/reference/benchmarks.md").read_text(encoding="utf-8")
+    sections = {name: text for text in measured.split("\n## ") for name in _named(text)}
+    for ratio, name in claims:
+        assert f"| {ratio}" in sections[name], f"{name}: {ratio}"
+
+
+def _named(section: str) -> list[str]:
+    return re.findall(r"^`([a-z-]+)`: ", section, re.M)

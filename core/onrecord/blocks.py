@@ -149,6 +149,7 @@ Block: TypeAlias = (
     | Refusal
     | Opaque
 )
+"""Any of the kinds that a message's content is made of."""
 
 
 def settle_content(holder: Any) -> None:

@@ -1,4 +1,4 @@
-"""Shapes docstrings for the site: arguments and fields as lists, and twins with ``await`` told once.
+"""Shapes docstrings for the site: arguments and fields as lists, each twin with its other.
 
 The docstrings stay as an editor shows them; this is how Griffe reads them to mkdocstrings.
 """
@@ -31,6 +31,8 @@ class Docstrings(griffe.Extension):
             for one in _own(cls, griffe.Kind.ATTRIBUTE):
                 if not _is_property(one):
                     cls.del_member(one.name)
+        for base in {base.path: base for cls in classes for base in cls.mro()}.values():
+            _put_behind(base)
         for module in _modules(pkg):
             for one in _own(module, griffe.Kind.FUNCTION):
                 _rewrite(one)
@@ -53,6 +55,13 @@ def _own(holder: Any, kind: griffe.Kind) -> list[Any]:
     return [one for one in members if one.kind is kind]
 
 
+def _put_behind(base: griffe.Class) -> None:
+    """Show what a class has from another behind its own: mkdocstrings goes by lines alone."""
+    for one in _own(base, griffe.Kind.FUNCTION) + _own(base, griffe.Kind.ATTRIBUTE):
+        if one.lineno is not None:
+            one.lineno += 1_000_000
+
+
 def _is_property(member: Any) -> bool:
     return "property" in member.labels or "cached" in member.labels
 
@@ -71,7 +80,7 @@ def _tell_twins(cls: griffe.Class) -> None:
 
 
 def _fields(cls: griffe.Class) -> list[str]:
-    found = {**cls.inherited_members, **cls.members}
+    found: dict[str, Any] = {**cls.inherited_members, **cls.members}
     told = []
     for name, one in found.items():
         if name.startswith("_") or not one.is_attribute or _is_property(one):

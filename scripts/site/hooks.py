@@ -1,4 +1,4 @@
-"""What MkDocs calls while it builds the site: the order of pages, and files from outside of docs/."""
+"""What MkDocs calls while it builds the site: for the order of pages, and links out of docs/."""
 
 from __future__ import annotations
 

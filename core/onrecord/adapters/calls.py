@@ -55,6 +55,7 @@ def _name_in(cls: type, function: Callable[..., Any]) -> str:
 
 
 Talk: TypeAlias = Generator[Call, Any, T]
+"""What an adapter does, as calls of methods: ``talk`` leads it in a thread, ``atalk`` on a loop."""
 
 
 def call(method: Callable[P, T], /, *given: P.args, **settings: P.kwargs) -> Talk[T]:

@@ -57,10 +57,15 @@ class Embedder(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is known by in a store: another model has another name."""
+
     @property
-    def dimensions(self) -> int | None: ...
-    def embed(self, texts: Sequence[str], /) -> Vectors | Awaitable[Vectors]: ...
+    def dimensions(self) -> int | None:
+        """How many numbers a vector has; None where that is seen from the first."""
+
+    def embed(self, texts: Sequence[str], /) -> Vectors | Awaitable[Vectors]:
+        """Make a vector of each text."""
 
 
 class Known:

@@ -94,6 +94,7 @@ class Fell:
 
 
 Event: TypeAlias = Attempted | Appended | Refused | Rewound | Deleted | Read | Fell
+"""What a worker writes down: what it tried, and what it saw."""
 
 Kind = Literal[
     "lost",

@@ -85,6 +85,7 @@ class Log:
         return under_way
 
     def close(self) -> None:
+        """Close the file; it can be read by ``load`` at any time."""
         with self._lock:
             if self._file is not None:
                 os.close(self._file)

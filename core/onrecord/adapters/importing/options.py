@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 _PARTS: Final = frozenset({"session_id", "tenant", "user", "agent"})
 
 SessionOf: TypeAlias = "Callable[[str], Session]"
+"""Makes of a conversation's id in its source the session that it goes to."""
 Scope: TypeAlias = Callable[[str], Mapping[str, str]]
+"""Says of a conversation's id whose it is, and how it is called here."""
 OnProgress: TypeAlias = Callable[[ImportProgress], object]
+"""Is told how far an import has come."""
 
 
 class ImportOptions(TypedDict, total=False):

@@ -15,4 +15,6 @@ from onrecord.testing.langgraph_store.ttl import TTL
 from onrecord.testing.langgraph_store.values import VALUES
 
 GROUPS: Final = (BASICS, VALUES, TIMES, ORDER, FILTERS, NAMESPACES, TTL, COMPANY)
+"""The cases by what they are about, in the order of a report."""
 CASES: Final[tuple[Case, ...]] = tuple(case for group in GROUPS for case in group.cases)
+"""All cases."""

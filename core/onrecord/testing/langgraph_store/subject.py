@@ -33,6 +33,7 @@ except ImportError as fault:
 
 T = TypeVar("T")
 Kind: TypeAlias = Literal["sync", "async"]
+"""Which of a store's methods are asked."""
 Namespace: TypeAlias = tuple[str, ...]
 Opener: TypeAlias = (
     BaseStore | AbstractContextManager[BaseStore] | AbstractAsyncContextManager[BaseStore]
@@ -40,6 +41,7 @@ Opener: TypeAlias = (
 """A store, or what opens and closes one."""
 
 KINDS: Final[tuple[Kind, ...]] = ("sync", "async")
+"""Both."""
 PATIENCE: Final = 60.0
 """Seconds after which an async case is given up. No case that passes comes near."""
 MOMENT: Final = 0.005
