@@ -179,6 +179,21 @@ def test_a_lent_postgres_engine_is_left_as_it_was(postgres_url: str) -> None:
     engine.dispose()
 
 
+def test_a_store_on_a_lent_postgres_engine_is_looked_after(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    engine = create_engine(postgres_url.replace("postgresql://", "postgresql+psycopg://"))
+    with Store(engine=engine) as store:
+        store.session("k", user="ada").append([("user", "x"), ("assistant", "y")])
+        assert store.compact(quiet_for=0).problem is None
+        assert store.verify() == []
+        assert store.export(tmp_path / "all.jsonl").messages == 2
+        assert store.erase(user="ada").removed["onrecord_sessions"] == 1
+        with engine.connect() as connection:
+            assert connection.execute(text("SHOW statement_timeout")).scalar() == "0"
+    engine.dispose()
+
+
 def test_lent_engines_in_memory() -> None:
     with pytest.raises(Misconfigured, match="StaticPool"):
         Store(engine=create_engine("sqlite://"))

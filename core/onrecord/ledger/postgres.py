@@ -97,40 +97,32 @@ class PostgresLedger(Ledger):
         return self._perform(work)
 
     def _apart(self, work: Work[T]) -> T:
-        def unhurried(txn: Transaction) -> T:
-            txn.cursor.execute("SET statement_timeout = 0")
-            patience = txn.cursor.connection.patience
-            txn.cursor.connection.patience = math.inf
-            try:
-                return work(txn)
-            finally:
-                txn.cursor.connection.patience = patience
-                txn.cursor.execute(f"SET statement_timeout = {int(self.options.timeout * 1000)}")
-
-        return self._perform(unhurried)
+        return self._perform(partial(self._given, work=work, seconds=math.inf))
 
     def _look(self, work: Work[T], seconds: float) -> T:
-        milliseconds = max(int(seconds * 1000), 1)
+        return self._perform(partial(self._given, work=work, seconds=seconds), changes_nothing=True)
 
-        def in_time(txn: Transaction) -> T:
-            connection = txn.cursor.connection
-            txn.cursor.execute(f"SET statement_timeout = {milliseconds}")
-            patience = getattr(connection, "patience", None)  # a caller's own has none
+    def _given(self, txn: Transaction, work: Work[T], seconds: float) -> T:
+        """Do work whose statements may take so long each, instead of the store's timeout."""
+        connection, timeout = txn.cursor.connection, self.options.timeout
+        patience = getattr(connection, "patience", None)  # a caller's own connection has none
+        milliseconds = 0 if seconds == math.inf else max(int(seconds * 1000), 1)
+        txn.cursor.execute(f"SET statement_timeout = {milliseconds}")
+        if patience is not None:
+            connection.patience = seconds + _GRACE
+        end = "ROLLBACK"
+        try:
+            answer = work(txn)
+            end = "COMMIT"
+            return answer
+        finally:
             if patience is not None:
-                connection.patience = seconds + _GRACE
-            try:
-                return work(txn)
-            finally:
-                if patience is not None:
-                    connection.patience = patience
-                if not connection.closed:
-                    if txn.begun:  # nothing was written in it
-                        txn.cursor.execute("ROLLBACK")
-                        txn.begun = False
-                    back = int(self.options.timeout * 1000)
-                    txn.cursor.execute(f"SET statement_timeout = {back}")
-
-        return self._perform(in_time, changes_nothing=True)
+                connection.patience = patience
+            if not connection.closed:
+                if txn.begun:
+                    txn.cursor.execute(end)
+                    txn.begun = False
+                txn.cursor.execute(f"SET statement_timeout = {int(timeout * 1000)}")
 
     def _in_transaction(self, work: Work[T]) -> T:
         return self._perform(work)
