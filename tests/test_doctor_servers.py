@@ -153,7 +153,10 @@ def test_a_healthy_postgresql(store: Store) -> None:
 def test_a_healthy_postgresql_with_redis(url: str, cache_server: OwnRedis) -> None:
     with Store(url, cache=cache_server.url) as store:
         store.session("a").append(("user", "Hello."))
-        said = both(store)
+        with redis.Redis.from_url(cache_server.url) as client:
+            before = {key: client.dump(key) for key in client.scan_iter()}
+            said = both(store)
+            assert {key: client.dump(key) for key in client.scan_iter()} == before != {}
     assert said.findings == (), str(said)
     assert {"cache", "cache-memory", "cache-disk", "cache-clock"} <= set(said.checks)
 
