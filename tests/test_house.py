@@ -40,7 +40,7 @@ FLOORS: list[set[str]] = [
     {"message"},
     {"files", "filters", "item", "reports", "scope", "tokens", "stored"},
     {"arguments", "change", "gist"},
-    {"accepting", "window", "codec", "ledger/database", "watching"},
+    {"accepting", "window", "codec", "ledger/database", "settings", "watching"},
     {"cache", "embedding", "ledger/search", "notebook", "ranking", "telemetry"},
     {"diagnosis", "hit", "ledger/sessions", "recall", "unfinished"},
     {"ledger/feed", "ledger/items", "ledger/schema", "ledger/checkpoints", "flows"},

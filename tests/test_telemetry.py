@@ -511,7 +511,7 @@ def test_it_can_be_switched_off(shown: Shown) -> None:
 
 @pytest.mark.parametrize("given", ["yes", None, 2, "off"])
 def test_a_wrong_switch_is_refused(given: Any) -> None:
-    with pytest.raises(Misconfigured, match='telemetry has to be True, False or "nameless"'):
+    with pytest.raises(Misconfigured, match="telemetry has to be true, false or nameless"):
         Store("sqlite://", telemetry=given)
 
 
@@ -523,7 +523,7 @@ def test_the_environment_may_say_it(shown: Shown) -> None:
         with opened(word) as store:
             store.session("k", user="ada").count()
     assert [dict(s.attributes or {}).get("onrecord.user") for s in shown.spans] == [None, "ada"]
-    with pytest.raises(Misconfigured, match="ONRECORD_TELEMETRY has to be on, off or nameless"):
+    with pytest.raises(Misconfigured, match="ONRECORD_TELEMETRY has to be true, false or nameless"):
         opened("loud")
 
 

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     )
     from onrecord.scope import ANY
     from onrecord.session import Session
+    from onrecord.settings import SettingWithoutEffect
     from onrecord.store import Store
     from onrecord.tokens import TokenCounter
     from onrecord.turn import Turn
@@ -140,6 +141,7 @@ __all__ = [
     "SchemaTooNew",
     "Session",
     "SessionInfo",
+    "SettingWithoutEffect",
     "Since",
     "Stats",
     "StepProgress",
@@ -184,6 +186,7 @@ _HOMES = {
     "Message": "message",
     "Session": "session",
     "SessionInfo": "version",
+    "SettingWithoutEffect": "settings",
     "Since": "version",
     "Store": "store",
     "ThreadInfo": "checkpoint_log",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
 
 import msgspec
 
-from onrecord import arguments, operations
+from onrecord import arguments, operations, settings
 from onrecord.cache import Cache, CacheUnavailable, LocalCache
 from onrecord.change import FeedInfo
 from onrecord.closing import ADo, BeforeClose, ClosedAtEnd, Do
@@ -111,7 +112,7 @@ class Store(ClosedAtEnd, StoreMaintenance):
         durability     SQLite: ``full`` survives power loss, ``normal`` the death of the process
         compression    ``zstd`` or ``none``; may be changed at any time
         expires_in     how long after its last message a session may be pruned that says nothing
-                       else; nothing goes by itself, ``prune()`` takes it away
+                       else; nothing goes by itself, ``prune()`` and ``maintain()`` take it away
         schema         PostgreSQL: where the tables live
         migrate        create and update the tables by itself at first use
         timeout        seconds to wait for a lock, a connection or an answer; a database that is
@@ -127,19 +128,21 @@ class Store(ClosedAtEnd, StoreMaintenance):
         """
         if url is not None and engine is not None:
             raise Misconfigured("Pass a URL or an engine, not both.")
-        arguments.check_choice("durability", durability, ("full", "normal"))
-        arguments.check_choice("compression", compression, ("zstd", "none"))
-        arguments.check_choice("consistency", consistency, ("cached", "strict"))
-        arguments.check_number("tail", tail, 1, 10_000)
-        arguments.check_number("pool_size", pool_size, 1, 10_000)
-        arguments.check_range("timeout", timeout, "seconds", 0.01, 86_400)
-        arguments.check_range("ttl", ttl, "seconds", 0.01, 10 * 365 * 86_400)
-        arguments.check_range("revalidate", revalidate, "seconds", 0, 10 * 365 * 86_400)
-        arguments.check_range("compare", compare, "a share", 0, 1)
-        if slow is not None:
-            arguments.check_range("slow", slow, "seconds", 0, 86_400)
-        if schema is not None:
-            arguments.check_text("schema", schema, 63)  # PostgreSQL cuts longer ones off
+        settings.check(
+            durability=durability,
+            compression=compression,
+            consistency=consistency,
+            tail=tail,
+            pool_size=pool_size,
+            timeout=timeout,
+            ttl=ttl,
+            revalidate=revalidate,
+            compare=compare,
+            slow=slow,
+            schema=schema,
+            expires_in=expires_in,
+            telemetry=telemetry,
+        )
         counter = self._counter = named_counter(token_counter)
         arguments.check_text("token_counter's name", counter.name, LONGEST_NAME)
         self._ledger = ledger_for(
@@ -175,6 +178,10 @@ class Store(ClosedAtEnd, StoreMaintenance):
         )
         self._telemetry = telemetry_of(telemetry, self._ledger, self._hot)
         self._before_close = BeforeClose()
+        if cache is None:
+            self._say_what_is_idle(ttl=ttl, consistency=consistency, revalidate=revalidate)
+            if not self._ledger.may_have_pulse:  # then this process caches nothing either
+                self._say_what_is_idle(compare=compare)
         on_fork(
             self,
             before=lambda store: store._ledger.before_fork(),
@@ -183,24 +190,18 @@ class Store(ClosedAtEnd, StoreMaintenance):
         )
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **settings: Any) -> Self:
-        """Open the store that the environment names: ONRECORD_URL, and ONRECORD_CACHE,
-        ONRECORD_TTL, ONRECORD_CONSISTENCY, ONRECORD_REVALIDATE, ONRECORD_SCHEMA,
-        ONRECORD_DURABILITY, ONRECORD_COMPRESSION, ONRECORD_TIMEOUT, ONRECORD_POOL_SIZE,
-        ONRECORD_SLOW, ONRECORD_TELEMETRY where they are set. Arguments given here win."""
+    def from_env(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
+        """Open the store that the environment names: ONRECORD_URL, ONRECORD_CACHE, ONRECORD_TTL,
+        and so on for every argument that can be said as text. ONRECORD_CONFIG may name a TOML file
+        that says the same by the arguments' own names, at the top or in a table ``[onrecord]``.
+
+        The environment wins over the file, and arguments given here win over both. Times may have
+        a unit, as ``30m``, or be as ISO 8601 has them. See docs/reference/settings.md.
+        """
         found = os.environ if environ is None else environ
-        for name, convert in _FROM_ENVIRONMENT.items():
-            text = found.get(f"ONRECORD_{name.upper()}")
-            if text and name not in settings:
-                try:
-                    settings[name] = convert(text)
-                except Misconfigured:
-                    raise
-                except ValueError:
-                    raise Misconfigured(
-                        f"ONRECORD_{name.upper()} has to be a number, not {text!r}."
-                    ) from None
-        return cls(**settings)
+        if "engine" in given:  # it is in the place of a URL
+            given.setdefault("url", None)
+        return cls(**{**settings.from_environment(found, given), **given})
 
     @property
     def token_counter(self) -> TokenCounter:
@@ -732,6 +733,17 @@ class Store(ClosedAtEnd, StoreMaintenance):
             strict=strict,
         )
 
+    def _say_what_is_idle(self, **given: object) -> None:
+        """Warn of settings that need what this store does not have."""
+        for name in given:
+            needs = settings.SETTINGS[name].needs
+            if settings.is_idle(name, given[name]):
+                warnings.warn(
+                    f"{name}= has no effect on {self!r}: it needs {needs}.",
+                    settings.SettingWithoutEffect,
+                    stacklevel=3,
+                )
+
     def _cache_id(self) -> str:
         """The beginning of this store's keys in the cache; refused while there are no tables."""
         if self._ledger.facts is None:
@@ -834,27 +846,3 @@ class Store(ClosedAtEnd, StoreMaintenance):
         self._ledger.forget()
         self._hot.forget()
         self._desk.forget()
-
-
-def _telemetry_named(text: str) -> bool | str:
-    """What ONRECORD_TELEMETRY says."""
-    said: dict[str, bool | str] = {"on": True, "off": False, "nameless": "nameless"}
-    if text not in said:
-        raise Misconfigured(f"ONRECORD_TELEMETRY has to be on, off or nameless, not {text!r}.")
-    return said[text]
-
-
-_FROM_ENVIRONMENT: dict[str, Callable[[str], Any]] = {
-    "url": str,
-    "cache": str,
-    "ttl": float,
-    "consistency": str,
-    "revalidate": float,
-    "schema": str,
-    "durability": str,
-    "compression": str,
-    "timeout": float,
-    "pool_size": int,
-    "slow": float,
-    "telemetry": _telemetry_named,
-}

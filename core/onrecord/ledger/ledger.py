@@ -147,6 +147,11 @@ class Ledger(ABC):
         return None
 
     @property
+    def may_have_pulse(self) -> bool:
+        """Whether there is such a value once it is opened."""
+        return False
+
+    @property
     def has_pulse(self) -> bool:
         """Whether there is a value that moves with every commit by anybody."""
         return False

@@ -282,9 +282,14 @@ class SqliteLedger(Ledger):
             threading.Thread(target=self._writer.lead, args=(job,), daemon=True).start()
 
     @property
+    def may_have_pulse(self) -> bool:
+        """A file's has one, by connections of our own."""
+        return not self.address.in_memory and not self.borrowed
+
+    @property
     def has_pulse(self) -> bool:
-        """A file's, once it was opened by connections of our own."""
-        return self._facts is not None and not self.address.in_memory and not self.borrowed
+        """Once it was opened."""
+        return self._facts is not None and self.may_have_pulse
 
     def pulse_at_hand(self) -> object | None:
         """See ``Pulse``."""

@@ -10,9 +10,8 @@ alone, since what it says may quote what was stored.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from onrecord.errors import Misconfigured, shown
 from onrecord.telemetry.providers import is_on
 from onrecord.telemetry.sources import Source, enter
 from onrecord.telemetry.spans import Telemetry
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["Telemetry", "is_on", "telemetry_of"]
 
 
-def telemetry_of(wanted: Any, ledger: Ledger, cache: Cache) -> Telemetry | None:
+def telemetry_of(
+    wanted: bool | Literal["nameless"], ledger: Ledger, cache: Cache
+) -> Telemetry | None:
     """What a store is watched by from outside; None where that is switched off."""
-    if not isinstance(wanted, bool) and wanted != "nameless":
-        raise Misconfigured(f'telemetry has to be True, False or "nameless", not {shown(wanted)}.')
     if wanted is False:
         return None
     source = Source(ledger, cache)
