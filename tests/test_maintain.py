@@ -14,11 +14,19 @@ from typing import Any
 
 import pytest
 
-from onrecord import ANY, Maintenance, MaintenanceStep, Misconfigured, StepProgress, Store
+from onrecord import (
+    ANY,
+    Maintenance,
+    MaintenanceStep,
+    Misconfigured,
+    StepProgress,
+    Store,
+    Unavailable,
+)
 from onrecord.checkpoint_log import CheckpointLog, New
 from onrecord.flow import Cold, Step, run
 from onrecord.flows.maintenance import duty
-from onrecord.flows.maintenance.duty import due
+from onrecord.flows.maintenance.duty import due, pays
 from onrecord.flows.pace import FIRST, Pace, over_sessions
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.maintenance import duty as ledger
@@ -173,9 +181,11 @@ def test_what_a_listener_says_is_not_a_problem_of_a_step(store: Store) -> None:
         pass
 
     def stop(progress: StepProgress) -> None:
-        if progress.step == "seal":
+        if progress.step == "seal" and progress.done:
             raise Enough
 
+    fill(store, 1)
+    aged(store)
     with pytest.raises(Enough):
         store.maintain(progress=stop)
     with pytest.raises(Misconfigured, match="progress"):
@@ -265,6 +275,19 @@ def test_runs_that_have_little_time_come_to_the_end_together(
     assert what_was_said(store) == said
 
 
+def test_each_step_has_its_share_of_a_run(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would take all of the time leaves some of it to the others."""
+    monkeypatch.setattr("onrecord.flows.maintenance.maintain._AT_ONCE", 1)
+    fill(store, 40)
+    aged(store)
+    report = clock.maintain(within=60)
+    assert 0 < step(report, "seal").count < 40
+    assert step(report, "index").count
+    assert not any(one.left == "there was no time for it" for one in report.steps)
+
+
 def test_what_has_no_time_is_said_and_is_begun_with_the_next_time(
     store: Store, clock: Clock
 ) -> None:
@@ -302,6 +325,22 @@ def test_a_step_that_fails_keeps_no_other_from_being_done(
         report = store.maintain()
         assert step(report, "seal").problem == "ZeroDivisionError: a bug"
         assert [one.name for one in report.steps] == STEPS
+
+
+def test_what_cannot_be_pruned_keeps_nothing_else(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*args: Any, **named: Any) -> Any:
+        yield Cold(lambda txn: None)
+        raise Unavailable("a thread is locked")
+
+    monkeypatch.setattr(duty, "prune_expired", failing)
+    fill(store, 2)
+    store.session("s000").update(expires_in=timedelta(microseconds=1))
+    store.items("facts").put("gone", {"a": 1}, ttl=timedelta(microseconds=1))
+    pruned = step(store.maintain(), "prune")
+    assert pruned.problem == "a thread is locked"
+    assert pruned.counts == {"session": 1, "item": 1}
 
 
 def test_an_embedder_is_shown_what_it_has_not_seen(each_store: OpenStore) -> None:
@@ -537,11 +576,17 @@ def test_when_it_pays_to_look_for_a_dictionary(
     assert (due(total, new, tried, in_use, days * A_DAY) is None) == is_due
 
 
+@pytest.mark.parametrize(("after", "enough"), [(960, False), (950, True), (1_000, False)])
+def test_a_dictionary_has_to_save_something(after: int, enough: bool) -> None:
+    assert pays(1_000, after) == enough
+
+
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few messages are enough to learn from."""
     monkeypatch.setattr(duty, "_FEWEST", 100)
     monkeypatch.setattr(duty, "_SIZES", (8,))
+    monkeypatch.setattr(training, "SIZES", (8,))
     monkeypatch.setattr(training, "_FEWEST", 20)
     monkeypatch.setattr(training, "_A_SAMPLE", 2)
 

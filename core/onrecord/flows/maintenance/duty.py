@@ -86,6 +86,11 @@ def due(total: int, new: int, tried: Tried | None, in_use: bool, at: int) -> str
     return f"{new:,} of {total:,} messages are new since it last looked for a dictionary"
 
 
+def pays(before: int, after: int) -> bool:
+    """Whether another dictionary saves enough of what messages take today."""
+    return after <= before * (1 - _LEAST)
+
+
 # -- the steps -------------------------------------------------------------------------------------
 
 
@@ -111,15 +116,52 @@ class _Run(NamedTuple):
     pace: Pace
     did: _Tell
 
+    def share(self, of: int) -> Pace:
+        """A part of the time that is left: for one of so many that are not to wait for another."""
+        at = time.monotonic()
+        pace = Pace(at + (self.pace.until - at) / of)
+        pace.beat = self.pace.goes_on
+        return pace
+
 
 def _prune(run: _Run) -> Flow[_Left]:
-    whole = yield from prune_sessions(run.desk, run.pace)
-    items, all_items = yield from prune_items(EVERYBODY, now(), run.pace)
+    """What expired of each kind, whatever becomes of the others."""
+    whole = True
+    fault: OnrecordError | None = None
+    kinds = (_prune_items, _prune_threads, _settle, _prune_sessions)
+    for n, kind in enumerate(kinds):
+        last = n == len(kinds) - 1  # the one that goes on behind some session
+        try:
+            all_of_it = yield from kind(run, run.pace if last else run.share(len(kinds) - n))
+        except StoreClosed:
+            raise
+        except OnrecordError as again:  # told when the others had their turn
+            fault = fault or again
+        else:
+            whole = whole and all_of_it
+    if fault is not None:
+        raise fault
+    return _NOTHING if whole else _Left("some that expired", True)
+
+
+def _prune_items(run: _Run, pace: Pace) -> Flow[bool]:
+    items, whole = yield from prune_items(EVERYBODY, now(), pace)
     run.did("item", items)
-    everybody = EVERYBODY._asdict()
-    run.did("thread", len((yield from prune_expired(run.desk, **everybody, pace=run.pace))))
-    settled = yield from settle_finished(run.pace)
-    return _NOTHING if whole and all_items and settled else _Left("some that expired", True)
+    return whole
+
+
+def _prune_threads(run: _Run, pace: Pace) -> Flow[bool]:
+    gone = yield from prune_expired(run.desk, **EVERYBODY._asdict(), pace=pace)
+    run.did("thread", len(gone))
+    return time.monotonic() < pace.until
+
+
+def _settle(run: _Run, pace: Pace) -> Flow[bool]:
+    return (yield from settle_finished(pace))
+
+
+def _prune_sessions(run: _Run, pace: Pace) -> Flow[bool]:
+    return (yield from prune_sessions(run.desk, pace))
 
 
 def _release(run: _Run) -> Flow[_Left]:
@@ -170,7 +212,7 @@ def _train(run: _Run) -> Flow[_Left]:
         if not (yield from run.pace.goes_on()):
             break
     number, best = None, trial.best
-    if best.content is not None and best.after <= best.before * (1 - _LEAST):
+    if best.content is not None and pays(best.before, best.after):
         trial = yield from do(InThread(partial(training.whole, trial)))
         number = yield from keep_learned(desk, sample, trial.best)
         if number is None:
@@ -203,9 +245,7 @@ def _embed(run: _Run) -> Flow[_Left]:
     meaning = run.desk.meaning
     if meaning is None:
         return _Left(note="this store has no embedder")
-    # Items in half of the time: else they would wait for all messages.
-    half = Pace((run.pace.until + time.monotonic()) / 2)
-    half.beat = run.pace.goes_on
+    half = run.share(2)
     run.did("item", (yield from embed_items(meaning, EVERYBODY, half)))
     all_items = time.monotonic() < half.until
     messages, whole = yield from embed_stale(meaning, EVERYBODY, run.pace)
