@@ -85,8 +85,8 @@ def test_messages_and_bytes(shown: Shown) -> None:
         store.session("k").append([("user", "one"), ("assistant", "two")])
         store.session("k").messages()
     assert shown.value("onrecord.messages.added") == 2
-    assert shown.value("onrecord.bytes.written") > 0
-    assert shown.value("onrecord.bytes.read", onrecord_operation="messages") > 0
+    assert shown.value("onrecord.io.written") > 0
+    assert shown.value("onrecord.io.read", onrecord_operation="messages") > 0
 
 
 def test_what_the_cache_did(

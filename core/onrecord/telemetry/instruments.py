@@ -39,8 +39,8 @@ METRICS: Final[dict[str, Metric]] = {
         "histogram", "{message}", "Places that a search found missing in the index."
     ),
     "onrecord.messages.added": Metric("counter", "{message}", "Messages that were written."),
-    "onrecord.bytes.read": Metric("counter", "By", "Stored bytes that steps have read."),
-    "onrecord.bytes.written": Metric("counter", "By", "Stored bytes that steps have written."),
+    "onrecord.io.read": Metric("counter", "By", "Stored bytes that steps have read."),
+    "onrecord.io.written": Metric("counter", "By", "Stored bytes that steps have written."),
     "onrecord.retries": Metric(
         "counter", "{retry}", "Steps in SQL that failed, after which the operation tried again."
     ),

@@ -163,8 +163,8 @@ class _Shown(Observer):
     def _measure(self, instruments: Instruments, done: OperationDone) -> None:
         about = self._about if done.failed is None else {**self._about, "error.type": done.failed}
         instruments.record("onrecord.operation.duration", done.seconds, about)
-        instruments.add("onrecord.bytes.read", self._read, self._about)
-        instruments.add("onrecord.bytes.written", self._written, self._about)
+        instruments.add("onrecord.io.read", self._read, self._about)
+        instruments.add("onrecord.io.written", self._written, self._about)
         instruments.add("onrecord.messages.added", self._added, self._about)
         if self._unindexed is not None and done.name in ("search", "recall"):
             instruments.record("onrecord.search.unindexed", self._unindexed, self._about)
