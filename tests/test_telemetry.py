@@ -36,6 +36,7 @@ from onrecord import (
 from onrecord.flow import Cold, do
 from onrecord.telemetry import is_on, providers
 from onrecord.telemetry.attributes import count_of
+from tests.blocking import noted
 from tests.shown import Shown, shown
 from tests.test_off_the_loop import TABLE, At, fill, letters
 
@@ -641,3 +642,17 @@ def test_a_window_counts_its_messages(shown: Shown) -> None:
     assert counts["onrecord.window"] == len(window) > 0
     assert counts["onrecord.scan_page"] == 3
     assert counts["onrecord.write_items"] == 2
+
+
+def test_nothing_of_it_blocks_a_loop(tmp_path: Path) -> None:
+    """Not the first operation either, which makes tracers and instruments."""
+
+    async def called() -> None:
+        async with Store(f"sqlite:///{tmp_path}/x.db") as store:
+            await store.session("k").aappend(("user", "x"))
+            await store.session("k").atail()
+
+    with closing(Shown()) as shown, shown.set_up(), noted() as blocked:
+        asyncio.run(called())
+    assert not blocked, blocked[0]
+    assert shown.names == ["onrecord.append", "onrecord.tail"]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, NamedTuple
 
+from onrecord import __version__
 from onrecord.processes import on_fork
 from onrecord.telemetry import sources
 from onrecord.telemetry.sources import Place
@@ -112,7 +113,7 @@ class Instruments:
     """The metrics as one provider of meters has them."""
 
     def __init__(self, provider: Any) -> None:
-        meter = provider.get_meter("onrecord", sources_version())
+        meter = provider.get_meter("onrecord", __version__)
         self._made: dict[str, Any] = {}
         for name, metric in METRICS.items():
             about = {"unit": metric.unit, "description": metric.what}
@@ -156,16 +157,6 @@ def _reader(metric: Metric, read: Callable[[], dict[Place, Any]]) -> Callable[[A
                     yield Observation(counts[count], {**dict(place), **dict(more)})
 
     return reader
-
-
-def sources_version() -> str:
-    """Which Onrecord it is that shows itself."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("onrecord")
-    except PackageNotFoundError:  # of sources that were not installed
-        return ""
 
 
 class _Kept:

@@ -54,6 +54,11 @@ class Source:
             found["db.namespace"] = f"{database}|{self._schema}" if self._schema else database
         return tuple(found.items())
 
+    @cached_property
+    def about(self) -> Attributes:
+        """The same, as attributes."""
+        return dict(self.place)
+
     def totals(self) -> dict[str, float]:
         """Counts that only grow."""
         cache, tally = self._counters, self._tally

@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from onrecord import __version__
 from onrecord.errors import Fenced, Unavailable
 from onrecord.telemetry.attributes import bytes_in, count_of, everywhere, names_in
-from onrecord.telemetry.instruments import Instruments, instruments_of, sources_version
+from onrecord.telemetry.instruments import Instruments, instruments_of
 from onrecord.telemetry.providers import meter_provider, tracer_provider
 from onrecord.telemetry.sources import Source
 from onrecord.watching import Observer, Operation, OperationDone, StepTaken
@@ -39,10 +40,9 @@ class Telemetry(Observer):
             return None
         known, tracer = self._tracer
         if known is not provider:
-            tracer = provider.get_tracer("onrecord", sources_version())
+            tracer = provider.get_tracer("onrecord", __version__)
             self._tracer = provider, tracer
-        attributes = dict(self.source.place)
-        attributes["onrecord.operation"] = operation.name
+        attributes = {**self.source.about, "onrecord.operation": operation.name}
         if self._names:
             attributes.update(names_in(operation.arguments))
         return _Current(tracer, operation.name, attributes)
@@ -94,7 +94,7 @@ class _Shown(Observer):
         self._source = source
         self._current = current
         self._instruments = instruments
-        self._about = {**dict(source.place), "onrecord.operation": operation.name}
+        self._about = {**source.about, "onrecord.operation": operation.name}
         self._everywhere = everywhere(operation.arguments)
         self._read = self._written = self._added = self._removed = 0
         self._changes = False
@@ -111,7 +111,7 @@ class _Shown(Observer):
         if self._unindexed is None and missing is not None:
             self._unindexed = missing  # what the first step found: later ones caught up
         if self._instruments is not None:
-            about = {**dict(self._source.place), "onrecord.step": step.kind}
+            about = {**self._source.about, "onrecord.step": step.kind}
             if step.failed is not None:
                 about["error.type"] = step.failed
             self._instruments.record("onrecord.step.duration", step.seconds, about)
