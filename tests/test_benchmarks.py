@@ -135,3 +135,16 @@ def test_the_page_about_alternatives_repeats_what_was_measured() -> None:
 
 def _named(section: str) -> list[str]:
     return re.findall(r"^`([a-z-]+)`: ", section, re.M)
+
+
+def test_the_page_on_sizing_quotes_the_last_run() -> None:
+    measured = (ROOT / "docs" / "reference" / "benchmarks.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^`([\w-]+)`: (.*?)(?=^## |\Z)", measured, re.M | re.S))
+    page = (ROOT / "docs" / "how-to" / "sizing.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| `([\w-]+)` \| .* \| (\S+(?: µs)?) \|$", page, re.M)
+    assert len(quoted) == 6
+    for row, value in quoted:
+        assert f"| {value} |" in sections[row], row
+    assert "| 8.71 MB |" in sections["memory"]
+    assert "| 1.30 MB |" in sections["graph-size"]
+    assert "| 2.24 MB |" in sections["graph-size"]
