@@ -76,7 +76,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     requests under way have been answered."""
     log_as_json()
     async with Store.from_env() as store:
-        await store.amigrate()  # a wrong URL stops the server here, not the first customer
+        try:
+            await store.amigrate()  # a wrong URL stops the server here, not the first customer
+        except OnrecordError as fault:
+            log.critical("not started: %s", fault)
+            raise
         app.state.store = store
         yield
 

@@ -402,7 +402,7 @@ def test_passwords_are_in_no_log_error_or_health(
     pgpass = tmp_path / "pgpass"
     pgpass.write_text(f"{at.host}:{at.port}:*:{at.username}:{right}\n")
     pgpass.chmod(0o600)
-    bare = at.set(password=None)
+    bare = at._replace(password=None)
     caches = [
         f"redis://onrecord:change-me-redis@127.0.0.1:{module_redis.port}/0",
         f"redis://onrecord:{wrong}@127.0.0.1:{module_redis.port}/0",

@@ -163,6 +163,23 @@ def test_not_ready_without_the_database(
     assert "s3cret" not in caplog.text
 
 
+def test_a_start_that_fails_says_why_in_one_line(
+    example: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONRECORD_URL", f"postgresql://me:s3cret@127.0.0.1:{free_port()}/x")
+    monkeypatch.setattr(example, "log_as_json", lambda: None)  # caplog's handler stays
+
+    async def main() -> None:
+        async with example.app.router.lifespan_context(example.app):
+            raise AssertionError("it started")
+
+    with pytest.raises(example.Unavailable):
+        asyncio.run(main())
+    [told] = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert "cannot be reached" in told.getMessage()
+    assert "s3cret" not in told.getMessage()
+
+
 @pytest.fixture
 def silent() -> Iterator[tuple[int, socket.socket]]:
     """Somebody who takes connections and says nothing."""
