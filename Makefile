@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo demo-core test torture scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest venv-docs venv-release docs upstream test-newest test-oldest lock
+.PHONY: help demo demo-core test torture scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest venv-docs venv-release docs upstream test-newest test-oldest lock release
 # A third of a test run is waiting for disks and servers: three processes keep two cores busy.
 JOBS ?= 3
 # Lint, types and tests would only get in each other's way.
@@ -60,6 +60,9 @@ types: venv-dev  ## mypy, strict
 
 lock:  ## write requirements/ anew from pyproject.toml, with uv (ARGS=--upgrade takes the newest)
 	@scripts/lock.sh $(ARGS)
+
+release: venv-release  ## build the packages, try them in empty environments; uploads nothing (ARGS=--dirty)
+	@.venv-release/bin/python -m scripts.release $(ARGS)
 
 clean:  ## remove .venv and everything that was built or cached
 	rm -rf .venv .venv-* build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
