@@ -277,11 +277,12 @@ def errors_page() -> str:
     for cls, depth in _tree():
         lines.append(f"{'    ' * depth}- [`{cls.__name__}`](#{cls.__name__.lower()})")
     for cls, depth in _tree():
-        kind = f"A `{cls.__base__.__name__}`. " if depth and cls.__base__ else ""
-        builtin = [base.__name__ for base in cls.__bases__ if base.__module__ == "builtins"]
-        if depth and builtin:
-            kind = f"A `{cls.__bases__[0].__name__}` and a `{builtin[0]}`. "
-        lines += ["", f"## {cls.__name__}", "", *([kind.strip(), ""] if kind else [])]
+        kinds = [
+            f"{'an' if base.__name__[0] in 'AEIOU' else 'a'} `{base.__name__}`"
+            for base in cls.__bases__
+        ]
+        kind = " and ".join(kinds)
+        lines += ["", f"## {cls.__name__}", "", f"{kind[0].upper()}{kind[1:]}.", ""]
         words = (inspect.getdoc(cls) or "").replace("``", "`")
         lines.append(re.sub(r"^(When|What to do):", r"**\1:**", words, flags=re.M))
     return "\n".join(lines) + "\n"

@@ -75,22 +75,26 @@ def terminal(command: Sequence[str], **environment: str) -> pyte.Screen:
     return screen
 
 
-def drawn(screen: pyte.Screen, title: str, typed: str) -> str:
-    """A screen as SVG: a window with a title, what was typed, and what was printed."""
-    rows = [screen.buffer[y] for y in range(screen.lines)]
-    last = max((y for y in range(screen.lines) if screen.display[y].strip()), default=0)
+def drawn(screen: pyte.Screen, title: str, typed: str, until: str = "") -> str:
+    """A screen as SVG: a window with a title, what was typed, and what was printed.
+
+    Up to the line that begins with ``until``, if there is one.
+    """
+    shown = [y for y in range(screen.lines) if screen.display[y].strip()]
+    ends = [y for y in shown if until and screen.display[y].startswith(until)]
+    shown = [y for y in shown if not ends or y < ends[0]]
     across, down = _CHAR
-    width, height = _WIDE * across + 32, (last + 3) * down + 52
+    width, height = _WIDE * across + 32, (shown[-1] - shown[0] + 4) * down + 40
     lines = [f'<tspan fill="#7ee787">$</tspan> {escape(typed)}', ""]
-    lines += [_line(row) for row in rows[: last + 1]]
+    lines += [_line(screen.buffer[y]) for y in range(shown[0], shown[-1] + 1)]
     texts = [
         f'<text x="16" y="{52 + y * down:g}" xml:space="preserve">{line}</text>'
         for y, line in enumerate(lines)
         if line
     ]
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
-        f'role="img" aria-label="{escape(title, quote=True)}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
+        f'viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(title, quote=True)}">'
         '<rect width="100%" height="100%" rx="8" fill="#161b22"/>'
         '<g fill="#3d444d"><circle cx="18" cy="17" r="5"/><circle cx="36" cy="17" r="5"/>'
         '<circle cx="54" cy="17" r="5"/></g>'
@@ -124,10 +128,8 @@ def _line(row: Any) -> str:
 def demo() -> None:
     """What ``make demo`` prints."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "examples/two_frameworks.py"]
-        picture = drawn(terminal(command, TMPDIR=folder), "three days, two frameworks", "make demo")
-    # Where it ran is nobody's business.
-    picture = picture.replace(folder, "/tmp").replace(sys.executable, ".venv/bin/python")
+        screen = terminal([sys.executable, "examples/two_frameworks.py"], TMPDIR=folder)
+    picture = drawn(screen, "three days, two frameworks", "make demo", until="All of it is in")
     (FOLDER / "demo.svg").write_text(picture, "utf-8")
 
 

@@ -25,17 +25,22 @@ PAGES = sorted(
     for page in ROOT.glob(pattern)
 )
 PROSE_ONLY = {
+    *(page for page in PAGES if page.startswith("docs/reference/api/")),
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "docs/reference/benchmarks.md",
+    "docs/explanation/alternatives.md",
     "docs/explanation/cache-protocol.md",
     "docs/explanation/how-an-append-travels.md",
     "docs/explanation/how-search-works.md",
     "docs/explanation/promises.md",
+    "docs/explanation/security.md",
     "docs/explanation/words.md",
     "docs/how-to/deploy.md",
     "docs/how-to/sizing.md",
     "docs/how-to/upgrade.md",
+    "docs/reference/errors.md",
     "docs/reference/features.md",
     "docs/reference/langgraph-stores.md",
     "docs/reference/settings.md",

@@ -31,8 +31,9 @@ class Docstrings(griffe.Extension):
             for one in _own(cls, griffe.Kind.ATTRIBUTE):
                 if not _is_property(one):
                     cls.del_member(one.name)
-        for base in {base.path: base for cls in classes for base in cls.mro()}.values():
-            _put_behind(base)
+        for cls in classes:
+            # What it has from another class comes behind its own.
+            cls.members.update(cls.inherited_members)
         for module in _modules(pkg):
             for one in _own(module, griffe.Kind.FUNCTION):
                 _rewrite(one)
@@ -53,13 +54,6 @@ def _own(holder: Any, kind: griffe.Kind) -> list[Any]:
     """The members of a kind that are defined here, and not imported."""
     members = [one for one in holder.members.values() if not one.is_alias]
     return [one for one in members if one.kind is kind]
-
-
-def _put_behind(base: griffe.Class) -> None:
-    """Show what a class has from another behind its own: mkdocstrings goes by lines alone."""
-    for one in _own(base, griffe.Kind.FUNCTION) + _own(base, griffe.Kind.ATTRIBUTE):
-        if one.lineno is not None:
-            one.lineno += 1_000_000
 
 
 def _is_property(member: Any) -> bool:
@@ -85,7 +79,8 @@ def _fields(cls: griffe.Class) -> list[str]:
     for name, one in found.items():
         if name.startswith("_") or not one.is_attribute or _is_property(one):
             continue
-        kind = str(one.annotation or "")
+        # What msgspec checks of it is said in words where it matters.
+        kind = re.sub(r"^Annotated\[(.+), Meta\(.*\)\]$", r"\1", str(one.annotation or ""))
         doc = one.docstring.value if one.docstring else ""
         # What is only set in __init__, and what is the same for all objects, needs words to count.
         in_init = "instance-attribute" in one.labels and "class-attribute" not in one.labels
