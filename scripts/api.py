@@ -276,7 +276,7 @@ def errors_page() -> str:
     ]
     for cls, depth in _tree():
         lines.append(f"{'    ' * depth}- [`{cls.__name__}`](#{cls.__name__.lower()})")
-    for cls, depth in _tree():
+    for cls, _ in _tree():
         kinds = [
             f"{'an' if base.__name__[0] in 'AEIOU' else 'a'} `{base.__name__}`"
             for base in cls.__bases__

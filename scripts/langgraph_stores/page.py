@@ -86,7 +86,7 @@ Below is what LangGraph's own stores answer, of
 `AsyncPostgresStore` by the async ones. Where only one kind fails, the table says which. They are
 set up with `ttl={{"omit_expired": True, "refresh_on_read": True}}`. A dash stands where a store
 says that it has no time to live, and where expired items are returned, what else is asked about
-it does not show. `OnrecordStore` passes every case: `tests/test_langgraph_store_ours.py`.
+it does not show. `OnrecordStore` fails none: `tests/test_langgraph_store_ours.py`.
 
 This page is written by `python -m scripts.langgraph_stores`, which asks the stores, and a test
 asks them again.

@@ -33,7 +33,8 @@ def main() -> int:
         print(f"{len(wrong)} links are wrong.")
         return 1
     pages = sum(1 for _ in SITE.rglob("*.html"))
-    print(f"{pages} pages, every link checked: {(SITE / 'index.html').relative_to(ROOT)}")
+    print(f"{pages} pages, every link checked. To look at them:")
+    print(f"    python3 -m http.server --directory {SITE.relative_to(ROOT)} --bind 127.0.0.1")
     return 0
 
 
