@@ -41,6 +41,7 @@ _ONLY: Final[dict[Kind, tuple[str, ...]]] = {
         r"sessions/tail _SPANS",  # array_parameters, LATERAL
         r"maintenance/tidying _WANTED",  # its own catalogue
         r"maintenance/horizon \w+",  # where transactions see more than one moment
+        r"maintenance/server _(?!CLOCK|VERSION)\w+",  # its own catalogue and settings
         r"schema/migrations (walk|_schema_exists)\(\)",  # its lock, its schemas
         r"schema/migrations applied\(\) 2",  # its own catalogue
     ),
