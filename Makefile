@@ -1,6 +1,6 @@
 # Every target sets up the project's own .venv by itself; see scripts/venv.sh.
 
-.PHONY: help demo demo-core test torture scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest venv-docs venv-release docs upstream test-newest test-oldest lock release
+.PHONY: help demo demo-core test torture failover scale recall bench bench-quick check lint format types clean venv-core venv-demo venv-dev venv-bench venv-upstream venv-newest venv-oldest venv-docs venv-failover venv-release docs upstream test-newest test-oldest lock release
 # A third of a test run is waiting for disks and servers: three processes keep two cores busy.
 JOBS ?= 3
 # Lint, types and tests would only get in each other's way.
@@ -26,6 +26,9 @@ test-oldest: venv-oldest  ## the suite with the floors of pyproject.toml, on Pyt
 
 torture: venv-dev  ## real processes under a nemesis (ARGS="--seconds 60 --seed 7")
 	@.venv/bin/python -m tests.torture $(ARGS)
+
+failover: venv-failover  ## three PostgreSQL under Patroni, of which one is lost (ARGS="--only switchover")
+	@.venv-failover/bin/python -m tests.failover $(ARGS)
 
 scale: venv-dev  ## a million messages, 100,000 sessions, and searches among them (ARGS="--small")
 	@.venv/bin/python -m bench.scale $(ARGS)
@@ -82,6 +85,9 @@ venv-upstream:
 
 venv-docs:
 	@scripts/venv.sh docs
+
+venv-failover:
+	@scripts/venv.sh failover
 
 venv-release:
 	@scripts/venv.sh release

@@ -34,6 +34,7 @@ lock core --constraint requirements/dev.txt "$@"
 lock demo --constraint requirements/dev.txt --extra demo "$@"
 lock upstream --constraint requirements/dev.txt --extra upstream "$@"
 lock docs --constraint requirements/dev.txt --extra docs "$@"
+lock failover --constraint requirements/dev.txt --extra failover "$@"
 lock release --constraint requirements/dev.txt --extra release "$@"
 
 floors=$(mktemp)

@@ -7,6 +7,7 @@
 #     scripts/venv.sh bench    Onrecord and who is measured beside it, in .venv-bench
 #     scripts/venv.sh upstream Onrecord and what the frameworks' own suites need, in .venv-upstream
 #     scripts/venv.sh docs     what the site is built with, in .venv-docs
+#     scripts/venv.sh failover Onrecord and Patroni, in .venv-failover
 #     scripts/venv.sh release  what packages are built and checked with, in .venv-release
 #     scripts/venv.sh oldest   as dev, with the floors of pyproject.toml, in .venv-oldest
 #     scripts/venv.sh newest   as dev, with what the index has today, in .venv-newest
@@ -34,11 +35,12 @@ dev) extras=' and what the tests need' ;;
 bench) extras=' and who is measured beside it' venv=.venv-bench before=14 ;;
 upstream) extras=" and what the frameworks' own suites need" venv=.venv-upstream ;;
 docs) extras=' and what the site is built with' venv=.venv-docs ;;
+failover) extras=' and Patroni' venv=.venv-failover ;;
 release) extras=' and what packages are built with' venv=.venv-release ;;
 # The oldest packages have wheels for the oldest Python.
 oldest) extras=' and the oldest of what the tests need' venv=.venv-oldest before=12 ;;
 newest) extras=' and the newest of what the tests need' venv=.venv-newest ;;
-*) complain "usage: scripts/venv.sh core|demo|dev|bench|upstream|docs|release|oldest|newest" ;;
+*) complain "usage: scripts/venv.sh core|demo|dev|bench|upstream|docs|failover|release|oldest|newest" ;;
 esac
 
 # Two makes at once would build one .venv from both ends. (macOS has no flock.)

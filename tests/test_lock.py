@@ -22,6 +22,7 @@ FILES = {
     "dev": "dev",
     "bench": "bench",
     "upstream": "upstream",
+    "failover": "failover",
     "oldest": "dev",
 }
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
@@ -97,7 +98,7 @@ def test_the_oldest_are_the_floors(python: str) -> None:
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize("file", ["core", "demo", "bench", "upstream"])
+@pytest.mark.parametrize("file", ["core", "demo", "bench", "upstream", "failover"])
 def test_all_take_the_versions_that_were_tested(file: str, python: str) -> None:
     """Of what we stand on; a peer of the benchmark may hold something else back."""
     ours = {canonicalize_name(one.name) for one in (*asked(None), *asked("all"))}
