@@ -28,8 +28,7 @@ auth_file = {users}
 pool_mode = transaction
 default_pool_size = 20
 max_client_conn = 200
-; Who finds the database down tries again soon, as one does without a pooler.
-server_login_retry = 0.1
+server_login_retry = {login_retry}
 query_wait_timeout = 5
 """
 
@@ -50,7 +49,11 @@ class OwnPgBouncer:
     """A pooler of our own before a server, in transaction mode: a client has a connection of the
     server for as long as its transaction, and another for the next."""
 
-    def __init__(self, binaries: Binaries, database: str) -> None:
+    def __init__(
+        self, binaries: Binaries, database: str, *, login_retry: float = 0.1
+    ) -> None:
+        """``login_retry``: after so many seconds who finds the database down tries again, which
+        one does soon without a pooler; 15 is its default."""
         user = server_user()
         folder = new_folder(user)
         try:
@@ -59,7 +62,13 @@ class OwnPgBouncer:
             settings, users = folder / "pgbouncer.ini", folder / "users"
             users.write_text(f'"{url.username}" "{url.password}"\n')
             settings.write_text(
-                _SETTINGS.format(host=url.host, port=url.port, listens=port, users=users)
+                _SETTINGS.format(
+                    host=url.host,
+                    port=url.port,
+                    listens=port,
+                    users=users,
+                    login_retry=login_retry,
+                )
             )
             for path in (settings, users):
                 path.chmod(0o600)

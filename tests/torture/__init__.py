@@ -79,14 +79,14 @@ def torture(
             nemesis.run(seconds, faults)
         verdict.deeds = nemesis.deeds
         verdict.violations += nemesis.wrong
-        _read_all(folder, url, caches.url, consistency)
+        read_all(folder, url, caches.url, consistency)
         Judge(folder, verdict, nemesis.falls).judge()
         if keep is not None and verdict.violations:
             shutil.copytree(folder, keep)
         return verdict
 
 
-def _read_all(folder: Path, url: str, cache: str, consistency: Consistency) -> None:
+def read_all(folder: Path, url: str, cache: str, consistency: Consistency) -> None:
     """Read everything for the last time, out of the database and out of the cache."""
     settings: Any = {"consistency": consistency, "revalidate": REVALIDATE}
     with (

@@ -61,6 +61,19 @@ redis.call('LSET', KEYS[1], at, string.sub(row, 1, byte - 1) .. string.char(othe
 """
 
 
+def note_what_is_left(
+    folder: Path, url: str, logs: dict[str, Log], item_log: ItemLog, fell: int
+) -> None:
+    """Note what a database that fell back still has, while nobody writes."""
+    with Store(url) as truth:
+        for path in (folder / "logs").iterdir():
+            key = bytes.fromhex(path.name).decode()
+            if key not in logs:
+                logs[key] = Log(path / "nemesis.jsonl", "nemesis")
+            logs[key].fell(fell, pairs(truth.session(key).messages()))
+        item_log.fell(fell, all_items(truth))
+
+
 class Nemesis:
     """Starts workers, mistreats them and their servers."""
 
@@ -330,13 +343,7 @@ class Nemesis:
 
     def _look(self, fell: int) -> None:
         """Note what the database still has, before anybody else sees it."""
-        with Store(self._url) as truth:
-            for path in (self._folder / "logs").iterdir():
-                key = bytes.fromhex(path.name).decode()
-                if key not in self._logs:
-                    self._logs[key] = Log(path / "nemesis.jsonl", "nemesis")
-                self._logs[key].fell(fell, pairs(truth.session(key).messages()))
-            self._item_log.fell(fell, all_items(truth))
+        note_what_is_left(self._folder, self._url, self._logs, self._item_log, fell)
         self.falls.append(time.monotonic_ns())
         self._go_on(self.READERS)  # before anything is written: what was lost may be shown
         if self.random.random() < 0.5:

@@ -18,12 +18,12 @@ from tests.torture.settings import PATIENCE, ROOT
 class Process:
     """A worker that waits for an order."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, module: str = "tests.torture") -> None:
         self.name = f"w{number}"
         self.errors = folder / f"{self.name}.errors"
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.torture", "work"],
+                [sys.executable, "-m", module, "work"],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -56,7 +56,7 @@ class Worker:
             cache=order["cache"],
             consistency=order["consistency"],
             revalidate=REVALIDATE,
-            timeout=TIMEOUT,
+            timeout=order.get("timeout", TIMEOUT),
             pool_size=2,
             compare=0.1,
         )
@@ -307,17 +307,22 @@ def pairs(messages: Sequence[Message]) -> list[tuple[int | None, str]]:
     return [(message.seq, message.text) for message in messages]
 
 
-def work() -> None:
-    """Wait for an order, and follow it."""
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+def wait_for_order() -> dict[str, Any] | None:
+    """Say that this process is ready, and what it is told to do; None if it is to end."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     # Unbuffered, so that its end can be waited for.
     with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as orders:
         line = orders.readline()
-    if not line:
+    return json.loads(line) if line else None
+
+
+def work() -> None:
+    """Wait for an order, and follow it."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    order = wait_for_order()
+    if order is None:
         return
-    order = json.loads(line)
     with ExitStack() as stack:
         stack.enter_context(mock.patch("onrecord.flows.belief.Patience", return_value=IMPATIENT))
         stack.enter_context(mock.patch("onrecord.cache.redis.script", _Scripts(order["plant"]).get))
