@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -32,7 +33,14 @@ TTL: Final = 20
 LOOP_WAIT: Final = 3
 RETRY_TIMEOUT: Final = 5
 
-_PROGRAMS: Final = ("initdb", "pg_ctl", "pg_rewind", "pg_basebackup", "pg_controldata", "pg_isready")
+_PROGRAMS: Final = (
+    "initdb",
+    "pg_ctl",
+    "pg_rewind",
+    "pg_basebackup",
+    "pg_controldata",
+    "pg_isready",
+)
 _SECRET: Final = "onrecord-failover"
 """The password of every user, on loopback, for a minute."""
 _BEGINNING: Final = 120.0
@@ -48,6 +56,11 @@ class Programs:
     python: Path
     """One that the servers' user can run, with Patroni."""
     packages: str
+
+    @property
+    def version(self) -> str:
+        """Patroni's."""
+        return version("patroni")
 
     @property
     def patroni(self) -> list[str]:
@@ -233,7 +246,10 @@ class Cluster:
             "initial-advertise-peer-urls": others,
             "initial-cluster": f"one={others}",
         }
-        command = [programs.etcd.server, *(f"--{name}={text}" for name, text in options.items())]
+        command = [
+            str(programs.etcd.server),
+            *(f"--{name}={text}" for name, text in options.items()),
+        ]
         self._etcd = ServerProcess(command, folder, user)
         self._stack.callback(self._etcd.close)
         self._etcd.start()
@@ -280,6 +296,12 @@ class Cluster:
     def leader(self) -> Node | None:
         """Who says of itself that it is the primary."""
         return next((node for node in self.nodes if node.ask("/primary")[0] == 200), None)
+
+    def wait_until_it_goes(self, node: Node) -> None:
+        """Wait until a primary says that it is one no longer, for as long as Patroni may take to
+        notice."""
+        with contextlib.suppress(TimeoutError):
+            wait_for(lambda: self.leader() is not node, 3 * LOOP_WAIT, "an end", str)
 
     def wait_for_leader(self, other_than: Node | None = None, *, within: float = 90) -> Node:
         """The primary; another one than that."""
@@ -337,9 +359,7 @@ def _is_healthy(address: str) -> bool:
     return False
 
 
-def wait_for(
-    what: Callable[[], T | None], seconds: float, named: str, log: Callable[[], str]
-) -> T:
+def wait_for(what: Callable[[], T | None], seconds: float, named: str, log: Callable[[], str]) -> T:
     """What is there at last."""
     until = time.monotonic() + seconds
     while not (found := what()):

@@ -49,9 +49,7 @@ class OwnPgBouncer:
     """A pooler of our own before a server, in transaction mode: a client has a connection of the
     server for as long as its transaction, and another for the next."""
 
-    def __init__(
-        self, binaries: Binaries, database: str, *, login_retry: float = 0.1
-    ) -> None:
+    def __init__(self, binaries: Binaries, database: str, *, login_retry: float = 0.1) -> None:
         """``login_retry``: after so many seconds who finds the database down tries again, which
         one does soon without a pooler; 15 is its default."""
         user = server_user()

@@ -1,0 +1,164 @@
+"""What is done to the machines, in a row as the table shows it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from tests.failover.cluster import TTL, Cluster, Node
+from tests.failover.run import Run
+from tests.torture.line import Line
+
+_FROZEN: Final = TTL + 12.0
+_BEHIND: Final = 1.0
+"""How many seconds of writes a standby, or a Redis, has not heard of."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Something that happens, and what it may do to users."""
+
+    name: str
+    what: str
+    act: Callable[[Run], None]
+    synchronous: bool = True
+    pooled: bool = False
+    unseen: bool = False
+    """Whether no error may reach a user."""
+
+
+def switch_over(run: Run) -> None:
+    """As is done before a machine is updated."""
+    run.did("switch over")
+    leader = run.cluster.switch_over()
+    run.did(f"{leader.name} is the primary")
+
+
+def kill_postmaster(run: Run) -> None:
+    """PostgreSQL ends; Patroni is there and starts it again, or another takes its place."""
+    node = run.cluster.wait_for_leader()
+    run.did(f"kill -9 PostgreSQL of {node.name}")
+    node.kill_postmaster()
+    run.cluster.wait_until_it_goes(node)
+    _await_primary(run)
+
+
+def lose_host(run: Run) -> None:
+    """Patroni and PostgreSQL of one machine end at once, and do not come back."""
+    node = run.cluster.wait_for_leader()
+    run.did(f"lose {node.name}")
+    node.lose()
+    _await_primary(run, node)
+
+
+def freeze(run: Run) -> None:
+    """A machine stands still for longer than it may lead, and goes on as if nothing had been."""
+    node = run.cluster.wait_for_leader()
+    run.did(f"freeze {node.name}")
+    node.signal_all(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as threads:
+        elected = threads.submit(_await_primary, run, node)
+        run.watch(_FROZEN)
+        elected.result()
+    run.did(f"thaw {node.name}")
+    node.signal_all(signal.SIGCONT)
+    run.watch(run.seconds)
+    run.cluster.wait_for_leader()
+
+
+def fall_back(run: Run) -> None:
+    """A machine is lost, and with it what no standby had heard of."""
+    node = run.cluster.wait_for_leader()
+    run.did(f"{node.name} sends nothing any more")
+    node.stop_sending()
+    run.watch(_BEHIND)
+    with run.standing_still():
+        run.did(f"lose {node.name}")
+        node.lose()
+        _await_primary(run, node)
+    run.did("go on")
+
+
+def fail_over_both(run: Run, *, empty: bool) -> None:
+    """Redis is lost while PostgreSQL is switched over."""
+    run.did("the replica of Redis hears nothing any more")
+    run.caches.fall_behind()
+    run.watch(_BEHIND)
+    if empty:
+        run.caches.empty_replica()
+    with ThreadPoolExecutor(1) as threads:
+        run.did("kill -9 Redis, and switch over")
+        failed_over = threads.submit(run.caches.fail_over)
+        leader = run.cluster.switch_over()
+        run.did(f"{leader.name} is the primary")
+        failed_over.result()
+        run.did("Sentinel has put the replica in its place")
+    run.watch(run.seconds)
+    run.did("the old Redis comes back")
+    run.caches.come_back()
+
+
+SCENARIOS: Final = (
+    Scenario("switchover", "planned switchover", switch_over, unseen=True),
+    Scenario("kill", "kill -9 of PostgreSQL", kill_postmaster),
+    Scenario("host", "the primary's host gone", lose_host),
+    Scenario("frozen", f"primary frozen for {_FROZEN:.0f} s, and thawed", freeze),
+    Scenario("pooler", "switchover behind PgBouncer", switch_over, pooled=True),
+    Scenario(
+        "redis-lagging",
+        "switchover, and Redis to a replica that is behind",
+        partial(fail_over_both, empty=False),
+    ),
+    Scenario(
+        "redis-empty",
+        "switchover, and Redis to an empty replica",
+        partial(fail_over_both, empty=True),
+    ),
+    Scenario(
+        "asynchronous",
+        "host gone, asynchronous standby, synchronous_commit=off",
+        fall_back,
+        synchronous=False,
+    ),
+)
+
+
+class Pointer:
+    """An address that leads to the primary, as HAProxy's does that asks Patroni."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._leader = cluster.wait_for_leader()
+        self._line = Line(self._leader.port)
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return self._line.port
+
+    def close(self) -> None:
+        """Lead nowhere any more."""
+        self._ends.set()
+        self._thread.join()
+        self._line.close()
+
+    def _look(self) -> None:
+        while not self._ends.wait(0.5):
+            leader = self._cluster.leader()
+            if leader is not None and leader is not self._leader:
+                self._leader = leader
+                self._line.cut("closed")
+                self._line.lead_to(leader.port)
+                self._line.mend()
+
+
+def _await_primary(run: Run, old: Node | None = None) -> None:
+    leader = run.cluster.wait_for_leader(old)
+    run.did(f"{leader.name} is the primary")
