@@ -193,3 +193,26 @@ def test_a_pooler_that_has_no_server(own_postgres: OwnPostgres, waits: Waits) ->
             assert [message.seq for message in appended.result(PATIENCE)] == [3]
     finally:
         pooler.close()
+
+
+def test_who_is_cut_off_before_it_committed_knows_that(
+    own_postgres: OwnPostgres, cache: str | None
+) -> None:
+    """A server that shuts down says so to whom it interrupts, and has undone what it did."""
+    with (
+        Store(own_postgres.url, cache=cache, timeout=PATIENCE) as store,
+        ThreadPoolExecutor(1) as threads,
+        psycopg.connect(own_postgres.url) as holder,
+        psycopg.connect(own_postgres.url, autocommit=True) as other,
+    ):
+        items = store.items("facts")
+        items.put("k", 1)
+        holder.execute("SELECT 1 FROM onrecord_items FOR UPDATE")
+        put = threads.submit(items.put, "k", 2)
+        while not other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE wait_event_type = 'Lock' AND application_name = 'onrecord'"
+        ).fetchall():
+            assert not put.done()
+        holder.rollback()
+        assert put.result(PATIENCE).value == 2

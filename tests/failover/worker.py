@@ -23,7 +23,7 @@ class Worker(worker.Worker):
         try:
             answer = super().call(sync, twin)
         except Unavailable as fault:
-            self._tell(fault, began)
+            self._tell(fault, began, sync)
             raise
         if time.monotonic_ns() - began > 1_000_000_000:
             self.note(took=(time.monotonic_ns() - began) / 1e9)
@@ -37,14 +37,14 @@ class Worker(worker.Worker):
                 yield turn
         except Unavailable as fault:
             if fault is not self._last:
-                self._tell(fault, began)
+                self._tell(fault, began, super()._turn_of)
             raise
 
-    def _tell(self, fault: Unavailable, began: int) -> None:
+    def _tell(self, fault: Unavailable, began: int, what: Callable[..., Any]) -> None:
         self._last = fault
         now = time.monotonic_ns()
         self.note(
-            fault=str(fault)[:300],
+            fault=f"{getattr(what, '__qualname__', what)}: {fault}"[:400],
             unknown=fault.outcome_unknown,
             at=now,
             seconds=(now - began) / 1e9,

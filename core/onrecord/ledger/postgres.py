@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from onrecord.errors import Misconfigured
 from onrecord.ledger.database.address import Address
-from onrecord.ledger.database.faults import lost_connection, may_connect_later, was_not_begun
+from onrecord.ledger.database.faults import did_nothing, lost_connection, may_connect_later
 from onrecord.ledger.database.own_engine import Lent, OwnEngine
 from onrecord.ledger.database.pool import Held, Pool
 from onrecord.ledger.database.transaction import Transaction, Work
@@ -169,9 +169,7 @@ class PostgresLedger(Ledger):
                     return answer
                 except Exception as fault:
                     held.broken = (
-                        bool(held.connection.closed)
-                        or lost_connection(fault)
-                        or was_not_begun(fault)
+                        bool(held.connection.closed) or lost_connection(fault) or did_nothing(fault)
                     )
                     if txn.begun and not held.broken:
                         held.cursor.execute("ROLLBACK")
@@ -182,7 +180,7 @@ class PostgresLedger(Ledger):
                     raise _NothingDone(fault, False) from fault
                 lost = False
             else:
-                refused = was_not_begun(fault) and not committing
+                refused = did_nothing(fault) and not committing
                 lost = lost_connection(fault) and not refused
                 if lost or refused:
                     self._pool.renew()  # the others were most likely cut off with it

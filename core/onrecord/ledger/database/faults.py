@@ -55,19 +55,40 @@ def lost_connection(fault: BaseException) -> bool:
     return str(state).startswith("08") or state in {"57P01", "57P02", "57P03", *_HUNG_UP}
 
 
-def was_not_begun(fault: BaseException) -> bool:
-    """Whether a statement was refused because nobody was there to do it: a standby takes no
-    writes, a server that starts or stops takes nothing, and a pooler may have no server."""
+def did_nothing(fault: BaseException) -> bool:
+    """Whether a statement, other than a COMMIT, was refused because nobody was there to do it: a
+    standby takes no writes, a server that starts or stops takes nothing, and a pooler may have no
+    server. Or the server ended the connection before the statement was done, and undid it."""
     original = original_of(fault)
     if type(original).__module__.partition(".")[0] != "psycopg":
         return False
     state = getattr(original, "sqlstate", None)
-    return state in _NOBODY_THERE or _POOLER_ALONE.search(str(original)) is not None
+    return (
+        state in _NOBODY_THERE
+        or _POOLER_ALONE.search(str(original)) is not None
+        or _was_interrupted(original)
+    )
+
+
+def _was_interrupted(fault: BaseException) -> bool:
+    """Whether the server itself ended the connection where a statement can be interrupted, as it
+    does when it shuts down: what it was doing is undone.
+
+    Once a statement without BEGIN has committed, a server that is told to stop answers it, or says
+    nothing more (a commit that waits for a standby warns, and hangs up). A pooler, which may say
+    the same at any time, does not name the function.
+    """
+    diagnosis = getattr(fault, "diag", None)
+    return (
+        getattr(diagnosis, "sqlstate", None) == "57P01"
+        and getattr(diagnosis, "severity_nonlocalized", None) == "FATAL"
+        and getattr(diagnosis, "source_function", None) == "ProcessInterrupts"
+    )
 
 
 def may_connect_later(fault: BaseException) -> bool:
     """Whether a connection could not be made for a reason that may pass: not a wrong password."""
-    return was_not_begun(fault) or (
+    return did_nothing(fault) or (
         lost_connection(fault) and _IS_WRONG.search(str(original_of(fault))) is None
     )
 
