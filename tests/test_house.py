@@ -54,6 +54,8 @@ FLOORS: list[set[str]] = [
     {"adapters"},
     {"checkpoint_log", "adapters/importing", "memory"},
     {"testing", "testing/langgraph_store"},
+    {"cli"},
+    {"__main__"},
 ]
 
 

@@ -1,0 +1,82 @@
+"""Commands that say how a store is: how much is in it, how it answers, what bites."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onrecord.cli import options, visible
+from onrecord.cli.asked import Asked, owners
+from onrecord.cli.commands import FOUND_WRONG, command
+from onrecord.cli.output import BOLD, DIM, Output, size
+
+if TYPE_CHECKING:
+    from onrecord.health import TierHealth
+
+PANEL: Final = "Look after"
+
+
+@command("stats", PANEL)
+def stats(
+    asked: Asked,
+    tenant: options.Tenant = None,
+    user: options.User = None,
+    agent: options.Agent = None,
+) -> None:
+    """Count what there is, and the bytes it takes: all of it, or somebody's."""
+    with asked.store() as store, asked.out.busy("Counting"):
+        found = store.stats(**owners(tenant, user, agent))
+    out = asked.out
+    if out.json:
+        out.record("stats", found, saving=found.saving)
+        return
+    usage = found.usage
+    spent = f"{usage.input_tokens:,} in, {usage.output_tokens:,} out, {usage.requests:,} requests"
+    unindexed = f"{found.unindexed:,} not yet: onrecord index" if found.unindexed else "all"
+    out.facts(
+        [
+            ("sessions", f"{found.sessions:,}"),
+            ("messages", f"{found.messages:,} in {found.turns:,} turns"),
+            ("tokens", f"{found.tokens:,}"),
+            ("spent", spent if usage.requests else ""),
+            ("items", f"{found.items:,} in {found.namespaces:,} namespaces" * bool(found.items)),
+            ("threads", f"{found.threads:,} of graphs" * bool(found.threads)),
+            ("uncompressed", size(found.raw_bytes)),
+            ("stored", f"{size(found.stored_bytes)}, {found.saving:.0%} less"),
+            ("kept as", f"{found.rows:,} rows, {found.segments:,} segments"),
+            ("indexed", f"{unindexed}, {size(found.index_bytes)}" if found.messages else ""),
+            ("dictionaries", f"{found.dictionaries:,}" * bool(found.dictionaries)),
+            ("on the disk", f"{size(found.disk_bytes)}, of the whole store"),
+        ]
+    )
+
+
+@command("health", PANEL)
+def health(asked: Asked) -> int:
+    """Ask database and cache how they are. The code is 1 where one of them is not well."""
+    with asked.store() as store:
+        found = store.health()
+    out = asked.out
+    tiers = [("database", found.database), ("cache", found.cache), ("embedder", found.embedder)]
+    if out.json:
+        out.record("health", found, ok=found.ok)
+    else:
+        for name, tier in tiers:
+            if tier is not None:
+                _write_tier(out, name, tier)
+        if found.cache is None:
+            out.say(("cache     ", DIM), "none")
+        if found.breaker_open:
+            out.say(("The cache is being left alone for a while, after a failure.", "yellow"))
+    return 0 if found.ok else FOUND_WRONG
+
+
+def _write_tier(out: Output, name: str, tier: TierHealth) -> None:
+    took = "" if tier.milliseconds is None else f"  {tier.milliseconds:,.1f} ms"
+    out.say(
+        (name.ljust(10), DIM),
+        ("ok" if tier.ok else "not ok", "bold green" if tier.ok else "bold red"),
+        took,
+        (f"  {visible.line(tier.where)}", BOLD if not tier.ok else ""),
+    )
+    if tier.problem:
+        out.say((visible.text(tier.problem), "" if tier.ok else "red"), indent=2)

@@ -1,0 +1,192 @@
+"""Commands that keep a store in order, and take nothing away."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+import typer
+
+from onrecord.cli import options, visible
+from onrecord.cli.asked import Asked, owners, span_of
+from onrecord.cli.commands import FOUND_WRONG, command, confirmed
+from onrecord.cli.output import Column, size
+from onrecord.cli.state import PANEL
+from onrecord.plural import many
+from onrecord.reports import Problem
+
+GOES_ON: Final = "Interrupted. What was done stays done: run it again, and it goes on."
+
+
+@command("migrate", PANEL, interrupted="Interrupted. Each step is there as a whole, or not at all.")
+def migrate(asked: Asked) -> None:
+    """Make the tables, or bring them up to date."""
+    with asked.store(makes_tables=True) as store, asked.out.busy("Migrating"):
+        steps = store.migrate()
+    if asked.out.json:
+        for step in steps:
+            asked.out.record("step", {"name": step})
+        return
+    for step in steps:
+        asked.out.say(step)
+    asked.out.say(f"{many(len(steps), 'step')} done." if steps else "It was up to date.")
+
+
+@command("compact", PANEL, interrupted=GOES_ON)
+def compact(
+    asked: Asked,
+    quiet_for: Annotated[
+        str,
+        typer.Option(
+            "--quiet-for", metavar="TIME", help="Seal what nobody wrote to for so long: 30m, 2h."
+        ),
+    ] = "1h",
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Write everything anew, as after a train. On PostgreSQL nobody else can use a "
+            "table meanwhile.",
+        ),
+    ] = False,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+) -> int | None:
+    """Compress sessions that came to rest, and give room back to the disk."""
+    quiet = span_of("--quiet-for", quiet_for).total_seconds()
+    out = asked.out
+    with asked.store() as store:
+        if dry_run:
+            with out.busy("Counting"):
+                found = store.stats()
+            if out.json:
+                out.record("compaction", {"dry_run": True, "disk_bytes_before": found.disk_bytes})
+            else:
+                out.say(
+                    f"It would look at {many(found.sessions, 'session')}, of which "
+                    f"{many(found.rows, 'message')} stand in rows of their own. "
+                    f"{size(found.disk_bytes)} are on the disk."
+                )
+            return None
+        about = f"{store.address} is written anew, which may take long; others may have to wait."
+        if again and not confirmed(out, "compact", about, yes=yes):
+            return FOUND_WRONG
+        with out.progress("Compacting") as progress:
+            done = store.compact(quiet_for=quiet, again=again, progress=progress)
+    if out.json:
+        out.record("compaction", done)
+        return None
+    out.say(
+        f"{many(done.sessions, 'session')} sealed. {size(done.disk_bytes_before)} were on the "
+        f"disk, now {size(done.disk_bytes)}."
+    )
+    if done.problem:
+        out.note(done.problem)
+    return None
+
+
+@command("train", PANEL, interrupted="Interrupted. Nothing was learned.")
+def train(asked: Asked) -> None:
+    """Learn from the store's own messages how to compress them better."""
+    out = asked.out
+    with asked.store() as store, out.busy("Learning"):
+        done = store.train()
+    if out.json:
+        out.record("training", done, saving=done.saving)
+    elif done.dictionary is None:
+        out.say(
+            f"Nothing was learned: from {many(done.messages, 'message')} it would save nothing."
+        )
+    else:
+        out.say(
+            f"Dictionary {done.dictionary}, of {size(done.dictionary_bytes)}, learned from "
+            f"{many(done.messages, 'message')}: what is new takes {done.saving:.0%} less. "
+            f"`onrecord compact --again` writes what is there anew with it."
+        )
+
+
+@command("verify", PANEL, interrupted="Interrupted. Not everything was looked at.")
+def verify(asked: Asked) -> int:
+    """Read everything, and report what is damaged. The code is 1 where something is."""
+    out = asked.out
+    with asked.store() as store, out.progress("Verifying") as progress:
+        problems = store.verify(progress=progress)
+    if out.json:
+        for problem in problems:
+            out.record("problem", problem)
+    elif problems:
+        out.table(_PROBLEM_COLUMNS).add(problems)
+        out.note(f"{many(len(problems), 'problem')}.")
+    else:
+        out.say("All is well.")
+    return FOUND_WRONG if problems else 0
+
+
+_PROBLEM_COLUMNS: Final[list[Column[Problem]]] = [
+    Column("KIND", lambda problem: problem.kind, style="red"),
+    Column("WHERE", lambda problem: visible.line(problem.where), cut=True),
+    Column("MESSAGES", lambda problem: _places(problem)),
+    Column("WHAT", lambda problem: visible.line(problem.what), cut=True),
+]
+
+
+def _places(problem: Problem) -> str:
+    if problem.first is None:
+        return ""
+    if problem.first == problem.last:
+        return str(problem.first)
+    return f"{problem.first} to {problem.last}"
+
+
+@command("index", PANEL, interrupted=GOES_ON)
+def index(
+    asked: Asked,
+    tenant: options.Tenant = None,
+    user: options.User = None,
+    agent: options.Agent = None,
+    embedder: options.Embedder = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Throw the index away first, and make it anew.")
+    ] = False,
+    only: Annotated[
+        bool,
+        typer.Option("--only", help="Then take away what other embedders have made of it all."),
+    ] = False,
+    yes: options.Yes = False,
+    dry_run: options.DryRun = False,
+) -> int | None:
+    """Index what was said since the last time, so that no search has to wait for it.
+
+    Where the store has an embedder, it is shown what it has not seen.
+    """
+    whose = owners(tenant, user, agent)
+    out = asked.out
+    with asked.store(embedder=embedder) as store:
+        if dry_run:
+            with out.busy("Counting"):
+                found = store.stats(**whose)
+            if out.json:
+                out.record("indexing", {"dry_run": True, "places": found.unindexed})
+            else:
+                out.say(f"{many(found.unindexed, 'message')} would be indexed.")
+            return None
+        about = "What other embedders have made is taken away; to make it again costs their time."
+        if only and not confirmed(out, "index", about, yes=yes):
+            return FOUND_WRONG
+        with out.progress("Indexing") as progress:
+            done = store.index(**whose, again=again, progress=progress)
+        if out.json:
+            out.record("indexing", done)
+        else:
+            out.say(f"{many(done.places, 'message')} of {many(done.sessions, 'session')} indexed.")
+        if store.health().embedder is None:
+            return None
+        with out.progress("Embedding") as progress:
+            shown = store.embed(**whose, only=only, progress=progress)
+        if out.json:
+            out.record("embedding", shown)
+        else:
+            out.say(
+                f"{many(shown.messages, 'message')} of {many(shown.sessions, 'session')} and "
+                f"{many(shown.items, 'item')} shown to the embedder."
+            )
+    return None
