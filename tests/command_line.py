@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import fcntl
+import importlib
 import os
 import pty
 import select
@@ -19,6 +20,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -29,6 +31,10 @@ import onrecord.operations  # noqa: F401 - so that no child has to
 from onrecord.cli import main
 
 PATIENCE = 60.0
+
+for _module in ("onrecord.cli.app", "rich.progress", "rich.status", "typer._adapters"):
+    with suppress(ImportError):  # the last one is of typer itself, and not of every version
+        importlib.import_module(_module)
 
 
 class Done(NamedTuple):
@@ -45,21 +51,40 @@ class Running:
     def __init__(
         self,
         *arguments: str | Path,
-        given: bytes | None = None,
+        given: bytes | None = b"",
         env: Mapping[str, str] | None = None,
-        out: int | None = None,
+        out: tuple[int, int] | None = None,
+        before: Callable[[], object] | None = None,
     ) -> None:
+        """``given`` is its input; None leaves that open. ``before`` is called in the child."""
         self._read: dict[int, bytearray] = {}
-        into, from_ = (os.pipe() if out is None else (-1, out)), os.pipe()
-        stdin = os.pipe()
-        self.pid = _forked(
-            lambda: _exec(list(map(str, arguments)), env, (stdin[0], into[1], from_[1]))
-        )
-        for end in (stdin[0], into[1], from_[1]):
+        into, from_, self._stdin = out or os.pipe(), os.pipe(), os.pipe()
+        ends = (self._stdin[0], into[1], from_[1])
+        self.pid = _forked(lambda: _be(list(map(str, arguments)), env, ends, before=before))
+        os.close(into[1])
+        os.close(from_[1])
+        self.out, self.err = -1 if out else into[0], from_[0]
+        if given is not None:
+            if given:
+                self.give(given)
+            self._end_input()
+
+    def give(self, text: bytes) -> None:
+        """Hand it all of a text, and wait until it has read that."""
+        left = memoryview(text)
+        while left:
+            left = left[os.write(self._stdin[1], left[:4096]) :]
+        limit = time.monotonic() + PATIENCE
+        unread = bytearray(4)
+        while fcntl.ioctl(self._stdin[0], termios.FIONREAD, unread) == 0 and any(unread):
+            if time.monotonic() > limit:
+                pytest.fail("it does not read")
+            time.sleep(0.005)
+
+    def _end_input(self) -> None:
+        for end in self._stdin:
             os.close(end)
-        self.out, self.err = into[0], from_[0]
-        os.write(stdin[1], given or b"")
-        os.close(stdin[1])
+        self._stdin = (-1, -1)
 
     def wait_for(self, wanted: str, end: int | None = None) -> str:
         """Read until something was written, and return all that was so far."""
@@ -77,6 +102,8 @@ class Running:
 
     def done(self) -> Done:
         """Wait for its end."""
+        if self._stdin[0] >= 0:
+            self._end_input()
         ends = {end for end in (self.out, self.err) if end >= 0}
         got = {end: self._read.setdefault(end, bytearray()) for end in ends}
         limit = time.monotonic() + PATIENCE
@@ -121,7 +148,9 @@ class Terminal:
         self._end, end = pty.openpty()
         fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         said = {"TERM": "xterm-256color", **(env or {})}
-        self.pid = _forked(lambda: _exec(list(map(str, arguments)), said, (end, end, end), True))
+        self.pid = _forked(
+            lambda: _be(list(map(str, arguments)), said, (end, end, end), terminal=True)
+        )
         os.close(end)
 
     def type(self, text: str) -> None:
@@ -180,11 +209,13 @@ def _forked(work: Callable[[], NoReturn]) -> int:
     return pid
 
 
-def _exec(
+def _be(
     arguments: list[str],
     env: Mapping[str, str] | None,
     ends: tuple[int, int, int],
+    *,
     terminal: bool = False,
+    before: Callable[[], object] | None = None,
 ) -> NoReturn:
     """In a child: be the command."""
     code = 70
@@ -202,7 +233,7 @@ def _exec(
         if terminal:
             for stream in (sys.stdout, sys.stderr):
                 stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        for name in ("PYTEST_CURRENT_TEST", "ONRECORD_URL", "ONRECORD_CACHE", "NO_COLOR"):
+        for name in ("PYTEST_CURRENT_TEST", "NO_COLOR", "ONRECORD_URL", "ONRECORD_CACHE"):
             os.environ.pop(name, None)
         for name in ("COLUMNS", "LINES", "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
             os.environ.pop(name, None)
@@ -213,6 +244,8 @@ def _exec(
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         warnings.resetwarnings()
         sys.argv = ["onrecord", *arguments]
+        if before is not None:
+            before()
         code = main()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -19,7 +19,7 @@ from psycopg.rows import dict_row
 
 from langgraph_onrecord import OnrecordSaver, aimport_threads, import_threads
 from langgraph_onrecord.importers import _renumbered
-from onrecord import Misconfigured, Store
+from onrecord import Misconfigured, Store, Unavailable
 from tests.servers.postgres import PostgresServer
 from tests.test_langgraph_saver import (
     Nonce,
@@ -148,6 +148,12 @@ def test_what_was_deleted_here_stays_so(source: Callable[..., Source], ours: Onr
     ours.delete_thread("t")
     assert import_threads(ours, url).left_alone == ("t",)
     assert ours.get_tuple(thread()) is None
+
+
+def test_a_source_that_does_not_answer_is_explained(ours: OnrecordSaver) -> None:
+    with pytest.raises(Unavailable, match="cannot be read now") as caught:
+        import_threads(ours, "postgresql://ada:secret@127.0.0.1:1/threads")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_source_without_their_tables_is_explained(tmp_path: Path, ours: OnrecordSaver) -> None:

@@ -21,11 +21,12 @@ from typing import Any, Final, NamedTuple
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from sqlalchemy import URL, Connection, Engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from langgraph_onrecord.saver import OnrecordSaver
 from onrecord import Cleared, Misconfigured
 from onrecord.adapters.importing import Imported
-from onrecord.adapters.importing.engines import opened
+from onrecord.adapters.importing.engines import explained, opened, shown
 from onrecord.arguments import check_list
 
 __all__ = ["Imported", "aimport_threads", "import_threads"]
@@ -72,6 +73,8 @@ def import_threads(
             if missing := sorted(set(wanted) - set(there)):
                 raise Misconfigured(f"The source has no thread {', '.join(map(repr, missing))}.")
             brought = [_bring(ours, tables, thread) for thread in wanted]
+    except SQLAlchemyError as fault:
+        raise explained(fault, shown(engine.url), "the tables of checkpoints") from fault
     finally:
         if owned:
             engine.dispose()

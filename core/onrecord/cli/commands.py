@@ -125,13 +125,17 @@ def _ended(work: Callable[[], int | None], out: Output, interrupted: str) -> int
         silence()
         return READER_GONE
     except OnrecordError as fault:
+        if isinstance(fault.__cause__, BrokenPipeError):  # of a file that it was writing to
+            silence()
+            return READER_GONE
         out.fail(str(fault))
         return _code_of(fault)
 
 
 def _interrupted(out: Output, said: str) -> int:
     try:
-        out.fail(said)
+        if said:
+            out.fail(said)
     except BrokenPipeError:  # Ctrl-C ends every program of a pipe
         silence()
     return INTERRUPTED

@@ -34,7 +34,10 @@ def export(
     agent: options.Agent = None,
     session: options.OfSession = None,
 ) -> None:
-    """Write sessions and items to a file that import reads, and everybody else."""
+    """Write sessions and items to a file that import reads, and everybody else.
+
+    Names that are not given mean everybody, but for --session.
+    """
     out = asked.out
     target: Any = sys.stdout.buffer if file == "-" else file
     with asked.store() as store:

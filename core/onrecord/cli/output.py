@@ -253,12 +253,9 @@ class Table(Generic[T]):
     def _measured(self, used: list[int], cells: list[list[str]]) -> list[int]:
         widths = self._needed(used, cells)
         room = self._out.width - GAP * (len(used) - 1)
-        while (over := sum(widths) - room) > 0:
-            # The widest gives way first, down to the next one.
-            cut = [at for at, n in enumerate(used) if self._columns[n].cut]
-            widest = max(cut, key=lambda at: widths[at])
-            others = [widths[at] for at in cut if widths[at] < widths[widest]]
-            widths[widest] -= min(over, max(widths[widest] - max(others, default=0), 1))
+        cut = [place for place, at in enumerate(used) if self._columns[at].cut]
+        for _ in range(sum(widths) - room):  # the widest gives way first
+            widths[max(cut, key=lambda place: widths[place])] -= 1
         return widths
 
     def _row(self, cells: list[str], style: str = "") -> None:

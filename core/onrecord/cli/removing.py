@@ -45,7 +45,10 @@ def prune(
     yes: options.Yes = False,
     dry_run: options.DryRun = False,
 ) -> int | None:
-    """Remove sessions and items that have expired."""
+    """Remove sessions and items that have expired.
+
+    Names that are not given mean everybody.
+    """
     whose: dict[str, Any] = {**owners(tenant, user, agent)}
     if older_than is not None:
         whose["older_than"] = time_of("--older-than", older_than)
@@ -120,7 +123,8 @@ def erase(
 ) -> int | None:
     """Erase somebody, or one session, for good: messages, items, threads, and what was learned.
 
-    At least one of --session, --tenant, --user, --agent and --all has to be given.
+    At least one of --session, --tenant, --user, --agent and --all has to be given. A name that
+    is not given is the empty one, or with --all every one.
     """
     if session is None and not everyone and tenant is user is agent is None:
         raise Misconfigured(

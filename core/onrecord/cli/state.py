@@ -22,7 +22,10 @@ def stats(
     user: options.User = None,
     agent: options.Agent = None,
 ) -> None:
-    """Count what there is, and the bytes it takes: all of it, or somebody's."""
+    """Count what there is, and the bytes it takes.
+
+    Names that are not given mean everybody.
+    """
     with asked.store() as store, asked.out.busy("Counting"):
         found = store.stats(**owners(tenant, user, agent))
     out = asked.out

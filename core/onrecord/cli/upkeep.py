@@ -156,7 +156,8 @@ def index(
 ) -> int | None:
     """Index what was said since the last time, so that no search has to wait for it.
 
-    Where the store has an embedder, it is shown what it has not seen.
+    Where the store has an embedder, it is shown what it has not seen. Names that are not given
+    mean everybody.
     """
     whose = owners(tenant, user, agent)
     out = asked.out

@@ -182,7 +182,7 @@ class Ledger(ABC):
                     self._connect()
                     done = self._applied()
                     if not self.options.migrate:
-                        migrations.require(done)
+                        migrations.require(done, str(self.address))
                     elif migrations.pending(done):
                         if not done and not writes:
                             return

@@ -111,14 +111,21 @@ def state(txn: Transaction) -> State:
     return State(sorted(done), missing, unknown, lost)
 
 
-def require(done: set[str]) -> None:
+def require(done: set[str], where: str) -> None:
     """Refuse a database that was not migrated, when nobody asked to do it now."""
     missing = pending(done)
-    if missing:
+    if not missing:
+        return
+    if not done:
         raise Misconfigured(
-            f"The database has not been migrated: {missing[0][0]!r} is missing. "
-            f"Run store.migrate() once, or open the store without migrate=False."
+            f"There is no store at {where}: it is not there, or has not been migrated. Check the "
+            f"address; or run store.migrate() or `onrecord migrate` once to make the tables, or "
+            f"open the store without migrate=False."
         )
+    raise Misconfigured(
+        f"The database has not been migrated: {missing[0][0]!r} is missing. Run store.migrate() "
+        f"or `onrecord migrate` once, or open the store without migrate=False."
+    )
 
 
 def learn(txn: Transaction, counter: str) -> Facts:
