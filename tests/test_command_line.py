@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -14,7 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
+import redis
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from onrecord import (
     ANY,
@@ -25,10 +31,12 @@ from onrecord import (
     Text,
     ToolCall,
 )
+from onrecord.cli import histories
 from onrecord.cli.records import LINES
 from onrecord.files import Target
 from scripts.command_line import PAGE, page
 from tests.command_line import Done, Running, Terminal, on_terminal, run
+from tests.servers.redis import RedisServer
 
 ROOT = Path(__file__).parents[1]
 EVIL = "evil\x1b[31m\x1b]0;title\x07 \u202egnp.\u202c \x9b2J \U000e0041"
@@ -356,30 +364,27 @@ def test_the_page_is_what_help_says() -> None:
 # -- bad days --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (("sessions", "--url", "postgresql://ada:gehe%40im@127.0.0.1:1/d"), 3),
-        (("health", "--url", "postgresql://ada:geheim@127.0.0.1:1/d"), 1),
-        (("sessions", "--url", "postgresql://ada:gehe@im@127.0.0.1:1/d"), 2),
-        (("sessions", "--url", "mysql://ada:geheim@h/d"), 2),
-        (("sessions", "postgresql://ada:geheim@h/d"), 2),
-        (("import", "postgresql://ada:geheim@127.0.0.1:1/d"), 2),
-        (("import", "--from", "langgraph", "postgresql://ada:geheim@127.0.0.1:1/d"), 3),
-        (("sessions", "--cache", "redis://ada:geheim@127.0.0.1:x/0"), 2),
-        (("--url", "host=h password=geheim", "sessions"), 2),
-    ],
-)
-def test_no_password_is_printed(small: Place, arguments: tuple[str, ...], code: int) -> None:
-    if "langgraph" in arguments:
-        importlib.import_module("langgraph_onrecord.importers")  # here, and not in each child
-    for how in (run, on_terminal):
-        done = small(*arguments, how=how)
+WITH_A_PASSWORD = [
+    (("sessions", "--url", "postgresql://ada:gehe%40im@127.0.0.1:1/d"), 3),
+    (("health", "--url", "postgresql://ada:geheim@127.0.0.1:1/d"), 1),
+    (("sessions", "--url", "postgresql://ada:gehe@im@127.0.0.1:1/d"), 2),
+    (("sessions", "--url", "mysql://ada:geheim@h/d"), 2),
+    (("sessions", "postgresql://ada:gehe@im@h/d"), 2),
+    (("import", "postgresql://ada:geheim@127.0.0.1:1/d"), 2),
+    (("sessions", "--cache", "redis://ada:geheim@127.0.0.1:x/0"), 2),
+    (("--url", "host=h password=geheim", "sessions"), 2),
+    (("sessions", "host=h password=geheim"), 2),
+]
+
+
+def test_no_password_is_printed(small: Place) -> None:
+    for number, (arguments, code) in enumerate(WITH_A_PASSWORD):
+        done = small(*arguments, how=run if number % 2 else on_terminal)
         assert done.code == code, done
-        assert "geheim" not in done.out + done.err
-        assert "gehe" not in done.out + done.err
-        assert "Traceback" not in done.out + done.err
-        assert done.out + done.err
+        written = done.out + done.err
+        assert "gehe" not in written
+        assert "Traceback" not in written
+        assert written
 
 
 def test_a_cache_that_is_gone_is_told_and_nothing_fails(small: Place) -> None:
@@ -403,32 +408,32 @@ def test_who_looks_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("--bogus",),
-        ("bogus",),
-        ("sessions", "--bogus"),
-        ("sessions", "--limit", "none"),
-        ("sessions", "--metadata", "novalue"),
-        ("show",),
-        ("show", "plain", "--since", "yesterday"),
-        ("search", "x", "--mode", "telepathy"),
-        ("unfinished", "--quiet-for", "long"),
-        ("import", "--from", "bogus", "x"),
-        ("import", "--user", "ada", "x.jsonl"),
-        ("import", "--from", "langgraph", "x.db", "--table", "t"),
-        ("import", "--from", "langchain-postgres", "postgresql://h/d"),
-        ("import", "gone.jsonl"),
-        ("export", "wrong.txt"),
-        ("erase", "--session", "plain", "--all"),
-    ],
-)
-def test_wrong_use_is_told_in_one_message(small: Place, arguments: tuple[str, ...]) -> None:
-    done = small(*arguments)
-    assert (done.code, done.out) == (2, ""), done
-    assert done.err.startswith("onrecord: ")
-    assert done.err.count("\n") == 1
+WRONG = [
+    ("--bogus",),
+    ("bogus",),
+    ("sessions", "--bogus"),
+    ("sessions", "--limit", "none"),
+    ("sessions", "--metadata", "novalue"),
+    ("show",),
+    ("show", "plain", "--since", "yesterday"),
+    ("search", "x", "--mode", "telepathy"),
+    ("unfinished", "--quiet-for", "long"),
+    ("import", "--from", "bogus", "x"),
+    ("import", "--user", "ada", "x.jsonl"),
+    ("import", "--from", "langgraph", "x.db", "--table", "t"),
+    ("import", "--from", "langchain-postgres", "postgresql://h/d"),
+    ("import", "gone.jsonl"),
+    ("export", "wrong.txt"),
+    ("erase", "--session", "plain", "--all"),
+]
+
+
+def test_wrong_use_is_told_in_one_message(small: Place) -> None:
+    for arguments in WRONG:
+        done = small(*arguments)
+        assert (done.code, done.out) == (2, ""), (arguments, done)
+        assert done.err.startswith("onrecord: ")
+        assert done.err.count("\n") == 1
 
 
 @pytest.fixture(scope="module")
@@ -530,6 +535,77 @@ def test_ctrl_c_leaves_nothing_half_done(large: Place, tmp_path: Path) -> None:
     export = Running("export", file, env={"ONRECORD_URL": large.url}, before=interrupt_itself)
     assert export.done().code == 130
     assert list(file.parent.iterdir()) == []
+
+
+# -- foreign histories -----------------------------------------------------------------------
+
+
+def test_histories_of_others_are_brought(
+    small: Place, tmp_path: Path, postgres_url: str, redis_server: RedisServer
+) -> None:
+    for module in {kind.module for kind in histories.KINDS.values()}:
+        importlib.import_module(module)  # here, and not in each child
+    importlib.import_module("langgraph_onrecord.importers")
+    said = json.dumps({"type": "human", "data": {"content": "Hello", "type": "human"}})
+    chat = {"role": "user", "blocks": [{"block_type": "text", "text": "Hello"}]}
+    old = tmp_path / "old.db"
+    with contextlib.closing(sqlite3.connect(old)) as connection:
+        connection.executescript(
+            "CREATE TABLE message_store (id INTEGER PRIMARY KEY, session_id TEXT, message TEXT);"
+            "CREATE TABLE llama_index_memory (id INTEGER PRIMARY KEY, key TEXT, timestamp INTEGER,"
+            " role TEXT, status TEXT, data TEXT);"
+        )
+        connection.execute("INSERT INTO message_store VALUES (1, 's', ?)", (said,))
+        connection.execute("INSERT INTO message_store VALUES (2, 's', '{cut o')")
+        connection.execute(
+            "INSERT INTO llama_index_memory VALUES (1, 's', 0, 'user', 'active', ?)",
+            (json.dumps(chat),),
+        )
+        connection.commit()
+    with psycopg.connect(postgres_url) as server:
+        server.execute(
+            "CREATE TABLE chat_history (id SERIAL, session_id TEXT, message JSONB,"
+            " created_at TIMESTAMPTZ DEFAULT now())"
+        )
+        server.execute("INSERT INTO chat_history (session_id, message) VALUES ('s', %s)", (said,))
+        server.execute("CREATE TABLE data_chatstore (id SERIAL, key TEXT, value JSON[])")
+        server.execute(
+            "INSERT INTO data_chatstore (key, value) VALUES ('s', ARRAY[%s::json])",
+            (json.dumps(chat),),
+        )
+    (tmp_path / "chat.json").write_text(json.dumps({"store": {"s": [chat]}}))
+    prefix = f"{tmp_path.name}:"
+    with contextlib.closing(redis.Redis.from_url(redis_server.url)) as client:
+        client.rpush(f"{prefix}s", said)
+        client.rpush(f"{prefix}llama", json.dumps(chat))
+    with contextlib.closing(sqlite3.connect(tmp_path / "saver.db")) as connection:
+        saver = SqliteSaver(connection)
+        config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+        saver.put(config, empty_checkpoint(), {}, {})
+
+    def brought(kind: str, source: str, *more: str, code: int = 0) -> dict[str, Any]:
+        [found] = small.lines(*("import", "--from", kind, source, "--user", kind, *more), code=code)
+        assert found["sessions"] == 1
+        assert found["messages"] or found["checkpoints"] == 1
+        return found
+
+    half = brought("langchain-sql", f"sqlite:///{old}", code=1)
+    assert half["unread"][0]["session"] == "s"
+    brought("langchain-postgres", postgres_url, "--table", "chat_history", "--only", "s")
+    brought("langchain-redis", redis_server.url, "--key-prefix", prefix, "--only", "s")
+    brought("llama-index-sql", f"sqlite:///{old}")
+    brought("llama-index-postgres", postgres_url)
+    brought("llama-index-redis", redis_server.url, "--pattern", f"{prefix}llama")
+    brought("llama-index-json", str(tmp_path / "chat.json"))
+    brought("langgraph", f"sqlite:///{tmp_path / 'saver.db'}")
+    again = small("import", "--from", "langchain-sql", f"sqlite:///{old}", "--user", "twice")
+    assert "1 message of 1 session brought, 0 were there." in again.out
+    assert "not read: row 2 of session 's'" in again.out
+
+    secret = ("import", "--from", "langgraph", "postgresql://ada:geheim@127.0.0.1:1/d")
+    gone = small(*secret)
+    assert (gone.code, gone.out) == (3, "")
+    assert "geheim" not in gone.err
 
 
 # -- real processes --------------------------------------------------------------------------
