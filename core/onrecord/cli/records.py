@@ -10,6 +10,7 @@ from msgspec import Struct
 from onrecord import reports
 from onrecord.cli.output import Stored
 from onrecord.codec import lines
+from onrecord.diagnosis import Finding
 from onrecord.health import Health
 from onrecord.item import Item
 from onrecord.message import Message
@@ -104,6 +105,8 @@ LINES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "stats": (*_names(reports.Stats), "saving"),
     "health": (*_names(Health), "ok"),
+    "finding": _names(Finding),
+    "maintenance": (*_names(reports.Maintenance), "ok", "complete"),
     "step": ("name",),
     "compaction": (*_names(reports.Compaction), "dry_run"),
     "training": (*_names(reports.Training), "saving"),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from onrecord.cli import options, visible
 from onrecord.cli.asked import Asked, owners
 from onrecord.cli.commands import FOUND_WRONG, command
 from onrecord.cli.output import BOLD, DIM, Output, size
+from onrecord.diagnosis import SEVERITIES
+from onrecord.plural import many
 
 if TYPE_CHECKING:
+    from onrecord.diagnosis import Finding
     from onrecord.health import TierHealth
 
 PANEL: Final = "Look after"
@@ -71,6 +77,46 @@ def health(asked: Asked) -> int:
         if found.breaker_open:
             out.say(("The cache is being left alone for a while, after a failure.", "yellow"))
     return 0 if found.ok else FOUND_WRONG
+
+
+@command("doctor", PANEL)
+def doctor(
+    asked: Asked,
+    within: Annotated[
+        float, typer.Option("--within", metavar="SECONDS", min=0.1, help="Time for it.")
+    ] = 10.0,
+    embedder: options.Embedder = None,
+) -> int:
+    """Look at what bites, and say what to do. The code is 1 where it is more than a note.
+
+    It changes nothing. docs/how-to/doctor.md lists every check.
+    """
+    out = asked.out
+    # With the settings that others have: whether tables are made by themselves is one, and a
+    # doctor makes none.
+    with asked.store(makes_tables=True, embedder=embedder) as store, out.busy("Examining"):
+        found = store.doctor(within=within)
+    if out.json:
+        for finding in found.findings:
+            out.record("finding", finding)
+    else:
+        for finding in found.findings:
+            _write_finding(out, finding)
+        counts = Counter(finding.severity for finding in found.findings)
+        said = ", ".join(many(counts[one], one) for one in SEVERITIES if counts[one])
+        out.say(f"{many(len(found.checks), 'check')}: ", (said or "nothing found", BOLD))
+    return 0 if found.ok else FOUND_WRONG
+
+
+def _write_finding(out: Output, finding: Finding) -> None:
+    colour = _COLOURS[finding.severity]
+    out.say((finding.severity, f"bold {colour}".strip()), "  ", (finding.check, BOLD))
+    out.say(visible.text(finding.what), indent=2)
+    out.say((visible.text(finding.advice), DIM), indent=2)
+    out.say()
+
+
+_COLOURS: Final = {"error": "red", "warning": "yellow", "note": ""}
 
 
 def _write_tier(out: Output, name: str, tier: TierHealth) -> None:

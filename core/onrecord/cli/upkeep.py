@@ -9,12 +9,60 @@ import typer
 from onrecord.cli import options, visible
 from onrecord.cli.asked import Asked, owners, span_of
 from onrecord.cli.commands import FOUND_WRONG, command, confirmed
-from onrecord.cli.output import Column, size
+from onrecord.cli.output import BOLD, DIM, Column, Output, size
 from onrecord.cli.state import PANEL
 from onrecord.plural import many
-from onrecord.reports import Problem
+from onrecord.reports import MaintenanceStep, Problem
 
 GOES_ON: Final = "Interrupted. What was done stays done: run it again, and it goes on."
+
+
+@command("maintain", PANEL, interrupted=GOES_ON)
+def maintain(
+    asked: Asked,
+    within: Annotated[
+        str,
+        typer.Option(
+            "--within",
+            metavar="TIME",
+            help="It stops after so long; the next run goes on: 90s, 10m.",
+        ),
+    ] = "10m",
+    embedder: options.Embedder = None,
+) -> int:
+    """Do what is due: prune, seal, learn, index, tidy. For a cron, as often as you like.
+
+    Nothing goes that nobody asked to expire. Where another is at it, everything is left to that
+    one. The code is 1 where a step had a problem.
+    """
+    seconds = span_of("--within", within).total_seconds()
+    out = asked.out
+    with asked.store(embedder=embedder) as store, out.busy("Maintaining") as tell:
+        done = store.maintain(
+            within=seconds,
+            progress=lambda at: tell(f"{at.step}, {at.number} of {at.of}, {at.done:,} done"),
+        )
+    if out.json:
+        out.record("maintenance", done, ok=done.ok, complete=done.complete)
+        return 0 if done.ok else FOUND_WRONG
+    if done.busy_until is not None:
+        out.say(str(done))
+        return 0
+    for step in done.steps:
+        _write_step(out, step)
+    how = "All that was due is done" if done.complete else "Some of what was due is done"
+    out.say(f"{how}, in {done.seconds:,.1f} s.")
+    return 0 if done.ok else FOUND_WRONG
+
+
+def _write_step(out: Output, step: MaintenanceStep) -> None:
+    did = ", ".join(many(count, what) for what, count in step.counts.items() if count)
+    out.say((step.name.ljust(9), BOLD), did or "nothing", (f"  {step.seconds:,.1f} s", DIM))
+    for said, style in ((step.note, DIM), (step.left and f"left: {step.left}", "yellow")):
+        if said:
+            out.say((visible.text(said), style), indent=9)
+    if step.problem:
+        out.say((visible.text(step.problem), "red"), indent=9)
 
 
 @command("migrate", PANEL, interrupted="Interrupted. Each step is there as a whole, or not at all.")
