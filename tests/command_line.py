@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import fcntl
+import gc
 import importlib
 import os
 import pty
@@ -32,7 +33,13 @@ from onrecord.cli import main
 
 PATIENCE = 60.0
 
-for _module in ("onrecord.cli.app", "rich.progress", "rich.status", "typer._adapters"):
+for _module in (
+    "onrecord.store",
+    "onrecord.cli.app",
+    "rich.progress",
+    "rich.status",
+    "typer._adapters",
+):
     with suppress(ImportError):  # the last one is of typer itself, and not of every version
         importlib.import_module(_module)
 
@@ -205,6 +212,7 @@ def _forked(work: Callable[[], NoReturn]) -> int:
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
+        gc.freeze()  # what the test's process has is not gone through again
         work()
     return pid
 

@@ -178,6 +178,11 @@ def test_a_script_looks_after_a_store(place: Place, tmp_path: Path) -> None:
     assert place.lines("compact", "--again", "--yes")[0]["disk_bytes"] > 0
     assert place.lines("train")[0]["dictionary"] is None
     assert place.lines("verify") == []
+    found = place.lines("doctor", code=1 if any_warning(place) else 0)
+    assert {one["severity"] for one in found} <= {"note", "warning", "error"}
+    [done] = place.lines("maintain", "--within", "1m")
+    assert (done["ok"], done["complete"]) == (True, True)
+    assert [step["name"] for step in done["steps"]][:1] == ["prune"]
     if place.cache is None:
         assert place.lines("backup", tmp_path / "copy.db")[0]["file"].endswith("copy.db")
         with Store(f"sqlite:///{tmp_path / 'copy.db'}") as copy:
@@ -186,6 +191,12 @@ def test_a_script_looks_after_a_store(place: Place, tmp_path: Path) -> None:
         refused = place("backup", tmp_path / "copy.db")
         assert refused.code == 2
         assert "pg_dump" in refused.err
+
+
+def any_warning(place: Place) -> bool:
+    """Whether the doctor finds more than notes, as on a server that only tests use."""
+    with place.open() as store:
+        return not store.doctor().ok
 
 
 def test_out_and_in_again(place: Place, tmp_path: Path) -> None:
@@ -255,7 +266,11 @@ def as_read(terminal: Terminal) -> str:
     return done.out
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize(
+    ("place", "columns"),
+    [("sqlite", 80), ("sqlite", 40), ("postgresql with redis", 40)],
+    indirect=["place"],
+)
 def test_a_person_reads_it_on_a_terminal(place: Place, columns: int) -> None:
     def seen(*arguments: str) -> str:
         def terminal(*asked: str, **how: Any) -> Any:
@@ -295,6 +310,7 @@ def test_a_person_reads_it_on_a_terminal(place: Place, columns: int) -> None:
     assert re.search(r"^messages +10 in 5 turns$", seen("stats"), re.M)
     assert re.search(r"^database +ok", seen("health"), re.M)
     assert seen("verify") == "All is well."
+    assert re.search(r"^prune +nothing", seen("maintain"), re.M)
 
 
 def test_colours_are_off_when_asked(small: Place) -> None:
@@ -405,6 +421,7 @@ def test_who_looks_makes_nothing(tmp_path: Path) -> None:
         assert done.code == 2
         assert "There is no store at sqlite:///" in done.err
     assert run("health", "--url", f"sqlite:///{tmp_path / 'typo.db'}").code == 1
+    assert "error  disk" not in run("doctor", "--url", f"sqlite:///{tmp_path / 'typo.db'}").out
     assert list(tmp_path.iterdir()) == []
 
 

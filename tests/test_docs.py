@@ -31,6 +31,7 @@ PROSE_ONLY = {
     "SECURITY.md",
     "docs/reference/benchmarks.md",
     "docs/explanation/alternatives.md",
+    "docs/reference/command-line.md",
     "docs/explanation/cache-protocol.md",
     "docs/explanation/how-an-append-travels.md",
     "docs/explanation/how-search-works.md",
