@@ -13,7 +13,7 @@ import typer
 import onrecord.cli.app  # noqa: F401 - makes the commands
 from onrecord.cli.commands import app
 from onrecord.cli.helping import Described, Option, described
-from onrecord.cli.records import LINES
+from onrecord.cli.lines import LINES
 
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = ROOT / "docs/reference/command-line.md"

@@ -32,7 +32,7 @@ from onrecord import (
     ToolCall,
 )
 from onrecord.cli import histories
-from onrecord.cli.records import LINES
+from onrecord.cli.lines import LINES
 from onrecord.files import Target
 from scripts.command_line import PAGE, page
 from tests.command_line import Done, Running, Terminal, on_terminal, run
@@ -657,7 +657,7 @@ def test_help_is_quick() -> None:
     program = (
         "import sys; sys.argv = ['onrecord', '--help']\n"
         "from onrecord.cli import main\n"
-        "main(); heavy = ['onrecord.operations', 'sqlalchemy', 'pydantic', 'rich', 'psycopg']\n"
+        "main(); heavy = ['onrecord.operations', 'onrecord.codec', 'sqlalchemy', 'pydantic', 'rich', 'psycopg']\n"
         "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

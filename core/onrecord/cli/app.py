@@ -74,6 +74,7 @@ def _wrong(fault: Any) -> int:
     if context is not None and len(sys.argv) == 1:  # nothing was asked for
         sys.stderr.write(context.get_help() + "\n")
     else:
-        said = fault.format_message().rstrip(".")
-        Output(json=False, colour=colour_is_wanted()).fail(f"{said}. See `{path} --help`.")
+        said = fault.format_message()
+        end = "" if said.endswith((".", "?")) else "."
+        Output(json=False, colour=colour_is_wanted()).fail(f"{said}{end} See `{path} --help`.")
     return WRONG_USE

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, Ty
 import msgspec
 
 from onrecord.cli import visible
-from onrecord.codec.readable import Spell, encoded, readable
 from onrecord.scope import ANY
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from onrecord.codec.readable import Spell
     from onrecord.reports import OnProgress
 
 T = TypeVar("T")
@@ -88,6 +88,8 @@ class Output:
 
     def record(self, kind: str, fields: Mapping[str, Any] | msgspec.Struct, **more: Any) -> None:
         """Write one object, on one line."""
+        from onrecord.codec.readable import encoded  # for who asks for help it need not be loaded
+
         given = fields if isinstance(fields, Mapping) else _fields(fields)
         whole = {"type": kind, **given, **more}
         self.line(encoded(lambda spell: _plain(whole, spell)).decode())
@@ -343,6 +345,8 @@ def _fields(struct: msgspec.Struct) -> dict[str, Any]:
 
 def _plain(value: Any, spell: Spell) -> Any:
     """A value of ours in JSON's own types, for good: names and kinds do not change."""
+    from onrecord.codec.readable import readable
+
     match value:
         case str():
             return spell(value)
