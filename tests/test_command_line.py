@@ -657,7 +657,8 @@ def test_help_is_quick() -> None:
     program = (
         "import sys; sys.argv = ['onrecord', '--help']\n"
         "from onrecord.cli import main\n"
-        "main(); heavy = ['onrecord.operations', 'onrecord.codec', 'sqlalchemy', 'pydantic', 'rich', 'psycopg']\n"
+        "main(); heavy = ['onrecord.operations', 'onrecord.codec', 'sqlalchemy', 'pydantic',"
+        " 'rich', 'psycopg']\n"
         "print([name for name in heavy if name in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
