@@ -106,6 +106,7 @@ STORE: dict[str, Does] = {
     "ahealth": lambda store, at: store.ahealth(),
     "aimport_": lambda store, at: store.aimport_(at.folder / "exported.jsonl"),
     "ainvalidate": lambda store, at: store.ainvalidate(),
+    "amaintain": lambda store, at: store.amaintain(within=5),
     "amigrate": lambda store, at: store.amigrate(),
     "aprune": lambda store, at: store.aprune(archive_to=at.folder / "pruned.jsonl"),
     "asearch": lambda store, at: store.asearch("x"),
