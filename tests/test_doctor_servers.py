@@ -418,6 +418,14 @@ def test_a_limit_of_the_role(store: Store, url: str) -> None:
     ):
         found = only(both(narrow), "connections")
     assert "the role allows 4 connections" in found.what
+    with (
+        role(url, "narrow", limit=6) as own,
+        connected(own, 3),
+        Store(own, pool_size=5) as narrow,
+    ):
+        found = only(both(narrow), "connections")
+    assert found.severity == "warning"
+    assert "the role allows 6 connections, of which others have 3" in found.what
 
 
 def test_a_role_that_may_only_read(store: Store, url: str) -> None:

@@ -154,8 +154,9 @@ def connections(rounds: Rounds, examined: Examined) -> Flow[Iterable[Finding] | 
         return None
     size = examined.pool_size
     found = []
+    ours = max(examined.connections, 1)  # who asks has one by now
     for limit in limits:
-        others = max(limit.used - examined.connections, 0)
+        others = max(limit.used - ours, 0)
         said = (
             f"pool_size={size}, and {limit.whose} allows {limit.most} connections, of which "
             f"others have {others}."
