@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import StaticPool, create_engine, text
 
 from onrecord import (
     ANY,
@@ -677,6 +678,43 @@ def test_room_is_given_back_and_the_log_is_folded(tmp_path: Any) -> None:
         connection.close()
         assert file.stat().st_size < 1_000_000
         assert os.stat(f"{file}-wal").st_size < 10_000
+
+
+def test_a_lent_connection_is_left_as_it_was(tmp_path: Any) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=StaticPool)
+    with engine.connect() as connection:
+        before = connection.execute(text("PRAGMA analysis_limit")).scalar()
+    with Store(engine=engine) as store:
+        fill(store, 3)
+        assert store.maintain().ok
+    with engine.connect() as connection:
+        assert connection.execute(text("PRAGMA analysis_limit")).scalar() == before
+    engine.dispose()
+
+
+def test_nobody_waits_for_the_log_to_be_folded(tmp_path: Any) -> None:
+    """Who writes while somebody reads for long is not held up by it."""
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    with Store(url, timeout=60) as store, Store(url, timeout=5) as writer:
+        fill(store, 3)
+        reader = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM onrecord_tail").fetchone()
+        ended = threading.Event()
+
+        def maintain() -> None:
+            store.maintain()
+            ended.set()
+
+        beside = threading.Thread(target=maintain)
+        beside.start()
+        wrote = 0
+        while not ended.is_set():
+            writer.session("beside").append(("user", f"{wrote}"))
+            wrote += 1
+        beside.join()
+        reader.close()
+        assert writer.session("beside").count() == wrote
 
 
 def test_a_log_that_somebody_reads_is_left(tmp_path: Any) -> None:

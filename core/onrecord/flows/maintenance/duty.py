@@ -61,8 +61,7 @@ one away rewrites all that needs it."""
 _LEAST: Final = 0.05
 """The share of what messages take today that another dictionary has to save."""
 _SAMPLE: Final = 2 * 2**20
-"""Bytes to learn from: a size is tried in a second or two, and what is learned is 1 % worse than
-from what ``train`` takes, which needs a minute."""
+"""Bytes to learn from, a quarter of what ``train`` takes: a size is tried in some seconds."""
 _SIZES: Final = sorted(training.SIZES, key=lambda size: abs(size - 32))
 """The likeliest first: where the time is over, the best so far is taken."""
 

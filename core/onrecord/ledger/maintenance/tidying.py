@@ -6,9 +6,10 @@ Each of these stands alone, and none of them holds up who writes: what would, ``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database.dialect import TABLES
 from onrecord.ledger.database.transaction import Transaction
@@ -70,8 +71,8 @@ def _of_sqlite(txn: Transaction) -> list[Chore]:
 
 def _optimised(txn: Transaction) -> Did:
     """What the planner knows of the tables, where that is little or long ago."""
-    txn.cursor.execute(f"PRAGMA analysis_limit = {_ROWS_LOOKED_AT}").fetchall()
-    txn.cursor.execute("PRAGMA optimize").fetchall()
+    with _set_to(txn.cursor, "analysis_limit", _ROWS_LOOKED_AT):
+        txn.cursor.execute("PRAGMA optimize").fetchall()
     return Did(0)
 
 
@@ -84,8 +85,25 @@ def _freed(txn: Transaction) -> Did:
 
 
 def _folded(txn: Transaction) -> Did:
-    busy, _, _ = txn.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    return Did(0, _BUSY if busy else None)
+    # Nobody waits for it. To cut the log off as well, which waits for readers while nobody can
+    # write, is tried without patience: it is written over otherwise.
+    _, pages, folded = txn.cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    if folded < pages:
+        return Did(0, _BUSY)
+    with _set_to(txn.cursor, "busy_timeout", 0):
+        txn.cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return Did(0)
+
+
+@contextmanager
+def _set_to(cursor: Any, setting: str, value: int) -> Iterator[None]:
+    """Set something of the connection, which may be lent, for as long as this takes."""
+    (before,) = cursor.execute(f"PRAGMA {setting}").fetchone()
+    cursor.execute(f"PRAGMA {setting} = {value}").fetchall()
+    try:
+        yield
+    finally:
+        cursor.execute(f"PRAGMA {setting} = {before}").fetchall()
 
 
 def _free_pages(txn: Transaction) -> int:
