@@ -230,8 +230,14 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_variable_that_is_nearly_one_of_ours_is_warned_of() -> None:
-    with pytest.warns(SettingWithoutEffect, match=r"ONRECORD_TIMEOT .* ONRECORD_TIMEOUT\?"):
+    with pytest.warns(
+        SettingWithoutEffect, match=r"ONRECORD_TIMEOT .* ONRECORD_TIMEOUT\?"
+    ) as caught:
         Store.from_env({"ONRECORD_TIMEOT": "5", "ONRECORD_URL": "sqlite://"}).close()
+    assert caught[0].filename == __file__
+    with pytest.warns(SettingWithoutEffect, match="ttl= has no effect") as caught:
+        Store.from_env({"ONRECORD_TTL": "5", "ONRECORD_URL": "sqlite://"}).close()
+    assert caught[0].filename == __file__
     Store.from_env(
         {
             "ONRECORD_URL": "sqlite://",

@@ -9,6 +9,7 @@ ONRECORD_CONFIG names.
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -258,6 +259,14 @@ def is_idle(name: str, value: object) -> bool:
     return setting.needs is not None and value != setting.default
 
 
+def warn(message: str) -> None:
+    """Warn who called, by whatever way: the first that is not of this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("onrecord."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, SettingWithoutEffect, stacklevel=level)
+
+
 def from_environment(environ: Mapping[str, str], given: Iterable[str] = ()) -> dict[str, Any]:
     """The settings that the environment says, and below it the file that it names; without those
     that are given. Misconfigured where one cannot be."""
@@ -281,11 +290,7 @@ def _warn_of_unknown(environ: Mapping[str, str]) -> None:
         if name == variable or name in known:
             continue
         if near := _nearest(name, known):
-            warnings.warn(
-                f"{variable} sets nothing. Did you mean {PREFIX}{near}?",
-                SettingWithoutEffect,
-                stacklevel=4,
-            )
+            warn(f"{variable} sets nothing. Did you mean {PREFIX}{near}?")
 
 
 def _from_file(path: str, given: set[str]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
@@ -738,11 +737,7 @@ class Store(ClosedAtEnd, StoreMaintenance):
         for name in given:
             needs = settings.SETTINGS[name].needs
             if settings.is_idle(name, given[name]):
-                warnings.warn(
-                    f"{name}= has no effect on {self!r}: it needs {needs}.",
-                    settings.SettingWithoutEffect,
-                    stacklevel=3,
-                )
+                settings.warn(f"{name}= has no effect on {self!r}: it needs {needs}.")
 
     def _cache_id(self) -> str:
         """The beginning of this store's keys in the cache; refused while there are no tables."""
