@@ -56,12 +56,9 @@ class _Current:
 
         self._api = context
         self._error = trace.StatusCode.ERROR
+        # No ``with`` on it: that would record the error, whose words may quote what was stored.
         self.span = tracer.start_span(
-            f"onrecord.{name}",
-            kind=trace.SpanKind.CLIENT,
-            attributes=attributes,
-            record_exception=False,  # what an error says may quote what was stored
-            set_status_on_exception=False,
+            f"onrecord.{name}", kind=trace.SpanKind.CLIENT, attributes=attributes
         )
         self.began = time.time_ns()
         self._before = context.get_current()
