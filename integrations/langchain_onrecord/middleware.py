@@ -80,10 +80,10 @@ class OnrecordMiddleware(AgentMiddleware[OnrecordState, Any]):
         """
         store          an onrecord.Store, made once for the process
         session_id     which conversation: a name, or a function of the runtime; otherwise
-                       config["configurable"]["session_id"], or its "thread_id"
+                       ``config["configurable"]["session_id"]``, or its ``thread_id``
         tenant, user, agent    names, or functions of the runtime
         window         what the model is shown at most: so many messages, or
-                       {"messages": …, "turns": …, "tokens": …}; None for everything
+                       ``{"messages": …, "turns": …, "tokens": …}``; None for everything
         token_counter  counts LangChain messages; otherwise the store's own counts hold
         recall         whether older turns that answer the user go before the window: True, or a
                        Recall that says how many, and of which conversations

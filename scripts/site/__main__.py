@@ -18,13 +18,18 @@ SITE: Final = ROOT / "build/site"
 
 def main() -> int:
     """Build, check, and say where it is."""
+    # With --quiet MkDocs would not count its own warnings, and --strict would let them pass.
     built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--clean"],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--clean"],
         cwd=ROOT,
         # The theme's makers advertise what comes after MkDocs at each build.
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
     )
     if built.returncode:
+        print(*(line for line in built.stdout.splitlines() if "INFO" not in line), sep="\n")
         return built.returncode
     wrong = list(faults(SITE))
     for line in wrong:
