@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Iterator
+import struct
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -153,8 +153,9 @@ def test_ready_but_degraded_without_the_cache(
 
 
 def test_not_ready_without_the_database(
-    example: ModuleType, caplog: pytest.LogCaptureFixture
+    example: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(example, "READY_WITHIN", 60)  # the store waits a second for a failover
     nowhere = f"postgresql://me:s3cret@127.0.0.1:{free_port()}/x"
     answer = probe(example, Store(nowhere, timeout=1), "/health/ready")
     assert (answer.status_code, answer.json()["reason"]) == (503, "the database is ill")
@@ -167,6 +168,7 @@ def test_a_start_that_fails_says_why_in_one_line(
     example: ModuleType, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONRECORD_URL", f"postgresql://me:s3cret@127.0.0.1:{free_port()}/x")
+    monkeypatch.setenv("ONRECORD_TIMEOUT", "1")
     monkeypatch.setattr(example, "log_as_json", lambda: None)  # caplog's handler stays
 
     async def main() -> None:
@@ -180,22 +182,25 @@ def test_a_start_that_fails_says_why_in_one_line(
     assert "s3cret" not in told.getMessage()
 
 
-@pytest.fixture
-def silent() -> Iterator[tuple[int, socket.socket]]:
-    """Somebody who takes connections and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield listening.getsockname()[1], listening
+def refuse(listening: socket.socket) -> None:
+    """Answer the client that waits as PostgreSQL does a wrong password, so that it gives up."""
+    taken, _ = listening.accept()
+    with taken:
+        while (asked := taken.recv(1000)) and len(asked) == 8:
+            taken.sendall(b"N")  # no encryption
+        told = b"SFATAL\0C28P01\0Mpassword authentication failed\0\0"
+        taken.sendall(b"E" + struct.pack("!I", len(told) + 4) + told)
 
 
 def test_a_probe_ends_before_a_database_that_says_nothing(
-    example: ModuleType, silent: tuple[int, socket.socket], monkeypatch: pytest.MonkeyPatch
+    example: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And `live` does not ask it at all."""
-    port, listening = silent
     monkeypatch.setattr(example, "READY_WITHIN", 0.2)
-    store = Store(f"postgresql://me@127.0.0.1:{port}/x", timeout=3600)
 
-    async def main() -> tuple[httpx.Response, httpx.Response]:
+    async def main(listening: socket.socket) -> tuple[httpx.Response, httpx.Response]:
+        port = listening.getsockname()[1]
+        store = Store(f"postgresql://me@127.0.0.1:{port}/x", timeout=3600)
         example.app.dependency_overrides[example.get_store] = lambda: store
         transport = httpx.ASGITransport(example.app)
         try:
@@ -204,13 +209,12 @@ def test_a_probe_ends_before_a_database_that_says_nothing(
                 live = await client.get("/health/live")
         finally:
             example.app.dependency_overrides.clear()
-            taken, _ = listening.accept()
-            taken.close()  # so that the thread that waits for it ends
-            listening.close()
+            await asyncio.to_thread(refuse, listening)
             await store.aclose()
         return ready, live
 
-    ready, live = asyncio.run(main())
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ready, live = asyncio.run(main(listening))
     assert (ready.status_code, ready.json()["reason"]) == (503, "no answer in time")
     assert (live.status_code, live.json()) == (200, {"status": "alive"})
 
