@@ -21,6 +21,10 @@ class Handout(NamedTuple):
     holder: int
     lineage: int
     token: int
+    reader: int = 0
+    """The number of the feed's row."""
+    more: bool = True
+    """Whether there may have been more to hand out, beside what was with other workers."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

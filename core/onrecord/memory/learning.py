@@ -155,17 +155,18 @@ class Learner:
 
     def learn(self) -> Talk[Sums | None]:
         """Learn what is new; None where nothing was ever said."""
-        limit = FEW
+        limit, over = FEW, False
         first = yield from self._begun()
         while first is not None:
             feed = self._feed(first.sums.series)
-            changes = yield from call(feed.read, limit=limit, lease=LEASE)
+            changes = [] if over else (yield from call(feed.read, limit=limit, lease=LEASE))
             if not changes:
-                # Others may have added to it since it was read, and been done with the feed.
+                # Others may have added to it since it was read, and been done with the feed; or
+                # somebody was erased.
                 there = yield from self._begun()
                 if there is None or there.sums.series == first.sums.series:
                     return None if there is None else there.sums
-                first = there
+                first, over = there, False
                 continue
             try:
                 after = yield from self._count(first, changes)
@@ -173,8 +174,11 @@ class Learner:
                 yield from self._drop(first)
                 first = yield from self._begun()
                 continue
-            first = after
             yield from call(feed.done, changes)
+            # To those who began anew meanwhile these changes come again.
+            goes_on = after is not None and after.sums.series == first.sums.series
+            over = goes_on and not any(change.handout.more for change in changes)
+            first = after
             said = sum(len(change.messages) for change in changes)
             limit = max(1, min(MOST, 2 * limit, len(changes) * MANY // max(said, 1)))
         return None

@@ -8,8 +8,7 @@ a session is locked. The messages are read after it, all of one moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -96,7 +95,9 @@ def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list
         facts = desk.facts()
         assert facts is not None, "the ledger was opened to hand out"
         feed = name.hashed(facts.store_id)
-        changes = [_change(desk, feed, one) for one in found if not _is_same(one)]
+        more = len(here.found) >= limit or here.far or here.passed
+        read_by = here.row.number, more
+        changes = [_change(desk, feed, read_by, one) for one in found if not _is_same(one)]
         if changes:
             return changes
     return []
@@ -107,15 +108,21 @@ def finish_changes(desk: Desk, name: FeedName, given: Change | Iterable[Change])
     changes = [given] if isinstance(given, Change) else _changes(given)
     if not changes:
         return True
-    here = yield from do(Cold(partial(feeds.find, name=name, now=now())))
-    if here is None:
-        return False
     facts = desk.facts()
-    assert facts is not None, "a row was found"
-    if any(change.handout.feed != name.hashed(facts.store_id) for change in changes):
+    if facts is None:  # another process was given them
+        if (yield from do(Cold(partial(feeds.find, name=name, now=now())))) is None:
+            return False
+        facts = desk.facts()
+        assert facts is not None, "a row was found"
+    feed = name.hashed(facts.store_id)
+    if any(change.handout.feed != feed for change in changes):
         raise Misconfigured(f"done() was given a change of another feed than {name}.")
-    work = partial(positions.finish, feed=here.number, done=[_finished(one) for one in changes])
-    held = yield from do(Cold(work, writes=True))
+    held = 0
+    # One reader's, but for one that was forgotten in between and began anew.
+    for reader in dict.fromkeys(change.handout.reader for change in changes):
+        done = [_finished(one) for one in changes if one.handout.reader == reader]
+        work = partial(positions.finish, feed=reader, done=done)
+        held += yield from do(Cold(work, writes=True))
     return held == len(changes)
 
 
@@ -190,22 +197,22 @@ def _read_all(txn: Transaction, feed: int, holder: int, asked: Sequence[Candidat
             erased = Finished(one.key, holder, 0, 0, 0, 0, erased=True)
             found.append(_Read(one, None, None, one.key not in fresh, erased))
             continue
-        with _told_apart(one):
+        try:
             wanted.append(_wanted(one, one.described, one.key in fresh))
+        except OnrecordError as fault:
+            _tell_apart(one, fault)
     at_once = _few_at_once(txn, wanted)
     for want in wanted:
-        with _told_apart(want.taken):
+        try:
             found.append(_read(txn, want, holder, at_once.get(want.taken.key)))
+        except OnrecordError as fault:
+            _tell_apart(want.taken, fault)
     return sorted(found, key=lambda read: read.taken.key)
 
 
-@contextmanager
-def _told_apart(one: Taken) -> Iterator[None]:
+def _tell_apart(one: Taken, fault: OnrecordError) -> None:
     """One that cannot be read holds no other up. It comes again when its lease has ended."""
-    try:
-        yield
-    except OnrecordError as fault:
-        log.warning("session %d cannot be handed out: %s", one.key.session, fault)
+    log.warning("session %d cannot be handed out: %s", one.key.session, fault)
 
 
 def _wanted(one: Taken, described: Described, fresh: bool) -> _Wanted:
@@ -263,9 +270,12 @@ def _is_same(found: _Read) -> bool:
     return not found.rewritten and at == (found.finished.epoch, found.finished.head)
 
 
-def _change(desk: Desk, feed: bytes, found: _Read) -> Change:
+def _change(desk: Desk, feed: bytes, read_by: tuple[int, bool], found: _Read) -> Change:
     taken, done = found.taken, found.finished
-    handout = Handout(feed, taken.key.shard, done.holder, done.lineage, done.token)
+    reader, more = read_by
+    if found.seen is not None and len(found.seen.rows) >= MESSAGES:
+        more = True
+    handout = Handout(feed, taken.key.shard, done.holder, done.lineage, done.token, reader, more)
     if found.info is None or found.seen is None:
         now = Version(taken.epoch, 0)
         return Change("erased", taken.key.session, None, NOTHING, now, [], handout)
@@ -281,9 +291,10 @@ def _change(desk: Desk, feed: bytes, found: _Read) -> Change:
 
 
 def _finished(change: Change) -> Finished:
-    _, shard, holder, lineage, token = change.handout
-    key = SessionKey(shard, change.number)
-    return Finished(key, holder, *change.now, lineage, token, change.kind == "erased")
+    given = change.handout
+    key = SessionKey(given.shard, change.number)
+    erased = change.kind == "erased"
+    return Finished(key, given.holder, *change.now, given.lineage, given.token, erased)
 
 
 def _changes(given: object) -> list[Change]:

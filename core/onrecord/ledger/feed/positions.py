@@ -35,44 +35,43 @@ _DIFFERS: Final = f"""CASE WHEN p.epoch IS NULL THEN s.head > 0
 
 # Two, each a part of the index; by a time that was read before, which an index can be asked for.
 _DUE: Final = """
-    SELECT {p.shard}, p.session, p.epoch, p.head, 1 FROM {feed_positions} p
-    WHERE p.feed = :feed AND p.due IS NOT NULL AND p.due <= :now ORDER BY p.due LIMIT :limit"""
-_DUE_NEVER: Final = """
-    SELECT {p.shard}, p.session, p.epoch, p.head, 1 FROM {feed_positions} p
-    WHERE p.feed = :feed AND p.due IS NOT NULL AND p.due > :never ORDER BY p.due LIMIT :limit"""
+    SELECT * FROM (
+        SELECT {p.shard}, p.session, p.epoch, p.head, 1 FROM {feed_positions} p
+        WHERE p.feed = :feed AND p.due IS NOT NULL AND p.due <= :now ORDER BY p.due LIMIT :limit
+    ) due
+    UNION ALL SELECT * FROM (
+        SELECT {p.shard}, p.session, p.epoch, p.head, 1 FROM {feed_positions} p
+        WHERE p.feed = :feed AND p.due IS NOT NULL AND p.due > :never ORDER BY p.due LIMIT :limit
+    ) never"""
 
 _OF_SCOPE: Final = """(CAST(:tenant AS TEXT) IS NULL OR s.tenant = :tenant)
         AND (CAST(:user AS TEXT) IS NULL OR s."user" = :user)
         AND (CAST(:agent AS TEXT) IS NULL OR s.agent = :agent)"""
 
 
-class _Way(NamedTuple):
-    """A way over sessions: up to where it goes, and what is found on it."""
-
-    end: str
-    """Asked first: what comes between the two is not looked at, and is not said to be."""
-    found: str
-
-
-def _way(behind: str, *order: str) -> _Way:
+def _way(behind: str, *order: str) -> str:
+    """A way over sessions: up to where it goes, beside each that is found on it. In one statement,
+    so that what comes meanwhile is not looked at, and is not said to be."""
     forwards, backwards = ", ".join(order), ", ".join(f"{column} DESC" for column in order)
-    return _Way(
-        end=f"""
+    return f"""
+        SELECT e.active_second, e.id, f.shard, f.id, f.epoch, f.head, f.known, f.active_second
+        FROM (
             SELECT active_second, id FROM (
                 SELECT active_second, id FROM {{sessions}} WHERE {behind}
                 ORDER BY {forwards} LIMIT :look
-            ) s ORDER BY {backwards} LIMIT 1""",
-        found=f"""
-            SELECT s.shard, s.id, coalesce(p.epoch, 0), coalesce(p.head, 0),
-                CASE WHEN p.epoch IS NULL THEN 0 ELSE 1 END, s.active_second
+            ) s ORDER BY {backwards} LIMIT 1
+        ) e LEFT JOIN (
+            SELECT s.shard AS shard, s.id AS id, coalesce(p.epoch, 0) AS epoch,
+                coalesce(p.head, 0) AS head, CASE WHEN p.epoch IS NULL THEN 0 ELSE 1 END AS known,
+                s.active_second AS active_second
             FROM (
                 SELECT {{shard}} AS shard, id, epoch, head, lineage, active_second,
                     tenant, "user", agent
                 FROM {{sessions}} WHERE {behind} ORDER BY {forwards} LIMIT :look
             ) s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
             WHERE {_OF_SCOPE} AND {_DIFFERS}
-            ORDER BY {", ".join(f"s.{column}" for column in order)} LIMIT :limit""",
-    )
+            ORDER BY {", ".join(f"s.{column}" for column in order)} LIMIT :limit
+        ) f ON 1 = 1"""
 
 
 _BEHIND_PLACE: Final = "(active_second, id) > (:second, :number)"
@@ -189,10 +188,7 @@ class Finished(NamedTuple):
 def due(txn: Transaction, feed: int, now: int, limit: int) -> list[Candidate]:
     """What is to be handed out again, or has moved on while it was handed out."""
     values = {"feed": feed, "now": now, "never": now + LONGEST_LEASE, "limit": limit}
-    found = txn.rows(_DUE, values)
-    if len(found) < limit:
-        found += txn.rows(_DUE_NEVER, {**values, "limit": limit - len(found)})
-    return _candidates(txn, found)
+    return _candidates(txn, txn.rows(_DUE, values)[:limit])
 
 
 def by_time(
@@ -303,7 +299,7 @@ def erased_behind(txn: Transaction, feed: int) -> int:
 
 def _walked(
     txn: Transaction,
-    way: _Way,
+    way: str,
     values: dict[str, Any],
     feed: int,
     scope: Scope,
@@ -311,12 +307,22 @@ def _walked(
     limit: int,
 ) -> tuple[list[Candidate], Place | None]:
     asked = {**values, **names(scope), "feed": feed, "look": look, "limit": limit}
-    end = txn.first(way.end, asked)
-    if end is None:
+    rows = txn.rows(way, asked)
+    if not rows:
         return [], None
-    found = txn.rows(way.found, asked)
-    second, number = end if len(found) < limit else (found[-1][5], found[-1][1])
+    # In which order they come out of the join nothing says.
+    found = [row[2:] for row in rows if row[3] is not None]
+    found.sort(key=_by_number if way is _BY_NUMBER else _by_second)
+    second, number = rows[0][:2] if len(found) < limit else (found[-1][5], found[-1][1])
     return _candidates(txn, found), (second, max(number, 0))
+
+
+def _by_number(row: tuple[Any, ...]) -> Any:
+    return row[1]
+
+
+def _by_second(row: tuple[Any, ...]) -> Any:
+    return row[5], row[1]
 
 
 def _candidates(txn: Transaction, rows: Iterable[tuple[Any, ...]]) -> list[Candidate]:
