@@ -7,7 +7,6 @@ and a message that comes back carrying one is recognised as having been handed o
 
 from __future__ import annotations
 
-from base64 import b32encode
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -15,6 +14,8 @@ from typing import Final, NamedTuple
 from onrecord.stored.messages import LAST_SEQ
 
 _PREFIX_LENGTH: Final = 13  # base32 of 64 bits
+_DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS: Final = [a + b for a in _DIGITS for b in _DIGITS]  # base64's own takes 4 times as long
 
 
 class Place(NamedTuple):
@@ -28,7 +29,9 @@ class Place(NamedTuple):
 def prefix(store_id: bytes, session: int) -> str:
     """What the derived ids of one session begin with."""
     digest = blake2b(session.to_bytes(8, "big"), key=store_id, digest_size=8).digest()
-    return b32encode(digest).decode().rstrip("=").lower()
+    bits = int.from_bytes(digest, "big") << 1  # 13 digits of 5 bits
+    pairs = [_PAIRS[bits >> place & 1023] for place in range(50, -1, -10)]
+    return _DIGITS[bits >> 60] + "".join(pairs)
 
 
 def parse(session_prefix: str, given: str) -> Place | None:
