@@ -15,7 +15,7 @@ from onrecord.stored.messages import LAST_SEQ
 
 _PREFIX_LENGTH: Final = 13  # base32 of 64 bits
 _DIGITS: Final = "abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS: Final = [a + b for a in _DIGITS for b in _DIGITS]  # base64's own takes 4 times as long
+_PAIRS: Final = [a + b for a in _DIGITS for b in _DIGITS]  # base64's own takes twice as long
 
 
 class Place(NamedTuple):
