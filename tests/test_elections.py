@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from tests.servers.binaries import Missing
 from tests.servers.pgbouncer import OwnPgBouncer, find_pgbouncer
 from tests.servers.postgres import OwnPostgres
 from tests.servers.redis import RedisServer
+from tests.torture.line import Line
 
 Waits = Callable[[], None]
 
@@ -71,6 +73,11 @@ def both(one: OwnPostgres, other: OwnPostgres) -> str:
         f"postgresql://{here.username}:{here.password}@{here.host}:{here.port},"
         f"{there.host}:{there.port}/{here.database}"
     )
+
+
+def through(server: OwnPostgres, line: Line) -> str:
+    """The URL of a server at the end of a line."""
+    return make_url(server.url).set(port=line.port).render_as_string(hide_password=False)
 
 
 def wait_for_all(standby: OwnPostgres, head: int) -> None:
@@ -216,3 +223,56 @@ def test_who_is_cut_off_before_it_committed_knows_that(
             assert not put.done()
         holder.rollback()
         assert put.result(PATIENCE).value == 2
+
+
+@pytest.fixture
+def performed(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How often the database was to do something, and how often that was tried."""
+    counted = {"_perform": 0, "_attempt": 0}
+
+    def count(name: str) -> None:
+        method = getattr(PostgresLedger, name)
+
+        def counting(ledger: PostgresLedger, *args: Any, **named: Any) -> Any:
+            counted[name] += 1
+            return method(ledger, *args, **named)
+
+        monkeypatch.setattr(PostgresLedger, name, counting)
+
+    for name in counted:
+        count(name)
+    return counted
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_who_has_waited_once_is_not_made_to_wait_again(
+    own_postgres: OwnPostgres, redis_server: RedisServer, performed: dict[str, int], writes: bool
+) -> None:
+    """Whether the cache is on is asked first; where nobody answers that, all has been said."""
+    with Store(own_postgres.url, cache=redis_server.url, timeout=0.2) as store:
+        session = store.session("s")
+        session.append(("user", "one"))
+        own_postgres.stop()
+        clock = store._belief.clock
+        store._belief.clock = lambda: clock() + 60  # nothing is believed for so long
+        performed["_perform"] = 0
+        with pytest.raises(Unavailable) as caught:
+            session.append(("user", "two")) if writes else session.tail(1)
+        assert not caught.value.outcome_unknown
+        assert performed["_perform"] == 1
+
+
+def test_a_silent_server_is_not_asked_again_when_the_time_is_over(
+    own_postgres: OwnPostgres, performed: dict[str, int]
+) -> None:
+    with (
+        contextlib.closing(Line(make_url(own_postgres.url).port or 0)) as line,
+        Store(through(own_postgres, line), timeout=0.2) as store,
+    ):
+        session = store.session("s")
+        session.append(("user", "one"))
+        line.cut("silent")
+        performed["_attempt"] = 0
+        with pytest.raises(Unavailable, match="has not answered"):
+            session.tail(1)
+        assert performed["_attempt"] == 1

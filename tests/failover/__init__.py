@@ -92,7 +92,7 @@ def perform(
         violations = outcome.verdict.violations
         if scenario.unseen and outcome.faults:
             violations.append(f"{len(outcome.faults)} errors reached users: {outcome.faults[0]}")
-        if outcome.longest > timeout + LONGER:
+        if outcome.longest > 2 * timeout + LONGER + run.stood_still:
             violations.append(
                 f"a call took {outcome.longest:.1f} s, with a timeout of {timeout:g} s"
             )

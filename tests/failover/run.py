@@ -29,8 +29,9 @@ from tests.torture.verdict import Judge
 
 ROLES: Final = ("write", "write", "write", "rewrite", "read", "read")
 LONGER: Final = 3.0
-"""Seconds that a call may take beyond its timeout: a machine may be busy, and a statement that was
-sent is waited for a second longer."""
+"""Seconds that a call may take beyond twice its timeout: a server is looked for, and then answers,
+or a lost answer is looked up. A machine may be busy, and a statement that was sent is waited for a
+second longer."""
 
 
 class Fault(NamedTuple):
@@ -82,6 +83,8 @@ class Run:
         self.deeds: list[tuple[float, str]] = []
         self.wrong: list[str] = []
         self.falls: list[int] = []
+        self.stood_still = 0.0
+        """For how many seconds nobody could work, because we had it so."""
         self._url = url or cluster.url
         self._seed = seed
         self.folder = Path(tempfile.mkdtemp(prefix="onrecord-failover-"))
@@ -160,6 +163,7 @@ class Run:
             process.stand_still()
         fell = time.monotonic_ns()
         yield
+        self.stood_still = (time.monotonic_ns() - fell) / 1e9
         note_what_is_left(self.folder, self.cluster.url, self._logs, self._item_log, fell)
         self.falls.append(time.monotonic_ns())
         for process in self._workers:

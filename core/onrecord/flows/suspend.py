@@ -46,7 +46,9 @@ def current_generation(desk: Desk) -> Flow[bytes | None]:
             suspension = belief.to_resume
             if suspension is not None and (yield from _reachable(desk)):
                 yield from _learned(desk, partial(generation.resume, suspension=suspension))
-        except Unavailable as fault:  # who needs the database more is told so by it
+        except Unavailable as fault:
+            if belief.on is None:
+                raise  # the database is needed now, and was waited for: once is enough
             log.debug("whether the cache is on could not be asked: %s", fault)
     return belief.on
 

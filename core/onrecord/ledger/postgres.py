@@ -56,10 +56,15 @@ class PostgresLedger(Ledger):
     def _connect(self) -> None:
         if self._pool is not None:
             return
+        connect: Callable[[float], Any]
         if self._engine is None:
-            self._engine = OwnEngine(_Connecting(self.address, self.options.timeout))
+            self._engine = own = OwnEngine(_Connecting(self.address, self.options.timeout))
+            connect = own.raw_connection
+        else:
+            lends = self._engine.raw_connection
+            connect = lambda _: lends()  # noqa: E731
         self._pool = Pool(
-            self._engine.raw_connection,
+            connect,
             self._hold,
             size=self.options.pool_size,
             patience=self.options.timeout,
@@ -139,25 +144,26 @@ class PostgresLedger(Ledger):
         at_once, pause = True, _FIRST_PAUSE
         while True:
             try:
-                return self._attempt(work, changes_nothing)
+                return self._attempt(work, changes_nothing, deadline)
             except _NothingDone as again:
                 fault = again.fault
-                if again.was_connected and at_once:
+                now = time.monotonic()
+                if again.was_connected and at_once and now < deadline:
                     self.tally.reconnects += 1
                     at_once = False
                     continue
-            if time.monotonic() + pause > deadline:
+            if now + pause > deadline:
                 raise self.translate(fault) from fault
             self.tally.reconnects += 1
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(_LONGEST_PAUSE, pause * 2)
 
-    def _attempt(self, work: Work[T], changes_nothing: bool) -> T:
+    def _attempt(self, work: Work[T], changes_nothing: bool, deadline: float) -> T:
         assert self._pool is not None
         txn: Transaction | None = None
         committing = False
         try:
-            with self._pool.lend() as held:
+            with self._pool.lend(deadline) as held:
                 # What a caller's engine lends may have been made at any time.
                 since = -math.inf if self.borrowed else held.since
                 txn = self._transaction(held.cursor, _BEGIN, since)
@@ -201,9 +207,10 @@ class _Connecting:
         self._timeout = timeout
         self._hosts = address.url.hosts
 
-    def __call__(self) -> Any:
-        """Make one."""
-        connection = _connect(self._address, self._timeout, self._hosts)
+    def __call__(self, until: float = math.inf) -> Any:
+        """Make one. Until then all hosts are asked, each for its part of the time."""
+        within = max(0.0, min(self._timeout, until - time.monotonic()))
+        connection = _connect(self._address, self._timeout, self._hosts, within)
         if self._hosts:
             here = connection.info
             right = [host for host in self._hosts if _is(host, here.host, here.port)]
@@ -215,7 +222,7 @@ def _is(host: Host, name: str, port: int) -> bool:
     return host.name == name and (host.port or 5432) == port
 
 
-def _connect(address: Address, timeout: float, hosts: Sequence[Host]) -> Any:
+def _connect(address: Address, timeout: float, hosts: Sequence[Host], within: float) -> Any:
     url = address.url
     parts = {
         "host": ",".join([host.name for host in hosts]) or url.host,
@@ -227,7 +234,7 @@ def _connect(address: Address, timeout: float, hosts: Sequence[Host]) -> Any:
     arguments: dict[str, Any] = {name: part for name, part in parts.items() if part}
     for name, value in url.query.items():
         arguments[name] = value if isinstance(value, str) else ",".join(value)
-    arguments.setdefault("connect_timeout", str(math.ceil(timeout / (len(hosts) or 1))))
+    arguments.setdefault("connect_timeout", str(max(1, math.ceil(within / (len(hosts) or 1)))))
     arguments.setdefault("application_name", "onrecord")
     if hosts:  # a standby would show what is older than what was acknowledged
         arguments.setdefault("target_session_attrs", "read-write")

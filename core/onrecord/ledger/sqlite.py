@@ -65,7 +65,7 @@ class SqliteLedger(Ledger):
         if self._engine is None:
             self._engine = _engine_for(self.address, self.options.timeout)
         self._pool = Pool(
-            self._engine.raw_connection,
+            lambda _: self._engine.raw_connection(),
             self._hold,
             size=self.options.pool_size,
             patience=self.options.timeout,
@@ -345,7 +345,8 @@ def _engine_for(address: Address, timeout: float) -> Engine:
             poolclass=NullPool,
             connect_args={"check_same_thread": False, "timeout": timeout},
         )
-    return OwnEngine(partial(sqlite3.connect, file, timeout=timeout, check_same_thread=False))
+    connect = partial(sqlite3.connect, file, timeout=timeout, check_same_thread=False)
+    return OwnEngine(lambda _: connect())
 
 
 def _is_static(engine: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -42,12 +43,12 @@ class OwnConnection:
 class OwnEngine:
     """Makes connections, and keeps none."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[float], Any]) -> None:
         self._connect = connect
 
-    def raw_connection(self) -> OwnConnection:
-        """A new connection."""
-        return OwnConnection(self._connect())
+    def raw_connection(self, until: float = math.inf) -> OwnConnection:
+        """A new connection; sought until then, by the monotonic clock, and once at the least."""
+        return OwnConnection(self._connect(until))
 
     def dispose(self) -> None:
         """Nothing is kept here."""

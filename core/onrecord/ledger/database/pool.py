@@ -7,6 +7,7 @@ checkout on SQLite and 100 µs on PostgreSQL (a SQLite tail costs 27 µs).
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -51,13 +52,14 @@ class Held:
 class Lending:
     """A connection for as long as a ``with`` block takes: a generator takes twice as long."""
 
-    __slots__ = ("_held", "_pool")
+    __slots__ = ("_held", "_pool", "_until")
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, until: float) -> None:
         self._pool = pool
+        self._until = until
 
     def __enter__(self) -> Held:
-        self._held = self._pool.take()
+        self._held = self._pool.take(self._until)
         return self._held
 
     def __exit__(self, kind: object, fault: BaseException | None, trace: object) -> None:
@@ -69,7 +71,7 @@ class Pool:
 
     def __init__(
         self,
-        connect: Callable[[], Lent],
+        connect: Callable[[float], Lent],
         prepare: Callable[[Lent], Held],
         *,
         size: int,
@@ -107,28 +109,28 @@ class Pool:
         """How many connections there are at this moment, in use or not."""
         return self.in_use + len(self._idle)
 
-    def lend(self) -> Lending:
-        """One connection, for one step."""
-        return Lending(self)
+    def lend(self, until: float = math.inf) -> Lending:
+        """One connection, for one step; sought until then, by the monotonic clock."""
+        return Lending(self, until)
 
-    def take(self) -> Held:
+    def take(self, until: float = math.inf) -> Held:
         """A connection that nobody else has."""
         try:
             self._permits.get_nowait()
         except queue.Empty:
-            self._wait()
+            self._wait(until)
         try:
-            return self._fitting() or self._prepare(self._connect())
+            return self._fitting() or self._prepare(self._connect(until))
         except BaseException:  # also an interrupt must not keep the permit
             self._permits.put(None)
             raise
 
-    def _wait(self) -> None:
+    def _wait(self, until: float) -> None:
         """Wait until somebody gives a connection back."""
         self._tally.pool_waits += 1
         began = time.monotonic()
         try:
-            self._permits.get(timeout=self._patience)
+            self._permits.get(timeout=max(0.0, min(self._patience, until - began)))
         except queue.Empty:
             raise NoFreeConnection("every connection is in use") from None
         finally:
