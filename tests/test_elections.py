@@ -225,6 +225,38 @@ def test_who_is_cut_off_before_it_committed_knows_that(
         assert put.result(PATIENCE).value == 2
 
 
+def test_who_is_cut_off_at_the_commit_knows_that(
+    own_postgres: OwnPostgres, cache: str | None
+) -> None:
+    """Of a transaction too: what is interrupted in its COMMIT has not committed."""
+    with (
+        Store(own_postgres.url, cache=cache, timeout=PATIENCE) as store,
+        ThreadPoolExecutor(1) as threads,
+        psycopg.connect(own_postgres.url) as holder,
+        psycopg.connect(own_postgres.url, autocommit=True) as other,
+    ):
+        items = store.items("facts")
+        items.put("k", {"a": 1})
+        other.execute(WAITS_IN_ITS_COMMIT)
+        holder.execute("SELECT pg_advisory_lock(1)")
+        merged = threads.submit(items.merge, "k", {"b": 2})
+        while not other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE wait_event = 'advisory' AND query = 'COMMIT'"
+        ).fetchall():
+            assert not merged.done()
+        holder.close()
+        assert merged.result(PATIENCE).value == {"a": 1, "b": 2}
+
+
+WAITS_IN_ITS_COMMIT = """
+CREATE FUNCTION waits() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER waits AFTER UPDATE ON onrecord_items
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION waits();
+"""
+
+
 @pytest.fixture
 def performed(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often the database was to do something, and how often that was tried."""

@@ -33,7 +33,7 @@ TTL: Final = 20
 LOOP_WAIT: Final = 3
 RETRY_TIMEOUT: Final = 5
 
-PROGRAMS: Final = (
+_PROGRAMS: Final = (
     "initdb",
     "pg_ctl",
     "pg_rewind",
@@ -76,7 +76,7 @@ def find_programs() -> Programs | Missing:
     postgres = find_postgres_binaries()
     if isinstance(postgres, Missing):
         return postgres
-    absent = [name for name in PROGRAMS if not (postgres.server.parent / name).exists()]
+    absent = [name for name in _PROGRAMS if not (postgres.server.parent / name).exists()]
     if absent:
         return Missing(
             f"{postgres.origin} has no {', '.join(absent)}: Patroni needs a whole PostgreSQL "

@@ -13,7 +13,12 @@ from typing import Any, Final, TypeVar
 
 from onrecord.errors import Misconfigured
 from onrecord.ledger.database.address import Address
-from onrecord.ledger.database.faults import did_nothing, lost_connection, may_connect_later
+from onrecord.ledger.database.faults import (
+    did_nothing,
+    lost_connection,
+    may_connect_later,
+    was_interrupted,
+)
 from onrecord.ledger.database.own_engine import Lent, OwnEngine
 from onrecord.ledger.database.pool import Held, Pool
 from onrecord.ledger.database.transaction import Transaction, Work
@@ -171,7 +176,9 @@ class PostgresLedger(Ledger):
                     answer = work(txn)
                     if txn.begun:
                         committing = True
-                        held.cursor.execute("COMMIT")
+                        # Not by the cursor: as a simple query it is answered in the step in which
+                        # it commits, and an interruption that is told instead came before.
+                        held.connection.commit()
                     return answer
                 except Exception as fault:
                     held.broken = (
@@ -186,7 +193,7 @@ class PostgresLedger(Ledger):
                     raise _NothingDone(fault, False) from fault
                 lost = False
             else:
-                refused = did_nothing(fault) and not committing
+                refused = was_interrupted(fault) or (did_nothing(fault) and not committing)
                 lost = lost_connection(fault) and not refused
                 if lost or refused:
                     self._pool.renew()  # the others were most likely cut off with it

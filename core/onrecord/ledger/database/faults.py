@@ -66,19 +66,19 @@ def did_nothing(fault: BaseException) -> bool:
     return (
         state in _NOBODY_THERE
         or _POOLER_ALONE.search(str(original)) is not None
-        or _was_interrupted(original)
+        or was_interrupted(original)
     )
 
 
-def _was_interrupted(fault: BaseException) -> bool:
+def was_interrupted(fault: BaseException) -> bool:
     """Whether the server itself ended the connection where a statement can be interrupted, as it
     does when it shuts down: what it was doing is undone.
 
-    Once a statement without BEGIN has committed, a server that is told to stop answers it, or says
-    nothing more (a commit that waits for a standby warns, and hangs up). A pooler, which may say
-    the same at any time, does not name the function.
+    Once a statement without BEGIN has committed, or a COMMIT as a simple query, a server that is
+    told to stop answers first, or says nothing more (a commit that waits for a standby warns, and
+    hangs up). A pooler, which may say the same at any time, does not name the function.
     """
-    diagnosis = getattr(fault, "diag", None)
+    diagnosis = getattr(original_of(fault), "diag", None)
     return (
         getattr(diagnosis, "sqlstate", None) == "57P01"
         and getattr(diagnosis, "severity_nonlocalized", None) == "FATAL"
