@@ -520,6 +520,14 @@ def test_the_manifests_fit_the_app(example: Any) -> None:
     assert by_kind["CronJob"]["schedule"] == " ".join(crontab.split()[:5])
 
 
+def test_the_file_of_settings_is_one_that_a_store_reads(tmp_path: Path) -> None:
+    [settings] = shown(PAGE, "toml")
+    (tmp_path / "owner.toml").write_text(settings)
+    with Store.from_env({"ONRECORD_CONFIG": str(tmp_path / "owner.toml")}) as store:
+        assert store.address == "postgresql://onrecord_owner@db.internal/chats"
+        assert "rediss://onrecord:***@cache.internal" in repr(store)
+
+
 def test_the_pooler_of_the_page_is_the_pooler_of_the_tests() -> None:
     [page] = shown(PAGE, "ini", "pgbouncer")
     for line in ("pool_mode = transaction", "auth_type = scram-sha-256", "query_wait_timeout = 5"):

@@ -50,8 +50,6 @@ PROSE_ONLY = {
     "notebooks/README.md",
 }
 
-LANGUAGES = ("python", "text", "sh", "ini", "sql", "yaml")
-
 # LlamaIndex's workflows look at all that an agent has, also at what pydantic wants to be rid of.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The `__fields:pydantic.PydanticDeprecatedSince20",
