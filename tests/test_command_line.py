@@ -40,6 +40,7 @@ from tests.servers.redis import RedisServer
 
 ROOT = Path(__file__).parents[1]
 EVIL = "evil\x1b[31m\x1b]0;title\x07 \u202egnp.\u202c \x9b2J \U000e0041"
+DRIVES = re.compile("[\x1b\x07\x9b\u202e\U000e0041]")
 ASKED = "Where is my order A-1017? It has not arrived, and I have waited for two weeks."
 
 
@@ -60,6 +61,7 @@ class Place(NamedTuple):
         """Run a command as a script does, and read its lines; each has the names that are told."""
         done = self(*arguments, "--json")
         assert (done.code, done.err) == (code, ""), (arguments, done)
+        assert not DRIVES.search(done.out)
         found = [json.loads(line) for line in done.out.splitlines()]
         for line in found:
             kind = line["type"]
@@ -261,8 +263,7 @@ def as_read(terminal: Terminal) -> str:
     done = terminal.done()
     assert done.code == 0, done
     text = OURS.sub("", terminal.raw.decode())
-    assert "\x1b" not in text
-    assert not re.search("[\x07\x9b\u202e\U000e0041]", text)
+    assert not DRIVES.search(text)
     return done.out
 
 
