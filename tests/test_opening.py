@@ -26,7 +26,14 @@ def round_trips(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         sent.append(query.decode() if isinstance(query, bytes) else str(query))
         return execute(cursor, query, *given, **more)
 
+    commit = psycopg.Connection.commit
+
+    def committing(connection: psycopg.Connection[Any]) -> None:
+        sent.append("COMMIT")
+        commit(connection)
+
     monkeypatch.setattr(psycopg.Cursor, "execute", counting)
+    monkeypatch.setattr(psycopg.Connection, "commit", committing)
     return sent
 
 
