@@ -180,9 +180,10 @@ def test_a_script_looks_after_a_store(place: Place, tmp_path: Path) -> None:
     assert place.lines("compact", "--again", "--yes")[0]["disk_bytes"] > 0
     assert place.lines("train")[0]["dictionary"] is None
     assert place.lines("verify") == []
+    assert [one["type"] for one in place.lines("invalidate")] == ["invalidated"]
     found = place.lines("doctor", code=1 if any_warning(place) else 0)
     assert {one["severity"] for one in found} <= {"note", "warning", "error"}
-    [done] = place.lines("maintain", "--within", "1m")
+    [done] = place.lines("maintain", "--for", "1m")
     assert (done["ok"], done["complete"]) == (True, True)
     assert [step["name"] for step in done["steps"]][:1] == ["prune"]
     if place.cache is None:

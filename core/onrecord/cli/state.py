@@ -47,7 +47,10 @@ def stats(
             ("messages", f"{found.messages:,} in {found.turns:,} turns"),
             ("tokens", f"{found.tokens:,}"),
             ("spent", spent if usage.requests else ""),
-            ("items", f"{found.items:,} in {found.namespaces:,} namespaces" * bool(found.items)),
+            (
+                "items",
+                f"{found.items:,} in {many(found.namespaces, 'namespace')}" * bool(found.items),
+            ),
             ("threads", f"{found.threads:,} of graphs" * bool(found.threads)),
             ("uncompressed", size(found.raw_bytes)),
             ("stored", f"{size(found.stored_bytes)}, {found.saving:.0%} less"),

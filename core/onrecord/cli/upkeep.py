@@ -24,6 +24,7 @@ def maintain(
         str,
         typer.Option(
             "--within",
+            "--for",
             metavar="TIME",
             help="It stops after so long; the next run goes on: 90s, 10m.",
         ),
@@ -77,6 +78,17 @@ def migrate(asked: Asked) -> None:
     for step in steps:
         asked.out.say(step)
     asked.out.say(f"{many(len(steps), 'step')} done." if steps else "It was up to date.")
+
+
+@command("invalidate", PANEL)
+def invalidate(asked: Asked) -> None:
+    """Make every cached entry worthless. Run it after restoring a backup."""
+    with asked.store() as store:
+        store.invalidate()
+    if asked.out.json:
+        asked.out.record("invalidated", {})
+        return
+    asked.out.say("Nothing of what was cached is believed any more, by any process of the store.")
 
 
 @command("compact", PANEL, interrupted=GOES_ON)
