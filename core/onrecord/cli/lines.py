@@ -49,6 +49,7 @@ LINES: Final[dict[str, tuple[str, ...]]] = {
     "finding": _names(Finding),
     "maintenance": (*_names(reports.Maintenance), "ok", "complete"),
     "step": ("name",),
+    "invalidated": (),
     "compaction": (*_names(reports.Compaction), "dry_run"),
     "training": (*_names(reports.Training), "saving"),
     "problem": _names(reports.Problem),

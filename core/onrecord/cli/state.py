@@ -40,6 +40,7 @@ def stats(
         return
     usage = found.usage
     spent = f"{usage.input_tokens:,} in, {usage.output_tokens:,} out, {usage.requests:,} requests"
+    items = f"{found.items:,} in {many(found.namespaces, 'namespace')}"
     unindexed = f"{found.unindexed:,} not yet: onrecord index" if found.unindexed else "all"
     out.facts(
         [
@@ -47,10 +48,7 @@ def stats(
             ("messages", f"{found.messages:,} in {found.turns:,} turns"),
             ("tokens", f"{found.tokens:,}"),
             ("spent", spent if usage.requests else ""),
-            (
-                "items",
-                f"{found.items:,} in {many(found.namespaces, 'namespace')}" * bool(found.items),
-            ),
+            ("items", items if found.items else ""),
             ("threads", f"{found.threads:,} of graphs" * bool(found.threads)),
             ("uncompressed", size(found.raw_bytes)),
             ("stored", f"{size(found.stored_bytes)}, {found.saving:.0%} less"),
