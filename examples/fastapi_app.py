@@ -192,6 +192,7 @@ async def ready(store: TheStore) -> JSONResponse:
         async with asyncio.timeout(READY_WITHIN):
             health = await store.ahealth()
     except TimeoutError:
+        # A database that is away is waited for, as by every request: see the store's timeout.
         log.error("not ready: database or cache did not answer within %s s", READY_WITHIN)
         return JSONResponse({"status": "unavailable", "reason": "no answer in time"}, 503)
     if not health.database.ok:

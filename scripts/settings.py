@@ -92,7 +92,8 @@ def _range(setting: Setting) -> str:
         case "share":
             return f"{setting.least:g} to {setting.most:g}"
         case "switch":
-            return "`true` or `false`"
+            words = "".join(f" or `{choice}`" for choice in setting.choices)
+            return f"`true` or `false`{words}"
         case "span":
             return "a `timedelta` of at most 10,000 years"
         case "object":

@@ -218,6 +218,11 @@ class Store(ClosedAtEnd, StoreMaintenance):
         return str(self._ledger.address)
 
     @property
+    def schema(self) -> str | None:
+        """Where its tables live on PostgreSQL, if that was said."""
+        return self._ledger.options.schema
+
+    @property
     def closed(self) -> bool:
         """Whether ``close`` was called: a closed store does no more I/O."""
         return self._ledger.closed

@@ -190,7 +190,10 @@ def _write_receipt(out: Output, receipt: Receipt) -> None:
     if out.json:
         out.record("receipt", receipt)
         return
-    out.say(f"Erased {receipt.scope}, {receipt.at:%Y-%m-%d %H:%M:%S} UTC:")
+    if not any(receipt.removed.values()):
+        out.say(f"Nothing was found of {receipt.scope}, {receipt.at:%Y-%m-%d %H:%M:%S} UTC.")
+    else:
+        out.say(f"Erased {receipt.scope}, {receipt.at:%Y-%m-%d %H:%M:%S} UTC:")
     out.facts([(f"  {table}", f"{count:,}") for table, count in receipt.removed.items() if count])
     if receipt.left:
         out.say(f"{many(receipt.left, 'session')} under other names were left.")

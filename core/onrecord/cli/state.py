@@ -41,7 +41,9 @@ def stats(
     usage = found.usage
     spent = f"{usage.input_tokens:,} in, {usage.output_tokens:,} out, {usage.requests:,} requests"
     items = f"{found.items:,} in {many(found.namespaces, 'namespace')}"
-    unindexed = f"{found.unindexed:,} not yet: onrecord index" if found.unindexed else "all"
+    unindexed = (
+        f"all but {found.unindexed:,} (onrecord index does them)" if found.unindexed else "all"
+    )
     out.facts(
         [
             ("sessions", f"{found.sessions:,}"),

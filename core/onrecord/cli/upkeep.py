@@ -77,7 +77,9 @@ def migrate(asked: Asked) -> None:
         return
     for step in steps:
         asked.out.say(step)
-    asked.out.say(f"{many(len(steps), 'step')} done." if steps else "It was up to date.")
+    how = f"{many(len(steps), 'step')} done" if steps else "It was up to date"
+    schema = "" if store.schema is None else f", schema {store.schema!r}"
+    asked.out.say(f"{how}: {store.address}{schema}.")
 
 
 @command("invalidate", PANEL)

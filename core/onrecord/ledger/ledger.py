@@ -71,6 +71,12 @@ class Ledger(ABC):
         self._pool: Pool | None = None
 
     @property
+    def place(self) -> str:
+        """Where the tables are, or are to be, without a password."""
+        schema = self.options.schema
+        return str(self.address) if schema is None else f"{self.address}, schema {schema!r}"
+
+    @property
     def closed(self) -> bool:
         """Whether it was closed."""
         return self._closed
@@ -182,7 +188,7 @@ class Ledger(ABC):
                     self._connect()
                     done = self._applied()
                     if not self.options.migrate:
-                        migrations.require(done, str(self.address))
+                        migrations.require(done, self.place)
                     elif migrations.pending(done):
                         if not done and not writes:
                             return

@@ -291,7 +291,7 @@ was sent too late is never read."""
 # The server's messages at connecting carry no code that psycopg passes on.
 _REFUSED: Final = re.compile(
     r"password authentication failed|no password supplied|pg_hba\.conf"
-    r'|role ".*" does not exist|does not support SSL'
+    r'|role ".*" does not exist|role ".*" is not permitted to log in|does not support SSL'
 )
 _UNTRUSTED: Final = re.compile(
     r"certificate verify failed|root certificate file"

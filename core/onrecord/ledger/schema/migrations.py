@@ -119,8 +119,8 @@ def require(done: set[str], where: str) -> None:
     if not done:
         raise Misconfigured(
             f"There is no store at {where}: it is not there, or has not been migrated. Check the "
-            f"address; or run store.migrate() or `onrecord migrate` once to make the tables, or "
-            f"open the store without migrate=False."
+            f"address, and the schema where it has one of its own; or run store.migrate() or "
+            f"`onrecord migrate` once to make the tables, or open the store without migrate=False."
         )
     raise Misconfigured(
         f"The database has not been migrated: {missing[0][0]!r} is missing. Run store.migrate() "
