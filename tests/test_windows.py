@@ -243,6 +243,7 @@ FRAMEWORKS = (
     *("psycopg", "redis", "langchain.agents", "langchain.agents.middleware", "langgraph.graph"),
     *("langgraph.checkpoint.base", "langgraph.store.base", "llama_index.core.memory"),
     *("llama_index.core.storage.chat_store", "pandas", "numpy", "onnxruntime", "tokenizers"),
+    *("typer", "typer.testing", "rich.console", "rich.progress", "rich.table"),
 )
 
 # What the event loop of this machine looks up while it runs; that of Windows has its own.

@@ -17,6 +17,7 @@ from onrecord.ledger.database.faults import (
     did_nothing,
     lost_connection,
     may_connect_later,
+    said_by_server,
     was_interrupted,
 )
 from onrecord.ledger.database.own_engine import Lent, OwnEngine
@@ -153,7 +154,8 @@ class PostgresLedger(Ledger):
             except _NothingDone as again:
                 fault = again.fault
                 now = time.monotonic()
-                if again.was_connected and at_once and now < deadline:
+                # A server that said why it cut us off is there, whatever the clock says.
+                if again.was_connected and at_once and (now < deadline or said_by_server(fault)):
                     self.tally.reconnects += 1
                     at_once = False
                     continue

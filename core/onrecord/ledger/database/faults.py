@@ -55,6 +55,11 @@ def lost_connection(fault: BaseException) -> bool:
     return str(state).startswith("08") or state in {"57P01", "57P02", "57P03", *_HUNG_UP}
 
 
+def said_by_server(fault: BaseException) -> bool:
+    """Whether a server named the fault: who only noticed that it is gone has no code for it."""
+    return getattr(original_of(fault), "sqlstate", None) is not None
+
+
 def did_nothing(fault: BaseException) -> bool:
     """Whether a statement, other than a COMMIT, was refused because nobody was there to do it: a
     standby takes no writes, a server that starts or stops takes nothing, and a pooler may have no
