@@ -301,8 +301,9 @@ def test_what_the_cache_is_told_is_made_of_it(
 
 
 TELL_NOTHING = {
-    "flows/maintenance/maintain.py": "what is sealed, learned or released says what it said",
-    "flows/maintenance/duty.py": "of maintenance, and of no session",
+    "flows/maintenance/compact.py": "what is sealed says what it said",
+    "flows/maintenance/train.py": "what is released says what it said",
+    "flows/maintenance/maintain.py": "of maintenance, and of no session",
     "flows/feed": "of readers, and of no session",
     "flows/items": "of items, and of no session",
     "flows/search": "the index follows what was said, and no reader sees it",

@@ -50,6 +50,7 @@ FLOORS: list[set[str]] = [
     {"operations"},
     {"feed", "items", "turn"},
     {"session", "store_maintenance"},
+    {"store_search"},
     {"store"},
     {"adapters"},
     {"checkpoint_log", "adapters/importing", "memory"},

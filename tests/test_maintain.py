@@ -26,22 +26,21 @@ from onrecord import (
 )
 from onrecord.checkpoint_log import CheckpointLog, New
 from onrecord.flow import Cold, Step, run
-from onrecord.flows.maintenance import duty
-from onrecord.flows.maintenance.duty import due, pays
+from onrecord.flows.maintenance import maintain as duty
+from onrecord.flows.maintenance.maintain import due, pays
 from onrecord.flows.pace import FIRST, Pace, over_sessions
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.maintenance import duty as ledger
+from onrecord.ledger.maintenance import maintain as ledger
 from onrecord.ledger.maintenance import training
-from onrecord.ledger.maintenance.duty import LEASE, Duty, Tried
+from onrecord.ledger.maintenance.maintain import LEASE, Duty, Tried
 from onrecord.ledger.sessions import dictionaries, sessions
-from onrecord.scope import Scope
+from onrecord.scope import EVERYBODY
 from onrecord.stored.clock import now
 from tests.children import Child, together
 
 OpenStore = Callable[..., Store]
 STEPS = ["prune", "release", "train", "seal", "index", "embed", "tidy"]
 A_DAY = 86_400 * 1_000_000
-EVERYBODY = Scope(ANY, ANY, ANY)
 
 
 @pytest.fixture
@@ -245,7 +244,7 @@ class Clock:
 @pytest.fixture
 def clock(store: Store, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock(store)
-    for module in ("maintenance.duty", "pace", "search.catching_up", "search.meaning"):
+    for module in ("maintenance.maintain", "pace", "search.catching_up", "search.meaning"):
         monkeypatch.setattr(f"onrecord.flows.{module}.time", clock)
     monkeypatch.setattr("onrecord.flows.maintenance.index.time", clock)
     return clock
@@ -255,7 +254,7 @@ def test_runs_that_have_little_time_come_to_the_end_together(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No step waits for another to be done with all it has."""
-    monkeypatch.setattr("onrecord.flows.maintenance.maintain._AT_ONCE", 2)
+    monkeypatch.setattr("onrecord.flows.maintenance.compact._AT_ONCE", 2)
     monkeypatch.setattr("onrecord.flows.maintenance.index._AT_ONCE", 2)
     fill(store, 40)
     aged(store)
@@ -280,7 +279,7 @@ def test_each_step_has_its_share_of_a_run(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What would take all of the time leaves some of it to the others."""
-    monkeypatch.setattr("onrecord.flows.maintenance.maintain._AT_ONCE", 1)
+    monkeypatch.setattr("onrecord.flows.maintenance.compact._AT_ONCE", 1)
     fill(store, 40)
     aged(store)
     report = clock.maintain(within=60)

@@ -12,8 +12,8 @@ import pytest
 
 from onrecord import ANY, Misconfigured, Session, Store, operations
 from onrecord.flow import Step, run
-from onrecord.flows.maintenance.maintain import EVERYBODY
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.scope import EVERYBODY
 from onrecord.stored.clock import MICROSECONDS
 
 OpenStore = Callable[..., Store]

@@ -656,3 +656,13 @@ def test_nothing_of_it_blocks_a_loop(tmp_path: Path) -> None:
         asyncio.run(called())
     assert not blocked, blocked[0]
     assert shown.names == ["onrecord.append", "onrecord.tail"]
+
+
+def test_each_of_several_hosts_is_named() -> None:
+    with Store("postgresql://ada:s3cret@one:1,two:2/chats") as store:
+        assert store._telemetry is not None
+        assert store._telemetry.source.about == {
+            "db.system.name": "postgresql",
+            "server.address": "one:1,two:2",
+            "db.namespace": "chats",
+        }

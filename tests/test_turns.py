@@ -63,9 +63,9 @@ def test_what_is_written_beside_an_append_is_fenced(session: Session) -> None:
         for write in rewrites(held, said):
             write()
         assert session.messages() == []
-    held.append(("user", "Where is it?"))
+    session.append(("user", "Where is it?"))
     before, there = session.info(), session.messages()
-    for write in rewrites(held, there[0]):
+    for write in (lambda: held.append(("user", "late")), *rewrites(held, there[0])):
         with pytest.raises(Fenced, match="Nothing was written"):
             write()
     assert (session.info(), session.messages()) == (before, there)
@@ -183,6 +183,9 @@ def test_the_child_of_a_fork_holds_nothing(session: Session) -> None:
         def child() -> list[str]:
             with pytest.raises(Fenced, match="forked"):
                 turn.append(("user", "late"))
+            with pytest.raises(Fenced, match="forked"):
+                turn.session.edit(1, ("user", "late"))
+            assert turn.session.head() == 1, "it may read"
             turn.end()
             with pytest.raises(TurnTaken), session.turn():
                 pass

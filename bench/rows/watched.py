@@ -34,7 +34,7 @@ _SETTINGS: Final = "a SQLite file of each one's own; they take turns, round by r
 class _Unwatched(Store):
     """A store that does not ask whether anybody watches."""
 
-    def _run(self, flow: Flow[T]) -> T:
+    def _run(self, flow: Flow[T], alter: object = None) -> T:
         return run(flow, self._perform)
 
 

@@ -47,14 +47,17 @@ from onrecord.flows.items.writing import (
     write_items,
 )
 from onrecord.flows.maintenance.backup import backup
+from onrecord.flows.maintenance.compact import compact
 from onrecord.flows.maintenance.doctor.doctor import doctor
 from onrecord.flows.maintenance.doctor.rounds import Examined
-from onrecord.flows.maintenance.duty import maintain
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
 from onrecord.flows.maintenance.health import cache_health, database_health
 from onrecord.flows.maintenance.index import embed_all, index
-from onrecord.flows.maintenance.maintain import compact, stats, train, verify
+from onrecord.flows.maintenance.maintain import maintain
+from onrecord.flows.maintenance.stats import stats
+from onrecord.flows.maintenance.train import train
 from onrecord.flows.maintenance.transfer import export, export_session, import_
+from onrecord.flows.maintenance.verify import verify
 from onrecord.flows.search.items import embed_items, search_items
 from onrecord.flows.search.recall import recall
 from onrecord.flows.search.search import search

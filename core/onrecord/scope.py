@@ -234,6 +234,10 @@ class Scope(NamedTuple):
         return ", ".join(parts) or "the empty scope"
 
 
+EVERYBODY: Final = Scope(ANY, ANY, ANY)
+"""The whole store."""
+
+
 def owner_number(tenant: str, user: str) -> int:
     """Make a signed 64-bit number of a tenant and user, small enough for an index everywhere."""
     return int.from_bytes(_digest(8, tenant, user), "big", signed=True)

@@ -48,7 +48,7 @@ PAGE = 1_000
 class Session:
     """One conversation in a store. Holds no connection and no state: make as many as you like."""
 
-    __slots__ = ("_arun", "_desk", "_run", "name", "store")
+    __slots__ = ("_arun", "_desk", "_holder", "_run", "name", "store")
 
     def __init__(self, store: Store, name: SessionName) -> None:
         self.store = store
@@ -56,6 +56,7 @@ class Session:
         self._desk = store._desk
         self._run = store._run
         self._arun = store._arun
+        self._holder: Holder | None = None
 
     @property
     def state(self) -> Items:
@@ -89,7 +90,7 @@ class Session:
         message is new, they were made with it before, and are not made again. With an empty list
         of messages they are changed where the session is as ``expected``.
         """
-        return self._run(self._appended(messages, expected, archived, existing, items))
+        return self.store._run(self._appended(messages, expected, archived, existing, items))
 
     async def aappend(
         self,
@@ -101,7 +102,8 @@ class Session:
         items: Sequence[ItemChange] = (),
     ) -> list[Message]:
         """Like ``append``."""
-        return await self._arun(self._appended(messages, expected, archived, existing, items))
+        appended = self._appended(messages, expected, archived, existing, items)
+        return await self.store._arun(appended)
 
     def _appended(
         self,
@@ -111,8 +113,9 @@ class Session:
         existing: bool,
         items: Sequence[ItemChange],
     ) -> Flow[list[Message]]:
+        holder = None if self._holder is None else self._holder.here()
         return operations.append(
-            self._desk, self.name, messages, expected, archived, existing, items
+            self._desk, self.name, messages, expected, archived, existing, items, holder
         )
 
     def create(

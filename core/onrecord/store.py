@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, assert_never
 
 import msgspec
 
@@ -25,14 +25,10 @@ from onrecord.flows.search.heard import Hearing
 from onrecord.flows.search.meaning import meaning_of
 from onrecord.flows.shared import Desk
 from onrecord.health import Health, TierHealth
-from onrecord.hit import Hit, Hits, ItemHit
 from onrecord.item import Item, ItemChange
 from onrecord.items import Items
 from onrecord.ledger import Options, ledger_for
-from onrecord.message import Message
 from onrecord.processes import on_fork
-from onrecord.ranking import RELEVANT
-from onrecord.recall import Recalled
 from onrecord.scope import (
     ANY,
     LONGEST_NAME,
@@ -41,28 +37,26 @@ from onrecord.scope import (
     NamespaceName,
     Scope,
     SessionName,
-    check_owner,
 )
-from onrecord.session import Session, hits_of
+from onrecord.session import Session
 from onrecord.store_maintenance import StoreMaintenance
+from onrecord.store_search import StoreSearch
 from onrecord.telemetry import is_on, telemetry_of
 from onrecord.tokens import CountTokens, TokenCounter, named_counter
-from onrecord.unfinished import WELCOME, Unfinished, check_words, unfinished_of
 from onrecord.version import SessionInfo
 from onrecord.watching import Observer, Operation, SlowLog, Watch
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from onrecord.flows.search.search import Mode
-    from onrecord.flows.sessions.unfinished import FoundOpen
 
 T = TypeVar("T")
+Alter: TypeAlias = Callable[[Step], Step]
 
 DEFAULT_URL = "sqlite:///onrecord.db"
 
 
-class Store(ClosedAtEnd, StoreMaintenance):
+class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
     """Durable memory for conversations, in one SQLite file or one PostgreSQL database.
 
     Making one does no I/O: the first use connects and creates the tables. It may be used from
@@ -218,9 +212,9 @@ class Store(ClosedAtEnd, StoreMaintenance):
         return str(self._ledger.address)
 
     @property
-    def schema(self) -> str | None:
-        """Where its tables live on PostgreSQL, if that was said."""
-        return self._ledger.options.schema
+    def place(self) -> str:
+        """The database's address, without its password, and the schema where one was said."""
+        return self._ledger.place
 
     @property
     def closed(self) -> bool:
@@ -266,196 +260,6 @@ class Store(ClosedAtEnd, StoreMaintenance):
         arguments.check_page(tenant, user, agent, after)
         return await self._arun(
             operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
-        )
-
-    def unfinished(
-        self,
-        *,
-        tenant: AnyName = "",
-        user: AnyName = "",
-        agent: AnyName = "",
-        quiet_for: float = 0.0,
-        limit: int = 50,
-        after: Unfinished | None = None,
-        welcome: str = WELCOME,
-    ) -> list[Unfinished]:
-        """List the sessions of a scope that somebody has to go on with, the one last active first:
-        the newest message waits for an answer or a result, or a turn was left.
-
-        What a turn holds now is being gone on with, and left out; so is what somebody wrote to in
-        the last ``quiet_for`` seconds. ``one.welcome`` greets who comes back, in the words of
-        ``welcome``. For the next page pass the last one of this page as ``after``. It costs the
-        same among a million finished sessions.
-        """
-        ask = self._unfinished(tenant, user, agent, quiet_for, limit, after, welcome)
-        return self._with_words(self._run(ask), welcome)
-
-    async def aunfinished(
-        self,
-        *,
-        tenant: AnyName = "",
-        user: AnyName = "",
-        agent: AnyName = "",
-        quiet_for: float = 0.0,
-        limit: int = 50,
-        after: Unfinished | None = None,
-        welcome: str = WELCOME,
-    ) -> list[Unfinished]:
-        """Like ``unfinished``."""
-        ask = self._unfinished(tenant, user, agent, quiet_for, limit, after, welcome)
-        return self._with_words(await self._arun(ask), welcome)
-
-    def _unfinished(
-        self,
-        tenant: AnyName,
-        user: AnyName,
-        agent: AnyName,
-        quiet_for: float,
-        limit: int,
-        after: Unfinished | None,
-        welcome: str,
-    ) -> Flow[list[FoundOpen]]:
-        check_owner(tenant, user, agent)
-        arguments.check_after(after, Unfinished)
-        arguments.check_range("quiet_for", quiet_for, "seconds", 0, 10 * 365 * 86_400)
-        check_words(welcome)
-        most = arguments.whole_number("limit", limit)
-        quiet = int(quiet_for * 1_000_000)
-        place = None if after is None else after.place
-        return operations.list_unfinished(
-            self._desk, Scope(tenant, user, agent), quiet, most, place
-        )
-
-    def _with_words(self, found: list[FoundOpen], welcome: str) -> list[Unfinished]:
-        return [
-            unfinished_of(
-                one.info, one.messages, one.left, one.place, welcome, Session(self, one.name)
-            )
-            for one in found
-        ]
-
-    def search(
-        self,
-        query: str,
-        *,
-        tenant: AnyName = "",
-        user: AnyName = "",
-        agent: AnyName = "",
-        roles: Iterable[str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        limit: int = 10,
-        min_score: float = 0.0,
-        after: Hit | None = None,
-        within: float = 5.0,
-        mode: Mode = "auto",
-    ) -> Hits:
-        """Find what was said in the sessions of a scope, the best first: of the runs of messages
-        that promise most, and then of the next.
-
-        What is found is there: it is read when it is handed out. Names that are left out mean the
-        empty name, ``onrecord.ANY`` every one; others' words never count. ``"a phrase"`` in quotes
-        has to be there, ``-word`` must not. ``roles``, ``since``, ``until`` (not counted in) and
-        the sessions' ``metadata`` leave out what is others'. ``min_score`` leaves out what answers
-        too badly. For the next page pass the last hit of this one as ``after``. What cannot be
-        looked at ``within`` so many seconds is left out, and then ``hits.complete`` is False.
-        ``mode`` is "text", "meaning" or "both"; "auto" is both where the store has an embedder.
-        """
-        return hits_of(
-            self,
-            self._run(
-                operations.search(
-                    self._desk,
-                    Scope(tenant, user, agent),
-                    query,
-                    roles,
-                    since,
-                    until,
-                    metadata,
-                    limit,
-                    min_score,
-                    after,
-                    within,
-                    mode,
-                )
-            ),
-        )
-
-    async def asearch(
-        self,
-        query: str,
-        *,
-        tenant: AnyName = "",
-        user: AnyName = "",
-        agent: AnyName = "",
-        roles: Iterable[str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        limit: int = 10,
-        min_score: float = 0.0,
-        after: Hit | None = None,
-        within: float = 5.0,
-        mode: Mode = "auto",
-    ) -> Hits:
-        """Like ``search``."""
-        return hits_of(
-            self,
-            await self._arun(
-                operations.search(
-                    self._desk,
-                    Scope(tenant, user, agent),
-                    query,
-                    roles,
-                    since,
-                    until,
-                    metadata,
-                    limit,
-                    min_score,
-                    after,
-                    within,
-                    mode,
-                )
-            ),
-        )
-
-    def recall(
-        self,
-        query: str,
-        *,
-        tenant: AnyName = "",
-        user: AnyName = "",
-        agent: AnyName = "",
-        tokens: int = 1_000,
-        beyond: Sequence[Message] | None = None,
-        min_score: float = RELEVANT,
-        within: float = 5.0,
-    ) -> Recalled:
-        """Recall older turns across the sessions of a scope: see ``Session.recall``."""
-        return self._run(
-            operations.recall(
-                self._desk, Scope(tenant, user, agent), query, tokens, beyond, min_score, within
-            )
-        )
-
-    async def arecall(
-        self,
-        query: str,
-        *,
-        tenant: AnyName = "",
-        user: AnyName = "",
-        agent: AnyName = "",
-        tokens: int = 1_000,
-        beyond: Sequence[Message] | None = None,
-        min_score: float = RELEVANT,
-        within: float = 5.0,
-    ) -> Recalled:
-        """Like ``recall``."""
-        return await self._arun(
-            operations.recall(
-                self._desk, Scope(tenant, user, agent), query, tokens, beyond, min_score, within
-            )
         )
 
     def items(self, *namespace: str, tenant: str = "", user: str = "", agent: str = "") -> Items:
@@ -531,62 +335,6 @@ class Store(ClosedAtEnd, StoreMaintenance):
             operations.find_items(self._desk, scope, prefix, filter, after, limit, skip)
         )
 
-    def search_items(
-        self,
-        query: str | None = None,
-        prefix: tuple[str, ...] = (),
-        *,
-        tenant: str = "",
-        user: str = "",
-        agent: str = "",
-        filter: Mapping[str, Any] | None = None,
-        limit: int = 10,
-        skip: int = 0,
-        min_score: float = 0.0,
-        mode: Mode = "auto",
-    ) -> list[ItemHit]:
-        """Find items of all namespaces of a scope whose names begin so: see ``Items.search``."""
-        return self._run(
-            operations.search_items(
-                self._desk,
-                (Scope(tenant, user, agent), prefix),
-                query,
-                filter,
-                limit,
-                skip,
-                min_score,
-                mode,
-            )
-        )
-
-    async def asearch_items(
-        self,
-        query: str | None = None,
-        prefix: tuple[str, ...] = (),
-        *,
-        tenant: str = "",
-        user: str = "",
-        agent: str = "",
-        filter: Mapping[str, Any] | None = None,
-        limit: int = 10,
-        skip: int = 0,
-        min_score: float = 0.0,
-        mode: Mode = "auto",
-    ) -> list[ItemHit]:
-        """Like ``search_items``."""
-        return await self._arun(
-            operations.search_items(
-                self._desk,
-                (Scope(tenant, user, agent), prefix),
-                query,
-                filter,
-                limit,
-                skip,
-                min_score,
-                mode,
-            )
-        )
-
     def namespaces(
         self,
         prefix: tuple[str, ...] = (),
@@ -649,14 +397,14 @@ class Store(ClosedAtEnd, StoreMaintenance):
 
     def health(self) -> Health:
         """Ask database and cache how they are. What does not answer is reported, not raised."""
-        database = self._run(operations.database_health(self._desk, self.address))
+        database = self._run(operations.database_health(self._desk, self.place))
         return self._health(
             database, self._run(operations.cache_health(self._desk, self._hot.where))
         )
 
     async def ahealth(self) -> Health:
         """Like ``health``."""
-        database = await self._arun(operations.database_health(self._desk, self.address))
+        database = await self._arun(operations.database_health(self._desk, self.place))
         cache = await self._arun(operations.cache_health(self._desk, self._hot.where))
         return self._health(database, cache)
 
@@ -773,15 +521,18 @@ class Store(ClosedAtEnd, StoreMaintenance):
             cache=self._hot.where,
         )
 
-    def _run(self, flow: Flow[T]) -> T:
+    def _run(self, flow: Flow[T], alter: Alter | None = None) -> T:
+        """Drive a flow to its end; with ``alter`` each of its steps is done as that makes it."""
+        perform = self._perform if alter is None else lambda step: self._perform(alter(step))
         if not self._observers and (self._telemetry is None or not is_on()):
-            return run(flow, self._perform)
-        return Watch.of(flow, self._who_watches()).run(flow, self._perform)
+            return run(flow, perform)
+        return Watch.of(flow, self._who_watches()).run(flow, perform)
 
-    async def _arun(self, flow: Flow[T]) -> T:
+    async def _arun(self, flow: Flow[T], alter: Alter | None = None) -> T:
+        perform = self._aperform if alter is None else lambda step: self._aperform(alter(step))
         if not self._observers and (self._telemetry is None or not is_on()):
-            return await arun(flow, self._aperform)
-        return await Watch.of(flow, self._who_watches()).arun(flow, self._aperform)
+            return await arun(flow, perform)
+        return await Watch.of(flow, self._who_watches()).arun(flow, perform)
 
     def _who_watches(self) -> tuple[Observer, ...]:
         telemetry = self._telemetry

@@ -21,26 +21,24 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from onrecord import operations
 from onrecord.accepting import Appendable
 from onrecord.arguments import check_range
 from onrecord.errors import Fenced, OnrecordError, StoreClosed, TurnTaken
-from onrecord.flow import Flow
+from onrecord.flow import Flow, Step
 from onrecord.item import ItemChange
 from onrecord.message import Message
 from onrecord.operations import TurnLease, TurnOf
 from onrecord.scope import SessionName
 from onrecord.stored.clock import moment_or_none
 from onrecord.version import Expected
-from onrecord.watching import name_of
 
 if TYPE_CHECKING:
     from onrecord.flows.shared import Desk
     from onrecord.session import Session
-
-T = TypeVar("T")
 
 log = logging.getLogger("onrecord")
 
@@ -55,10 +53,8 @@ Arun = Callable[[Flow[Any]], Coroutine[Any, Any, Any]]
 
 
 class Turn:
-    """A turn that holds its session: what it writes is refused when it holds it no longer.
-
-    ``session`` is a handle by which all else that is written is refused then, too.
-    """
+    """A turn that holds its session: what it writes, by ``append`` or by its ``session``, is
+    refused when it holds it no longer."""
 
     __slots__ = ("_holder", "session")
 
@@ -76,7 +72,7 @@ class Turn:
     ) -> list[Message]:
         """Append as ``Session.append`` does, if the turn holds the session still; else ``Fenced``
         is raised, and nothing is written."""
-        return self.session._run(self._appended(messages, expected, items))
+        return self.session.append(messages, expected=expected, items=items)
 
     async def aappend(
         self,
@@ -86,16 +82,7 @@ class Turn:
         items: Sequence[ItemChange] = (),
     ) -> list[Message]:
         """Like ``append``."""
-        return await self.session._arun(self._appended(messages, expected, items))
-
-    def _appended(
-        self, messages: Appendable, expected: Expected, items: Sequence[ItemChange]
-    ) -> Flow[list[Message]]:
-        self._holder.refuse_elsewhere()
-        name, holder = self.session.name, self._holder.lease.holder
-        return operations.append(
-            self.session._desk, name, messages, expected, False, False, items, holder
-        )
+        return await self.session.aappend(messages, expected=expected, items=items)
 
     def renew(self) -> bool:
         """Hold on for another lease; whether the session was still held. A ``with`` block does so
@@ -123,8 +110,9 @@ class Turn:
 def fence(session: Session, holder: Holder) -> None:
     """Have what is written by this handle refused when its holder holds the session no longer."""
     run, arun = session.store._run, session.store._arun
-    session._run = lambda flow: run(holder.fenced(flow))
-    session._arun = lambda flow: arun(holder.fenced(flow))
+    session._holder = holder
+    session._run = partial(run, alter=holder.fenced)
+    session._arun = partial(arun, alter=holder.fenced)
 
 
 class Holder:
@@ -275,12 +263,14 @@ class Holder:
 
         return renew(self.lease)
 
-    def fenced(self, flow: Flow[T]) -> Flow[T]:
-        """Have what a flow writes refused when this holds its session no longer."""
-        if name_of(flow) == "append":  # which says its holder in its own statement
-            return flow
+    def fenced(self, step: Step) -> Step:
+        """A step that is refused, where it writes, when this holds its session no longer."""
+        return operations.while_held(self.lease, step, self.refuse_elsewhere)
+
+    def here(self) -> bytes:
+        """The name by which a row knows it; Fenced in the child of a fork."""
         self.refuse_elsewhere()
-        return operations.while_held(self.lease, flow)
+        return self.lease.holder
 
     def silent_for(self) -> float:
         """Seconds since the last sign of life, by the clock of this process."""

@@ -6,23 +6,18 @@ says nothing where it gives up between two calls: so a lease that nobody renews 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from onrecord import operations
-from onrecord.accepting import Appendable
 from onrecord.adapters.calls import Talk, call
 from onrecord.arguments import check_range
 from onrecord.errors import Fenced, Misconfigured, TurnTaken, shown
 from onrecord.flow import Flow
-from onrecord.item import ItemChange
-from onrecord.message import Message
 from onrecord.operations import TurnLease
 from onrecord.session import Session
 from onrecord.turn import LEASE, LONGEST, SHORTEST, Holder, fence
-from onrecord.version import Expected
 
 __all__ = ["HeldSession", "TurnSettings", "signed_if_late", "turn_settings"]
 
@@ -61,13 +56,13 @@ class HeldSession(Session):
     """A session that is held by a turn: whatever would be written is refused by Fenced when another
     has taken over, and nothing is written then. All else is as in a ``Session``."""
 
-    __slots__ = ("_holder",)
+    __slots__ = ()
+    _holder: Holder
 
     def __init__(self, session: Session, settings: TurnSettings) -> None:
         super().__init__(session.store, session.name)
         wait, lease = settings.wait, settings.lease
-        self._holder = Holder("sessions", session.name, wait=wait, lease=lease)
-        fence(self, self._holder)
+        fence(self, Holder("sessions", session.name, wait=wait, lease=lease))
 
     # -- the turn ----------------------------------------------------------------------------
 
@@ -124,23 +119,6 @@ class HeldSession(Session):
                 )
 
         return renew(self._holder.lease)
-
-    # -- what is written ---------------------------------------------------------------------
-    # An append has its fence in its own statement, all else in its transaction: see ``fenced``.
-
-    def _appended(
-        self,
-        messages: Appendable,
-        expected: Expected,
-        archived: bool,
-        existing: bool,
-        items: Sequence[ItemChange],
-    ) -> Flow[list[Message]]:
-        self._holder.refuse_elsewhere()
-        holder = self._holder.lease.holder
-        return operations.append(
-            self._desk, self.name, messages, expected, archived, existing, items, holder
-        )
 
 
 def signed_if_late(held: HeldSession) -> Talk[None]:

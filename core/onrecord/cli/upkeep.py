@@ -78,8 +78,7 @@ def migrate(asked: Asked) -> None:
     for step in steps:
         asked.out.say(step)
     how = f"{many(len(steps), 'step')} done" if steps else "It was up to date"
-    schema = "" if store.schema is None else f", schema {store.schema!r}"
-    asked.out.say(f"{how}: {store.address}{schema}.")
+    asked.out.say(f"{how}: {store.place}.")
 
 
 @command("invalidate", PANEL)

@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from onrecord.arguments import check_function
 from onrecord.flow import Cold, Flow, do
 from onrecord.ledger.sessions import sessions
+from onrecord.reports import OnProgress, Progress
 from onrecord.stored.messages import SessionKey
 
 if TYPE_CHECKING:
@@ -115,3 +117,10 @@ def _to_the_last(
 def _key(found: Any) -> SessionKey:
     key: SessionKey = found[0]
     return key
+
+
+def tell(progress: OnProgress | None, done: int, of: int) -> None:
+    """Say how far it has come, where somebody listens."""
+    if progress is not None:
+        check_function("progress", progress, "a function of a Progress")
+        progress(Progress(done, of))

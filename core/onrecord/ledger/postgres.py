@@ -62,15 +62,11 @@ class PostgresLedger(Ledger):
     def _connect(self) -> None:
         if self._pool is not None:
             return
-        connect: Callable[[float], Any]
         if self._engine is None:
-            self._engine = own = OwnEngine(_Connecting(self.address, self.options.timeout))
-            connect = own.raw_connection
-        else:
-            lends = self._engine.raw_connection
-            connect = lambda _: lends()  # noqa: E731
+            self._engine = OwnEngine(_Connecting(self.address, self.options.timeout))
+        engine, lent = self._engine, self.borrowed
         self._pool = Pool(
-            connect,
+            (lambda _: engine.raw_connection()) if lent else engine.raw_connection,
             self._hold,
             size=self.options.pool_size,
             patience=self.options.timeout,
@@ -182,14 +178,14 @@ class PostgresLedger(Ledger):
                         # it commits, and an interruption that is told instead came before.
                         held.connection.commit()
                     return answer
-                except Exception as fault:
+                except Exception as fault:  # any: what became of the connection is asked first
                     held.broken = (
                         bool(held.connection.closed) or lost_connection(fault) or did_nothing(fault)
                     )
                     if txn.begun and not held.broken:
                         held.cursor.execute("ROLLBACK")
                     raise
-        except Exception as fault:
+        except Exception as fault:  # any: the driver's are told in our words, others as they are
             if txn is None:
                 if may_connect_later(fault):
                     raise _NothingDone(fault, False) from fault

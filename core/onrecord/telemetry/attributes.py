@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from onrecord.scope import ANY, FeedName, NamespaceName, Scope, SessionName, StateName
+from onrecord.scope import EVERYBODY, FeedName, NamespaceName, Scope, SessionName, StateName
 from onrecord.stored.messages import MessageRow
 
 _PARTS: Final = ("tenant", "user", "agent")
@@ -48,7 +48,7 @@ def _named(arguments: Mapping[str, Any]) -> Any:
 
 def everywhere(arguments: Mapping[str, Any]) -> bool:
     """Whether an operation is about the whole store."""
-    return arguments.get("scope") == Scope(ANY, ANY, ANY)
+    return arguments.get("scope") == EVERYBODY
 
 
 def count_of(answer: Any) -> int | None:

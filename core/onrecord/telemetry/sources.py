@@ -44,7 +44,9 @@ class Source:
         url = self._address.url
         found: dict[str, str | int] = {"db.system.name": self._address.kind}
         database = url.database or ""
-        if url.host:
+        if url.hosts:
+            found["server.address"] = ",".join(map(str, url.hosts))
+        elif url.host:
             found["server.address"] = url.host
             if url.port:
                 found["server.port"] = url.port

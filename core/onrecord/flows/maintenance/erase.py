@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Autocommit, Cold, Flow, Hot, do
 from onrecord.flows.checkpoints.threads import erase_threads
-from onrecord.flows.maintenance.maintain import release_learned
+from onrecord.flows.maintenance.train import release_learned
 from onrecord.flows.maintenance.transfer import exported
 from onrecord.flows.mark import Wrote, commit, commit_items
 from onrecord.flows.pace import FIRST, Pace, over_sessions
@@ -24,7 +24,7 @@ from onrecord.ledger.maintenance import erasing
 from onrecord.ledger.maintenance.vacuum import reclaim
 from onrecord.ledger.sessions import description, dictionaries, sessions, unfinished
 from onrecord.reports import Pruning, Receipt
-from onrecord.scope import ANY, Scope, SessionName
+from onrecord.scope import ANY, EVERYBODY, Scope, SessionName
 from onrecord.stored.changes import Change
 from onrecord.stored.clock import microseconds, moment, now
 from onrecord.stored.messages import SessionKey
@@ -150,9 +150,7 @@ def prune_sessions(desk: Desk, pace: Pace) -> Flow[bool]:
                 pace.heard(1)
         return True
 
-    page = partial(
-        description.due, scope=Scope(ANY, ANY, ANY), before=None, now=at, default=desk.expires_in
-    )
+    page = partial(description.due, scope=EVERYBODY, before=None, now=at, default=desk.expires_in)
     return (yield from over_sessions(pace, page, description.MOST_DUE, work))
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from onrecord.errors import Misconfigured
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.maintenance.maintain import tell
-from onrecord.flows.pace import FIRST, Pace, over_sessions
+from onrecord.flows.pace import FIRST, Pace, over_sessions, tell
 from onrecord.flows.search import field
 from onrecord.flows.search.catching_up import catch_up
 from onrecord.flows.search.field import Field, Gap

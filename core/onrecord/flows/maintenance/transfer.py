@@ -26,9 +26,9 @@ from onrecord.codec.segment import Segment
 from onrecord.errors import Conflict, Damaged, Unavailable
 from onrecord.files import From, Into, Source, Target
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
-from onrecord.flows.maintenance.maintain import tell
 from onrecord.flows.maintenance.reader import Known, Piece, Reader, ReadItem, ReadMessage
 from onrecord.flows.mark import Wrote, commit, commit_items
+from onrecord.flows.pace import tell
 from onrecord.flows.shared import Desk
 from onrecord.item import DERIVED
 from onrecord.ledger.items import items as items_of

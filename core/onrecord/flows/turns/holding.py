@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, assert_never
 
 from onrecord.errors import Fenced, Unavailable
-from onrecord.flow import Cold, Flow, do
+from onrecord.flow import Cold, Flow, Step, do
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import threads
 from onrecord.ledger.sessions import sessions, turns
@@ -20,7 +20,6 @@ from onrecord.ledger.sessions.turns import Held, Other
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS, now
 from onrecord.version import Version
-from onrecord.watching import name_of
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -119,42 +118,20 @@ def _twice(work: Callable[[Transaction], T]) -> Flow[T]:
         return (yield from do(Cold(work, writes=True)))
 
 
-def while_held(lease: Lease, flow: Flow[T]) -> Flow[T]:
-    """Have each transaction of a flow that changes the session refused when the turn does not hold
-    it any more. It costs a statement; an append has its fence in its own."""
-    driven = _each_refused(lease, flow)
-    setattr(driven, "__name__", name_of(flow))  # noqa: B010 - their type does not say they have it
-    return driven
+def while_held(lease: Lease, step: Step, still: Callable[[], None]) -> Step:
+    """A step that, where it changes the session, is refused when the turn does not hold it any
+    more, or ``still`` says so. It costs a statement; an append has its fence in its own."""
+    if not isinstance(step, Cold) or step.change_of is None:
+        return step
+    work = step.work
 
-
-def _each_refused(lease: Lease, flow: Flow[T]) -> Flow[T]:
-    try:
-        step = next(flow)
-        while True:
-            if isinstance(step, Cold) and step.change_of is not None:
-                step = Cold(_refused(lease, step.work), True, step.change_of)
-            try:
-                answer = yield step
-            except Exception as fault:  # the flow decides what its failed step means
-                step = flow.throw(fault)
-            else:
-                step = flow.send(answer)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    finally:
-        flow.close()
-
-
-def _refused(lease: Lease, work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
-    """Work that is done only while the locked session names its holder."""
-
-    def do_held(txn: Transaction) -> T:
+    def do_held(txn: Transaction) -> object:
+        still()
         session = sessions.lock(txn, lease.name) or sessions.absent(txn, lease.name)
         refuse_other(lease.what, session.version, session.holder, lease.holder)
         return work(txn)
 
-    return do_held
+    return Cold(do_held, True, step.change_of)
 
 
 def refuse_other(

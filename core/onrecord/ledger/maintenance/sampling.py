@@ -7,11 +7,10 @@ from typing import Final, NamedTuple
 
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.description import DUE
-from onrecord.scope import ANY, Scope, SessionName
+from onrecord.scope import SessionName
 
 _NEWEST: Final = "ORDER BY active_second DESC, id DESC LIMIT :most"
 _OLDEST: Final = "ORDER BY active_second, id LIMIT :most"
-_EVERYBODY: Final = Scope(ANY, ANY, ANY)
 
 _INDEXED: Final = f"""
     SELECT count(*), coalesce(sum(head), 0), coalesce(sum(CASE WHEN covered < head THEN
