@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
+from threading import Event
 from typing import Any, Literal
 
 import pytest
 
-from onrecord import ANY, Hit, Misconfigured, Session, Store
+from onrecord import ANY, Hit, Hits, Misconfigured, Session, Store
 from onrecord.flow import Cold
 from onrecord.flows.search import field, meaning
+from onrecord.flows.search import search as searching
 from onrecord.ledger.database.transaction import Transaction
 
 OpenStore = Callable[..., Store]
@@ -207,7 +211,7 @@ def test_a_question_that_is_stored_is_not_near_itself(store: Store) -> None:
     store.embed()
     known = session.messages()[-1]
     assert store._desk.meaning is not None
-    asked = store._run(meaning.asked_of(store._desk.meaning, "daxon"))
+    asked = store._run(meaning.asked_of(store._desk.meaning, "daxon", math.inf))
     assert asked is not None
 
     def nearest(txn: Transaction, left_out: dict[str, int]) -> set[tuple[int, int]]:
@@ -264,3 +268,95 @@ def partial_run(statement: str, **values: object) -> Callable[[Transaction], int
 def counted(store: Store, table: str, what: str = "count(*)") -> int:
     row = store._perform(Cold(lambda txn: txn.first(f"SELECT {what} FROM {{{table}}}", {})))
     return int(row[0])
+
+
+def problem(store: Store) -> str:
+    health = store.health().embedder
+    assert health is not None
+    return health.problem or ""
+
+
+class Hanging(Meant):
+    """Answers nobody while its gate is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = Event()
+        self.gate.set()
+        self.asked = 0
+
+    def embed(self, texts: Sequence[str], /) -> list[list[float]]:
+        self.asked += 1
+        self.gate.wait()
+        return super().embed(texts)
+
+    def comes_back(self) -> None:
+        self.gate.set()
+        for thread in threading.enumerate():
+            if thread.name == "onrecord embedder":
+                thread.join()
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_an_embedder_that_hangs_costs_one_wait(
+    each_store: OpenStore, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "_TO_FIND", 0.995)
+    hanging = Hanging()
+    store = each_store(embedder=hanging)
+    talk(store.session("s"))
+    store.embed()
+
+    loop = asyncio.new_event_loop()
+
+    def search() -> Hits:
+        if way == "sync":
+            return store.search("zavver", within=20)
+        return loop.run_until_complete(store.asearch("zavver", within=20))
+
+    assert search().complete
+    hanging.gate.clear()
+    try:
+        asked = hanging.asked
+        hits = search()
+        assert hits[0].message.text == "zavver please"
+        assert not hits.complete
+        assert "has not answered for" in problem(store)
+        assert not search().complete
+        assert hanging.asked == asked + 1  # nobody asks it again
+        assert "has not come back" in problem(store)
+    finally:
+        hanging.comes_back()
+    while not search().complete:
+        assert "has not come back" in problem(store)  # the loop has not heard of it yet
+    assert not problem(store)
+    loop.close()
+
+
+def test_an_async_embedder_that_hangs_costs_one_wait(
+    each_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "_TO_FIND", 0.995)
+    gates: list[asyncio.Event] = []
+
+    class HangingLater(Later):
+        async def embed(self, texts: Sequence[str], /) -> list[list[float]]:
+            if gates:
+                await gates[0].wait()
+            return Meant().embed(texts)
+
+    store = each_store(embedder=HangingLater())
+    talk(store.session("s"))
+    store.embed()
+
+    async def hang() -> None:
+        gates.append(asyncio.Event())
+        assert not (await store.asearch("zavver", within=20)).complete
+        assert "has not answered for" in problem(store)
+        assert not (await store.asearch("zavver", within=20)).complete
+        assert "has not come back" in problem(store)
+
+    asyncio.run(hang())  # whose end cuts it off
+    gates.clear()
+    assert asyncio.run(store.asearch("zavver")).complete
+    assert store.search("zavver").complete

@@ -13,10 +13,12 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from onrecord.embedding.bits import is_finite, packed, packed_query, width_of
+from onrecord.embedding.patience import in_thread
 from onrecord.errors import EmbedderFailed, OnrecordError, shown
 from onrecord.flow import arun, run
 
@@ -263,7 +265,7 @@ class _Ways:
 
     async def aask(self, texts: list[str]) -> Any:
         if self._aask is None:
-            answer: Any = await asyncio.to_thread(self._ask, texts)
+            answer: Any = await asyncio.wrap_future(in_thread(partial(self._ask, texts)))
         else:
             answer = self._aask(texts)
         return await answer if inspect.isawaitable(answer) else answer

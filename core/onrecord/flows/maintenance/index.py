@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from onrecord.flows.search import field
 from onrecord.flows.search.catching_up import catch_up
 from onrecord.flows.search.field import Field, Gap
 from onrecord.flows.search.items import embed_items
-from onrecord.flows.search.meaning import MeaningOf, embed, number_of, unseen
+from onrecord.flows.search.meaning import PATIENCE, MeaningOf, embed, number_of, unseen
 from onrecord.flows.shared import Desk
 from onrecord.ledger.search import runs, vectors
 from onrecord.ledger.sessions import sessions
@@ -78,7 +79,7 @@ def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None)
             "This store has no embedder: Store(…, embedder='minilm'), or another that "
             "docs/how-to/embedders.md names."
         )
-    number = yield from number_of(meaning, add=True)
+    number = yield from number_of(meaning, add=True, until=math.inf)
     stale, width = vectors.STALE, meaning.known.width or 0
     count = partial(sessions.count, scope=scope, condition=stale, embedder=number, width=width)
     of = yield from do(Cold(count))
@@ -94,7 +95,7 @@ def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None)
     items = yield from embed_items(meaning, scope)
     gone = 0
     if only:
-        number = yield from number_of(meaning, add=True)
+        number = yield from number_of(meaning, add=True, until=math.inf)
         gone = yield from do(Cold(partial(vectors.forget_others, embedder=number), writes=True))
     return Embedding(sessions=done, messages=messages, items=items, forgotten=gone)
 
@@ -102,7 +103,7 @@ def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None)
 def embed_stale(meaning: MeaningOf, scope: Scope, pace: Pace) -> Flow[tuple[int, bool]]:
     """Show an embedder the messages of a scope that it has not seen; how many that were, and
     whether it came to all of them."""
-    number = yield from number_of(meaning, add=True)
+    number = yield from number_of(meaning, add=True, until=pace.until + PATIENCE)
     width, messages = meaning.known.width or 0, 0
 
     def work(found: Sequence[tuple[SessionKey, SessionName]]) -> Flow[bool]:

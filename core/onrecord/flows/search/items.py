@@ -7,6 +7,7 @@ are then read once more, so that what is handed out is there, as it is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +19,11 @@ from onrecord.codec import value as codec
 from onrecord.embedding import similarity
 from onrecord.errors import Damaged, InvalidName, Misconfigured, OnrecordError, shown
 from onrecord.filters import predicate_of
-from onrecord.flow import Cold, Flow, Outside, do
+from onrecord.flow import Cold, Flow, do
 from onrecord.flows.items.accepting import item_or_damaged
 from onrecord.flows.items.reading import find_items, last_written, parts_given
 from onrecord.flows.pace import Pace
-from onrecord.flows.search.meaning import Asked, MeaningOf, number_of
+from onrecord.flows.search.meaning import PATIENCE, Asked, MeaningOf, number_of
 from onrecord.flows.search.search import MOST_UNSEEN, Mode, check_mode, check_query, meant_by
 from onrecord.flows.shared import Desk
 from onrecord.hit import ItemHit
@@ -126,7 +127,8 @@ def search_items(
         return (yield from _listed(desk, where, filter, limit, skip))
     if not limit:
         return []
-    meant = yield from meant_by(meaning, mode, query)
+    until = time.monotonic() + PATIENCE
+    meant = yield from meant_by(meaning, mode, query, until)
     asked = Query.of("" if mode == "meaning" else query)
     # A day in a question about what is known is seldom the one on which it was written down.
     asked = asked._replace(days=())
@@ -134,22 +136,24 @@ def search_items(
     search = _Search(place, asked, Sieve(asked), wanted, meant, min_score)
     known = yield from _looked_at(search)
     if meant is not None:
-        yield from _show(meant.meaning, known)
+        yield from _show(meant.meaning, known, until)
     return (yield from _found(search, known, limit + skip, all_of_them))[skip:]
 
 
 def embed_items(meaning: MeaningOf, scope: Scope, pace: Pace | None = None) -> Flow[int]:
     """Show an embedder the items of a scope that it has not seen, states too, while there is time;
     how many."""
-    number = yield from number_of(meaning, add=True)
-    count, place, pace = 0, Place(scope), pace or Pace()
+    pace = pace or Pace()
+    until = pace.until + PATIENCE
+    number = yield from number_of(meaning, add=True, until=until)
+    count, place = 0, Place(scope)
     after: MeantRow | None = None
     while found := (yield from do(Cold(partial(_unseen, place=place, number=number, after=after)))):
         after, new = found
         for n in range(0, len(new), _EMBEDDED_AT_ONCE):
             if not (yield from pace.goes_on()):
                 return count
-            count += yield from _embedded(meaning, number, new[n : n + _EMBEDDED_AT_ONCE])
+            count += yield from _embedded(meaning, number, new[n : n + _EMBEDDED_AT_ONCE], until)
     return count
 
 
@@ -368,15 +372,15 @@ class _Shown(NamedTuple):
     text: str
 
 
-def _show(meaning: MeaningOf, known: Sequence[_Known]) -> Flow[None]:
+def _show(meaning: MeaningOf, known: Sequence[_Known], until: float) -> Flow[None]:
     """Show an embedder what it has not seen, of much the last written: each search some more."""
     new = sorted([one for one in known if one.meaning is None], key=_age)[:MOST_UNSEEN]
     if not new:
         return
     shown = yield from do(Cold(partial(_texts, new=new)))
     try:
-        number = yield from number_of(meaning, add=True)
-        made = yield from _vectors(meaning, shown)
+        number = yield from number_of(meaning, add=True, until=until)
+        made = yield from meaning.embed([one.text for one in shown], until)
         yield from _written(number, shown, made)
     except OnrecordError as fault:
         meaning.failed(fault)
@@ -413,20 +417,15 @@ def _shown_of(namespace: NamespaceKey, path: bytes, row: ItemRow) -> list[_Shown
     return [_Shown(namespace, row.key, row.version, text)] if text.strip() else []
 
 
-def _embedded(meaning: MeaningOf, number: int, shown: Sequence[_Shown]) -> Flow[int]:
+def _embedded(meaning: MeaningOf, number: int, shown: Sequence[_Shown], until: float) -> Flow[int]:
     try:
-        made = yield from _vectors(meaning, shown)
+        made = yield from meaning.embed([one.text for one in shown], until)
     except OnrecordError as fault:
         meaning.failed(fault)
         raise
     meaning.answered()
     yield from _written(number, shown, made)
     return len(shown)
-
-
-def _vectors(meaning: MeaningOf, shown: Sequence[_Shown]) -> Flow[list[bytes]]:
-    known, texts = meaning.known, [one.text for one in shown]
-    return (yield from do(Outside(partial(known.embed, texts), partial(known.aembed, texts))))
 
 
 def _written(number: int, shown: Sequence[_Shown], made: Sequence[bytes]) -> Flow[None]:

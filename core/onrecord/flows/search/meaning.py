@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from onrecord.embedding import Known, embedder_of, same_embedder, similarity
+from onrecord.embedding.patience import Patience
 from onrecord.errors import OnrecordError
 from onrecord.flow import Cold, Flow, Outside, do
 from onrecord.flows.search import field
@@ -32,10 +33,15 @@ from onrecord.stored.messages import SessionKey
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
+T = TypeVar("T")
+
 log = logging.getLogger("onrecord")
 
 _AT_ONCE: Final = 64
 """Messages that are read, embedded and written together: what a kill can cost."""
+PATIENCE: Final = 30.0
+"""Seconds that an embedder is waited for where nobody has said how long, and over the end of a job
+that had time when it was asked."""
 _NOBODY: Final = 0
 """The number of an embedder that has made nothing yet."""
 
@@ -47,12 +53,32 @@ class MeaningOf:
         self.known = known
         self.number = _NOBODY
         self._problem: str | None = None
+        self._patience = Patience(known.name)
 
     @property
     def health(self) -> TierHealth:
         """How it was when it was last asked."""
         ok, where = self._problem is None, self.known.name
         return TierHealth(ok=ok, where=where, milliseconds=None, problem=self._problem)
+
+    def identity(self, until: float) -> Flow[bytes]:
+        """Ask it which one it is."""
+        return self._ask(self.known.identity, self.known.aidentity, until)
+
+    def embed(self, texts: Sequence[str], until: float) -> Flow[list[bytes]]:
+        """Ask it for vectors of texts."""
+        known = self.known
+        return self._ask(partial(known.embed, texts), partial(known.aembed, texts), until)
+
+    def embed_query(self, text: str, until: float) -> Flow[bytes]:
+        """Ask it for the vector of what is searched for."""
+        known = self.known
+        return self._ask(partial(known.embed_query, text), partial(known.aembed_query, text), until)
+
+    def _ask(self, ask: Callable[[], T], aask: Callable[[], Awaitable[T]], until: float) -> Flow[T]:
+        patience = self._patience
+        now, later = partial(patience.now, ask, until), partial(patience.later, aask, until)
+        return do(Outside(now, later))
 
     def failed(self, fault: OnrecordError) -> None:
         """Note that it could not be asked."""
@@ -84,19 +110,17 @@ class Asked(NamedTuple):
     dimensions: int
 
 
-def asked_of(meaning: MeaningOf, query: str) -> Flow[Asked | None]:
+def asked_of(meaning: MeaningOf, query: str, until: float) -> Flow[Asked | None]:
     """Embed what is asked for; None where the embedder cannot be asked, or has seen nothing."""
     known = meaning.known
     try:
-        yield from do(Outside(known.identity, known.aidentity))
-        bits = yield from do(
-            Outside(partial(known.embed_query, query), partial(known.aembed_query, query))
-        )
+        yield from meaning.identity(until)
+        bits = yield from meaning.embed_query(query, until)
     except OnrecordError as fault:
         meaning.failed(fault)
         return None
     meaning.answered()
-    yield from number_of(meaning, add=False)
+    yield from number_of(meaning, add=False, until=until)
     if not bits or known.width is None or known.dimensions is None:
         return None
     return Asked(meaning, bits, known.width, known.dimensions)
@@ -163,14 +187,15 @@ def embed(
     Raises where it fails. What was written stays.
     """
     known, count, left = meaning.known, 0, list(gaps)
+    patience = until + (PATIENCE if some else 0)
     while left and (some or time.monotonic() < until):
         some = False
-        number = yield from number_of(meaning, add=True)
+        number = yield from number_of(meaning, add=True, until=patience)
         look = partial(_read, found=found, gaps=left, embedder=number, width=known.width or 0)
         batch = yield from do(Cold(look))
         texts = [text for _, text in batch.texts]
         try:
-            bits = yield from do(Outside(partial(known.embed, texts), partial(known.aembed, texts)))
+            bits = yield from meaning.embed(texts, patience)
         except OnrecordError as fault:
             meaning.failed(fault)
             raise
@@ -240,11 +265,11 @@ def _packed(
         yield row._replace(upto=max(upto, row.upto), body=row.body + b"".join(new))
 
 
-def number_of(meaning: MeaningOf, add: bool) -> Flow[int]:
+def number_of(meaning: MeaningOf, add: bool, until: float) -> Flow[int]:
     """The number by which the database knows the embedder; nobody's where it made nothing."""
     if meaning.number == _NOBODY:
         known = meaning.known
-        identity = yield from do(Outside(known.identity, known.aidentity))
+        identity = yield from meaning.identity(until)
         same = partial(same_embedder, identity)
         found = yield from do(Cold(partial(vectors.number_of, same=same)))
         if found is None and add:

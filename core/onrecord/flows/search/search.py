@@ -52,7 +52,8 @@ MOST_UNSEEN: Final = 32
 NOTHING_UNINDEXED: Final = -1
 """In its place: what is not indexed is left out, because there is no time."""
 _TO_FIND: Final = 0.25
-"""Share of the time that is kept from catching up: to find something in what is indexed."""
+"""Share of the time that is kept from catching up, and from an embedder that hangs: to find
+something in what is indexed."""
 _LONGEST_QUERY: Final = 100_000
 
 
@@ -156,10 +157,11 @@ def search(
         check_owner(*where)
     check_range("within", within, "seconds", 0.01, 86_400)
     deadline = time.monotonic() + within
+    to_find = deadline - within * _TO_FIND
     metadata = mapping("metadata", metadata)
     if not asked.limit or not query.strip():
         return [], True
-    meant = yield from meant_by(desk.meaning, mode, query)
+    meant = yield from meant_by(desk.meaning, mode, query, to_find)
     if asked.query.empty and meant is None:
         return [], True
     look = partial(_field_of, where=where, metadata=metadata, known=known)
@@ -169,7 +171,7 @@ def search(
     here = yield from do(Cold(partial(choice, most=MOST_UNINDEXED)))
     if isinstance(here, Field):
         try:
-            done = yield from catch_up(here, deadline - within * _TO_FIND)
+            done = yield from catch_up(here, to_find)
             # What came meanwhile is read.
             most = LAST_SEQ if done and time.monotonic() < deadline else NOTHING_UNINDEXED
         except OnrecordError as fault:  # a database that can only be read, as a standby's
@@ -179,7 +181,7 @@ def search(
         assert isinstance(here, _Ready), "no field has so much"
     complete = here.complete and (meant is not None or mode == "text" or desk.meaning is None)
     if here.unseen and desk.meaning is not None:
-        here, seen = yield from _shown(desk.meaning, here, partial(choice, most=LAST_SEQ), deadline)
+        here, seen = yield from _shown(desk.meaning, here, partial(choice, most=LAST_SEQ), to_find)
         complete = complete and seen
     page = _Page(asked.limit, asked.after)
     for tier in here.chosen.tiers:
@@ -265,10 +267,12 @@ def check_mode(meaning: MeaningOf | None, mode: object) -> None:
         )
 
 
-def meant_by(meaning: MeaningOf | None, mode: Mode, query: str) -> Flow[Asked | None]:
+def meant_by(meaning: MeaningOf | None, mode: Mode, query: str, until: float) -> Flow[Asked | None]:
     """What is asked for by its meaning, where that is asked for and can be."""
     check_mode(meaning, mode)
-    return None if mode == "text" or meaning is None else (yield from asked_of(meaning, query))
+    if mode == "text" or meaning is None:
+        return None
+    return (yield from asked_of(meaning, query, until))
 
 
 def check_query(query: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 from onrecord.diagnosis import Finding
 from onrecord.embedding import same_embedder
 from onrecord.errors import OnrecordError
-from onrecord.flow import Flow, Outside, do
+from onrecord.flow import Flow
 from onrecord.flows.maintenance.doctor.rounds import Examined, Rounds, finding
 from onrecord.flows.search.checking import index_problems
+from onrecord.flows.search.meaning import PATIENCE
 from onrecord.flows.shared import Desk
 from onrecord.ledger.database.faults import TookTooLong
 from onrecord.ledger.feed import feeds as feeds_of
@@ -140,7 +142,7 @@ def embedder(rounds: Rounds, desk: Desk) -> Flow[Iterable[Finding] | None]:
         return None
     known = meaning.known
     try:
-        identity = yield from do(Outside(known.identity, known.aidentity))
+        identity = yield from meaning.identity(time.monotonic() + PATIENCE)
     except OnrecordError as fault:
         return [
             finding(
