@@ -19,12 +19,14 @@ is not there. PgBouncer is needed by one scenario, which is left out without it.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.failover.caches import WatchedCaches
-from tests.failover.cluster import LOOP_WAIT, RETRY_TIMEOUT, TTL, Cluster, Programs
+from tests.failover.cluster import LOOP_WAIT, RETRY_TIMEOUT, TTL, Cluster
+from tests.failover.programs import Programs
 from tests.failover.run import LONGER, Outcome, Run
 from tests.failover.scenarios import Pointer, Scenario
 from tests.servers.binaries import Binaries, Missing
@@ -58,24 +60,45 @@ class Servers:
         )
 
 
-def perform(
-    scenario: Scenario,
-    servers: Servers,
-    *,
-    seconds: float,
-    seed: int,
-    timeout: float,
-    keep: Path | None = None,
-    keep_all: bool = False,
-) -> Outcome | str:
-    """Run a scenario on servers of its own; a text says why it was left out."""
+@dataclass(frozen=True)
+class Plan:
+    """How a scenario is run."""
+
+    runs: int
+    seconds: float
+    seed: int
+    timeout: float
+    keep: Path | None = None
+    keep_all: bool = False
+
+
+def perform(scenario: Scenario, servers: Servers, plan: Plan) -> Iterator[Outcome | str]:
+    """Run a scenario so many times on a cluster of its own; a text says why it was left out.
+
+    Each run has a database and a Redis of its own. Before it all of the cluster are there again:
+    those that were lost too, which come back as standbys.
+    """
     if scenario.pooled and isinstance(servers.pooler, Missing):
-        return f"{scenario.what}: skipped, {servers.pooler.reason}"
-    with contextlib.ExitStack() as stack:
-        cluster = stack.enter_context(
-            contextlib.closing(Cluster(servers.programs, synchronous=scenario.synchronous))
+        yield f"{scenario.what}: skipped, {servers.pooler.reason}"
+        return
+    with contextlib.closing(
+        Cluster(
+            servers.programs,
+            synchronous=scenario.synchronous,
+            etcds=scenario.etcds,
+            lines=scenario.lines,
         )
-        cluster.make_database()
+    ) as cluster:
+        for number in range(plan.runs):
+            cluster.make_whole()
+            cluster.make_database(f"onrecord_{number}")
+            yield _perform_once(scenario, servers, plan, cluster, plan.seed + number)
+
+
+def _perform_once(
+    scenario: Scenario, servers: Servers, plan: Plan, cluster: Cluster, seed: int
+) -> Outcome:
+    with contextlib.ExitStack() as stack:
         caches = stack.enter_context(contextlib.closing(WatchedCaches(servers.redis)))
         url = None
         if scenario.pooled:
@@ -85,19 +108,30 @@ def perform(
             pooler = OwnPgBouncer(servers.pooler, address, login_retry=1)
             url = stack.enter_context(contextlib.closing(pooler)).address_of(address)
         run = stack.enter_context(
-            Run(cluster, caches, seed=seed, seconds=seconds, timeout=timeout, url=url)
+            Run(
+                cluster,
+                caches,
+                seed=seed,
+                seconds=plan.seconds,
+                timeout=plan.timeout,
+                consistency=scenario.consistency,
+                url=url,
+            )
         )
         run.perform(scenario.act)
         outcome = run.judge(scenario.what)
         violations = outcome.verdict.violations
         if scenario.unseen and outcome.faults:
             violations.append(f"{len(outcome.faults)} errors reached users: {outcome.faults[0]}")
-        if outcome.longest > 2 * timeout + LONGER + run.stood_still:
+        if outcome.longest > 2 * plan.timeout + LONGER + run.stood_still:
             violations.append(
-                f"a call took {outcome.longest:.1f} s, with a timeout of {timeout:g} s"
+                f"a call took {outcome.longest:.1f} s, with a timeout of {plan.timeout:g} s"
             )
-        if keep is not None and (keep_all or violations):
-            run.keep(outcome, keep / f"{scenario.name}-{seed}")
+        between = outcome.without_primary
+        if scenario.one_at_a_time and between is not None and between < 0:
+            violations.append(f"two primaries: the old one was it still {-between:.1f} s later")
+        if plan.keep is not None and (plan.keep_all or violations):
+            run.keep(outcome, plan.keep / f"{scenario.name}-{seed}")
         return outcome
 
 
@@ -107,9 +141,21 @@ def row(outcome: Outcome | str) -> str:
         return f"{outcome}\n"
     violations = outcome.verdict.violations
     lost = f" ({outcome.verdict.lost} of them lost, as it may)" if outcome.verdict.lost else ""
+    if violations and outcome.missing:
+        lost = f" ({outcome.missing} of them are not there any more)"
     return (
         f"{outcome.scenario:<56} {outcome.acknowledged:>8} {len(violations):>7} "
         f"{outcome.appends_down:>8.1f} {outcome.reads_down:>7.1f} "
         f"{outcome.refused:>8} {outcome.unknown:>8} {outcome.longest:>8.1f}{lost}\n"
+        f"{_of_primaries(outcome)}"
         + "".join(f"    {violation[:1000]}\n" for violation in violations[:10])
     )
+
+
+def _of_primaries(outcome: Outcome) -> str:
+    """What was seen of the time between two primaries."""
+    if outcome.believed is not None:
+        return f"    thawed, it said for {outcome.believed:.1f} s that it was the primary\n"
+    if outcome.without_primary is None:
+        return "    the primary stayed\n"
+    return f"    no primary for {outcome.without_primary:.1f} s\n"

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 import tests.failover
-from tests.failover.cluster import find_programs
+from tests.failover.programs import find_programs
 from tests.failover.scenarios import SCENARIOS
 from tests.servers.binaries import Missing
 from tests.servers.pgbouncer import find_pgbouncer
@@ -35,10 +35,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the workers")
     parser.add_argument("--runs", type=int, default=1, help="of each scenario")
     parser.add_argument("--timeout", type=float, default=10, help="of every store (10)")
+    parser.add_argument("--patroni", type=Path, help="another one than ours, for example apt's")
     parser.add_argument("--keep", type=Path, help="a new folder for the logs of failures")
     parser.add_argument("--keep-all", action="store_true", help="of all that ran")
     given = parser.parse_args()
-    programs, redis, pooler = find_programs(), find_redis_binaries(), find_pgbouncer()
+    programs, redis, pooler = find_programs(given.patroni), find_redis_binaries(), find_pgbouncer()
     for found in (programs, redis):
         if isinstance(found, Missing):
             sys.stdout.write(f"skipped: {found.reason}\n")
@@ -49,18 +50,12 @@ def main() -> int:
     servers = tests.failover.Servers(programs, redis, pooler)
     chosen = [s for s in SCENARIOS if given.only is None or s.name in given.only]
     sys.stdout.write(servers.described + tests.failover.HEAD)
+    plan = tests.failover.Plan(
+        given.runs, given.seconds, given.seed, given.timeout, given.keep, given.keep_all
+    )
     wrong = 0
     for scenario in chosen:
-        for number in range(given.runs):
-            outcome = tests.failover.perform(
-                scenario,
-                servers,
-                seconds=given.seconds,
-                seed=given.seed + number,
-                timeout=given.timeout,
-                keep=given.keep,
-                keep_all=given.keep_all,
-            )
+        for outcome in tests.failover.perform(scenario, servers, plan):
             sys.stdout.write(tests.failover.row(outcome))
             sys.stdout.flush()
             if not isinstance(outcome, str):

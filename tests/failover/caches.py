@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from tests.failover.cluster import wait_for
+from tests.failover.waiting import wait_for
 from tests.servers.binaries import Binaries
 from tests.servers.redis import OwnRedis, OwnSentinel
 from tests.torture.line import Line

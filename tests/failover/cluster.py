@@ -10,104 +10,54 @@ import json
 import os
 import shutil
 import signal
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import psycopg
 
-from tests.servers.binaries import Binaries, Missing, from_machine
-from tests.servers.postgres import find_postgres_binaries
-from tests.servers.process import ServerProcess, free_port, new_folder, run_as, server_user
-
-T = TypeVar("T")
+from tests.failover.etcd import Etcds
+from tests.failover.programs import Programs
+from tests.failover.waiting import wait_for
+from tests.servers.process import ServerProcess, free_port, new_folder, server_user
+from tests.torture.line import Line
 
 TTL: Final = 20
 """Seconds after which a leader that is silent is one no longer: Patroni takes no less."""
 LOOP_WAIT: Final = 3
 RETRY_TIMEOUT: Final = 5
 
-_PROGRAMS: Final = (
-    "initdb",
-    "pg_ctl",
-    "pg_rewind",
-    "pg_basebackup",
-    "pg_controldata",
-    "pg_isready",
-)
+_FOLLOWS: Final = ("streaming", "running")
 _SECRET: Final = "onrecord-failover"
 """The password of every user, on loopback, for a minute."""
 _BEGINNING: Final = 120.0
 """How many seconds three servers get to come up."""
 
 
-@dataclass(frozen=True)
-class Programs:
-    """What a cluster is started from."""
-
-    postgres: Binaries
-    etcd: Binaries
-    python: Path
-    """One that the servers' user can run, with Patroni."""
-    packages: str
-
-    @property
-    def version(self) -> str:
-        """Patroni's."""
-        return version("patroni")
-
-    @property
-    def patroni(self) -> list[str]:
-        """The command, without its settings."""
-        script = Path(sys.executable).parent / "patroni"
-        return ["/usr/bin/env", f"PYTHONPATH={self.packages}", str(self.python), str(script)]
-
-
-def find_programs() -> Programs | Missing:
-    """What a cluster is started from, or what there is not."""
-    if not sys.platform.startswith("linux"):
-        return Missing("make failover reads /proc, which only Linux has")
-    postgres = find_postgres_binaries()
-    if isinstance(postgres, Missing):
-        return postgres
-    absent = [name for name in _PROGRAMS if not (postgres.server.parent / name).exists()]
-    if absent:
-        return Missing(
-            f"{postgres.origin} has no {', '.join(absent)}: Patroni needs a whole PostgreSQL "
-            f"(Debian, Ubuntu: apt install postgresql)"
-        )
-    found = shutil.which("etcd")
-    etcd = from_machine([Path(found)]) if found else None
-    if etcd is None:
-        return Missing("no etcd on PATH (Debian, Ubuntu: apt install etcd-server)")
-    packages = os.pathsep.join(path for path in sys.path if path.endswith("-packages"))
-    if not (Path(sys.executable).parent / "patroni").exists():
-        return Missing("no Patroni beside this Python: `make failover` brings its environment")
-    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        command = ["/usr/bin/env", f"PYTHONPATH={packages}", python]
-        with contextlib.suppress(OSError):
-            run_as(server_user(), [*command, "-c", "import patroni, psycopg, yaml"], cwd=Path("/"))
-            return Programs(postgres, etcd, Path(python), packages)
-    user = server_user()
-    return Missing(
-        f"PostgreSQL does not run as root, and {user.pw_name if user else 'its user'} can run no "
-        f"Python that finds Patroni: run `make failover` as another user, or with "
-        f"PYTHON=/usr/bin/python3 in a new checkout that all can read"
-    )
-
-
 class Node:
     """One machine, as far as it goes: Patroni and its PostgreSQL."""
 
-    def __init__(self, programs: Programs, name: str, etcd: int, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        programs: Programs,
+        name: str,
+        etcd: list[int],
+        settings: dict[str, Any],
+        *,
+        lines: bool = False,
+    ) -> None:
+        """With ``lines`` Patroni reaches etcd, and clients the machine, by what can be cut."""
         self.name = name
         self.port, self.api = free_port(), free_port()
+        self._stack = contextlib.ExitStack()
+        self._to_etcd: list[Line] = []
+        self._to_clients: Line | None = None
+        if lines:
+            self._to_etcd = [self._lay(port) for port in etcd]
+            self._to_clients = self._lay(self.port)
+            etcd = [line.port for line in self._to_etcd]
         user = server_user()
         self.folder = new_folder(user)
         try:
@@ -119,16 +69,23 @@ class Node:
             self._process = ServerProcess([*programs.patroni, str(file)], self.folder, user)
         except BaseException:
             shutil.rmtree(self.folder, ignore_errors=True)
+            self._stack.close()
             raise
 
-    def _settings(self, programs: Programs, etcd: int, settings: dict[str, Any]) -> dict[str, Any]:
+    def _lay(self, port: int) -> Line:
+        return self._stack.enter_context(contextlib.closing(Line(port)))
+
+    def _settings(
+        self, programs: Programs, etcd: list[int], settings: dict[str, Any]
+    ) -> dict[str, Any]:
         address, api = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.api}"
         users = {"superuser": "onrecord", "replication": "replicator", "rewind": "rewinder"}
         return {
             "scope": "onrecord",
             "name": self.name,
             "restapi": {"listen": api, "connect_address": api},
-            "etcd3": {"host": f"127.0.0.1:{etcd}"},
+            # As proxies: else it asks etcd for its own addresses, and goes past the lines.
+            "etcd3": {"hosts": [f"127.0.0.1:{port}" for port in etcd], "use_proxies": True},
             "bootstrap": {"dcs": settings, "initdb": [{"encoding": "UTF8"}, {"locale": "C"}]},
             "postgresql": {
                 "listen": address,
@@ -155,6 +112,26 @@ class Node:
     def alive(self) -> bool:
         return self._process.alive
 
+    @property
+    def address(self) -> str:
+        """Host and port, as clients are given them."""
+        return f"127.0.0.1:{self._to_clients.port if self._to_clients else self.port}"
+
+    def part_from_etcd(self) -> None:
+        """What Patroni and etcd send each other is lost; all else arrives."""
+        for line in self._to_etcd:
+            line.cut("silent")
+
+    def part_from_clients(self) -> None:
+        """What clients and PostgreSQL send each other is lost; all else arrives."""
+        assert self._to_clients is not None
+        self._to_clients.cut("silent")
+
+    def mend(self) -> None:
+        """End connections that were parted; new ones arrive."""
+        for line in (*self._to_etcd, *filter(None, [self._to_clients])):
+            line.mend()
+
     def processes(self) -> Iterator[int]:
         """All that work in the folder."""
         for process in Path("/proc").glob("[0-9]*"):
@@ -162,12 +139,13 @@ class Node:
                 if Path(os.readlink(process / "cwd")).is_relative_to(self.folder):
                     yield int(process.name)
 
-    def signal_all(self, what: signal.Signals) -> None:
-        """Send a signal to each, and to those that were started meanwhile."""
+    def signal_all(self, what: signal.Signals, *, patroni: bool = True) -> None:
+        """Send a signal to each, and to those that were started meanwhile; to Patroni or not."""
         for _ in range(2):
             for pid in self.processes():
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, what)
+                    if patroni or pid != self._process.pid:
+                        os.kill(pid, what)
 
     def lose(self) -> None:
         """End all at once, as if the machine had gone."""
@@ -210,68 +188,68 @@ class Node:
         """End it and remove its folder."""
         self.lose()
         self._process.close()
+        self._stack.close()
 
 
 class Cluster:
     """An etcd, and three nodes of which one is the primary."""
 
-    def __init__(self, programs: Programs, *, synchronous: bool = True) -> None:
+    def __init__(
+        self,
+        programs: Programs,
+        *,
+        synchronous: bool = True,
+        etcds: int = 1,
+        lines: bool = False,
+    ) -> None:
         self._stack = contextlib.ExitStack()
         self._synchronous = synchronous
+        self._database = "postgres"
         self.nodes: list[Node] = []
         try:
-            etcd = self._start_etcd(programs)
+            self.etcd = self._stack.enter_context(contextlib.closing(Etcds(programs.etcd, etcds)))
+            settings = _settings(synchronous)
             for number in range(1, 4):
-                node = Node(programs, f"n{number}", etcd, _settings(synchronous))
+                node = Node(programs, f"n{number}", self.etcd.ports, settings, lines=lines)
                 self._stack.callback(node.close)
                 self.nodes.append(node)
             for node in self.nodes:
                 node.start()
-            wait_for(self.is_whole, _BEGINNING, "the cluster to be whole", self.log)
+            self.wait_until_whole()
         except BaseException:
             self.close()
             raise
 
-    def _start_etcd(self, programs: Programs) -> int:
-        user = server_user()
-        folder, port, peers = new_folder(user), free_port(), free_port()
-        clients = f"http://127.0.0.1:{port}"
-        others = f"http://127.0.0.1:{peers}"
-        options = {
-            "name": "one",
-            "data-dir": folder / "data",
-            "listen-client-urls": clients,
-            "advertise-client-urls": clients,
-            "listen-peer-urls": others,
-            "initial-advertise-peer-urls": others,
-            "initial-cluster": f"one={others}",
-        }
-        command = [
-            str(programs.etcd.server),
-            *(f"--{name}={text}" for name, text in options.items()),
-        ]
-        self._etcd = ServerProcess(command, folder, user)
-        self._stack.callback(self._etcd.close)
-        self._etcd.start()
-        wait_for(lambda: _is_healthy(clients), 30, "etcd to answer", self._etcd.log)
-        return port
-
     @property
     def url(self) -> str:
         """All three, as a store is given them."""
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
-        return f"postgresql://onrecord:{_SECRET}@{hosts}/onrecord"
+        return self._url(",".join(node.address for node in self.nodes))
 
-    @staticmethod
-    def url_at(port: int) -> str:
+    def url_at(self, port: int) -> str:
         """The same database behind another address."""
-        return f"postgresql://onrecord:{_SECRET}@127.0.0.1:{port}/onrecord"
+        return self._url(f"127.0.0.1:{port}")
 
-    def make_database(self) -> None:
-        """Make the database of ``url``."""
-        address = f"{self.url_at(self.wait_for_leader().port).removesuffix('onrecord')}postgres"
+    @property
+    def addresses(self) -> list[str]:
+        """Each of the three, past every line, and a database that is always there."""
+        return [self._url(f"127.0.0.1:{node.port}", "postgres") for node in self.nodes]
+
+    def _url(self, hosts: str, database: str | None = None) -> str:
+        return f"postgresql://onrecord:{_SECRET}@{hosts}/{database or self._database}"
+
+    def make_database(self, name: str) -> None:
+        """Make the database of ``url`` from now on."""
+        address = self._url(f"127.0.0.1:{self.wait_for_leader().port}", "postgres")
         with psycopg.connect(address, autocommit=True, connect_timeout=10) as connection:
-            connection.execute("CREATE DATABASE onrecord")
+            connection.execute(f"CREATE DATABASE {name}")
+        self._database = name
+
+    def make_whole(self) -> None:
+        """Start again who was lost, and wait until all three are there."""
+        for node in self.nodes:
+            if not node.alive:
+                node.start()
+        self.wait_until_whole()
 
     def members(self) -> list[dict[str, Any]]:
         """What Patroni says of each, whoever of them answers."""
@@ -286,7 +264,8 @@ class Cluster:
         """Whether all three are there, two of them follow, and one as it is wanted."""
         members = self.members()
         roles = [member["role"] for member in members]
-        follow = [m for m in members if m["role"] != "leader" and m["state"] == "streaming"]
+        # Before 3.1 Patroni says of each that runs that it is running.
+        follow = [m for m in members if m["role"] != "leader" and m["state"] in _FOLLOWS]
         return (
             self.leader() is not None
             and len(follow) == len(self.nodes) - 1
@@ -311,6 +290,14 @@ class Cluster:
             return None if leader is other_than else leader
 
         return wait_for(found, within, "a primary", self.log)
+
+    def wait_until_whole(self) -> None:
+        """Wait until all three are there again, and two of them follow."""
+        wait_for(self.is_whole, _BEGINNING, "the cluster to be whole", self.log)
+
+    def wait_until_nobody_leads(self) -> None:
+        """Wait until none of them says that it is the primary."""
+        wait_for(lambda: self.leader() is None, 2 * TTL, "the primary to step down", self.log)
 
     def switch_over(self) -> Node:
         """Have another one be the primary, as is planned, and wait for it."""
@@ -351,19 +338,3 @@ def _settings(synchronous: bool) -> dict[str, Any]:
             },
         },
     }
-
-
-def _is_healthy(address: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=2) as a:
-        return bool(json.loads(a.read())["health"] == "true")
-    return False
-
-
-def wait_for(what: Callable[[], T | None], seconds: float, named: str, log: Callable[[], str]) -> T:
-    """What is there at last."""
-    until = time.monotonic() + seconds
-    while not (found := what()):
-        if time.monotonic() > until:
-            raise TimeoutError(f"waited {seconds:g} s in vain for {named}\n{log()}")
-        time.sleep(0.1)
-    return found

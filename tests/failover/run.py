@@ -17,14 +17,15 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from onrecord import Store
-from onrecord.testing import Appended, Log, Read, load
+from onrecord.testing import Appended, Event, Log, Read, load
 from tests.failover.caches import WatchedCaches
 from tests.failover.cluster import Cluster
+from tests.failover.primaries import Primaries
 from tests.torture import Verdict, read_all
 from tests.torture.item_log import ItemLog
 from tests.torture.nemesis import note_what_is_left
 from tests.torture.process import Process
-from tests.torture.settings import SHARED
+from tests.torture.settings import SHARED, TURNED, Consistency
 from tests.torture.verdict import Judge
 
 ROLES: Final = ("write", "write", "write", "rewrite", "read", "read")
@@ -55,6 +56,13 @@ class Outcome:
     longest: float = 0.0
     """The call that took longest, in seconds, whatever came of it."""
     acknowledged: int = 0
+    missing: int = 0
+    """How many of these, in sessions of which nothing is taken away, are not there at the end."""
+    without_primary: float | None = None
+    """Seconds from the old primary's last answer to the new one's first; less than 0 where two
+    said at once that they are the primary."""
+    believed: float | None = None
+    """For how many seconds one that thawed said that it is the primary still."""
 
     @property
     def refused(self) -> int:
@@ -76,15 +84,19 @@ class Run:
         seed: int,
         seconds: float,
         timeout: float,
+        consistency: Consistency = "cached",
         url: str | None = None,
     ) -> None:
         self.cluster, self.caches = cluster, caches
         self.seconds, self.timeout = seconds, timeout
+        self._consistency: Consistency = consistency
         self.deeds: list[tuple[float, str]] = []
         self.wrong: list[str] = []
         self.falls: list[int] = []
         self.stood_still = 0.0
         """For how many seconds nobody could work, because we had it so."""
+        self.thawed: int | None = None
+        """When a frozen primary went on."""
         self._url = url or cluster.url
         self._seed = seed
         self.folder = Path(tempfile.mkdtemp(prefix="onrecord-failover-"))
@@ -94,6 +106,7 @@ class Run:
         self._item_log = ItemLog(self.folder / "items" / "nemesis.jsonl")
         self._logs: dict[str, Log] = {}
         self._workers: list[Process] = []
+        self._primaries = Primaries(cluster.addresses)
         self._origin = self._acted = time.monotonic_ns()
 
     def __enter__(self) -> Self:
@@ -110,6 +123,7 @@ class Run:
         for log in self._logs.values():
             log.close()
         self._item_log.close()
+        self._primaries.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def perform(self, act: Callable[[Run], None]) -> None:
@@ -126,7 +140,7 @@ class Run:
                     "folder": str(self.folder),
                     "url": self._url,
                     "cache": self.caches.url,
-                    "consistency": "cached",
+                    "consistency": self._consistency,
                     "timeout": self.timeout,
                     "plant": None,
                 }
@@ -140,7 +154,7 @@ class Run:
             process.stop()
         for process in self._workers:
             self._end(process)
-        read_all(self.folder, self.cluster.url, self.caches.url, "cached")
+        read_all(self.folder, self.cluster.url, self.caches.url, self._consistency)
 
     def watch(self, seconds: float) -> None:
         """Let them work for so long."""
@@ -171,13 +185,19 @@ class Run:
 
     def judge(self, scenario: str) -> Outcome:
         """Read what was written down, and judge it."""
-        verdict = Verdict(self._seed, self.seconds, "cached", deeds=self.deeds)
+        verdict = Verdict(self._seed, self.seconds, self._consistency, deeds=self.deeds)
         verdict.violations += self.wrong
         Judge(self.folder, verdict, self.falls).judge()
         outcome = Outcome(scenario, verdict)
+        outcome.without_primary = self._primaries.seconds_without()
+        if self.thawed is not None:
+            outcome.believed = self._primaries.seconds_after(self.thawed)
         appended, read = [], []
         for folder in (self.folder / "logs").iterdir():
-            for event in load(folder.iterdir()):
+            events = load(folder.iterdir())
+            if bytes.fromhex(folder.name).decode() in (*SHARED, TURNED):
+                outcome.missing += _missing(events)
+            for event in events:
                 if isinstance(event, Appended):
                     appended.append(event.ended)
                     outcome.acknowledged += len(event.ids)
@@ -216,3 +236,11 @@ class Run:
         if code := process.ended():
             said = process.errors.read_text(errors="replace")[-4000:]
             self.wrong.append(f"{process.name} ended by itself with {code}:\n{said}")
+
+
+def _missing(events: list[Event]) -> int:
+    """How many acknowledged messages the last read of the whole session does not have."""
+    acknowledged = {name for event in events if isinstance(event, Appended) for name in event.ids}
+    reads = [event for event in events if isinstance(event, Read) and event.tail is None]
+    last = max(reads, key=lambda read: read.began, default=None)
+    return len(acknowledged - {name for _, name in last.messages}) if last else 0
