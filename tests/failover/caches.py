@@ -79,9 +79,11 @@ class WatchedCaches:
 
     def _is_promoted(self) -> bool:
         _, port = self._tell("GET-MASTER-ADDR-BY-NAME", OwnSentinel.NAME)
-        with self._client(self.replica) as client:
+        # Who it promotes is told to hang up on everybody.
+        with contextlib.suppress(redis.ConnectionError), self._client(self.replica) as client:
             promoted = client.execute_command("ROLE")[0] == b"master"
             return bool(promoted and int(port) == self.replica.port)
+        return False
 
     def _tell(self, *words: str | int) -> Any:
         with redis.Redis(port=self._sentinel.port, socket_timeout=5) as client:

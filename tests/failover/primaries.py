@@ -48,6 +48,11 @@ class Primaries:
         for thread in self._threads:
             thread.join(max(0, until - time.monotonic()))
 
+    @property
+    def seen(self) -> bool:
+        """Whether anybody said so at all."""
+        return bool(self._answers)
+
     def seconds_without(self) -> float | None:
         """For how long nobody was the primary, as far as it was seen."""
         return seconds_between(self._answers)

@@ -41,6 +41,9 @@ def find_programs(patroni: Path | None = None) -> Programs | Missing:
     """What a cluster is started from, or what there is not; with another Patroni than ours."""
     if not sys.platform.startswith("linux"):
         return Missing("make failover reads /proc, which only Linux has")
+    other = None if patroni is None else from_machine([patroni])
+    if patroni is not None and other is None:
+        return Missing(f"{patroni} is no Patroni that the servers' user can run")
     postgres = find_postgres_binaries()
     if isinstance(postgres, Missing):
         return postgres
@@ -54,11 +57,8 @@ def find_programs(patroni: Path | None = None) -> Programs | Missing:
     etcd = from_machine([Path(found)]) if found else None
     if etcd is None:
         return Missing("no etcd on PATH (Debian, Ubuntu: apt install etcd-server)")
-    if patroni is not None:
-        other = from_machine([patroni])
-        if other is None:
-            return Missing(f"{patroni} is no Patroni that the servers' user can run")
-        return Programs(postgres, etcd, [str(patroni)], other.version)
+    if other is not None:
+        return Programs(postgres, etcd, [str(other.server)], other.version)
     return _with_our_patroni(postgres, etcd)
 
 

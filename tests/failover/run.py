@@ -8,7 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from multiprocessing.connection import wait
@@ -29,10 +29,13 @@ from tests.torture.settings import SHARED, TURNED, Consistency
 from tests.torture.verdict import Judge
 
 ROLES: Final = ("write", "write", "write", "rewrite", "read", "read")
+LONGEST: Final = 3
+"""How many times its timeout a call may take: a server is looked for, is there and does not answer,
+and what it did is looked up. In strict synchronous mode a new primary answers no write until a
+standby follows it."""
 LONGER: Final = 3.0
-"""Seconds that a call may take beyond twice its timeout: a server is looked for, and then answers,
-or a lost answer is looked up. A machine may be busy, and a statement that was sent is waited for a
-second longer."""
+"""Seconds that a call may take beyond that: a machine may be busy, and a statement that was sent is
+waited for a second longer."""
 
 
 class Fault(NamedTuple):
@@ -196,7 +199,7 @@ class Run:
         for folder in (self.folder / "logs").iterdir():
             events = load(folder.iterdir())
             if bytes.fromhex(folder.name).decode() in (*SHARED, TURNED):
-                outcome.missing += _missing(events)
+                outcome.missing += missing(events)
             for event in events:
                 if isinstance(event, Appended):
                     appended.append(event.ended)
@@ -207,6 +210,8 @@ class Run:
         outcome.reads_down = self._gap(read)
         if not any(ended > self._acted for ended in appended):
             verdict.violations.append("nothing was acknowledged any more: it means nothing")
+        if not self._primaries.seen:
+            verdict.violations.append("no primary was seen: nothing is known of two at once")
         self._read_notes(outcome)
         return outcome
 
@@ -238,7 +243,7 @@ class Run:
             self.wrong.append(f"{process.name} ended by itself with {code}:\n{said}")
 
 
-def _missing(events: list[Event]) -> int:
+def missing(events: Sequence[Event]) -> int:
     """How many acknowledged messages the last read of the whole session does not have."""
     acknowledged = {name for event in events if isinstance(event, Appended) for name in event.ids}
     reads = [event for event in events if isinstance(event, Read) and event.tail is None]
