@@ -48,15 +48,18 @@ class Node:
         *,
         lines: bool = False,
     ) -> None:
-        """With ``lines`` Patroni reaches etcd, and clients the machine, by what can be cut."""
+        """With ``lines`` Patroni reaches etcd, and clients and standbys PostgreSQL, by what can be
+        cut."""
         self.name = name
         self.port, self.api = free_port(), free_port()
         self._stack = contextlib.ExitStack()
         self._to_etcd: list[Line] = []
         self._to_clients: Line | None = None
+        self._to_standbys: Line | None = None
         if lines:
             self._to_etcd = [self._lay(port) for port in etcd]
             self._to_clients = self._lay(self.port)
+            self._to_standbys = self._lay(self.port)
             etcd = [line.port for line in self._to_etcd]
         user = server_user()
         self.folder = new_folder(user)
@@ -79,6 +82,7 @@ class Node:
         self, programs: Programs, etcd: list[int], settings: dict[str, Any]
     ) -> dict[str, Any]:
         address, api = f"127.0.0.1:{self.port}", f"127.0.0.1:{self.api}"
+        others = f"127.0.0.1:{self._to_standbys.port}" if self._to_standbys else address
         users = {"superuser": "onrecord", "replication": "replicator", "rewind": "rewinder"}
         return {
             "scope": "onrecord",
@@ -89,7 +93,7 @@ class Node:
             "bootstrap": {"dcs": settings, "initdb": [{"encoding": "UTF8"}, {"locale": "C"}]},
             "postgresql": {
                 "listen": address,
-                "connect_address": address,
+                "connect_address": others,
                 "data_dir": str(self.folder / "data"),
                 "bin_dir": str(programs.postgres.server.parent),
                 "pgpass": str(self.folder / "pgpass"),
@@ -127,10 +131,16 @@ class Node:
         assert self._to_clients is not None
         self._to_clients.cut("silent")
 
+    def part_from_standbys(self) -> None:
+        """What standbys and PostgreSQL send each other is lost; all else arrives."""
+        assert self._to_standbys is not None
+        self._to_standbys.cut("silent")
+
     def mend(self) -> None:
         """End connections that were parted; new ones arrive."""
-        for line in (*self._to_etcd, *filter(None, [self._to_clients])):
-            line.mend()
+        for line in (*self._to_etcd, self._to_clients, self._to_standbys):
+            if line is not None:
+                line.mend()
 
     def processes(self) -> Iterator[int]:
         """All that work in the folder."""

@@ -116,14 +116,17 @@ def fail_over_both(
     run.caches.come_back()
 
 
-def part_from_etcd(run: Run) -> None:
-    """A primary works on, and can tell nobody: it has to go before another one takes its place."""
+def part_from_etcd(run: Run, *, from_standbys: bool = False) -> None:
+    """A primary works on, and can tell nobody: it has to go before another one takes its place.
+    Where its standbys do not hear it either, it may acknowledge nothing meanwhile."""
     node = run.cluster.wait_for_leader()
-    run.did(f"part {node.name} from etcd")
+    run.did(f"part {node.name} from etcd{' and its standbys' if from_standbys else ''}")
     node.part_from_etcd()
+    if from_standbys:
+        node.part_from_standbys()
     _await_primary(run, node)
     run.watch(run.seconds)
-    run.did(f"{node.name} reaches etcd again")
+    run.did(f"{node.name} reaches all again")
     node.mend()
     run.cluster.wait_until_whole()
     run.did("all three are there")
@@ -190,6 +193,12 @@ SCENARIOS: Final = (
         synchronous=False,
     ),
     Scenario("parted-etcd", "primary and etcd parted", part_from_etcd, lines=True),
+    Scenario(
+        "isolated",
+        "primary parted from etcd and standbys, not from clients",
+        partial(part_from_etcd, from_standbys=True),
+        lines=True,
+    ),
     Scenario(
         "parted-clients",
         f"primary and all clients parted for {_PARTED:.0f} s",
