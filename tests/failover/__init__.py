@@ -1,16 +1,20 @@
 """Writers and readers over three PostgreSQL, of which one is lost.
 
     python -m tests.failover [--only NAME] [--seconds 10] [--runs 1] [--seed 1] [--keep FOLDER]
+                             [--patroni PROGRAM]
 
-Starts an etcd, three PostgreSQL under Patroni in strict synchronous mode, and a Redis with a
-replica and a Sentinel: plain processes on loopback, each in a folder of its own, gone at the end.
+Starts etcd, three PostgreSQL under Patroni in strict synchronous mode, and a Redis with a replica
+and a Sentinel: plain processes on loopback, each in a folder of its own, gone at the end.
 Six processes (those of ``tests.torture``) write and read sessions, turns and items over a URL that
-names all three servers, with a cache, and write down what they were told. Then something happens,
-and they go on. Afterwards the checkers of histories say what no correct store would have answered,
-the last reads past the cache included: there must be nothing.
+names all three servers, with a cache, and write down what they were told. Then something happens
+to a machine, or to a line between two, and they go on. Afterwards the checkers of histories say
+what no correct store would have answered, the last reads past the cache included: there must be
+nothing. Each server is asked all the while whether it is the primary: there must never be two.
 
 Only where a standby is asynchronous acknowledged messages may be lost with the primary: what was
-lost may then be shown for as long as ``revalidate``, until something new is acknowledged.
+lost may then be shown for as long as ``revalidate``, until something new is acknowledged; in
+``strict`` never. And one that was frozen may take itself for the primary when it thaws, for a
+moment, in which it can acknowledge nothing.
 
 It needs PostgreSQL as a whole (with pg_rewind and pg_basebackup), etcd and Redis, and says which
 is not there. PgBouncer is needed by one scenario, which is left out without it.
