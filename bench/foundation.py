@@ -25,6 +25,7 @@ from onrecord import Message, Store
 from onrecord.codec import encode
 from onrecord.ledger.database.dialect import Dialect
 from onrecord.ledger.schema.steps import first_statements
+from onrecord.stored.clock import period_of
 
 TEXT = (
     "My order has not arrived, and the tracking page says that it was delivered on Tuesday. "
@@ -46,7 +47,7 @@ class Bare:
         for n in range(1, sessions + 1):
             connection.execute(
                 "INSERT INTO onrecord_sessions (id, identity, owner, epoch, cut_epoch, head, "
-                "messages, turns, tokens, created, last_active, active_second, tenant, user, "
+                "messages, turns, tokens, created, last_active, active_period, tenant, user, "
                 "agent, key) VALUES (?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, '', '', '', 'k')",
                 (n, n.to_bytes(20, "big")),
             )
@@ -69,9 +70,9 @@ class Bare:
         ).fetchone()
         run(
             "UPDATE onrecord_sessions SET head = head + 1, messages = messages + 1, "
-            "turns = turns + 1, tokens = tokens + 40, last_active = ?, active_second = ? "
+            "turns = turns + 1, tokens = tokens + 40, last_active = ?, active_period = ? "
             "WHERE id = ?",
-            (now, now // 1_000_000, number),
+            (now, period_of(now), number),
         )
         run(
             "INSERT INTO onrecord_tail VALUES (?,?,?,0,40,1,1,?,NULL)",

@@ -15,9 +15,9 @@ from onrecord import ANY, Store
 OPEN = 200
 """Conversations that wait for an answer, of twenty users."""
 _ROW = """identity, owner, epoch, cut_epoch, head, messages, turns, tokens, created, last_active,
-    active_second, tenant, "user", agent, key"""
+    active_period, tenant, "user", agent, key"""
 _VALUES = """n % 100000, 0, 0, 2, 2, 1, 20, 1764000000000000 + n, 1764000000000000 + n,
-    1764000000 + n / 1000000, '', 'u' || (n % 100000), '', 'k' || n"""
+    (1764000000000000 + n) / 512000000, '', 'u' || (n % 100000), '', 'k' || n"""
 # As appends would leave them, and without their messages: nobody reads those here.
 _SEED = {
     "sqlite": f"""

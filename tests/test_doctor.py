@@ -787,7 +787,11 @@ def test_a_dictionary_that_is_damaged(each_store: OpenStore) -> None:
 def test_times_that_have_not_come_yet(each_store: OpenStore) -> None:
     store = each_store()
     store.session("a").append(("user", "Hello."))
-    sql(store, "UPDATE onrecord_sessions SET active_second = active_second + 1000000")
+    sql(
+        store,
+        "UPDATE onrecord_sessions SET active_period = active_period + 2000, "
+        "last_active = last_active + 1024000000000",
+    )
     found = only(both(store), "clock")
     assert found.severity == "warning"
     assert "12 days from now" in found.what

@@ -35,6 +35,7 @@ from onrecord import (
 )
 from onrecord.flow import Cold, run
 from onrecord.flows.feed import looking, reading
+from onrecord.stored.clock import PERIOD, period_of
 from onrecord.testing.contract import Face
 from tests.children import Child, together
 
@@ -76,9 +77,8 @@ def aged(store: Store, session: Session, seconds: int) -> None:
     """As if the last write to a session had been made under a clock so far behind."""
     write(
         store,
-        "UPDATE {sessions} SET active_second = active_second - :n, "
-        "last_active = last_active - :micros WHERE identity = :identity",
-        n=seconds,
+        "UPDATE {sessions} SET last_active = last_active - :micros, "
+        f"active_period = (last_active - :micros) / {PERIOD} WHERE identity = :identity",
         micros=seconds * 1_000_000,
         identity=session.name.identity,
     )
@@ -500,8 +500,8 @@ def test_a_commit_that_ends_late_with_an_early_time(
         begun = time.time_ns() // 1_000 - late * 1_000_000
         writer.execute(
             "UPDATE onrecord_sessions SET head = head + 1, messages = messages + 1, "
-            "lineage = 7, last_active = %s, active_second = %s WHERE key = 'slow'",
-            [begun, begun // 1_000_000],
+            "lineage = 7, last_active = %s, active_period = %s WHERE key = 'slow'",
+            [begun, period_of(begun)],
         )
         writer.execute(
             "INSERT INTO onrecord_tail (session, seq, created, token, epoch, tokens, counter, "

@@ -35,7 +35,7 @@ from onrecord.ledger.maintenance import training
 from onrecord.ledger.maintenance.maintain import LEASE, Duty, Tried
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.scope import EVERYBODY
-from onrecord.stored.clock import now
+from onrecord.stored.clock import PERIOD, now
 from tests.children import Child, together
 
 OpenStore = Callable[..., Store]
@@ -60,8 +60,8 @@ def aged(store: Store) -> None:
 
     def work(txn: Transaction) -> None:
         txn.run(
-            "UPDATE {sessions} SET active_second = active_second - 7200, "
-            "last_active = last_active - 7200000000"
+            "UPDATE {sessions} SET last_active = last_active - 7200000000, "
+            f"active_period = (last_active - 7200000000) / {PERIOD}"
         )
 
     store._ledger.write(work)

@@ -14,7 +14,7 @@ from onrecord import ANY, Misconfigured, Session, Store, operations
 from onrecord.flow import Step, run
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import EVERYBODY
-from onrecord.stored.clock import MICROSECONDS
+from onrecord.stored.clock import PERIOD
 
 OpenStore = Callable[..., Store]
 NINETY = timedelta(days=90)
@@ -27,12 +27,8 @@ def aged(store: Store, session: Session, by: timedelta) -> None:
     def work(txn: Transaction) -> None:
         txn.run(
             "UPDATE {sessions} SET last_active = last_active - :moved, "
-            "active_second = active_second - :seconds WHERE identity = :identity",
-            {
-                "moved": moved,
-                "seconds": moved // MICROSECONDS,
-                "identity": session.name.identity,
-            },
+            f"active_period = (last_active - :moved) / {PERIOD} WHERE identity = :identity",
+            {"moved": moved, "identity": session.name.identity},
         )
 
     store._ledger.write(work)

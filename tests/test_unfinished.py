@@ -347,7 +347,7 @@ def happens(rng: random.Random, store: Store, sessions: list[Session], file: Pat
 
 
 def test_only_what_may_be_open_is_looked_at(each_store: Stores) -> None:
-    """What was answered in the second in which it was asked stays listed for a while."""
+    """What was answered in the period in which it was asked stays listed for a while."""
     store = each_store()
     for n in range(5):
         session = store.session(f"s{n}")

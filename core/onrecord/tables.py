@@ -63,6 +63,25 @@ def _in_order(owner: str, whose: str, number: str, which: str) -> tuple[Column[A
     return _key(owner, whose, BigInteger), _key(number, which, BigInteger)
 
 
+def _lists(table: Table) -> None:
+    """The indexes by which those of a scope are listed, in the order of their periods. Who names
+    no tenant and no agent pays nothing for those that need one."""
+    period, number = table.c.active_period, table.c.id
+    agent, tenant = table.c.agent, table.c.tenant
+    for name, columns, where in (
+        ("owner", (table.c.owner,), None),
+        ("activity", (), None),
+        ("tenant", (tenant,), "tenant <> ''"),
+        ("agent", (agent,), "agent <> ''"),
+        ("owner_agent", (table.c.owner, agent), "agent <> ''"),
+        ("tenant_agent", (tenant, agent), "tenant <> '' AND agent <> ''"),
+    ):
+        some: Any = {}
+        if where is not None:
+            some = {"sqlite_where": text(where), "postgresql_where": text(where)}
+        Index(f"{table.name}_by_{name}", *columns, period, number, **some)
+
+
 _IN_ORDER: Final = {"sharded": True, "in_order": True}
 """Of a table with rows in an order: on SQLite owner and order are one number."""
 _SHARDED: Final = {"sharded": True}
@@ -98,10 +117,10 @@ sessions: Final = Table(
     _column("created", BigInteger, "Microseconds since 1970."),
     _column("last_active", BigInteger, "Microseconds since 1970."),
     _column(
-        "active_second",
+        "active_period",
         BigInteger,
-        "last_active in whole seconds: an index on the exact time would be rewritten by every "
-        "append, which costs PostgreSQL a third of the appends a second.",
+        "last_active in periods of 512 seconds: an index on the exact time would be rewritten by "
+        "every append, which costs PostgreSQL a third of the appends a second.",
     ),
     _column(
         "refused",
@@ -145,7 +164,7 @@ sessions: Final = Table(
         "maybe_open",
         SmallInteger,
         "1 where it waits or a turn holds it, and for some time after: unfinished sessions are "
-        "looked for among these. It goes back to 0 when the second moves, which the index has to "
+        "looked for among these. It goes back to 0 when the period moves, which indexes have to "
         "be told anyway.",
         server_default=text("0"),
     ),
@@ -156,17 +175,10 @@ sessions: Final = Table(
     info=_SHARDED,
     comment="Conversations.",
 )
-Index(
-    "onrecord_sessions_by_owner",
-    sessions.c.owner,
-    sessions.c.active_second,
-    sessions.c.id,
-)
-Index("onrecord_sessions_by_activity", sessions.c.active_second, sessions.c.id)
+_lists(sessions)
 Index(
     "onrecord_sessions_by_maybe_open",
     sessions.c.owner,
-    sessions.c.active_second,
     sessions.c.id,
     sqlite_where=text("maybe_open = 1"),
     postgresql_where=text("maybe_open = 1"),
@@ -351,7 +363,7 @@ checkpoint_threads: Final = Table(
     _column("epoch", BigInteger, "Moves whenever something is taken away."),
     _column("created", BigInteger, "Microseconds since 1970."),
     _column("last_active", BigInteger, "Microseconds since 1970."),
-    _column("active_second", BigInteger, "last_active in whole seconds."),
+    _column("active_period", BigInteger, "last_active in periods of 512 seconds."),
     _column("expires_in", BigInteger, "Microseconds without activity; NULL: never.", null=True),
     _column("held_until", BigInteger, "Until when a turn holds it.", null=True),
     _column("holder", LargeBinary, "Which turn does.", null=True),
@@ -368,17 +380,7 @@ checkpoint_threads: Final = Table(
     info=_SHARDED,
     comment="Threads of graphs.",
 )
-Index(
-    "onrecord_checkpoint_threads_by_owner",
-    checkpoint_threads.c.owner,
-    checkpoint_threads.c.active_second,
-    checkpoint_threads.c.id,
-)
-Index(
-    "onrecord_checkpoint_threads_by_activity",
-    checkpoint_threads.c.active_second,
-    checkpoint_threads.c.id,
-)
+_lists(checkpoint_threads)
 
 checkpoint_lists: Final = Table(
     "onrecord_checkpoint_lists",

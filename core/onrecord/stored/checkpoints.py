@@ -130,7 +130,7 @@ class Thread(NamedTuple):
     epoch: int
     live: bool
     """False for one that was deleted and not begun again."""
-    active_second: int
+    last_active: int
     expires_in: int | None
     about: bytes | None
     deleted_ids: bytes | None

@@ -44,7 +44,7 @@ class SessionRow(NamedTuple):
     cut_epoch: int
     """The epoch of the last clear or rewind."""
     head: int
-    active_second: int
+    last_active: int
     """When it was last written to."""
     sealed: int = 0
     """The last of its messages that is in a segment; those after it are rows."""

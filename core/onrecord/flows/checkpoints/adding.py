@@ -30,7 +30,7 @@ from onrecord.stored.checkpoints import (
     run_key,
     runs_of,
 )
-from onrecord.stored.clock import MICROSECONDS, now
+from onrecord.stored.clock import MICROSECONDS, now, period_of
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
@@ -97,7 +97,7 @@ class Adding(NamedTuple):
         except Misconfigured:  # a number that others may have added: under the lock it is certain
             return None
         second = at // MICROSECONDS
-        touch = None if second <= seen.second else {"now": at, "second": second}
+        touch = None if second <= seen.second else {"now": at, "period": period_of(at)}
         number = rows_of.add_at_once(txn, seen.namespace_log, added, self._packed(refs), touch)
         if number is None:
             return None
@@ -147,7 +147,7 @@ class Adding(NamedTuple):
         number = rows_of.add(txn, namespace_log, added, self._packed(refs))
         threads.touch(txn, thread, at, self.expires_in)
         self._tell(txn, thread)
-        second = max(at // MICROSECONDS, thread.active_second)
+        second = max(at, thread.last_active) // MICROSECONDS
         moved = namespace_log._replace(head=number)
         return Committed(
             LastSeen(moved, self.key, {**known, **grown}, second, self.expires_in),

@@ -96,7 +96,7 @@ class _Looking:
         end: Place | None = None
         for after in dict.fromkeys((row.swept, BEFORE_ALL)):
             if end is None:
-                some, end = positions.by_time(
+                some, end = positions.in_turn(
                     self._txn, row.number, self._scope, after, SWEEP, self._limit
                 )
                 self._add(some)

@@ -85,4 +85,5 @@ def _how_many(txn: Transaction, before: int, again: bool) -> int:
 
 
 def _condition(again: bool) -> str:
-    return "active_second <= :before" + ("" if again else " AND sealed < head")
+    quiet = f"last_active < (CAST(:before AS BIGINT) + 1) * {MICROSECONDS}"
+    return quiet + ("" if again else " AND sealed < head")

@@ -97,7 +97,7 @@ MOVE_HEAD: Final = "UPDATE {checkpoint_lists} SET head = :head WHERE {my_shard} 
 # comes first, as everywhere: two that take the same locks in another order would wait for ever.
 _TOUCHED: Final = """touched AS (
         UPDATE {checkpoint_threads} SET last_active = GREATEST(last_active, :now),
-            active_second = GREATEST(active_second, :second)
+            active_period = GREATEST(active_period, :period)
         WHERE {my_shard} id = :thread RETURNING shard, id, epoch
     ),"""
 

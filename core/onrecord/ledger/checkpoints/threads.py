@@ -11,13 +11,13 @@ from onrecord.ledger.sessions.description import DUE
 from onrecord.ledger.sessions.metadata_filter import holding
 from onrecord.scope import AnyName, Scope, SessionName
 from onrecord.stored.checkpoints import ListKey, Thread, ThreadPlace, mark_of
-from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS
+from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS, period_of
 
 MOST_MARKS: Final = 128
 """How many of the deleted checkpoints are remembered, so that who still writes to them is told."""
 
 _FIND: Final = """
-    SELECT id, epoch, live, active_second, expires_in, about, deleted_ids, {shard}
+    SELECT id, epoch, live, last_active, expires_in, about, deleted_ids, {shard}
     FROM {checkpoint_threads} WHERE {my_shard} identity = :identity"""
 # What writes beside others leaves the key alone: see FOR KEY SHARE in checkpoints.py.
 _LOCK: Final = f"{_FIND} {{for_no_key_update}}"
@@ -25,10 +25,10 @@ _LOCK_ALONE: Final = f"{_FIND} {{for_update}}"
 
 _CREATE: Final = """
     INSERT INTO {checkpoint_threads} (
-        {shard_key} identity, owner, live, epoch, created, last_active, active_second,
+        {shard_key} identity, owner, live, epoch, created, last_active, active_period,
         tenant, "user", agent, key
     ) VALUES (
-        {shard_value} :identity, :owner, :live, :now, :now, :now, :second,
+        {shard_value} :identity, :owner, :live, :now, :now, :now, :period,
         :tenant, :user, :agent, :key
     ) ON CONFLICT ({shard_key} identity) DO NOTHING"""
 _REVIVE: Final = """
@@ -39,7 +39,7 @@ _REVIVE: Final = """
 _TOUCH: Final = """
     UPDATE {checkpoint_threads} SET
         last_active = {greatest}(last_active, :now),
-        active_second = {greatest}(active_second, :second)
+        active_period = {greatest}(active_period, :period)
     WHERE {my_shard} id = :thread"""
 _SET_DELETED: Final = """
     UPDATE {checkpoint_threads} SET deleted_ids = :deleted_ids WHERE {my_shard} id = :thread"""
@@ -62,11 +62,11 @@ _BURY: Final = """
         epoch = {greatest}(epoch + 1, :now), live = 0, owner = 0,
         tenant = '', "user" = '', agent = '', key = '',
         about = NULL, expires_in = NULL, holder = NULL, held_until = NULL,
-        deleted_ids = :deleted_ids, last_active = :now, active_second = :second
+        deleted_ids = :deleted_ids, last_active = :now, active_period = :period
     WHERE {my_shard} id = :thread"""
 _DELETED: Final = """
     SELECT {shard}, id FROM {checkpoint_threads}
-    WHERE live = 0 AND active_second < :second {for_update}"""
+    WHERE live = 0 AND active_period <= :period AND last_active < :before {for_update}"""
 _FORGET: Final = "DELETE FROM {checkpoint_threads} WHERE {my_shard} id = :thread"
 
 _LISTS: Final = "SELECT id FROM {checkpoint_lists} WHERE {my_shard} thread = :thread"
@@ -87,13 +87,13 @@ _DESCRIBED: Final = """
     FROM {checkpoint_threads}"""
 _DESCRIBE: Final = f"{_DESCRIBED} WHERE {{my_shard}} identity = :identity AND live = 1"
 
-# As in description.py: where the second is damaged, the row stands in another place of the list.
-_PLACE: Final = """coalesce((SELECT active_second FROM {checkpoint_threads}
-    WHERE {last_shard} id = :number AND last_active = :last_active), :second)"""
-_BEHIND: Final = f"""active_second <= {_PLACE}
-    AND (active_second, last_active, id) < ({_PLACE}, :last_active, :number)"""
-_BEHIND_DAMAGED: Final = """(active_second, last_active, id) < (
-    SELECT active_second, last_active, id FROM {checkpoint_threads}
+# As in description.py: where the period is damaged, the row stands in another place of the list.
+_PLACE: Final = """coalesce((SELECT active_period FROM {checkpoint_threads}
+    WHERE {last_shard} id = :number AND last_active = :last_active), :period)"""
+_BEHIND: Final = f"""active_period <= {_PLACE}
+    AND (active_period, last_active, id) < ({_PLACE}, :last_active, :number)"""
+_BEHIND_DAMAGED: Final = """(active_period, last_active, id) < (
+    SELECT active_period, last_active, id FROM {checkpoint_threads}
     WHERE {last_shard} id = :number)"""
 
 
@@ -153,7 +153,7 @@ def revive(txn: Transaction, name: SessionName, thread: Thread, now: int) -> Non
 
 def touch(txn: Transaction, thread: Thread, now: int, expires_in: int | None) -> None:
     """Say that it was written to; what is as it was is left alone."""
-    if now // MICROSECONDS > thread.active_second:
+    if now // MICROSECONDS > thread.last_active // MICROSECONDS:
         txn.run(_TOUCH, {**_key(thread), **_moment(now)})
     if expires_in is not None and expires_in != thread.expires_in:
         set_expiry(txn, thread, expires_in)
@@ -216,7 +216,7 @@ def drop_list(txn: Transaction, list_id: ListKey) -> None:
 
 def forget_deleted(txn: Transaction, before: int) -> None:
     """Forget that threads were deleted, where that was long ago, and what waited for them."""
-    for shard, thread in txn.rows(_DELETED, {"second": before // MICROSECONDS}):
+    for shard, thread in txn.rows(_DELETED, {"before": before, "period": period_of(before)}):
         key = {"shard": shard, "thread": thread}
         for (list_id,) in txn.rows(_LISTS, key):
             drop_list(txn, ListKey(shard, list_id))
@@ -238,7 +238,7 @@ def listed(
 
     Some that lack ``metadata`` are left out already: see ``metadata_filter.py``.
     """
-    conditions, values = keys.of_scope(Scope(tenant, user, agent))
+    conditions, values = keys.of_listed(Scope(tenant, user, agent))
     having, sought = holding(txn.kind, metadata or {})
     conditions += ["live = 1", *having]
     values.update(sought, limit=limit)
@@ -249,9 +249,9 @@ def listed(
         conditions.append(_BEHIND_DAMAGED if after.last_active is None else _BEHIND)
         last_active, values["last_shard"], values["number"] = after
         if last_active is not None:
-            values.update(last_active=last_active, second=last_active // MICROSECONDS)
+            values.update(last_active=last_active, period=period_of(last_active))
     where = " AND ".join(conditions)
-    order = " ORDER BY active_second DESC, last_active DESC, id DESC LIMIT :limit"
+    order = " ORDER BY active_period DESC, last_active DESC, id DESC LIMIT :limit"
     return [Described(*row) for row in txn.rows(f"{_DESCRIBED} WHERE {where}{order}", values)]
 
 
@@ -262,12 +262,12 @@ def describe(txn: Transaction, name: SessionName) -> Described | None:
 
 
 def _thread(row: tuple[Any, ...]) -> Thread:
-    number, epoch, live, second, expires_in, about, gone, shard = row
+    number, epoch, live, last_active, expires_in, about, gone, shard = row
     return Thread(
         number,
         epoch,
         bool(live),
-        second,
+        last_active,
         expires_in,
         None if about is None else bytes(about),
         None if gone is None else bytes(gone),
@@ -290,4 +290,4 @@ def _names(name: SessionName) -> dict[str, object]:
 
 
 def _moment(now: int) -> dict[str, int]:
-    return {"now": now, "second": now // MICROSECONDS}
+    return {"now": now, "period": period_of(now)}

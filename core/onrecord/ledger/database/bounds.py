@@ -7,12 +7,13 @@ from typing import Final
 
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.reports import Problem
-from onrecord.stored.clock import EARLIEST, LATEST, LONGEST_LIFE, MICROSECONDS
+from onrecord.stored.clock import EARLIEST, LATEST, LONGEST_LIFE, MICROSECONDS, period_of
 from onrecord.stored.messages import LAST_SEQ, MOST_TOKENS
 
 _MOST: Final = 2**63 - 1
 _TIME: Final = (EARLIEST, LATEST)
 _SECOND: Final = (EARLIEST // MICROSECONDS, LATEST // MICROSECONDS)
+_PERIOD: Final = (period_of(EARLIEST), period_of(LATEST))
 _COUNT: Final = (0, LAST_SEQ)
 _SMALL: Final = (0, 2**15 - 1)
 _FLAG: Final = (0, 1)
@@ -38,7 +39,7 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
         "requests": (0, _MOST),
         "created": _TIME,
         "last_active": _TIME,
-        "active_second": _SECOND,
+        "active_period": _PERIOD,
         "sealed": _COUNT,
         "sealed_at": _SECOND,
         "expires_in": (1, _MOST),
@@ -75,7 +76,7 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
         "epoch": (0, _MOST),
         "created": _TIME,
         "last_active": _TIME,
-        "active_second": _SECOND,
+        "active_period": _PERIOD,
         "expires_in": (1, _MOST),
         "held_until": _TIME,
     },

@@ -30,6 +30,16 @@ def of_scope(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object
     return conditions, values
 
 
+def of_listed(scope: Scope) -> tuple[list[str], dict[str, object]]:
+    """Like ``of_scope``, where they are listed: it also says what the indexes have that are for
+    those with a tenant or an agent, or no database would know that they are enough."""
+    conditions, values = of_scope(scope)
+    for part, name in (("tenant", scope.tenant), ("agent", scope.agent)):
+        if name is not ANY and name != "":
+            conditions.append(f"{part} <> ''")
+    return conditions, values
+
+
 def of_key(key: SessionKey) -> dict[str, object]:
     """The row of a session, by its number."""
     return {"shard": key.shard, "session": key.session}

@@ -17,6 +17,7 @@ from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.feed.feeds import Place, names
 from onrecord.ledger.sessions.description import Described
 from onrecord.scope import ANY, Scope, owner_number, shard_of
+from onrecord.stored.clock import MICROSECONDS, PERIOD, period_of
 from onrecord.stored.messages import SessionKey
 
 LONGEST_LEASE: Final = 86_400_000_000
@@ -49,24 +50,25 @@ _OF_SCOPE: Final = """(CAST(:tenant AS TEXT) IS NULL OR s.tenant = :tenant)
         AND (CAST(:agent AS TEXT) IS NULL OR s.agent = :agent)"""
 
 
-def _way(behind: str, *order: str) -> str:
-    """A way over sessions: up to where it goes, beside each that is found on it. In one statement,
-    so that what comes meanwhile is not looked at, and is not said to be."""
+def _way(behind: str, stands: str, *order: str) -> str:
+    """A way over sessions: up to where it goes, beside each that is found on it. ``stands`` is the
+    time that a session stands there by. In one statement, so that what comes meanwhile is not
+    looked at, and is not said to be."""
     forwards, backwards = ", ".join(order), ", ".join(f"{column} DESC" for column in order)
     return f"""
-        SELECT e.active_second, e.id, f.shard, f.id, f.epoch, f.head, f.known, f.active_second
+        SELECT e.stands, e.id, f.shard, f.id, f.epoch, f.head, f.known, f.stands
         FROM (
-            SELECT active_second, id FROM (
-                SELECT active_second, id FROM {{sessions}} WHERE {behind}
+            SELECT stands, id FROM (
+                SELECT active_period, {stands} AS stands, id FROM {{sessions}} WHERE {behind}
                 ORDER BY {forwards} LIMIT :look
             ) s ORDER BY {backwards} LIMIT 1
         ) e LEFT JOIN (
             SELECT s.shard AS shard, s.id AS id, coalesce(p.epoch, 0) AS epoch,
                 coalesce(p.head, 0) AS head, CASE WHEN p.epoch IS NULL THEN 0 ELSE 1 END AS known,
-                s.active_second AS active_second
+                s.active_period AS active_period, s.stands AS stands
             FROM (
-                SELECT {{shard}} AS shard, id, epoch, head, lineage, active_second,
-                    tenant, "user", agent
+                SELECT {{shard}} AS shard, id, epoch, head, lineage, active_period,
+                    {stands} AS stands, tenant, "user", agent
                 FROM {{sessions}} WHERE {behind} ORDER BY {forwards} LIMIT :look
             ) s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
             WHERE {_OF_SCOPE} AND {_DIFFERS}
@@ -74,12 +76,29 @@ def _way(behind: str, *order: str) -> str:
         ) f ON 1 = 1"""
 
 
-_BEHIND_PLACE: Final = "(active_second, id) > (:second, :number)"
-_BY_TIME: Final = _way(_BEHIND_PLACE, "active_second", "id")
-_BY_TIME_OF_OWNER: Final = _way(
-    f"{{my_shard}} owner = :owner AND {_BEHIND_PLACE}", "active_second", "id"
-)
-_BY_NUMBER: Final = _way("id > :number", "id")
+_OF_OWNER: Final = "{my_shard} owner = :owner AND "
+# Rounded down before 1970, too, as Python has it.
+_SECOND: Final = f"""(last_active - CASE WHEN last_active < 0 THEN {MICROSECONDS - 1} ELSE 0 END)
+                    / {MICROSECONDS}"""
+# An index has the period alone: within it, by the exact second.
+_SINCE: Final = f"active_period >= :period AND ({_SECOND}, id) > (:second, :number)"
+_BY_TIME: Final = {
+    of_owner: _way(
+        (_OF_OWNER if of_owner else "") + _SINCE, _SECOND, "active_period", "stands", "id"
+    )
+    for of_owner in (False, True)
+}
+# Who is written to meanwhile only ever comes to stand further on: nobody is passed over.
+_IN_TURN: Final = {
+    of_owner: _way(
+        (_OF_OWNER if of_owner else "") + "(active_period, id) > (:period, :number)",
+        "active_period",
+        "active_period",
+        "id",
+    )
+    for of_owner in (False, True)
+}
+_BY_NUMBER: Final = _way("id > :number", "active_period", "id")
 
 _TAKE: Final = f"""
     INSERT INTO {{feed_positions}} AS p (
@@ -202,12 +221,20 @@ def by_time(
     """Sessions with something to hand out among those last active after a place, the earliest
     first; and up to where that was looked, None where there was nothing to look at. At most
     ``look`` are looked at."""
-    values: dict[str, Any] = {"second": after[0], "number": after[1]}
-    if scope.tenant is ANY or scope.user is ANY:
-        return _walked(txn, _BY_TIME, values, feed, scope, look, limit)
-    owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
-    values.update(owner=owner, shard=shard_of(owner))
-    return _walked(txn, _BY_TIME_OF_OWNER, values, feed, scope, look, limit)
+    values = {"period": _period(after), "second": after[0], "number": after[1]}
+    of_owner = _of_owner(scope, values)
+    return _walked(txn, _BY_TIME[of_owner], values, feed, scope, look, limit)
+
+
+def in_turn(
+    txn: Transaction, feed: int, scope: Scope, after: Place, look: int, limit: int
+) -> tuple[list[Candidate], Place | None]:
+    """The same, of all there are, one period after the other and in each by their numbers: what
+    they are looked at in turn by."""
+    values = {"period": _period(after), "number": after[1]}
+    of_owner = _of_owner(scope, values)
+    found, end = _walked(txn, _IN_TURN[of_owner], values, feed, scope, look, limit)
+    return found, None if end is None else (end[0] * PERIOD // MICROSECONDS, end[1])
 
 
 def by_number(
@@ -297,6 +324,19 @@ def erased_behind(txn: Transaction, feed: int) -> int:
     return 0 if row is None else int(row[0])
 
 
+def _period(place: Place) -> int:
+    return period_of(place[0] * MICROSECONDS)
+
+
+def _of_owner(scope: Scope, values: dict[str, Any]) -> bool:
+    """Whether all of a scope have one owner, whose number is added to the values."""
+    if scope.tenant is ANY or scope.user is ANY:
+        return False
+    owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
+    values.update(owner=owner, shard=shard_of(owner))
+    return True
+
+
 def _walked(
     txn: Transaction,
     way: str,
@@ -312,16 +352,16 @@ def _walked(
         return [], None
     # In which order they come out of the join nothing says.
     found = [row[2:] for row in rows if row[3] is not None]
-    found.sort(key=_by_number if way is _BY_NUMBER else _by_second)
-    second, number = rows[0][:2] if len(found) < limit else (found[-1][5], found[-1][1])
-    return _candidates(txn, found), (second, max(number, 0))
+    found.sort(key=_by_number if way is _BY_NUMBER else _by_time)
+    stands, number = rows[0][:2] if len(found) < limit else (found[-1][5], found[-1][1])
+    return _candidates(txn, found), (stands, max(number, 0))
 
 
 def _by_number(row: tuple[Any, ...]) -> Any:
     return row[1]
 
 
-def _by_second(row: tuple[Any, ...]) -> Any:
+def _by_time(row: tuple[Any, ...]) -> Any:
     return row[5], row[1]
 
 

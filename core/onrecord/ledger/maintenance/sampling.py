@@ -8,9 +8,10 @@ from typing import Final, NamedTuple
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.description import DUE
 from onrecord.scope import SessionName
+from onrecord.stored.clock import period_of
 
-_NEWEST: Final = "ORDER BY active_second DESC, id DESC LIMIT :most"
-_OLDEST: Final = "ORDER BY active_second, id LIMIT :most"
+_NEWEST: Final = "ORDER BY active_period DESC, id DESC LIMIT :most"
+_OLDEST: Final = "ORDER BY active_period, id LIMIT :most"
 
 _INDEXED: Final = f"""
     SELECT count(*), coalesce(sum(head), 0), coalesce(sum(CASE WHEN covered < head THEN
@@ -33,14 +34,17 @@ _EMBEDDED: Final = f"""
     ) looked"""
 _UNSEALED: Final = f"""
     SELECT count(*), coalesce(sum(head - sealed), 0) FROM (
-        SELECT head, sealed FROM {{sessions}} WHERE active_second <= :before {_OLDEST}
+        SELECT head, sealed FROM {{sessions}}
+        WHERE active_period <= :period AND last_active < :before {_OLDEST}
     ) looked WHERE sealed < head"""
 _EXPIRED: Final = f"""
     SELECT count(*) FROM (SELECT * FROM {{sessions}} {_OLDEST}) looked WHERE {DUE}"""
 _EXPIRED_ITEMS: Final = """
     SELECT count(*) FROM (
         SELECT 1 AS one FROM {items} WHERE expires_at <= {clock} LIMIT :most) looked"""
-_AHEAD: Final = "SELECT max(active_second) FROM {sessions}"
+_LATEST: Final = """
+    SELECT max(last_active) FROM {sessions}
+    WHERE active_period = (SELECT max(active_period) FROM {sessions})"""
 _LEARNED: Final = f"""
     SELECT (SELECT count(*) FROM {{dictionaries}} WHERE in_use = 1), coalesce(sum(messages), 0)
     FROM (SELECT messages FROM {{sessions}} {_NEWEST}) looked"""
@@ -78,8 +82,9 @@ def embedder_lag(txn: Transaction, embedder: int, most: int) -> Lag:
 
 
 def unsealed(txn: Transaction, before: int, most: int) -> Unsealed:
-    """What is not sealed of the sessions that were quiet since a second, the oldest first."""
-    return Unsealed(*_numbers(txn, _UNSEALED, {"before": before, "most": most}))
+    """What is not sealed of the sessions that were quiet since a time, the oldest first."""
+    values: dict[str, object] = {"before": before, "period": period_of(before), "most": most}
+    return Unsealed(*_numbers(txn, _UNSEALED, values))
 
 
 def expired(txn: Transaction, now: int, default: int | None, most: int) -> int:
@@ -93,9 +98,9 @@ def expired_items(txn: Transaction, now: int, most: int) -> int:
     return _numbers(txn, _EXPIRED_ITEMS, {"now": now, "most": most})[0]
 
 
-def newest_second(txn: Transaction) -> int | None:
-    """The second in which a session was last active, by the clock of who wrote to it."""
-    found = txn.first(_AHEAD, {})
+def last_activity(txn: Transaction) -> int | None:
+    """When a session was last active, by the clock of who wrote to it."""
+    found = txn.first(_LATEST, {})
     return None if found is None or found[0] is None else int(found[0])
 
 

@@ -13,7 +13,7 @@ from onrecord.ledger.schema import migrations
 from onrecord.ledger.sessions import archives, description, sealing, segments, sessions, tail
 from onrecord.ledger.sessions.description import Described
 from onrecord.scope import Scope
-from onrecord.stored.clock import MICROSECONDS
+from onrecord.stored.clock import period_of
 from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionKey, SessionRow
 from onrecord.stored.ranges import Ranges, spans, with_added
 
@@ -37,7 +37,7 @@ _GROW: Final = """
     UPDATE {sessions} SET
         head = :head, messages = messages + :messages, turns = turns + :turns,
         tokens = tokens + :tokens, last_active = {greatest}(last_active, :active),
-        active_second = {greatest}(active_second, :second)
+        active_period = {greatest}(active_period, :period)
     WHERE {my_shard} id = :session"""
 
 
@@ -167,7 +167,7 @@ def add(
             "turns": turns,
             "tokens": tokens,
             "active": active,
-            "second": active // MICROSECONDS,
+            "period": period_of(active),
         },
     )
     if new := tuple(spans(archived, head + 1, last, inside=True)):

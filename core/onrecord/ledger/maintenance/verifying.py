@@ -15,7 +15,7 @@ from onrecord.ledger.sessions import archives, description, dictionaries, segmen
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.reports import Problem
 from onrecord.scope import SessionName
-from onrecord.stored.clock import MICROSECONDS
+from onrecord.stored.clock import period_of
 from onrecord.stored.messages import LAST_SEQ, MessageRow, SessionRow
 
 _PAGE: Final = 500
@@ -178,10 +178,10 @@ class _Look:
         wrong = bounds.outside(txn, "sessions", values)
         if values["owner"] != name.owner:
             wrong.append(f"its owner is {values['owner']}, and not that of its names")
-        if values["last_active"] // MICROSECONDS != values["active_second"]:
+        if period_of(values["last_active"]) != values["active_period"]:
             wrong.append(
-                f"its last_active is {values['last_active']}, and its active_second "
-                f"{values['active_second']}"
+                f"its last_active is {values['last_active']}, and its active_period "
+                f"{values['active_period']}"
             )
         # Sums of what was spent cannot be compared with messages: what is gone was paid for too.
         if values["cached_tokens"] > max(values["input_tokens"], 0):

@@ -20,9 +20,10 @@ from onrecord.scope import AnyName, Scope, SessionName
 from onrecord.stored.clock import (
     EARLIEST,
     LATEST,
-    MICROSECONDS,
+    PERIOD,
     microseconds,
     moment_or_none,
+    period_of,
     span,
 )
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
@@ -88,21 +89,23 @@ _SET: Final = {
 _ABOUT: Final = "SELECT about FROM {sessions} WHERE {my_shard} id = :session"
 _SET_ABOUT: Final = "UPDATE {sessions} SET about = :about WHERE {my_shard} id = :session"
 
-# What is damaged never goes by itself: two columns say the same time, and have to agree.
-_IN_TIME: Final = f"""last_active BETWEEN {EARLIEST} AND {LATEST} AND active_second BETWEEN
-    last_active / {MICROSECONDS} - 1 AND last_active / {MICROSECONDS} + 1"""
+# What is damaged never goes by itself: two columns say the same time, and have to agree. Before
+# 1970 databases round up, and Python down.
+_IN_TIME: Final = f"""last_active BETWEEN {EARLIEST} AND {LATEST} AND active_period
+    BETWEEN last_active / {PERIOD} - CASE WHEN last_active < 0 THEN 1 ELSE 0 END
+    AND last_active / {PERIOD}"""
 # By CASE: PostgreSQL may calculate what stands behind an AND first, and raise for the damaged one.
 DUE: Final = f"""CASE WHEN {_IN_TIME} AND coalesce(expires_in, 1) > 0 THEN last_active < :before
     OR :now - last_active >= coalesce(expires_in, CAST(:default AS BIGINT)) ELSE FALSE END"""
 
-# Where the second is damaged the row stands in another place of the list than its time says.
-_PLACE: Final = """coalesce((SELECT active_second FROM {sessions}
-    WHERE {last_shard} identity = :identity AND last_active = :last_active), :second)"""
-_BEHIND: Final = f"""active_second <= {_PLACE} AND (active_second, last_active, id) < (
+# Where the period is damaged the row stands in another place of the list than its time says.
+_PLACE: Final = """coalesce((SELECT active_period FROM {sessions}
+    WHERE {last_shard} identity = :identity AND last_active = :last_active), :period)"""
+_BEHIND: Final = f"""active_period <= {_PLACE} AND (active_period, last_active, id) < (
     {_PLACE}, :last_active,
     (SELECT id FROM {{sessions}} WHERE {{last_shard}} identity = :identity))"""
-_BEHIND_DAMAGED: Final = """(active_second, last_active, id) < (
-    SELECT active_second, last_active, id FROM {sessions}
+_BEHIND_DAMAGED: Final = """(active_period, last_active, id) < (
+    SELECT active_period, last_active, id FROM {sessions}
     WHERE {last_shard} identity = :identity)"""
 
 
@@ -237,7 +240,7 @@ def listed(
 
     Some that lack ``metadata`` are left out already: see ``metadata_filter.py``.
     """
-    conditions, values = keys.of_scope(Scope(tenant, user, agent))
+    conditions, values = keys.of_listed(Scope(tenant, user, agent))
     having, sought = holding(txn.kind, metadata or {})
     conditions += having
     values.update(sought, limit=limit)
@@ -249,7 +252,7 @@ def listed(
         values.update(identity=name_of_last.identity, last_shard=name_of_last.shard)
         if after.last_active is not None:
             last_active = microseconds(after.last_active)
-            values.update(last_active=last_active, second=last_active // MICROSECONDS)
+            values.update(last_active=last_active, period=period_of(last_active))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    order = " ORDER BY active_second DESC, last_active DESC, id DESC LIMIT :limit"
+    order = " ORDER BY active_period DESC, last_active DESC, id DESC LIMIT :limit"
     return [Described(*row) for row in txn.rows(_DESCRIBED + where + order, values)]

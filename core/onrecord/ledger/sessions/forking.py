@@ -14,7 +14,7 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import dictionaries, segments, tail
 from onrecord.ledger.sessions.segments import Stored
-from onrecord.stored.clock import MICROSECONDS
+from onrecord.stored.clock import period_of
 from onrecord.stored.messages import SessionRow
 
 _AT_ONCE: Final = 200
@@ -36,7 +36,7 @@ _BEGIN: Final = """
     UPDATE {sessions} SET
         head = :head, epoch = :epoch, sealed = :sealed, messages = :messages, turns = :turns,
         tokens = :tokens, last_active = {greatest}(last_active, :now),
-        active_second = {greatest}(active_second, :second),
+        active_period = {greatest}(active_period, :period),
         about = (SELECT about FROM {sessions} WHERE {my_shard} id = :source),
         expires_in = (SELECT expires_in FROM {sessions} WHERE {my_shard} id = :source)
     WHERE {my_shard} id = :session"""
@@ -82,7 +82,7 @@ def copy(
             "turns": turns,
             "tokens": tokens,
             "now": now,
-            "second": now // MICROSECONDS,
+            "period": period_of(now),
         },
     )
     return target._replace(head=at, sealed=upto)

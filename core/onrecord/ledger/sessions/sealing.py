@@ -14,6 +14,7 @@ from onrecord.errors import Damaged
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import segments, sessions, tail
 from onrecord.scope import SessionName
+from onrecord.stored.clock import MICROSECONDS
 from onrecord.stored.messages import SessionKey, SessionRow
 
 SEGMENT: int = 128
@@ -80,7 +81,7 @@ def seal_sessions(txn: Transaction, wanted: Sequence[SessionKey], before: int, a
     done = 0
     for key in wanted:
         session = sessions.lock_key(txn, key)
-        if session is None or session.active_second > before:
+        if session is None or session.last_active >= (before + 1) * MICROSECONDS:
             continue  # somebody has come back to it
         if again:
             _seal_again(txn, session)

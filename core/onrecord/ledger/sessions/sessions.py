@@ -10,13 +10,13 @@ from onrecord.ledger.database import keys, stamp
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import Scope, SessionName
-from onrecord.stored.clock import MICROSECONDS
+from onrecord.stored.clock import MICROSECONDS, period_of
 from onrecord.stored.clock import now as _now
 from onrecord.stored.messages import Entry, SessionKey, SessionRow
 from onrecord.usage import NOTHING, Spent, total
 from onrecord.version import Version
 
-_FOUND: Final = """id, epoch, cut_epoch, head, active_second, sealed, fence, lineage, {shard},
+_FOUND: Final = """id, epoch, cut_epoch, head, last_active, sealed, fence, lineage, {shard},
     holder, maybe_open"""
 FIND: Final = f"SELECT {_FOUND} FROM {{sessions}} WHERE {{my_shard}} identity = :identity"
 LOCK: Final = f"{FIND} {{for_update}}"
@@ -30,18 +30,18 @@ FIND_WITH_ARCHIVED: Final = f"""
 _CREATE: Final = """
     INSERT INTO {sessions} (
         {shard_key} identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
-        created, last_active, active_second, tenant, "user", agent, key, fence
+        created, last_active, active_period, tenant, "user", agent, key, fence
     ) VALUES (
         {shard_value} :identity, :owner, 0, 0, 0, 0, 0, 0,
-        :now, :now, :second, :tenant, :user, :agent, :key, :fence
+        :now, :now, :period, :tenant, :user, :agent, :key, :fence
     ) ON CONFLICT ({shard_key} identity) DO NOTHING"""
 _CREATE_AGAIN: Final = """
     INSERT INTO {sessions} (
         id, {shard_key} identity, owner, epoch, cut_epoch, head, messages, turns, tokens,
-        created, last_active, active_second, tenant, "user", agent, key, fence
+        created, last_active, active_period, tenant, "user", agent, key, fence
     ) {with_that_id} VALUES (
         :id, {shard_value} :identity, :owner, :epoch, :epoch, 0, 0, 0, 0,
-        :now, :now, :second, :tenant, :user, :agent, :key, :fence
+        :now, :now, :period, :tenant, :user, :agent, :key, :fence
     ) ON CONFLICT DO NOTHING"""
 _UNMAKE: Final = """
     DELETE FROM {sessions}
@@ -71,7 +71,7 @@ _ADVANCE: Final = """
         head = head + :count, messages = messages + :count,
         turns = turns + :turns, tokens = tokens + :tokens, lineage = :lineage,
         last_active = {greatest}(last_active, :now), waits = :waits"""
-# By whether it is another second, whether anything was spent, and whether it is to be looked at by
+# By whether it is another period, whether anything was spent, and whether it is to be looked at by
 # ``unfinished`` or not any more. Where what is indexed stays, SQLite does not look at the indexes
 # (8 of 45 µs); few messages say what they cost.
 _ADVANCES: Final = {
@@ -79,7 +79,7 @@ _ADVANCES: Final = {
         [
             _ADVANCE,
             *([SPENT] if spent else []),
-            *([" active_second = :second"] if later else []),
+            *([" active_period = :period"] if later else []),
             *([" maybe_open = :maybe_open"] if listed else []),
         ]
     )
@@ -93,7 +93,7 @@ _REWRITE: Final = """
     UPDATE {sessions} SET
         epoch = epoch + 1, messages = messages + :messages, turns = turns + :turns,
         tokens = tokens + :tokens, last_active = {greatest}(last_active, :now),
-        active_second = {greatest}(active_second, :second)
+        active_period = {greatest}(active_period, :period)
     WHERE {my_shard} id = :session"""
 
 _CUT: Final = """
@@ -116,7 +116,7 @@ _MOST_AT_ONCE: Final = 400  # SQLite took at most 999 parameters until 3.32
 
 _REFUSE: Final = "UPDATE {sessions} SET refused = :token WHERE {my_shard} id = :session"
 
-_NAMES: Final = 'SELECT {shard}, id, tenant, "user", agent, key, active_second FROM {sessions}'
+_NAMES: Final = 'SELECT {shard}, id, tenant, "user", agent, key, active_period FROM {sessions}'
 # By keys, which never change: whoever goes through all of them meets none twice.
 _BY_KEY: Final[dict[Kind, tuple[str, str, str]]] = {
     "sqlite": ("id > :after", "id <= :upto", "ORDER BY id LIMIT :limit"),
@@ -126,8 +126,8 @@ _BY_KEY: Final[dict[Kind, tuple[str, str, str]]] = {
         "ORDER BY id, shard LIMIT :limit",
     ),
 }
-_BEFORE: Final = f"{_NAMES} WHERE (active_second, id) < (:second, :session)"
-_NEWEST_FIRST: Final = " ORDER BY active_second DESC, id DESC LIMIT :limit"
+_BEFORE: Final = f"{_NAMES} WHERE (active_period, id) < (:period, :session)"
+_NEWEST_FIRST: Final = " ORDER BY active_period DESC, id DESC LIMIT :limit"
 
 
 class Counts(NamedTuple):
@@ -235,7 +235,7 @@ def advance(
         **keys.of_session(session),
         "lineage": lineage,
     }
-    later = now // MICROSECONDS > session.active_second
+    later = period_of(now) > period_of(session.last_active)
     stays = 0 if later else session.maybe_open
     values["maybe_open"] = 1 if values["waits"] or session.holder is not None else stays
     listed = values["maybe_open"] != session.maybe_open
@@ -249,7 +249,7 @@ def growth(entries: Sequence[Entry], now: int) -> dict[str, int]:
         "turns": sum([entry.opens_turn for entry in entries]),
         "tokens": sum([entry.tokens for entry in entries]),
         "now": now,
-        "second": now // MICROSECONDS,
+        "period": period_of(now),
         "waits": int(entries[-1].waits),
     }
     if spent := [entry.usage for entry in entries if entry.usage is not None]:
@@ -355,17 +355,18 @@ def by_key(
 def newest(
     txn: Transaction, before: tuple[int, int], limit: int, condition: str = ""
 ) -> list[tuple[SessionKey, SessionName, tuple[int, int]]]:
-    """Sessions of everybody, the last active first; each with what those after it are before."""
+    """Sessions of everybody, those of a later period first; each with what those after it are
+    before."""
     where = f" AND {condition}" if condition else ""
-    values = {"second": before[0], "session": before[1], "limit": limit}
+    values = {"period": before[0], "session": before[1], "limit": limit}
     found = txn.rows(_BEFORE + where + _NEWEST_FIRST, values)
-    return [(key, name, (second, key.session)) for key, name, second in map(_named, found)]
+    return [(key, name, (period, key.session)) for key, name, period in map(_named, found)]
 
 
 def _named(row: tuple[Any, ...]) -> tuple[SessionKey, SessionName, int]:
-    shard, number, tenant, user, agent, key, second = row
+    shard, number, tenant, user, agent, key, period = row
     name = SessionName(key=key, tenant=tenant, user=user, agent=agent)
-    return SessionKey(shard, number), name, second
+    return SessionKey(shard, number), name, period
 
 
 def created_of(
@@ -408,4 +409,4 @@ def count(txn: Transaction, scope: Scope, condition: str = "", **values: object)
 
 
 def _moment(now: int) -> dict[str, Any]:
-    return {"now": now, "second": now // MICROSECONDS}
+    return {"now": now, "period": period_of(now)}

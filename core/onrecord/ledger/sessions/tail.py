@@ -37,10 +37,10 @@ _MOVE: Final = """
             head = head + :count, messages = messages + :count,
             turns = turns + :turns, tokens = tokens + :tokens, lineage = :token,
             last_active = GREATEST(last_active, :now),
-            active_second = GREATEST(active_second, :second),
+            active_period = GREATEST(active_period, :period),
             waits = CAST(:waits AS SMALLINT), maybe_open = CASE
                 WHEN CAST(:waits AS SMALLINT) = 1 OR holder IS NOT NULL THEN 1
-                WHEN active_second < :second THEN 0 ELSE maybe_open END"""
+                WHEN active_period < :period THEN 0 ELSE maybe_open END"""
 _WHERE: Final = """
         WHERE {my_shard} identity = :identity
             AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)

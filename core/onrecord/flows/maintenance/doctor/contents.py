@@ -59,7 +59,7 @@ _SHOWN: Final = 3
 
 def sealing(rounds: Rounds) -> Flow[Iterable[Finding]]:
     """Look for quiet sessions whose messages are still rows."""
-    before = rounds.clock() // MICROSECONDS - _QUIET
+    before = rounds.clock() - _QUIET * MICROSECONDS
     found = yield from rounds.look(partial(sampling.unsealed, before=before, most=_OLD_ONES))
     if found.messages < _SOME_UNSEALED:
         return []

@@ -283,8 +283,8 @@ def skew(before: int, theirs: int, after: int) -> int:
 
 def times(rounds: Rounds) -> Flow[Iterable[Finding]]:
     """Look for sessions that were last active in the future."""
-    newest = yield from rounds.look(sampling.newest_second)
-    ahead = 0 if newest is None else newest - rounds.clock() // MICROSECONDS
+    latest = yield from rounds.look(sampling.last_activity)
+    ahead = 0 if latest is None else (latest - rounds.clock()) // MICROSECONDS
     if ahead * MICROSECONDS < _MOST_SKEW:
         return []
     return [

@@ -14,7 +14,7 @@ CREATE TABLE {sessions} (
   requests BIGINT DEFAULT 0 NOT NULL,
   created BIGINT NOT NULL,
   last_active BIGINT NOT NULL,
-  active_second BIGINT NOT NULL,
+  active_period BIGINT NOT NULL,
   refused BIGINT,
   tenant TEXT NOT NULL,
   user TEXT NOT NULL,
@@ -34,11 +34,19 @@ CREATE TABLE {sessions} (
   UNIQUE (identity)
 );
 
-CREATE INDEX onrecord_sessions_by_activity ON {sessions} (active_second, id);
+CREATE INDEX onrecord_sessions_by_activity ON {sessions} (active_period, id);
 
-CREATE INDEX onrecord_sessions_by_maybe_open ON {sessions} (owner, active_second, id) WHERE maybe_open = 1;
+CREATE INDEX onrecord_sessions_by_agent ON {sessions} (agent, active_period, id) WHERE agent <> '';
 
-CREATE INDEX onrecord_sessions_by_owner ON {sessions} (owner, active_second, id);
+CREATE INDEX onrecord_sessions_by_maybe_open ON {sessions} (owner, id) WHERE maybe_open = 1;
+
+CREATE INDEX onrecord_sessions_by_owner ON {sessions} (owner, active_period, id);
+
+CREATE INDEX onrecord_sessions_by_owner_agent ON {sessions} (owner, agent, active_period, id) WHERE agent <> '';
+
+CREATE INDEX onrecord_sessions_by_tenant ON {sessions} (tenant, active_period, id) WHERE tenant <> '';
+
+CREATE INDEX onrecord_sessions_by_tenant_agent ON {sessions} (tenant, agent, active_period, id) WHERE tenant <> '' AND agent <> '';
 
 CREATE TABLE {tail} (
   place INTEGER NOT NULL,
@@ -167,7 +175,7 @@ CREATE TABLE {checkpoint_threads} (
   epoch BIGINT NOT NULL,
   created BIGINT NOT NULL,
   last_active BIGINT NOT NULL,
-  active_second BIGINT NOT NULL,
+  active_period BIGINT NOT NULL,
   expires_in BIGINT,
   held_until BIGINT,
   holder BLOB,
@@ -180,9 +188,17 @@ CREATE TABLE {checkpoint_threads} (
   UNIQUE (identity)
 );
 
-CREATE INDEX onrecord_checkpoint_threads_by_activity ON {checkpoint_threads} (active_second, id);
+CREATE INDEX onrecord_checkpoint_threads_by_activity ON {checkpoint_threads} (active_period, id);
 
-CREATE INDEX onrecord_checkpoint_threads_by_owner ON {checkpoint_threads} (owner, active_second, id);
+CREATE INDEX onrecord_checkpoint_threads_by_agent ON {checkpoint_threads} (agent, active_period, id) WHERE agent <> '';
+
+CREATE INDEX onrecord_checkpoint_threads_by_owner ON {checkpoint_threads} (owner, active_period, id);
+
+CREATE INDEX onrecord_checkpoint_threads_by_owner_agent ON {checkpoint_threads} (owner, agent, active_period, id) WHERE agent <> '';
+
+CREATE INDEX onrecord_checkpoint_threads_by_tenant ON {checkpoint_threads} (tenant, active_period, id) WHERE tenant <> '';
+
+CREATE INDEX onrecord_checkpoint_threads_by_tenant_agent ON {checkpoint_threads} (tenant, agent, active_period, id) WHERE tenant <> '' AND agent <> '';
 
 CREATE TABLE {checkpoint_lists} (
   id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
