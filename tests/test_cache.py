@@ -6,14 +6,14 @@ import asyncio
 import itertools
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onrecord import Store
+from onrecord import Message, Store
 from onrecord.cache import LocalCache, tails
 from onrecord.stored.messages import MessageRow, Snapshot
 from onrecord.version import Version
@@ -213,6 +213,39 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         cache.fill(str(n).encode(), Snapshot(1, Version(0, 1), (row(1, 700),), True), 1)
     assert sum(cache.look(str(n).encode(), None).seen is not None for n in range(100)) <= 10
     assert cache.look(b"99", None).seen is not None
+
+
+def test_less_than_is_wanted_is_nothing() -> None:
+    cache: Any = LocalCache(Beating(1), messages=5)
+    cache.fill(b"a", Snapshot(1, Version(0, 9), (row(8), row(9))), 1)
+    assert cache.look(b"a", None, 2).fresh
+    assert cache.look(b"a", None, 3).seen is None
+    assert cache.look(b"a", None).seen is None, "as many as are kept"
+    cache.fill(b"a", Snapshot(1, Version(0, 9), (row(8), row(9)), True), 1)
+    assert cache.look(b"a", None).fresh, "there are no more"
+
+
+def test_a_tail_is_read_and_kept_as_far_as_it_was_asked_for(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        chat = store.session("k")
+        said = [str(n) for n in range(200)]
+        chat.append([("user", text) for text in said])
+        counters = store.health().counters
+        hits, misses = counters.hits, counters.misses
+
+        def texts(found: Iterable[Message]) -> list[str]:
+            return [message.text for message in found]
+
+        for n, hit in ((5, False), (5, True), (3, True), (10, False), (10, True), (5, True)):
+            assert texts(chat.tail(n)) == said[-n:]
+            hits, misses = hits + hit, misses + (not hit)
+            assert (store.health().counters.hits, store.health().counters.misses) == (hits, misses)
+        cache: Any = store._hot
+        assert cache.look(chat.name.identity, None).seen is None
+        assert texts(chat.window()) == said
+        assert cache.look(chat.name.identity, None).fresh
+        chat.append(("user", "more"))
+        assert texts(chat.tail(50)) == [*said[-49:], "more"]
 
 
 def test_where_nothing_can_be_asked_nothing_is_trusted() -> None:

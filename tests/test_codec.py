@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onrecord import (
@@ -36,6 +36,8 @@ from onrecord import (
 from onrecord.codec import (
     decode,
     encode,
+    envelope,
+    frame,
     items,
     pack_value,
     placeholder,
@@ -198,6 +200,46 @@ def test_one_flipped_bit_is_noticed(message: Message, data: st.DataObject) -> No
 def test_any_bytes_at_all_are_decoded_or_damaged(data: bytes) -> None:
     with pytest.raises(Damaged):
         decode(data)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(messages, st.sampled_from(["zstd", "none"]), st.booleans()), min_size=1))
+def test_frames_decoded_together_say_what_each_says(given: list[tuple[Message, Any, bool]]) -> None:
+    frames = [
+        frame.checked(*frame.said_by(stored)) if checked else stored
+        for message, compression, checked in given
+        for stored in [encode(message, compression)[0]]
+    ]
+    together = frame.decode_together(frames)
+    escaped = any(frame.said_by(one)[0] for one in frames)
+    if together is None:
+        assert escaped or min(map(len, frames)) < 6, "only what is rare is left to be read singly"
+    else:
+        assert exactly(together) == exactly([decode(one) for one in frames])
+
+
+def test_what_cannot_be_read_is_not_decoded_together() -> None:
+    plain, packed = (encode(Message("user", "word " * n))[0] for n in (2, 500))
+    sealed = frame.checked(*frame.said_by(plain))
+    assert frame.decode_together([plain, packed, sealed]) == [
+        decode(one) for one in (plain, packed, sealed)
+    ]
+    body = plain[6:]
+    strange = [
+        plain.replace(b"word", b"ward"),
+        packed[:-1] + b"?",
+        plain[:4],
+        b"",
+        encode(Message("user", "\ud800"))[0],
+        envelope.wrap(envelope.MESSAGE, body + b"\xc0"),
+        envelope.wrap(envelope.MESSAGE, body[:-1]),
+        envelope.wrap(envelope.MESSAGE, b""),
+        envelope.wrap(envelope.SEGMENT, body),
+        envelope.wrap(envelope.MESSAGE, body, envelope.ENCRYPTED),
+    ]
+    for one in strange:
+        for beside in ([one], [plain, one], [one, plain], [plain, one, sealed]):
+            assert frame.decode_together(beside) is None
 
 
 def test_a_frame_of_a_newer_version_says_so() -> None:

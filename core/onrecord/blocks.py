@@ -154,7 +154,6 @@ Block: TypeAlias = (
 
 def settle_content(holder: Any) -> None:
     """Make a tuple of blocks of the content that a message or a tool's result was given."""
-    # Runs for every decoded message as well (0.1 µs of 0.6): nothing but one test on that path.
     content: object = holder.content
     if type(content) is tuple:
         return

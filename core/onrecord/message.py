@@ -48,7 +48,9 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
     tokens: int | None = None
 
     def __post_init__(self) -> None:
-        settle_content(self)
+        # Also of each decoded message, where there is nothing to do: a call costs as much again.
+        if type(self.content) is not tuple:
+            settle_content(self)
 
     if TYPE_CHECKING:
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from msgspec import Struct
 
 from onrecord.cache.server import CacheServer
 from onrecord.health import Counters
@@ -36,8 +37,7 @@ class Settle(Enum):
     """So it has, but its writers are given some more time, or somebody else does it now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Glance(Generic[T]):
+class Glance(Struct, Generic[T], frozen=True):
     """The answer of a look: a session, or an item, as the cache knows it at one moment."""
 
     seen: T | None

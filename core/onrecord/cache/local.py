@@ -76,8 +76,8 @@ class LocalCache(Cache):
         """What is known about a session now."""
         pulse = self._ledger.pulse_at_hand()
         if pulse is None and self._ledger.has_pulse:
-            return _Look(partial(self._glance, identity))
-        return self._glance(identity, pulse)
+            return _Look(partial(self._glance, identity, wanted))
+        return self._glance(identity, wanted, pulse)
 
     def look_item(self, identity: bytes, on: bytes | None) -> Answer[Glance[SeenItem]]:
         """What is known about an item now."""
@@ -102,8 +102,15 @@ class LocalCache(Cache):
         look: _Look[T] = answer
         return look.understand(await self._ledger.apulse())
 
-    def _glance(self, identity: bytes, pulse: object | None) -> Glance[Snapshot]:
-        return self._told(self._tails.get(identity), pulse)
+    def _glance(
+        self, identity: bytes, wanted: int | None, pulse: object | None
+    ) -> Glance[Snapshot]:
+        kept = self._tails.get(identity)
+        if kept is not None:
+            enough = self.messages if wanted is None else wanted
+            if len(kept[0].rows) < enough and not kept[0].complete:
+                kept = None  # whoever read it asked for less
+        return self._told(kept, pulse)
 
     def _glance_at_item(self, identity: bytes, pulse: object | None) -> Glance[SeenItem]:
         kept = self._items.get(identity)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from onrecord.cache.breaker import Breaker
 from onrecord.cache.cache import (
     NOTHING_FOUND,
@@ -493,7 +495,7 @@ class RedisCache(Cache):
             if joins == b"1" and held is not None:
                 seen = held.with_newer(seen, self.messages)
             else:
-                seen = seen._replace(past=new_past())
+                seen = replace(seen, past=new_past())
         if hit and seen is not None:
             self.counters.hits += 1
             self._tails.keep(identity, seen, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from onrecord.cache.bounded import Bounded
 from onrecord.stored.messages import Snapshot
 
@@ -34,7 +36,7 @@ class Tails:
         if not weight:
             weight = _A_ROW * (1 + len(rows)) + sum([len(row.frame or b"") for row in rows])
             if len(rows) < len(seen.rows):
-                seen = seen._replace(rows=rows, complete=False)
+                seen = replace(seen, rows=rows, complete=False)
         self._tails.put(identity, (seen, note), weight)
 
     def drop(self, identity: bytes) -> None:

@@ -5,8 +5,10 @@ from onrecord.codec.compression import Dictionary
 from onrecord.codec.frame import (
     CHECKED,
     DAMAGED,
+    TOGETHER,
     Compression,
     decode,
+    decode_together,
     dictionary_of,
     encode,
     is_plain,
@@ -22,9 +24,11 @@ from onrecord.codec.values import pack_value, unpack_value
 __all__ = [
     "CHECKED",
     "DAMAGED",
+    "TOGETHER",
     "Compression",
     "Dictionary",
     "decode",
+    "decode_together",
     "dictionary_of",
     "encode",
     "is_plain",

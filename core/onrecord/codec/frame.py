@@ -14,6 +14,9 @@ in columns of their own, and two frames with the same content say the same (I5).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from struct import Struct
+from struct import error as StructError
 from typing import Any, Final, Literal, TypeAlias
 from zlib import crc32
 
@@ -65,6 +68,15 @@ _PLAIN_SEED: Final = MESSAGE << 8
 _CHECKED_PLAIN: Final = CHECKED + b"\xf0"
 _CHECKED_ESCAPED: Final = CHECKED + bytes((0xF0 | ESCAPED,))
 _decode_body = values.decoder_for(Message).decode
+_decode_bodies = values.decoder_for(list[Message]).decode
+_begin_of = Struct("<HI").unpack_from
+"""The two bytes of a frame before its checksum as one number, and the checksum."""
+_BEGINS_PLAIN: Final = MESSAGE
+_BEGINS_CHECKED: Final = int.from_bytes(_CHECKED_PLAIN, "little")
+_BEGINS_COMPRESSED: Final = MESSAGE | COMPRESSED << 8
+_ARRAY_OF: Final = b"\xdc"  # msgpack's array; its length follows in two bytes
+TOGETHER: Final = 256
+"""So many frames are decoded together at the most."""
 
 
 def encode(message: Message, compression: Compression = "zstd") -> tuple[bytes, Message]:
@@ -132,6 +144,30 @@ def decode(frame: bytes) -> Message:
         return _read(_payload(frame), frame[1])
     except msgspec.ValidationError as fault:
         raise Damaged(f"it was written by a newer Onrecord: {fault}") from fault
+
+
+def decode_together(frames: Sequence[bytes]) -> list[Message] | None:
+    """The contents of several frames, ``TOGETHER`` at the most, like ``decode``: in two thirds of
+    the time. None where one of them cannot be read like that; each by itself then says why."""
+    bodies = [_ARRAY_OF, len(frames).to_bytes(2, "big")]
+    try:
+        for frame in frames:
+            begin, checksum = _begin_of(frame)
+            if begin == _BEGINS_PLAIN:
+                body = frame[HEADER:]
+                if crc32(body, _PLAIN_SEED) != checksum:
+                    return None
+            elif begin == _BEGINS_CHECKED:
+                body = frame[2:]
+            elif begin == _BEGINS_COMPRESSED:
+                body = envelope.unwrap(frame, MESSAGE, COMPRESSED, most=LARGEST)
+            else:
+                return None
+            bodies.append(body)
+        messages: list[Message] = _decode_bodies(b"".join(bodies))
+    except (*values.UNREADABLE, RecursionError, StructError, Damaged):
+        return None
+    return messages
 
 
 def placeholder(frame: bytes, fault: Exception) -> Message:

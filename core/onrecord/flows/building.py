@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec.structs import force_setattr, replace
@@ -23,7 +23,6 @@ T = TypeVar("T")
 
 log = logging.getLogger("onrecord")
 
-_EPOCH: Final = moment(0)
 _MOST_REPORTED: Final = 10_000
 
 
@@ -54,8 +53,9 @@ class MessageBuilder:
         if session is None:
             return []
         facts, prefix = self._known(session)
+        contents = chain.from_iterable(self._contents(rows, session))
         try:
-            return [_complete(self._content(row, session), row, facts, prefix) for row in rows]
+            return _completed(contents, rows, facts, prefix)
         except OverflowError:  # a time that is out of range; to look for it first costs all others
             return [self.message(row, session) for row in rows]
 
@@ -64,14 +64,18 @@ class MessageBuilder:
         session = seen.number
         if session is None:
             return []
+        pages = self._contents(seen.rows, session)
         if isinstance(convert, OnlyContent):
             only = convert.convert
-            return [only(self._content(row, session)) for row in seen.rows]
+            return [only(content) for page in pages for content in page]
         if not all(EARLIEST <= row.created <= LATEST for row in seen.rows):
             return [convert(self.message(row, session)) for row in seen.rows]
         facts, prefix = self._known(session)
+        rows = iter(seen.rows)
         return [
-            convert(_complete(self._content(row, session), row, facts, prefix)) for row in seen.rows
+            convert(message)
+            for page in pages
+            for message in _completed(page, islice(rows, len(page)), facts, prefix)
         ]
 
     def message(self, row: MessageRow, session: int) -> Message:
@@ -81,11 +85,11 @@ class MessageBuilder:
     def completed(self, content: Message, row: MessageRow, session: int) -> Message:
         """A message nobody else holds yet, with what the row knows besides its content."""
         if EARLIEST <= row.created <= LATEST:
-            return _complete(content, row, *self._known(session))
+            return _completed((content,), (row,), *self._known(session))[0]
         fault = Damaged(f"its time, {row.created} µs after 1970, is out of range")
         self._report(session, row, fault)
         content = codec.placeholder(row.frame or b"", fault)
-        _complete(content, replace(row, created=0), *self._known(session))
+        _completed((content,), (replace(row, created=0),), *self._known(session))
         force_setattr(content, "created_at", None)
         return content
 
@@ -102,18 +106,35 @@ class MessageBuilder:
             self._report(session, row, fault)
             return codec.placeholder(frame, fault)
 
+    def _contents(self, rows: Sequence[MessageRow], session: int) -> Iterator[list[Message]]:
+        """The contents of rows, page by page."""
+        for start in range(0, len(rows), codec.TOGETHER):
+            page = rows[start : start + codec.TOGETHER]
+            contents = codec.decode_together([row.frame or b"" for row in page])
+            yield contents or [self._content(row, session) for row in page]
+
     def _report(self, session: int, row: MessageRow, fault: Damaged) -> None:
         if len(self._reported) < _MOST_REPORTED and (session, row.seq) not in self._reported:
             self._reported.add((session, row.seq))
             log.warning("message %d of session %d cannot be read: %s", row.seq, session, fault)
 
 
-def _complete(content: Message, row: MessageRow, facts: Facts, prefix: str) -> Message:
-    # Inlined: a call costs as much as what it does, and this runs for every message read.
-    force_setattr(content, "id", row.id or f"{prefix}.{row.epoch}.{row.seq}")
-    force_setattr(content, "created_at", _EPOCH + timedelta(0, 0, row.created))
-    force_setattr(content, "seq", row.seq)
-    # By another counter the number would mean something else; below 0 it is damaged.
-    if row.counter == facts.counter and row.tokens >= 0:
-        force_setattr(content, "tokens", row.tokens)
-    return content
+def _completed(
+    contents: Iterable[Message], rows: Iterable[MessageRow], facts: Facts, prefix: str
+) -> list[Message]:
+    """Contents with what their rows know besides. Nothing in here is called for each of them that
+    need not be: a call costs as much as what it does, and this is done for every message read."""
+    done: list[Message] = []
+    counter, created, at = facts.counter, 0, moment(0)
+    for content, row in zip(contents, rows, strict=False):
+        force_setattr(content, "id", row.id or f"{prefix}.{row.epoch}.{row.seq}")
+        if row.created != created:  # what was appended by one call has one time
+            created = row.created
+            at = moment(created)
+        force_setattr(content, "created_at", at)
+        force_setattr(content, "seq", row.seq)
+        # By another counter the number would mean something else; below 0 it is damaged.
+        if row.counter == counter and row.tokens >= 0:
+            force_setattr(content, "tokens", row.tokens)
+        done.append(content)
+    return done

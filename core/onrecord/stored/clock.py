@@ -36,14 +36,12 @@ def period_of(microseconds: int) -> int:
 
 def moment(microseconds: int) -> datetime:
     """Stored time as people use it, in UTC, to the microsecond."""
-    # By position: timedelta takes three times as long to sort out keywords.
-    return _EPOCH + timedelta(0, 0, microseconds)
+    # Multiplied: timedelta(0, 0, microseconds) takes half as long again, and by keyword longer.
+    return _EPOCH + _MICROSECOND * microseconds
 
 
 def nearest_moment(microseconds: int) -> datetime:
     """Like ``moment``; of what is damaged the nearest that is a time."""
-    if EARLIEST <= microseconds <= LATEST:
-        return _EPOCH + timedelta(0, 0, microseconds)
     return moment(within(microseconds))
 
 

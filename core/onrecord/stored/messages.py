@@ -120,7 +120,7 @@ class Entry(NamedTuple):
     """Whether somebody has to go on where it is the newest."""
 
 
-class Snapshot(NamedTuple):
+class Snapshot(Struct, frozen=True):
     """Some of a session's messages, in order, and the version they were seen at."""
 
     number: int | None

@@ -289,6 +289,8 @@ def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snaps
     The newest n of its rows are whole; others may be stubs of messages too large to cache.
     """
     identity = name.identity
+    # What others read too is kept for all of them; what is one's own, as far as it was asked for.
+    most = desk.cached_messages if n is None or desk.marks else n
     on, glance = yield from looked(desk, lambda hot, on: hot.look(identity, on, n))
     if (
         glance.fresh
@@ -303,7 +305,7 @@ def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snaps
     # SQL is asked after the cache has answered, and by a read of one's own: joining one that
     # has begun already can miss what was acknowledged meanwhile.
     held = glance.seen
-    seen = yield from sought(desk, name, partial(_newer, desk, name=name, held=held))
+    seen = yield from sought(desk, name, partial(_newer, desk, name=name, held=held, most=most))
     with suppress(CacheUnavailable):
         if lease is None or seen.number is None:
             yield from do(Hot(lambda hot: hot.remember(identity, seen)))
@@ -328,13 +330,15 @@ def _compared(desk: Desk, name: SessionName, hit: Snapshot) -> Flow[None]:
 
 def _whole(desk: Desk, name: SessionName, seen: Snapshot, n: int | None) -> Flow[Snapshot]:
     """The same with its stubs replaced by the messages they stand for."""
+    if not seen.cached:
+        return seen
     first = 0 if n is None else max(0, len(seen.rows) - n)
     if all(row.frame is not None for row in seen.rows[first:]):
         return seen
     rows = yield from do(Cold(partial(_fetched, desk, name=name, seen=seen, first=first)))
     if rows is None:  # rewritten meanwhile
         return (yield from sought(desk, name, partial(_newer, desk, name=name, held=None)))
-    return seen._replace(rows=rows)
+    return replace(seen, rows=rows)
 
 
 def _fetched(
@@ -359,18 +363,26 @@ def _fetched(
     return rows if same else None
 
 
-def _newer(desk: Desk, txn: Transaction, name: SessionName, held: Snapshot | None) -> Snapshot:
-    """The tail as it is now, reading only what came after what is held."""
-    most = desk.cached_messages
+def _newer(
+    desk: Desk,
+    txn: Transaction,
+    name: SessionName,
+    held: Snapshot | None,
+    most: int | None = None,
+) -> Snapshot:
+    """The tail as it is now, reading only what came after what is held; where nothing is, so many
+    of the newest."""
     if held is not None:
+        kept = desk.cached_messages
         newer = rows_of.seen(
-            txn, name, after=held.version.head, limit=most, newest=True, traced=True
+            txn, name, after=held.version.head, limit=kept, newest=True, traced=True
         )
         # As many rows as were asked for may be the end of more.
-        if newer.joins(held) and len(newer.rows) < most:
-            return held.with_newer(newer, most)
+        if newer.joins(held) and len(newer.rows) < kept:
+            return held.with_newer(newer, kept)
+    most = desk.cached_messages if most is None else most
     seen = rows_of.seen(txn, name, limit=most, newest=True, traced=desk.keeps)
-    return seen._replace(complete=len(seen.rows) < most, past=new_past())
+    return replace(seen, complete=len(seen.rows) < most, past=new_past())
 
 
 def _from_sql(desk: Desk, name: SessionName, **bounds: Any) -> Flow[Snapshot]:

@@ -444,7 +444,10 @@ def found(
         width = texts.width
         session = beside[0][:width]
         answer = [columns[width:] for columns in beside if columns[width] is not None]
-    rows = [_row(txn, columns) for columns in answer]
+    rows = [
+        MessageRow(*columns[:-1]) if columns[-1] is None else _row(txn, columns)
+        for columns in answer
+    ]
     if newest:
         rows.reverse()
     number, epoch, head, sealed, *trace = session
