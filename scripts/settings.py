@@ -100,7 +100,8 @@ def _range(setting: Setting) -> str:
             return "an object: see below"
         case "text" if setting.most is not None:
             return f"text of at most {setting.most} bytes"
-    return "text, or an object: see below" if setting.name != "url" else "a URL, or a path"
+    kinds = {"url": "a URL, or a path", "replica": "a URL"}
+    return kinds.get(setting.name, "text, or an object: see below")
 
 
 def _text(value: object) -> str:

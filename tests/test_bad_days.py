@@ -405,7 +405,7 @@ def test_a_wrong_password_is_told_without_telling_it(
     url = make_url(own_postgres.url).set(password=secret).render_as_string(hide_password=False)
     with Store(url) as store:
         session = store.session("s")
-        for attempt in (*attempts(session), store.migrate):
+        for attempt in (*attempts(session), store._ledger.migrate):
             with pytest.raises(Misconfigured, match="refused this user or password") as caught:
                 attempt()
             shown = [repr(store), repr(session), repr(store._ledger.address), caplog.text]

@@ -31,7 +31,7 @@ from onrecord.flows.maintenance.doctor.rounds import CHECKS, duration, size
 from onrecord.ledger.database.faults import TookTooLong
 from onrecord.ledger.maintenance import place
 from onrecord.ledger.schema import migrations
-from onrecord.ledger.schema.steps import STEPS
+from onrecord.ledger.schema.steps import STEPS, TableStep
 from onrecord.testing.contract import Face
 from tests.children import Child
 from tests.doctoring import at, both, of, only, worse
@@ -556,7 +556,7 @@ def test_tables_of_an_earlier_onrecord(
 ) -> None:
     store.close()
     walked: list[str] = []
-    steps = (*STEPS, ("0002 more", lambda txn, kind: walked.append(kind)))
+    steps = (*STEPS, TableStep("0002 more", lambda txn, kind: walked.append(kind), ""))
     monkeypatch.setattr(migrations, "STEPS", steps)
     with Store(file, migrate=migrate) as again:
         said = both(again)

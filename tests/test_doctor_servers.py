@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 import redis
 from sqlalchemy import create_engine
 
-from onrecord import Finding, Store
+from onrecord import Finding, Misconfigured, Store
 from onrecord.cache.server import CacheServer
 from onrecord.flows.maintenance.doctor import cache as cache_checks
 from onrecord.flows.maintenance.doctor import database
@@ -285,6 +286,14 @@ def test_a_schema_of_its_own(url: str) -> None:
         assert only(both(store), "schema").severity == "note"
         store.session("a").append(("user", "Hello."))
         assert both(store).findings == ()
+    # Who forgets to say it is told where it is.
+    there = "There are tables of Onrecord in the schema 'chats': set schema= if those are meant."
+    with Store(url) as store:
+        found = only(both(store), "schema")
+        assert found.severity == "warning"
+        assert there in found.what
+    with Store(url, migrate=False) as store, pytest.raises(Misconfigured, match=re.escape(there)):
+        store.session("a").tail()
 
 
 @pytest.mark.parametrize(
@@ -491,6 +500,24 @@ def test_a_transaction_that_was_prepared_and_forgotten(
         assert "ROLLBACK PREPARED" in found.advice
     finally:
         execute(url, "ROLLBACK PREPARED 'left'")
+
+
+@pytest.mark.parametrize(("age", "severity"), [(450_000_000, "warning"), (1_700_000_000, "error")])
+def test_numbers_of_transactions_that_run_out(
+    store: Store, url: str, age: int, severity: str
+) -> None:
+    """The catalogue says so; the server has used no more than before."""
+    assert "wraparound" in both(store).checks
+    old = f"CAST(CAST((txid_current() + 4294967296 - {age}) % 4294967296 AS TEXT) AS xid)"
+    of_database = "WHERE datname = current_database()"
+    execute(url, f"UPDATE pg_database SET datfrozenxid = {old} {of_database}")
+    found = only(both(store), "wraparound")
+    assert found.severity == severity
+    assert f"of transactions that this database keeps is {age:,}"[:-3] in found.what
+    assert "should have frozen it at 200,000,000" in found.what
+    assert "It is none of our tables." in found.what
+    execute(url, f"UPDATE pg_class SET relfrozenxid = {old} WHERE relname = 'onrecord_tail'")
+    assert "Of ours onrecord_tail is the oldest: " in only(both(store), "wraparound").what
 
 
 def test_a_replication_slot_that_nobody_reads(server: OwnPostgres, store: Store, url: str) -> None:

@@ -302,8 +302,14 @@ def test_gone_and_back(
     hot_again = store.health().counters.hits
     for _ in range(5):
         assert numbers(chat.tail(5)) == ["2", "3"]
-    assert store.health().counters.hits == hot_again, "it is there, and still switched off"
+    health = store.health()
+    assert health.counters.hits == hot_again, "it is there, and still switched off"
+    assert health.cache is not None
+    assert "switched off for all processes" in (health.cache.problem or "")
     turned.clock.now += turned.belief.patience.resume_after
+    if how == "stopped":
+        assert store.health().ok, "to ask for its health is enough where nobody reads"
+        assert store._belief.on is not None
     assert hits(store, lambda: numbers(chat.tail(5))) <= 4
     assert numbers(chat.tail(5)) == ["2", "3"]
     everything_works(chat)

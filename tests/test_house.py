@@ -30,6 +30,7 @@ FLOORS: list[set[str]] = [
         "health",
         "blocks",
         "closing",
+        "migration",
         "plural",
         "processes",
         "usage",

@@ -15,7 +15,7 @@ import pytest
 from onrecord import ANY, CheckpointLog, Misconfigured, Store, Version
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.schema import migrations
-from onrecord.ledger.schema.steps import STEPS
+from onrecord.ledger.schema.steps import STEPS, TableStep
 from tests.servers.redis import RedisServer
 
 READS: dict[str, tuple[Callable[[Store], object], object]] = {
@@ -138,12 +138,12 @@ def test_an_older_database_is_migrated_by_a_read(
     def make_more(txn: Transaction, kind: str) -> None:
         txn.run("ALTER TABLE {meta} ADD COLUMN more TEXT")
 
-    monkeypatch.setattr(migrations, "STEPS", (*STEPS, ("9999 more", make_more)))
+    monkeypatch.setattr(migrations, "STEPS", (*STEPS, TableStep("9999 more", make_more, "")))
     with Store(url) as store:
         assert CheckpointLog(store).threads() == []
         found = store._ledger.read(lambda txn: txn.rows("SELECT name FROM {migrations}", {}))
         store._ledger.read(lambda txn: txn.rows("SELECT more FROM {meta}", {}))
-    assert sorted(found) == [*((name,) for name, _ in STEPS), ("9999 more",)]
+    assert sorted(found) == [*((step.name,) for step in STEPS), ("9999 more",)]
 
 
 def test_an_empty_database_takes_only_the_first_step(
@@ -154,10 +154,12 @@ def test_an_empty_database_takes_only_the_first_step(
     def add_what_is_there(txn: Transaction, kind: str) -> None:
         txn.run("ALTER TABLE {sessions} ADD COLUMN lineage BIGINT")
 
-    monkeypatch.setattr(migrations, "STEPS", (*STEPS, ("9999 lineage", add_what_is_there)))
+    monkeypatch.setattr(
+        migrations, "STEPS", (*STEPS, TableStep("9999 lineage", add_what_is_there, ""))
+    )
     url, settings = database
     with Store(url, **settings) as store:
-        assert store.migrate() == [*(name for name, _ in STEPS), "9999 lineage"]
+        assert store.migrate() == [*(step.name for step in STEPS), "9999 lineage"]
         assert store.migrate() == []
         store.session("s").append(("user", "hello"))
     with Store(url, **settings) as store:

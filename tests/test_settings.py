@@ -224,7 +224,7 @@ def test_a_store_that_must_not_migrate_says_what_to_run(tmp_path: Path) -> None:
     ):
         store.session("k").tail(1)
     with Store(url) as store:
-        assert store.migrate() == [name for name, _ in STEPS]
+        assert store.migrate() == [step.name for step in STEPS]
         assert store.migrate() == []
     with Store(url, migrate=False) as store:
         assert store.session("k").tail(1) == []
@@ -248,7 +248,7 @@ def test_onrecord_is_quiet_unless_asked(
         store.session("k").append(("user", "a secret"))
     assert capsys.readouterr() == ("", "")
     assert [record.getMessage() for record in caplog.records] == [
-        f"database migrated: {name}" for name, _ in STEPS
+        f"database migrated: {step.name}" for step in STEPS
     ]
 
 

@@ -60,6 +60,7 @@ def test_ranges_are_refused_by_the_name_of_who_said_it(name: str) -> None:
 def test_all_that_can_be_said_as_text_is_taken(tmp_path: Path) -> None:
     said = {
         "url": ("sqlite:///x.db", "sqlite:///x.db"),
+        "replica": ("postgresql://h/d", "postgresql://h/d"),
         "cache": ("redis://h/0", "redis://h/0"),
         "ttl": ("30m", 1800),
         "tail": ("20", 20),

@@ -15,7 +15,7 @@ import pytest
 from onrecord import Misconfigured, SchemaTooNew, Store
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.schema import migrations
-from onrecord.ledger.schema.steps import STEPS
+from onrecord.ledger.schema.steps import STEPS, TableStep
 from tests.page_blocks import shown
 from tests.servers.process import environment
 from tests.test_deploying import Roles, roles, yaml
@@ -54,7 +54,9 @@ def _step(txn: Transaction, kind: str) -> None:
 @contextmanager
 def tomorrow() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(migrations, "STEPS", (*STEPS, (STEP, _step)))
+        patch.setattr(
+            migrations, "STEPS", (*STEPS, TableStep(STEP, _step, "adds moods", ("sessions",)))
+        )
         yield
 
 

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from onrecord.item import Delete, Item, Merge, Put
     from onrecord.items import Items
     from onrecord.message import Message
+    from onrecord.migration import MigrationStep
     from onrecord.recall import Passage, Recalled
     from onrecord.reports import (
         Compaction,
@@ -126,6 +127,7 @@ __all__ = [
     "MaintenanceStep",
     "Merge",
     "Message",
+    "MigrationStep",
     "Misconfigured",
     "OnrecordError",
     "Opaque",
@@ -184,6 +186,7 @@ _HOMES = {
     **dict.fromkeys(("Delete", "Item", "Merge", "Put"), "item"),
     "Items": "items",
     "Message": "message",
+    "MigrationStep": "migration",
     "Session": "session",
     "SessionInfo": "version",
     "SettingWithoutEffect": "settings",

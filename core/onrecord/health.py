@@ -53,6 +53,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     database: TierHealth
     cache: TierHealth | None
     """None for a store without a cache."""
+    replica: TierHealth | None = None
+    """None for a store without a replica."""
     breaker_open: bool
     """Whether the cache is being left alone after a failure."""
     pool: Pool
@@ -62,5 +64,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether database and cache both answer. A store whose cache does not still works."""
-        return self.database.ok and (self.cache is None or self.cache.ok)
+        """Whether all that there are answer. A store whose cache does not still works, and so do,
+        where the replica does not, those who do not ask it."""
+        tiers = (self.database, self.cache, self.replica)
+        return all(tier is None or tier.ok for tier in tiers)

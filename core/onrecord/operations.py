@@ -51,7 +51,7 @@ from onrecord.flows.maintenance.compact import compact
 from onrecord.flows.maintenance.doctor.doctor import doctor
 from onrecord.flows.maintenance.doctor.rounds import Examined
 from onrecord.flows.maintenance.erase import erase, erase_session, prune
-from onrecord.flows.maintenance.health import cache_health, database_health
+from onrecord.flows.maintenance.health import cache_health, database_health, replica_health
 from onrecord.flows.maintenance.index import embed_all, index
 from onrecord.flows.maintenance.maintain import maintain
 from onrecord.flows.maintenance.stats import stats
@@ -151,6 +151,7 @@ __all__ = [
     "recall",
     "renew",
     "replace",
+    "replica_health",
     "rewind",
     "scan_page",
     "search",

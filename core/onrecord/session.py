@@ -155,6 +155,7 @@ class Session:
         since: datetime | None = None,
         until: datetime | None = None,
         archived: bool | None = None,
+        stale_ok: bool = False,
     ) -> list[Message]: ...
     @overload
     def messages(
@@ -167,6 +168,7 @@ class Session:
         until: datetime | None = None,
         archived: bool | None = None,
         into: Callable[[Message], T],
+        stale_ok: bool = False,
     ) -> list[T]: ...
     def messages(
         self,
@@ -178,6 +180,7 @@ class Session:
         until: datetime | None = None,
         archived: bool | None = None,
         into: Callable[[Message], T] | None = None,
+        stale_ok: bool = False,
     ) -> list[Message] | list[T]:
         """Read all messages, oldest first, or some of them.
 
@@ -187,11 +190,13 @@ class Session:
         whatever times were given to ``append``. ``archived`` leaves out those that are not, or
         those that are; otherwise it makes no difference. ``into`` makes something else of each
         message as it is read: of 10,000 that takes two thirds of the time of doing it afterwards.
+        ``stale_ok`` asks the store's replica, if it has one: what was said last may be missing.
         """
+        reader = self.store._reader(stale_ok)
         flow = operations.messages(
-            self._desk, self.name, after, before, limit, archived, into, since, until
+            reader._desk, self.name, after, before, limit, archived, into, since, until
         )
-        return self._run(flow)
+        return reader._run(flow)
 
     @overload
     async def amessages(
@@ -203,6 +208,7 @@ class Session:
         since: datetime | None = None,
         until: datetime | None = None,
         archived: bool | None = None,
+        stale_ok: bool = False,
     ) -> list[Message]: ...
     @overload
     async def amessages(
@@ -215,6 +221,7 @@ class Session:
         until: datetime | None = None,
         archived: bool | None = None,
         into: Callable[[Message], T],
+        stale_ok: bool = False,
     ) -> list[T]: ...
     async def amessages(
         self,
@@ -226,20 +233,28 @@ class Session:
         until: datetime | None = None,
         archived: bool | None = None,
         into: Callable[[Message], T] | None = None,
+        stale_ok: bool = False,
     ) -> list[Message] | list[T]:
         """Like ``messages``."""
+        reader = self.store._reader(stale_ok)
         flow = operations.messages(
-            self._desk, self.name, after, before, limit, archived, into, since, until
+            reader._desk, self.name, after, before, limit, archived, into, since, until
         )
-        return await self._arun(flow)
+        return await reader._arun(flow)
 
-    def tail(self, n: int = 20) -> list[Message]:
-        """Read the newest n messages, oldest of them first."""
-        return self._run(operations.tail(self._desk, self.name, n))
+    def tail(self, n: int = 20, *, stale_ok: bool = False) -> list[Message]:
+        """Read the newest n messages, oldest of them first.
 
-    async def atail(self, n: int = 20) -> list[Message]:
+        ``stale_ok`` asks the store's replica, if it has one, and no cache: what was said last may
+        be missing.
+        """
+        reader = self.store._reader(stale_ok)
+        return reader._run(operations.tail(reader._desk, self.name, n))
+
+    async def atail(self, n: int = 20, *, stale_ok: bool = False) -> list[Message]:
         """Like ``tail``."""
-        return await self._arun(operations.tail(self._desk, self.name, n))
+        reader = self.store._reader(stale_ok)
+        return await reader._arun(operations.tail(reader._desk, self.name, n))
 
     def window(
         self,
@@ -251,6 +266,7 @@ class Session:
         token_counter: CountTokens | None = None,
         last: Window | None = None,
         summary: Kind = False,
+        stale_ok: bool = False,
     ) -> Window:
         """Read the newest messages within the limits, fit to show a model.
 
@@ -265,11 +281,13 @@ class Session:
         keeps of older messages, if it keeps anything: no model is called here. The window goes on
         where the summary ends, also where it is over its limits by that, which ``fits`` says; but
         the newest turn is always there. Where all messages fit there is no summary.
-        ``"extractive"`` asks for the one that is made without a model.
+        ``"extractive"`` asks for the one that is made without a model. ``stale_ok`` asks the
+        store's replica, if it has one: what was said last may be missing.
         """
+        reader = self.store._reader(stale_ok)
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
-        return self._run(
-            operations.window(self._desk, self.name, limits, repair, token_counter, last, summary)
+        return reader._run(
+            operations.window(reader._desk, self.name, limits, repair, token_counter, last, summary)
         )
 
     async def awindow(
@@ -282,11 +300,13 @@ class Session:
         token_counter: CountTokens | None = None,
         last: Window | None = None,
         summary: Kind = False,
+        stale_ok: bool = False,
     ) -> Window:
         """Like ``window``."""
+        reader = self.store._reader(stale_ok)
         limits = Limits(messages=messages, turns=turns, tokens=tokens)
-        return await self._arun(
-            operations.window(self._desk, self.name, limits, repair, token_counter, last, summary)
+        return await reader._arun(
+            operations.window(reader._desk, self.name, limits, repair, token_counter, last, summary)
         )
 
     def turn(self, *, lease: float = LEASE, wait: float = 0.0) -> AbstractContextManager[Turn]:
@@ -327,13 +347,15 @@ class Session:
         after: Hit | None = None,
         within: float = 5.0,
         mode: Mode = "auto",
+        stale_ok: bool = False,
     ) -> Hits:
         """Find what was said in this session, the best first: see ``Store.search``."""
+        reader = self.store._reader(stale_ok)
         return hits_of(
             self.store,
-            self._run(
+            reader._run(
                 operations.search(
-                    self._desk,
+                    reader._desk,
                     self.name,
                     query,
                     roles,
@@ -361,13 +383,15 @@ class Session:
         after: Hit | None = None,
         within: float = 5.0,
         mode: Mode = "auto",
+        stale_ok: bool = False,
     ) -> Hits:
         """Like ``search``."""
+        reader = self.store._reader(stale_ok)
         return hits_of(
             self.store,
-            await self._arun(
+            await reader._arun(
                 operations.search(
-                    self._desk,
+                    reader._desk,
                     self.name,
                     query,
                     roles,
@@ -417,27 +441,30 @@ class Session:
             operations.recall(self._desk, self.name, query, tokens, beyond, min_score, within)
         )
 
-    def scan(self, *, after: int = 0) -> Iterator[Message]:
+    def scan(self, *, after: int = 0, stale_ok: bool = False) -> Iterator[Message]:
         """Iterate over all messages up to the present head, oldest first, a page at a time.
 
-        Raises Conflict if the session is rewritten meanwhile.
+        Raises Conflict if the session is rewritten meanwhile. ``stale_ok`` asks the store's
+        replica, if it has one: what was said last may be missing.
         """
+        reader = self.store._reader(stale_ok)
         version: Version | None = None
         while True:
-            version, page = self._run(
-                operations.scan_page(self._desk, self.name, after, PAGE, version)
+            version, page = reader._run(
+                operations.scan_page(reader._desk, self.name, after, PAGE, version)
             )
             yield from page
             if len(page) < PAGE:
                 return
             after = page[-1].seq or 0
 
-    async def ascan(self, *, after: int = 0) -> AsyncIterator[Message]:
+    async def ascan(self, *, after: int = 0, stale_ok: bool = False) -> AsyncIterator[Message]:
         """Like ``scan``."""
+        reader = self.store._reader(stale_ok)
         version: Version | None = None
         while True:
-            version, page = await self._arun(
-                operations.scan_page(self._desk, self.name, after, PAGE, version)
+            version, page = await reader._arun(
+                operations.scan_page(reader._desk, self.name, after, PAGE, version)
             )
             for message in page:
                 yield message
@@ -659,13 +686,15 @@ class Session:
             self.store, await self._arun(operations.fork(self._desk, self.name, key, at))
         )
 
-    def export(self, target: Into) -> Export:
+    def export(self, target: Into, *, stale_ok: bool = False) -> Export:
         """Write the session and its state to a file, as ``store.export`` does."""
-        return self._run(operations.export_session(self._desk, self.name, target))
+        reader = self.store._reader(stale_ok)
+        return reader._run(operations.export_session(reader._desk, self.name, target))
 
-    async def aexport(self, target: Into) -> Export:
+    async def aexport(self, target: Into, *, stale_ok: bool = False) -> Export:
         """Like ``export``."""
-        return await self._arun(operations.export_session(self._desk, self.name, target))
+        reader = self.store._reader(stale_ok)
+        return await reader._arun(operations.export_session(reader._desk, self.name, target))
 
     def erase(self, *, thorough: bool = True) -> Receipt:
         """Erase the session for good: messages, title, metadata, state, what was learned from it,

@@ -114,6 +114,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
             does="your own SQLAlchemy engine instead of a URL; it is never closed",
         ),
         Setting(
+            name="replica",
+            kind="address",
+            does="PostgreSQL: the URL of a standby of the same database, which may be behind: "
+            "asked only by reads that say ``stale_ok=True``",
+        ),
+        Setting(
             name="cache",
             kind="address",
             does="a Redis URL, or a redis-py client, or a sync and an asyncio one: the tails of "

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, assert_never
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, assert_never, overload
 
 import msgspec
 
@@ -28,6 +28,7 @@ from onrecord.health import Health, TierHealth
 from onrecord.item import Item, ItemChange
 from onrecord.items import Items
 from onrecord.ledger import Options, ledger_for
+from onrecord.migration import MigrationStep
 from onrecord.processes import on_fork
 from onrecord.scope import (
     ANY,
@@ -69,6 +70,7 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         url: str | PathLike[str] | None = None,
         *,
         engine: Engine | None = None,
+        replica: str | None = None,
         cache: Any = None,
         ttl: float = 1800,
         tail: int = 50,
@@ -92,6 +94,8 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
                        ``sqlite://`` for memory, ``postgresql://user:password@host/database``;
                        of ``host1:5432,host2:5432`` the one that takes writes is found
         engine         your own SQLAlchemy engine instead of a URL; it is never closed
+        replica        PostgreSQL: the URL of a standby of the same database, which may be behind:
+                       asked only by reads that say ``stale_ok=True``
         cache          a Redis URL, or a redis-py client, or a sync and an asyncio one: the tails of
                        sessions, shared by all processes of the store; the SQL stays the truth
         ttl            seconds an entry of the cache lives after its last use; nothing is lost then
@@ -171,6 +175,22 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         )
         self._telemetry = telemetry_of(telemetry, self._ledger, self._hot)
         self._before_close = BeforeClose()
+        self._replica: Store | None = None
+        if replica is not None:
+            self._replica = Store(
+                replica,
+                tail=tail,
+                compression=compression,
+                schema=schema,
+                migrate=False,
+                timeout=timeout,
+                pool_size=pool_size,
+                slow=slow,
+                telemetry=telemetry,
+                token_counter=token_counter,
+                embedder=embedder,
+            )
+            self._replica._ledger.follow(self._ledger)
         if cache is None:
             self._say_what_is_idle(ttl=ttl, consistency=consistency, revalidate=revalidate)
             if not self._ledger.may_have_pulse:  # then this process caches nothing either
@@ -234,16 +254,19 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         metadata: Mapping[str, Any] | None = None,
         limit: int = 50,
         after: SessionInfo | None = None,
+        stale_ok: bool = False,
     ) -> list[SessionInfo]:
         """List the sessions of a scope, the one last active first.
 
         What is left out means the empty name; ``onrecord.ANY`` means every one. ``metadata``
         leaves those that have all of it: sessions are looked at, from the newest on, until enough
-        are found. For the next page pass the last one of this page as ``after``.
+        are found. For the next page pass the last one of this page as ``after``. ``stale_ok`` asks
+        the replica, if there is one: what was said last may be missing.
         """
         arguments.check_page(tenant, user, agent, after)
-        return self._run(
-            operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
+        reader = self._reader(stale_ok)
+        return reader._run(
+            operations.list_sessions(reader._desk, tenant, user, agent, limit, after, metadata)
         )
 
     async def asessions(
@@ -255,11 +278,13 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         metadata: Mapping[str, Any] | None = None,
         limit: int = 50,
         after: SessionInfo | None = None,
+        stale_ok: bool = False,
     ) -> list[SessionInfo]:
         """Like ``sessions``."""
         arguments.check_page(tenant, user, agent, after)
-        return await self._arun(
-            operations.list_sessions(self._desk, tenant, user, agent, limit, after, metadata)
+        reader = self._reader(stale_ok)
+        return await reader._arun(
+            operations.list_sessions(reader._desk, tenant, user, agent, limit, after, metadata)
         )
 
     def items(self, *namespace: str, tenant: str = "", user: str = "", agent: str = "") -> Items:
@@ -395,25 +420,56 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         arguments.check_after(after, FeedInfo)
         return await self._arun(operations.list_feeds(after, limit))
 
-    def health(self) -> Health:
-        """Ask database and cache how they are. What does not answer is reported, not raised."""
-        database = self._run(operations.database_health(self._desk, self.place))
-        return self._health(
-            database, self._run(operations.cache_health(self._desk, self._hot.where))
+    def health(self, *, within: float = 2.0) -> Health:
+        """Ask database, replica and cache how they are. What does not answer is reported, not
+        raised: a server is waited for no longer than ``within`` seconds, whatever ``timeout`` is.
+        """
+        ask = self._asks_for_health(within)
+        database, replica = self._run(ask[0]), self._run(ask[1])
+        return self._health(database, replica, self._run(self._asks_the_cache(database)))
+
+    async def ahealth(self, *, within: float = 2.0) -> Health:
+        """Like ``health``."""
+        ask = self._asks_for_health(within)
+        database, replica = await self._arun(ask[0]), await self._arun(ask[1])
+        return self._health(database, replica, await self._arun(self._asks_the_cache(database)))
+
+    def _asks_for_health(self, within: float) -> tuple[Flow[TierHealth], Flow[TierHealth | None]]:
+        arguments.check_range("within", within, "seconds", 0.01, 86_400)
+        replica = self._replica
+        follows = None if replica is None else (replica._ledger.answers, replica.place)
+        return (
+            operations.database_health(self._ledger.answers, self.place, within),
+            operations.replica_health(follows, within),
         )
 
-    async def ahealth(self) -> Health:
-        """Like ``health``."""
-        database = await self._arun(operations.database_health(self._desk, self.place))
-        cache = await self._arun(operations.cache_health(self._desk, self._hot.where))
-        return self._health(database, cache)
+    def _asks_the_cache(self, database: TierHealth) -> Flow[TierHealth | None]:
+        return operations.cache_health(self._desk, self._hot.where, database.ok)
 
-    def migrate(self) -> list[str]:
-        """Bring the tables up to date, and say which steps that took. Safe to run anywhere."""
+    @overload
+    def migrate(self, *, dry_run: Literal[False] = False) -> list[str]: ...
+    @overload
+    def migrate(self, *, dry_run: Literal[True]) -> list[MigrationStep]: ...
+    def migrate(self, *, dry_run: bool = False) -> list[str] | list[MigrationStep]:
+        """Bring the tables up to date, and say which steps that took. Safe to run anywhere.
+
+        On PostgreSQL indexes are built beside those who write, however long that takes; where
+        another process is at it, this waits for it. What was cut off goes on the next time.
+        ``dry_run`` only says what each step that is still to do does, on about how many rows, and
+        who waits for it.
+        """
+        if dry_run:
+            return self._watched("migrate").call(self._ledger.plan)
         return self._watched("migrate").call(self._ledger.migrate)
 
-    async def amigrate(self) -> list[str]:
+    @overload
+    async def amigrate(self, *, dry_run: Literal[False] = False) -> list[str]: ...
+    @overload
+    async def amigrate(self, *, dry_run: Literal[True]) -> list[MigrationStep]: ...
+    async def amigrate(self, *, dry_run: bool = False) -> list[str] | list[MigrationStep]:
         """Like ``migrate``."""
+        if dry_run:
+            return await self._watched("migrate").acall(self._ledger.aplan())
         return await self._watched("migrate").acall(self._ledger.amigrate())
 
     def invalidate(self) -> None:
@@ -449,6 +505,8 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
             if not self.closed:
                 self._before_close.tell()
         finally:
+            if self._replica is not None:
+                self._replica.close()
             self._ledger.close()  # first: what is being committed still has to be published
             self._hot.close()
 
@@ -458,6 +516,8 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
             if not self.closed:
                 await self._before_close.atell()
         finally:
+            if self._replica is not None:
+                await self._replica.aclose()
             await self._ledger.aclose()  # first: what is being committed still has to be published
             await self._hot.aclose()
 
@@ -469,6 +529,15 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         from onrecord.notebook.display import store_html
 
         return store_html(self)
+
+    def _reader(self, stale_ok: bool) -> Store:
+        """Who reads: the replica, if somebody says so and there is one. It is a store of its own,
+        so that nothing that it shows is kept for reads that want to know better."""
+        replica = self._replica
+        if not stale_ok or replica is None:
+            return self
+        replica._ledger.check_same()
+        return replica
 
     def _cache(self, given: Any, tail: int, ttl: float, strict: bool, revalidate: float) -> Cache:
         if given is None:
@@ -498,9 +567,12 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
             raise CacheUnavailable("The database has no tables yet.")
         return self._ledger.cache_id()
 
-    def _health(self, database: TierHealth, cache: TierHealth | None) -> Health:
+    def _health(
+        self, database: TierHealth, replica: TierHealth | None, cache: TierHealth | None
+    ) -> Health:
         return Health(
             database=database,
+            replica=replica,
             cache=cache,
             breaker_open=self._hot.left_alone,
             pool=self._ledger.pool_status(),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Stats,
         Training,
     )
+    from onrecord.store import Store
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ class StoreMaintenance:
         @property
         def address(self) -> str: ...
         def _examined(self) -> operations.Examined: ...
+        def _reader(self, stale_ok: bool) -> Store: ...
         def _run(self, flow: Flow[T]) -> T: ...
         async def _arun(self, flow: Flow[T]) -> T: ...
 
@@ -188,15 +190,32 @@ class StoreMaintenance:
         scope = _scope(tenant, user, agent)
         return await self._arun(operations.embed_all(self._desk, scope, only, progress))
 
-    def stats(self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY) -> Stats:
-        """Count what there is and the bytes it takes: in the whole store, or in a scope of it."""
-        return self._run(operations.stats(self._desk, _scope(tenant, user, agent)))
+    def stats(
+        self,
+        *,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+        stale_ok: bool = False,
+    ) -> Stats:
+        """Count what there is and the bytes it takes: in the whole store, or in a scope of it.
+
+        ``stale_ok`` asks the store's replica, if it has one: what was said last may be missing.
+        """
+        reader = self._reader(stale_ok)
+        return reader._run(operations.stats(reader._desk, _scope(tenant, user, agent)))
 
     async def astats(
-        self, *, tenant: AnyName = ANY, user: AnyName = ANY, agent: AnyName = ANY
+        self,
+        *,
+        tenant: AnyName = ANY,
+        user: AnyName = ANY,
+        agent: AnyName = ANY,
+        stale_ok: bool = False,
     ) -> Stats:
         """Like ``stats``."""
-        return await self._arun(operations.stats(self._desk, _scope(tenant, user, agent)))
+        reader = self._reader(stale_ok)
+        return await reader._arun(operations.stats(reader._desk, _scope(tenant, user, agent)))
 
     def verify(self, *, progress: OnProgress | None = None) -> list[Problem]:
         """Read everything and report what is damaged, missing or miscounted: nothing, if all is
@@ -262,16 +281,19 @@ class StoreMaintenance:
         user: AnyName = ANY,
         agent: AnyName = ANY,
         progress: OnProgress | None = None,
+        stale_ok: bool = False,
     ) -> Export:
         """Write all sessions and items, or those of a scope, to a file that ``import_`` reads, and
         anybody else: lines of JSON, as docs/how-to/export.md has them.
 
         ``target`` is a path that ends in ``.jsonl``, or ``.jsonl.zst`` to be compressed, or a file
         open for bytes. A path never holds half of it. The same content is the same bytes. Each
-        session is as it was at one moment; others may go on writing.
+        session is as it was at one moment; others may go on writing. ``stale_ok`` asks the store's
+        replica, if it has one: what was said last may be missing.
         """
-        flow = operations.export(self._desk, _scope(tenant, user, agent), target, progress)
-        return self._run(flow)
+        reader = self._reader(stale_ok)
+        flow = operations.export(reader._desk, _scope(tenant, user, agent), target, progress)
+        return reader._run(flow)
 
     async def aexport(
         self,
@@ -281,10 +303,12 @@ class StoreMaintenance:
         user: AnyName = ANY,
         agent: AnyName = ANY,
         progress: OnProgress | None = None,
+        stale_ok: bool = False,
     ) -> Export:
         """Like ``export``."""
-        flow = operations.export(self._desk, _scope(tenant, user, agent), target, progress)
-        return await self._arun(flow)
+        reader = self._reader(stale_ok)
+        flow = operations.export(reader._desk, _scope(tenant, user, agent), target, progress)
+        return await reader._arun(flow)
 
     def backup(self, path: str | PathLike[str]) -> None:
         """Copy a SQLite database to a new file, while it is used: one file with all that was

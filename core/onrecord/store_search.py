@@ -122,6 +122,7 @@ class StoreSearch:
         after: Hit | None = None,
         within: float = 5.0,
         mode: Mode = "auto",
+        stale_ok: bool = False,
     ) -> Hits:
         """Find what was said in the sessions of a scope, the best first: of the runs of messages
         that promise most, and then of the next.
@@ -133,12 +134,14 @@ class StoreSearch:
         too badly. For the next page pass the last hit of this one as ``after``. What cannot be
         looked at ``within`` so many seconds is left out, and then ``hits.complete`` is False.
         ``mode`` is "text", "meaning" or "both"; "auto" is both where the store has an embedder.
+        ``stale_ok`` asks the store's replica, if it has one: what was said last may be missing.
         """
+        reader = self._store._reader(stale_ok)
         return hits_of(
             self._store,
-            self._run(
+            reader._run(
                 operations.search(
-                    self._desk,
+                    reader._desk,
                     Scope(tenant, user, agent),
                     query,
                     roles,
@@ -170,13 +173,15 @@ class StoreSearch:
         after: Hit | None = None,
         within: float = 5.0,
         mode: Mode = "auto",
+        stale_ok: bool = False,
     ) -> Hits:
         """Like ``search``."""
+        reader = self._store._reader(stale_ok)
         return hits_of(
             self._store,
-            await self._arun(
+            await reader._arun(
                 operations.search(
-                    self._desk,
+                    reader._desk,
                     Scope(tenant, user, agent),
                     query,
                     roles,

@@ -12,6 +12,7 @@ from msgspec import Struct
 from onrecord import reports
 from onrecord.diagnosis import Finding
 from onrecord.health import Health
+from onrecord.migration import MigrationStep
 
 
 def _names(struct: type[Struct]) -> tuple[str, ...]:
@@ -49,6 +50,7 @@ LINES: Final[dict[str, tuple[str, ...]]] = {
     "finding": _names(Finding),
     "maintenance": (*_names(reports.Maintenance), "ok", "complete"),
     "step": ("name",),
+    "planned": _names(MigrationStep),
     "invalidated": (),
     "compaction": (*_names(reports.Compaction), "dry_run"),
     "training": (*_names(reports.Training), "saving"),

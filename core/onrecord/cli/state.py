@@ -64,11 +64,16 @@ def stats(
 
 @command("health", PANEL)
 def health(asked: Asked) -> int:
-    """Ask database and cache how they are. The code is 1 where one of them is not well."""
+    """Ask database, replica and cache how they are. The code is 1 where one of them is not well."""
     with asked.store() as store:
         found = store.health()
     out = asked.out
-    tiers = [("database", found.database), ("cache", found.cache), ("embedder", found.embedder)]
+    tiers = [
+        ("database", found.database),
+        ("replica", found.replica),
+        ("cache", found.cache),
+        ("embedder", found.embedder),
+    ]
     if out.json:
         out.record("health", found, ok=found.ok)
     else:

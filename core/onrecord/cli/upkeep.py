@@ -66,9 +66,15 @@ def _write_step(out: Output, step: MaintenanceStep) -> None:
         out.say((visible.text(step.problem), "red"), indent=9)
 
 
-@command("migrate", PANEL, interrupted="Interrupted. Each step is there as a whole, or not at all.")
-def migrate(asked: Asked) -> None:
-    """Make the tables, or bring them up to date."""
+@command("migrate", PANEL, interrupted="Interrupted. Run it again, and it goes on.")
+def migrate(asked: Asked, dry_run: options.DryRun = False) -> None:
+    """Make the tables, or bring them up to date.
+
+    With --dry-run: what each step does, on about how many rows, and who waits for it.
+    """
+    if dry_run:
+        _say_plan(asked)
+        return
     with asked.store(makes_tables=True) as store, asked.out.busy("Migrating"):
         steps = store.migrate()
     if asked.out.json:
@@ -79,6 +85,23 @@ def migrate(asked: Asked) -> None:
         asked.out.say(step)
     how = f"{many(len(steps), 'step')} done" if steps else "It was up to date"
     asked.out.say(f"{how}: {store.place}.")
+
+
+def _say_plan(asked: Asked) -> None:
+    out = asked.out
+    with asked.store(makes_tables=True) as store:
+        steps = store.migrate(dry_run=True)
+    for step in steps:
+        if out.json:
+            out.record("planned", step)
+            continue
+        rows = "" if step.rows is None else f", about {many(step.rows, 'row')}"
+        where = f" of {', '.join(step.tables)}" if rows else ""
+        out.say((step.name, BOLD), f"  {step.does}{rows}{where}")
+        out.say((step.locks, "" if step.waits == "nobody" else "yellow"), indent=2)
+    if not out.json:
+        how = f"{many(len(steps), 'step')} to do" if steps else "It is up to date"
+        out.say(f"{how}: {store.place}.")
 
 
 @command("invalidate", PANEL)

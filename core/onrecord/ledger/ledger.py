@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from onrecord.codec import Compression
-from onrecord.errors import StoreClosed, Unavailable
+from onrecord.errors import Misconfigured, OnrecordError, StoreClosed, Unavailable
 from onrecord.health import Pool as PoolStatus
 from onrecord.ledger.checkpoints.threads import next_epoch_of_all
 from onrecord.ledger.database import generation
@@ -22,12 +25,16 @@ from onrecord.ledger.database.dialect import Dialect
 from onrecord.ledger.database.faults import TookTooLong, explain, took_too_long
 from onrecord.ledger.database.pool import Pool
 from onrecord.ledger.database.tally import Tally
-from onrecord.ledger.database.transaction import Facts, Transaction, Work
+from onrecord.ledger.database.transaction import Facts, Transaction, Work, ping
 from onrecord.ledger.items.namespaces import next_version_of_all
-from onrecord.ledger.schema import migrations
+from onrecord.ledger.schema import beside, migrations, plan
+from onrecord.ledger.schema.steps import BesideStep
 from onrecord.ledger.sessions.dictionaries import Dictionaries
 from onrecord.ledger.unmigrated import read_nothing
+from onrecord.migration import MigrationStep
 from onrecord.stored.clock import now
+
+log = logging.getLogger("onrecord")
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -55,6 +62,7 @@ class Ledger(ABC):
         self.dialect = Dialect(address.kind, options.schema)
         self.borrowed = engine is not None
         self._given_engine = engine
+        self._primary: Ledger | None = None
         self._closed = False
         self._unfit: str | None = None
         self.tally = Tally()
@@ -64,6 +72,7 @@ class Ledger(ABC):
         """Everything that must not be shared with another process; made again after a fork."""
         self._engine: Any = self._given_engine
         self._lock = threading.Lock()
+        self._haste = threading.local()
         self._threads_lock = threading.Lock()
         self._facts: Facts | None = None
         self._dictionaries = Dictionaries(self.options.compression)
@@ -91,6 +100,25 @@ class Ledger(ABC):
         assert self._facts is not None, "a cache is asked after the ledger was opened"
         return self._facts.cache_id
 
+    def follow(self, primary: Ledger) -> None:
+        """Be a copy of another that is behind it: it is only read, and nothing is made in it."""
+        if "sqlite" in (self.address.kind, primary.address.kind):
+            raise Misconfigured(
+                "replica= is for PostgreSQL: nothing follows a file of SQLite. Leave it out."
+            )
+        self._primary = primary
+
+    def check_same(self) -> None:
+        """Refuse a copy of something else, as far as is known by now."""
+        primary, facts = self._primary, self._facts
+        if primary is None or facts is None or primary.facts is None:
+            return
+        if facts.store_id != primary.facts.store_id:
+            raise Misconfigured(
+                f"The replica {self.place} is not one of {primary.place}: another store is there. "
+                f"Check replica=."
+            )
+
     def read(self, work: Work[T]) -> T:
         """Do work that changes nothing, in this thread."""
         self.open()
@@ -104,6 +132,8 @@ class Ledger(ABC):
 
     def write(self, work: Work[T]) -> T:
         """Do work that changes something, in this thread."""
+        if self._primary is not None:
+            raise Unavailable(f"{self.address} is a replica: it is only read. Nothing was written.")
         self.open(writes=True)
         return self._write(work)
 
@@ -129,6 +159,21 @@ class Ledger(ABC):
     async def aapart(self, work: Work[T]) -> T:
         """Like ``apart``, in a thread of our own."""
         return await self._hop(self.apart, work)
+
+    def answers(self, within: float) -> None:
+        """Ask the least there is to ask, and raise what is wrong; in no more than so many seconds,
+        where it is not SQLite that keeps us waiting."""
+        self._haste.until = until = time.monotonic() + within
+        try:
+            self.read(partial(_answered, until=until))
+            self.check_same()
+        finally:
+            del self._haste.until
+
+    def _deadline(self) -> float:
+        """When whoever calls is to be answered, by the monotonic clock: most wait for as long as
+        the store does."""
+        return min(time.monotonic() + self.options.timeout, getattr(self._haste, "until", math.inf))
 
     def look(self, work: Work[T], seconds: float) -> T:
         """Do work that changes nothing on the database as it is found: no table is made and none
@@ -188,12 +233,15 @@ class Ledger(ABC):
                     self._connect()
                     done = self._applied()
                     if not self.options.migrate:
-                        migrations.require(done, self.place)
-                    elif migrations.pending(done):
+                        migrations.require(done, self.place, self._found_elsewhere)
+                    elif migrations.needed(done):
                         if not done and not writes:
                             return
                         self._migrate(done)
                     self._get_to_know()
+                    for step in migrations.later(done):
+                        if self._primary is None:
+                            self._do_if_quick(step)
 
     def _transaction(
         self, cursor: Any, begin: str | None = None, connected_at: float = -math.inf
@@ -212,9 +260,10 @@ class Ledger(ABC):
         """Learn what a database that has its tables says of itself."""
         self._make_ready()
         self._facts = self._in_transaction(self._learn)
+        self.check_same()
 
     def _learn(self, txn: Transaction) -> Facts:
-        return migrations.learn(txn, self.options.counter)
+        return migrations.learn(txn, self.options.counter, add=self._primary is None)
 
     async def aopen(self, *, writes: bool = False) -> None:
         """Like ``open``, in a thread of our own."""
@@ -235,14 +284,33 @@ class Ledger(ABC):
         """Bring the tables up to date, and say which steps that took."""
         with self._opening(), self._explained():
             self._connect()
-            names = self._migrate(self._applied())
+            done = self._applied()
+            names = self._migrate(done)
             if self._facts is None:
                 self._get_to_know()  # so that the first work after it has nothing to wait for
-            return names
+        # Others may open the store meanwhile: it works without these.
+        for step in migrations.later(done):
+            self._do_beside(step)
+            names.append(step.name)
+        return names
 
     async def amigrate(self) -> list[str]:
         """Like ``migrate``, in a thread of our own."""
         return await self._hop(lambda _: self.migrate(), None)
+
+    def plan(self) -> list[MigrationStep]:
+        """What ``migrate`` would do. Nothing is changed, and no table is made."""
+        with self._opening(), self._explained():
+            self._connect()
+            done = self._applied()
+            if not done:
+                return [plan.of_new_tables()]
+            steps = migrations.pending(done)
+            return self._read(partial(plan.of, steps=steps, patience=self.options.timeout))
+
+    async def aplan(self) -> list[MigrationStep]:
+        """Like ``plan``, in a thread of our own."""
+        return await self._hop(lambda _: self.plan(), None)
 
     async def aclose(self) -> None:
         """Like ``close``; not in a thread of our own, since those are what it waits for."""
@@ -293,6 +361,9 @@ class Ledger(ABC):
             )
         return None
 
+    def _found_elsewhere(self) -> str:
+        return migrations.found_in(self._read(migrations.elsewhere))
+
     def _applied(self) -> set[str]:
         """The steps that this database has been through; none where there is no database."""
         return self._read(
@@ -301,7 +372,7 @@ class Ledger(ABC):
 
     def _migrate(self, done: set[str]) -> list[str]:
         names: list[str] = []
-        missing = migrations.pending(done)
+        missing = migrations.needed(done)
         if missing:  # mostly there is none, and nobody takes the lock
             self._make_ready()
         while len(names) < len(missing) and (
@@ -313,6 +384,39 @@ class Ledger(ABC):
         ):
             names += walked
         return names
+
+    def _do_beside(self, step: BesideStep) -> None:
+        """Do a step that those who write need not wait for, however long it takes."""
+        try:
+            if self.address.kind == "postgresql":
+                self._in_autocommit(partial(beside.build, step=step))
+            else:
+                while not self._in_transaction(partial(beside.fill_some, step=step)):
+                    pass
+        except (Unavailable, Misconfigured) as fault:
+            raise type(fault)(
+                f"{fault} The steps before {step.name!r} are done. Migrate again, and it goes on."
+            ) from fault
+
+    def _do_if_quick(self, step: BesideStep) -> None:
+        """Do such a step where that takes a moment: who opens a store wants something else."""
+        why = "it takes a while" if self.options.migrate else "not by a store with migrate=False"
+        try:
+            if self.options.migrate and self._in_transaction(partial(beside.at_once, step=step)):
+                return
+        except OnrecordError as fault:
+            why = str(fault)
+        log.warning(
+            "%s lacks %r, and some work may be slow until somebody migrates it by `onrecord "
+            "migrate` or store.migrate(). It was not done now: %s",
+            self.place,
+            step.name,
+            why,
+        )
+
+    def _in_autocommit(self, work: Work[T]) -> T:
+        """Like ``apart``, of work that may be done again; while the ledger may be opened."""
+        return self._apart(work)
 
     def _make_ready(self) -> None:  # noqa: B027 - most have nothing to do
         """Get the database ready to be written to."""
@@ -334,7 +438,7 @@ class Ledger(ABC):
     @contextmanager
     def _opening(self) -> Iterator[None]:
         """One at a time; and nobody waits for more than another's attempt and the timeout."""
-        if not self._lock.acquire(timeout=self.options.timeout):
+        if not self._lock.acquire(timeout=max(0.0, self._deadline() - time.monotonic())):
             raise Unavailable(
                 f"{self.address} is being opened by another thread for longer than the timeout."
             )
@@ -383,6 +487,19 @@ class Ledger(ABC):
     @abstractmethod
     def _in_transaction(self, work: Work[T]) -> T:
         """Work on a connection of its own while the ledger is being opened."""
+
+
+def _answered(txn: Transaction, until: float) -> None:
+    """Ping, and hang up on a server that stays silent until then."""
+    connection = txn.cursor.connection
+    patience = getattr(connection, "patience", None)  # only our own have it
+    if patience is None:
+        return ping(txn)
+    connection.patience = max(0.0, until - time.monotonic())
+    try:
+        return ping(txn)
+    finally:
+        connection.patience = patience
 
 
 class _Explained:

@@ -63,7 +63,9 @@ class PostgresLedger(Ledger):
         if self._pool is not None:
             return
         if self._engine is None:
-            self._engine = OwnEngine(_Connecting(self.address, self.options.timeout))
+            # A standby would show what is older than what was acknowledged.
+            role = "read-write" if self._primary is None else "prefer-standby"
+            self._engine = OwnEngine(_Connecting(self.address, self.options.timeout, role))
         engine, lent = self._engine, self.borrowed
         self._pool = Pool(
             (lambda _: engine.raw_connection()) if lent else engine.raw_connection,
@@ -106,6 +108,10 @@ class PostgresLedger(Ledger):
     def _apart(self, work: Work[T]) -> T:
         return self._perform(partial(self._given, work=work, seconds=math.inf))
 
+    def _in_autocommit(self, work: Work[T]) -> T:
+        again = partial(self._given, work=work, seconds=math.inf)
+        return self._perform(again, changes_nothing=True)
+
     def _look(self, work: Work[T], seconds: float) -> T:
         return self._perform(partial(self._given, work=work, seconds=seconds), changes_nothing=True)
 
@@ -142,7 +148,7 @@ class PostgresLedger(Ledger):
         A lone statement in autocommit, or a COMMIT, whose answer was lost may have happened:
         that is said, and only the caller knows enough to go on.
         """
-        deadline = time.monotonic() + self.options.timeout
+        deadline = self._deadline()
         at_once, pause = True, _FIRST_PAUSE
         while True:
             try:
@@ -207,15 +213,16 @@ class _Connecting:
     """Makes connections of our own, with their timeouts set. Of several hosts it begins with the
     one that was the right one last."""
 
-    def __init__(self, address: Address, timeout: float) -> None:
+    def __init__(self, address: Address, timeout: float, role: str) -> None:
         self._address = address
+        self._role = role
         self._timeout = timeout
         self._hosts = address.url.hosts
 
     def __call__(self, until: float = math.inf) -> Any:
         """Make one. Until then all hosts are asked, each for its part of the time."""
         within = max(0.0, min(self._timeout, until - time.monotonic()))
-        connection = _connect(self._address, self._timeout, self._hosts, within)
+        connection = _connect(self._address, self._timeout, self._hosts, within, self._role)
         if self._hosts:
             here = connection.info
             right = [host for host in self._hosts if _is(host, here.host, here.port)]
@@ -227,7 +234,9 @@ def _is(host: Host, name: str, port: int) -> bool:
     return host.name == name and (host.port or 5432) == port
 
 
-def _connect(address: Address, timeout: float, hosts: Sequence[Host], within: float) -> Any:
+def _connect(
+    address: Address, timeout: float, hosts: Sequence[Host], within: float, role: str
+) -> Any:
     url = address.url
     parts = {
         "host": ",".join([host.name for host in hosts]) or url.host,
@@ -241,8 +250,8 @@ def _connect(address: Address, timeout: float, hosts: Sequence[Host], within: fl
         arguments[name] = value if isinstance(value, str) else ",".join(value)
     arguments.setdefault("connect_timeout", str(max(1, math.ceil(within / (len(hosts) or 1)))))
     arguments.setdefault("application_name", "onrecord")
-    if hosts:  # a standby would show what is older than what was acknowledged
-        arguments.setdefault("target_session_attrs", "read-write")
+    if hosts:
+        arguments.setdefault("target_session_attrs", role)
     arguments["client_encoding"] = "utf8"
     try:
         connection = _PatientConnection.connect(

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 from onrecord.cache import CacheUnavailable
 from onrecord.errors import Misconfigured, OnrecordError
-from onrecord.flow import Cold, Flow, Hot, do
+from onrecord.flow import Flow, Hot, InThread, do
 from onrecord.flows.shared import Desk
+from onrecord.flows.suspend import current_generation
 from onrecord.health import TierHealth
-from onrecord.ledger.database.transaction import ping
 
 
-def database_health(desk: Desk, where: str) -> Flow[TierHealth]:
-    """Ask the database the least there is to ask."""
+def database_health(
+    answers: Callable[[float], None], where: str, within: float
+) -> Flow[TierHealth]:
+    """Ask a database the least there is to ask; it has so many seconds.
+
+    In a thread that belongs to no store: where the threads of one all wait for a database that is
+    away, this says so all the same.
+    """
     began = time.perf_counter()
     try:
-        yield from do(Cold(ping))
+        yield from do(InThread(partial(answers, within)))
     except OnrecordError as fault:
         return TierHealth(ok=False, where=where, milliseconds=None, problem=str(fault))
     return TierHealth(ok=True, where=where, milliseconds=_since(began))
 
 
-def cache_health(desk: Desk, where: str | None) -> Flow[TierHealth | None]:
+def replica_health(
+    asked: tuple[Callable[[float], None], str] | None, within: float
+) -> Flow[TierHealth | None]:
+    """Ask the replica, where there is one."""
+    return None if asked is None else (yield from database_health(*asked, within))
+
+
+def cache_health(desk: Desk, where: str | None, with_database: bool) -> Flow[TierHealth | None]:
     """Ask the cache the least there is to ask, also while its breaker is open."""
     if where is None:
         return None
@@ -47,7 +62,24 @@ def cache_health(desk: Desk, where: str | None) -> Flow[TierHealth | None]:
             "every read asks the database, as with consistency='strict'. Allow this user INFO."
         )
         return TierHealth(ok=False, where=where, milliseconds=took, problem=problem)
+    if with_database and (yield from _is_off(desk)):
+        problem = (
+            "It is switched off for all processes, because a writer could not reach it: every "
+            "read asks the database. Whoever reads, or asks for health, once ten seconds are over "
+            "switches it on again."
+        )
+        return TierHealth(ok=False, where=where, milliseconds=took, problem=problem)
     return TierHealth(ok=True, where=where, milliseconds=took)
+
+
+def _is_off(desk: Desk) -> Flow[bool]:
+    """Whether the cache is switched off, though it answers. To ask is to switch it on again, if it
+    is time: a process that is only asked for its health does that as well as one that reads."""
+    try:
+        yield from current_generation(desk)
+    except OnrecordError:  # the database's own health says it
+        return False
+    return desk.belief.off is not None
 
 
 def _since(began: float) -> float:

@@ -88,6 +88,15 @@ _DEAD: Final = """
         AND n_dead_tup > greatest(:least, n_live_tup)
     ORDER BY n_dead_tup DESC LIMIT 3"""
 
+_BROKEN: Final = """
+    SELECT format('%I.%I', n.nspname, c.relname), t.relname,
+        EXISTS (SELECT 1 FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid)
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+        JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE NOT i.indisvalid AND c.relkind = 'i' AND starts_with(t.relname, 'onrecord_')
+        AND n.nspname = coalesce(CAST(:schema AS TEXT), current_schema())
+    ORDER BY c.relname LIMIT 5"""
+
 
 class Product(NamedTuple):
     """Which database it is."""
@@ -143,6 +152,16 @@ class HeldBack(NamedTuple):
     """Those that keep the most of the log."""
     hidden: int
     """How many connections there are of which this role is not shown what they do."""
+
+
+class BrokenIndex(NamedTuple):
+    """An index that no read can use."""
+
+    name: str
+    """With its schema."""
+    table: str
+    in_work: bool
+    """Whether somebody builds it at this moment."""
 
 
 class Log(NamedTuple):
@@ -254,6 +273,13 @@ def dead(txn: Transaction, least: int) -> list[tuple[str, int, int]]:
         return []
     found = txn.rows(_DEAD, {"schema": txn.schema, "least": least})
     return [(table, int(live), int(gone)) for table, live, gone in found]
+
+
+def broken_indexes(txn: Transaction) -> list[BrokenIndex]:
+    """Indexes of our tables that no read can use."""
+    if txn.kind == "sqlite":
+        return []
+    return [BrokenIndex(*row) for row in txn.rows(_BROKEN, {"schema": txn.schema})]
 
 
 def refused(txn: Transaction) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from onrecord.flows.maintenance.doctor import cache, contents, database, disk
 from onrecord.flows.maintenance.doctor.packages import packages
 from onrecord.flows.maintenance.doctor.rounds import Examined, Rounds
 from onrecord.flows.maintenance.doctor.schema import Schema, schema, switch
+from onrecord.flows.maintenance.doctor.wraparound import wraparound
 from onrecord.flows.shared import Desk
 from onrecord.ledger.maintenance.place import Place, place_of
 from onrecord.stored.clock import now
@@ -59,6 +60,7 @@ def _database(rounds: Rounds, examined: Examined, log_size: int) -> Flow[None]:
     yield from rounds.check("durability", database.durability(rounds))
     yield from rounds.check("connections", database.connections(rounds, examined))
     yield from rounds.check("transactions", database.transactions(rounds))
+    yield from rounds.check("wraparound", wraparound(rounds))
     yield from rounds.check("log", database.log(rounds, log_size))
     yield from rounds.check("clock", database.clock(rounds))
 

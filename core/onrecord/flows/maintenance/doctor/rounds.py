@@ -27,6 +27,7 @@ CHECKS: Final[dict[str, str]] = {
     "durability": "settings by which what was acknowledged may be lost",
     "connections": "pool_size against what the server, the database and the role allow",
     "transactions": "what holds old rows or the server's log back: transactions, replication slots",
+    "wraparound": "how old the oldest transaction numbers of PostgreSQL are, before they run out",
     "log": "a write-ahead log of SQLite that grows, because somebody reads and never ends",
     "clock": "this machine's clock against the server's, and times that have not come yet",
     "schema": "tables that are missing, of an earlier Onrecord or of a later one",

@@ -10,6 +10,7 @@ from onrecord.flow import Flow
 from onrecord.flows.maintenance.doctor.rounds import Examined, Rounds, finding
 from onrecord.ledger.database import generation
 from onrecord.ledger.maintenance import server
+from onrecord.ledger.maintenance.server import BrokenIndex
 from onrecord.ledger.schema import migrations
 from onrecord.ledger.schema.migrations import State
 
@@ -25,12 +26,14 @@ def schema(rounds: Rounds, examined: Examined, found: Schema) -> Flow[Iterable[F
     state = yield from rounds.look(migrations.state)
     if not (state.unknown or state.lost or state.missing):
         found.ready = True
-        return []
+        broken = yield from rounds.look(server.broken_indexes)
+        return [*_later(state), *_broken(broken, bool(state.later))]
     may_make = yield from rounds.look(server.may_make_tables)
-    return [_schema(state, examined, may_make)]
+    others: list[str] = [] if state.done else (yield from rounds.look(migrations.elsewhere))
+    return [_schema(state, examined, may_make, migrations.found_in(others))]
 
 
-def _schema(state: State, examined: Examined, may_make: bool) -> Finding:
+def _schema(state: State, examined: Examined, may_make: bool, elsewhere: str) -> Finding:
     say = partial(finding, "schema")
     if state.unknown:
         return say(
@@ -55,8 +58,8 @@ def _schema(state: State, examined: Examined, may_make: bool) -> Finding:
     )
     if not state.done:
         return say(
-            "note" if works else "error",
-            f"The tables are missing: nobody has written to this database yet.{refused}",
+            "error" if not works else "warning" if elsewhere else "note",
+            f"The tables are missing: nobody has written here yet.{refused}{elsewhere}",
             ("The first write makes them." if examined.migrate else "Run migrate() once.")
             + granted,
         )
@@ -68,6 +71,35 @@ def _schema(state: State, examined: Examined, may_make: bool) -> Finding:
         + ("; the next use does it by itself." if examined.migrate else " once.")
         + granted,
     )
+
+
+def _later(state: State) -> Iterable[Finding]:
+    if state.later:
+        yield finding(
+            "schema",
+            "warning",
+            f"A migration is not done to its end: {', '.join(map(repr, state.later))}. Every "
+            f"answer is right, and some take longer.",
+            "Run migrate() by name: it locks nobody out, and migrate(dry_run=True) says more.",
+        )
+
+
+def _broken(indexes: list[BrokenIndex], unfinished: bool) -> Iterable[Finding]:
+    for index in indexes:
+        if index.in_work:
+            yield finding("schema", "note", f"{index.name} is being built now.", "Let it end.")
+            continue
+        again = "Run migrate(): it builds it again. " if unfinished else ""
+        yield finding(
+            "schema",
+            "warning",
+            f"The index {index.name} of {index.table} is not valid: its build was cut off. Every "
+            f"write pays for it, and no read uses it.",
+            f"{again}Or take it away: DROP INDEX CONCURRENTLY {index.name}"
+            if again
+            else f"Take it away: DROP INDEX CONCURRENTLY {index.name}; if it is one that a table "
+            f"of docs/reference/tables.md has, build it again as there.",
+        )
 
 
 def switch(rounds: Rounds) -> Flow[Iterable[Finding]]:

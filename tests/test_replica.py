@@ -1,0 +1,220 @@
+"""Reads that a replica may answer: only those that say so, and nothing of it is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from onrecord import Message, Misconfigured, Store, Unavailable
+from tests.children import PATIENCE
+from tests.servers.postgres import OwnPostgres, PostgresServer
+from tests.servers.redis import RedisServer
+from tests.test_elections import both, through, wait_for_all
+from tests.torture.line import Line
+
+OLD, NEW = ["one", "two"], ["one", "two", "three"]
+
+
+def texts(messages: Iterable[Message]) -> list[str]:
+    return [message.text for message in messages]
+
+
+@pytest.fixture
+def behind(own_postgres: OwnPostgres) -> Iterator[OwnPostgres]:
+    """A standby that has two of three messages, and gets no further until it is told to."""
+    standby = own_postgres.standby()
+    try:
+        with Store(own_postgres.url) as store:
+            session = store.session("s")
+            session.append([("user", "one"), ("user", "two")])
+            wait_for_all(standby, 2)
+            with psycopg.connect(standby.url, autocommit=True) as connection:
+                connection.execute("SELECT pg_wal_replay_pause()")
+                while connection.execute(
+                    "SELECT pg_get_wal_replay_pause_state() <> 'paused'"
+                ).fetchone() == (True,):
+                    pass
+            session.append(("user", "three"))
+        yield standby
+    finally:
+        standby.close()
+
+
+def test_only_who_says_so_is_shown_what_is_old(
+    own_postgres: OwnPostgres, behind: OwnPostgres, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with Store(own_postgres.url, replica=behind.url, cache=redis_server.url) as store:
+        session = store.session("s")
+        assert texts(session.tail(stale_ok=True)) == OLD
+        assert texts(session.tail()) == NEW, "nothing of that is in the cache"
+        assert texts(session.tail()) == NEW
+        hits = store.health().counters.hits
+        assert texts(session.tail()) == NEW
+        assert store.health().counters.hits == hits + 1
+        assert texts(session.tail(stale_ok=True)) == OLD, "and nothing of the cache is asked"
+        assert texts(session.messages(stale_ok=True)) == OLD
+        assert texts(session.messages()) == NEW
+        assert texts(list(session.scan(stale_ok=True))) == OLD
+        assert texts(session.window(messages=9, stale_ok=True).messages) == OLD
+        assert texts(session.window(messages=9).messages) == NEW
+        assert [info.messages for info in store.sessions(stale_ok=True)] == [2]
+        assert [info.messages for info in store.sessions()] == [3]
+        assert (store.stats(stale_ok=True).messages, store.stats().messages) == (2, 3)
+        assert session.export(tmp_path / "s.jsonl", stale_ok=True).messages == 2
+        assert store.export(tmp_path / "all.jsonl", stale_ok=True).messages == 2
+        assert store.export(tmp_path / "new.jsonl").messages == 3
+        assert not store.search("three", stale_ok=True)
+        hit = store.search("two", stale_ok=True)[0]
+        asyncio.run(with_await(store, tmp_path))
+        # What it has found leads to the store that is written to.
+        assert hit.session.append(("user", "four"))[0].seq == 4
+        assert not session.search("three", stale_ok=True)
+        health = store.health()
+        assert health.ok
+        assert health.replica is not None
+        assert health.replica.where.startswith("postgresql://onrecord:***@")
+        assert texts(session.tail()) == [*NEW, "four"]
+
+
+async def with_await(store: Store, folder: Path) -> None:
+    """It is the same."""
+    session = store.session("s")
+    assert texts(await session.atail(stale_ok=True)) == OLD
+    assert texts(await session.atail()) == NEW
+    assert texts(await session.amessages(stale_ok=True)) == OLD
+    assert texts([message async for message in session.ascan(stale_ok=True)]) == OLD
+    assert texts((await session.awindow(messages=9, stale_ok=True)).messages) == OLD
+    assert [info.messages for info in await store.asessions(stale_ok=True)] == [2]
+    assert (await store.astats(stale_ok=True)).messages == 2
+    assert not await store.asearch("three", stale_ok=True)
+    assert not await session.asearch("three", stale_ok=True)
+    assert (await store.aexport(folder / "a all.jsonl", stale_ok=True)).messages == 2
+    assert (await session.aexport(folder / "a s.jsonl", stale_ok=True)).messages == 2
+    assert (await store.ahealth()).ok
+
+
+def test_a_replica_that_is_away_is_said_and_not_replaced(
+    own_postgres: OwnPostgres, behind: OwnPostgres
+) -> None:
+    password = str(make_url(behind.url).password)
+    with Store(own_postgres.url, replica=behind.url, timeout=0.2) as store:
+        session = store.session("s")
+        behind.stop()
+        with pytest.raises(Unavailable, match="cannot be reached") as caught:
+            session.tail(stale_ok=True)
+        assert password not in str(caught.value)
+        assert texts(session.tail()) == NEW, "others do not notice"
+        health = store.health()
+        assert not health.ok
+        assert health.database.ok
+        assert health.replica is not None
+        assert "cannot be reached" in (health.replica.problem or "")
+    # Who wants another to answer then names it.
+    with Store(own_postgres.url, replica=both(behind, own_postgres), timeout=PATIENCE) as store:
+        assert texts(store.session("s").tail(stale_ok=True)) == NEW
+    behind.start()
+    with Store(own_postgres.url, replica=both(own_postgres, behind), timeout=PATIENCE) as store:
+        follows = "SELECT pg_is_in_recovery()"
+        assert store._reader(True)._ledger.read(lambda txn: txn.first(follows, {})) == (True,)
+        session = store.session("s")
+        assert texts(session.tail(stale_ok=True)) == texts(session.tail()), "it has caught up"
+
+
+def test_nothing_is_written_to_it(postgres_url: str) -> None:
+    with Store(postgres_url) as primary:
+        primary.session("s").append(("user", "x"))
+        known = "SELECT name FROM {counters}"
+        before = primary._ledger.read(lambda txn: txn.rows(known, {}))
+        # Whatever the server would allow: here it is the primary itself.
+        with Store(
+            postgres_url, replica=postgres_url, token_counter=("new", lambda message: 1)
+        ) as store:
+            assert texts(store.session("s").tail(stale_ok=True)) == ["x"]
+            replica = store._reader(True)
+            with pytest.raises(Unavailable, match=r"is a replica.*Nothing was written"):
+                replica.session("s").append(("user", "lost"))
+            with pytest.raises(Unavailable, match="is a replica"):
+                asyncio.run(replica.session("s").aappend(("user", "lost")))
+        assert primary._ledger.read(lambda txn: txn.rows(known, {})) == before
+        assert texts(primary.session("s").tail()) == ["x"]
+
+
+def test_another_store_is_no_replica(postgres: PostgresServer, postgres_url: str) -> None:
+    with postgres.database("other") as other:
+        for url in (postgres_url, other):
+            with Store(url) as store:
+                store.session("s").append(("user", "x"))
+        with Store(postgres_url, replica=other) as store:
+            session = store.session("s")
+            assert texts(session.tail(stale_ok=True)) == ["x"], "of the primary nothing is known"
+            session.tail()
+            with pytest.raises(Misconfigured, match=r"another store is there\. Check replica="):
+                session.tail(stale_ok=True)
+        with Store(postgres_url, replica=other) as store:
+            session = store.session("s")
+            session.tail()
+            with pytest.raises(Misconfigured, match="another store is there"):
+                session.tail(stale_ok=True)
+            problem = store.health().replica
+            assert problem is not None
+            assert "another store is there" in (problem.problem or "")
+
+
+def test_where_there_is_none(postgres_url: str, tmp_path: Path) -> None:
+    """The primary may be asked as well: what it shows is never old."""
+    with Store(postgres_url) as store:
+        store.session("s").append(("user", "x"))
+        assert texts(store.session("s").tail(stale_ok=True)) == ["x"]
+        assert store.health().replica is None
+    for url, replica in (
+        (f"sqlite:///{tmp_path / 'a.db'}", postgres_url),
+        (postgres_url, f"sqlite:///{tmp_path / 'a.db'}"),
+    ):
+        with pytest.raises(Misconfigured, match="replica= is for PostgreSQL"):
+            Store(url, replica=replica)
+    with (
+        Store(postgres_url, replica=f"{postgres_url}_not_there", timeout=0.2) as store,
+        pytest.raises(Misconfigured, match="does not exist"),
+    ):
+        store.session("s").tail(stale_ok=True)
+
+
+def test_the_environment_may_name_it(postgres_url: str) -> None:
+    named = {"ONRECORD_URL": postgres_url, "ONRECORD_REPLICA": postgres_url}
+    with Store.from_env(named) as store:
+        assert store._reader(True) is not store
+        assert store._reader(False) is store
+        assert str(make_url(postgres_url).password) not in repr(store._reader(True))
+
+
+def test_health_has_a_time_of_its_own(own_postgres: OwnPostgres) -> None:
+    """It says what is wrong while others still wait for a database that is away."""
+    with Store(own_postgres.url, timeout=3_600) as store:
+        store.session("s").append(("user", "x"))
+        assert store.health(within=PATIENCE).database.ok
+        own_postgres.stop()
+        for health in (store.health(within=0.1), asyncio.run(store.ahealth(within=0.1))):
+            assert not health.database.ok
+            assert "cannot be reached" in (health.database.problem or "")
+        own_postgres.start()
+        assert store.health(within=PATIENCE).ok
+    with Store(own_postgres.url, timeout=3_600) as fresh:
+        own_postgres.stop()
+        assert "cannot be reached" in (fresh.health(within=0.1).database.problem or "")
+        own_postgres.start()
+
+
+def test_health_hangs_up_on_a_server_that_says_nothing(own_postgres: OwnPostgres) -> None:
+    with (
+        contextlib.closing(Line(make_url(own_postgres.url).port or 0)) as line,
+        Store(through(own_postgres, line), timeout=3_600) as store,
+    ):
+        store.session("s").append(("user", "x"))
+        line.cut("silent")
+        assert "has not answered" in (store.health(within=0.1).database.problem or "")
