@@ -44,7 +44,8 @@ class OnCluster:
         self, commands: dict[type, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Each client asks what there is, and reads 200 kB: two thirds of what a test takes."""
-        ask, aask = CommandsParser.initialize, AsyncCommandsParser.initialize
+        ask: Any = CommandsParser.initialize
+        aask: Any = AsyncCommandsParser.initialize
 
         def initialize(parser: CommandsParser, client: Any) -> None:
             if CommandsParser not in commands:

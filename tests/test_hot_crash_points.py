@@ -21,7 +21,7 @@ import pytest
 from onrecord import IdReused, Message, Store, Version, operations
 from onrecord.cache import redis as hot_redis
 from onrecord.flow import Flow, Hot
-from onrecord.flows.maintenance.erase import remove
+from onrecord.flows.maintenance.remove import remove
 from onrecord.flows.shared import Desk
 from onrecord.ledger.database import generation
 from onrecord.scope import SessionName

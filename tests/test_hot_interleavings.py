@@ -39,7 +39,7 @@ from onrecord.cache.cache import Marked, Settle
 from onrecord.flow import Cold, Flow, Hot, Step, do
 from onrecord.flows import leases, mark, suspend
 from onrecord.flows.belief import Belief
-from onrecord.flows.maintenance.erase import remove
+from onrecord.flows.maintenance.remove import remove
 from onrecord.flows.sessions import read
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import current_generation

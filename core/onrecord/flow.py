@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, overload
 if TYPE_CHECKING:
     from onrecord.cache.cache import Answer, CacheCalls
     from onrecord.ledger.database.transaction import Transaction
-    from onrecord.stored.changes import Change
+    from onrecord.stored.changes import Changed
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -43,7 +43,7 @@ class Cold(Generic[T]):
         self,
         work: Callable[[Transaction], T],
         writes: bool = False,
-        change_of: Callable[[T], Change | None] | None = None,
+        change_of: Callable[[T], Changed] | None = None,
         alone: bool = False,
     ) -> None:
         self.work = work
@@ -51,7 +51,7 @@ class Cold(Generic[T]):
         self.alone = alone
         """Whether it reads by one statement, which is of one moment by itself."""
         self.change_of = change_of
-        """What its answer says was changed of a session; asked only where somebody watches."""
+        """What its answer says was changed of sessions; asked only where somebody watches."""
 
 
 class Autocommit(Generic[T]):

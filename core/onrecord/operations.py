@@ -50,10 +50,11 @@ from onrecord.flows.maintenance.backup import backup
 from onrecord.flows.maintenance.compact import compact
 from onrecord.flows.maintenance.doctor.doctor import doctor
 from onrecord.flows.maintenance.doctor.rounds import Examined
-from onrecord.flows.maintenance.erase import erase, erase_session, prune
+from onrecord.flows.maintenance.erase import erase, erase_session
 from onrecord.flows.maintenance.health import cache_health, database_health, replica_health
 from onrecord.flows.maintenance.index import embed_all, index
 from onrecord.flows.maintenance.maintain import maintain
+from onrecord.flows.maintenance.prune import prune
 from onrecord.flows.maintenance.stats import stats
 from onrecord.flows.maintenance.train import train
 from onrecord.flows.maintenance.transfer import export, export_session, import_

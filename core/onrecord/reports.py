@@ -56,6 +56,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     dictionary_bytes: int
     disk_bytes: int
     """The whole file, or all tables with their indexes; of the whole store, whatever the scope."""
+    estimated: bool = False
+    """Whether what is said of sessions and their messages is an estimate, by a thousand of them."""
 
     @property
     def saving(self) -> float:
@@ -170,8 +172,12 @@ class Pruning(msgspec.Struct, frozen=True, kw_only=True):
     """The sessions that were pruned, or would be, and how many items."""
 
     dry_run: bool
+    count: int
+    """How many sessions that are."""
     sessions: tuple[SessionInfo, ...]
+    """The first thousand of them, those that were quiet for longest."""
     messages: int
+    """Of all of them."""
     archived_to: str | None = None
     items: int = 0
     """That had expired. They are in no archive."""

@@ -196,14 +196,18 @@ class StoreMaintenance:
         tenant: AnyName = ANY,
         user: AnyName = ANY,
         agent: AnyName = ANY,
+        exact: bool = False,
         stale_ok: bool = False,
     ) -> Stats:
         """Count what there is and the bytes it takes: in the whole store, or in a scope of it.
 
-        ``stale_ok`` asks the store's replica, if it has one: what was said last may be missing.
+        More than 20,000 sessions are estimated, by a thousand of them that were chosen by chance,
+        and the answer says so: ``estimated``. Where few sessions have most of the messages, that
+        may be far off. With ``exact`` all are counted, however long that takes. ``stale_ok`` asks
+        the store's replica, if it has one: what was said last may be missing.
         """
         reader = self._reader(stale_ok)
-        return reader._run(operations.stats(reader._desk, _scope(tenant, user, agent)))
+        return reader._run(operations.stats(reader._desk, _scope(tenant, user, agent), exact))
 
     async def astats(
         self,
@@ -211,11 +215,13 @@ class StoreMaintenance:
         tenant: AnyName = ANY,
         user: AnyName = ANY,
         agent: AnyName = ANY,
+        exact: bool = False,
         stale_ok: bool = False,
     ) -> Stats:
         """Like ``stats``."""
         reader = self._reader(stale_ok)
-        return await reader._arun(operations.stats(reader._desk, _scope(tenant, user, agent)))
+        scope = _scope(tenant, user, agent)
+        return await reader._arun(operations.stats(reader._desk, scope, exact))
 
     def verify(self, *, progress: OnProgress | None = None) -> list[Problem]:
         """Read everything and report what is damaged, missing or miscounted: nothing, if all is
@@ -248,6 +254,7 @@ class StoreMaintenance:
         user: AnyName | Unsaid = UNSAID,
         agent: AnyName | Unsaid = UNSAID,
         thorough: bool = True,
+        progress: OnProgress | None = None,
     ) -> Receipt:
         """Erase every session, thread and item of a scope, for good, and say what that was.
 
@@ -255,10 +262,12 @@ class StoreMaintenance:
         name; ``onrecord.ANY`` means every one. The receipt counts what was left under other
         names. On SQLite the whole file is written again, so that no byte is left in it;
         ``thorough=False`` puts that off.
+
+        Sessions go by the hundred, each as a whole: whoever is interrupted runs it again.
+        ``progress`` is called with (done, of) sessions.
         """
-        return self._run(
-            operations.erase(self._desk, _scope_to_erase(tenant, user, agent), thorough)
-        )
+        scope = _scope_to_erase(tenant, user, agent)
+        return self._run(operations.erase(self._desk, scope, thorough, progress))
 
     async def aerase(
         self,
@@ -267,11 +276,11 @@ class StoreMaintenance:
         user: AnyName | Unsaid = UNSAID,
         agent: AnyName | Unsaid = UNSAID,
         thorough: bool = True,
+        progress: OnProgress | None = None,
     ) -> Receipt:
         """Like ``erase``."""
-        return await self._arun(
-            operations.erase(self._desk, _scope_to_erase(tenant, user, agent), thorough)
-        )
+        scope = _scope_to_erase(tenant, user, agent)
+        return await self._arun(operations.erase(self._desk, scope, thorough, progress))
 
     def export(
         self,
@@ -346,17 +355,25 @@ class StoreMaintenance:
         tenant: AnyName = ANY,
         user: AnyName = ANY,
         agent: AnyName = ANY,
+        progress: OnProgress | None = None,
     ) -> Pruning:
-        """Remove sessions that have expired, and say which; with ``older_than`` also those that
-        nobody has written to for so long. Items that have expired go too, and are counted.
+        """Remove sessions that have expired, and say how many; with ``older_than`` also those that
+        nobody has written to for so long. Items that have expired go too, and are counted. The
+        report names the first thousand sessions, those that were quiet for longest.
 
         ``dry_run`` only says which. With ``archive_to``, a ``.jsonl`` or ``.jsonl.zst`` file that
-        ``import_`` reads, they go when the archive is complete and on the disk; a session that
-        was written to meanwhile stays. Items that expired are in no archive.
+        ``import_`` reads, they go when the archive is complete and on the disk, and until then
+        the rows that describe them are held in memory; a session that was written to meanwhile
+        stays. Items that expired are in no archive.
+
+        Sessions go by the hundred, each as a whole: whoever is interrupted runs it again.
+        ``progress`` is called with (done, of) sessions.
         """
         scope = _scope(tenant, user, agent)
         _check_archive(archive_to)
-        return self._run(operations.prune(self._desk, scope, older_than, archive_to, dry_run))
+        return self._run(
+            operations.prune(self._desk, scope, older_than, archive_to, dry_run, progress)
+        )
 
     async def aprune(
         self,
@@ -367,12 +384,13 @@ class StoreMaintenance:
         tenant: AnyName = ANY,
         user: AnyName = ANY,
         agent: AnyName = ANY,
+        progress: OnProgress | None = None,
     ) -> Pruning:
         """Like ``prune``."""
         scope = _scope(tenant, user, agent)
         await asyncio.to_thread(_check_archive, archive_to)
         return await self._arun(
-            operations.prune(self._desk, scope, older_than, archive_to, dry_run)
+            operations.prune(self._desk, scope, older_than, archive_to, dry_run, progress)
         )
 
 

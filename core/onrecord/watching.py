@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, ClassVar, Final, NamedTuple, TypeVar, assert_never
 
 from onrecord.flow import Autocommit, Cold, Flow, Hot, InThread, Outside, Pause, Step, arun, run
-from onrecord.stored.changes import Change
+from onrecord.stored.changes import Change, each_of
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -159,8 +159,7 @@ class Watch:
         for observer in self._observers:
             self._tell(observer.stepped, taken, answer)
         if fault is None and isinstance(step, Cold) and step.change_of is not None:
-            change = step.change_of(answer)
-            if change is not None:
+            for change in each_of(step.change_of(answer)):
                 for observer in self._observers:
                     self._tell(observer.changed, change)
 

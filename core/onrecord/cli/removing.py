@@ -60,21 +60,21 @@ def prune(
             if dry_run:
                 _write_pruning(out, would)
                 return None
-            if not would.sessions and not would.items:
+            if not would.count and not would.items:
                 _write_pruning(out, would)
                 return None
             about = f"{_counted(would)} would be removed for good."
             if not confirmed(out, "prune", about, yes=yes):
                 return FOUND_WRONG
-        with out.busy("Pruning"):
-            done = store.prune(**whose, archive_to=archive_to)
+        with out.progress("Pruning") as progress:
+            done = store.prune(**whose, archive_to=archive_to, progress=progress)
     _write_pruning(out, done)
     return None
 
 
 def _counted(done: Pruning) -> str:
     items = f" and {many(done.items, 'item')}" if done.items else ""
-    sessions = many(len(done.sessions), "session")
+    sessions = many(done.count, "session")
     return f"{sessions} with {many(done.messages, 'message')}{items}"
 
 
@@ -86,7 +86,7 @@ def _write_pruning(out: Output, done: Pruning) -> None:
             "pruning",
             {
                 "dry_run": done.dry_run,
-                "sessions": len(done.sessions),
+                "sessions": done.count,
                 "messages": done.messages,
                 "items": done.items,
                 "archived_to": done.archived_to,
@@ -94,9 +94,11 @@ def _write_pruning(out: Output, done: Pruning) -> None:
         )
         return
     out.table(_SESSION_COLUMNS).add(done.sessions)
-    if not done.sessions and not done.items:
+    if not done.count and not done.items:
         out.say("Nothing has expired.")
         return
+    if more := done.count - len(done.sessions):
+        out.say(f"And {more:,} more.")
     would = "would be" if done.dry_run else "were"
     out.say(f"{_counted(done)} {would} removed.")
     if done.archived_to is not None:
@@ -143,7 +145,7 @@ def erase(
         else:
             whose = owners(tenant, user, agent, everyone=everyone)
             with out.busy("Counting"):
-                found = store.stats(**whose)
+                found = store.stats(**whose, exact=True)
             about = f"{_of(found)} of {_whose(whose)}"
             counts = {
                 "sessions": found.sessions,
@@ -159,11 +161,12 @@ def erase(
             return None
         if not confirmed(out, "erase", f"{about}: erased for good, if you go on.", yes=yes):
             return FOUND_WRONG
-        with out.busy("Erasing"):
-            if session is not None:
+        if session is not None:
+            with out.busy("Erasing"):
                 receipt = handle.erase(thorough=not quick)
-            else:
-                receipt = store.erase(**whose, thorough=not quick)
+        else:
+            with out.progress("Erasing") as progress:
+                receipt = store.erase(**whose, thorough=not quick, progress=progress)
     _write_receipt(out, receipt)
     return None
 

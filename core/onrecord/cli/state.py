@@ -27,13 +27,16 @@ def stats(
     tenant: options.Tenant = None,
     user: options.User = None,
     agent: options.Agent = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Count all of many sessions, however long that takes.")
+    ] = False,
 ) -> None:
-    """Count what there is, and the bytes it takes.
+    """Count what there is, and the bytes it takes. Of many sessions that is an estimate.
 
     Names that are not given mean everybody.
     """
     with asked.store() as store, asked.out.busy("Counting"):
-        found = store.stats(**owners(tenant, user, agent))
+        found = store.stats(**owners(tenant, user, agent), exact=exact)
     out = asked.out
     if out.json:
         out.record("stats", found, saving=found.saving)
@@ -60,6 +63,8 @@ def stats(
             ("on the disk", f"{size(found.disk_bytes)}, of the whole store"),
         ]
     )
+    if found.estimated:
+        out.note("Sessions and messages are estimated, by a thousand sessions. --exact counts all.")
 
 
 @command("health", PANEL)

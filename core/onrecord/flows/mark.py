@@ -25,7 +25,7 @@ from onrecord.ledger.database.generation import Resumed
 from onrecord.ledger.database.stamp import ABSENT, FenceMoved, MarkedBefore, Stamp, new_stamp
 from onrecord.ledger.sessions import fences
 from onrecord.scope import ItemName, SessionName
-from onrecord.stored.changes import Change
+from onrecord.stored.changes import Change, Changed
 from onrecord.stored.items import WrittenItem
 
 if TYPE_CHECKING:
@@ -58,13 +58,16 @@ Told: TypeAlias = "_Published | WrittenItem | None"
 """What an entry is told; None where nothing of it was changed."""
 Wrote: TypeAlias = Mapping[bytes, WrittenItem]
 """What became of items, by identity."""
+_NONE: Final[Mapping[bytes, int]] = {}
+_WroteAny: TypeAlias = Mapping[bytes, WrittenItem | Change]
+"""The same of sessions as well."""
 
 
 def _nothing(answer: object) -> Wrote:
     return {}
 
 
-def _no_change(answer: object) -> Change | None:
+def _no_change(answer: object) -> None:
     return None
 
 
@@ -92,7 +95,26 @@ def commit(
     """
     if not appends:
         work = fences.rewriting(work, name)
-    return _committed(desk, name, items, work, change_of, wrote, hurried)
+    of_items = {item.identity for item in items}
+    return _committed(desk, name, of_items, work, change_of, wrote, hurried)
+
+
+def commit_sessions(
+    desk: Desk,
+    fences: Mapping[bytes, int],
+    work: Work[T],
+    changes_of: Callable[[T], list[Change]],
+) -> Flow[T]:
+    """Do work that takes sessions away between marks and what ``changes_of`` says of them.
+
+    ``fences`` has every session that it may take, by identity, with the fence that was read for it:
+    the work itself refuses where one has moved since. What it says nothing of is as it was.
+    """
+
+    def wrote(answer: T) -> dict[bytes, Change]:
+        return {change.name.identity: change for change in changes_of(answer)}
+
+    return _committed(desk, None, set(fences), work, changes_of, wrote, False, fences)
 
 
 def commit_items(
@@ -104,43 +126,46 @@ def commit_items(
     hurried: bool = True,
 ) -> Flow[T]:
     """Write items, and nothing of a session, between marks and what ``wrote`` says of them."""
-    return _committed(desk, None, items, work, _no_change, wrote, hurried)
+    of_items = {item.identity for item in items}
+    return _committed(desk, None, of_items, work, _no_change, wrote, hurried)
 
 
 def _committed(
     desk: Desk,
     name: SessionName | None,
-    items: Iterable[ItemName],
+    others: set[bytes],
     work: Work[T],
-    change_of: Callable[[T], Change | None],
-    wrote: Callable[[T], Wrote],
+    change_of: Callable[[T], Changed],
+    wrote: Callable[[T], _WroteAny],
     hurried: bool,
+    fences: Mapping[bytes, int] = _NONE,
 ) -> Flow[T]:
     """Do the work; between a mark and its end, where there is a cache that has to be told."""
     once = partial(_once, work, change_of, hurried)
-    return _marked(desk, name, items, once, change_of, wrote) if desk.marks else once(new_stamp())
+    if not desk.marks:
+        return once(new_stamp())
+    return _marked(desk, name, others, once, change_of, wrote, fences)
 
 
-def _once(
-    work: Work[T], change_of: Callable[[T], Change | None], hurried: bool, stamp: Stamp
-) -> Flow[T]:
+def _once(work: Work[T], change_of: Callable[[T], Changed], hurried: bool, stamp: Stamp) -> Flow[T]:
     return do(Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of))
 
 
 def _marked(
     desk: Desk,
     name: SessionName | None,
-    items: Iterable[ItemName],
+    others: set[bytes],
     once: Callable[[Stamp], Flow[T]],
-    change_of: Callable[[T], Change | None],
-    wrote: Callable[[T], Wrote],
+    change_of: Callable[[T], Changed],
+    wrote: Callable[[T], _WroteAny],
+    fences: Mapping[bytes, int],
 ) -> Flow[T]:
+    """Between marks of a session, if one is named, and of ``others``: items, or many sessions."""
     session = None if name is None else name.identity
-    of_items = {item.identity for item in items}
     token = secrets.token_hex(8)
-    said: dict[bytes, int] = {}
+    said = dict(fences)  # read before the mark, as those are that a refused attempt is told
     for attempt in range(_MOST_ATTEMPTS):
-        identities = sorted(of_items) if session is None else [session, *sorted(of_items)]
+        identities = sorted(others) if session is None else [session, *sorted(others)]
         # Before the mark: a fence that is learned after it says nothing of who settled since.
         known, since = {one: desk.known.get(one).fence for one in identities}, time.monotonic()
         marks = yield from mark_or_suspend(desk, identities, token, attempt)
@@ -150,7 +175,7 @@ def _marked(
         except FenceMoved as refused:
             said.update(refused.fences)  # read before the next mark: right for that one
             # What nobody marked before, and turned out to be there as well.
-            of_items |= refused.fences.keys() - {session}
+            others |= refused.fences.keys() - {session}
             continue
         except MarkedBefore:
             continue
@@ -164,15 +189,17 @@ def _marked(
         except Exception:  # the work refused: it was rolled back, and that is known
             yield from _tell_cache(desk, token, marks, [(one, None) for one in identities])
             raise
-        change, written = change_of(answer), wrote(answer)
-        told: list[tuple[bytes, Told]] = [(one, written.get(one)) for one in sorted(of_items)]
+        written = wrote(answer)
+        told = [(one, _told(written.get(one), one, stamp)) for one in sorted(others)]
         if session is not None:
+            change = change_of(answer)
+            assert not isinstance(change, list), "one session is named"
             told.insert(0, (session, None if change is None else _Published(change, stamp)))
         _remember(desk, told)
         yield from _tell_cache(desk, token, marks, told)
         return answer
     yield from _tell_cache(desk, token, marks, [(one, None) for one in identities])
-    what = "these items" if name is None else str(name)
+    what = str(name) if name is not None else "these sessions" if fences else "these items"
     raise Unavailable(
         f"Writing to {what} was forestalled {_MOST_ATTEMPTS} times by readers who waited for "
         f"it. Nothing was written. The database or this process is overloaded."
@@ -200,6 +227,13 @@ def _stamp(
         told[identity] = next((fence for fence in candidates if fence is not None), ABSENT)
     fence = None if session is None else told.pop(session)
     return new._replace(fence=fence, items=told, marked_at=since)
+
+
+def _told(written: WrittenItem | Change | None, identity: bytes, stamp: Stamp) -> Told:
+    if not isinstance(written, Change):
+        return written
+    fence = None if stamp.items is None else stamp.items[identity]
+    return _Published(written, stamp._replace(fence=fence))
 
 
 def _remember(desk: Desk, told: Sequence[tuple[bytes, Told]]) -> None:

@@ -66,3 +66,14 @@ class Change(NamedTuple):
     def publication(self) -> Publication:
         """What a cache is told of it."""
         return Publication(self.after, self.lineage, self.rows, self.number)
+
+
+Changed: TypeAlias = "Change | list[Change] | None"
+"""What one commit did: to one session, to several, or nothing."""
+
+
+def each_of(changed: Changed) -> list[Change]:
+    """The changes, one after the other."""
+    if changed is None:
+        return []
+    return changed if isinstance(changed, list) else [changed]

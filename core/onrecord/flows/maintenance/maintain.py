@@ -21,8 +21,8 @@ from onrecord.errors import OnrecordError, StoreClosed
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.checkpoints.threads import prune_expired
 from onrecord.flows.maintenance.compact import seal_quiet
-from onrecord.flows.maintenance.erase import prune_items, prune_sessions, settle_finished
 from onrecord.flows.maintenance.index import embed_stale, index_stale
+from onrecord.flows.maintenance.prune import prune_items, prune_sessions, settle_finished
 from onrecord.flows.maintenance.train import keep_learned, release_learned
 from onrecord.flows.pace import FIRST, Pace
 from onrecord.flows.search.items import embed_items

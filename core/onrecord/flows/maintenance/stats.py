@@ -11,6 +11,6 @@ from onrecord.reports import Stats
 from onrecord.scope import Scope
 
 
-def stats(desk: Desk, scope: Scope) -> Flow[Stats]:
+def stats(desk: Desk, scope: Scope, exact: bool) -> Flow[Stats]:
     """Count what is there."""
-    return (yield from do(Cold(partial(counting.stats, scope=scope))))
+    return (yield from do(Cold(partial(counting.stats, scope=scope, exact=exact))))

@@ -79,6 +79,9 @@ _WORDS: Final[dict[Kind, dict[str, str]]] = {
 # one row; {t.of s} all rows of what a row called s has the number of; {t.order} their order;
 # {t.at_head s} the row of the message at the head of a session called s, {t.at_finished s} at that
 # of a position called s.
+# Of many sessions, by arrays of shards and numbers: {many_sessions} are their rows, and
+# {of_many_sessions} what belongs to them. By the numbers the index is found, and by the pairs that
+# it is nobody else's. On PostgreSQL alone.
 # Of the positions of feeds: {t.feed_at} is one of :feed, {t.feed_of s} that of a session called s,
 # {t.all_feeds_at} those of all feeds in a session.
 _KEYS: Final[dict[Kind, dict[str, str]]] = {
@@ -129,6 +132,12 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "in_shard_of": "{t}shard = {s}.shard AND",
         "of": "{t}shard = {s}.shard AND {t}session = {s}.id",
         "order": "{t}seq",
+        "many_sessions": "{t}id = ANY(CAST(:sessions AS BIGINT[])) AND "
+        "{t}shard = ANY(CAST(:shards AS SMALLINT[])) AND ({t}shard, {t}id) IN (SELECT * FROM "
+        "unnest(CAST(:shards AS SMALLINT[]), CAST(:sessions AS BIGINT[])))",
+        "of_many_sessions": "{t}session = ANY(CAST(:sessions AS BIGINT[])) AND "
+        "{t}shard = ANY(CAST(:shards AS SMALLINT[])) AND ({t}shard, {t}session) IN (SELECT * FROM "
+        "unnest(CAST(:shards AS SMALLINT[]), CAST(:sessions AS BIGINT[])))",
         "at_head": "{t}shard = {s}.shard AND {t}session = {s}.id AND {t}seq = {s}.head",
         "at_finished": "{t}shard = {s}.shard AND {t}session = {s}.session AND {t}seq = {s}.head",
         "feed_at": "{t}shard = :shard AND {t}session = :session AND {t}feed = :feed",

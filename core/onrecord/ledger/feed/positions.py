@@ -8,7 +8,7 @@ what is handed out is due when its lease ends, and what has moved on in the mean
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database import keys
@@ -146,6 +146,23 @@ _ERASE: Final = f"""
     UPDATE {{feed_positions}} SET
         gone = 1, epoch = :epoch, head = {NOWHERE}, lineage = 0, token = 0, due = coalesce(due, 0)
     WHERE {{all_feeds_at}}"""
+# Locked in the order in which readers take them, so that no two wait in a ring.
+_ERASE_MANY: Final[dict[Kind, str]] = {
+    "sqlite": _ERASE,
+    "postgresql": f"""
+        WITH locked AS (
+            SELECT p.shard, p.session, p.feed FROM {{feed_positions}} p WHERE {{p.of_many_sessions}}
+            ORDER BY p.shard, p.session, p.feed FOR UPDATE
+        )
+        UPDATE {{feed_positions}} p SET
+            gone = 1, epoch = e.epoch, head = {NOWHERE}, lineage = 0, token = 0,
+            due = coalesce(p.due, 0)
+        FROM locked l, unnest(
+            CAST(:shards AS SMALLINT[]), CAST(:sessions AS BIGINT[]), CAST(:epochs AS BIGINT[])
+        ) AS e (shard, session, epoch)
+        WHERE p.shard = l.shard AND p.session = l.session AND p.feed = l.feed
+            AND e.shard = l.shard AND e.session = l.session""",
+}
 
 _TOKEN: Final = "SELECT token FROM {tail} WHERE {at}"
 
@@ -300,6 +317,20 @@ def erase(txn: Transaction, key: SessionKey, epoch: int) -> None:
     again: nothing else of it is left."""
     if keys.is_number(txn, key.session):
         txn.run(_ERASE, {**keys.of_key(key), "epoch": epoch})
+
+
+def erase_many(txn: Transaction, erased: Sequence[tuple[SessionKey, int]]) -> None:
+    """The same of many sessions, each with its epoch; none has a damaged number."""
+    if txn.can.array_parameters:
+        values = {
+            "shards": [key.shard for key, _ in erased],
+            "sessions": [key.session for key, _ in erased],
+            "epochs": [epoch for _, epoch in erased],
+        }
+        txn.run(_ERASE_MANY[txn.kind], values)
+    else:
+        values_of_each = [{**keys.of_key(key), "epoch": epoch} for key, epoch in erased]
+        txn.many(_ERASE_MANY[txn.kind], values_of_each)
 
 
 def drop(txn: Transaction, feed: int, after: int, limit: int) -> int | None:

@@ -20,14 +20,14 @@ from onrecord.stored.items import WrittenItem
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 from onrecord.version import Version
 
-_REMOVE_ROWS: Final = {
+REMOVE_ROWS: Final = {
     "onrecord_segments": "DELETE FROM {segments} WHERE {span}",
     "onrecord_tail": "DELETE FROM {tail} WHERE {span}",
     "onrecord_runs": "DELETE FROM {runs} WHERE {span}",
     "onrecord_vectors": "DELETE FROM {vectors} WHERE {my_shard} session = :session",
 }
-_REMOVE: Final = "DELETE FROM {sessions} WHERE {my_shard} id = :session"
-_REMEMBER: Final = """
+REMOVE: Final = "DELETE FROM {sessions} WHERE {my_shard} id = :session"
+REMEMBER: Final = """
     INSERT INTO {erased} (identity, session, epoch, at) VALUES (:identity, :session, :epoch, :at)
     ON CONFLICT (identity) DO UPDATE SET session = :session, epoch = :epoch, at = :at"""
 
@@ -75,15 +75,15 @@ def remove(txn: Transaction, name: SessionName, only_at: Version | None = None) 
     if session is None or (only_at is not None and session.version != only_at):
         return None
     fences.refuse_fenced(txn, name, session.fence)  # now: afterwards there is no row to look at
-    for table, statement in _REMOVE_ROWS.items():
+    for table, statement in REMOVE_ROWS.items():
         gone[table] += txn.run(statement, keys.span(txn, session.key))
     known, went = state.remove(txn, name)
     gone += known
-    gone["onrecord_sessions"] += txn.run(_REMOVE, keys.of_session(session))
+    gone["onrecord_sessions"] += txn.run(REMOVE, keys.of_session(session))
     epoch = session.epoch + 1
     positions.erase(txn, session.key, epoch)
     txn.run(
-        _REMEMBER,
+        REMEMBER,
         {
             "identity": name.hashed(txn.facts.store_id),
             "session": session.number,

@@ -53,11 +53,6 @@ _DROP: Final[dict[Kind, list[str]]] = {
         DELETE FROM {runs} WHERE {span}""",
     ],
 }
-_TOTALS: Final = """
-    SELECT count(*), coalesce(sum(length(r.terms)), 0),
-        coalesce(sum(CASE WHEN r.upto BETWEEN r.seq AND r.seq + 15 THEN r.upto - r.seq + 1
-            ELSE 0 END), 0)
-    FROM {sessions} s JOIN {runs} r ON {r.of s}"""
 
 
 class RunRow(NamedTuple):
@@ -124,15 +119,6 @@ def drop(txn: Transaction, session: SessionKey, first: int = 1, last: int = LAST
     places = keys.span(txn, session, first_of(max(first, 1)) - 1, last)
     for statement in _DROP[txn.kind]:
         txn.run(statement, places)
-
-
-def totals(txn: Transaction, scope: Scope) -> tuple[int, int, int]:
-    """How many rows there are in a scope, their bytes, and how many places they cover."""
-    conditions, values = keys.of_scope(scope, "s.")
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    found = txn.first(_TOTALS + where, values)
-    assert found is not None, "an aggregate always answers"
-    return int(found[0]), int(found[1]), int(found[2])
 
 
 def _rows(txn: Transaction, statement: str, values: Mapping[str, object]) -> list[RunRow]:

@@ -15,7 +15,6 @@ from onrecord.codec.about import unpacked
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.metadata_filter import holding
-from onrecord.ledger.sessions.sessions import by_key
 from onrecord.scope import AnyName, Scope, SessionName
 from onrecord.stored.clock import (
     EARLIEST,
@@ -28,9 +27,6 @@ from onrecord.stored.clock import (
 )
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 from onrecord.version import SessionInfo, Usage, Version, told
-
-MOST_DUE: Final = 500
-"""Sessions that are due, in one page of them."""
 
 
 class Described(NamedTuple):
@@ -184,34 +180,6 @@ def set_columns(txn: Transaction, session: SessionRow, stored: Mapping[str, obje
     """Set columns of a locked session that people may set, to what is stored of what they gave."""
     for column, value in stored.items():
         txn.run(_SET[column], {**keys.of_session(session), column: value})
-
-
-def due(
-    txn: Transaction,
-    scope: Scope,
-    before: int | None,
-    now: int,
-    default: int | None,
-    after: SessionKey,
-    upto: SessionKey | None = None,
-) -> list[tuple[SessionKey, Described]]:
-    """Sessions that may be pruned, by key after one: quiet since a time, or expired."""
-    conditions, values = keys.of_scope(scope)
-    between, order, ends = by_key(txn, after, upto)
-    conditions += [*between, f"({DUE})"]
-    found = txn.rows(
-        f"SELECT {{shard}}, id, {COLUMNS} FROM {{sessions}} "
-        f"WHERE {' AND '.join(conditions)} {order}",
-        {
-            **values,
-            **ends,
-            "limit": MOST_DUE,
-            "before": -1 if before is None else before,
-            "now": now,
-            "default": default,
-        },
-    )
-    return [(SessionKey(*row[:2]), Described(*row[2:])) for row in found]
 
 
 def describe(txn: Transaction, name: SessionName) -> Described | None:

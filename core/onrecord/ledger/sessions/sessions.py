@@ -16,16 +16,16 @@ from onrecord.stored.messages import Entry, SessionKey, SessionRow
 from onrecord.usage import NOTHING, Spent, total
 from onrecord.version import Version
 
-_FOUND: Final = """id, epoch, cut_epoch, head, last_active, sealed, fence, lineage, {shard},
+FOUND: Final = """id, epoch, cut_epoch, head, last_active, sealed, fence, lineage, {shard},
     holder, maybe_open"""
-FIND: Final = f"SELECT {_FOUND} FROM {{sessions}} WHERE {{my_shard}} identity = :identity"
+FIND: Final = f"SELECT {FOUND} FROM {{sessions}} WHERE {{my_shard}} identity = :identity"
 LOCK: Final = f"{FIND} {{for_update}}"
 _LOCK_NUMBER: Final = f"""
-    SELECT {_FOUND} FROM {{sessions}} WHERE {{my_shard}} id = :session {{for_update}}"""
+    SELECT {FOUND} FROM {{sessions}} WHERE {{my_shard}} id = :session {{for_update}}"""
 FIND_KEY_WITH_ARCHIVED: Final = f"""
-    SELECT {_FOUND}, archived FROM {{sessions}} WHERE {{my_shard}} id = :session"""
+    SELECT {FOUND}, archived FROM {{sessions}} WHERE {{my_shard}} id = :session"""
 FIND_WITH_ARCHIVED: Final = f"""
-    SELECT {_FOUND}, archived FROM {{sessions}} WHERE {{my_shard}} identity = :identity"""
+    SELECT {FOUND}, archived FROM {{sessions}} WHERE {{my_shard}} identity = :identity"""
 
 _CREATE: Final = """
     INSERT INTO {sessions} (

@@ -41,6 +41,8 @@ CREATE INDEX onrecord_sessions_by_activity ON {sessions} (active_period, id);
 
 CREATE INDEX onrecord_sessions_by_agent ON {sessions} (agent, active_period, id) WHERE agent <> '';
 
+CREATE INDEX onrecord_sessions_by_expiry ON {sessions} ((CAST(active_period AS DOUBLE PRECISION) * 512 + expires_in / 1000000), id) WHERE expires_in IS NOT NULL;
+
 CREATE INDEX onrecord_sessions_by_maybe_open ON {sessions} (owner, id) WHERE maybe_open = 1;
 
 CREATE INDEX onrecord_sessions_by_owner ON {sessions} (owner, active_period, id);

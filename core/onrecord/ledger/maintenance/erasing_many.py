@@ -1,0 +1,225 @@
+"""How many sessions go in one transaction, by a statement a table; one alone: ``erasing.py``.
+
+Whoever goes over many waits for nobody while it holds some of them. A session that somebody has
+locked, one with a state, and one whose row is damaged are left to be taken alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from onrecord.ledger.database import keys
+from onrecord.ledger.database.address import Kind
+from onrecord.ledger.database.stamp import FenceMoved
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.feed import positions
+from onrecord.ledger.maintenance import erasing
+from onrecord.ledger.sessions import sessions
+from onrecord.scope import Scope, SessionName, StateName
+from onrecord.stored.clock import MICROSECONDS, now
+from onrecord.stored.messages import SessionKey, SessionRow
+from onrecord.version import Version
+
+_COLUMNS: Final = f"{sessions.FOUND}, identity"
+_LOCK: Final[dict[Kind, str]] = {
+    "sqlite": f"SELECT {_COLUMNS} FROM {{sessions}} WHERE id = :session",
+    "postgresql": f"""
+        SELECT {_COLUMNS} FROM {{sessions}} WHERE {{many_sessions}}
+        ORDER BY id, shard FOR UPDATE SKIP LOCKED""",
+}
+_WITH_STATE: Final[dict[Kind, str]] = {
+    "sqlite": "SELECT identity FROM {namespaces} WHERE identity = :state",
+    "postgresql": """
+        SELECT identity FROM {namespaces}
+        WHERE identity = ANY(CAST(:states AS BYTEA[])) AND shard = ANY(CAST(:shards AS SMALLINT[]))
+        """,
+}
+_REMOVE: Final[dict[Kind, dict[str, str]]] = {
+    "sqlite": erasing.REMOVE_ROWS | {"onrecord_sessions": erasing.REMOVE},
+    "postgresql": {
+        "onrecord_segments": "DELETE FROM {segments} WHERE {of_many_sessions}",
+        "onrecord_tail": "DELETE FROM {tail} WHERE {of_many_sessions}",
+        "onrecord_runs": "DELETE FROM {runs} WHERE {of_many_sessions}",
+        "onrecord_vectors": "DELETE FROM {vectors} WHERE {of_many_sessions}",
+        "onrecord_sessions": "DELETE FROM {sessions} WHERE {many_sessions}",
+    },
+}
+_REMEMBER: Final[dict[Kind, str]] = {
+    "sqlite": erasing.REMEMBER,
+    "postgresql": """
+        INSERT INTO {erased} (identity, session, epoch, at)
+        SELECT e.identity, e.session, e.epoch, :at
+        FROM unnest(
+            CAST(:identities AS BYTEA[]), CAST(:sessions AS BIGINT[]), CAST(:epochs AS BIGINT[])
+        ) AS e (identity, session, epoch)
+        ON CONFLICT (identity) DO UPDATE SET
+            session = excluded.session, epoch = excluded.epoch, at = excluded.at""",
+}
+_PAGE: Final = 'SELECT {shard}, id, fence, tenant, "user", agent, key FROM {sessions}'
+
+
+class Doomed(NamedTuple):
+    """A session that is to go."""
+
+    key: SessionKey
+    name: SessionName
+    fence: int
+    """As it was read."""
+    only_at: Version | None = None
+    """It stays where it was written to since."""
+
+
+class Gone(NamedTuple):
+    """A session that has gone."""
+
+    name: SessionName
+    before: Version
+    after: Version
+
+
+class RemovedMany(NamedTuple):
+    """What has gone of many sessions."""
+
+    gone: list[Gone]
+    counted: Counter[str]
+    """How much that was, by table."""
+    left: list[Doomed]
+    """Those that are to be taken alone."""
+
+
+def page(txn: Transaction, scope: Scope, after: SessionKey, limit: int) -> list[Doomed]:
+    """Sessions of a scope by key, beginning after one."""
+    conditions, chosen = keys.of_scope(scope)
+    between, order, ends = sessions.by_key(txn, after)
+    found = txn.rows(
+        f"{_PAGE} WHERE {' AND '.join([*conditions, *between])} {order}",
+        {**chosen, **ends, "limit": limit},
+    )
+    return [
+        Doomed(
+            SessionKey(shard, number),
+            SessionName(key=key, tenant=tenant, user=user, agent=agent),
+            fence,
+        )
+        for shard, number, fence, tenant, user, agent, key in found
+    ]
+
+
+def remove(txn: Transaction, doomed: Sequence[Doomed]) -> RemovedMany:
+    """Take sessions away, and remember only that something was there.
+
+    FenceMoved, with all of them, where not each was marked as it stands.
+    """
+    txn.begin()
+    alone, wanted = _told_apart(txn, doomed)
+    locked = _locked(txn, wanted)
+    with_state = _with_state(txn, [wanted[key].name for key in locked])
+    alone += [one for key, one in wanted.items() if key not in locked]
+    rows: list[tuple[SessionRow, SessionName]] = []
+    for key, (row, identity) in locked.items():
+        one = wanted[key]
+        name = one.name
+        if identity != name.identity or row.damage or StateName.of(name).identity in with_state:
+            alone.append(one)
+        elif one.only_at is None or row.version == one.only_at:
+            rows.append((row, name))
+    _refuse_fenced(txn, rows)
+    if not rows:
+        return RemovedMany([], Counter(), alone)
+    counted = _removed(txn, [row for row, _ in rows])
+    _remember(txn, rows)
+    gone = [Gone(name, row.version, Version(row.epoch + 1, 0)) for row, name in rows]
+    return RemovedMany(gone, counted, alone)
+
+
+def _told_apart(
+    txn: Transaction, doomed: Sequence[Doomed]
+) -> tuple[list[Doomed], dict[SessionKey, Doomed]]:
+    """Those that can only be found by their names, and the others by their keys, in their order."""
+    alone: list[Doomed] = []
+    wanted: dict[SessionKey, Doomed] = {}
+    for one in sorted(doomed, key=lambda one: (one.key.session, one.key.shard)):
+        shard = one.name.shard if txn.can.array_parameters else 0
+        if keys.is_number(txn, one.key.session) and one.key.shard == shard:
+            wanted[one.key] = one
+        else:
+            alone.append(one)
+    return alone, wanted
+
+
+def _locked(
+    txn: Transaction, wanted: Mapping[SessionKey, Doomed]
+) -> dict[SessionKey, tuple[SessionRow, bytes]]:
+    """Those that nobody else has locked, each as it stands, with its identity."""
+    found: list[tuple[Any, ...]] = []
+    if txn.can.array_parameters:
+        found = txn.rows(_LOCK[txn.kind], _arrays(wanted))
+    else:
+        for key in wanted:
+            found += txn.rows(_LOCK[txn.kind], keys.of_key(key))
+    rows = [(SessionRow(*columns), bytes(identity)) for *columns, identity in found]
+    return {row.key: (row, identity) for row, identity in rows}
+
+
+def _with_state(txn: Transaction, names: Sequence[SessionName]) -> set[bytes]:
+    """The identities of states that are there. While their sessions are locked none is made."""
+    states = [StateName.of(name) for name in names]
+    found: list[tuple[Any, ...]] = []
+    if txn.can.array_parameters:
+        values = {
+            "states": [state.identity for state in states],
+            "shards": list({state.shard for state in states}),
+        }
+        found = txn.rows(_WITH_STATE[txn.kind], values)
+    else:
+        for state in states:
+            found += txn.rows(_WITH_STATE[txn.kind], {"state": state.identity})
+    return {bytes(identity) for (identity,) in found}
+
+
+def _refuse_fenced(txn: Transaction, rows: Sequence[tuple[SessionRow, SessionName]]) -> None:
+    told = None if txn.stamp is None else txn.stamp.items
+    if told is None:
+        return  # nobody marks
+    fences = {name.identity: row.fence for row, name in rows}
+    if others := {one: fence for one, fence in fences.items() if told.get(one) != fence}:
+        raise FenceMoved(others)
+
+
+def _removed(txn: Transaction, rows: Sequence[SessionRow]) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for table, statement in _REMOVE[txn.kind].items():
+        if txn.can.array_parameters:
+            counted[table] = txn.run(statement, _arrays([row.key for row in rows]))
+        else:
+            counted[table] = txn.many(statement, [keys.span(txn, row.key) for row in rows])
+    return counted
+
+
+def _remember(txn: Transaction, rows: Sequence[tuple[SessionRow, SessionName]]) -> None:
+    positions.erase_many(txn, [(row.key, row.epoch + 1) for row, _ in rows])
+    at, store_id = now() // MICROSECONDS, txn.facts.store_id
+    hashed = [name.hashed(store_id) for _, name in rows]
+    if txn.can.array_parameters:
+        values: dict[str, object] = {
+            "identities": hashed,
+            "sessions": [row.number for row, _ in rows],
+            "epochs": [row.epoch + 1 for row, _ in rows],
+            "at": at,
+        }
+        txn.run(_REMEMBER[txn.kind], values)
+        return
+    txn.many(
+        _REMEMBER[txn.kind],
+        [
+            {"identity": identity, "session": row.number, "epoch": row.epoch + 1, "at": at}
+            for identity, (row, _) in zip(hashed, rows, strict=True)
+        ],
+    )
+
+
+def _arrays(found: Sequence[SessionKey] | Mapping[SessionKey, object]) -> dict[str, object]:
+    """The values of ``{many_sessions}`` and ``{of_many_sessions}``."""
+    return {"shards": [key.shard for key in found], "sessions": [key.session for key in found]}
