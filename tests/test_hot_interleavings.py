@@ -664,14 +664,14 @@ class Played:
 KNOWN_SEEDS: Final[dict[str, int]] = {
     "IgnoresTheFence": 2873,
     "LearnsTheFenceTooLate": 1458,
-    "SettlesAfterItsRead": 3727,
+    "SettlesAfterItsRead": 3763,
     "DoesNotSettle": 982,
     "LiftsWhenInDoubt": 320,
     "CommitsUnmarkedAtOnce": 1081,
     "mark: new nonce": 1629,
     "look: settle by marks": 904,
     "fill: its own lease": 1309,
-    "fill: not where nothing is": 1257,
+    "fill: not where nothing is": 4143,
 }
 """Where the search of a rare one begins: seeds that have found it. Should one find it no more,
 since the flows take other steps now, all are tried from the first."""
