@@ -32,7 +32,7 @@ from tests.servers.process import environment
 INDEX = "onrecord_sessions_by_mood"
 COLUMN, BUILD, FILL = "0002 moods", "0003 sessions by mood", "0004 moods of old sessions"
 ALL = [COLUMN, BUILD, FILL]
-BUILDING = f"CREATE INDEX CONCURRENTLY%{INDEX}%"
+BUILDING = f"CREATE INDEX%{INDEX}%"
 PUBLIC = "public"
 
 

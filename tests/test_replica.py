@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from onrecord import Message, Misconfigured, Store, Unavailable
+from onrecord.ledger.database.transaction import Transaction
 from tests.children import PATIENCE
 from tests.servers.postgres import OwnPostgres, PostgresServer
 from tests.servers.redis import RedisServer
@@ -99,9 +101,30 @@ async def with_await(store: Store, folder: Path) -> None:
     assert (await store.ahealth()).ok
 
 
-def test_a_replica_that_is_away_is_said_and_not_replaced(
+def given_up(txn: Transaction, primary: OwnPostgres, standby: OwnPostgres) -> None:
+    """Read on a standby until that goes on where rows of this read were cleaned up."""
+    count = "SELECT count(*) FROM {tail}"
+    txn.snapshot()
+    txn.first(count, {})
+    with psycopg.connect(primary.url, autocommit=True) as connection:
+        connection.execute("UPDATE onrecord_tail SET tokens = tokens")
+        connection.execute("VACUUM onrecord_tail")
+    with psycopg.connect(standby.url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET max_standby_streaming_delay = 0")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("SELECT pg_wal_replay_resume()")
+    while True:
+        txn.first(count, {})
+
+
+def test_a_replica_that_gives_up_or_is_away_is_said_and_not_replaced(
     own_postgres: OwnPostgres, behind: OwnPostgres
 ) -> None:
+    with (
+        Store(own_postgres.url, replica=behind.url, timeout=PATIENCE) as store,
+        pytest.raises(Unavailable, match=r"is a standby, and gave this read up .* Read again"),
+    ):
+        store._reader(True)._ledger.read(partial(given_up, primary=own_postgres, standby=behind))
     password = str(make_url(behind.url).password)
     with Store(own_postgres.url, replica=behind.url, timeout=0.2) as store:
         session = store.session("s")

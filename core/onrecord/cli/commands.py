@@ -21,6 +21,7 @@ from onrecord.cli.asked import Asked, NotThere
 from onrecord.cli.helping import Command
 from onrecord.cli.options import Cache, Json, NoColor, Url
 from onrecord.cli.output import Output
+from onrecord.cli.wording import in_shell
 from onrecord.errors import InvalidName, InvalidValue, Misconfigured, OnrecordError, Unavailable
 
 P = ParamSpec("P")
@@ -110,7 +111,7 @@ class _Told(logging.Handler):
         self._out = out
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._out.note(record.getMessage())
+        self._out.note(in_shell(record.getMessage()))
 
 
 def _ended(work: Callable[[], int | None], out: Output, interrupted: str) -> int:
@@ -128,7 +129,7 @@ def _ended(work: Callable[[], int | None], out: Output, interrupted: str) -> int
         if isinstance(fault.__cause__, BrokenPipeError):  # of a file that it was writing to
             silence()
             return READER_GONE
-        out.fail(str(fault))
+        out.fail(in_shell(str(fault)))
         return _code_of(fault)
 
 

@@ -11,6 +11,7 @@ from onrecord.cli.asked import Asked, existing, owner, owners, time_of
 from onrecord.cli.commands import FOUND_WRONG, command, confirmed
 from onrecord.cli.output import Output
 from onrecord.cli.reading import _SESSION_COLUMNS
+from onrecord.cli.wording import in_shell
 from onrecord.errors import Misconfigured
 from onrecord.plural import many
 
@@ -201,4 +202,4 @@ def _write_receipt(out: Output, receipt: Receipt) -> None:
     if receipt.left:
         out.say(f"{many(receipt.left, 'session')} under other names were left.")
     if receipt.traces:
-        out.note(receipt.traces)
+        out.note(in_shell(receipt.traces))

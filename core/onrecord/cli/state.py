@@ -11,6 +11,7 @@ from onrecord.cli import options, visible
 from onrecord.cli.asked import Asked, owners
 from onrecord.cli.commands import FOUND_WRONG, command
 from onrecord.cli.output import BOLD, DIM, Output, size
+from onrecord.cli.wording import in_shell
 from onrecord.diagnosis import SEVERITIES
 from onrecord.plural import many
 
@@ -124,8 +125,8 @@ def doctor(
 def _write_finding(out: Output, finding: Finding) -> None:
     colour = _COLOURS[finding.severity]
     out.say((finding.severity, f"bold {colour}".strip()), "  ", (finding.check, BOLD))
-    out.say(visible.text(finding.what), indent=2)
-    out.say((visible.text(finding.advice), DIM), indent=2)
+    out.say(visible.text(in_shell(finding.what)), indent=2)
+    out.say((visible.text(in_shell(finding.advice)), DIM), indent=2)
     out.say()
 
 
@@ -141,4 +142,4 @@ def _write_tier(out: Output, name: str, tier: TierHealth) -> None:
         (f"  {visible.line(tier.where)}", BOLD if not tier.ok else ""),
     )
     if tier.problem:
-        out.say((visible.text(tier.problem), "" if tier.ok else "red"), indent=2)
+        out.say((visible.text(in_shell(tier.problem)), "" if tier.ok else "red"), indent=2)

@@ -11,6 +11,7 @@ from onrecord.cli.asked import Asked, owners, span_of
 from onrecord.cli.commands import FOUND_WRONG, command, confirmed
 from onrecord.cli.output import BOLD, DIM, Column, Output, size
 from onrecord.cli.state import PANEL
+from onrecord.cli.wording import in_shell
 from onrecord.plural import many
 from onrecord.reports import MaintenanceStep, Problem
 
@@ -61,9 +62,9 @@ def _write_step(out: Output, step: MaintenanceStep) -> None:
     out.say((step.name.ljust(9), BOLD), did or "nothing", (f"  {step.seconds:,.1f} s", DIM))
     for said, style in ((step.note, DIM), (step.left and f"left: {step.left}", "yellow")):
         if said:
-            out.say((visible.text(said), style), indent=9)
+            out.say((visible.text(in_shell(said)), style), indent=9)
     if step.problem:
-        out.say((visible.text(step.problem), "red"), indent=9)
+        out.say((visible.text(in_shell(step.problem)), "red"), indent=9)
 
 
 @command("migrate", PANEL, interrupted="Interrupted. Run it again, and it goes on.")
@@ -164,7 +165,7 @@ def compact(
         f"disk, now {size(done.disk_bytes)}."
     )
     if done.problem:
-        out.note(done.problem)
+        out.note(in_shell(done.problem))
     return None
 
 

@@ -193,6 +193,12 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
             f"server behind it; how soon the pooler tries again is its own setting."
         )
     match state:
+        case "40001" if "conflict with recovery" in text:
+            return Unavailable(
+                f"{address} is a standby, and gave this read up for rows that were cleaned up "
+                f"since ({text}). Read again; or raise its max_standby_streaming_delay, or set "
+                f"hot_standby_feedback."
+            )
         case "40001" | "40P01":
             return Unavailable(
                 f"{address} gave this up in favour of another writer ({text}). Nothing was "

@@ -1,0 +1,55 @@
+"""Words of the library for somebody at a shell: methods become commands, and settings variables.
+
+An error says what to do next, ``store.migrate()`` or ``timeout=``; whoever reads it here has no
+store, and types ``onrecord migrate``, or sets ONRECORD_TIMEOUT.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from onrecord.settings import SETTINGS
+
+COMMANDS: Final = {
+    **{name: name for name in ("backup", "compact", "doctor", "erase", "export", "health")},
+    **{name: name for name in ("index", "invalidate", "maintain", "migrate", "prune", "stats")},
+    **{name: name for name in ("train", "verify")},
+    "embed": "index",
+    "import_": "import",
+}
+"""The command that does what a method of a store does."""
+
+_CALL: Final = re.compile(rf"\b(?:store\.)?({'|'.join(COMMANDS)})\(([^()]*)\)((?:\.\w+)*)")
+_OPTION: Final = re.compile(r"(\w+)=('[^']*'|[\w.]+)")
+_TWICE: Final = re.compile(r"(`onrecord [^`]*`) or \1")
+_STORE: Final = re.compile(r"\bStore\(…, (\w+=[^()]*)\)")
+_OPENED: Final = re.compile(r",? or open (?:the|a new) store(?: without migrate=False)?")
+_SETTING: Final = re.compile(
+    rf"(?<![\w.(?&/])({'|'.join(name for name, one in SETTINGS.items() if one.variable)})="
+    r"('[^']*'|\"[^\"]*\"|\d[\w.]*|True|False)?(?![\w=])"
+)
+
+
+def in_shell(text: str) -> str:
+    """What a text of the library says, for who has a shell."""
+    text = _STORE.sub(r"\1", _OPENED.sub("", text))
+    text = _TWICE.sub(r"\1", _CALL.sub(_command, text))
+    return _SETTING.sub(_variable, text)
+
+
+def _command(found: re.Match[str]) -> str:
+    options = [
+        f" --{name.replace('_', '-')}" + ("" if value == "True" else f" {value}")
+        for name, value in _OPTION.findall(found[2])
+        if value != "ANY"  # which is what a command does by itself
+    ]
+    return f"`onrecord {COMMANDS[found[1]]}{''.join(options)}`"
+
+
+def _variable(found: re.Match[str]) -> str:
+    variable = SETTINGS[found[1]].variable
+    assert variable is not None, "only those are looked for"
+    if found[2] is None:
+        return variable
+    return f"{variable}={found[2].strip(chr(39) + chr(34)).lower()}"
