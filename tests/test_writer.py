@@ -237,6 +237,45 @@ def test_a_cancelled_task_takes_back_what_has_not_begun(tmp_path: Path) -> None:
         assert [m.text for m in chat.messages()] == ["first", "second"]
 
 
+def test_a_cancelled_read_that_has_not_begun_is_not_done(tmp_path: Path) -> None:
+    with Store(f"sqlite:///{tmp_path}/x.db", pool_size=1) as store:
+        store.session("k").append(("user", "first"))
+        ledger, entered, go = store._ledger, threading.Event(), threading.Event()
+        done: list[str] = []
+
+        def hold(_: Transaction) -> None:
+            entered.set()
+            assert go.wait(10)
+
+        async def read_after_it() -> None:
+            first = asyncio.create_task(ledger.aread(hold))
+            assert await asyncio.to_thread(entered.wait, 10)
+            second = asyncio.create_task(ledger.aread(lambda _: done.append("second")))
+            third = asyncio.create_task(ledger.aread(lambda _: done.append("third")))
+            await asyncio.sleep(0)  # both are in the queue
+            second.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await second
+            first.cancel()  # which has begun, and ends; nobody is told
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            go.set()
+            await third
+
+        asyncio.run(read_after_it())
+        assert done == ["third"]
+
+
+def test_a_fault_in_a_thread_is_raised_where_it_was_asked(tmp_path: Path) -> None:
+    def fail(_: Transaction) -> None:
+        raise ZeroDivisionError
+
+    with Store(f"sqlite:///{tmp_path}/x.db") as store:
+        store.session("k").append(("user", "first"))
+        with pytest.raises(ZeroDivisionError):
+            asyncio.run(store._ledger.aread(fail))
+
+
 def test_more_tasks_than_threads_in_memory() -> None:
     """Reads of a database in memory wait for the writer, and must not take its threads away."""
     with Store("sqlite://", pool_size=2) as store:
