@@ -58,7 +58,7 @@ _KEYS: Final = frozenset(
 
 def messages_from(given: Appendable) -> list[Message]:
     """Make messages of what the caller gave, in order, with ids and times checked."""
-    if isinstance(given, Message | Mapping) or _is_pair(given):
+    if _is_pair(given) or isinstance(given, Message | Mapping):
         return [_message_from(given, "the message")]
     _refuse_anothers(given, "this")
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
@@ -96,8 +96,6 @@ def _message_from(given: object, which: str) -> Message:
     match given:
         case Message():
             message = given
-        case Mapping():
-            message = _from_mapping(given, which)
         case (str(role), str(text)) if isinstance(given, tuple):
             if len(role) > LONGEST_ROLE or any(map(str.isspace, role)):
                 raise InvalidMessage(
@@ -105,6 +103,8 @@ def _message_from(given: object, which: str) -> Message:
                     f'first: ("user", "hello"). For such a role write Message(role, text).'
                 )
             message = Message(role, text)
+        case Mapping():
+            message = _from_mapping(given, which)
         case (str(), other) if isinstance(given, tuple):
             raise InvalidMessage(
                 f"{which}: the text of a (role, text) pair is a {type(other).__name__}. Use str(), "

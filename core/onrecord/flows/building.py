@@ -93,6 +93,12 @@ class MessageBuilder:
         force_setattr(content, "created_at", None)
         return content
 
+    def written(
+        self, contents: Iterable[Message], rows: Iterable[MessageRow], session: int
+    ) -> list[Message]:
+        """Like ``completed``, of several that were written just now: they have times in range."""
+        return _completed(contents, rows, *self._known(session))
+
     def _known(self, session: int) -> tuple[Facts, str]:
         facts = self._facts()
         assert facts is not None, "rows come from a ledger that is open"

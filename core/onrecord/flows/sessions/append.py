@@ -183,8 +183,11 @@ def _append_again(
 def as_stored(desk: Desk, stored: Stored, contents: Sequence[Message]) -> list[Message]:
     """What is in the database now, for each message that was brought."""
     build = desk.build
+    # Our own content was decoded from the very frame that was written.
+    written = [row for _, row, fresh in stored.rows if fresh]
+    if len(written) == len(contents):  # as mostly: nothing was there before
+        return build.written(contents, written, stored.session)
     return [
-        # Our own content was decoded from the very frame that was written.
         build.completed(contents[i], row, stored.session)
         if fresh
         else build.message(row, stored.session)

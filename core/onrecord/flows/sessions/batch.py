@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +9,7 @@ from onrecord import codec
 from onrecord.errors import Cleared, Conflict, IdReused, Unavailable
 from onrecord.flows.sessions.expected import refuse_unexpected
 from onrecord.flows.turns.holding import refuse_other
+from onrecord.ledger.database import stamp
 from onrecord.ledger.database.faults import id_is_taken, undid_itself
 from onrecord.ledger.database.put_item import Beside
 from onrecord.ledger.sessions import archives, fences, sessions
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def new_token() -> int:
     """What the messages of one attempt are found again by, if its answer is lost."""
-    return secrets.randbits(63)
+    return stamp.random()
 
 
 class Stored(NamedTuple):
@@ -161,7 +161,8 @@ class Batch(NamedTuple):
     def commit_locked(self, txn: Transaction, session: SessionRow) -> Stored:
         """The rules of I5 and of ``expected``, under the session's lock."""
         fences.refuse_fenced(txn, self.name, session.fence)
-        refuse_other(f"Session {self.name}", session.version, session.holder, self.holder)
+        if self.holder is not None:  # to print a name costs 2 µs
+            refuse_other(f"Session {self.name}", session.version, session.holder, self.holder)
         if not any([entry.id for entry in self.entries]):
             found = _SortedOut(fresh=list(range(len(self.entries))))
         else:
