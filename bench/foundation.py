@@ -32,6 +32,9 @@ TEXT = (
     "I was at home all day. Could you look into it, please?"
 )
 FRAME = encode(Message("user", TEXT))[0]
+INSERT = (
+    "INSERT INTO onrecord_tail (place, created, token, epoch, tokens, counter, opens_turn, frame)"
+)
 
 
 class Bare:
@@ -75,7 +78,7 @@ class Bare:
             (now, period_of(now), number),
         )
         run(
-            "INSERT INTO onrecord_tail VALUES (?,?,?,0,40,1,1,?,NULL)",
+            f"{INSERT} VALUES (?, ?, ?, 0, 40, 1, 1, ?)",
             ((number << 32) | (head + 1), now, now, FRAME),
         )
         run("COMMIT")

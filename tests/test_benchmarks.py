@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import data, page, report
+from bench.foundation import Bare
 from bench.measuring import Contender, Found, Kind, Row, Wanted, timed
 from bench.reasons import REASONS
 
@@ -86,6 +87,16 @@ def test_all_take_turns_and_the_first_round_does_not_count() -> None:
     found = timed(3, contenders, calls=2)
     assert "".join(calls) == "aabb" * 4
     assert [len(one.values) for one in found] == [3, 3]
+
+
+def test_the_bare_append_fits_the_tables(tmp_path: Path) -> None:
+    bare = Bare(tmp_path / "bare.db")
+    bare.append()
+    bare.append()
+    count, kept = (
+        bare.connect().execute("SELECT count(*), count(frame) FROM onrecord_tail").fetchone()
+    )
+    assert count == kept == 2
 
 
 def test_generated_conversations_are_as_long_as_real_ones() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import psycopg
 
 from bench import cache, langchain, peers
-from bench.foundation import Bare
+from bench.foundation import INSERT, Bare
 from bench.measuring import Contender, Found, Kind, Row, Wanted, Work, atimed
 from bench.place import Place
 from bench.rows.reading import (
@@ -195,7 +195,7 @@ def _bare_sqlite(place: Place, frames: list[bytes]) -> Iterator[Work]:
     with contextlib.closing(bare.connect()) as connection:
         connection.execute("BEGIN")
         connection.executemany(
-            "INSERT INTO onrecord_tail VALUES (?, 0, 0, 0, 40, 1, 1, ?, NULL)",
+            f"{INSERT} VALUES (?, 0, 0, 0, 40, 1, 1, ?)",
             list(enumerate(frames)),
         )
         connection.execute("COMMIT")
