@@ -1,9 +1,11 @@
 """A store that has grown: a session of a million messages, 100,000 of ten messages, searches among
-a million messages of 10,000 users, and what was left unfinished among a million conversations.
+a million messages of 10,000 users, what was left unfinished among a million conversations, and the
+upkeep of a million sessions.
 
     make scale
     make scale ARGS="--small"           a hundredth of that
-    make scale ARGS="--only search"     the searches alone; or "sessions", "unfinished"
+    make scale ARGS="--only search"     the searches alone; or "sessions", "unfinished",
+                                        "upkeep"
 
 Prints how long each thing takes, and how much memory the process has taken by then.
 """
@@ -20,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from bench import searching, unfinished
+from bench import searching, unfinished, upkeep
 from onrecord import ANY, Progress, Store
 
 T = TypeVar("T")
@@ -109,7 +111,8 @@ def _open_and_read(url: str, key: str, user: str = "") -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--small", action="store_true", help="a hundredth")
-    options.add_argument("--only", choices=["sessions", "search", "unfinished"], help="a part")
+    parts = ["sessions", "search", "unfinished", "upkeep"]
+    options.add_argument("--only", choices=parts, help="a part")
     options.add_argument("--folder", help="where to write (default: a temporary folder)")
     chosen = options.parse_args()
     part = 100 if chosen.small else 1
@@ -119,6 +122,8 @@ def main() -> None:
         searching.main(chosen.small, "")
     if chosen.only in (None, "unfinished"):
         unfinished.main(chosen.small)
+    if chosen.only in (None, "upkeep"):
+        upkeep.main(chosen.small)
 
 
 def sessions(where: str | None, part: int) -> None:

@@ -252,6 +252,20 @@ def due_rows(grown: Grown) -> Iterator[Row]:
     yield Row("what expired by its own time, found", "3.4 s", shown(took), "an index")
 
 
+def alone_rows(grown: Grown) -> Iterator[Row]:
+    """What the others are to be compared with, on a machine that does other things as well."""
+    from onrecord.flow import run
+    from onrecord.flows.maintenance.remove import remove
+
+    few = [n for n in range(grown.sessions) if tenant_of(n) == "t1"][:50]
+    names = [SessionName(key=f"s{n}", tenant="t1", user=f"u{n // 10}") for n in few]
+    began = time.perf_counter()
+    for name in names:
+        run(remove(grown.store._desk, name), grown.store._perform)
+    rate = len(names) / (time.perf_counter() - began)
+    yield Row("erase, a transaction a session", "140/s", f"{rate:,.0f}/s", "")
+
+
 def erase_rows(grown: Grown) -> Iterator[Row]:
     count = sum(tenant_of(n) == "small" for n in range(grown.sessions))
     erase = lambda: grown.store.erase(tenant="small", user=ANY, agent=ANY, thorough=False)  # noqa: E731
@@ -279,6 +293,7 @@ def compact_rows(grown: Grown) -> Iterator[Row]:
 ROWS: Final[list[Callable[[Grown], Iterator[Row]]]] = [
     stats_rows,
     due_rows,
+    alone_rows,
     erase_rows,
     prune_rows,
     compact_rows,

@@ -11,14 +11,14 @@ import psycopg
 import pytest
 
 from onrecord import ANY, OnrecordError, Progress, Pruning, Session, Store, operations
-from onrecord.flow import Cold, Flow, Step, run
+from onrecord.flow import Cold, Flow, InThread, Step, run
 from onrecord.flows.maintenance import prune, remove
 from onrecord.flows.pace import FIRST
 from onrecord.ledger.database.stamp import ABSENT, FenceMoved, new_stamp
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.maintenance import due, erasing_many
 from onrecord.ledger.maintenance.erasing_many import Doomed
-from onrecord.ledger.sessions import fences
+from onrecord.ledger.sessions import dictionaries, fences
 from onrecord.scope import EVERYBODY, Scope
 from onrecord.stored.changes import Change
 from onrecord.stored.clock import MICROSECONDS, now
@@ -394,3 +394,92 @@ def test_many_are_estimated_and_it_says_so(store: Store, monkeypatch: pytest.Mon
     assert 50 <= part.sessions <= 120
     few = store.stats(tenant="other")
     assert (few.estimated, few.sessions) == (False, 20)
+
+
+# -- sealed together ----------------------------------------------------------------------------
+
+
+def compacted(store: Store, meanwhile: Callable[[], object] = lambda: None) -> list[Step]:
+    """Compact, with something done between what was read and what is written of it."""
+    steps: list[Step] = []
+
+    def perform(step: Step) -> Any:
+        steps.append(step)
+        answer = store._perform(step)
+        if isinstance(step, InThread) and sum(isinstance(one, InThread) for one in steps) == 1:
+            meanwhile()
+        return answer
+
+    run(operations.compact(store._desk, -2, False, None), perform)
+    return steps
+
+
+def test_short_sessions_are_sealed_together(store: Store) -> None:
+    sessions = fill(store)
+    sessions[1].delete(1)
+    sessions[2].archive([1])
+    before = [session.messages() for session in sessions]
+    steps = compacted(store)
+    assert sum(isinstance(step, InThread) for step in steps) == 1
+    assert [session.messages() for session in sessions] == before
+    found = store.stats()
+    assert (found.rows, found.segments, found.messages) == (0, MANY, 2 * MANY - 1)
+    assert store.verify() == []
+    assert not any(isinstance(step, InThread) for step in compacted(store)), "all are sealed"
+
+
+@pytest.mark.parametrize("what", ["append", "edit", "delete", "clear", "erase", "compact"])
+def test_what_was_changed_meanwhile_is_not_sealed_as_it_was(store: Store, what: str) -> None:
+    sessions = fill(store)
+    changed = sessions[2]
+    changes: dict[str, Callable[[], object]] = {
+        "append": lambda: changed.append(("user", "and more")),
+        "edit": lambda: changed.edit(1, ("user", "edited")),
+        "delete": lambda: changed.delete(1),
+        "clear": changed.clear,
+        "erase": lambda: changed.erase(thorough=False),
+        "compact": lambda: store.compact(quiet_for=0),
+    }
+    expected = {
+        "append": ["acme 2", "yes", "and more"],
+        "edit": ["edited", "yes"],
+        "delete": ["yes"],
+        "clear": [],
+        "erase": [],
+        "compact": ["acme 2", "yes"],
+    }
+    compacted(store, changes[what])
+    assert texts(changed) == expected[what]
+    assert [texts(session) for session in sessions if session is not changed] == [
+        [f"acme {n}", "yes"] for n in range(MANY) if n != 2
+    ]
+    assert store.verify() == []
+
+
+def test_nothing_is_written_with_a_dictionary_that_went_meanwhile(store: Store) -> None:
+    sample = [[("user", f"the same words as in any other one, {n}")] * 9 for n in range(300)]
+    number = store.train(sample).dictionary
+    assert number is not None
+    sessions = fill(store)
+    compacted(store, lambda: store._ledger.write(lambda txn: dictionaries.retire(txn, number)))
+    assert [texts(session) for session in sessions] == [[f"acme {n}", "yes"] for n in range(MANY)]
+    assert store.stats().rows == 0
+    needed = store._ledger.read(
+        lambda txn: txn.rows("SELECT count(*) FROM {segments} WHERE dictionary IS NOT NULL", {})
+    )
+    assert needed[0][0] == 0
+    assert store.verify() == []
+
+
+def test_what_is_too_much_for_one_segment_is_sealed_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onrecord.ledger.sessions.sealing.LARGEST", 200)
+    sessions = fill(store, 4)
+    sessions[1].append([("user", str(n) * 150) for n in range(4)])
+    before = [session.messages() for session in sessions]
+    compacted(store)
+    assert [session.messages() for session in sessions] == before
+    assert store.stats().rows == 0
+    assert store.stats().segments > 4
+    assert store.verify() == []

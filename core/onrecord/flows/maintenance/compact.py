@@ -10,13 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from onrecord.errors import OnrecordError
-from onrecord.flow import Autocommit, Cold, Flow, do
+from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.maintenance.train import release_learned
 from onrecord.flows.pace import Pace, over_sessions, tell
 from onrecord.flows.shared import Desk
 from onrecord.ledger.maintenance import counting
 from onrecord.ledger.maintenance.vacuum import reclaim
-from onrecord.ledger.sessions import dictionaries, sealing, sessions
+from onrecord.ledger.sessions import dictionaries, sealing, sealing_many, sessions
+from onrecord.ledger.sessions.sealing_many import AT_ONCE
 from onrecord.reports import Compaction, OnProgress
 from onrecord.scope import EVERYBODY, SessionName
 from onrecord.stored.clock import MICROSECONDS, now
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 _AT_ONCE: Final = 25
-"""Sessions that are sealed in one transaction: they wait for each other, and share its commit."""
+"""Sessions that are sealed in one transaction where each is more than one segment: they wait for
+each other, and share its commit."""
 
 
 def compact(
@@ -45,7 +47,7 @@ def compact(
         tell(progress, done, max(of, done))
 
     heard(0)
-    yield from seal_quiet(before, again, Pace(hears=heard))
+    yield from seal_quiet(desk, before, again, Pace(hears=heard))
     if again:  # all that was sealed is sealed with the newest; what else needs others goes on
         yield from do(Cold(dictionaries.retire_superseded, writes=True))
         yield from release_learned(desk)
@@ -61,23 +63,41 @@ def compact(
     )
 
 
-def seal_quiet(before: int, again: bool, pace: Pace) -> Flow[bool]:
+def seal_quiet(desk: Desk, before: int, again: bool, pace: Pace) -> Flow[bool]:
     """Seal the sessions that nobody wrote to since a second; whether it came to all of them."""
 
     def work(found: Sequence[tuple[SessionKey, SessionName]]) -> Flow[bool]:
         wanted = [key for key, _ in found]
-        seal = partial(sealing.seal_sessions, wanted=wanted, before=before, again=again)
-        pace.heard((yield from do(Cold(seal, writes=True))))
+        if not again:
+            done, wanted = yield from _sealed_together(desk, wanted, before)
+            pace.heard(done)
+        for n in range(0, len(wanted), _AT_ONCE):
+            some = wanted[n : n + _AT_ONCE]
+            seal = partial(sealing.seal_sessions, wanted=some, before=before, again=again)
+            pace.heard((yield from do(Cold(seal, writes=True))))
         return True
 
     page = partial(
         sessions.page,
         scope=EVERYBODY,
-        limit=_AT_ONCE,
+        limit=AT_ONCE,
         condition=_condition(again),
         before=before,
     )
-    return (yield from over_sessions(pace, page, _AT_ONCE, work))
+    return (yield from over_sessions(pace, page, AT_ONCE, work))
+
+
+def _sealed_together(
+    desk: Desk, wanted: Sequence[SessionKey], before: int
+) -> Flow[tuple[int, list[SessionKey]]]:
+    """Seal those that are short: how many that were, and which are left to be sealed alone."""
+    read = partial(sealing_many.read, wanted=wanted, before=before)
+    found = yield from do(Cold(read))
+    if not found.short:
+        return 0, found.left
+    compressed = desk.compression == "zstd"
+    packed = yield from do(InThread(partial(sealing_many.pack, found, compressed)))
+    return (yield from do(Cold(partial(sealing_many.write, packed=packed), writes=True)))
 
 
 def _how_many(txn: Transaction, before: int, again: bool) -> int:

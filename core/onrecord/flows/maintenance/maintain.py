@@ -227,7 +227,7 @@ def _current(txn: Transaction) -> tuple[Dictionary | None, int]:
 
 
 def _seal(run: _Run) -> Flow[_Left]:
-    whole = yield from seal_quiet(now() // MICROSECONDS - _QUIET_FOR, False, run.pace)
+    whole = yield from seal_quiet(run.desk, now() // MICROSECONDS - _QUIET_FOR, False, run.pace)
     return _NOTHING if whole else _Left("sessions that are quiet and not sealed", True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from onrecord.errors import Misconfigured
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import ANY, NamespaceName, Scope, SessionName, owner_number, shard_of
@@ -43,6 +45,12 @@ def of_listed(scope: Scope) -> tuple[list[str], dict[str, object]]:
 def of_key(key: SessionKey) -> dict[str, object]:
     """The row of a session, by its number."""
     return {"shard": key.shard, "session": key.session}
+
+
+def of_many(found: Iterable[SessionKey]) -> dict[str, object]:
+    """The values of ``{many_sessions}`` and ``{of_many_sessions}``."""
+    listed = list(found)
+    return {"shards": [key.shard for key in listed], "sessions": [key.session for key in listed]}
 
 
 def of_session(session: SessionRow) -> dict[str, object]:

@@ -155,7 +155,7 @@ def _locked(
     """Those that nobody else has locked, each as it stands, with its identity."""
     found: list[tuple[Any, ...]] = []
     if txn.can.array_parameters:
-        found = txn.rows(_LOCK[txn.kind], _arrays(wanted))
+        found = txn.rows(_LOCK[txn.kind], keys.of_many(wanted))
     else:
         for key in wanted:
             found += txn.rows(_LOCK[txn.kind], keys.of_key(key))
@@ -192,7 +192,7 @@ def _removed(txn: Transaction, rows: Sequence[SessionRow]) -> Counter[str]:
     counted: Counter[str] = Counter()
     for table, statement in _REMOVE[txn.kind].items():
         if txn.can.array_parameters:
-            counted[table] = txn.run(statement, _arrays([row.key for row in rows]))
+            counted[table] = txn.run(statement, keys.of_many([row.key for row in rows]))
         else:
             counted[table] = txn.many(statement, [keys.span(txn, row.key) for row in rows])
     return counted
@@ -218,8 +218,3 @@ def _remember(txn: Transaction, rows: Sequence[tuple[SessionRow, SessionName]]) 
             for identity, (row, _) in zip(hashed, rows, strict=True)
         ],
     )
-
-
-def _arrays(found: Sequence[SessionKey] | Mapping[SessionKey, object]) -> dict[str, object]:
-    """The values of ``{many_sessions}`` and ``{of_many_sessions}``."""
-    return {"shards": [key.shard for key in found], "sessions": [key.session for key in found]}

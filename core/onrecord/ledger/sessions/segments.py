@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -235,22 +235,29 @@ def write(txn: Transaction, session: SessionKey, segment: Segment, level: int) -
     dictionary = txn.dictionaries.in_use(txn)
     compressed = level if txn.dictionaries.compression == "zstd" else None
     body, raw = sealed.pack(segment, compressed, dictionary)
+    txn.run(_INSERT, row_of(session, segment, body, raw))
+
+
+def row_of(session: SessionKey, segment: Segment, body: bytes, raw: int) -> dict[str, object]:
+    """The row of a segment that was packed."""
     first, last = segment.rows[0].seq, segment.rows[-1].seq
     assert len(segment.rows) == last - first + 1 <= MOST, "a segment has no gap"
-    txn.run(
-        _INSERT,
-        {
-            **keys.at(session, last),
-            "first": first,
-            "messages": sum(row.frame is not None for row in segment.rows),
-            "turns": sum(segment.opens_turn),
-            "tokens": sum(row.tokens for row in segment.rows),
-            **dict(zip(("created_min", "created_max"), times(segment), strict=True)),
-            "raw": raw,
-            "dictionary": sealed.dictionary_of(body),
-            "body": body,
-        },
-    )
+    return {
+        **keys.at(session, last),
+        "first": first,
+        "messages": sum(row.frame is not None for row in segment.rows),
+        "turns": sum(segment.opens_turn),
+        "tokens": sum(row.tokens for row in segment.rows),
+        **dict(zip(("created_min", "created_max"), times(segment), strict=True)),
+        "raw": raw,
+        "dictionary": sealed.dictionary_of(body),
+        "body": body,
+    }
+
+
+def put_many(txn: Transaction, rows: Sequence[Mapping[str, object]]) -> None:
+    """Keep segments that were packed, of several sessions."""
+    txn.many(_INSERT, rows)
 
 
 def remove(txn: Transaction, session: SessionKey, after: int, upto: int = LAST_SEQ) -> None:

@@ -198,6 +198,13 @@ _SIZES: Final = """
 _PAGE: Final = f"""
     SELECT {_COLUMNS}, t.opens_turn, t.dictionary FROM {{tail}} t WHERE {{t.span}}
     ORDER BY {{t.order}} LIMIT :most"""
+# Not in their order, which the planner would sort them for.
+_SIZES_OF_MANY: Final = """
+    SELECT shard, session, count(*), min(seq), max(seq), coalesce(sum(length(frame)), 0)
+    FROM {tail} WHERE {of_many_sessions} GROUP BY shard, session"""
+_OF_MANY: Final = f"""
+    SELECT t.shard, t.session, {_COLUMNS}, t.opens_turn, t.dictionary
+    FROM {{tail}} t WHERE {{t.of_many_sessions}}"""
 
 _IN_TIME: Final = f"""
     {_SELECT} WHERE {{t.span}} AND t.frame IS NOT NULL AND t.created >= :since
@@ -515,6 +522,38 @@ def oldest(txn: Transaction, session: SessionRow, most: int, most_bytes: int) ->
         count += 1
     run = page(txn, session, session.sealed, count) if count else []
     return Segment(tuple(row for row, _ in run), tuple(opens for _, opens in run))
+
+
+def whole_of_many(
+    txn: Transaction, wanted: Sequence[SessionRow], largest: int, most_bytes: int
+) -> dict[SessionKey, Segment]:
+    """All rows of sessions that have no segment, where they follow each other and no session has
+    more bytes than belong together; of as many as may be held."""
+    runs: dict[SessionKey, Segment] = {}
+    if not txn.can.array_parameters:
+        size = 0
+        for session in wanted:
+            run = oldest(txn, session, session.head, largest)
+            size += sum(len(row.frame or b"") for row in run.rows)
+            if len(run.rows) == session.head and size <= most_bytes:
+                runs[session.key] = run
+        return runs
+    heads = {session.key: session.head for session in wanted}
+    chosen: list[SessionKey] = []
+    for shard, number, *found, size in txn.rows(_SIZES_OF_MANY, keys.of_many(heads)):
+        key = SessionKey(shard, number)
+        most_bytes -= size
+        if found == [heads[key], 1, heads[key]] and size <= largest and most_bytes >= 0:
+            chosen.append(key)
+    rows: dict[SessionKey, list[tuple[MessageRow, bool]]] = {key: [] for key in chosen}
+    for shard, number, *columns, opens, dictionary in txn.rows(_OF_MANY, keys.of_many(chosen)):
+        row = _row(txn, (*columns, dictionary))
+        rows[SessionKey(shard, number)].append((row, bool(opens)))
+    for key, pairs in rows.items():
+        pairs.sort(key=lambda pair: pair[0].seq)
+        if [row.seq for row, _ in pairs] == list(range(1, heads[key] + 1)):  # else it was changed
+            runs[key] = Segment(tuple(row for row, _ in pairs), tuple(opens for _, opens in pairs))
+    return runs
 
 
 def page(
