@@ -38,7 +38,7 @@ _ONLY: Final[dict[Kind, tuple[str, ...]]] = {
         r"checkpoints/checkpoints _(AT_ONCE\w*|FETCH_AT_ONCE)",  # one_statement_writes, arrays
         r"items/items _((PUT|DELETE)_AT_ONCE|PUT_ALL)",  # one_statement_writes, arrays
         r"sessions/tail ((_AT_ONCE|_WITH_ITEM)\[.*|\w+\.beside)",  # one_statement_writes, LATERAL
-        r"sessions/tail _SPANS",  # array_parameters, LATERAL
+        r"sessions/tail (_SPANS|\w*_OF_MANY)",  # array_parameters, LATERAL
         r"maintenance/tidying _WANTED",  # its own catalogue
         r"maintenance/horizon \w+",  # where transactions see more than one moment
         r"maintenance/server _(?!CLOCK|VERSION)\w+",  # its own catalogue and settings

@@ -254,7 +254,7 @@ def test_runs_that_have_little_time_come_to_the_end_together(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No step waits for another to be done with all it has."""
-    monkeypatch.setattr("onrecord.flows.maintenance.compact._AT_ONCE", 2)
+    monkeypatch.setattr("onrecord.flows.maintenance.compact.AT_ONCE", 2)
     monkeypatch.setattr("onrecord.flows.maintenance.index._AT_ONCE", 2)
     fill(store, 40)
     aged(store)
@@ -279,7 +279,7 @@ def test_each_step_has_its_share_of_a_run(
     store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What would take all of the time leaves some of it to the others."""
-    monkeypatch.setattr("onrecord.flows.maintenance.compact._AT_ONCE", 1)
+    monkeypatch.setattr("onrecord.flows.maintenance.compact.AT_ONCE", 1)
     fill(store, 40)
     aged(store)
     report = clock.maintain(within=60)

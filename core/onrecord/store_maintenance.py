@@ -201,7 +201,7 @@ class StoreMaintenance:
     ) -> Stats:
         """Count what there is and the bytes it takes: in the whole store, or in a scope of it.
 
-        More than 20,000 sessions are estimated, by a thousand of them that were chosen by chance,
+        More than 10,000 sessions are estimated, by a thousand of them that were chosen by chance,
         and the answer says so: ``estimated``. Where few sessions have most of the messages, that
         may be far off. With ``exact`` all are counted, however long that takes. ``stale_ok`` asks
         the store's replica, if it has one: what was said last may be missing.

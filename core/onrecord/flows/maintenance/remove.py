@@ -1,13 +1,17 @@
-"""How sessions are taken away for good: one alone, or many in a transaction (I7)."""
+"""How sessions are taken away for good: one alone, or many in a transaction (I7).
+
+Where there is one writer, whoever takes many away leaves as much time to the others as it takes.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from onrecord.flow import Flow, Hot, do
+from onrecord.flow import Flow, Hot, Pause, do
 from onrecord.flows.mark import Wrote, commit, commit_sessions
 from onrecord.flows.shared import Desk
 from onrecord.ledger.maintenance import erasing, erasing_many
@@ -21,9 +25,10 @@ if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
     from onrecord.ledger.maintenance.erasing_many import Doomed, RemovedMany
 
-AT_ONCE: Final = 100
+AT_ONCE: Final = 50
 """Sessions that go in one transaction: each of its locks is held for some hundredths of a second,
 and they share a commit and the pages that they are on."""
+_LONGEST_PAUSE: Final = 0.1
 
 
 class Removed(NamedTuple):
@@ -73,7 +78,10 @@ def remove_many(desk: Desk, doomed: Sequence[Doomed]) -> Flow[Removed]:
         if len(some) > 1:
             fences = {one.name.identity: one.fence for one in some}
             work = partial(erasing_many.remove, doomed=some)
+            began = time.monotonic()
             found: RemovedMany = yield from commit_sessions(desk, fences, work, _changes_of)
+            if found.held_up:  # whoever else waits to write looks only from time to time
+                yield from do(Pause(min(time.monotonic() - began, _LONGEST_PAUSE)))
             names = [gone.name for gone in found.gone]
             yield from _forgotten(desk, names)
             removed.names.extend(names)

@@ -73,7 +73,7 @@ _SUMS_OF_SOME: Final = {kind: _sums_of(some) for kind, some in _SOME.items()}
 _ANY: Final = "SELECT 1 FROM {sessions} s WHERE "
 _NUMBERS: Final = "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM {sessions}"
 
-MOST_COUNTED: Final = 20_000
+MOST_COUNTED: Final = 10_000
 """Sessions. Of more it takes longer to count what they have than anybody waits for."""
 _RUNS: Final = 100
 _WIDTH: Final = 10

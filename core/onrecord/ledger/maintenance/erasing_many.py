@@ -87,6 +87,8 @@ class RemovedMany(NamedTuple):
     """How much that was, by table."""
     left: list[Doomed]
     """Those that are to be taken alone."""
+    held_up: bool
+    """Whether nobody at all could write meanwhile."""
 
 
 def page(txn: Transaction, scope: Scope, after: SessionKey, limit: int) -> list[Doomed]:
@@ -126,12 +128,13 @@ def remove(txn: Transaction, doomed: Sequence[Doomed]) -> RemovedMany:
         elif one.only_at is None or row.version == one.only_at:
             rows.append((row, name))
     _refuse_fenced(txn, rows)
+    held_up = txn.can.one_moment_transactions
     if not rows:
-        return RemovedMany([], Counter(), alone)
+        return RemovedMany([], Counter(), alone, held_up)
     counted = _removed(txn, [row for row, _ in rows])
     _remember(txn, rows)
     gone = [Gone(name, row.version, Version(row.epoch + 1, 0)) for row, name in rows]
-    return RemovedMany(gone, counted, alone)
+    return RemovedMany(gone, counted, alone, held_up)
 
 
 def _told_apart(
