@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,8 @@ from hypothesis import strategies as st
 
 from onrecord import ANY, CheckpointLog, Misconfigured, Store
 from onrecord.checkpoint_log import New
+from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import pairs
 from onrecord.ledger.sessions.metadata_filter import holding
 
 words = st.sampled_from(["", "a", "b", "ab", "topic", "é", "\ud800", "\x00", "%", "\ufffe12ab"])
@@ -82,6 +87,68 @@ def check(
             assert store.sessions(user="bob", metadata=wanted) == []
             threads = log.threads(metadata=wanted)
             assert sorted(thread.key for thread in threads) == sorted(expected)
+
+
+MANY_KEYS: dict[str, Any] = {f"k{n}": n for n in range(pairs.MOST + 1)}
+
+
+def test_what_equals_another_kind_of_value(each_store: Callable[[], Store]) -> None:
+    """1 is 1.0, True and a Decimal; and of one with many keys any may be the one."""
+    values: list[Any] = [1, 1.0, True, Decimal(1), 1 + 0j, "1", 0.5, Decimal("0.5"), -1, 2**63]
+    held = [{"n": value} for value in values] + [{**MANY_KEYS, "n": 1}, {"m": 1}]
+    sought = [{"n": value} for value in (*values, float("nan"), 2.0**63, None)] + [{"k3": 3}]
+    check(each_store(), held, sought, 2)
+
+
+def test_what_many_have_is_found_by_going_over_them(
+    each_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "MOST_FOUND", 2)
+    held = [{"topic": "a", "n": n} for n in range(6)] + [{"topic": "b"}]
+    check(each_store(), held, [{"topic": "a"}, {"topic": "a", "n": 4}, {"topic": "b"}], 2)
+
+
+def test_what_a_session_is_listed_by_goes_where_it_goes(
+    each_store: Callable[[], Store], tmp_path: Path
+) -> None:
+    """A fork, a copy and another metadata have what is theirs, and nothing is left of an erased
+    session."""
+
+    def found(**metadata: object) -> list[str]:
+        assert store.verify() == []
+        return sorted(info.key for info in store.sessions(metadata=metadata))
+
+    store = each_store()
+    session = store.session("a")
+    session.create(metadata={"topic": "tea", "n": 1})
+    session.append(("user", "hello"))
+    store.session("b").update(title="A title", metadata={"topic": "rye"})
+    session.fork("b")
+    assert found(topic="tea", n=True) == ["a", "b"]
+    session.update(metadata={"topic": "rye"})
+    assert (found(topic="tea"), found(topic="rye"), found(n=1)) == (["b"], ["a"], ["b"])
+    store.export(tmp_path / "all.jsonl")
+    for key in "ab":
+        store.session(key).erase()
+    rows = "SELECT count(*) FROM {pairs}"
+    assert store._ledger.read(lambda txn: txn.first(rows, {})) == (0,)
+    store.import_(tmp_path / "all.jsonl")
+    assert (found(topic="tea"), found(topic="rye")) == (["b"], ["a"])
+
+
+def _run(statement: str, txn: Transaction) -> int:
+    return txn.run(statement)
+
+
+def test_a_damaged_index_of_metadata_is_named(each_store: Callable[[], Store]) -> None:
+    store = each_store()
+    store.session("a").create(metadata={"topic": "tea"})
+    for change in ("UPDATE {pairs} SET pair = 7", "UPDATE {pairs} SET owner = 7"):
+        store._ledger.write(partial(_run, change))
+        [problem] = store.verify()
+        assert "not listed by what its metadata has" in problem.what
+        store.session("a").update(metadata={"topic": "tea"})
+        assert store.verify() == []
 
 
 def test_what_lacks_a_word_is_not_brought() -> None:

@@ -169,15 +169,16 @@ class Asked(NamedTuple):
 
 
 class _Listening:
-    """A transaction that says what it is asked, and finds nothing."""
+    """A transaction that says what it is asked; it finds nothing, unless it ``answers``."""
 
-    def __init__(self, txn: Transaction) -> None:
+    def __init__(self, txn: Transaction, *, answers: bool = False) -> None:
         self.kind = txn.kind
+        self._txn = txn if answers else None
         self.asked: list[Asked] = []
 
     def rows(self, statement: str, values: Mapping[str, Any]) -> list[Any]:
         self.asked.append(Asked(statement, values))
-        return []
+        return [] if self._txn is None else self._txn.rows(statement, values)
 
 
 def fill(store: Store, table: str) -> None:
@@ -244,6 +245,40 @@ def _read(plan: dict[str, Any]) -> Iterator[float]:
         yield plan["Actual Loops"] * (plan["Actual Rows"] + removed)
     for part in plan.get("Plans", ()):
         yield from _read(part)
+
+
+def test_no_list_by_metadata_reads_the_store(each_store: Stores) -> None:
+    """Of one user or of all, of what few have, or nobody: what is asked of the index, and then of
+    the sessions that it names."""
+    store = each_store()
+    fill(store, "sessions")
+    for n in range(3):
+        store.session(f"s{n}").create(metadata={"topic": "tea", "n": n})
+    if store._ledger.file is None:
+        store._ledger.write(
+            lambda txn: [txn.run(f"ANALYZE {{{t}}}") for t in ("sessions", "pairs")]
+        )
+    for user in ("", ANY):
+        for metadata, there in (({"topic": "tea"}, 3), ({"n": 1}, 1), ({"topic": "rye"}, 0)):
+
+            def look(
+                txn: Transaction, user: AnyName = user, metadata: dict[str, Any] = metadata
+            ) -> tuple[list[Asked], int]:
+                listening = _Listening(txn, answers=True)
+                scope: dict[str, Any] = {"tenant": ANY if user is ANY else "", "user": user}
+                found = description.listed(
+                    cast("Transaction", listening),
+                    **scope,
+                    agent=ANY,
+                    limit=20,
+                    after=None,
+                    metadata=metadata,
+                )
+                return listening.asked, len(found)
+
+            asked, found = store._ledger.read(look)
+            assert found == there
+            assert sum(visited(store, one) for one in asked) <= FEW, metadata
 
 
 @pytest.mark.parametrize("table", _OWN)

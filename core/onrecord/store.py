@@ -259,9 +259,9 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         """List the sessions of a scope, the one last active first.
 
         What is left out means the empty name; ``onrecord.ANY`` means every one. ``metadata``
-        leaves those that have all of it: sessions are looked at, from the newest on, until enough
-        are found. For the next page pass the last one of this page as ``after``. ``stale_ok`` asks
-        the replica, if there is one: what was said last may be missing.
+        leaves those that have all of it; strings, numbers and booleans are found by an index. For
+        the next page pass the last one of this page as ``after``. ``stale_ok`` asks the replica, if
+        there is one: what was said last may be missing.
         """
         arguments.check_page(tenant, user, agent, after)
         reader = self._reader(stale_ok)

@@ -281,6 +281,18 @@ vectors: Final = Table(
     comment="What messages mean, by runs of 16 places: made of them, and never without them.",
 )
 
+pairs: Final = Table(
+    "onrecord_pairs",
+    metadata,
+    _key("session", "The session's id.", BigInteger),
+    _key("pair", "A digest of a key of its metadata and what that has.", BigInteger),
+    _column("owner", BigInteger, "The session's."),
+    sqlite_with_rowid=False,
+    info=_SHARDED,
+    comment="What sessions have in their metadata, to list them by.",
+)
+Index("onrecord_pairs_by_pair", pairs.c.pair, pairs.c.owner, pairs.c.session)
+
 dictionaries: Final = Table(
     "onrecord_dictionaries",
     metadata,

@@ -518,7 +518,7 @@ def _add(
     if session.head == 0 and description.about(txn, session) is None:
         about = {"title": said.title, "metadata": dict(said.metadata)}
         if said.title is not None or said.metadata:
-            description.set_about(txn, session, codec.pack_value(about, "metadata"))
+            description.set_about(txn, session, codec.pack_value(about, "metadata"), first=True)
     if said.usage is not None:
         sessions.spend_at_least(txn, session, astuple(said.usage))
     else:

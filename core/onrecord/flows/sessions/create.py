@@ -42,7 +42,7 @@ def create(
             )
         session = sessions.lock(txn, name)
         assert session is not None, "it was made by this very transaction"
-        description.set_about(txn, session, packed)
+        description.set_about(txn, session, packed, first=True)
         description.set_columns(txn, session, columns)
         described = description.describe(txn, name)
         assert described is not None, "it is locked by this very transaction"

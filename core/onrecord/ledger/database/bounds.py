@@ -59,6 +59,7 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
     "runs": {"seq": (1, LAST_SEQ), "analyser": (1, _SMALL[1])},
     "embedders": {"id": _EMBEDDER, "dimensions": (1, 2**16), "created": _TIME},
     "vectors": {"seq": (1, LAST_SEQ), "embedder": _EMBEDDER},
+    "pairs": {"session": ID},
     "dictionaries": {"id": (1, LAST_DICTIONARY), "in_use": _FLAG, "created": _TIME},
     "erased": {"session": ID, "epoch": (1, _MOST), "at": _SECOND},
     "counters": {"id": (1, _SMALL[1])},
@@ -106,6 +107,7 @@ BOUNDS: Final[dict[str, dict[str, tuple[int, int]]]] = {
 _KEYS: Final = {
     "runs": "session",
     "vectors": "session",
+    "pairs": "session",
     "erased": "session",
     "checkpoints": "list",
     "checkpoint_items": "list",

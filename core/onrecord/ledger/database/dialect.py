@@ -22,6 +22,7 @@ TABLES: Final = (
     "runs",
     "embedders",
     "vectors",
+    "pairs",
     "dictionaries",
     "erased",
     "namespaces",

@@ -28,8 +28,13 @@ def of_scope(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object
     if scope.tenant is not ANY and scope.user is not ANY:
         owner = owner_number(scope.tenant, scope.user)  # the index; the names decide
         conditions.append(f"{{{table}my_shard}} {table}owner = :owner")
-        values.update(owner=owner, shard=shard_of(owner))
+        values.update(of_owner(owner))
     return conditions, values
+
+
+def of_owner(owner: int) -> dict[str, object]:
+    """The rows of a tenant and user, by their number."""
+    return {"owner": owner, "shard": shard_of(owner)}
 
 
 def of_listed(scope: Scope) -> tuple[list[str], dict[str, object]]:

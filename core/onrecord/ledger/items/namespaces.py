@@ -108,7 +108,7 @@ def _make_session(txn: Transaction, name: SessionName, now: int) -> None:
     made = sessions.create(txn, name, now)
     session = sessions.lock_or_create(txn, name, now)
     if made:  # as by create(): an append takes away again what only an append has made
-        description.set_about(txn, session, codec.pack_value({}, "metadata"))
+        description.set_about(txn, session, codec.pack_value({}, "metadata"), first=True)
 
 
 def paths(

@@ -25,6 +25,7 @@ REMOVE_ROWS: Final = {
     "onrecord_tail": "DELETE FROM {tail} WHERE {span}",
     "onrecord_runs": "DELETE FROM {runs} WHERE {span}",
     "onrecord_vectors": "DELETE FROM {vectors} WHERE {my_shard} session = :session",
+    "onrecord_pairs": "DELETE FROM {pairs} WHERE {my_shard} session = :session",
 }
 REMOVE: Final = "DELETE FROM {sessions} WHERE {my_shard} id = :session"
 REMEMBER: Final = """

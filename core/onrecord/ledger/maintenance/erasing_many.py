@@ -43,6 +43,7 @@ _REMOVE: Final[dict[Kind, dict[str, str]]] = {
         "onrecord_tail": "DELETE FROM {tail} WHERE {of_many_sessions}",
         "onrecord_runs": "DELETE FROM {runs} WHERE {of_many_sessions}",
         "onrecord_vectors": "DELETE FROM {vectors} WHERE {of_many_sessions}",
+        "onrecord_pairs": "DELETE FROM {pairs} WHERE {of_many_sessions}",
         "onrecord_sessions": "DELETE FROM {sessions} WHERE {many_sessions}",
     },
 }

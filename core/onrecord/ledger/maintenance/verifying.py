@@ -11,7 +11,7 @@ from onrecord.errors import Damaged
 from onrecord.ledger.database import bounds, keys
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import archives, description, dictionaries, segments, tail
+from onrecord.ledger.sessions import archives, description, dictionaries, pairs, segments, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.reports import Problem
 from onrecord.scope import SessionName
@@ -24,6 +24,7 @@ _OWNED: Final = {
     "segments": ("sessions", "session"),
     "runs": ("sessions", "session"),
     "vectors": ("sessions", "session"),
+    "pairs": ("sessions", "session"),
     "items": ("namespaces", "namespace"),
     "checkpoint_lists": ("checkpoint_threads", "thread"),
     "checkpoints": ("checkpoint_lists", "list"),
@@ -132,6 +133,10 @@ def of_session(txn: Transaction, name: SessionName) -> list[Problem]:
     look.at_numbers(txn, session, name)
     if not keys.is_number(txn, session.number):
         return look.problems  # nothing can be found by it
+    found_by = {(pair, name.owner) for pair in pairs.of_about(described.about)}
+    if pairs.there(txn, session.key) != found_by:
+        look.problem("damaged", None, None, "it is not listed by what its metadata has: give it "
+                     "its metadata again.")  # fmt: skip
     for stored in segments.overlapping(txn, session.key, 0, LAST_SEQ):
         look.at_segment(txn, stored)
     segment_ends = look.seq

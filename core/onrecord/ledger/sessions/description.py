@@ -14,6 +14,7 @@ from onrecord.arguments import lifetime
 from onrecord.codec.about import unpacked
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sessions import pairs
 from onrecord.ledger.sessions.metadata_filter import holding
 from onrecord.scope import AnyName, Scope, SessionName
 from onrecord.stored.clock import (
@@ -171,9 +172,10 @@ def about(txn: Transaction, session: SessionRow) -> bytes | None:
     return None if row is None or row[0] is None else bytes(row[0])
 
 
-def set_about(txn: Transaction, session: SessionRow, packed: bytes) -> None:
-    """Replace title and metadata."""
+def set_about(txn: Transaction, session: SessionRow, packed: bytes, *, first: bool = False) -> None:
+    """Replace title and metadata; ``first`` where there are none yet."""
     txn.run(_SET_ABOUT, {**keys.of_session(session), "about": packed})
+    pairs.put(txn, session, packed, first=first)
 
 
 def set_columns(txn: Transaction, session: SessionRow, stored: Mapping[str, object]) -> None:
@@ -208,7 +210,14 @@ def listed(
 
     Some that lack ``metadata`` are left out already: see ``metadata_filter.py``.
     """
-    conditions, values = keys.of_listed(Scope(tenant, user, agent))
+    scope = Scope(tenant, user, agent)
+    conditions, values = keys.of_listed(scope)
+    some = pairs.having(txn, scope, metadata or {})
+    if some is not None:
+        if not some:
+            return []
+        conditions.append(f"id IN ({', '.join(f':id{i}' for i in range(len(some)))})")
+        values.update((f"id{i}", number) for i, number in enumerate(some))
     having, sought = holding(txn.kind, metadata or {})
     conditions += having
     values.update(sought, limit=limit)
@@ -222,5 +231,7 @@ def listed(
             last_active = microseconds(after.last_active)
             values.update(last_active=last_active, period=period_of(last_active))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    order = " ORDER BY active_period DESC, last_active DESC, id DESC LIMIT :limit"
+    # Where they are known by their numbers no index is to be gone through in the order of periods.
+    period = "active_period" if some is None else "active_period + 0"
+    order = f" ORDER BY {period} DESC, last_active DESC, id DESC LIMIT :limit"
     return [Described(*row) for row in txn.rows(_DESCRIBED + where + order, values)]

@@ -12,7 +12,7 @@ from onrecord.codec.segment import Segment
 from onrecord.errors import Damaged
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.sessions import dictionaries, segments, tail
+from onrecord.ledger.sessions import description, dictionaries, pairs, segments, tail
 from onrecord.ledger.sessions.segments import Stored
 from onrecord.stored.clock import period_of
 from onrecord.stored.messages import SessionRow
@@ -85,6 +85,7 @@ def copy(
             "period": period_of(now),
         },
     )
+    pairs.put(txn, target, description.about(txn, target), first=False)
     return target._replace(head=at, sealed=upto)
 
 

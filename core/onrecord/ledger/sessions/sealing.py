@@ -76,12 +76,17 @@ def _sealed(txn: Transaction, session: SessionRow, run: Segment, level: int) -> 
     return sessions.seal(txn, session, last)
 
 
+def is_quiet(session: SessionRow, before: int) -> bool:
+    """Whether nobody wrote to a session after a second."""
+    return session.last_active < (before + 1) * MICROSECONDS
+
+
 def seal_sessions(txn: Transaction, wanted: Sequence[SessionKey], before: int, again: bool) -> int:
     """Seal what is not sealed of sessions that have been quiet; how many that were."""
     done = 0
     for key in wanted:
         session = sessions.lock_key(txn, key)
-        if session is None or session.last_active >= (before + 1) * MICROSECONDS:
+        if session is None or not is_quiet(session, before):
             continue  # somebody has come back to it
         if again:
             _seal_again(txn, session)

@@ -75,7 +75,7 @@ def read(txn: Transaction, wanted: Sequence[SessionKey], before: int) -> Read:
     for row in found:
         if row.damage or row.sealed or row.head > sealing.SEGMENT:
             left.append(row.key)
-        elif row.active_second <= before and row.head:
+        elif sealing.is_quiet(row, before) and row.head:
             short.append(row)
     runs = tail.whole_of_many(txn, short, sealing.LARGEST, _MOST_BYTES)
     left += [row.key for row in short if row.key not in runs]

@@ -118,6 +118,16 @@ CREATE TABLE {vectors} (
   PRIMARY KEY (session, embedder, seq, shard)
 );
 
+CREATE TABLE {pairs} (
+  session BIGINT NOT NULL,
+  pair BIGINT NOT NULL,
+  owner BIGINT NOT NULL,
+  shard SMALLINT NOT NULL,
+  PRIMARY KEY (session, pair, shard)
+);
+
+CREATE INDEX onrecord_pairs_by_pair ON {pairs} (pair, owner, session);
+
 CREATE TABLE {dictionaries} (
   id INTEGER NOT NULL,
   in_use SMALLINT NOT NULL,

@@ -114,6 +114,16 @@ CREATE TABLE {vectors} (
 )
   WITHOUT ROWID;
 
+CREATE TABLE {pairs} (
+  session BIGINT NOT NULL,
+  pair BIGINT NOT NULL,
+  owner BIGINT NOT NULL,
+  PRIMARY KEY (session, pair)
+)
+  WITHOUT ROWID;
+
+CREATE INDEX onrecord_pairs_by_pair ON {pairs} (pair, owner, session);
+
 CREATE TABLE {dictionaries} (
   id INTEGER NOT NULL,
   in_use SMALLINT NOT NULL,
