@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,10 +94,9 @@ def test_the_bare_append_fits_the_tables(tmp_path: Path) -> None:
     bare = Bare(tmp_path / "bare.db")
     bare.append()
     bare.append()
-    count, kept = (
-        bare.connect().execute("SELECT count(*), count(frame) FROM onrecord_tail").fetchone()
-    )
-    assert count == kept == 2
+    with closing(bare.connect()) as connection:
+        found = connection.execute("SELECT count(*), count(frame) FROM onrecord_tail")
+        assert found.fetchone() == (2, 2)
 
 
 def test_generated_conversations_are_as_long_as_real_ones() -> None:
