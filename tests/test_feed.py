@@ -488,6 +488,31 @@ def test_a_commit_later_than_the_margin_is_found_in_turn(store: Store) -> None:
     assert [told(change) for change in feed.read()] == [("appended", ["two"])]
 
 
+def test_what_was_written_twice_in_one_period(store: Store) -> None:
+    """The index tells two times in the same period not apart, and the reader does."""
+    chats, feed = [store.session(key) for key in "abc"], store.feed("reader")
+    began = (time.time_ns() // 1_000 - 86_400_000_000) // PERIOD * PERIOD
+
+    def say_at(session: Session, text: str, seconds: int) -> None:
+        say(session, text)
+        at = began + seconds * 1_000_000
+        change = "UPDATE {sessions} SET last_active = :at, active_period = :period"
+        write(store, f"{change} WHERE identity = :identity", at=at, period=period_of(at),
+              identity=session.name.identity)  # fmt: skip
+
+    for chat in chats:
+        say_at(chat, "one", 10)
+    first = feed.read()
+    assert len(first) == 3
+    feed.done(first)
+    for seconds, text in ((20, "two"), (500, "three")):
+        say_at(chats[0], text, seconds)
+        (change,) = feed.read()
+        assert told(change) == ("appended", [text])
+        feed.done(change)
+    assert feed.read() == []
+
+
 @pytest.mark.parametrize("late", [0, looking.MARGIN - 5])
 def test_a_commit_that_ends_late_with_an_early_time(
     postgres_url: str, late: int, monkeypatch: pytest.MonkeyPatch
