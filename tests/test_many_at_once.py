@@ -107,6 +107,16 @@ def test_their_states_go_with_them(store: Store) -> None:
     assert store.stats().items == 0
 
 
+def test_their_states_go_with_those_that_are_pruned(store: Store) -> None:
+    """Nobody looks for the items of a scope afterwards."""
+    sessions = fill(store)
+    sessions[3].state.put("mood", "well")
+    assert store.prune(older_than=timedelta(microseconds=1)).count == MANY
+    left = store._ledger.read(lambda txn: txn.rows("SELECT count(*) FROM {items}", {}))
+    assert left[0][0] == 0
+    assert store.verify() == []
+
+
 def test_who_listens_is_told_of_each(store: Store) -> None:
     sessions = fill(store)
     changes: list[Change] = []
@@ -461,8 +471,11 @@ def test_nothing_is_written_with_a_dictionary_that_went_meanwhile(store: Store) 
     number = store.train(sample).dictionary
     assert number is not None
     sessions = fill(store)
+    for n, session in enumerate(sessions):
+        session.append(sample[n])
+    before = [texts(session) for session in sessions]
     compacted(store, lambda: store._ledger.write(lambda txn: dictionaries.retire(txn, number)))
-    assert [texts(session) for session in sessions] == [[f"acme {n}", "yes"] for n in range(MANY)]
+    assert [texts(session) for session in sessions] == before
     assert store.stats().rows == 0
     needed = store._ledger.read(
         lambda txn: txn.rows("SELECT count(*) FROM {segments} WHERE dictionary IS NOT NULL", {})
