@@ -113,8 +113,8 @@ def switch(rounds: Rounds) -> Flow[Iterable[Finding]]:
             "warning",
             "The cache is switched off for all processes, because a writer could not reach it: "
             "every read asks the database.",
-            "A process that reads switches it on again, ten seconds after it has seen that it is "
-            "off. If it stays so with readers, none of them can reach its Redis: health().cache "
-            "says why.",
+            "A process that reads, or is asked for its health(), switches it on again, ten seconds "
+            "after it has seen that it is off. If it stays so with readers, none of them can reach "
+            "its Redis: health().cache says why.",
         )
     ]
