@@ -43,7 +43,9 @@ _ONLY: Final[dict[Kind, tuple[str, ...]]] = {
         r"maintenance/horizon \w+",  # where transactions see more than one moment
         r"maintenance/server _(?!CLOCK|VERSION)\w+",  # its own catalogue and settings
         r"schema/migrations (walk|_schema_exists)\(\)",  # its lock, its schemas
-        r"schema/migrations applied\(\) 2",  # its own catalogue
+        r"schema/migrations (applied\(\) 2|_ELSEWHERE)",  # its own catalogue
+        r"maintenance/ages _\w+(\[.*)?",  # its own catalogue and settings
+        r"schema/beside (?!_RECORD|_IS_DONE)\S+.*",  # its own catalogue, its locks
     ),
 }
 """What is sent to one kind of database alone, and why the other would not understand it."""

@@ -319,7 +319,7 @@ def test_who_opens_a_store_waits_for_nobody(
         with monkeypatch.context() as patch, Store(postgres_url) as store:
             patch.setattr(beside, "SMALL", -1)
             store.session("s0").count()  # makes the column
-        with busy(postgres_url), Store(postgres_url) as store:
+        with busy(postgres_url), Store(postgres_url, timeout=3_600) as store:
             store.session("s1").append(("user", "y"))
         assert f"lacks {BUILD!r}" in caplog.text
         with Store(postgres_url) as store:
