@@ -38,11 +38,13 @@ _ONLY: Final[dict[Kind, tuple[str, ...]]] = {
         r"checkpoints/checkpoints _(AT_ONCE\w*|FETCH_AT_ONCE)",  # one_statement_writes, arrays
         r"items/items _((PUT|DELETE)_AT_ONCE|PUT_ALL)",  # one_statement_writes, arrays
         r"sessions/tail ((_AT_ONCE|_WITH_ITEM)\[.*|\w+\.beside)",  # one_statement_writes, LATERAL
-        r"sessions/tail (_SPANS|\w*_OF_MANY)",  # array_parameters, LATERAL
+        r"sessions/tail (_SPANS\w*|\w*_OF_MANY)",  # array_parameters, LATERAL
+        r"maintenance/verifying _(DUE_OF_NONE|NUMBERS_THERE)",  # array_parameters
         r"maintenance/tidying _WANTED",  # its own catalogue
         r"maintenance/horizon \w+",  # where transactions see more than one moment
         r"maintenance/server _(?!CLOCK|VERSION)\w+",  # its own catalogue and settings
-        r"schema/migrations (walk|_schema_exists)\(\)",  # its lock, its schemas
+        r"schema/migrations (wait_alone|_schema_exists)\(\)",  # its lock, its schemas
+        r"schema/distributing .*",  # its partitions, and Citus
         r"schema/migrations (applied\(\) 2|_ELSEWHERE)",  # its own catalogue
         r"maintenance/ages _\w+(\[.*)?",  # its own catalogue and settings
         r"schema/beside (?!_RECORD|_IS_DONE)\S+.*",  # its own catalogue, its locks

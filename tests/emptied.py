@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from onrecord import Store
-from tests.partitioned import partition
+from tests.partitioned import partition, spread_by_citus
 from tests.servers.postgres import PostgresServer
 
 KEPT = {"onrecord_meta", "onrecord_counters", "onrecord_migrations"}
@@ -32,7 +32,7 @@ class Reused:
         if names := self._tables_of(schema):
             tables = [sql.Identifier(schema, name) for name in names]
             # Most tests write to few of them, and to look is quicker than to truncate.
-            looks = [sql.SQL("EXISTS (SELECT FROM {})").format(table) for table in tables]
+            looks = [sql.SQL("EXISTS (SELECT 1 FROM {})").format(table) for table in tables]
             found = self._ask(sql.SQL("SELECT {}").format(sql.SQL(", ").join(looks)))
             if written := [
                 table for table, any_row in zip(tables, found[0], strict=True) if any_row
@@ -48,6 +48,12 @@ class Reused:
         """The same, of tables that are spread over partitions."""
         if not self._tables_of(schema):
             partition(self.url, schema)
+        return self.emptied(schema)
+
+    def by_citus(self, schema: str) -> str:
+        """The same, of tables that Citus spreads."""
+        if not self._tables_of(schema):
+            spread_by_citus(self.url, schema)
         return self.emptied(schema)
 
     def _tables_of(self, schema: str) -> list[str]:

@@ -39,6 +39,7 @@ PROSE_ONLY = {
     "docs/explanation/security.md",
     "docs/explanation/words.md",
     "docs/how-to/deploy.md",
+    "docs/how-to/distribute.md",
     "docs/how-to/high-availability.md",
     "docs/how-to/sizing.md",
     "docs/how-to/upgrade.md",

@@ -78,6 +78,11 @@ async def all_of(items: Any) -> list[Any]:
     return [item async for item in items]
 
 
+async def distributed(store: Store, at: At) -> None:
+    with suppress(Misconfigured):  # a file is not spread, and tables with rows are not
+        await store.adistribute(parts=2)
+
+
 async def exchanged(session: Session, at: At) -> None:
     with suppress(Conflict, Misconfigured):  # another method has taken them away
         await session.aexchange(await session.amessages(limit=2), ("user", "in short"))
@@ -100,6 +105,7 @@ def new(id: str) -> New:
 STORE: dict[str, Does] = {
     "abackup": lambda store, at: backed_up(store, at),
     "acompact": lambda store, at: store.acompact(quiet_for=0),
+    "adistribute": distributed,
     "adoctor": lambda store, at: store.adoctor(),
     "aerase": lambda store, at: store.aerase(user="bo"),
     "aexport": lambda store, at: store.aexport(at.folder / "all.jsonl.zst"),

@@ -9,6 +9,7 @@ import pytest
 
 from onrecord import CheckpointLog, Store
 from onrecord.checkpoint_log import Listing, New, Value
+from onrecord.ledger.maintenance import tidying
 from tests.emptied import Reused, reused
 from tests.servers.postgres import PostgresServer
 
@@ -60,6 +61,29 @@ def test_what_looks_after_a_store_goes_through_all_of_them(store: Store) -> None
         assert now == ([] if n == 7 else before[n])
     assert store.session("s", user="user 3").fork("again").count() == 32
     assert store.verify() == []
+
+
+def test_each_partition_is_tidied(store: Store, database: Reused) -> None:
+    store.session("s").append(("user", "hi"))
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        if connection.info.server_version < 15_00_00:
+            pytest.skip("An older server tells what has changed when it likes.")
+        connection.execute(
+            f"INSERT INTO {SCHEMA}.onrecord_vectors (session, embedder, seq, upto, shard, body) "
+            "SELECT n, 1, 1, 1, n, '' FROM generate_series(1, 40) AS n"
+        )
+        connection.execute("SELECT pg_stat_force_next_flush()")
+    wanted = store._ledger.apart(tidying.wanted)
+    assert len(wanted) >= 4  # none of a table as a whole, whose partitions are looked at
+    for chore in wanted:
+        assert store._ledger.apart(chore.work).number == 1
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM pg_stat_user_tables WHERE schemaname = %s "
+            "AND relname LIKE 'onrecord\\_vectors\\__' AND last_analyze IS NOT NULL",
+            (SCHEMA,),
+        ).fetchone()
+    assert found == (4,)
 
 
 def test_threads_of_graphs(store: Store) -> None:

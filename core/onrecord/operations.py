@@ -48,6 +48,7 @@ from onrecord.flows.items.writing import (
 )
 from onrecord.flows.maintenance.backup import backup
 from onrecord.flows.maintenance.compact import compact
+from onrecord.flows.maintenance.distribute import distribute
 from onrecord.flows.maintenance.doctor.doctor import doctor
 from onrecord.flows.maintenance.doctor.rounds import Examined
 from onrecord.flows.maintenance.erase import erase, erase_session
@@ -106,6 +107,7 @@ __all__ = [
     "delete_items",
     "delete_thread",
     "describe_thread",
+    "distribute",
     "doctor",
     "drop_checkpoints",
     "edit",

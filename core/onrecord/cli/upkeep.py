@@ -67,8 +67,26 @@ def _write_step(out: Output, step: MaintenanceStep) -> None:
         out.say((visible.text(in_shell(step.problem)), "red"), indent=9)
 
 
+_PARTS: Final[dict[str | None, str]] = {"partitions": "partitions", "citus": "shards of Citus"}
+
+
 @command("migrate", PANEL, interrupted="Interrupted. Run it again, and it goes on.")
-def migrate(asked: Asked, dry_run: options.DryRun = False) -> None:
+def migrate(
+    asked: Asked,
+    dry_run: options.DryRun = False,
+    distribute: Annotated[
+        str | None,
+        typer.Option(
+            "--distribute",
+            metavar="WAY",
+            help="Then spread tables that hold nothing yet, on PostgreSQL: over partitions, or "
+            "by citus.",
+        ),
+    ] = None,
+    parts: Annotated[
+        int, typer.Option("--parts", metavar="NUMBER", help="Over so many, with --distribute.")
+    ] = 16,
+) -> None:
     """Make the tables, or bring them up to date.
 
     With --dry-run: what each step does, on about how many rows, and who waits for it.
@@ -76,14 +94,23 @@ def migrate(asked: Asked, dry_run: options.DryRun = False) -> None:
     if dry_run:
         _say_plan(asked)
         return
+    spread: list[str] = []
     with asked.store(makes_tables=True) as store, asked.out.busy("Migrating"):
-        steps = store.migrate()
+        steps = [] if distribute and store.address.startswith("sqlite:") else store.migrate()
+        if distribute is not None:
+            spread = store.distribute(distribute, parts=parts)
     if asked.out.json:
         for step in steps:
             asked.out.record("step", {"name": step})
+        if distribute is not None:
+            asked.out.record("distribution", {"way": distribute, "parts": parts, "tables": spread})
         return
     for step in steps:
         asked.out.say(step)
+    if spread:
+        asked.out.say(f"{many(len(spread), 'table')} spread: {parts} {_PARTS[distribute]} each.")
+    elif distribute is not None:
+        asked.out.say(f"All tables are spread by {distribute} already.")
     how = f"{many(len(steps), 'step')} done" if steps else "It was up to date"
     asked.out.say(f"{how}: {store.place}.")
 

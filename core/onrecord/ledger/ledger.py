@@ -260,6 +260,7 @@ class Ledger(ABC):
         """Learn what a database that has its tables says of itself."""
         self._make_ready()
         self._facts = self._in_transaction(self._learn)
+        self.dialect.know(self._facts.by_citus)
         self.check_same()
 
     def _learn(self, txn: Transaction) -> Facts:

@@ -66,7 +66,10 @@ _BURY: Final = """
     WHERE {my_shard} id = :thread"""
 _DELETED: Final = """
     SELECT {shard}, id FROM {checkpoint_threads}
-    WHERE live = 0 AND active_period <= :period AND last_active < :before {for_update}"""
+    WHERE live = 0 AND active_period <= :period AND last_active < :before"""
+_STILL_DELETED: Final = """
+    SELECT id FROM {checkpoint_threads}
+    WHERE {my_shard} id = :thread AND live = 0 AND last_active < :before {for_update}"""
 _FORGET: Final = "DELETE FROM {checkpoint_threads} WHERE {my_shard} id = :thread"
 
 _LISTS: Final = "SELECT id FROM {checkpoint_lists} WHERE {my_shard} thread = :thread"
@@ -216,8 +219,11 @@ def drop_list(txn: Transaction, list_id: ListKey) -> None:
 
 def forget_deleted(txn: Transaction, before: int) -> None:
     """Forget that threads were deleted, where that was long ago, and what waited for them."""
-    for shard, thread in txn.rows(_DELETED, {"before": before, "period": period_of(before)}):
+    long_ago = {"before": before, "period": period_of(before)}
+    for shard, thread in txn.rows(_DELETED, long_ago):
         key = {"shard": shard, "thread": thread}
+        if txn.first(_STILL_DELETED, {**key, **long_ago}) is None:
+            continue
         for (list_id,) in txn.rows(_LISTS, key):
             drop_list(txn, ListKey(shard, list_id))
         txn.run(_FORGET, key)

@@ -11,7 +11,7 @@ WRITTEN: Final = "namespace, key, version, created, updated, expires_at, ttl, to
 _OVER: Final = """ON CONFLICT (namespace, key {and_shard}) DO UPDATE SET
         version = excluded.version, updated = excluded.updated, body = excluded.body,
         created = CASE WHEN i.expires_at IS NULL THEN i.created
-            WHEN i.expires_at <= {clock} THEN excluded.created ELSE i.created END,"""
+            WHEN i.expires_at <= {clock_over} THEN excluded.created ELSE i.created END,"""
 OVER: Final = f"""{_OVER}
         expires_at = excluded.expires_at, ttl = excluded.ttl, token = excluded.token"""
 # Of what is put for good, without a token: what it has besides is not sent, and not answered.

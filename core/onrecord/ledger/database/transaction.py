@@ -35,6 +35,8 @@ class Facts:
     """What this store's keys in a cache begin with."""
     counter: int
     """The number under which this store's token counter is known there."""
+    by_citus: bool = False
+    """Whether its tables are spread over nodes by Citus."""
 
 
 class Transaction:
@@ -102,6 +104,10 @@ class Transaction:
     def can(self) -> Capabilities:
         """What this database can do."""
         return self._dialect.can
+
+    def spread_by_citus(self) -> None:
+        """From here on statements are such as Citus takes."""
+        self._dialect.know(by_citus=True)
 
     @property
     def schema(self) -> str | None:

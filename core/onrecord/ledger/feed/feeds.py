@@ -29,8 +29,9 @@ _CREATE: Final = """
         second, session, newest, swept_second, swept_session, swept_at
     ) VALUES (
         :identity, :name, 1, :tenant, :user, :agent,
-        :second, :session, coalesce((SELECT max(id) FROM {sessions}), 0), :second, :session, 0
+        :second, :session, CAST(:newest AS BIGINT), :second, :session, 0
     ) ON CONFLICT (identity) DO NOTHING"""
+_HIGHEST: Final = "SELECT coalesce(max(id), 0) FROM {sessions}"
 _NAME: Final = """
     UPDATE {feeds} SET named = 1, tenant = :tenant, "user" = :user, agent = :agent
     WHERE id = :feed AND named = 0"""
@@ -101,6 +102,8 @@ def find(txn: Transaction, name: FeedName, now: int) -> Row | None:
 
 def create(txn: Transaction, name: FeedName) -> None:
     """Make a reader's row, where there is none."""
+    # Of one that is made meanwhile both ways know: its number is higher, and its time later.
+    newest = txn.first(_HIGHEST, {})
     txn.run(
         _CREATE,
         {
@@ -109,6 +112,7 @@ def create(txn: Transaction, name: FeedName) -> None:
             **names(name.scope),
             "second": BEFORE_ALL[0],
             "session": BEFORE_ALL[1],
+            "newest": newest[0] if newest else 0,
         },
     )
 

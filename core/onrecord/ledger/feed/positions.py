@@ -26,7 +26,9 @@ LONGEST_LEASE: Final = 86_400_000_000
 NOWHERE: Final = -1
 """The head that a reader has finished of a session that was erased since."""
 
-_FREE: Final = f"(p.due <= {{clock}} OR p.due > {{clock}} + {LONGEST_LEASE})"
+# What a new row would have says what the time is: Citus takes no clock where a row stands already.
+_CLOCK: Final = "excluded.due - :lease"
+_FREE: Final = f"(p.due <= {_CLOCK} OR p.due > {_CLOCK} + {LONGEST_LEASE})"
 # Who changes a title leaves another lineage, and no other past: there the newest message decides.
 _ANOTHER_PAST: Final = """(p.lineage <> 0 AND p.token <> 0 AND s.lineage <> p.lineage
         AND coalesce((SELECT h.token FROM {tail} h WHERE {h.at_head s}), 0) NOT IN (0, p.token))"""
@@ -50,30 +52,51 @@ _OF_SCOPE: Final = """(CAST(:tenant AS TEXT) IS NULL OR s.tenant = :tenant)
         AND (CAST(:agent AS TEXT) IS NULL OR s.agent = :agent)"""
 
 
-def _way(behind: str, stands: str, *order: str) -> str:
+class _Way(NamedTuple):
+    """A way over sessions, as statements."""
+
+    whole: str
+    end: str
+    """Up to where it goes, for who cannot join some rows of all shards with what is theirs."""
+    within: str
+    """What is found up to there. Who moves on meanwhile is found where it has gone, later."""
+
+
+def _way(behind: str, stands: str, *order: str) -> _Way:
     """A way over sessions: up to where it goes, beside each that is found on it. ``stands`` is the
     time that a session stands there by. In one statement, so that what comes meanwhile is not
     looked at, and is not said to be."""
     forwards, backwards = ", ".join(order), ", ".join(f"{column} DESC" for column in order)
-    return f"""
+    columns = ", ".join(stands if column == "stands" else column for column in order)
+    upto = ", ".join(f":end_{column}" for column in order)
+    found = """s.shard AS shard, s.id AS id, coalesce(p.epoch, 0) AS epoch,
+                coalesce(p.head, 0) AS head, CASE WHEN p.epoch IS NULL THEN 0 ELSE 1 END AS known,
+                s.stands AS stands"""
+    sessions = f"""(
+                SELECT {{shard}} AS shard, id, epoch, head, lineage, active_period,
+                    {stands} AS stands, tenant, "user", agent
+                FROM {{sessions}}"""
+    with_positions = f"""s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
+            WHERE {_OF_SCOPE} AND {_DIFFERS}
+            ORDER BY {", ".join(f"s.{column}" for column in order)} LIMIT :limit"""
+    places = f"""SELECT active_period, {stands} AS stands, id FROM {{sessions}} WHERE {behind}
+                ORDER BY {forwards} LIMIT :look"""
+    whole = f"""
         SELECT e.stands, e.id, f.shard, f.id, f.epoch, f.head, f.known, f.stands
         FROM (
             SELECT stands, id FROM (
-                SELECT active_period, {stands} AS stands, id FROM {{sessions}} WHERE {behind}
-                ORDER BY {forwards} LIMIT :look
+                {places}
             ) s ORDER BY {backwards} LIMIT 1
         ) e LEFT JOIN (
-            SELECT s.shard AS shard, s.id AS id, coalesce(p.epoch, 0) AS epoch,
-                coalesce(p.head, 0) AS head, CASE WHEN p.epoch IS NULL THEN 0 ELSE 1 END AS known,
-                s.active_period AS active_period, s.stands AS stands
-            FROM (
-                SELECT {{shard}} AS shard, id, epoch, head, lineage, active_period,
-                    {stands} AS stands, tenant, "user", agent
-                FROM {{sessions}} WHERE {behind} ORDER BY {forwards} LIMIT :look
-            ) s LEFT JOIN {{feed_positions}} p ON {{p.feed_of s}}
-            WHERE {_OF_SCOPE} AND {_DIFFERS}
-            ORDER BY {", ".join(f"s.{column}" for column in order)} LIMIT :limit
+            SELECT {found}
+            FROM {sessions} WHERE {behind} ORDER BY {forwards} LIMIT :look
+            ) {with_positions}
         ) f ON 1 = 1"""
+    within = f"""
+        SELECT {found}
+            FROM {sessions} WHERE {behind} AND ({columns}) <= ({upto})
+            ) {with_positions}"""
+    return _Way(whole, places, within)
 
 
 _OF_OWNER: Final = "{my_shard} owner = :owner AND "
@@ -106,7 +129,7 @@ _TAKE: Final = f"""
     ) VALUES (
         {{feed_value}}, 0, 0, 0, 0, 0, {{clock}} + :lease, :holder
     ) ON CONFLICT ({{feed_key}}) DO UPDATE SET
-        due = {{clock}} + :lease, holder = :holder, gone = 0
+        due = excluded.due, holder = :holder, gone = 0
     WHERE :known = 1 AND p.epoch = :epoch AND p.head = :head AND (p.due IS NULL OR {_FREE})"""
 _TAKEN_AS: Final = f"""
     SELECT {{p.shard}}, p.session, p.epoch, p.head, p.token,
@@ -370,7 +393,7 @@ def _of_owner(scope: Scope, values: dict[str, Any]) -> bool:
 
 def _walked(
     txn: Transaction,
-    way: str,
+    way: _Way,
     values: dict[str, Any],
     feed: int,
     scope: Scope,
@@ -378,11 +401,18 @@ def _walked(
     limit: int,
 ) -> tuple[list[Candidate], Place | None]:
     asked = {**values, **names(scope), "feed": feed, "look": look, "limit": limit}
-    rows = txn.rows(way, asked)
+    if txn.can.across_shards:
+        rows = txn.rows(way.whole, asked)
+        found = [row[2:] for row in rows if row[3] is not None]
+    else:
+        rows, found = [], []
+        if ends := txn.rows(way.end, asked):
+            period, stands, number = ends[-1]
+            asked.update(end_active_period=period, end_stands=stands, end_id=number)
+            rows, found = [(stands, number)], txn.rows(way.within, asked)
     if not rows:
         return [], None
     # In which order they come out of the join nothing says.
-    found = [row[2:] for row in rows if row[3] is not None]
     found.sort(key=_by_number if way is _BY_NUMBER else _by_time)
     stands, number = rows[0][:2] if len(found) < limit else (found[-1][5], found[-1][1])
     return _candidates(txn, found), (stands, max(number, 0))

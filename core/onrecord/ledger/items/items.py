@@ -26,7 +26,7 @@ COLUMNS: Final = """i.key, i.version, i.created, i.updated, i.expires_at, i.ttl,
     i.fence"""
 ALIVE: Final = "(i.expires_at IS NULL OR i.expires_at > {clock})"
 # Of a row that goes: there IS NULL is false on SQLite (seen with 3.40), of any table WITHOUT ROWID.
-_ALIVE_GONE: Final = "coalesce(expires_at > {clock}, 1 = 1)"
+_ALIVE_GONE: Final = "coalesce(expires_at > {clock_of_gone}, 1 = 1)"
 _MINE_GONE: Final = "{my_shard} namespace = :namespace"
 _MINE: Final = "{i.my_shard} i.namespace = :namespace"
 # Not a join: PostgreSQL would sort all of a namespace for each page of it.
@@ -37,7 +37,7 @@ _OF_NAME: Final = """{items} i WHERE {i.my_shard} i.namespace = (
 _SEE: Final = f"""
     SELECT n.version, i.expires_at - {{clock}}, {COLUMNS} FROM {{namespaces}} n
     LEFT JOIN {{items}} i
-        ON {{i.in_shard_of n}} i.namespace = n.id AND i.key = :key AND {ALIVE}
+        ON {{i.my_shard}} i.namespace = n.id AND i.key = :key AND {ALIVE}
     WHERE {{n.my_shard}} n.identity = :identity"""
 _FENCE: Final = f"SELECT i.fence FROM {_OF_NAME} AND i.key = :key"
 _FENCES: Final = f"SELECT i.key, i.fence FROM {_OF_NAME}"

@@ -28,7 +28,7 @@ _ORDER: Final = "ORDER BY n.id, i.key LIMIT :limit"
 # row might be waiting for somebody who waits.
 _WRITE: Final = """
     UPDATE {items} SET embedder = :embedder, meant = :version, meaning = :meaning
-    WHERE ({shard_key} namespace, key) IN (
+    WHERE {my_shard} ({shard_key} namespace, key) IN (
         SELECT {i.shard_of_key} i.namespace, i.key FROM {items} i
         WHERE {i.my_shard} i.namespace = :namespace AND i.key = :key AND i.version = :version
         {skip_locked_i})"""

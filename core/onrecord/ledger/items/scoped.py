@@ -32,6 +32,12 @@ _BY_NAME: Final[dict[Kind, str]] = {
     "postgresql": """n.tenant COLLATE "C", n."user" COLLATE "C", n.agent COLLATE "C", n.path,
         n.id""",
 }
+_PRUNE_ONE: Final = """
+    DELETE FROM {items} WHERE {my_shard} namespace = :namespace AND key IN (
+        SELECT i.key FROM {items} i
+        WHERE {i.my_shard} i.namespace = :namespace AND i.key = :key AND i.expires_at <= {clock}
+        {skip_locked_i})
+    AND expires_at <= {clock}"""
 _NAMES: Final = """
     SELECT tenant, "user", agent, path FROM {namespaces} WHERE {my_shard} id = :namespace"""
 
@@ -122,6 +128,9 @@ def prune(txn: Transaction, scope: Scope, since: int, limit: int, now: int) -> t
     """Take some items of a scope away that have expired since then, the first ones first; how many
     that was, and when the last of them expired."""
     expired, values = _expired(scope)
+    values.update(since=since, limit=limit, now=now)
+    if not txn.can.across_shards:
+        return _pruned_one_by_one(txn, expired, values)
     # Whoever puts one again meanwhile has locked it: it is left to them. The condition stands
     # outside as well, for one that was put again between the two.
     statement = f"""
@@ -129,8 +138,24 @@ def prune(txn: Transaction, scope: Scope, since: int, limit: int, now: int) -> t
             SELECT {{i.shard_of_key}} i.namespace, i.key {expired}
             ORDER BY i.expires_at LIMIT :limit {{skip_locked_i}})
         AND expires_at <= {{clock}} RETURNING expires_at"""
-    gone = txn.rows(statement, {**values, "since": since, "limit": limit, "now": now})
+    gone = txn.rows(statement, values)
     return len(gone), max([since, *[expires_at for (expires_at,) in gone]])
+
+
+def _pruned_one_by_one(
+    txn: Transaction, expired: str, values: dict[str, object]
+) -> tuple[int, int]:
+    """The same, an item at a time; who asks next begins where the last of those found expired."""
+    found = txn.rows(
+        f"SELECT {{i.shard_of_key}} i.namespace, i.key, i.expires_at {expired} "
+        f"ORDER BY i.expires_at LIMIT :limit",
+        values,
+    )
+    count, last = 0, values["since"]
+    assert isinstance(last, int)
+    for *key, last in found:  # noqa: B007 - the last one stays
+        count += txn.run(_PRUNE_ONE, dict(zip(("shard", "namespace", "key"), key, strict=True)))
+    return count, last
 
 
 def count_expired(txn: Transaction, scope: Scope, now: int) -> int:

@@ -33,7 +33,7 @@ _COPY: Final = """
     INSERT INTO {items} (
         {shard_key} namespace, key, version, created, updated, expires_at, ttl, token, body, fence
     ) SELECT
-        {i.shard_of_key} :target, i.key,
+        {shard_value} :target, i.key,
         :before + row_number() OVER (ORDER BY i.version),
         i.created, i.updated, i.expires_at, i.ttl, i.token, i.body, :fence
     FROM {items} i WHERE {i.my_shard} i.namespace = :namespace

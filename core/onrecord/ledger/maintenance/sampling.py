@@ -13,25 +13,32 @@ from onrecord.stored.clock import period_of
 _NEWEST: Final = "ORDER BY active_period DESC, id DESC LIMIT :most"
 _OLDEST: Final = "ORDER BY active_period, id LIMIT :most"
 
-_INDEXED: Final = f"""
+_LOOKED_AT: Final = f"(SELECT * FROM {{sessions}} {_NEWEST})"
+# The same, for who cannot join some rows of all shards with what is theirs: the last of them first.
+_LAST_LOOKED_AT: Final = f"SELECT active_period, id FROM {{sessions}} {_NEWEST}"
+_DOWN_TO_IT: Final = """(SELECT * FROM {sessions}
+            WHERE (active_period, id) >= (:last_period, :last_number))"""
+
+
+def _lag(covered: str, looked_at: str) -> str:
+    return f"""
     SELECT count(*), coalesce(sum(head), 0), coalesce(sum(CASE WHEN covered < head THEN
         head - covered ELSE 0 END), 0)
     FROM (
-        SELECT s.head, (SELECT coalesce(sum(CASE WHEN r.upto BETWEEN r.seq AND r.seq + 15
+        SELECT s.head, ({covered}) AS covered
+        FROM {looked_at} s
+    ) looked"""
+
+
+_TERMS_OF: Final = """SELECT coalesce(sum(CASE WHEN r.upto BETWEEN r.seq AND r.seq + 15
                 THEN r.upto - r.seq + 1 ELSE 0 END), 0)
-            FROM {{runs}} r WHERE {{r.of s}} AND r.analyser = :analyser) AS covered
-        FROM (SELECT * FROM {{sessions}} {_NEWEST}) s
-    ) looked"""
-_EMBEDDED: Final = f"""
-    SELECT count(*), coalesce(sum(head), 0), coalesce(sum(CASE WHEN covered < head THEN
-        head - covered ELSE 0 END), 0)
-    FROM (
-        SELECT s.head, (SELECT coalesce(sum(CASE WHEN v.upto BETWEEN v.seq AND v.seq + 15
+            FROM {runs} r WHERE {r.of s} AND r.analyser = :analyser"""
+_VECTORS_OF: Final = """SELECT coalesce(sum(CASE WHEN v.upto BETWEEN v.seq AND v.seq + 15
                 THEN v.upto - v.seq + 1 ELSE 0 END), 0)
-            FROM {{vectors}} v
-            WHERE {{v.in_shard_of s}} v.session = s.id AND v.embedder = :embedder) AS covered
-        FROM (SELECT * FROM {{sessions}} {_NEWEST}) s
-    ) looked"""
+            FROM {vectors} v
+            WHERE {v.in_shard_of s} v.session = s.id AND v.embedder = :embedder"""
+_INDEXED: Final = {"limit": _lag(_TERMS_OF, _LOOKED_AT), "place": _lag(_TERMS_OF, _DOWN_TO_IT)}
+_EMBEDDED: Final = {"limit": _lag(_VECTORS_OF, _LOOKED_AT), "place": _lag(_VECTORS_OF, _DOWN_TO_IT)}
 _UNSEALED: Final = f"""
     SELECT count(*), coalesce(sum(head - sealed), 0) FROM (
         SELECT head, sealed FROM {{sessions}}
@@ -73,12 +80,23 @@ class Unsealed(NamedTuple):
 
 def index_lag(txn: Transaction, analyser: int, most: int) -> Lag:
     """What the index has not, of the sessions last active."""
-    return Lag(*_numbers(txn, _INDEXED, {"analyser": analyser, "most": most}))
+    return _lagging(txn, _INDEXED, {"analyser": analyser, "most": most})
 
 
 def embedder_lag(txn: Transaction, embedder: int, most: int) -> Lag:
     """What an embedder has not seen, of the sessions last active."""
-    return Lag(*_numbers(txn, _EMBEDDED, {"embedder": embedder, "most": most}))
+    return _lagging(txn, _EMBEDDED, {"embedder": embedder, "most": most})
+
+
+def _lagging(txn: Transaction, by_end: dict[str, str], values: dict[str, object]) -> Lag:
+    if txn.can.across_shards:
+        return Lag(*_numbers(txn, by_end["limit"], values))
+    looked_at = txn.rows(_LAST_LOOKED_AT, {"most": values["most"]})
+    if not looked_at:
+        return Lag(0, 0, 0)
+    period, number = looked_at[-1]
+    values.update(last_period=period, last_number=number)
+    return Lag(*_numbers(txn, by_end["place"], values))
 
 
 def unsealed(txn: Transaction, before: int, most: int) -> Unsealed:

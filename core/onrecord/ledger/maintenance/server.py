@@ -69,7 +69,8 @@ _NEEDED: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _REFUSED: Final = f"""
     SELECT c.relname, {", ".join(f"has_table_privilege(c.oid, '{one}')" for one in _NEEDED)}
     FROM pg_class c
-    WHERE c.relkind IN ('r', 'p') AND starts_with(c.relname, 'onrecord_')
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+        AND starts_with(c.relname, 'onrecord_')
         AND c.relname <> 'onrecord_migrations' AND c.relnamespace = (
             SELECT oid FROM pg_namespace
             WHERE nspname = coalesce(CAST(:schema AS TEXT), current_schema()))

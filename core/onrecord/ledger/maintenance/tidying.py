@@ -6,6 +6,7 @@ Each of these stands alone, and none of them holds up who writes: what would, ``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,7 +31,8 @@ _WANTED: Final = f"""
     SELECT c.relname, {_CLEAN} FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
     WHERE c.relnamespace = (SELECT oid FROM pg_namespace
             WHERE nspname = coalesce(CAST(:schema AS TEXT), current_schema()))
-        AND c.relname = ANY(CAST(:names AS TEXT[]))
+        AND regexp_replace(c.relname, '_[0-9]+$', '') = ANY(CAST(:names AS TEXT[]))
+        AND c.relkind = 'r'
         AND pg_has_role(c.relowner, 'USAGE') AND ({_CLEAN} OR {_COUNT})
     ORDER BY c.relname"""
 
@@ -114,10 +116,15 @@ def _of_postgres(txn: Transaction) -> list[Chore]:
     values = {"schema": txn.schema, "names": [f"onrecord_{name}" for name in TABLES]}
     # Whoever has a table locked is cleaning it, or changes what it is: the next time will do.
     return [
-        Chore("table", partial(_run, statement=f"{what} {{{name.removeprefix('onrecord_')}}}"))
+        Chore("table", partial(_run, statement=f"{what} {_template(name)}"))
         for name, clean in txn.rows(_WANTED, values)
         for what in ["VACUUM (SKIP_LOCKED, ANALYZE)" if clean else "ANALYZE (SKIP_LOCKED)"]
     ]
+
+
+def _template(name: str) -> str:
+    """A table, or one of its partitions, as it is named in a statement."""
+    return re.sub(r"^onrecord_(\w+?)(_\d+)?$", r"{\1}\2", name)
 
 
 def _run(txn: Transaction, statement: str) -> Did:

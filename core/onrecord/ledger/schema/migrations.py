@@ -69,11 +69,7 @@ def walk(txn: Transaction, kind: str, schema: str | None, counter: str) -> list[
     with txn.together():
         txn.begin()
         if kind == "postgresql":
-            # One lock for everybody who migrates this schema, released with the transaction.
-            txn.run(
-                "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))",
-                {"name": f"onrecord migrations {schema or ''}"},
-            )
+            wait_alone(txn, schema)
             if schema is not None and not _schema_exists(txn, schema):
                 txn.run("CREATE SCHEMA {schema}")
         txn.run("CREATE TABLE IF NOT EXISTS {migrations} (name TEXT NOT NULL PRIMARY KEY)")
@@ -90,6 +86,15 @@ def walk(txn: Transaction, kind: str, schema: str | None, counter: str) -> list[
     for step in steps:
         log.info("database migrated: %s", step.name)
     return [step.name for step in steps]
+
+
+def wait_alone(txn: Transaction, schema: str | None) -> None:
+    """Wait until nobody else migrates this schema, and keep others from it until the end of the
+    transaction."""
+    txn.run(
+        "SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))",
+        {"name": f"onrecord migrations {schema or ''}"},
+    )
 
 
 def applied(txn: Transaction, kind: str, schema: str | None) -> set[str]:
@@ -184,7 +189,9 @@ def learn(txn: Transaction, counter: str, add: bool = True) -> Facts:
     number = _NOBODYS if known is None else int(known)
     if known is None and add:
         number = register(txn, counter)
-    return Facts(ids["store_id"], ids["cache_id"].hex(), number)
+    return Facts(
+        ids["store_id"], ids["cache_id"].hex(), number, by_citus=ids.get("distributed") == b"citus"
+    )
 
 
 def register(txn: Transaction, counter: str) -> int:

@@ -19,7 +19,7 @@ _COLUMNS: Final = "{v.shard}, v.session, v.seq, v.upto, v.body"
 _OF_SESSIONS: Final = f"""
     SELECT {_COLUMNS} FROM {{sessions}} s
     JOIN {{vectors}} v ON {{v.in_shard_of s}} v.session = s.id AND v.embedder = :embedder"""
-_OF_ONE: Final = f"{_OF_SESSIONS} WHERE {{s.my_shard}} s.identity = :identity"
+_OF_ONE: Final = f"{_OF_SESSIONS} WHERE {{v.my_shard}} {{s.my_shard}} s.identity = :identity"
 STALE: Final = """
     16 * (SELECT count(*) FROM {vectors} v
         WHERE {v.in_shard_of onrecord_sessions} v.session = onrecord_sessions.id

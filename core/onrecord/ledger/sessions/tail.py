@@ -158,25 +158,33 @@ _NEWEST_TRACED: Final = _texts(["s.lineage", "s.fence", "0"], _TRACED, "DESC")
 # Not where all is read: PostgreSQL looks it up for each row that is answered.
 _AT_HELD: Final = """CASE WHEN s.head = :after THEN s.lineage
         ELSE (SELECT h.token FROM {tail} h
-            WHERE {h.of s} AND h.seq = :after) END"""
+            WHERE {h.my_shard} {h.of s} AND h.seq = :after) END"""
 _NEWER_TRACED: Final = _texts(["s.lineage", "s.fence", _AT_HELD], _TRACED, "DESC")
 
 # Of several places at once, in as few statements as a database allows.
 _STANDS: Final = "SELECT epoch, sealed FROM {sessions} WHERE {my_shard} id = :session"
 _SPAN: Final = f"{_SELECT} WHERE {{t.span}} AND t.frame IS NOT NULL ORDER BY {{t.order}}"
-_SPANS: Final = f"""
+
+
+def _spans(of_one: str = "") -> str:
+    """``of_one``: of sessions that are all in one shard."""
+    return f"""
     SELECT w.number, s.epoch, s.sealed, t.*
     FROM unnest(CAST(:shards AS SMALLINT[]), CAST(:sessions AS BIGINT[]),
         CAST(:afters AS BIGINT[]), CAST(:uptos AS BIGINT[]))
         WITH ORDINALITY AS w (shard, session, after, upto, number)
-    JOIN {{sessions}} s ON s.shard = w.shard AND s.id = w.session
+    JOIN {{sessions}} s ON {of_one and "{s.my_shard}"} s.shard = w.shard AND s.id = w.session
     LEFT JOIN LATERAL (
         SELECT {_COLUMNS}, t.dictionary FROM {{tail}} t
-        WHERE t.shard = w.shard AND t.session = w.session AND t.seq > w.after AND t.seq <= w.upto
-            AND t.frame IS NOT NULL
+        WHERE {of_one and "{t.my_shard}"} t.shard = w.shard AND t.session = w.session
+            AND t.seq > w.after AND t.seq <= w.upto AND t.frame IS NOT NULL
         ORDER BY t.seq
     ) t ON TRUE
     ORDER BY w.number, t.seq"""
+
+
+_SPANS: Final = _spans()
+_SPANS_IN_ONE_SHARD: Final = _spans(of_one="shard")
 
 _AT: Final = f"{_SELECT} WHERE {{t.at}}"
 _IN_TIME_AT_ONCE: Final = 256
@@ -377,19 +385,23 @@ class Piece(NamedTuple):
 
 def pieces(txn: Transaction, spans: Sequence[Span]) -> list[Piece | None]:
     """What of each span is a row, deleted ones left out; None where there is no such session."""
-    if not txn.can.array_parameters:
+    if not (txn.can.array_parameters and txn.can.across_shards):
         stands: dict[SessionKey, tuple[Any, ...] | None] = {}
         for key in {span.key for span in spans}:
             stands[key] = txn.first(_STANDS, keys.of_key(key))
         return [_piece(txn, span, stands[span.key]) for span in spans]
-    values = {
+    values: dict[str, Any] = {
         "shards": [span.key.shard for span in spans],
         "sessions": [span.key.session for span in spans],
         "afters": [span.first - 1 for span in spans],
         "uptos": [span.last for span in spans],
     }
     answer: list[Piece | None] = [None] * len(spans)
-    for number, epoch, sealed, *columns in txn.rows(_SPANS, values):
+    statement = _SPANS
+    if len(set(values["shards"])) == 1:
+        statement = _SPANS_IN_ONE_SHARD
+        values["shard"] = values["shards"][0]
+    for number, epoch, sealed, *columns in txn.rows(statement, values):
         piece = answer[number - 1]
         if piece is None:
             piece = answer[number - 1] = Piece(epoch, sealed, [])

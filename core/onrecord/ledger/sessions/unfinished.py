@@ -38,6 +38,17 @@ _NOT_ANY_MORE: Final = """
         WHERE s.maybe_open = 1 AND s.waits = 0 AND s.holder IS NULL
         LIMIT :limit {skip_locked_s})
     AND maybe_open = 1 AND waits = 0 AND holder IS NULL"""
+# Where no statement locks rows of many shards, one for each.
+_FINISHED: Final = """
+    SELECT {shard}, id FROM {sessions}
+    WHERE maybe_open = 1 AND waits = 0 AND holder IS NULL LIMIT :limit"""
+_NOT_THIS_ONE: Final = """
+    UPDATE {sessions} SET maybe_open = 0
+    WHERE {my_shard} id IN (
+        SELECT s.id FROM {sessions} s
+        WHERE {s.my_shard} s.id = :session AND s.maybe_open = 1 AND s.waits = 0
+            AND s.holder IS NULL {skip_locked_s})
+    AND maybe_open = 1 AND waits = 0 AND holder IS NULL"""
 
 
 class Open(NamedTuple):
@@ -118,4 +129,7 @@ def _newest(txn: Transaction, name: SessionName) -> tuple[MessageRow, ...]:
 def settle(txn: Transaction, limit: int) -> int:
     """Look no more at some sessions that are finished, and that nobody has locked; how many."""
     txn.begin()
-    return txn.run(_NOT_ANY_MORE, {"limit": limit})
+    if txn.can.across_shards:
+        return txn.run(_NOT_ANY_MORE, {"limit": limit})
+    found = txn.rows(_FINISHED, {"limit": limit})
+    return sum(txn.run(_NOT_THIS_ONE, keys.of_key(SessionKey(*row))) for row in found)
