@@ -10,6 +10,7 @@ import pytest
 from onrecord import Store
 from onrecord.testing.contract import Face, StoreContract
 from tests.emptied import Reused, reused
+from tests.sent import changes_across_shards
 from tests.servers.postgres import PostgresServer
 
 
@@ -52,6 +53,7 @@ class TestPartitionedPostgres(StoreContract):
     def store(self, database: Reused) -> Iterator[Store]:
         with Store(database.url, schema=database.partitioned("partitioned"), pool_size=2) as store:
             yield store
+            assert changes_across_shards(store) == []
 
 
 class TestTinySegments(TestSqliteFile):

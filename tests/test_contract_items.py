@@ -15,6 +15,7 @@ from onrecord import Conflict, Store
 from onrecord.testing.contract import Face
 from onrecord.testing.contract_items import ItemsContract
 from tests.emptied import Reused, reused
+from tests.sent import changes_across_shards
 from tests.servers.postgres import PostgresServer
 
 
@@ -54,6 +55,7 @@ class TestPartitionedPostgres(ItemsContract):
     def store(self, database: Reused) -> Iterator[Store]:
         with Store(database.url, schema=database.partitioned("partitioned"), pool_size=4) as store:
             yield store
+            assert changes_across_shards(store) == []
 
 
 KEYS = st.sampled_from("abc")

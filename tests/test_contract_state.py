@@ -13,6 +13,7 @@ from onrecord import Session, Store
 from onrecord.testing.contract import Face
 from onrecord.testing.contract_state import StateContract
 from tests.emptied import Reused, reused
+from tests.sent import changes_across_shards
 from tests.servers.postgres import PostgresServer
 
 
@@ -54,6 +55,7 @@ class TestPartitionedPostgres(StateContract):
         schema = database.partitioned("partitioned")
         with Store(database.url, schema=schema, pool_size=5) as store:
             yield store
+            assert changes_across_shards(store) == []
 
 
 class TestCached(StateContract):
