@@ -156,6 +156,15 @@ def test_eight_processes_append_to_one_session_in_postgres(
 
 
 @pytest.mark.slow
+def test_eight_processes_append_to_one_session_in_partitions(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    with Store(postgres_url) as store:
+        store.distribute("partitions", parts=4)
+    append_from_eight(postgres_url, tmp_path)
+
+
+@pytest.mark.slow
 def test_ten_processes_open_an_empty_sqlite_file(tmp_path: Path) -> None:
     open_by_ten(f"sqlite:///{tmp_path / 'empty.db'}")
 

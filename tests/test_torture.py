@@ -40,15 +40,23 @@ def pooler(own_postgres: OwnPostgres) -> Iterator[OwnPgBouncer | None]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("consistency", ["cached", "strict"])
+@pytest.mark.parametrize(("consistency", "parts"), [("cached", None), ("strict", 4)])
 def test_under_torture_nothing_is_lost_and_nothing_is_stale(
     own_postgres: OwnPostgres,
     caches: Caches,
     pooler: OwnPgBouncer | None,
     consistency: Consistency,
+    parts: int | None,
 ) -> None:
+    """Over tables in one piece, and over partitions."""
     verdict = torture(
-        own_postgres, caches, seconds=10, seed=1, consistency=consistency, pooler=pooler
+        own_postgres,
+        caches,
+        seconds=10,
+        seed=1,
+        consistency=consistency,
+        pooler=pooler,
+        parts=parts,
     )
     assert verdict.violations == [], str(verdict)
     deeds = " ".join(what for _, what in verdict.deeds)

@@ -1,6 +1,7 @@
 """Writers and readers of sessions and items in PostgreSQL with Redis in front, both mistreated.
 
     python -m tests.torture --seconds 60 --seed 7 [--consistency cached|strict] [--keep FOLDER]
+        [--parts 4]
     python -m tests.torture --judge FOLDER [--consistency cached|strict]
 
 Every worker is a process of its own and writes down what it did and what it was told. A seeded
@@ -58,10 +59,12 @@ def torture(
     plant: Plant | None = None,
     keep: Path | None = None,
     pooler: OwnPgBouncer | None = None,
+    parts: int | None = None,
 ) -> Verdict:
     """Run on servers that may be mistreated, for so long, and until each fault was there once.
 
-    Half of the workers go through the ``pooler``. ``plant`` is a bug to be found. What was written
+    Half of the workers go through the ``pooler``; the tables lie in so many ``parts``. ``plant`` is
+    a bug to be found. What was written
     down of a run with violations is kept in the folder ``keep``.
     """
     url = database.create_database("torture")
@@ -73,6 +76,8 @@ def torture(
         verdict = Verdict(seed, seconds, consistency, pooled=pooler is not None)
         with Store(url) as store:
             store.migrate()
+            if parts is not None:
+                store.distribute("partitions", parts=parts)
         for key in SHARED:
             (folder / "logs" / key.encode().hex()).mkdir()
         with Nemesis(folder, url, database, caches, order, pooler) as nemesis:

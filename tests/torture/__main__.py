@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10, help="how long")
     parser.add_argument("--seed", type=int, default=1, help="of the nemesis")
     parser.add_argument("--consistency", choices=["cached", "strict"], default="cached")
+    parser.add_argument("--parts", type=int, help="spread the tables over so many partitions")
     parser.add_argument("--keep", type=Path, help="a new folder for the logs of a failure")
     parser.add_argument("--judge", type=Path, help="such a folder, to judge it again; no run")
     given = parser.parse_args()
@@ -55,6 +56,7 @@ def main() -> int:
             consistency=given.consistency,
             keep=given.keep,
             pooler=bouncer,
+            parts=given.parts,
         )
     sys.stdout.write(str(verdict))
     return 1 if verdict.violations else 0
