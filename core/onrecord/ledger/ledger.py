@@ -363,6 +363,8 @@ class Ledger(ABC):
         return None
 
     def _found_elsewhere(self) -> str:
+        if self.address.kind == "sqlite":
+            return ""  # it has no schemas, and to ask would make an empty file
         return migrations.found_in(self._read(migrations.elsewhere))
 
     def _applied(self) -> set[str]:
