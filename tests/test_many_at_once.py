@@ -496,3 +496,18 @@ def test_what_is_too_much_for_one_segment_is_sealed_alone(
     assert store.stats().rows == 0
     assert store.stats().segments > 4
     assert store.verify() == []
+
+
+def test_each_goes_alone_where_a_lock_is_of_one_shard(store: Store) -> None:
+    sessions = fill(store)
+    dialect = store._ledger.dialect
+    dialect.can = dialect.can._replace(across_shards=False)  # as by Citus
+    assert store.compact(quiet_for=0).sessions == MANY
+    assert store.stats().segments == MANY
+    flow = operations.erase(store._desk, HERE, False)
+    receipt, steps = work_of(store, flow)
+    assert receipt.removed["onrecord_sessions"] == MANY
+    assert [texts(session) for session in sessions] == [[]] * MANY
+    commits = [step for step in steps if isinstance(step, Cold) and step.change_of is not None]
+    assert len(commits) >= MANY
+    assert store.verify() == []

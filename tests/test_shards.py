@@ -24,7 +24,10 @@ ASKS_ALL: Final = {
     r"sessions/(description _DESCRIBED|heads _HEADS|unfinished _LIST)": "lists of many users",
     r"sessions/sessions (_NAMES|_BEFORE|count\(\))": "goes over all sessions, by keyset",
     r"sessions/unfinished _FINISHED": "who looks after the store",
-    r"sessions/tail _SPANS": "of many sessions at once, by shards that are values of a list",
+    r"sessions/(tail (_SPANS|_(SIZES_)?OF_MANY)|sealing_many _FIND)": "of many sessions at once, "
+    "by shards that are values of a list",
+    r"sessions/pairs _FIND": "lists of many users, by their metadata",
+    r"maintenance/erasing_many (_PAGE|_WITH_STATE)": "erase() and prune() of many sessions",
     r"checkpoints/threads (_DESCRIBED|_DELETED)": "lists of threads; who looks after the store",
     r"checkpoints/lists _COUNTED\[.*": "stats()",
     r"items/(items _BELOW|namespaces _OF_SCOPE|meanings _BEHIND)": "within a scope",
@@ -42,6 +45,10 @@ CHANGES_ALL: Final = {
     r"checkpoints/threads _(NEXT_EPOCH_OF_ALL|MOVE_ALL_HEADS)": "invalidate(), after a restore",
     r"items/namespaces _NEXT_VERSION_OF_ALL": "the same",
     r"search/vectors _DROP(_OF_ITEMS)?": "embed(only=True) drops an embedder, which stands alone",
+    r"maintenance/erasing_many _(LOCK|REMOVE\[.*)": "erase() and prune(), by shards that are "
+    "values of a list; one by one where it cannot be",
+    r"feed/positions _ERASE_MANY": "the same",
+    r"sessions/sealing_many _(LOCK|SEAL|CUT)": "compact(), the same",
     r"sessions/unfinished _NOT_ANY_MORE": "some, whoever's they are; one by one where it cannot be",
 }
 """Statements that change rows of more than one shard, and why they may."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from onrecord.scope import EVERYBODY, FeedName, NamespaceName, Scope, SessionName, StateName
-from onrecord.stored.messages import MessageRow
+from onrecord.stored.messages import MessageRow, Snapshot
 
 _PARTS: Final = ("tenant", "user", "agent")
 
@@ -71,6 +71,8 @@ def bytes_in(answer: Any) -> int:
         return len(answer)
     if isinstance(answer, tuple | list):
         return sum([bytes_in(one) for one in answer])
+    if isinstance(answer, Snapshot):
+        return bytes_in(answer.rows)
     if isinstance(answer, dict):
         return sum([bytes_in(one) for one in answer.values()])
     seen = getattr(answer, "seen", None)  # a glance into the cache

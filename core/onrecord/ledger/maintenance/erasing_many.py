@@ -115,6 +115,8 @@ def remove(txn: Transaction, doomed: Sequence[Doomed]) -> RemovedMany:
 
     FenceMoved, with all of them, where not each was marked as it stands.
     """
+    if not txn.can.across_shards:
+        return RemovedMany([], Counter(), list(doomed), False)
     txn.begin()
     alone, wanted = _told_apart(txn, doomed)
     locked = _locked(txn, wanted)
