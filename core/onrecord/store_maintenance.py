@@ -62,8 +62,6 @@ class StoreMaintenance:
         def address(self) -> str: ...
         def _examined(self) -> operations.Examined: ...
         def _reader(self, stale_ok: bool) -> Store: ...
-        def migrate(self) -> list[str]: ...
-        async def amigrate(self) -> list[str]: ...
         def _run(self, flow: Flow[T]) -> T: ...
         async def _arun(self, flow: Flow[T]) -> T: ...
 
@@ -72,18 +70,13 @@ class StoreMaintenance:
         user, and say which tables that are; they are made where there are none.
 
         ``"partitions"``: so many, on this server. ``"citus"``: over the nodes of Citus, in so many
-        shards. An append, a read, a clear, a checkpoint of one user
-        stays within one of them.
+        shards. An append, a read, a clear, a checkpoint of one user stays within one of them.
         """
-        flow = operations.distribute(self.address, way, parts)
-        self.migrate()
-        return self._run(flow)
+        return self._run(operations.distribute(self.address, way, parts))
 
     async def adistribute(self, way: str = "partitions", *, parts: int = 16) -> list[str]:
         """Like ``distribute``."""
-        flow = operations.distribute(self.address, way, parts)
-        await self.amigrate()
-        return await self._arun(flow)
+        return await self._arun(operations.distribute(self.address, way, parts))
 
     def compact(
         self,

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from onrecord.errors import Misconfigured
-from onrecord.flow import Autocommit, Flow, do
+from onrecord.flow import Autocommit, Cold, Flow, do
 from onrecord.ledger.schema.distributing import check_way, spread
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
 
 
 def distribute(address: str, way: str, parts: int) -> Flow[list[str]]:
-    """Check what is asked for at once; then spread the tables, in one transaction that may take as
-    long as it takes."""
+    """Spread the tables, in one transaction that may take as long as it takes."""
     if address.startswith("sqlite:"):
         raise Misconfigured(
             f"Only PostgreSQL spreads tables, and this store is {address}: one file. Move it to a "
             f"PostgreSQL that was distributed, by export() and import_()."
         )
-    return do(Autocommit(partial(spread, way=check_way(way, parts), parts=parts)))
+    work = partial(spread, way=check_way(way, parts), parts=parts)
+    yield from do(Cold(_made, writes=True))
+    return (yield from do(Autocommit(work)))
+
+
+def _made(txn: Transaction) -> None:
+    """Nothing: whoever writes makes the tables where there are none."""
