@@ -1,5 +1,5 @@
-"""Upkeep by the million: what erase, prune, compact and stats take of a store that has grown, and
-what somebody who appends meanwhile notices of it.
+"""Upkeep by the million: what erase, prune, compact, stats and lists take of a store that has
+grown, and what somebody who appends meanwhile notices of it.
 
     make scale ARGS="--only upkeep"
     python -m bench.upkeep [--small] [--sessions 100000] [--only sqlite]
@@ -17,8 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from statistics import median, quantiles
 from typing import Any, Final, NamedTuple
+from unittest import mock
 
 from bench.place import a_place
 from bench.talk import Talk
@@ -252,6 +254,65 @@ def due_rows(grown: Grown) -> Iterator[Row]:
     yield Row("what expired by its own time, found", "3.4 s", shown(took), "an index")
 
 
+def listing_rows(grown: Grown) -> Iterator[Row]:
+    """Lists that have nothing in them, which nothing but an index says, and some that have."""
+    lists: dict[str, tuple[str, dict[str, Any]]] = {
+        "no such tenant": ("1.1 s", {"tenant": "nobody", "user": ANY, "agent": ANY}),
+        "no such agent": ("1.2 s", {"tenant": ANY, "user": ANY, "agent": "nobody"}),
+        "no such metadata": (
+            "1.5 s",
+            {"tenant": ANY, "user": ANY, "agent": ANY, "metadata": {"plan": "none"}},
+        ),
+        "a tenant of 1 %": ("11 ms", {"tenant": "small", "user": ANY, "agent": ANY}),
+        "one user": ("2.5 ms", {"tenant": "t1", "user": "u1", "agent": ""}),
+    }
+    for what, (before, asked) in lists.items():
+        took, _ = _timed(partial(grown.store.sessions, limit=50, **asked))
+        yield Row(f"50 sessions listed, {what}", before, shown(took), "10 ms", took < 0.01)
+    everybody = partial(grown.store.sessions, tenant=ANY, user=ANY, agent=ANY, limit=50)
+    yield Row("50 sessions listed, everybody's", "3.2 ms", shown(_timed(everybody)[0]), "")
+
+
+_UPDATES: Final = """
+    SELECT n_tup_hot_upd, n_tup_upd FROM pg_stat_user_tables
+    WHERE relid = to_regclass('onrecord_sessions')"""
+CHATS: Final = 200
+MINUTES: Final = 40
+
+
+def hot_rows(grown: Grown) -> Iterator[Row]:
+    """How many updates of a session's row touch no index, at one append a minute."""
+    if not grown.is_postgres:
+        return
+    before = _updates(grown)
+    began = now()
+    with Store(grown.url) as store:
+        for minute in range(MINUTES):
+            with _at(began + minute * 60 * MICROSECONDS):
+                for n in range(CHATS):
+                    role = "assistant" if minute % 2 else "user"
+                    store.session(f"minute-{n}", user="minutes").append((role, "and I go on"))
+    hot, updates = (after - then for after, then in zip(_updates(grown), before, strict=True))
+    share = hot / max(updates, 1)
+    yield Row("updates that touch no index", "0 %", f"{share:.0%}", "70 %", share >= 0.7)
+
+
+@contextlib.contextmanager
+def _at(moment: int) -> Iterator[None]:
+    """Append as if it were another time."""
+    with mock.patch("onrecord.flows.sessions.append.now", return_value=moment):
+        yield
+
+
+def _updates(grown: Grown) -> tuple[int, int]:
+    """Updates of sessions, those that touched no index and all; a server counts when a connection
+    is closed."""
+    time.sleep(1.5)
+    found = grown.store._ledger.apart(lambda txn: txn.first(_UPDATES, {}))
+    assert found is not None
+    return int(found[0]), int(found[1])
+
+
 def alone_rows(grown: Grown) -> Iterator[Row]:
     """What the others are to be compared with, on a machine that does other things as well."""
     from onrecord.flow import run
@@ -293,6 +354,8 @@ def compact_rows(grown: Grown) -> Iterator[Row]:
 ROWS: Final[list[Callable[[Grown], Iterator[Row]]]] = [
     stats_rows,
     due_rows,
+    listing_rows,
+    hot_rows,
     alone_rows,
     erase_rows,
     prune_rows,
@@ -337,7 +400,7 @@ def main(small: bool, only: str = "", sessions: int = 0) -> None:
 
 
 def _line(*cells: str) -> str:
-    widths = (42, 10, 32, 10, 4)
+    widths = (42, 10, 36, 10, 4)
     return "  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
 
 
