@@ -36,6 +36,7 @@ PROSE_ONLY = {
     "docs/explanation/how-an-append-travels.md",
     "docs/explanation/how-search-works.md",
     "docs/explanation/promises.md",
+    "docs/explanation/scale.md",
     "docs/explanation/security.md",
     "docs/explanation/words.md",
     "docs/how-to/deploy.md",
