@@ -95,8 +95,7 @@ def commit(
     """
     if not appends:
         work = fences.rewriting(work, name)
-    of_items = {item.identity for item in items}
-    return _committed(desk, name, of_items, work, change_of, wrote, hurried)
+    return _committed(desk, name, partial(_identities, items), work, change_of, wrote, hurried)
 
 
 def commit_sessions(
@@ -114,7 +113,8 @@ def commit_sessions(
     def wrote(answer: T) -> dict[bytes, Change]:
         return {change.name.identity: change for change in changes_of(answer)}
 
-    return _committed(desk, None, set(fences), work, changes_of, wrote, False, fences)
+    others: Callable[[], set[bytes]] = partial(set, fences)
+    return _committed(desk, None, others, work, changes_of, wrote, False, fences)
 
 
 def commit_items(
@@ -126,14 +126,17 @@ def commit_items(
     hurried: bool = True,
 ) -> Flow[T]:
     """Write items, and nothing of a session, between marks and what ``wrote`` says of them."""
-    of_items = {item.identity for item in items}
-    return _committed(desk, None, of_items, work, _no_change, wrote, hurried)
+    return _committed(desk, None, partial(_identities, items), work, _no_change, wrote, hurried)
+
+
+def _identities(items: Iterable[ItemName]) -> set[bytes]:
+    return {item.identity for item in items}
 
 
 def _committed(
     desk: Desk,
     name: SessionName | None,
-    others: set[bytes],
+    others: Callable[[], set[bytes]],
     work: Work[T],
     change_of: Callable[[T], Changed],
     wrote: Callable[[T], _WroteAny],
@@ -144,7 +147,7 @@ def _committed(
     once = partial(_once, work, change_of, hurried)
     if not desk.marks:
         return once(new_stamp())
-    return _marked(desk, name, others, once, change_of, wrote, fences)
+    return _marked(desk, name, others(), once, change_of, wrote, fences)
 
 
 def _once(work: Work[T], change_of: Callable[[T], Changed], hurried: bool, stamp: Stamp) -> Flow[T]:

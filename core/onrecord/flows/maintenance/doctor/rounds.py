@@ -30,7 +30,8 @@ CHECKS: Final[dict[str, str]] = {
     "wraparound": "how old the oldest transaction numbers of PostgreSQL are, before they run out",
     "log": "a write-ahead log of SQLite that grows, because somebody reads and never ends",
     "clock": "this machine's clock against the server's, and times that have not come yet",
-    "schema": "tables that are missing, of an earlier Onrecord or of a later one",
+    "schema": "tables that are missing, of an earlier Onrecord or of a later one; indexes of ours "
+    "that no read can use",
     "cache": "whether Redis can be reached and may be believed",
     "cache-memory": "its memory, and what it does when it is full",
     "cache-disk": "whether it saves to a disk what nobody needs there",
