@@ -55,11 +55,19 @@ def test_empty_tables_are_spread_again_and_again_and_full_ones_never(url: str) -
         ids = [store.session(f"s{n}").append(("user", "hi"))[0].seq for n in range(3)]
         assert ids == [1, 1, 1]
         assert store.distribute(parts=3) == []  # as they are
-        with pytest.raises(Misconfigured, match=r"has rows.*Nothing was changed.*Export the store"):
+        with pytest.raises(Misconfigured, match=r"over 3 partitions.*say 3. Nothing was changed"):
             store.distribute(parts=2)
         assert shape(url) == after
         assert len(store.sessions()) == 3
         assert store.verify() == []
+
+
+def test_tables_with_rows_are_left_as_they_are(url: str) -> None:
+    with Store(url, schema="full") as store:
+        store.session("s").append(("user", "hi"))
+        with pytest.raises(Misconfigured, match=r"has rows.*Nothing was changed.*Export the store"):
+            store.distribute(parts=2)
+        assert len(store.sessions()) == 1
 
 
 def _options(url: str) -> set[str]:
@@ -97,6 +105,24 @@ def test_without_citus_its_installation_is_named(url: str) -> None:
         pytest.raises(Misconfigured, match=r"no Citus.*shared_preload_libraries.*CREATE EXTENSION"),
     ):
         store.distribute("citus")
+    with psycopg.connect(url) as connection:
+        query = "SELECT 1 FROM pg_namespace WHERE nspname = 'without'"
+        assert connection.execute(query).fetchone() is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--parts", "4"], "--parts says over how many --distribute spreads"),
+        (["--distribute", "partitions", "--dry-run"], "and nothing of --distribute"),
+    ],
+)
+def test_options_that_say_nothing_together_are_refused(
+    given: list[str], told: str, tmp_path: Path
+) -> None:
+    done = run("migrate", "--url", f"sqlite:///{tmp_path}/x.db", *given)
+    assert done.code == 2
+    assert told in " ".join(done.err.split())
 
 
 def test_the_command_says_what_it_did(postgres: PostgresServer) -> None:
@@ -104,9 +130,16 @@ def test_the_command_says_what_it_did(postgres: PostgresServer) -> None:
         first = run("migrate", "--url", url, "--distribute", "partitions", "--parts", "2")
         assert first.code == 0, first.err
         assert "0001 tables" in first.out
-        assert "14 tables spread: 2 partitions each." in first.out
+        assert "14 tables spread, over partitions: " in first.out
         again = run("migrate", "--url", url, "--distribute", "partitions", "--parts", "2")
-        assert "All tables are spread by partitions already." in again.out
+        assert "All tables are spread already: " in again.out
+        same = run("migrate", "--url", url, "--distribute", "partitions")
+        assert "All tables are spread already: " in same.out
+        with Store(url) as store:
+            store.session("s").append(("user", "hello"))
+        fewer = run("migrate", "--url", url, "--distribute", "partitions", "--parts", "4")
+        assert fewer.code == 2
+        assert "Leave parts out, or say 2" in fewer.err
         other = run("migrate", "--url", url, "--distribute", "sideways")
         assert other.code == 2
         assert "partitions or citus" in other.err

@@ -65,16 +65,17 @@ class StoreMaintenance:
         def _run(self, flow: Flow[T]) -> T: ...
         async def _arun(self, flow: Flow[T]) -> T: ...
 
-    def distribute(self, way: str = "partitions", *, parts: int = 16) -> list[str]:
+    def distribute(self, way: str = "partitions", *, parts: int | None = None) -> list[str]:
         """Spread the tables of a PostgreSQL that holds nothing yet, by the shard of tenant and
         user, and say which tables that are; they are made where there are none.
 
         ``"partitions"``: so many, on this server. ``"citus"``: over the nodes of Citus, in so many
-        shards. An append, a read, a clear, a checkpoint of one user stays within one of them.
+        shards of Citus. Without ``parts`` as many as there are already, or 16. An append, a read, a
+        clear, a checkpoint of one user stays within one of them.
         """
         return self._run(operations.distribute(self.address, way, parts))
 
-    async def adistribute(self, way: str = "partitions", *, parts: int = 16) -> list[str]:
+    async def adistribute(self, way: str = "partitions", *, parts: int | None = None) -> list[str]:
         """Like ``distribute``."""
         return await self._arun(operations.distribute(self.address, way, parts))
 

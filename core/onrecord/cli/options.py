@@ -77,7 +77,8 @@ Metadata: TypeAlias = Annotated[
     typer.Option(
         "--metadata",
         metavar="NAME=VALUE",
-        help="Only of sessions whose metadata say so. May be repeated.",
+        help="Only of sessions whose metadata say so; 4711 is a number, and '\"4711\"' text. "
+        "May be repeated.",
     ),
 ]
 Mode: TypeAlias = Annotated[

@@ -12,6 +12,7 @@ from onrecord.cli.commands import FOUND_WRONG, command, confirmed
 from onrecord.cli.output import BOLD, DIM, Column, Output, size
 from onrecord.cli.state import PANEL
 from onrecord.cli.wording import in_shell
+from onrecord.errors import Misconfigured
 from onrecord.plural import many
 from onrecord.reports import MaintenanceStep, Problem
 
@@ -67,7 +68,7 @@ def _write_step(out: Output, step: MaintenanceStep) -> None:
         out.say((visible.text(in_shell(step.problem)), "red"), indent=9)
 
 
-_PARTS: Final[dict[str | None, str]] = {"partitions": "partitions", "citus": "shards of Citus"}
+_WAYS: Final = {"partitions": "over partitions", "citus": "by Citus"}
 
 
 @command("migrate", PANEL, interrupted="Interrupted. Run it again, and it goes on.")
@@ -84,21 +85,33 @@ def migrate(
         ),
     ] = None,
     parts: Annotated[
-        int, typer.Option("--parts", metavar="NUMBER", help="Over so many, with --distribute.")
-    ] = 16,
+        int | None,
+        typer.Option(
+            "--parts",
+            metavar="NUMBER",
+            help="Over so many, with --distribute; as many as there are, or 16.",
+        ),
+    ] = None,
 ) -> None:
     """Make the tables, or bring them up to date.
 
     With --dry-run: what each step does, on about how many rows, and who waits for it.
     """
+    if parts is not None and distribute is None:
+        raise Misconfigured("--parts says over how many --distribute spreads. Give both.")
+    if dry_run and distribute is not None:
+        raise Misconfigured("--dry-run says what a migration does, and nothing of --distribute.")
     if dry_run:
         _say_plan(asked)
         return
     spread: list[str] = []
     with asked.store(makes_tables=True) as store, asked.out.busy("Migrating"):
-        steps = [] if distribute and store.address.startswith("sqlite:") else store.migrate()
-        if distribute is not None:
-            spread = store.distribute(distribute, parts=parts)
+        if distribute is None:
+            steps = store.migrate()
+        else:
+            steps = [step.name for step in store.migrate(dry_run=True)]
+            spread = store.distribute(distribute, parts=parts)  # which makes the tables
+            store.migrate()
     if asked.out.json:
         for step in steps:
             asked.out.record("step", {"name": step})
@@ -107,10 +120,10 @@ def migrate(
         return
     for step in steps:
         asked.out.say(step)
-    if spread:
-        asked.out.say(f"{many(len(spread), 'table')} spread: {parts} {_PARTS[distribute]} each.")
-    elif distribute is not None:
-        asked.out.say(f"All tables are spread by {distribute} already.")
+    if distribute is not None:
+        done = f"{many(len(spread), 'table')} spread, {_WAYS[distribute]}"
+        asked.out.say(f"{done if spread else 'All tables are spread already'}: {store.place}.")
+        return
     how = f"{many(len(steps), 'step')} done" if steps else "It was up to date"
     asked.out.say(f"{how}: {store.place}.")
 

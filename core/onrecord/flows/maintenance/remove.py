@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 50
 """Sessions that go in one transaction: each of its locks is held for some hundredths of a second,
 and they share a commit and the pages that they are on."""
+_FEW: Final = 25
+"""Of a database with one writer, where nobody else writes at all meanwhile."""
 _LONGEST_PAUSE: Final = 0.1
 
 
@@ -72,14 +74,16 @@ def remove_many(desk: Desk, doomed: Sequence[Doomed]) -> Flow[Removed]:
     """Erase sessions, as many in a transaction as can go together and then the others alone, and
     say which have gone. Who is cut off between two transactions has taken each whole."""
     removed = Removed([], Counter())
-    for n in range(0, len(doomed), AT_ONCE):
-        some = doomed[n : n + AT_ONCE]
+    while doomed:
+        at_once = min(_FEW, AT_ONCE) if desk.one_writer else AT_ONCE
+        some, doomed = doomed[:at_once], doomed[at_once:]
         left: Sequence[Doomed] = some
         if len(some) > 1:
             fences = {one.name.identity: one.fence for one in some}
             work = partial(erasing_many.remove, doomed=some)
             began = time.monotonic()
             found: RemovedMany = yield from commit_sessions(desk, fences, work, _changes_of)
+            desk.one_writer = found.held_up
             if found.held_up:  # whoever else waits to write looks only from time to time
                 yield from do(Pause(min(time.monotonic() - began, _LONGEST_PAUSE)))
             names = [gone.name for gone in found.gone]

@@ -21,9 +21,12 @@ def of_scope(scope: Scope, table: str = "") -> tuple[list[str], dict[str, object
     table that has tenant, user, agent and owner, with a dot behind it."""
     conditions: list[str] = []
     values: dict[str, object] = {}
+    has_owner = scope.tenant is not ANY and scope.user is not ANY
     for part, name in scope._asdict().items():
         if name is not ANY:
-            conditions.append(f'{table}"{part}" = :{part}')
+            # By the owner few are found; SQLite takes the index of tenants where it may.
+            column = f'{table}"{part}"' + (" || ''" if has_owner and part == "tenant" else "")
+            conditions.append(f"{column} = :{part}")
             values[part] = name
     if scope.tenant is not ANY and scope.user is not ANY:
         owner = owner_number(scope.tenant, scope.user)  # the index; the names decide

@@ -52,7 +52,9 @@ def take(txn: Transaction, holder: int, now: int) -> Duty:
     """Begin, where nobody is at it; else what is returned has another holder."""
     txn.begin()
     duty = _read(txn)
-    if duty.holder != holder and now < duty.until <= now + LEASE:
+    # What ends later than any lease could was written under a clock that was set back since. Not
+    # at once: another began while this one waited, or its clock is ahead.
+    if duty.holder != holder and now < duty.until <= now + 2 * LEASE:
         return duty
     duty.holder, duty.until = holder, now + LEASE
     _write(txn, duty)

@@ -5,6 +5,7 @@ Each statement here stands alone: none of them may run in a transaction.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal, TypeAlias
@@ -30,6 +31,9 @@ _REFUSED: Final = (
     "PostgreSQL did not clean up all tables ({}). Its autovacuum does most of that by itself; what "
     "has to be done now needs the role that owns them."
 )
+_PAGES_AT_ONCE: Final = 200
+_LONGEST_PAUSE: Final = 0.1
+"""Seconds that others who write are given between two pieces."""
 _SMALL: Final = frozenset({"meta", "counters", "migrations"})
 """What everybody needs, and holds nothing of anybody."""
 
@@ -53,9 +57,25 @@ def _sqlite(cursor: Any, anew: bool) -> str | None:
     if anew:
         cursor.execute("VACUUM")
     else:
-        cursor.executescript("PRAGMA incremental_vacuum")  # execute() would free one page
+        _free(cursor)
+    # First what holds nobody up; what is left of the log for the second is little.
+    cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     busy, _, _ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     return _BUSY if busy else None
+
+
+def _free(cursor: Any) -> None:
+    """Give free pages back, some at a time: nobody else writes while that is done."""
+    left: int = cursor.execute("PRAGMA freelist_count").fetchone()[0]
+    while left > 0:
+        began = time.monotonic()
+        # By execute() it would be one page.
+        cursor.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+        before, left = left, cursor.execute("PRAGMA freelist_count").fetchone()[0]
+        if left >= before:
+            return  # somebody else has freed as much meanwhile
+        if left:
+            time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE))
 
 
 def _postgres(txn: Transaction, how: How) -> str | None:

@@ -19,6 +19,7 @@ from onrecord.ledger.schema.steps import first_statements
 Way: TypeAlias = Literal["partitions", "citus"]
 WAYS: Final[tuple[Way, ...]] = get_args(Way)
 MOST_PARTS: Final = 128
+_USUAL_PARTS: Final = 16
 
 _OBJECT: Final = re.compile(r"(CREATE TABLE|CREATE (?:UNIQUE )?INDEX \w+ ON|ALTER TABLE) \{(\w+)\}")
 _IDENTITY: Final = "BIGINT GENERATED ALWAYS AS IDENTITY"
@@ -37,20 +38,25 @@ _PARTS: Final = """
     FROM pg_class c WHERE c.oid = to_regclass(:name)"""
 
 
-def spread(txn: Transaction, way: Way, parts: int) -> list[str]:
-    """Spread the tables of a migrated store that holds nothing yet, all or none; return which were
-    spread now. Those that are spread so already stay as they are."""
-    txn.begin()
-    migrations.wait_alone(txn, txn.schema)
+def require(txn: Transaction, way: Way) -> None:
+    """Refuse a way that this database does not have, before anything is made in it."""
     if way == "citus" and not _has_citus(txn):
         raise Misconfigured(
             "This database has no Citus. Install its package on every node, add citus to "
             "shared_preload_libraries, restart, and run CREATE EXTENSION citus in this database; "
             "or distribute over partitions, which PostgreSQL has by itself."
         )
+
+
+def spread(txn: Transaction, way: Way, parts: int | None) -> list[str]:
+    """Spread the tables of a migrated store that holds nothing yet, all or none; return which were
+    spread now. Those that are spread so already stay as they are."""
+    txn.begin()
+    migrations.wait_alone(txn, txn.schema)
     tables = [table for table in _sharded() if not _stands(txn, table, way, parts)]
     _refuse_rows(txn, tables)
     txn.run(_REMEMBER, {"way": way.encode()})
+    parts = _USUAL_PARTS if parts is None else parts
     return _over_partitions(txn, tables, parts) if way == "partitions" else _by_citus(txn, parts)
 
 
@@ -68,20 +74,28 @@ def _sharded() -> list[str]:
     ]
 
 
-def _stands(txn: Transaction, table: str, way: Way, parts: int) -> bool:
-    """Whether a table is spread as it is wanted."""
+def _stands(txn: Transaction, table: str, way: Way, parts: int | None) -> bool:
+    """Whether a table is spread as it is wanted; over any number, where none is."""
     name = _name(txn, table)
     if way == "citus":
         known = f"SELECT 1 FROM {_OF_CITUS} WHERE logicalrelid = to_regclass(:name)"
         return txn.first(known, {"name": name}) is not None
     found = txn.first(_PARTS, {"name": name})
-    return found is not None and found == ("p", parts)
+    if found is None or found[0] != "p":
+        return False
+    return parts is None or found[1] == parts
 
 
 def _refuse_rows(txn: Transaction, tables: list[str]) -> None:
     for table in tables:
         txn.run(f"LOCK TABLE {{{table}}} IN ACCESS EXCLUSIVE MODE")
         if txn.first(f"SELECT 1 FROM {{{table}}} LIMIT 1", {}) is not None:
+            kind, parts = txn.first(_PARTS, {"name": _name(txn, table)}) or ("", 0)
+            if kind == "p":
+                raise Misconfigured(
+                    f"The tables are spread over {parts} partitions and have rows: their number "
+                    f"stays. Leave parts out, or say {parts}. Nothing was changed."
+                )
             raise Misconfigured(
                 f"{_name(txn, table)} has rows, and tables are only spread while they are empty. "
                 f"Nothing was changed. Export the store, migrate and distribute another schema or "
@@ -150,9 +164,10 @@ def _name(txn: Transaction, table: str) -> str:
     return f"{space}onrecord_{table}"
 
 
-def check_way(way: str, parts: int) -> Way:
+def check_way(way: str, parts: int | None) -> Way:
     """Refuse what is no way to spread tables, before any I/O."""
-    if not isinstance(parts, int) or isinstance(parts, bool) or not 1 <= parts <= MOST_PARTS:
+    number = _USUAL_PARTS if parts is None else parts
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST_PARTS:
         raise Misconfigured(
             f"parts is a whole number from 1 to {MOST_PARTS:,}, not {shown(parts)}."
         )
