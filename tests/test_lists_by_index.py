@@ -132,7 +132,7 @@ def test_an_append_in_the_same_period_moves_no_index(
 # -- no list reads the store ---------------------------------------------------------------------
 
 MANY: Final = 4_000
-FEW: Final = 300
+FEW: Final = 150
 """Rows that a list may visit, and more than any of those below has to."""
 _SEED: Final = """
     INSERT INTO {{{table}}} ({shard} identity, owner, {own} created, last_active, active_period,
@@ -150,6 +150,7 @@ _OWN: Final = {
 SCOPES: Final[dict[str, tuple[AnyName, AnyName, AnyName]]] = {
     "everybody": (ANY, ANY, ANY),
     "a user": ("big", "u7", ""),
+    "one of a large tenant who said little": ("big", "once", ""),
     "a user, all agents": ("big", "u7", ANY),
     "a user who is not there": ("big", "nobody", ""),
     "a tenant": ("small", ANY, ANY),
@@ -188,7 +189,8 @@ def fill(store: Store, table: str) -> None:
     rows = []
     for n in range(MANY):
         if n % 2:
-            names = ("small" if n % 401 == 0 else "big", f"u{n % 50}", "")
+            user = "once" if n == 1 else f"u{n % 50}"
+            names = ("small" if n % 401 == 0 else "big", user, "")
         else:
             names = ("", "", "rare" if n % 200 == 0 else "helper")
         tenant, user, agent = names
