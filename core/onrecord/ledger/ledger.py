@@ -26,6 +26,7 @@ from onrecord.ledger.database.faults import TookTooLong, explain, took_too_long
 from onrecord.ledger.database.pool import Pool
 from onrecord.ledger.database.tally import Tally
 from onrecord.ledger.database.transaction import Facts, Transaction, Work, ping
+from onrecord.ledger.hop import hop
 from onrecord.ledger.items.namespaces import next_version_of_all
 from onrecord.ledger.schema import beside, migrations, plan
 from onrecord.ledger.schema.steps import BesideStep
@@ -425,16 +426,7 @@ class Ledger(ABC):
         """Get the database ready to be written to."""
 
     async def _hop(self, do: Callable[[A], T], given: A) -> T:
-        # As run_in_executor() does it, without the second future that it ties to the first: a
-        # fifth of a hop.
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[T] = loop.create_future()
-        doing = self.threads().submit(_do_for, loop, answered, do, given)
-        try:
-            return await answered
-        except asyncio.CancelledError:
-            doing.cancel()  # if it has not begun, it will not
-            raise
+        return await hop(self.threads(), do, given)
 
     def threads(self) -> ThreadPoolExecutor:
         """As many threads as there are connections: more would only wait for each other."""
@@ -512,29 +504,6 @@ def _answered(txn: Transaction, until: float) -> None:
         return ping(txn)
     finally:
         connection.patience = patience
-
-
-def _do_for(
-    loop: asyncio.AbstractEventLoop, answered: asyncio.Future[T], do: Callable[[A], T], given: A
-) -> None:
-    """Do what a loop asked for, and tell it what came of it. Where it was closed meanwhile nobody
-    is left to hear, and that it says so goes into a future that nobody asks."""
-    try:
-        answer = do(given)
-    except BaseException as fault:  # whatever it was, it is for who asked
-        loop.call_soon_threadsafe(_fail, answered, fault)
-    else:
-        loop.call_soon_threadsafe(_answer, answered, answer)
-
-
-def _answer(answered: asyncio.Future[T], answer: T) -> None:
-    if not answered.done():  # cancelled meanwhile
-        answered.set_result(answer)
-
-
-def _fail(answered: asyncio.Future[T], fault: BaseException) -> None:
-    if not answered.done():
-        answered.set_exception(fault)
 
 
 class _Explained:
