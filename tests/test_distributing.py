@@ -70,6 +70,14 @@ def test_tables_with_rows_are_left_as_they_are(url: str) -> None:
         assert len(store.sessions()) == 1
 
 
+def test_no_number_is_given_out_again(url: str) -> None:
+    with Store(url, schema="erased") as store:
+        store.session("s").append(("user", "hi"))
+        store.session("s").erase(thorough=False)
+        with pytest.raises(Misconfigured, match=r"were erased here.*Nothing was changed"):
+            store.distribute(parts=2)
+
+
 def _options(url: str) -> set[str]:
     with psycopg.connect(url) as connection:
         found = connection.execute(

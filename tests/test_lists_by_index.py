@@ -109,6 +109,20 @@ def test_who_is_written_to_between_two_pages_is_met_once(
     assert quiet <= set(met)
 
 
+def test_those_of_one_moment_are_met_though_the_last_of_a_page_has_gone(
+    each_store: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = each_store()
+    at = clock.now()
+    monkeypatch.setattr(append, "now", lambda: at)
+    for n in range(6):
+        store.session(f"s{n}").append(("user", "hello"))
+    page = store.sessions(limit=2)
+    assert [info.key for info in page] == ["s5", "s4"]
+    store.session("s4").erase(thorough=False)
+    assert {info.key for info in store.sessions(after=page[-1])} >= {"s3", "s2", "s1", "s0"}
+
+
 def test_an_append_in_the_same_period_moves_no_index(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

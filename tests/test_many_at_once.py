@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,7 +21,7 @@ from onrecord.ledger.database.stamp import ABSENT, FenceMoved, new_stamp
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.maintenance import due, erasing_many
 from onrecord.ledger.maintenance.erasing_many import Doomed
-from onrecord.ledger.sessions import dictionaries, fences
+from onrecord.ledger.sessions import dictionaries, fences, sealing_many
 from onrecord.scope import EVERYBODY, Scope
 from onrecord.stored.changes import Change
 from onrecord.stored.clock import MICROSECONDS, now
@@ -511,3 +514,96 @@ def test_each_goes_alone_where_a_lock_is_of_one_shard(store: Store) -> None:
     commits = [step for step in steps if isinstance(step, Cold) and step.change_of is not None]
     assert len(commits) >= MANY
     assert store.verify() == []
+
+
+def test_a_dictionary_is_asked_for_under_the_locks(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before them nobody sees that this transaction may write with it."""
+    sample = [[("user", f"the same words as in any other one, {n}")] * 9 for n in range(300)]
+    assert store.train(sample).dictionary is not None
+    fill(store)
+    order: list[str] = []
+    rows, is_in_use = sealing_many._rows, dictionaries.is_in_use
+
+    def locked(txn: Transaction, statements: Any, wanted: Any) -> Any:
+        order.extend(["locked"] if statements is sealing_many._LOCK else [])
+        return rows(txn, statements, wanted)
+
+    def asked(txn: Transaction, number: int) -> bool:
+        order.append("asked")
+        return is_in_use(txn, number)
+
+    monkeypatch.setattr(sealing_many, "_rows", locked)
+    monkeypatch.setattr(dictionaries, "is_in_use", asked)
+    assert store.compact(quiet_for=0).sessions == MANY
+    assert order == ["locked", "asked"]
+
+
+def test_who_waits_for_a_session_to_seal_it_holds_no_other(postgres_url: str) -> None:
+    with Store(postgres_url) as store, psycopg.connect(postgres_url) as other:
+        first, second = fill(store, 2)
+        ids = "SELECT id FROM onrecord_sessions ORDER BY id"
+        other.execute(f"SELECT 1 FROM onrecord_sessions WHERE id = ({ids} OFFSET 1) FOR UPDATE")
+        with ThreadPoolExecutor(1) as threads:
+            compacting = threads.submit(store.compact, quiet_for=0, again=True)
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            with psycopg.connect(postgres_url, autocommit=True) as looking:
+                while not looking.execute(waits).fetchall()[0][0]:
+                    assert not compacting.done()
+            first.append(("user", "and I go on"))
+            other.rollback()
+            assert compacting.result().sessions == 2
+        assert [texts(one)[-1] for one in (first, second)] == ["and I go on", "yes"]
+
+
+def test_who_is_given_more_time_meanwhile_stays(store: Store) -> None:
+    sessions = fill(store)
+    for session in sessions:
+        session.update(expires_in=timedelta(microseconds=1))
+    kept = [sessions[-1], sessions[-2]]
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.done == 0:
+            kept[0].update(expires_in=timedelta(days=365))
+            kept[1].update(expires_in=None)
+
+    done = store.prune(tenant="acme", user=ANY, agent=ANY, progress=meanwhile)
+    assert done.count == MANY - 2
+    assert [bool(session.messages()) for session in sessions] == [False] * (MANY - 2) + [True] * 2
+
+
+def test_what_was_named_after_the_archive_was_written_stays(store: Store, tmp_path: Path) -> None:
+    sessions = fill(store)
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.done == 0:
+            sessions[3].update(title="kept")
+
+    done = store.prune(
+        tenant="acme",
+        user=ANY,
+        agent=ANY,
+        older_than=timedelta(microseconds=1),
+        archive_to=tmp_path / "archive.jsonl",
+        progress=meanwhile,
+    )
+    assert done.count == MANY - 1
+    assert [info.title for info in store.sessions(tenant="acme", user=ANY)] == ["kept"]
+
+
+def test_what_was_said_before_1970_does_not_expire_by_itself(store: Store, tmp_path: Path) -> None:
+    store.session("old").append(("user", "a letter"))
+    store.export(tmp_path / "old.jsonl")
+    store.session("old").erase(thorough=False)
+    letters = (tmp_path / "old.jsonl").read_text(encoding="utf-8")
+    moved = re.sub(r"20\d\d(-\d\d-\d\dT)", r"1965\1", letters)
+    (tmp_path / "moved.jsonl").write_text(moved, encoding="utf-8")
+    store.import_(tmp_path / "moved.jsonl")
+    [info] = store.sessions()
+    assert info.last_active is not None
+    assert info.last_active.year == 1965
+    assert store.prune().count == 0
+    assert store.maintain().ok
+    assert len(store.sessions()) == 1
+    assert store.prune(older_than=timedelta(days=1)).count == 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from onrecord.errors import OnrecordError
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
@@ -25,10 +25,6 @@ from onrecord.stored.messages import SessionKey
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
-
-_AT_ONCE: Final = 25
-"""Sessions that are sealed in one transaction where each is more than one segment: they wait for
-each other, and share its commit."""
 
 
 def compact(
@@ -71,9 +67,8 @@ def seal_quiet(desk: Desk, before: int, again: bool, pace: Pace) -> Flow[bool]:
         if not again:
             done, wanted = yield from _sealed_together(desk, wanted, before)
             pace.heard(done)
-        for n in range(0, len(wanted), _AT_ONCE):
-            some = wanted[n : n + _AT_ONCE]
-            seal = partial(sealing.seal_sessions, wanted=some, before=before, again=again)
+        for key in wanted:
+            seal = partial(sealing.seal_session, key=key, before=before, again=again)
             pace.heard((yield from do(Cold(seal, writes=True))))
         return True
 

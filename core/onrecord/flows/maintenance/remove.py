@@ -23,6 +23,7 @@ from onrecord.version import Version
 if TYPE_CHECKING:
     from onrecord.cache.cache import CacheCalls
     from onrecord.ledger.database.transaction import Transaction
+    from onrecord.ledger.maintenance.erasing import AsRead
     from onrecord.ledger.maintenance.erasing_many import Doomed, RemovedMany
 
 AT_ONCE: Final = 50
@@ -51,11 +52,11 @@ class _Erased(NamedTuple):
 
 
 def remove(
-    desk: Desk, name: SessionName, only_at: Version | None = None
+    desk: Desk, name: SessionName, only_as: AsRead | None = None
 ) -> Flow[Counter[str] | None]:
     """Erase a session, and say how much that was; None where it has gone already, or somebody
     has come back to it. The items of its state are marked as they are found."""
-    work = partial(_remove, name=name, only_at=only_at)
+    work = partial(_remove, name=name, only_as=only_as)
     erased: _Erased = yield from commit(
         desk,
         name,
@@ -92,7 +93,7 @@ def remove_many(desk: Desk, doomed: Sequence[Doomed]) -> Flow[Removed]:
             removed.counted.update(found.counted)
             left = found.left
         for one in left:
-            counted = yield from remove(desk, one.name, one.only_at)
+            counted = yield from remove(desk, one.name, one.only_as)
             if counted is not None:
                 removed.names.append(one.name)
                 removed.counted.update(counted)
@@ -108,9 +109,9 @@ def _erased(name: SessionName, before: Version, after: Version) -> Change:
     return Change("erase", name, before, after, removed=gone)
 
 
-def _remove(txn: Transaction, name: SessionName, only_at: Version | None) -> _Erased:
+def _remove(txn: Transaction, name: SessionName, only_as: AsRead | None) -> _Erased:
     session = sessions.lock(txn, name, damaged=True)
-    removed = erasing.remove(txn, name, only_at)
+    removed = erasing.remove(txn, name, only_as)
     if session is None or removed is None:
         return _Erased(Counter(), {}, None)
     change = _erased(name, session.version, removed.after)

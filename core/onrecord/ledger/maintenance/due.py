@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.maintenance.erasing import AsRead
 from onrecord.ledger.maintenance.erasing_many import Doomed
 from onrecord.ledger.sessions.description import COLUMNS, DUE, Described
 from onrecord.scope import Scope, SessionName
-from onrecord.stored.clock import MICROSECONDS, period_of
+from onrecord.stored.clock import EARLIEST, MICROSECONDS, period_of
 from onrecord.stored.messages import SessionKey
 
 LOOKED_AT: Final = 500
@@ -32,6 +33,8 @@ _WAYS: Final = (
     ),
 )
 _BEGINNING: Final = -(2**63)
+_NEVER: Final = EARLIEST - 1
+"""Before whatever was last active, also before 1970."""
 
 
 class Place(NamedTuple):
@@ -58,14 +61,14 @@ class Asked(NamedTuple):
     @property
     def latest(self) -> int:
         """The period up to which all are looked at."""
-        moments = [-1 if self.before is None else self.before]
+        moments = [_NEVER if self.before is None else self.before]
         moments += [] if self.default is None else [self.now - self.default]
         return period_of(max(moments))
 
     @property
     def values(self) -> dict[str, object]:
         return {
-            "before": -1 if self.before is None else self.before,
+            "before": _NEVER if self.before is None else self.before,
             "now": self.now,
             "now_second": self.now // MICROSECONDS + 1,
             "default": self.default,
@@ -85,7 +88,7 @@ class Due(NamedTuple):
         """What is to go, if nobody comes back to it."""
         tenant, user, agent, key, *_ = self.described
         name = SessionName(key=key, tenant=tenant, user=user, agent=agent)
-        return Doomed(self.key, name, self.fence, self.described.version)
+        return Doomed(self.key, name, self.fence, AsRead.of(self.described))
 
 
 def page(txn: Transaction, asked: Asked, after: Place) -> tuple[list[Due], Place | None]:

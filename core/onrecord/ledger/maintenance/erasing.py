@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from onrecord import codec
 from onrecord.codec.compression import THOROUGH
@@ -13,7 +13,8 @@ from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.feed import positions
 from onrecord.ledger.items import state
-from onrecord.ledger.sessions import dictionaries, fences, segments, sessions, tail
+from onrecord.ledger.sessions import description, dictionaries, fences, segments, sessions, tail
+from onrecord.ledger.sessions.description import Described
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS, now
 from onrecord.stored.items import WrittenItem
@@ -66,14 +67,34 @@ class Removed(NamedTuple):
     """Those of its state."""
 
 
-def remove(txn: Transaction, name: SessionName, only_at: Version | None = None) -> Removed | None:
+class AsRead(NamedTuple):
+    """How a session stood that is to go, if nobody has come back to it since."""
+
+    version: Version
+    last_active: int
+    expires_in: int | None
+    about: bytes | None
+
+    @classmethod
+    def of(cls, described: Described) -> Self:
+        """How it was described."""
+        about = described.about
+        return cls(
+            described.version,
+            described.last_active,
+            described.expires_in,
+            None if about is None else bytes(about),
+        )
+
+
+def remove(txn: Transaction, name: SessionName, only_as: AsRead | None = None) -> Removed | None:
     """Take a session away, and remember only that something was there; how much that was.
 
     None where it is not there, or was written to since the version it was to be taken away at.
     """
     gone: Counter[str] = Counter()
     session = sessions.lock(txn, name, damaged=True)
-    if session is None or (only_at is not None and session.version != only_at):
+    if session is None or not _is_as(txn, session, only_as):
         return None
     fences.refuse_fenced(txn, name, session.fence)  # now: afterwards there is no row to look at
     for table, statement in REMOVE_ROWS.items():
@@ -93,6 +114,13 @@ def remove(txn: Transaction, name: SessionName, only_at: Version | None = None) 
         },
     )
     return Removed(Version(epoch, 0), gone, went)
+
+
+def _is_as(txn: Transaction, session: SessionRow, only_as: AsRead | None) -> bool:
+    if only_as is None:
+        return True
+    described = description.describe_key(txn, session.key)
+    return described is not None and AsRead.of(described) == only_as
 
 
 def retire_tainted(txn: Transaction) -> None:

@@ -16,13 +16,14 @@ from onrecord.ledger.database.stamp import FenceMoved
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.feed import positions
 from onrecord.ledger.maintenance import erasing
+from onrecord.ledger.maintenance.erasing import AsRead
 from onrecord.ledger.sessions import sessions
 from onrecord.scope import Scope, SessionName, StateName
 from onrecord.stored.clock import MICROSECONDS, now
 from onrecord.stored.messages import SessionKey, SessionRow
 from onrecord.version import Version
 
-_COLUMNS: Final = f"{sessions.FOUND}, identity"
+_COLUMNS: Final = f"{sessions.FOUND}, identity, expires_in, about"
 _LOCK: Final[dict[Kind, str]] = {
     "sqlite": f"SELECT {_COLUMNS} FROM {{sessions}} WHERE id = :session",
     "postgresql": f"""
@@ -68,8 +69,8 @@ class Doomed(NamedTuple):
     name: SessionName
     fence: int
     """As it was read."""
-    only_at: Version | None = None
-    """It stays where it was written to since."""
+    only_as: AsRead | None = None
+    """It stays where somebody has come back to it since."""
 
 
 class Gone(NamedTuple):
@@ -123,12 +124,12 @@ def remove(txn: Transaction, doomed: Sequence[Doomed]) -> RemovedMany:
     with_state = _with_state(txn, [wanted[key].name for key in locked])
     alone += [one for key, one in wanted.items() if key not in locked]
     rows: list[tuple[SessionRow, SessionName]] = []
-    for key, (row, identity) in locked.items():
+    for key, (row, identity, as_read) in locked.items():
         one = wanted[key]
         name = one.name
         if identity != name.identity or row.damage or StateName.of(name).identity in with_state:
             alone.append(one)
-        elif one.only_at is None or row.version == one.only_at:
+        elif one.only_as is None or as_read == one.only_as:
             rows.append((row, name))
     _refuse_fenced(txn, rows)
     held_up = txn.can.one_moment_transactions
@@ -157,7 +158,7 @@ def _told_apart(
 
 def _locked(
     txn: Transaction, wanted: Mapping[SessionKey, Doomed]
-) -> dict[SessionKey, tuple[SessionRow, bytes]]:
+) -> dict[SessionKey, tuple[SessionRow, bytes, AsRead]]:
     """Those that nobody else has locked, each as it stands, with its identity."""
     found: list[tuple[Any, ...]] = []
     if txn.can.array_parameters:
@@ -165,8 +166,12 @@ def _locked(
     else:
         for key in wanted:
             found += txn.rows(_LOCK[txn.kind], keys.of_key(key))
-    rows = [(SessionRow(*columns), bytes(identity)) for *columns, identity in found]
-    return {row.key: (row, identity) for row, identity in rows}
+    locked: dict[SessionKey, tuple[SessionRow, bytes, AsRead]] = {}
+    for *columns, identity, expires_in, about in found:
+        row = SessionRow(*columns)
+        as_read = AsRead(row.version, row.last_active, expires_in, about and bytes(about))
+        locked[row.key] = (row, bytes(identity), as_read)
+    return locked
 
 
 def _with_state(txn: Transaction, names: Sequence[SessionName]) -> set[bytes]:

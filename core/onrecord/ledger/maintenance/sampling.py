@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.description import DUE
 from onrecord.scope import SessionName
-from onrecord.stored.clock import period_of
+from onrecord.stored.clock import EARLIEST, period_of
 
 _NEWEST: Final = "ORDER BY active_period DESC, id DESC LIMIT :most"
 _OLDEST: Final = "ORDER BY active_period, id LIMIT :most"
@@ -107,7 +107,12 @@ def unsealed(txn: Transaction, before: int, most: int) -> Unsealed:
 
 def expired(txn: Transaction, now: int, default: int | None, most: int) -> int:
     """How many of the sessions that were quiet for longest have expired."""
-    values: dict[str, object] = {"now": now, "before": -1, "default": default, "most": most}
+    values: dict[str, object] = {
+        "now": now,
+        "before": EARLIEST - 1,
+        "default": default,
+        "most": most,
+    }
     return _numbers(txn, _EXPIRED, values)[0]
 
 

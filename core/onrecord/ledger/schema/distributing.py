@@ -55,6 +55,11 @@ def spread(txn: Transaction, way: Way, parts: int | None) -> list[str]:
     migrations.wait_alone(txn, txn.schema)
     tables = [table for table in _sharded() if not _stands(txn, table, way, parts)]
     _refuse_rows(txn, tables)
+    if tables and txn.first("SELECT 1 FROM {erased} LIMIT 1", {}) is not None:
+        raise Misconfigured(
+            "Sessions were erased here, and the tables would give their numbers out again. Nothing "
+            "was changed. Migrate and distribute another schema or database."
+        )
     txn.run(_REMEMBER, {"way": way.encode()})
     parts = _USUAL_PARTS if parts is None else parts
     return _over_partitions(txn, tables, parts) if way == "partitions" else _by_citus(txn, parts)

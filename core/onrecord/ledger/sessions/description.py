@@ -29,6 +29,9 @@ from onrecord.stored.clock import (
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
 from onrecord.version import SessionInfo, Usage, Version, told
 
+_LAST_ID: Final = 2**63 - 1
+"""Where the last one of a page has gone, those that were last active with it are met again."""
+
 
 class Described(NamedTuple):
     """Everything a session's row says for people."""
@@ -100,7 +103,8 @@ _PLACE: Final = """coalesce((SELECT active_period FROM {sessions}
     WHERE {last_shard} identity = :identity AND last_active = :last_active), :period)"""
 _BEHIND: Final = f"""active_period <= {_PLACE} AND (active_period, last_active, id) < (
     {_PLACE}, :last_active,
-    (SELECT id FROM {{sessions}} WHERE {{last_shard}} identity = :identity))"""
+    coalesce((SELECT id FROM {{sessions}} WHERE {{last_shard}} identity = :identity),
+        {_LAST_ID}))"""
 _BEHIND_DAMAGED: Final = """(active_period, last_active, id) < (
     SELECT active_period, last_active, id FROM {sessions}
     WHERE {last_shard} identity = :identity)"""

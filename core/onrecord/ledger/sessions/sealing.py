@@ -5,7 +5,6 @@ To seal moves no message and changes no epoch: nobody who reads sees a differenc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from onrecord.codec.compression import STEADY, THOROUGH
@@ -81,18 +80,18 @@ def is_quiet(session: SessionRow, before: int) -> bool:
     return session.last_active < (before + 1) * MICROSECONDS
 
 
-def seal_sessions(txn: Transaction, wanted: Sequence[SessionKey], before: int, again: bool) -> int:
-    """Seal what is not sealed of sessions that have been quiet; how many that were."""
-    done = 0
-    for key in wanted:
-        session = sessions.lock_key(txn, key)
-        if session is None or not is_quiet(session, before):
-            continue  # somebody has come back to it
-        if again:
-            _seal_again(txn, session)
-        done += 1
-        seal_all(txn, session)
-    return done
+def seal_session(txn: Transaction, key: SessionKey, before: int, again: bool) -> int:
+    """Seal what is not sealed of a session, if it has been quiet; how many sessions that were.
+
+    By itself: who waits for one session while it holds others may be waited for in a ring.
+    """
+    session = sessions.lock_key(txn, key)
+    if session is None or not is_quiet(session, before):
+        return 0  # somebody has come back to it
+    if again:
+        _seal_again(txn, session)
+    seal_all(txn, session)
+    return 1
 
 
 def _seal_again(txn: Transaction, session: SessionRow) -> None:

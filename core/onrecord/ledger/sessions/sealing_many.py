@@ -102,10 +102,12 @@ def write(txn: Transaction, packed: Packed) -> tuple[int, list[SessionKey]]:
     were, and those that are to be sealed one by one."""
     txn.begin()
     known = {row.key: (row, values) for row, values in packed.rows}
+    locked = _rows(txn, _LOCK, sorted(known, key=lambda key: (key.session, key.shard)))
+    # Under the locks: who retires a dictionary waits for those who wrote before that, and only a
+    # transaction that has locked something is seen as one of them.
     dictionary = packed.dictionary
     if dictionary is not None and not dictionaries.is_in_use(txn, dictionary.number):
         return 0, [*packed.left, *known]
-    locked = _rows(txn, _LOCK, sorted(known, key=lambda key: (key.session, key.shard)))
     same = [row.key for row in locked if _is_as(known[row.key][0], row)]
     if same:
         segments.put_many(txn, [known[key][1] for key in same])
