@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import threading
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -159,37 +161,49 @@ def shown(seconds: float) -> str:
     return f"{seconds:,.1f} s" if seconds >= 1 else f"{seconds * 1e3:,.1f} ms"
 
 
+_APPENDS: Final = """
+import itertools, json, select, sys, time
+from onrecord import Store
+took = []
+with Store(sys.argv[1]) as store:
+    chats = [store.session(f"b{n}", user="bystander") for n in range(20)]
+    for chat in itertools.cycle(chats):
+        if select.select([sys.stdin], [], [], 0.01)[0]:
+            break
+        began = time.perf_counter()
+        chat.append(("user", "and I go on"))
+        took.append(time.perf_counter() - began)
+        if len(took) == 5:
+            print("begun", flush=True)
+print(json.dumps(took[5:]))
+"""
+
+
 class Bystander:
-    """Somebody who goes on appending, a little at a time, to sessions that nobody takes away."""
+    """A process that goes on appending, a little at a time, to sessions that nobody takes away."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._stop = threading.Event()
         self.took: list[float] = []
-        self._thread = threading.Thread(target=self._appends)
-
-    def _appends(self) -> None:
-        with Store(self._url) as store:
-            chats = [store.session(f"b{n}", user="bystander") for n in range(20)]
-            for chat in itertools.cycle(chats):
-                if self._stop.wait(0.01):
-                    return
-                began = time.perf_counter()
-                chat.append(("user", "and I go on"))
-                self.took.append(time.perf_counter() - began)
 
     @property
     def percentiles(self) -> tuple[float, float]:
-        took = self.took[5:] or self.took
+        took = self.took
         return median(took), quantiles(took, n=100)[98] if len(took) > 1 else took[0]
 
     def __enter__(self) -> Bystander:
-        self._thread.start()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _APPENDS, self._url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "begun\n"
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        self.took = json.loads(self._process.communicate()[0])
 
 
 class Watched(NamedTuple):
@@ -217,8 +231,8 @@ def watched(grown: Grown, work: Callable[[], object]) -> Watched:
     """Do some work while somebody appends."""
     with Bystander(grown.url) as alone:
         time.sleep(3)
-    began, wal = time.perf_counter(), _wal(grown)
     with Bystander(grown.url) as beside:
+        began, wal = time.perf_counter(), _wal(grown)
         work()
         took = time.perf_counter() - began
         wal = _wal(grown) - wal
