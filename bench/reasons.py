@@ -24,5 +24,5 @@ REASONS: Final[dict[str, str]] = {
     "size-postgres": "Why: LlamaIndex's PostgresChatStore keeps a conversation as one value, which PostgreSQL compresses itself: the smallest there is, and written whole at each append. Beside LangChain's history ours is 28.9 and 31.6 %. On the half, sessions and their four indexes are 256 of 632 kB, which no dictionary touches, and each table and index begins with pages of its own: what weighs in a store of two megabytes does not in one of a gigabyte.",
     "memory": "Why: what is read by `tail()` is kept in the process, 8 kB a session and at most 64 MB, so that the next read needs no database. Read by `messages()`, which keeps nothing, or through LangChain it is less than any peer's.",
     "memory-preferences-sqlite": "Why: beside the append itself one new turn takes three commits: what is handed out is held, what is learned is written with the version up to which it was, and the feed is told. The rest is 2 ms of Python and statements. Where a commit takes 1 ms it is under 5 ms, where it waits longer for a disk it is not.",
-    "memory-preferences-postgres": "Why: as on SQLite; and some 25 statements are a round trip each.",
+    "memory-preferences-postgres": "Why: as on SQLite; and some 19 statements and four commits are a round trip each.",
 }

@@ -301,6 +301,7 @@ def test_what_the_cache_is_told_is_made_of_it(
 
 
 TELL_NOTHING = {
+    "flows/maintenance/distribute.py": "only tables that hold nothing are made anew",
     "flows/maintenance/compact.py": "what is sealed says what it said",
     "flows/maintenance/train.py": "what is released says what it said",
     "flows/maintenance/maintain.py": "of maintenance, and of no session",
