@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -22,6 +22,7 @@ def parts(found: Any) -> tuple[Any, ...]:
     )
 
 
+@example("sqlite", ["[1]1"])
 @given(
     st.sampled_from(["sqlite", "postgresql+psycopg", "x_1", ""]),
     st.lists(st.one_of(st.sampled_from(["@", ":", "/", "?", "u", "5432", "h"]), _TEXT), max_size=9),

@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote
 
 _SCHEME: Final = re.compile(r"([\w+]+)://")
 _CREDENTIALS: Final = re.compile(r"([^:/]*)(?::([^@]*))?@")
-_SERVER: Final = re.compile(r"(?:\[([^/]+)\]|([^/:]+))?(?::([^/]*))?")
+# Of what begins with brackets and goes on behind them SQLAlchemy drops the end; it is refused here.
+_SERVER: Final = re.compile(r"(?:\[([^/]+)\]|((?!\[[^/]+\])[^/:]+))?(?::([^/]*))?")
 
 
 class Host(NamedTuple):
