@@ -19,7 +19,7 @@ from onrecord.flows.maintenance import prune, remove
 from onrecord.flows.pace import FIRST
 from onrecord.ledger.database.stamp import ABSENT, FenceMoved, new_stamp
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.maintenance import due, erasing_many
+from onrecord.ledger.maintenance import due, erasing_many, vacuum
 from onrecord.ledger.maintenance.erasing_many import Doomed
 from onrecord.ledger.sessions import dictionaries, fences, sealing_many
 from onrecord.scope import EVERYBODY, Scope
@@ -607,3 +607,41 @@ def test_what_was_said_before_1970_does_not_expire_by_itself(store: Store, tmp_p
     assert store.maintain().ok
     assert len(store.sessions()) == 1
     assert store.prune(older_than=timedelta(days=1)).count == 1
+
+
+def test_others_write_between_two_pieces_of_what_is_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has one writer, and this is one."""
+    monkeypatch.setattr(vacuum, "_PAGES_AT_ONCE", 2)
+    url = f"sqlite:///{tmp_path}/store.db"
+    with Store(url) as store, Store(url, timeout=0.1) as other:
+        for session in fill(store):
+            session.append(("user", "a long story " * 1_000))
+        chat, times = other.session("kept", user="kept"), 0
+
+        def meanwhile(seconds: float) -> None:
+            nonlocal times
+            times += 1
+            chat.append(("user", f"{times}"))
+
+        monkeypatch.setattr("onrecord.ledger.maintenance.vacuum.time.sleep", meanwhile)
+        erase(store)
+        monkeypatch.undo()
+        assert times > 1
+        assert len(chat.messages()) == times
+        free = store._ledger.apart(lambda txn: txn.first("PRAGMA freelist_count", {}))
+        assert free is not None
+        assert free[0] < 10
+
+
+def test_few_go_at_once_where_nobody_else_writes_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remove, "_FEW", 2)
+    fill(store)
+    _, steps = work_of(store, operations.erase(store._desk, HERE, False))
+    commits = [step for step in steps if isinstance(step, Cold) and step.change_of is not None]
+    alone = store._ledger.dialect.kind == "sqlite"
+    assert store._desk.one_writer == alone
+    assert len(commits) == (6 if alone else 3), "5, then 2, 2, 1 and 2, 1; or 5, 5 and 3"

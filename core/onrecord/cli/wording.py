@@ -11,13 +11,10 @@ from typing import Final
 
 from onrecord.settings import SETTINGS
 
-COMMANDS: Final = {
-    **{name: name for name in ("backup", "compact", "doctor", "erase", "export", "health")},
-    **{name: name for name in ("index", "invalidate", "maintain", "migrate", "prune", "stats")},
-    **{name: name for name in ("train", "verify")},
-    "embed": "index",
-    "import_": "import",
-}
+_ALIKE: Final = """
+    backup compact doctor erase export health index invalidate maintain migrate prune stats train
+    verify"""
+COMMANDS: Final = {name: name for name in _ALIKE.split()} | {"embed": "index", "import_": "import"}
 """The command that does what a method of a store does."""
 
 _CALL: Final = re.compile(rf"\b(?:store\.)?({'|'.join(COMMANDS)})\(([^()]*)\)((?:\.\w+)*)")

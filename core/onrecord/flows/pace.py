@@ -119,6 +119,21 @@ def _key(found: Any) -> SessionKey:
     return key
 
 
+class Told:
+    """Counts what is done of so much, and says how far it has come, where somebody listens."""
+
+    def __init__(self, progress: OnProgress | None, of: int) -> None:
+        self.done = 0
+        self._progress = progress
+        self._of = of
+        self.more(0)
+
+    def more(self, count: int) -> None:
+        """Say that so much more was done: more than there was at first, where some has come."""
+        self.done += count
+        tell(self._progress, self.done, max(self._of, self.done))
+
+
 def tell(progress: OnProgress | None, done: int, of: int) -> None:
     """Say how far it has come, where somebody listens."""
     if progress is not None:

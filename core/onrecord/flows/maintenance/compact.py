@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from onrecord.errors import OnrecordError
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.maintenance.train import release_learned
-from onrecord.flows.pace import Pace, over_sessions, tell
+from onrecord.flows.pace import Pace, Told, over_sessions
 from onrecord.flows.shared import Desk
 from onrecord.ledger.maintenance import counting
 from onrecord.ledger.maintenance.vacuum import reclaim
@@ -35,15 +35,8 @@ def compact(
     before_bytes = yield from do(Cold(counting.disk))
     yield from release_learned(desk)
     of = yield from do(Cold(partial(_how_many, before=before, again=again)))
-    done = 0
-
-    def heard(more: int) -> None:
-        nonlocal done
-        done += more
-        tell(progress, done, max(of, done))
-
-    heard(0)
-    yield from seal_quiet(desk, before, again, Pace(hears=heard))
+    told = Told(progress, of)
+    yield from seal_quiet(desk, before, again, Pace(hears=told.more))
     if again:  # all that was sealed is sealed with the newest; what else needs others goes on
         yield from do(Cold(dictionaries.retire_superseded, writes=True))
         yield from release_learned(desk)
@@ -52,7 +45,7 @@ def compact(
     except OnrecordError as fault:  # everything is sealed; the room stays in the database
         problem = f"The room could not be given back: {fault} Compact again."
     return Compaction(
-        sessions=done,
+        sessions=told.done,
         disk_bytes_before=before_bytes,
         disk_bytes=(yield from do(Cold(counting.disk))),
         problem=problem,

@@ -13,7 +13,7 @@ from onrecord.flows.maintenance.prune import MOST_ITEMS
 from onrecord.flows.maintenance.remove import AT_ONCE, remove, remove_many
 from onrecord.flows.maintenance.train import release_learned
 from onrecord.flows.mark import Wrote, commit_items
-from onrecord.flows.pace import FIRST, tell
+from onrecord.flows.pace import FIRST, Told
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.feed import feeds
@@ -55,18 +55,16 @@ def erase(
     counted = yield from do(Cold(partial(lists.count_in_scope, **of_scope)))
     yield from erase_threads(desk, **of_scope)
     gone += Counter({_TABLE_OF[what]: count.rows for what, count in counted.items()})
-    of = done = 0
+    of = 0
     if progress is not None:
         of = yield from do(Cold(partial(sessions.count, scope=scope)))
-        tell(progress, 0, of)
-    after = FIRST
+    after, told = FIRST, Told(progress, of)
     while page := (
         yield from do(Cold(partial(erasing_many.page, scope=scope, after=after, limit=AT_ONCE)))
     ):
         after = page[-1].key
         gone += (yield from remove_many(desk, page)).counted
-        done += len(page)
-        tell(progress, done, max(of, done))
+        told.more(len(page))
     gone += yield from _items_removed(desk, scope)
     yield from do(Cold(partial(feeds.unname, scope=scope), writes=True))
     left = yield from do(Cold(partial(_elsewhere, scope=scope)))

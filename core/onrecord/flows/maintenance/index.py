@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from onrecord.errors import Misconfigured
 from onrecord.flow import Cold, Flow, do
-from onrecord.flows.pace import FIRST, Pace, over_sessions, tell
+from onrecord.flows.pace import FIRST, Pace, Told, over_sessions
 from onrecord.flows.search import field
 from onrecord.flows.search.catching_up import catch_up
 from onrecord.flows.search.field import Field, Gap
@@ -37,16 +37,9 @@ def index(scope: Scope, again: bool, progress: OnProgress | None) -> Flow[Indexi
         yield from _dropped(scope)
     count = partial(sessions.count, scope=scope, condition=runs.STALE, analyser=ANALYSER)
     of = yield from do(Cold(count))
-    done = 0
-
-    def heard(more: int) -> None:
-        nonlocal done
-        done += more
-        tell(progress, done, max(of, done))
-
-    heard(0)
-    places, _ = yield from index_stale(scope, Pace(hears=heard))
-    return Indexing(sessions=done, places=places)
+    told = Told(progress, of)
+    places, _ = yield from index_stale(scope, Pace(hears=told.more))
+    return Indexing(sessions=told.done, places=places)
 
 
 def index_stale(scope: Scope, pace: Pace) -> Flow[tuple[int, bool]]:
@@ -83,21 +76,14 @@ def embed_all(desk: Desk, scope: Scope, only: bool, progress: OnProgress | None)
     stale, width = vectors.STALE, meaning.known.width or 0
     count = partial(sessions.count, scope=scope, condition=stale, embedder=number, width=width)
     of = yield from do(Cold(count))
-    done = 0
-
-    def heard(more: int) -> None:
-        nonlocal done
-        done += more
-        tell(progress, done, max(of, done))
-
-    heard(0)
-    messages, _ = yield from embed_stale(meaning, scope, Pace(hears=heard))
+    told = Told(progress, of)
+    messages, _ = yield from embed_stale(meaning, scope, Pace(hears=told.more))
     items = yield from embed_items(meaning, scope)
     gone = 0
     if only:
         number = yield from number_of(meaning, add=True, until=math.inf)
         gone = yield from do(Cold(partial(vectors.forget_others, embedder=number), writes=True))
-    return Embedding(sessions=done, messages=messages, items=items, forgotten=gone)
+    return Embedding(sessions=told.done, messages=messages, items=items, forgotten=gone)
 
 
 def embed_stale(meaning: MeaningOf, scope: Scope, pace: Pace) -> Flow[tuple[int, bool]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,7 @@ from onrecord.flow import Autocommit, Cold, Flow, do
 from onrecord.flows.maintenance.remove import AT_ONCE, remove_many
 from onrecord.flows.maintenance.train import release_learned
 from onrecord.flows.maintenance.transfer import exported
-from onrecord.flows.pace import FIRST, Pace, tell
+from onrecord.flows.pace import FIRST, Pace, Told
 from onrecord.flows.shared import Desk
 from onrecord.ledger.items import scoped
 from onrecord.ledger.maintenance import due
@@ -62,16 +62,14 @@ def prune(
             yield from exported(desk, names, archive_to, None)
     items, _ = yield from prune_items(scope, at, Pace())
     yield from settle_finished(Pace())
-    of = done = 0
+    of = 0
     if progress is not None:
         of = yield from do(Cold(partial(due.count, asked=asked)))
-        tell(progress, 0, of)
+    told = Told(progress, of)
 
     def work(found: Sequence[Due]) -> Flow[None]:
-        nonlocal done
         report.named((yield from _removed(desk, found)))
-        done += len(found)
-        tell(progress, done, max(of, done))
+        told.more(len(found))
 
     if archive_to is None:
         yield from _in_batches(asked, work)
@@ -177,14 +175,14 @@ class _Report:
         )
 
 
-def _over_due(asked: Asked, note: Any) -> Flow[None]:
+def _over_due(asked: Asked, note: Callable[[Sequence[Due]], object]) -> Flow[None]:
     place: due.Place | None = due.FIRST
     while place is not None:
         found, place = yield from do(Cold(partial(due.page, asked=asked, after=place)))
         note(found)
 
 
-def _in_batches(asked: Asked, work: Any) -> Flow[None]:
+def _in_batches(asked: Asked, work: Callable[[Sequence[Due]], Flow[None]]) -> Flow[None]:
     place: due.Place | None = due.FIRST
     while place is not None:
         found, place = yield from do(Cold(partial(due.page, asked=asked, after=place)))

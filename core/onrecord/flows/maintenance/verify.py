@@ -7,7 +7,7 @@ from typing import Final
 
 from onrecord.flow import Autocommit, Cold, Flow, do
 from onrecord.flows.checkpoints.threads import verify_thread
-from onrecord.flows.pace import FIRST, tell
+from onrecord.flows.pace import FIRST, Told
 from onrecord.flows.search.checking import index_problems
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import threads
@@ -26,8 +26,7 @@ def verify(desk: Desk, progress: OnProgress | None) -> Flow[list[Problem]]:
     """Look at every place and every sum in the store; nothing is changed."""
     of = yield from do(Cold(partial(sessions.count, scope=EVERYBODY)))
     problems = yield from do(Autocommit(verifying.of_store))
-    done, after = 0, FIRST
-    tell(progress, 0, of)
+    after, told = FIRST, Told(progress, of)
     while page := (
         yield from do(Cold(partial(sessions.page, scope=EVERYBODY, after=after, limit=200)))
     ):
@@ -35,8 +34,7 @@ def verify(desk: Desk, progress: OnProgress | None) -> Flow[list[Problem]]:
         for _, name in page:
             problems += yield from do(Cold(partial(verifying.of_session, name=name)))
             problems += yield from do(Cold(partial(index_problems, name=name)))
-        done += len(page)
-        tell(progress, done, max(of, done))
+        told.more(len(page))
     problems += yield from _verified_items()
     return problems + (yield from _verified_threads(desk))
 

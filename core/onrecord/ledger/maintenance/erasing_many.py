@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from onrecord.ledger.database import keys
+from onrecord.ledger.database import keys, many
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.stamp import FenceMoved
 from onrecord.ledger.database.transaction import Transaction
@@ -37,17 +37,19 @@ _WITH_STATE: Final[dict[Kind, str]] = {
         WHERE identity = ANY(CAST(:states AS BYTEA[])) AND shard = ANY(CAST(:shards AS SMALLINT[]))
         """,
 }
-_REMOVE: Final[dict[Kind, dict[str, str]]] = {
-    "sqlite": erasing.REMOVE_ROWS | {"onrecord_sessions": erasing.REMOVE},
-    "postgresql": {
-        "onrecord_segments": "DELETE FROM {segments} WHERE {of_many_sessions}",
-        "onrecord_tail": "DELETE FROM {tail} WHERE {of_many_sessions}",
-        "onrecord_runs": "DELETE FROM {runs} WHERE {of_many_sessions}",
-        "onrecord_vectors": "DELETE FROM {vectors} WHERE {of_many_sessions}",
-        "onrecord_pairs": "DELETE FROM {pairs} WHERE {of_many_sessions}",
-        "onrecord_sessions": "DELETE FROM {sessions} WHERE {many_sessions}",
-    },
-}
+
+
+def _both(of_one: str, of_many: str) -> dict[Kind, str]:
+    return {"sqlite": of_one, "postgresql": of_many}
+
+
+_REMOVE: Final = {
+    table: _both(
+        of_one,
+        f"DELETE FROM {{{table.removeprefix('onrecord_')}}} WHERE {{of_many_sessions}}",
+    )
+    for table, of_one in erasing.REMOVE_ROWS.items()
+} | {"onrecord_sessions": _both(erasing.REMOVE, "DELETE FROM {sessions} WHERE {many_sessions}")}
 _REMEMBER: Final[dict[Kind, str]] = {
     "sqlite": erasing.REMEMBER,
     "postgresql": """
@@ -160,14 +162,8 @@ def _locked(
     txn: Transaction, wanted: Mapping[SessionKey, Doomed]
 ) -> dict[SessionKey, tuple[SessionRow, bytes, AsRead]]:
     """Those that nobody else has locked, each as it stands, with its identity."""
-    found: list[tuple[Any, ...]] = []
-    if txn.can.array_parameters:
-        found = txn.rows(_LOCK[txn.kind], keys.of_many(wanted))
-    else:
-        for key in wanted:
-            found += txn.rows(_LOCK[txn.kind], keys.of_key(key))
     locked: dict[SessionKey, tuple[SessionRow, bytes, AsRead]] = {}
-    for *columns, identity, expires_in, about in found:
+    for *columns, identity, expires_in, about in many.rows(txn, _LOCK, list(wanted)):
         row = SessionRow(*columns)
         as_read = AsRead(row.version, row.last_active, expires_in, about and bytes(about))
         locked[row.key] = (row, bytes(identity), as_read)
@@ -200,13 +196,8 @@ def _refuse_fenced(txn: Transaction, rows: Sequence[tuple[SessionRow, SessionNam
 
 
 def _removed(txn: Transaction, rows: Sequence[SessionRow]) -> Counter[str]:
-    counted: Counter[str] = Counter()
-    for table, statement in _REMOVE[txn.kind].items():
-        if txn.can.array_parameters:
-            counted[table] = txn.run(statement, keys.of_many([row.key for row in rows]))
-        else:
-            counted[table] = txn.many(statement, [keys.span(txn, row.key) for row in rows])
-    return counted
+    gone = [row.key for row in rows]
+    return Counter({table: many.change(txn, how, gone) for table, how in _REMOVE.items()})
 
 
 def _remember(txn: Transaction, rows: Sequence[tuple[SessionRow, SessionName]]) -> None:

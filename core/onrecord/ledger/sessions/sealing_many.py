@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import cpu_count
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from onrecord.codec import Dictionary, segment
 from onrecord.codec.compression import THOROUGH
 from onrecord.codec.segment import Segment
-from onrecord.ledger.database import keys
+from onrecord.ledger.database import keys, many
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import dictionaries, sealing, segments, sessions, tail
@@ -111,8 +111,8 @@ def write(txn: Transaction, packed: Packed) -> tuple[int, list[SessionKey]]:
     same = [row.key for row in locked if _is_as(known[row.key][0], row)]
     if same:
         segments.put_many(txn, [known[key][1] for key in same])
-        _change(txn, _CUT, same, {})
-        _change(txn, _SEAL, same, {"second": now() // MICROSECONDS})
+        many.change(txn, _CUT, same)
+        many.change(txn, _SEAL, same, {"second": now() // MICROSECONDS})
     done = set(same)
     return len(same), [*packed.left, *(key for key in known if key not in done)]
 
@@ -132,23 +132,4 @@ def _packed(
 def _rows(
     txn: Transaction, statements: Mapping[Kind, str], wanted: Sequence[SessionKey]
 ) -> list[SessionRow]:
-    statement = statements[txn.kind]
-    if txn.can.array_parameters:
-        return [SessionRow(*row) for row in txn.rows(statement, keys.of_many(wanted))]
-    found: list[tuple[Any, ...]] = []
-    for key in wanted:
-        found += txn.rows(statement, keys.of_key(key))
-    return [SessionRow(*row) for row in found]
-
-
-def _change(
-    txn: Transaction,
-    statements: Mapping[Kind, str],
-    wanted: Sequence[SessionKey],
-    values: Mapping[str, object],
-) -> None:
-    statement = statements[txn.kind]
-    if txn.can.array_parameters:
-        txn.run(statement, {**keys.of_many(wanted), **values})
-    else:
-        txn.many(statement, [{**keys.span(txn, key), **values} for key in wanted])
+    return [SessionRow(*row) for row in many.rows(txn, statements, wanted)]
