@@ -21,7 +21,8 @@ from onrecord.ledger.database.stamp import ABSENT, FenceMoved, new_stamp
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.maintenance import due, erasing_many, vacuum
 from onrecord.ledger.maintenance.erasing_many import Doomed
-from onrecord.ledger.sessions import dictionaries, fences, sealing_many
+from onrecord.ledger.sessions import dictionaries, fences, sealing, sealing_many
+from onrecord.ledger.sessions import sessions as sessions_of
 from onrecord.scope import EVERYBODY, Scope
 from onrecord.stored.changes import Change
 from onrecord.stored.clock import MICROSECONDS, now
@@ -505,7 +506,9 @@ def test_each_goes_alone_where_a_lock_is_of_one_shard(store: Store) -> None:
     sessions = fill(store)
     dialect = store._ledger.dialect
     dialect.can = dialect.can._replace(across_shards=False)  # as by Citus
-    assert store.compact(quiet_for=0).sessions == MANY
+    done, steps = work_of(store, operations.compact(store._desk, -2, False, None))
+    assert done.sessions == MANY
+    assert not any(isinstance(step, InThread) for step in steps), "none were packed together"
     assert store.stats().segments == MANY
     flow = operations.erase(store._desk, HERE, False)
     receipt, steps = work_of(store, flow)
@@ -557,14 +560,18 @@ def test_who_waits_for_a_session_to_seal_it_holds_no_other(postgres_url: str) ->
         assert [texts(one)[-1] for one in (first, second)] == ["and I go on", "yes"]
 
 
-def test_who_is_given_more_time_meanwhile_stays(store: Store) -> None:
+def test_who_is_given_more_time_meanwhile_stays(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(due, "LOOKED_AT", 100)  # all are found before the first of them goes
     sessions = fill(store)
     for session in sessions:
         session.update(expires_in=timedelta(microseconds=1))
     kept = [sessions[-1], sessions[-2]]
+    kept[1].state.put("goes alone", True)  # with what it knows
 
     def meanwhile(progress: Progress) -> None:
-        if progress.done == 0:
+        if progress.done == 5:
             kept[0].update(expires_in=timedelta(days=365))
             kept[1].update(expires_in=None)
 
@@ -645,3 +652,18 @@ def test_few_go_at_once_where_nobody_else_writes_meanwhile(
     alone = store._ledger.dialect.kind == "sqlite"
     assert store._desk.one_writer == alone
     assert len(commits) == (6 if alone else 3), "5, then 2, 2, 1 and 2, 1; or 5, 5 and 3"
+
+
+def test_who_has_come_back_is_not_sealed_alone_either(store: Store) -> None:
+    fill(store, 1)
+    [(key, _)] = store._ledger.read(lambda txn: sessions_of.page(txn, EVERYBODY, FIRST, 10))
+    long_ago = now() // MICROSECONDS - 60
+
+    def seal(before: int) -> int:
+        work = partial(sealing.seal_session, key=key, before=before, again=False)
+        return store._ledger.write(lambda txn: work(txn))
+
+    assert seal(long_ago) == 0
+    assert store.stats().segments == 0
+    assert seal(now() // MICROSECONDS) == 1
+    assert store.stats().segments == 1
