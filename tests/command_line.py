@@ -164,6 +164,16 @@ class Terminal:
         """Type something."""
         os.write(self._end, text.encode())
 
+    def answer(self, text: str) -> None:
+        """Type something at a question, once it is listened to: whoever reads by readline, which
+        pytest has brought along, loses an end of input that came before."""
+        limit = time.monotonic() + PATIENCE
+        while "readline" in sys.modules and termios.tcgetattr(self._end)[3] & termios.ICANON:
+            if time.monotonic() > limit:
+                pytest.fail(f"nobody listens:\n{self.screen}")
+            os.sched_yield()
+        self.type(text)
+
     def wait_for(self, wanted: str) -> str:
         """Wait until something is on the screen, and return all of it."""
         limit = time.monotonic() + PATIENCE

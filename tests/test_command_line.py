@@ -339,7 +339,7 @@ def test_somebody_types_the_word(small: Place) -> None:
             one = Terminal(*asked, **how)
             one.wait_for("Type erase to go on:")
             for word in words:
-                one.type(word)
+                one.answer(word)
             return one.done()
 
         return small("erase", "--session", "plain", how=terminal)
