@@ -8,14 +8,16 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 import pytest
 
-from onrecord import Conflict, Session, Since, Store, Version
+from onrecord import Conflict, Delete, Item, Items, Put, Session, Since, Store, Version
 from onrecord.flows.sessions.batch import Batch
 from onrecord.testing.contract import Face
+
+_KEPT = ("sessions", "tail", "namespaces", "items")
 
 
 class Database:
@@ -35,7 +37,7 @@ class Database:
             self._copied(self._file, f"{self._file}.kept")
             return
         with psycopg.connect(self._url) as connection:
-            for table in ("sessions", "tail"):
+            for table in _KEPT:
                 connection.execute(f"CREATE TABLE kept_{table} AS TABLE onrecord_{table}")
 
     def fall_back(self) -> None:
@@ -43,7 +45,7 @@ class Database:
             self._copied(f"{self._file}.kept", self._file)
             return
         with psycopg.connect(self._url) as connection:
-            for table in ("sessions", "tail"):
+            for table in _KEPT:
                 connection.execute(f"DELETE FROM onrecord_{table}")
                 connection.execute(
                     f"INSERT INTO onrecord_{table} OVERRIDING SYSTEM VALUE "
@@ -116,6 +118,57 @@ def test_the_same_place_in_another_past_is_refused(
     chat.append(("user", "answer"), expected=Since(shown[0]))
     chat.replace([("user", "answer")], expected=chat.version())
     assert chat.count() == 1
+
+
+Write: TypeAlias = Callable[[Store, Items, dict[str, int]], object]
+ITEM_WRITES: dict[str, Write] = {
+    "put": lambda _, items, value: items.put("k", value),
+    "put of two": lambda _, items, value: items.put_many({"k": value, "l": value}),
+    "put for a time": lambda _, items, value: items.put("k", value, ttl=100),
+    "merge": lambda _, items, value: items.merge("k", value),
+    "after a delete": lambda _, items, value: (items.delete("k"), items.put("k", value)),
+    "beside a message": lambda store, items, value: store.session("k").append(
+        ("user", "a"), items=[Put(items, "k", value)]
+    ),
+    "several": lambda store, items, value: store.write(
+        [Put(items, "k", {}), Put(items, "k", value), Delete(items, "l")]
+    ),
+}
+"""Each leaves one item, with as many versions given out as its name says."""
+
+
+@pytest.mark.parametrize("write", ITEM_WRITES.values(), ids=ITEM_WRITES)
+def test_the_version_of_an_item_in_another_past_is_refused(
+    database: Database, face: Face, write: Write
+) -> None:
+    """A version that was lost is not given out again, by however many writes after the fall."""
+    store, other = database.open(), database.open()
+    items, others = store.items("facts"), other.items("facts")
+    chat = face(items)
+    items.put("k", {"n": 1})
+    database.keep()
+    write(store, items, {"n": 2})
+    lost = items.get("k")
+    assert lost is not None
+    database.fall_back()
+    for n in range(4):
+        write(other, others, {"n": 10 + n})
+        there = others.get("k")
+        assert there is not None
+        assert there.version > lost.version, "versions go up"
+        changes: list[Callable[[Item | int], object]] = [
+            lambda given: chat.put("k", {"n": 3}, expected=given),
+            lambda given: chat.merge("k", {"n": 3}, expected=given),
+            lambda given: chat.delete("k", expected=given),
+            lambda given: store.write([Delete(items, "k", expected=given)]),
+        ]
+        for change in changes:
+            for expected in (lost, lost.version):
+                with pytest.raises(Conflict, match="was expected") as refused:
+                    change(expected)
+                assert refused.value.item == there
+        assert others.get("k") == there
+    chat.put("k", {"n": 4}, expected=there)
 
 
 def test_what_changes_no_version_changes_no_past(database: Database, face: Face) -> None:

@@ -28,7 +28,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     value: Any
     version: int
-    """Goes up with each write in the namespace, and never comes back: for ``expected=``."""
+    """Goes up with each write in the namespace, and never comes back, not even where the database
+    loses its newest commits (unless its clock goes back as well): for ``expected=``."""
     created_at: datetime
     updated_at: datetime
     expires_at: datetime | None = None

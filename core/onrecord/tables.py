@@ -320,7 +320,11 @@ namespaces: Final = Table(
     _number("What its items name it by."),
     _column("identity", LargeBinary, "A digest of its scope and its parts: scope.py.", unique=True),
     _column("owner", BigInteger, "A digest of tenant and user, to list by."),
-    _column("version", BigInteger, "Of the last write in it; they begin with the clock."),
+    _column(
+        "version",
+        BigInteger,
+        "Of the last write in it: the microsecond of the clock, or the next number.",
+    ),
     _column("tenant", Text, "Of its scope."),
     _column("user", Text, "Of its scope."),
     _column("agent", Text, "Of its scope."),

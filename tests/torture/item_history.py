@@ -52,7 +52,8 @@ items split        a part of what was written together, or a message, without th
 lost updates       written where something else than expected was, or over what was merged; a count
                    that is not the number of those who counted
 items invented     never written, refused, or read before anybody began to write it
-items misnumbered  two items with one version, one with two, or a later one with a lower
+items misnumbered  two items or values with one version, one with two, or a later one with a lower;
+                   also where the first was lost when the database fell back
 item ghosts        lost when the database fell back, and shown longer than may be
 """
 KINDS: Final = get_args(Kind)
@@ -231,6 +232,7 @@ class _Check:
         self._by_id: dict[str, _Write] = {}
         self._seen_parts: set[tuple[int, _Write]] = set()
         self._untils: dict[tuple[int, Name], float] = {}
+        self._holders: dict[tuple[str, int], tuple[Name, _Told]] = {}
         self._origin = min((write.began for write in self._writes), default=0)
 
     def wrong(self) -> list[Wrong]:
@@ -587,15 +589,16 @@ class _Check:
     # -- what concerns several items ---------------------------------------------------------
 
     def _check_versions(self, past: _Past) -> None:
-        """No two items of a namespace have one version, and what is written later a higher one."""
-        holders: dict[tuple[str, int], tuple[Name, _Told]] = {}
+        """No two items or values of a namespace have one version, in whatever past; and what is
+        written later a higher one."""
         wrote: dict[str, list[_Told]] = defaultdict(list)
         for name, told in past.told.items():
             for one in told:
                 if one.shown is None or one.shown.version < 0 or one.how == "expected":
                     continue
-                holder = holders.setdefault((name.namespace, one.shown.version), (name, one))
-                if holder[0] != name:
+                number = name.namespace, one.shown.version
+                holder = self._holders.setdefault(number, (name, one))
+                if holder[0] != name or _value(holder[1]) != _value(one):
                     self._report(
                         "items misnumbered",
                         f"{holder[0]}: {self._told(holder[1])}, and {name}: {self._told(one)}",

@@ -29,13 +29,12 @@ from onrecord.scope import (
     path_of,
 )
 from onrecord.stored.clock import microseconds, now
-from onrecord.stored.items import ItemRow, SeenItem, WrittenItem
+from onrecord.stored.items import MOST_VERSION, ItemRow, SeenItem, WrittenItem
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
 
 _PAGE: Final = 200
-_LAST_VERSION: Final = 2**63 - 1
 _REFRESHED_AGAIN: Final = 60 * 1_000_000
 """Microseconds after which a read moves an expiry again, if a tenth of the ttl is not longer: so
 that reading does not become writing."""
@@ -233,7 +232,7 @@ def _by_age(name: NamespaceName, after: object) -> Reader[int]:
         rows = rows_of.by_age(txn, name, before, limit, now(), skip)
         return [(name, row) for row in rows]
 
-    first = after.version if isinstance(after, Item) else _LAST_VERSION
+    first = after.version if isinstance(after, Item) else MOST_VERSION
     return Reader(read, first, lambda name, row: row.version)
 
 

@@ -22,7 +22,7 @@ OVER_FOR_GOOD: Final = f"{_OVER} expires_at = NULL, ttl = NULL, token = NULL"
 # so after the session's row is locked, which whoever needs both locks first.
 BESIDE: Final = f"""
     kept AS (
-        UPDATE {{namespaces}} SET version = version + 1
+        UPDATE {{namespaces}} SET version = {{greatest}}(version + 1, {{clock}})
         WHERE {{my_shard}} identity = :item_namespace AND EXISTS (SELECT 1 FROM moved)
         RETURNING id, version
     ), done AS (

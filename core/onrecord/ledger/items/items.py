@@ -91,7 +91,7 @@ _PUT_ALL: Final = f"""
 # write to it. Where it is not there yet, nothing happens.
 _MOVED: Final = """
     WITH moved AS (
-        UPDATE {namespaces} SET version = version + 1
+        UPDATE {namespaces} SET version = {greatest}(version + 1, {clock})
         WHERE {my_shard} identity = :identity RETURNING id, version
     )"""
 _PUT_AT_ONCE: Final = f"""{_MOVED}

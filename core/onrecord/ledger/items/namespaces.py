@@ -1,8 +1,9 @@
 """The rows of namespaces: found, locked, made, listed.
 
-Every write to a namespace takes the next number of it, under the lock of its row. So a version
-never comes back, not even of what was deleted; and not where the row itself went, because the
-first number is the clock's.
+Every write to a namespace takes a number of it that is higher than all before, under the lock of
+its row: the microsecond that the clock has, or the next one where that was given out. So a version
+never comes back: not of what was deleted, not where the row itself went, and not where the
+database lost its newest commits, as long as its clock did not go back as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from onrecord.stored.items import NamespaceKey
 
 _FIND: Final = "SELECT id FROM {namespaces} WHERE {my_shard} identity = :identity"
 _MOVE: Final = """
-    UPDATE {namespaces} SET version = version + :writes
+    UPDATE {namespaces} SET version = {greatest}(version + :writes, {clock})
     WHERE {my_shard} identity = :identity RETURNING id, version"""
 _CREATE: Final = """
     INSERT INTO {namespaces} ({shard_key} identity, owner, version, tenant, "user", agent, path)
@@ -48,10 +49,10 @@ def find(txn: Transaction, name: NamespaceName) -> NamespaceKey | None:
     return None if row is None else NamespaceKey(name.shard, row[0])
 
 
-def move(txn: Transaction, name: NamespaceName, writes: int) -> Locked | None:
+def move(txn: Transaction, name: NamespaceName, writes: int, now: int) -> Locked | None:
     """A namespace, locked, with so many versions to give out; None where there is none."""
     txn.begin()
-    row = txn.first(_MOVE, {**keys.of_name(name), "writes": writes})
+    row = txn.first(_MOVE, {**keys.of_name(name), "writes": writes, "now": now})
     if row is None:
         return None
     if not isinstance(row[1], int):  # SQLite makes a float of what has no next number
@@ -64,7 +65,7 @@ def move(txn: Transaction, name: NamespaceName, writes: int) -> Locked | None:
 
 def move_or_create(txn: Transaction, name: NamespaceName, writes: int, now: int) -> Locked:
     """Like ``move``; made first where there is none."""
-    while (locked := move(txn, name, writes)) is None:
+    while (locked := move(txn, name, writes, now)) is None:
         create(txn, name, now)
     return locked
 

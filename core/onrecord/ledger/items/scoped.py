@@ -11,16 +11,16 @@ from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.items import items as rows_of
 from onrecord.scope import FIRST_PATH, ItemName, NamespaceName, Scope, stored_name
-from onrecord.stored.items import ItemRow, NamespaceKey, WrittenItem
+from onrecord.stored.items import MOST_VERSION, ItemRow, NamespaceKey, WrittenItem
 
 FIRST: Final = -(2**63)
 """Before every namespace, and every expiry: a damaged number may be below 0."""
-_LAST_VERSION: Final = 2**63 - 1
 
 _PAGE: Final = "SELECT {n.shard}, n.id FROM {namespaces} n WHERE n.id > :after"
 # A version that is damaged, and has no next one, keeps nobody from erasing.
 _LOCK: Final = f"""
-    UPDATE {{namespaces}} SET version = {{least}}(version, {_LAST_VERSION - 1}) + 1
+    UPDATE {{namespaces}} SET version = {{greatest}}(
+        {{least}}(version, {MOST_VERSION - 1}) + 1, {{clock}})
     WHERE {{my_shard}} id = :namespace RETURNING version"""
 _REMOVE: Final = """
     DELETE FROM {namespaces} WHERE {my_shard} id = :namespace
@@ -110,7 +110,7 @@ def remove(
     by table, and what went."""
     txn.begin()
     values = namespace._asdict()
-    row = txn.first(_LOCK, values)
+    row = txn.first(_LOCK, {**values, "now": now})
     if row is None:
         return Counter({"onrecord_namespaces": 0}), {}
     found = rows_of.delete_some(txn, namespace, items, now)

@@ -21,7 +21,8 @@ from onrecord.stored.ranges import Ranges
 
 # A version that is damaged, and has no next one, keeps nobody from erasing.
 _LOCK: Final = f"""
-    UPDATE {{namespaces}} SET version = {{least}}(version, {MOST_VERSION - 1}) + 1
+    UPDATE {{namespaces}} SET version = {{greatest}}(
+        {{least}}(version, {MOST_VERSION - 1}) + 1, {{clock}})
     WHERE {{my_shard}} identity = :identity RETURNING id, version"""
 _FENCES: Final = "SELECT key, fence FROM {items} WHERE {my_shard} namespace = :namespace"
 _DERIVED: Final = """
@@ -43,7 +44,7 @@ _COPY: Final = """
 def is_empty(txn: Transaction, name: SessionName, now: int) -> bool:
     """Whether a locked session has no state; it has none then until the transaction ends."""
     state = StateName.of(name)
-    return _lock(txn, state) is None or rows_of.count(txn, state, now) == 0
+    return _lock(txn, state, now) is None or rows_of.count(txn, state, now) == 0
 
 
 def copy(txn: Transaction, source: SessionName, target: SessionName, now: int) -> None:
@@ -51,7 +52,7 @@ def copy(txn: Transaction, source: SessionName, target: SessionName, now: int) -
     stay; versions are the target's own, in the same order. No cache has what is not there: nobody
     marks what is made here."""
     here, there = StateName.of(source), StateName.of(target)
-    locked = _lock(txn, here)
+    locked = _lock(txn, here, now)
     count = 0 if locked is None else rows_of.count(txn, here, now)
     if locked is None or not count:
         return
@@ -61,13 +62,15 @@ def copy(txn: Transaction, source: SessionName, target: SessionName, now: int) -
     txn.run(_COPY, {**values, "before": last - count, "now": now})
 
 
-def remove(txn: Transaction, name: SessionName) -> tuple[Counter[str], dict[bytes, WrittenItem]]:
+def remove(
+    txn: Transaction, name: SessionName, now: int
+) -> tuple[Counter[str], dict[bytes, WrittenItem]]:
     """Take the state of a locked session away: how much that was, by table, and what went.
 
     Raises FenceMoved, with all of them, where not each of its items was marked as it stands.
     """
     state = StateName.of(name)
-    locked = _lock(txn, state)
+    locked = _lock(txn, state, now)
     if locked is None:
         return Counter(), {}
     values = locked.key._asdict()
@@ -80,7 +83,7 @@ def remove(txn: Transaction, name: SessionName) -> tuple[Counter[str], dict[byte
 
 
 def remove_derived(
-    txn: Transaction, name: SessionName, removed: Ranges
+    txn: Transaction, name: SessionName, removed: Ranges, now: int
 ) -> dict[bytes, WrittenItem]:
     """Take away what was made from messages of a locked session that are not there any more: what
     went. Raises Fenced, with all of it, where not each was marked as it stands."""
@@ -96,7 +99,7 @@ def remove_derived(
     if not found:
         return {}
     rows_of.refuse_unmarked(txn, found)
-    locked = _lock(txn, state)
+    locked = _lock(txn, state, now)
     assert locked is not None, "its session is locked"
     for item in found:
         rows_of.delete(txn, locked.key, item.key)
@@ -109,7 +112,7 @@ def _is_made_from(token: str | None, seq: int) -> bool:
     return token is None or not token.isdecimal() or int(token) >= seq
 
 
-def _lock(txn: Transaction, name: StateName) -> Locked | None:
+def _lock(txn: Transaction, name: StateName, now: int) -> Locked | None:
     txn.begin()
-    row = txn.first(_LOCK, keys.of_name(name))
+    row = txn.first(_LOCK, {**keys.of_name(name), "now": now})
     return None if row is None else Locked(NamespaceKey(name.shard, row[0]), int(row[1]))
