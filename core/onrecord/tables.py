@@ -321,9 +321,7 @@ namespaces: Final = Table(
     _column("identity", LargeBinary, "A digest of its scope and its parts: scope.py.", unique=True),
     _column("owner", BigInteger, "A digest of tenant and user, to list by."),
     _column(
-        "version",
-        BigInteger,
-        "Of the last write in it: the microsecond of the clock, or the next number.",
+        "version", BigInteger, "Of the last write in it: the clock's time, or the next number."
     ),
     _column("tenant", Text, "Of its scope."),
     _column("user", Text, "Of its scope."),
