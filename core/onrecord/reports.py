@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -63,6 +63,24 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     def saving(self) -> float:
         """The share of the raw bytes that compression saves, 0 to 1."""
         return 1 - self.stored_bytes / self.raw_bytes if self.raw_bytes else 0.0
+
+    def __str__(self) -> str:
+        about = "about " if self.estimated else ""
+        lines = [
+            f"{about}{many(self.sessions, 'session')}, {many(self.messages, 'message')}, "
+            f"{many(self.turns, 'turn')}, {many(self.tokens, 'token')}",
+            f"{about}{many(self.stored_bytes, 'byte')} of messages, {self.saving:.0%} less than "
+            f"uncompressed",
+            f"{many(self.items, 'item')}, {many(self.threads, 'thread')}",
+            f"{many(self.disk_bytes, 'byte')} on the disk, of the whole store",
+        ]
+        if self.estimated:
+            lines.append("What is about so much is estimated: stats(exact=True) counts all.")
+        return "\n".join(lines)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What IPython and notebooks show."""
+        printer.text(str(self))
 
 
 class Compaction(msgspec.Struct, frozen=True, kw_only=True):

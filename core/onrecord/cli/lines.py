@@ -55,7 +55,7 @@ LINES: Final[dict[str, tuple[str, ...]]] = {
     "compaction": (*_names(reports.Compaction), "dry_run"),
     "training": (*_names(reports.Training), "saving"),
     "problem": _names(reports.Problem),
-    "indexing": (*_names(reports.Indexing), "dry_run"),
+    "indexing": (*_names(reports.Indexing), "dry_run", "estimated"),
     "embedding": _names(reports.Embedding),
     "pruning": ("dry_run", "sessions", "messages", "items", "archived_to"),
     "receipt": (*_names(reports.Receipt), "sessions", "messages", "items", "threads", "dry_run"),

@@ -18,6 +18,7 @@ from onrecord.plural import many
 if TYPE_CHECKING:
     from onrecord.diagnosis import Finding
     from onrecord.health import TierHealth
+    from onrecord.reports import Stats
 
 PANEL: Final = "Look after"
 
@@ -42,30 +43,38 @@ def stats(
     if out.json:
         out.record("stats", found, saving=found.saving)
         return
-    usage = found.usage
+    usage, about = found.usage, about_if(found)
     spent = f"{usage.input_tokens:,} in, {usage.output_tokens:,} out, {usage.requests:,} requests"
     items = f"{found.items:,} in {many(found.namespaces, 'namespace')}"
     unindexed = (
-        f"all but {found.unindexed:,} (onrecord index does them)" if found.unindexed else "all"
+        f"all but {about}{found.unindexed:,} (onrecord index does them)"
+        if found.unindexed
+        else "all"
     )
+    room = f"{about * bool(found.index_bytes)}{size(found.index_bytes)}"
     out.facts(
         [
-            ("sessions", f"{found.sessions:,}"),
-            ("messages", f"{found.messages:,} in {found.turns:,} turns"),
-            ("tokens", f"{found.tokens:,}"),
-            ("spent", spent if usage.requests else ""),
+            ("sessions", f"{about}{found.sessions:,}"),
+            ("messages", f"{about}{found.messages:,} in {found.turns:,} turns"),
+            ("tokens", f"{about}{found.tokens:,}"),
+            ("spent", f"{about}{spent}" if usage.requests else ""),
             ("items", items if found.items else ""),
             ("threads", f"{found.threads:,} of graphs" * bool(found.threads)),
-            ("uncompressed", size(found.raw_bytes)),
-            ("stored", f"{size(found.stored_bytes)}, {found.saving:.0%} less"),
-            ("kept as", f"{found.rows:,} rows, {found.segments:,} segments"),
-            ("indexed", f"{unindexed}, {size(found.index_bytes)}" if found.messages else ""),
+            ("uncompressed", f"{about}{size(found.raw_bytes)}"),
+            ("stored", f"{about}{size(found.stored_bytes)}, {found.saving:.0%} less"),
+            ("kept as", f"{about}{found.rows:,} rows, {found.segments:,} segments"),
+            ("indexed", f"{unindexed}, {room}" if found.messages else ""),
             ("dictionaries", f"{found.dictionaries:,}" * bool(found.dictionaries)),
             ("on the disk", f"{size(found.disk_bytes)}, of the whole store"),
         ]
     )
     if found.estimated:
-        out.note("Sessions and messages are estimated, by a thousand sessions. --exact counts all.")
+        out.note("What is about so much is estimated, by a thousand sessions. --exact counts all.")
+
+
+def about_if(found: Stats) -> str:
+    """What stands before a number of sessions or messages that may be an estimate."""
+    return "about " if found.estimated else ""
 
 
 @command("health", PANEL)

@@ -10,7 +10,7 @@ from onrecord.cli import options, visible
 from onrecord.cli.asked import Asked, owners, span_of
 from onrecord.cli.commands import FOUND_WRONG, command, confirmed
 from onrecord.cli.output import BOLD, DIM, Column, Output, size
-from onrecord.cli.state import PANEL
+from onrecord.cli.state import PANEL, about_if
 from onrecord.cli.wording import in_shell
 from onrecord.errors import Misconfigured
 from onrecord.plural import many
@@ -186,9 +186,10 @@ def compact(
             if out.json:
                 out.record("compaction", {"dry_run": True, "disk_bytes_before": found.disk_bytes})
             else:
+                perhaps = about_if(found)
                 out.say(
-                    f"It would look at {many(found.sessions, 'session')}, of which "
-                    f"{many(found.rows, 'message')} stand in rows of their own. "
+                    f"It would look at {perhaps}{many(found.sessions, 'session')}, of which "
+                    f"{perhaps}{many(found.rows, 'message')} stand in rows of their own. "
                     f"{size(found.disk_bytes)} are on the disk."
                 )
             return None
@@ -291,9 +292,13 @@ def index(
             with out.busy("Counting"):
                 found = store.stats(**whose)
             if out.json:
-                out.record("indexing", {"dry_run": True, "places": found.unindexed})
+                out.record(
+                    "indexing",
+                    {"dry_run": True, "places": found.unindexed, "estimated": found.estimated},
+                )
             else:
-                out.say(f"{many(found.unindexed, 'message')} would be indexed.")
+                would = f"{about_if(found)}{many(found.unindexed, 'message')} would be indexed."
+                out.say(would[0].upper() + would[1:])
             return None
         about = "What other embedders have made is taken away; to make it again costs their time."
         if only and not confirmed(out, "index", about, yes=yes):
