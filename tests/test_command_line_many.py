@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from IPython.lib.pretty import pretty
 
 from onrecord import Store
-from tests.command_line import on_terminal, run
+from tests.command_line import Done, on_terminal, run
 
 MANY = 60
 
@@ -72,3 +74,34 @@ def test_an_estimate_says_so_where_it_is_printed_and_in_a_notebook(env: dict[str
     assert str(exact).startswith("60 sessions, 120 messages, 60 turns, ")
     assert "about" not in str(exact)
     assert pretty(found) == str(found)
+
+
+# -- many that go ----------------------------------------------------------------------------
+
+
+def test_a_prune_of_many_names_a_few_and_counts_the_others(env: dict[str, str]) -> None:
+    asked = ("prune", "--older-than", "0s")
+    for more, done in (("--dry-run", "would be"), ("--yes", "were")):
+        lines = [one["type"] for one in lines_of(run(*asked, "--dry-run", "--json", env=env))]
+        assert lines == ["session"] * MANY + ["pruning"]
+        told = run(*asked, more, env=env).out.splitlines()
+        assert told[0].split()[0] == "KEY"
+        assert [line.split()[0] for line in told[1:11]] == [f"s{n}" for n in range(10)]
+        assert told[11:] == [
+            "… and 50 more.",
+            f"60 sessions with 120 messages {done} removed.",
+        ]
+    assert run(*asked, "--yes", env=env).out == "Nothing has expired.\n"
+
+
+def test_a_prune_of_a_few_names_all(env: dict[str, str]) -> None:
+    with Store(env["ONRECORD_URL"]) as store:
+        store.erase(user="ada")
+        store.session("one").append(("user", "hello"))
+    told = run("prune", "--older-than", "0s", "--dry-run", env=env).out.splitlines()
+    assert told[1].split()[0] == "one"
+    assert told[2:] == ["1 session with 1 message would be removed."]
+
+
+def lines_of(done: Done) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.out.splitlines()]

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from onrecord.reports import Pruning, Receipt, Stats
 
 PANEL: Final = "Take away"
+MOST_NAMED: Final = 10
+"""Sessions that a person is told by name, of those that go; JSON has all that the report names."""
 
 
 @command("prune", PANEL, interrupted="Interrupted. What was pruned is gone: run it again.")
@@ -48,7 +50,8 @@ def prune(
 ) -> int | None:
     """Remove sessions and items that have expired.
 
-    Names that are not given mean everybody.
+    The ten that were quiet for longest are named, with --json up to a thousand. Names that are
+    not given mean everybody.
     """
     whose: dict[str, Any] = {**owners(tenant, user, agent)}
     if older_than is not None:
@@ -94,12 +97,13 @@ def _write_pruning(out: Output, done: Pruning) -> None:
             },
         )
         return
-    out.table(_SESSION_COLUMNS).add(done.sessions)
+    named = done.sessions[:MOST_NAMED]
+    out.table(_SESSION_COLUMNS).add(named)
     if not done.count and not done.items:
         out.say("Nothing has expired.")
         return
-    if more := done.count - len(done.sessions):
-        out.say(f"And {more:,} more.")
+    if more := done.count - len(named):
+        out.say(f"… and {more:,} more.")
     would = "would be" if done.dry_run else "were"
     out.say(f"{_counted(done)} {would} removed.")
     if done.archived_to is not None:
