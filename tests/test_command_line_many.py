@@ -73,7 +73,7 @@ def test_an_estimate_says_so_where_it_is_printed_and_in_a_notebook(env: dict[str
     assert str(found).endswith("stats(exact=True) counts all.")
     assert str(exact).startswith("60 sessions, 120 messages, 60 turns, ")
     assert "about" not in str(exact)
-    assert pretty(found) == str(found)
+    assert pretty(found) == str(found)  # type: ignore[no-untyped-call]
 
 
 # -- many that go ----------------------------------------------------------------------------

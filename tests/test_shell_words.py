@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import onrecord.cli.app  # which makes the commands
-from onrecord import errors
+from onrecord import Store, errors
 from onrecord.cli.commands import app
-from onrecord.cli.wording import COMMANDS, in_shell
+from onrecord.cli.wording import COMMANDS, as_typed, in_shell
 from onrecord.settings import SETTINGS
 from tests.command_line import run
 
@@ -77,3 +77,52 @@ def test_a_command_that_fails(tmp_path: Path) -> None:
     assert "migrate=" not in done.err
     advice = run("doctor", "--url", f"sqlite:///{tmp_path / 'none.db'}").out
     assert "migrate()" not in advice
+
+
+# -- the option that was typed -------------------------------------------------------------------
+
+OPTIONS = {"within": ["--within", "--for"], "limit": ["-n", "--limit"], "embedder": ["--embedder"]}
+
+
+@pytest.mark.parametrize(
+    ("typed", "text", "wanted"),
+    [
+        ("maintain --for 10", "--within '10' is no time.", "--for '10' is no time."),
+        ("maintain --for=10", "--within '10' is no time.", "--for '10' is no time."),
+        ("maintain --within 10", "--within '10' is no time.", "--within '10' is no time."),
+        ("maintain --for 0s", "within has to be more than 0.", "--for has to be more than 0."),
+        ("search x -n5", "limit has to be less.", "-n has to be less."),
+        ("search x", "limit has to be less.", "limit has to be less."),
+        ("search x --embedder y", "ONRECORD_EMBEDDER takes None", "--embedder takes None"),
+        ("search x", "ONRECORD_EMBEDDER takes None", "ONRECORD_EMBEDDER takes None"),
+        # What only begins so is left alone.
+        ("search x --limit 3", "limit is reached", "limit is reached"),
+        ("search x --for 3s", "--within-reach", "--within-reach"),
+    ],
+)
+def test_an_error_names_the_option_that_was_typed(typed: str, text: str, wanted: str) -> None:
+    assert as_typed(text, OPTIONS, typed.split()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("typed", "begins"),
+    [
+        ("maintain --for 10", "--for '10' is no time."),
+        ("maintain --within 10", "--within '10' is no time."),
+        ("maintain --for 0s", "--for has to be more than 0"),
+        ("unfinished --quiet-for 99999999d", "--quiet-for has to be seconds from 0"),
+        ("compact --quiet-for 999999999999d", "--quiet-for '999999999999d' is longer than"),
+        ("search x --mode telepathy", "--mode has to be 'auto'"),
+        ("search x --embedder nobody", "--embedder takes"),
+        ("prune --older-than 99999999d", "--older-than '99999999d' is before the year 1"),
+        ("show x --until 0001-01-01", "--until '0001-01-01' is"),
+    ],
+)
+def test_a_command_names_the_option_that_was_typed(typed: str, begins: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.migrate()
+    done = run(*typed.split(), "--url", url)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"onrecord: {begins}")
+    assert done.err.count("\n") == 1

@@ -102,10 +102,14 @@ def time_of(option: str, text: str | None) -> datetime | None:
     """A time: a date, with a time of day or without, or how long ago it was."""
     if text is None:
         return None
-    if (ago := _span(text)) is not None:
-        return datetime.now().astimezone() - ago
     try:
+        if (ago := _span(text)) is not None:
+            return datetime.now().astimezone() - ago
         return datetime.fromisoformat(text).astimezone()
+    except OverflowError:
+        raise Misconfigured(
+            f"{option} {text!r:.50} is before the year 1, or after 9999: no calendar here has it."
+        ) from None
     except ValueError:
         raise Misconfigured(
             f"{option} {text!r:.50} is no time. Write 2026-11-30, '2026-11-30 18:00' or "
@@ -115,7 +119,10 @@ def time_of(option: str, text: str | None) -> datetime | None:
 
 def span_of(option: str, text: str) -> timedelta:
     """A length of time."""
-    found = _span(text)
+    try:
+        found = _span(text)
+    except OverflowError:
+        raise Misconfigured(f"{option} {text!r:.50} is longer than can be counted.") from None
     if found is None:
         raise Misconfigured(f"{option} {text!r:.50} is no time. Write 30s, 90m, 12h, 7d or 2w.")
     return found
@@ -125,10 +132,7 @@ def _span(text: str) -> timedelta | None:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
     if found is None:
         return None
-    try:
-        return timedelta(**{_UNITS[found[2]]: float(found[1])})
-    except OverflowError:
-        return None
+    return timedelta(**{_UNITS[found[2]]: float(found[1])})
 
 
 def pairs_of(option: str, given: Sequence[str] | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, get_type_hints
 
 import typer
@@ -21,7 +21,7 @@ from onrecord.cli.asked import Asked, NotThere
 from onrecord.cli.helping import Command
 from onrecord.cli.options import Cache, Json, NoColor, Url
 from onrecord.cli.output import Output
-from onrecord.cli.wording import in_shell
+from onrecord.cli.wording import as_typed, in_shell
 from onrecord.errors import InvalidName, InvalidValue, Misconfigured, OnrecordError, Unavailable
 
 P = ParamSpec("P")
@@ -77,7 +77,7 @@ def command(
             out = _output(bool(common["json"]), bool(common["no_color"]))
             asked = Asked(out, common["url"], common["cache"])
             work: Callable[[], int | None] = functools.partial(function, asked, **given)
-            code = _ended(work, out, interrupted)
+            code = _ended(work, out, interrupted, _options_of(context))
             if code:
                 raise typer.Exit(code)
 
@@ -114,7 +114,18 @@ class _Told(logging.Handler):
         self._out.note(in_shell(record.getMessage()))
 
 
-def _ended(work: Callable[[], int | None], out: Output, interrupted: str) -> int:
+def _options_of(context: typer.Context) -> dict[str, Sequence[str]]:
+    """How the options of a command are written, by the names of their arguments."""
+    given: Any = context.command
+    return {one.name: one.opts for one in given.params if one.param_type_name == "option"}
+
+
+def _ended(
+    work: Callable[[], int | None],
+    out: Output,
+    interrupted: str,
+    options: Mapping[str, Sequence[str]],
+) -> int:
     """Do the work, and say in one line how it went wrong, if it did."""
     try:
         code = work() or FINE
@@ -129,7 +140,7 @@ def _ended(work: Callable[[], int | None], out: Output, interrupted: str) -> int
         if isinstance(fault.__cause__, BrokenPipeError):  # of a file that it was writing to
             silence()
             return READER_GONE
-        out.fail(in_shell(str(fault)))
+        out.fail(as_typed(in_shell(str(fault)), options, sys.argv[1:]))
         return _code_of(fault)
 
 

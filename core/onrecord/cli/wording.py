@@ -1,12 +1,14 @@
 """Words of the library for somebody at a shell: methods become commands, and settings variables.
 
 An error says what to do next, ``store.migrate()`` or ``timeout=``; whoever reads it here has no
-store, and types ``onrecord migrate``, or sets ONRECORD_TIMEOUT.
+store, and types ``onrecord migrate``, or sets ONRECORD_TIMEOUT. An error about an argument names
+the option that was typed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from onrecord.settings import SETTINGS
@@ -33,6 +35,27 @@ def in_shell(text: str) -> str:
     text = _STORE.sub(r"\1", _OPENED.sub("", text))
     text = _TWICE.sub(r"\1", _CALL.sub(_command, text))
     return _SETTING.sub(_variable, text)
+
+
+def as_typed(text: str, options: Mapping[str, Sequence[str]], typed: Sequence[str]) -> str:
+    """An error, with the option that was typed in the place of how the library calls it, or of
+    another spelling of the option. ``options`` has the spellings by the names of arguments."""
+    for name, spellings in options.items():
+        used = next((one for one in spellings if _is_among(one, typed)), None)
+        if used is None:
+            continue
+        called = [rf"{name}(?= has | takes | can )", *map(re.escape, spellings)]
+        setting = SETTINGS.get(name)
+        if setting is not None and setting.variable is not None:
+            called.append(setting.variable)
+        text = re.sub(rf"^(?:{'|'.join(called)})(?![\w-])", used, text)
+    return text
+
+
+def _is_among(option: str, typed: Sequence[str]) -> bool:
+    if option.startswith("--"):
+        return any(one == option or one.startswith(f"{option}=") for one in typed)
+    return any(one.startswith(option) for one in typed)
 
 
 def _command(found: re.Match[str]) -> str:
