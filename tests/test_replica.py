@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from onrecord import Message, Misconfigured, Store, Unavailable
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.schema import migrations
 from tests.children import PATIENCE
 from tests.servers.postgres import OwnPostgres, PostgresServer
 from tests.servers.redis import RedisServer
@@ -168,25 +169,71 @@ def test_nothing_is_written_to_it(postgres_url: str) -> None:
         assert texts(primary.session("s").tail()) == ["x"]
 
 
-def test_another_store_is_no_replica(postgres: PostgresServer, postgres_url: str) -> None:
+ANOTHER = r"another store is there\. Check replica="
+
+
+@pytest.fixture
+def other_url(postgres: PostgresServer, postgres_url: str) -> Iterator[str]:
+    """Another store beside that of ``postgres_url``, with something else in it."""
     with postgres.database("other") as other:
-        for url in (postgres_url, other):
+        for url, text in ((postgres_url, "ours"), (other, "theirs")):
             with Store(url) as store:
-                store.session("s").append(("user", "x"))
-        with Store(postgres_url, replica=other) as store:
-            session = store.session("s")
-            assert texts(session.tail(stale_ok=True)) == ["x"], "of the primary nothing is known"
-            session.tail()
-            with pytest.raises(Misconfigured, match=r"another store is there\. Check replica="):
+                store.session("s").append(("user", text))
+        yield other
+
+
+def test_another_store_is_no_replica(postgres_url: str, other_url: str) -> None:
+    """It is refused before it has shown anything, and of the primary nothing need be known."""
+    with Store(postgres_url, replica=other_url) as store:
+        session = store.session("s")
+        for _ in range(2):
+            with pytest.raises(Misconfigured, match=ANOTHER):
                 session.tail(stale_ok=True)
-        with Store(postgres_url, replica=other) as store:
-            session = store.session("s")
-            session.tail()
-            with pytest.raises(Misconfigured, match="another store is there"):
+        assert texts(session.tail()) == ["ours"], "others do not notice"
+        with pytest.raises(Misconfigured, match=ANOTHER):
+            asyncio.run(session.atail(stale_ok=True))
+        problem = store.health().replica
+        assert problem is not None
+        assert "another store is there" in (problem.problem or "")
+
+
+def test_a_store_that_is_not_there_has_no_replica(
+    postgres: PostgresServer, postgres_url: str
+) -> None:
+    """Who only reads makes no tables: they are not there, and a replica has none before."""
+    with Store(postgres_url) as store:
+        store.session("s").append(("user", "x"))
+    with postgres.database("empty") as empty, Store(empty, replica=postgres_url) as store:
+        with pytest.raises(Misconfigured, match=ANOTHER):
+            store.session("s").tail(stale_ok=True)
+        assert store._ledger.look(migrations.store_id, PATIENCE) is None, "none was made"
+
+
+def test_a_replica_is_read_where_its_primary_is_away(
+    own_postgres: OwnPostgres,
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What it is a copy of is asked again, and another store refused as soon as that is known."""
+    with Store(postgres_url) as store:
+        store.session("s").append(("user", "theirs"))
+    with Store(own_postgres.url) as store:
+        store.session("s").append(("user", "ours"))
+    own_postgres.stop()
+    with Store(own_postgres.url, replica=postgres_url, timeout=PATIENCE) as store:
+        session = store.session("s")
+        assert texts(session.tail(stale_ok=True)) == ["theirs"]
+        assert "the replica is read all the same" in caplog.text
+        assert len(caplog.records) == 1
+        assert texts(session.tail(stale_ok=True)) == ["theirs"], "it is not asked each time"
+        assert len(caplog.records) == 1
+        own_postgres.start()
+        store._reader(True)._ledger._compare_at = 0.0
+        monkeypatch.setattr("onrecord.ledger.ledger._COMPARED_WITHIN", PATIENCE)
+        for _ in range(2):
+            with pytest.raises(Misconfigured, match=ANOTHER):
                 session.tail(stale_ok=True)
-            problem = store.health().replica
-            assert problem is not None
-            assert "another store is there" in (problem.problem or "")
 
 
 def test_where_there_is_none(postgres_url: str, tmp_path: Path) -> None:

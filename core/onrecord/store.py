@@ -534,10 +534,7 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         """Who reads: the replica, if somebody says so and there is one. It is a store of its own,
         so that nothing that it shows is kept for reads that want to know better."""
         replica = self._replica
-        if not stale_ok or replica is None:
-            return self
-        replica._ledger.check_same()
-        return replica
+        return self if not stale_ok or replica is None else replica
 
     def _cache(self, given: Any, tail: int, ttl: float, strict: bool, revalidate: float) -> Cache:
         if given is None:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from onrecord.codec import Compression
 from onrecord.errors import Misconfigured, OnrecordError, StoreClosed, Unavailable
@@ -39,6 +39,11 @@ log = logging.getLogger("onrecord")
 
 T = TypeVar("T")
 A = TypeVar("A")
+
+_COMPARED_WITHIN: Final = 1.0
+"""Seconds that a primary has to say which store it is, while somebody waits for its replica."""
+_COMPARED_AGAIN: Final = 10.0
+"""Seconds after which it is asked again, where it did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Ledger(ABC):
         self._dictionaries = Dictionaries(self.options.compression)
         self._threads: ThreadPoolExecutor | None = None
         self._pool: Pool | None = None
+        self._compare_at = -math.inf
 
     @property
     def place(self) -> str:
@@ -109,16 +115,45 @@ class Ledger(ABC):
             )
         self._primary = primary
 
-    def check_same(self) -> None:
-        """Refuse a copy of something else, as far as is known by now."""
-        primary, facts = self._primary, self._facts
-        if primary is None or facts is None or primary.facts is None:
+    def store_id(self, within: float) -> bytes | None:
+        """The id of the store that is there, which is neither made nor brought up to date for
+        that; None where there is none. In no more than so many seconds."""
+        if self._facts is not None:
+            return self._facts.store_id
+        self._haste.until = time.monotonic() + within
+        try:
+            return self.look(migrations.store_id, within)
+        finally:
+            del self._haste.until
+
+    def _compare(self, facts: Facts) -> None:
+        """Refuse a copy of something else, once it is known what it is to be a copy of.
+
+        Where that is away, the copy is read all the same, which is wanted then above all; and it
+        is asked again later.
+        """
+        primary = self._primary
+        if primary is None or time.monotonic() < self._compare_at:
             return
-        if facts.store_id != primary.facts.store_id:
+        self._compare_at = time.monotonic() + _COMPARED_AGAIN
+        try:
+            known = primary.store_id(min(_COMPARED_WITHIN, self._deadline() - time.monotonic()))
+        except OnrecordError as fault:
+            log.warning(
+                "%s cannot be asked whether the replica %s is one of it; the replica is read all "
+                "the same. %s",
+                primary.place,
+                self.place,
+                fault,
+            )
+            return
+        if known != facts.store_id:
+            self._facts, self._compare_at = None, -math.inf
             raise Misconfigured(
                 f"The replica {self.place} is not one of {primary.place}: another store is there. "
                 f"Check replica=."
             )
+        self._compare_at = math.inf
 
     def read(self, work: Work[T]) -> T:
         """Do work that changes nothing, in this thread."""
@@ -167,7 +202,6 @@ class Ledger(ABC):
         self._haste.until = until = time.monotonic() + within
         try:
             self.read(partial(_answered, until=until))
-            self.check_same()
         finally:
             del self._haste.until
 
@@ -226,7 +260,9 @@ class Ledger(ABC):
         Tables are made for those who write. Where there are none, who reads finds nothing, and
         looks again the next time: the ledger has no facts until then.
         """
-        if self._facts is not None and not self._closed:
+        if (facts := self._facts) is not None and not self._closed:
+            if self._primary is not None:
+                self._compare(facts)
             return
         with self._opening():
             if self._facts is None:
@@ -260,9 +296,10 @@ class Ledger(ABC):
     def _get_to_know(self) -> None:
         """Learn what a database that has its tables says of itself."""
         self._make_ready()
-        self._facts = self._in_transaction(self._learn)
-        self.dialect.know(self._facts.by_citus)
-        self.check_same()
+        facts = self._in_transaction(self._learn)
+        self._compare(facts)
+        self._facts = facts
+        self.dialect.know(facts.by_citus)
 
     def _learn(self, txn: Transaction) -> Facts:
         return migrations.learn(txn, self.options.counter, add=self._primary is None)

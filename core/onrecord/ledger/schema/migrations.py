@@ -194,6 +194,14 @@ def learn(txn: Transaction, counter: str, add: bool = True) -> Facts:
     )
 
 
+def store_id(txn: Transaction) -> bytes | None:
+    """The store's id in a database as it is found; None where there are no tables."""
+    if not applied(txn, txn.kind, txn.schema):
+        return None
+    found = txn.first("SELECT value FROM {meta} WHERE name = 'store_id'", {})
+    return None if found is None else bytes(found[0])
+
+
 def register(txn: Transaction, counter: str) -> int:
     """The number under which a token counter is known here; a new one is given one."""
     find = "SELECT id FROM {counters} WHERE name = :name"
