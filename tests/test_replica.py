@@ -66,6 +66,7 @@ def test_only_who_says_so_is_shown_what_is_old(
         assert texts(list(session.scan(stale_ok=True))) == OLD
         assert texts(session.window(messages=9, stale_ok=True).messages) == OLD
         assert texts(session.window(messages=9).messages) == NEW
+        assert (session.info(stale_ok=True).messages, session.info().messages) == (2, 3)
         assert [info.messages for info in store.sessions(stale_ok=True)] == [2]
         assert [info.messages for info in store.sessions()] == [3]
         assert (store.stats(stale_ok=True).messages, store.stats().messages) == (2, 3)
@@ -93,6 +94,7 @@ async def with_await(store: Store, folder: Path) -> None:
     assert texts(await session.amessages(stale_ok=True)) == OLD
     assert texts([message async for message in session.ascan(stale_ok=True)]) == OLD
     assert texts((await session.awindow(messages=9, stale_ok=True)).messages) == OLD
+    assert (await session.ainfo(stale_ok=True)).messages == 2
     assert [info.messages for info in await store.asessions(stale_ok=True)] == [2]
     assert (await store.astats(stale_ok=True)).messages == 2
     assert not await store.asearch("three", stale_ok=True)

@@ -496,13 +496,16 @@ class Session:
         """Like ``version``."""
         return await self._arun(operations.version(self._desk, self.name))
 
-    def info(self) -> SessionInfo:
-        """Read title, metadata, counts and times, without reading a message."""
-        return self._run(operations.info(self._desk, self.name))
+    def info(self, *, stale_ok: bool = False) -> SessionInfo:
+        """Read title, metadata, counts and times, without reading a message. ``stale_ok`` asks the
+        store's replica, if it has one: what was said last may be missing."""
+        reader = self.store._reader(stale_ok)
+        return reader._run(operations.info(reader._desk, self.name))
 
-    async def ainfo(self) -> SessionInfo:
+    async def ainfo(self, *, stale_ok: bool = False) -> SessionInfo:
         """Like ``info``."""
-        return await self._arun(operations.info(self._desk, self.name))
+        reader = self.store._reader(stale_ok)
+        return await reader._arun(operations.info(reader._desk, self.name))
 
     def update(
         self,

@@ -1,8 +1,8 @@
 """The command line, ``onrecord``: thin over the public API.
 
-Commands are functions in files by subject: ``reading``, ``state``, ``upkeep``, ``removing`` and
-``moving``. What is written out goes through ``output`` alone, and a store is opened by ``asked``
-alone.
+Commands are functions in files by subject: ``reading``, ``known``, ``state``, ``upkeep``,
+``removing`` and ``moving``. What is written out goes through ``output`` alone, and a store is
+opened by ``asked`` alone.
 """
 
 from __future__ import annotations

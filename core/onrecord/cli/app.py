@@ -20,7 +20,7 @@ from onrecord.cli.helping import Group
 from onrecord.cli.output import Output
 
 # Each makes its commands when it is imported; help lists them in this order.
-from onrecord.cli import reading, state, upkeep, removing, moving  # noqa: F401 isort:skip
+from onrecord.cli import reading, known, state, upkeep, removing, moving  # noqa: F401 isort:skip
 
 
 WrongUse: Final[Any] = typer.BadParameter.__mro__[2]

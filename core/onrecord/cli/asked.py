@@ -49,12 +49,25 @@ class Asked:
             self._given["cache"] = cache or None
 
     @contextmanager
-    def store(self, *, makes_tables: bool = False, embedder: str | None = None) -> Iterator[Store]:
+    def store(
+        self,
+        *,
+        makes_tables: bool = False,
+        embedder: str | None = None,
+        replica: str | None = None,
+        stale_ok: bool = True,
+    ) -> Iterator[Store]:
         """Open the store that was named. Only who says so makes or changes its tables: nobody who
         looks at a store is to migrate it, or to make one where an address is misspelt."""
         from onrecord.store import Store
 
+        if replica is not None and not stale_ok:
+            raise Misconfigured(
+                "--replica is asked with --stale-ok: what it shows may be old. Give both."
+            )
         settings = dict(self._given)
+        if replica is not None:
+            settings["replica"] = replica
         if not makes_tables:
             settings["migrate"] = False
         if embedder is not None:
@@ -83,9 +96,9 @@ def owners(
     )
 
 
-def existing(session: Session) -> SessionInfo:
+def existing(session: Session, *, stale_ok: bool = False) -> SessionInfo:
     """What is known of a session; Misconfigured where there is none, as by a misspelt name."""
-    info = session.info()
+    info = session.info(stale_ok=stale_ok)
     if info.created_at is None and info.damaged is None:
         raise NotThere(
             f"There is no session {session.name}. Names that are not given mean the empty name: "

@@ -89,9 +89,9 @@ def _paragraphs(text: str | None) -> list[str]:
 
 def _text(said: Described) -> str:
     width = min(shutil.get_terminal_size().columns, WIDEST) - 1
-    lines = textwrap.wrap(f"Usage: {said.usage}", width, subsequent_indent="  ")
+    lines = _wrapped(f"Usage: {said.usage}", width, after="  ")
     for paragraph in said.paragraphs:
-        lines += ["", *textwrap.wrap(paragraph, width)]
+        lines += ["", *_wrapped(paragraph, width)]
     for heading, options in [*said.commands.items(), *said.options.items()]:
         if options:
             lines += ["", *([f"{heading}:"] if heading else [])]
@@ -113,4 +113,11 @@ def _listed(option: Option, width: int) -> list[str]:
 
 def _indented(text: str, width: int, by: int) -> list[str]:
     space = " " * by
-    return textwrap.wrap(text, width, initial_indent=space, subsequent_indent=space) or [""]
+    return _wrapped(text, width, space, space) or [""]
+
+
+def _wrapped(text: str, width: int, before: str = "", after: str = "") -> list[str]:
+    """Lines of a text. An option is not broken at its hyphens."""
+    return textwrap.wrap(
+        text, width, initial_indent=before, subsequent_indent=after, break_on_hyphens=False
+    )

@@ -33,6 +33,8 @@ def export(
     user: options.User = None,
     agent: options.Agent = None,
     session: options.OfSession = None,
+    replica: options.Replica = None,
+    stale_ok: options.StaleOk = False,
 ) -> None:
     """Write sessions and items to a file that import reads, and everybody else.
 
@@ -40,14 +42,15 @@ def export(
     """
     out = asked.out
     target: Any = sys.stdout.buffer if file == "-" else file
-    with asked.store() as store:
+    with asked.store(replica=replica, stale_ok=stale_ok) as store:
         if session is not None:
             handle = store.session(session, **owner(tenant, user, agent))
-            existing(handle)
-            done = handle.export(target)
+            existing(handle, stale_ok=stale_ok)
+            done = handle.export(target, stale_ok=stale_ok)
         else:
+            whose = owners(tenant, user, agent)
             with out.progress("Exporting") as progress:
-                done = store.export(target, **owners(tenant, user, agent), progress=progress)
+                done = store.export(target, **whose, progress=progress, stale_ok=stale_ok)
     if file == "-":
         return  # nothing but the lines of the export stands there
     if out.json:

@@ -8,6 +8,7 @@ import typer
 
 WHICH = "Which store, and how to answer"
 WHOSE = "Whose"
+STALE = "From a replica"
 
 Url: TypeAlias = Annotated[
     str | None,
@@ -26,6 +27,23 @@ Cache: TypeAlias = Annotated[
         metavar="URL",
         help="The Redis that the store's other processes use, if any; else ONRECORD_CACHE.",
         rich_help_panel=WHICH,
+    ),
+]
+Replica: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--replica",
+        metavar="URL",
+        help="PostgreSQL: a standby of the store, asked with --stale-ok; else ONRECORD_REPLICA.",
+        rich_help_panel=STALE,
+    ),
+]
+StaleOk: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--stale-ok",
+        help="Ask the replica, if there is one: what was said last may be missing.",
+        rich_help_panel=STALE,
     ),
 ]
 Json: TypeAlias = Annotated[

@@ -1,4 +1,4 @@
-"""Commands that read: sessions, messages, items, and what waits."""
+"""Commands that read: sessions and messages."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 import typer
 
 from onrecord.cli import options, records, visible
-from onrecord.cli.asked import Asked, NotThere, existing, owner, owners, pairs_of, span_of, time_of
+from onrecord.cli.asked import Asked, NotThere, existing, owner, owners, pairs_of, time_of
 from onrecord.cli.commands import command
-from onrecord.cli.conversation import Conversation, compact, marked, owner_of
-from onrecord.cli.output import BOLD, DIM, Column, Output, Raw, Stored, Styled, moment
+from onrecord.cli.conversation import Conversation, marked, owner_of
+from onrecord.cli.output import BOLD, DIM, Column, Output, Raw, Styled, moment
+from onrecord.errors import Misconfigured
 
 if TYPE_CHECKING:
     from onrecord.hit import Hit
-    from onrecord.item import Item
     from onrecord.message import Message
     from onrecord.session import Session
-    from onrecord.store import Store
-    from onrecord.unfinished import Unfinished
     from onrecord.version import SessionInfo
 
 PANEL: Final = "Read"
@@ -48,21 +46,25 @@ def sessions(
     everyone: options.All = False,
     metadata: options.Metadata = None,
     limit: options.Limit = 50,
+    replica: options.Replica = None,
+    stale_ok: options.StaleOk = False,
 ) -> None:
     """List sessions, the one last active first."""
     whose = owners(tenant, user, agent, everyone=everyone)
     wanted = pairs_of("--metadata", metadata)
     table = asked.out.table(_SESSION_COLUMNS)
-    with asked.store() as store:
+    with asked.store(replica=replica, stale_ok=stale_ok) as store:
         left, last = limit, None
         while left > 0:
-            page = store.sessions(**whose, metadata=wanted, limit=min(left, PAGE), after=last)
+            page = store.sessions(
+                **whose, metadata=wanted, limit=min(left, PAGE), after=last, stale_ok=stale_ok
+            )
             _write_sessions(asked.out, table, page)
             if len(page) < min(left, PAGE):
                 break
             left, last = left - len(page), page[-1]
         if left == limit and not page:
-            _nothing(asked.out, "No sessions", everyone)
+            nothing_found(asked.out, "No sessions", everyone)
         elif left <= 0 and not asked.out.json:
             asked.out.note(f"The newest {limit:,}: --limit shows more.")
 
@@ -108,16 +110,18 @@ def show(
     since: options.Since = None,
     until: options.Until = None,
     full: Full = False,
+    replica: options.Replica = None,
+    stale_ok: options.StaleOk = False,
 ) -> None:
     """Show a session's messages, the oldest first."""
     limits = {"since": time_of("--since", since), "until": time_of("--until", until)}
-    with asked.store() as store:
+    with asked.store(replica=replica, stale_ok=stale_ok) as store:
         session = store.session(key, **owner(tenant, user, agent))
-        info = existing(session)
+        info = existing(session, stale_ok=stale_ok)
         if any(limits.values()):
-            found = _within(session, after, limits)
+            found = _within(session, after, {**limits, "stale_ok": stale_ok})
         else:
-            found = session.scan(after=after)
+            found = session.scan(after=after, stale_ok=stale_ok)
         writer = _Writer(asked.out, full)
         writer.begin(info)
         for message in islice(found, limit):
@@ -147,20 +151,27 @@ def tail(
         float, typer.Option("--every", metavar="SECONDS", min=0.05, help="How often to look.")
     ] = 0.5,
     full: Full = False,
+    replica: options.Replica = None,
+    stale_ok: options.StaleOk = False,
 ) -> None:
     """Show a session's newest messages, and those that come."""
-    with asked.store() as store:
+    if follow and stale_ok:
+        raise Misconfigured("--follow shows what comes as it comes, and --stale-ok what is old.")
+    with asked.store(replica=replica, stale_ok=stale_ok) as store:
         session = store.session(key, **owner(tenant, user, agent))
         writer = _Writer(asked.out, full)
         try:
-            writer.begin(existing(session))
+            writer.begin(existing(session, stale_ok=stale_ok))
         except NotThere:
             if not follow:
                 raise
             asked.out.note(f"There is no session {session.name} yet.")
+        if not follow:
+            writer.messages(session.tail(number, stale_ok=stale_ok), 0)
+            return
         seen = session.version()
         head = writer.messages(session.tail(number), seen.head)
-        while follow:
+        while True:
             time.sleep(every)
             now = session.version()
             if now.epoch != seen.epoch or now.head < head:
@@ -246,6 +257,8 @@ def search(
     ] = 5.0,
     mode: options.Mode = "auto",
     embedder: options.Embedder = None,
+    replica: options.Replica = None,
+    stale_ok: options.StaleOk = False,
 ) -> None:
     """Find what was said, the best first."""
     query = " ".join(words)
@@ -256,11 +269,12 @@ def search(
         "limit": limit,
         "within": within,
         "mode": cast(Literal["auto", "text", "meaning", "both"], mode),
+        "stale_ok": stale_ok,
     }
-    with asked.store(embedder=embedder) as store:
+    with asked.store(embedder=embedder, replica=replica, stale_ok=stale_ok) as store:
         if session is not None:
             handle = store.session(session, **owner(tenant, user, agent))
-            existing(handle)
+            existing(handle, stale_ok=stale_ok)
             hits = handle.search(query, **limits)
         else:
             whose = owners(tenant, user, agent, everyone=everyone)
@@ -268,7 +282,7 @@ def search(
         for at, hit in enumerate(hits):
             _write_hit(asked.out, hit, at, query, around)
         if not hits:
-            _nothing(asked.out, "Nothing was found", everyone or session is not None)
+            nothing_found(asked.out, "Nothing was found", everyone or session is not None)
         if not hits.complete:
             asked.out.note("There was no time to look at everything: search again, or --within.")
 
@@ -321,218 +335,8 @@ def _excerpt(message: Message, words: list[str]) -> str:
     return visible.line(f"{start}{text[begin : begin + LONGEST_HIT]}{end}")
 
 
-# -- items -----------------------------------------------------------------------------------
-
-
-@command("items", PANEL)
-def items(
-    asked: Asked,
-    namespace: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAMESPACE...]", help="The names with which it begins."),
-    ] = None,
-    tenant: options.Tenant = None,
-    user: options.User = None,
-    agent: options.Agent = None,
-    everyone: Annotated[
-        bool,
-        typer.Option(
-            "--all",
-            help="With --namespaces: of everybody who is not named.",
-            rich_help_panel=options.WHOSE,
-        ),
-    ] = False,
-    namespaces: Annotated[
-        bool, typer.Option("--namespaces", help="The namespaces instead of what is in them.")
-    ] = False,
-    key: Annotated[
-        str | None, typer.Option("--key", metavar="KEY", help="One item, with its whole value.")
-    ] = None,
-    words: Annotated[
-        str | None, typer.Option("--search", metavar="WORDS", help="Find them by what they say.")
-    ] = None,
-    filter: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--filter", metavar="NAME=VALUE", help="Only whose value says so. May be repeated."
-        ),
-    ] = None,
-    session: Annotated[
-        str | None, typer.Option("--session", metavar="KEY", help="The state of this session.")
-    ] = None,
-    limit: options.Limit = 50,
-) -> int | None:
-    """List what is known: items, the last written first."""
-    names = tuple(namespace or ())
-    whose = owner(tenant, user, agent)
-    wanted = pairs_of("--filter", filter)
-    out = asked.out
-    with asked.store() as store:
-        if namespaces:
-            many_ = owners(tenant, user, agent, everyone=everyone)
-            for parts in store.namespaces(names, **many_, limit=limit):
-                if out.json:
-                    out.record("namespace", {"namespace": parts})
-                else:
-                    out.say(_path(parts))
-            return None
-        if key is not None or session is not None:
-            here = (
-                store.session(session, **whose).state if session else store.items(*names, **whose)
-            )
-            if key is not None:
-                return _one_item(out, here.get(key), key)
-            _write_items(out, here.list(filter=wanted, limit=limit), limit)
-        elif words is not None:
-            hits = store.search_items(words, names, **whose, filter=wanted, limit=limit)
-            _write_items(out, [hit.item for hit in hits], None, [hit.score for hit in hits])
-        else:
-            _write_items(out, _all_items(store, names, whose, wanted, limit), limit)
-    return None
-
-
-def _all_items(
-    store: Store, names: tuple[str, ...], whose: Any, wanted: Any, limit: int
-) -> list[Item]:
-    found: list[Item] = []
-    while len(found) < limit:
-        after = found[-1] if found else None
-        most = min(PAGE, limit - len(found))
-        page = store.find_items(names, **whose, filter=wanted, after=after, limit=most)
-        found += page
-        if len(page) < most:
-            break
-    return found
-
-
-def _write_items(
-    out: Output, found: list[Item], limit: int | None, scores: list[float | None] | None = None
-) -> None:
-    if out.json:
-        for at, item in enumerate(found):
-            more = {} if scores is None else {"score": scores[at]}
-            out.record("item", records.item(item), **more)
-        return
-    out.table(_ITEM_COLUMNS).add(found)
-    if not found:
-        out.note("No items here. --namespaces lists where there are some.")
-    elif limit is not None and len(found) >= limit:
-        out.note(f"The first {limit:,}: --limit shows more.")
-
-
-def _one_item(out: Output, item: Item | None, key: str) -> int | None:
-    if item is None:
-        raise NotThere(f"There is no item {key!r} here. Without --key all are listed.")
-    if out.json:
-        out.record("item", records.item(item))
-        return None
-    import json
-
-    out.facts(
-        [
-            ("key", visible.line(item.key)),
-            ("in", _path(item.namespace)),
-            ("version", str(item.version)),
-            ("written", moment(item.updated_at)),
-            ("expires", moment(item.expires_at)),
-            ("found by", visible.hint(item.text or "")),
-            ("damaged", visible.line(item.damaged or "")),
-        ]
-    )
-    out.say()
-    value = item.value
-    try:
-        shown = json.dumps(value, ensure_ascii=False, indent=2)
-    except (TypeError, ValueError):
-        shown = compact(value)
-    out.say(value if isinstance(value, str) and not value else visible.text(shown))
-    return None
-
-
-def _path(parts: tuple[str, ...]) -> str:
-    return " / ".join(map(visible.line, parts))
-
-
-_ITEM_COLUMNS: Final[list[Column[Item]]] = [
-    Column("KEY", lambda item: visible.line(item.key), cut=True, style=BOLD),
-    Column("NAMESPACE", lambda item: _path(item.namespace), cut=True),
-    Column("WRITTEN", lambda item: moment(item.updated_at)),
-    Column("EXPIRES", lambda item: moment(item.expires_at)),
-    Column("VALUE", lambda item: visible.hint(compact(item.value)), cut=True),
-    Column("DAMAGED", lambda item: visible.line(item.damaged or ""), cut=True, style="red"),
-]
-
-
-# -- what waits ------------------------------------------------------------------------------
-
-
-@command("unfinished", PANEL)
-def unfinished(
-    asked: Asked,
-    tenant: options.Tenant = None,
-    user: options.User = None,
-    agent: options.Agent = None,
-    everyone: options.All = False,
-    quiet_for: Annotated[
-        str,
-        typer.Option(
-            "--quiet-for", metavar="TIME", help="Nobody wrote to it for so long: 30s, 10m, 2h."
-        ),
-    ] = "0s",
-    limit: options.Limit = 50,
-) -> None:
-    """List sessions that somebody has to go on with: what waits for an answer, or was left."""
-    whose = owners(tenant, user, agent, everyone=everyone)
-    quiet = span_of("--quiet-for", quiet_for).total_seconds()
-    out = asked.out
-    with asked.store() as store:
-        found = store.unfinished(**whose, quiet_for=quiet, limit=limit)
-        if out.json:
-            for one in found:
-                out.record("unfinished", _unfinished(one))
-        elif found:
-            out.table(_UNFINISHED_COLUMNS).add(found)
-        else:
-            _nothing(out, "Nothing waits", everyone)
-
-
-def _unfinished(one: Unfinished) -> dict[str, Any]:
-    info = one.info
-    return {
-        "tenant": info.tenant,
-        "user": info.user,
-        "agent": info.agent,
-        "key": info.key,
-        "since": one.since,
-        "said": one.said,
-        "left": one.left,
-        "dangling": [
-            {"id": call.id, "name": call.name, "args": Stored(call.args)} for call in one.dangling
-        ],
-        "messages": info.messages,
-    }
-
-
-def _waits_for(one: Unfinished) -> str:
-    if one.left:
-        return "left"
-    if one.dangling:
-        return visible.hint(", ".join(call.name for call in one.dangling))
-    return "an answer"
-
-
-_UNFINISHED_COLUMNS: Final[list[Column[Unfinished]]] = [
-    Column("KEY", lambda one: visible.line(one.info.key), cut=True, style=BOLD),
-    Column("TENANT", lambda one: visible.line(one.info.tenant), cut=True),
-    Column("USER", lambda one: visible.line(one.info.user), cut=True),
-    Column("AGENT", lambda one: visible.line(one.info.agent), cut=True),
-    Column("SINCE", lambda one: moment(one.since)),
-    Column("WAITS FOR", _waits_for, cut=True),
-    Column("SAID LAST", lambda one: visible.hint(one.said), cut=True),
-]
-
-
-def _nothing(out: Output, what: str, everyone: bool) -> None:
+def nothing_found(out: Output, what: str, everyone: bool) -> None:
+    """Say that there is nothing, and where else there may be something."""
     if not out.json:
         more = "." if everyone else " under these names. --all looks at everybody's."
         out.note(what + more)

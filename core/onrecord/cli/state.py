@@ -32,13 +32,15 @@ def stats(
     exact: Annotated[
         bool, typer.Option("--exact", help="Count all of many sessions, however long that takes.")
     ] = False,
+    replica: options.Replica = None,
+    stale_ok: options.StaleOk = False,
 ) -> None:
     """Count what there is, and the bytes it takes. Of many sessions that is an estimate.
 
     Names that are not given mean everybody.
     """
-    with asked.store() as store, asked.out.busy("Counting"):
-        found = store.stats(**owners(tenant, user, agent), exact=exact)
+    with asked.store(replica=replica, stale_ok=stale_ok) as store, asked.out.busy("Counting"):
+        found = store.stats(**owners(tenant, user, agent), exact=exact, stale_ok=stale_ok)
     out = asked.out
     if out.json:
         out.record("stats", found, saving=found.saving)
@@ -78,9 +80,9 @@ def about_if(found: Stats) -> str:
 
 
 @command("health", PANEL)
-def health(asked: Asked) -> int:
+def health(asked: Asked, replica: options.Replica = None) -> int:
     """Ask database, replica and cache how they are. The code is 1 where one of them is not well."""
-    with asked.store() as store:
+    with asked.store(replica=replica) as store:
         found = store.health()
     out = asked.out
     tiers = [

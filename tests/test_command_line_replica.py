@@ -1,0 +1,82 @@
+"""The command line asks a replica where somebody says that what is old will do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from onrecord import Store
+from tests.command_line import run
+from tests.servers.postgres import OwnPostgres
+from tests.test_replica import behind  # noqa: F401 - a fixture
+
+READING = (
+    "sessions",
+    "show s",
+    "tail s",
+    "search two",
+    "stats",
+    "export -",
+    "export - --session s",
+)
+
+
+@pytest.mark.usefixtures("behind")
+def test_only_who_says_so_is_shown_what_is_old(
+    own_postgres: OwnPostgres,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> None:
+    standby: OwnPostgres = request.getfixturevalue("behind")
+    env = {"ONRECORD_URL": own_postgres.url, "ONRECORD_REPLICA": standby.url}
+
+    def out(command: str, **named: str) -> str:
+        done = run(*command.split(), env=named or env)
+        assert (done.code, done.err) == (0, ""), (command, done)
+        return done.out
+
+    for command in ("show s", "tail s", "export -", "export - --session s"):
+        assert "three" in out(command)
+        old = out(f"{command} --stale-ok")
+        assert "two" in old, command
+        assert "three" not in old, command
+    assert out("sessions").split()[-1] == "3"
+    assert out("sessions --stale-ok").split()[-1] == "2"
+    assert "messages      3 in" in out("stats")
+    assert "messages      2 in" in out("stats --stale-ok")
+    assert "#2" in out("search two --stale-ok")
+    assert run("search", "three", "--stale-ok", env=env).out == ""
+    assert run("search", "three", "--session", "s", "--stale-ok", env=env).out == ""
+    assert "\nreplica " in out("health")
+
+    # An option names it as well, and only where it is asked.
+    alone = {"ONRECORD_URL": own_postgres.url}
+    assert "three" not in out(f"show s --stale-ok --replica {standby.url}", **alone)
+    assert "\nreplica " in out(f"health --replica {standby.url}", **alone)
+    refused = run("show", "s", "--replica", standby.url, env=alone)
+    assert (refused.code, refused.out) == (2, "")
+    assert "--stale-ok" in refused.err
+    assert run("tail", "s", "-f", "--stale-ok", env=env).code == 2
+
+    # It is read where the primary is away, and nothing else is.
+    own_postgres.stop()
+    env["ONRECORD_TIMEOUT"] = "0.2"
+    assert run("show", "s", env=env).code == 3
+    for command in READING:
+        done = run(*command.split(), "--stale-ok", env=env)
+        assert done.code == 0, (command, done)
+        assert "the replica is read all the same" in " ".join(done.err.split())
+    own_postgres.start()
+
+
+def test_where_there_is_none_the_database_answers(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with Store(url) as store:
+        store.session("s").append(("user", "two"))
+    for command in READING:
+        done = run(*command.split(), "--stale-ok", env={"ONRECORD_URL": url})
+        assert (done.code, done.err) == (0, ""), (command, done)
+    refused = run("show", "s", "--stale-ok", "--replica", "postgresql://h/d", "--url", url)
+    assert refused.code == 2
+    assert "is for PostgreSQL" in refused.err
