@@ -240,7 +240,14 @@ def test_what_destroys_asks_and_can_say_what_it_would_do(place: Place, tmp_path:
     assert place.lines("stats")[0]["messages"] == 10
 
     [would] = place.lines("erase", "--session", "plain", "--dry-run")
-    assert would == {"type": "receipt", "dry_run": True, "sessions": 1, "messages": 2}
+    assert (would["dry_run"], would["sessions"], would["messages"]) == (True, 1, 2)
+    assert would["removed"]["onrecord_sessions"] == 1
+    told = place("erase", "--user", "ada", "--dry-run")
+    assert "onrecord_items       1\n" in told.out
+    assert "It leaves 1 session under other names" in told.out, "with an agent"
+    [would] = place.lines("erase", "--user", "ada", "--dry-run", "--quick")
+    assert (would["left"], would["sessions"], would["items"]) == (1, 0, 1)
+    assert "Free pages" in would["traces"]
     [receipt] = place.lines("erase", "--session", "plain", "--yes")
     assert sum(receipt["removed"].values()) > 0
     assert place("show", "plain").code == 1

@@ -58,6 +58,7 @@ def test_every_command_that_is_named_is_there() -> None:
         ("Raise pool_size=, or look for", "Raise ONRECORD_POOL_SIZE, or look for"),
         ("Run compact(again=True).", "Run `onrecord compact --again`."),
         ("doctor(within=60) has more", "`onrecord doctor --within 60` has more"),
+        ("until erase(thorough=True).", "until `onrecord erase`."),
         ("health().cache says why", "`onrecord health` says why"),
         ("Store(…, embedder='minilm')", "ONRECORD_EMBEDDER=minilm"),
         # What only looks so is left alone.

@@ -211,6 +211,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """How many sessions of the same tenant or user stand under other names, and were left."""
     traces: str | None = None
     """Where bytes of it may still lie, and what to do; None where there are none."""
+    dry_run: bool = False
+    """Whether nothing was removed: then this is what would be, but for what was learned from it,
+    and ``traces`` says what can be known before."""
 
 
 class StepProgress(NamedTuple):

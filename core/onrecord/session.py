@@ -699,15 +699,17 @@ class Session:
         reader = self.store._reader(stale_ok)
         return await reader._arun(operations.export_session(reader._desk, self.name, target))
 
-    def erase(self, *, thorough: bool = True) -> Receipt:
+    def erase(self, *, thorough: bool = True, dry_run: bool = False) -> Receipt:
         """Erase the session for good: messages, title, metadata, state, what was learned from it,
         and what caches hold. On SQLite the whole file is written again, so that no byte is left in
-        it; ``thorough=False`` puts that off."""
-        return self._run(operations.erase_session(self._desk, self.name, thorough))
+        it; ``thorough=False`` puts that off. ``dry_run`` removes nothing, and returns the receipt
+        that there would be."""
+        return self._run(operations.erase_session(self._desk, self.name, thorough, dry_run))
 
-    async def aerase(self, *, thorough: bool = True) -> Receipt:
+    async def aerase(self, *, thorough: bool = True, dry_run: bool = False) -> Receipt:
         """Like ``erase``."""
-        return await self._arun(operations.erase_session(self._desk, self.name, thorough))
+        flow = operations.erase_session(self._desk, self.name, thorough, dry_run)
+        return await self._arun(flow)
 
     def __repr__(self) -> str:
         return f"Session({self.name} in {self.store!r})"

@@ -268,6 +268,7 @@ class StoreMaintenance:
         user: AnyName | Unsaid = UNSAID,
         agent: AnyName | Unsaid = UNSAID,
         thorough: bool = True,
+        dry_run: bool = False,
         progress: OnProgress | None = None,
     ) -> Receipt:
         """Erase every session, thread and item of a scope, for good, and say what that was.
@@ -275,13 +276,14 @@ class StoreMaintenance:
         At least one part of the scope has to be said. What is left out beside it means the empty
         name; ``onrecord.ANY`` means every one. The receipt counts what was left under other
         names. On SQLite the whole file is written again, so that no byte is left in it;
-        ``thorough=False`` puts that off.
+        ``thorough=False`` puts that off. ``dry_run`` removes nothing, and returns the receipt that
+        there would be.
 
         Sessions go by the hundred, each as a whole: whoever is interrupted runs it again.
         ``progress`` is called with (done, of) sessions.
         """
         scope = _scope_to_erase(tenant, user, agent)
-        return self._run(operations.erase(self._desk, scope, thorough, progress))
+        return self._run(operations.erase(self._desk, scope, thorough, progress, dry_run))
 
     async def aerase(
         self,
@@ -290,11 +292,12 @@ class StoreMaintenance:
         user: AnyName | Unsaid = UNSAID,
         agent: AnyName | Unsaid = UNSAID,
         thorough: bool = True,
+        dry_run: bool = False,
         progress: OnProgress | None = None,
     ) -> Receipt:
         """Like ``erase``."""
         scope = _scope_to_erase(tenant, user, agent)
-        return await self._arun(operations.erase(self._desk, scope, thorough, progress))
+        return await self._arun(operations.erase(self._desk, scope, thorough, progress, dry_run))
 
     def export(
         self,

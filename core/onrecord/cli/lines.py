@@ -58,7 +58,7 @@ LINES: Final[dict[str, tuple[str, ...]]] = {
     "indexing": (*_names(reports.Indexing), "dry_run", "estimated"),
     "embedding": _names(reports.Embedding),
     "pruning": ("dry_run", "sessions", "messages", "items", "archived_to"),
-    "receipt": (*_names(reports.Receipt), "sessions", "messages", "items", "threads", "dry_run"),
+    "receipt": (*_names(reports.Receipt), "sessions", "messages", "items", "threads"),
     "export": (*_names(reports.Export), "file"),
     "import": _names(reports.Import),
     "imported": _IMPORTED,

@@ -147,10 +147,12 @@ def erase(
             info = existing(handle)
             about = f"Session {handle.name}, {many(info.messages, 'message')}"
             counts = {"sessions": 1, "messages": info.messages}
+            would = handle.erase(thorough=not quick, dry_run=True)
         else:
             whose = owners(tenant, user, agent, everyone=everyone)
             with out.busy("Counting"):
                 found = store.stats(**whose, exact=True)
+                would = store.erase(**whose, thorough=not quick, dry_run=True)
             about = f"{_of(found)} of {_whose(whose)}"
             counts = {
                 "sessions": found.sessions,
@@ -159,12 +161,10 @@ def erase(
                 "threads": found.threads,
             }
         if dry_run:
-            if out.json:
-                out.record("receipt", {"dry_run": True, **counts})
-            else:
-                out.say(f"{about}: would be erased.")
+            _write_receipt(out, would, f"{about}: would be erased.", **counts)
             return None
-        if not confirmed(out, "erase", f"{about}: erased for good, if you go on.", yes=yes):
+        left = f" It leaves {_left(would)}." if would.left else ""
+        if not confirmed(out, "erase", f"{about}: erased for good, if you go on.{left}", yes=yes):
             return FOUND_WRONG
         if session is not None:
             with out.busy("Erasing"):
@@ -194,16 +194,23 @@ def _whose(whose: Any) -> str:
     return ", ".join(said)
 
 
-def _write_receipt(out: Output, receipt: Receipt) -> None:
+def _left(receipt: Receipt) -> str:
+    return f"{many(receipt.left, 'session')} under other names"
+
+
+def _write_receipt(out: Output, receipt: Receipt, would: str = "", **counts: int) -> None:
     if out.json:
-        out.record("receipt", receipt)
+        out.record("receipt", receipt, **counts)
         return
-    if not any(receipt.removed.values()):
+    if receipt.dry_run:
+        out.say(would)
+    elif not any(receipt.removed.values()):
         out.say(f"Nothing was found of {receipt.scope}, {receipt.at:%Y-%m-%d %H:%M:%S} UTC.")
     else:
         out.say(f"Erased {receipt.scope}, {receipt.at:%Y-%m-%d %H:%M:%S} UTC:")
     out.facts([(f"  {table}", f"{count:,}") for table, count in receipt.removed.items() if count])
     if receipt.left:
-        out.say(f"{many(receipt.left, 'session')} under other names were left.")
+        verb = "leaves" if receipt.dry_run else "left"
+        out.say(f"It {verb} {_left(receipt)}: `onrecord sessions --all` lists them.")
     if receipt.traces:
         out.note(in_shell(receipt.traces))

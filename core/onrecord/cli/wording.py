@@ -62,7 +62,8 @@ def _command(found: re.Match[str]) -> str:
     options = [
         f" --{name.replace('_', '-')}" + ("" if value == "True" else f" {value}")
         for name, value in _OPTION.findall(found[2])
-        if value != "ANY"  # which is what a command does by itself
+        # What a command does by itself needs no option.
+        if value != "ANY" and (name, value) != ("thorough", "True")
     ]
     return f"`onrecord {COMMANDS[found[1]]}{''.join(options)}`"
 

@@ -18,15 +18,17 @@ from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
 from onrecord.ledger.feed import feeds
 from onrecord.ledger.items import scoped
-from onrecord.ledger.maintenance import erasing, erasing_many
+from onrecord.ledger.maintenance import erasing, erasing_many, foreseeing, vacuum
+from onrecord.ledger.maintenance.foreseeing import CHECKPOINT_TABLES
 from onrecord.ledger.maintenance.vacuum import reclaim
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.reports import OnProgress, Receipt
-from onrecord.scope import ANY, Scope, SessionName
+from onrecord.scope import Scope, SessionName
 from onrecord.stored.clock import moment, now
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
+    from onrecord.ledger.maintenance.foreseeing import Foreseen
 
 _PAGE: Final = 200
 _HANDED_OVER: Final = (
@@ -38,23 +40,26 @@ _STILL_THERE: Final = (
     "What was learned from it (dictionary {}) is still there, because a transaction that began "
     "before is still open and may need it. Erase or compact again when it has ended."
 )
-_TABLE_OF: Final = {
-    "threads": "onrecord_checkpoint_threads",
-    "checkpoints": "onrecord_checkpoints",
-    "items": "onrecord_checkpoint_items",
-    "writes": "onrecord_checkpoint_writes",
-}
+_FREE_PAGES: Final = "Free pages may still hold some of it until erase(thorough=True)."
 
 
 def erase(
-    desk: Desk, scope: Scope, thorough: bool, progress: OnProgress | None = None
+    desk: Desk,
+    scope: Scope,
+    thorough: bool,
+    progress: OnProgress | None = None,
+    dry_run: bool = False,
 ) -> Flow[Receipt]:
-    """Erase every session, thread and item of a scope, and what was learned from them."""
+    """Erase every session, thread and item of a scope, and what was learned from them; or only
+    say what that would be."""
+    if dry_run:
+        foreseen = yield from do(Cold(partial(foreseeing.of_scope, scope=scope)))
+        return (yield from _foreseen_receipt(str(scope), foreseen, thorough))
     gone: Counter[str] = Counter()
     of_scope = scope._asdict()
     counted = yield from do(Cold(partial(lists.count_in_scope, **of_scope)))
     yield from erase_threads(desk, **of_scope)
-    gone += Counter({_TABLE_OF[what]: count.rows for what, count in counted.items()})
+    gone += Counter({CHECKPOINT_TABLES[what]: count.rows for what, count in counted.items()})
     of = 0
     if progress is not None:
         of = yield from do(Cold(partial(sessions.count, scope=scope)))
@@ -67,12 +72,17 @@ def erase(
         told.more(len(page))
     gone += yield from _items_removed(desk, scope)
     yield from do(Cold(partial(feeds.unname, scope=scope), writes=True))
-    left = yield from do(Cold(partial(_elsewhere, scope=scope)))
+    left = yield from do(Cold(partial(foreseeing.elsewhere, scope=scope)))
     return (yield from _receipt(desk, str(scope), gone, left, thorough))
 
 
-def erase_session(desk: Desk, name: SessionName, thorough: bool) -> Flow[Receipt]:
-    """Erase one session."""
+def erase_session(
+    desk: Desk, name: SessionName, thorough: bool, dry_run: bool = False
+) -> Flow[Receipt]:
+    """Erase one session, or only say what that would be."""
+    if dry_run:
+        foreseen = yield from do(Cold(partial(foreseeing.of_session, name=name)))
+        return (yield from _foreseen_receipt(f"session {name}", foreseen, thorough))
     gone = (yield from remove(desk, name)) or Counter()
     return (yield from _receipt(desk, f"session {name}", gone, 0, thorough))
 
@@ -111,27 +121,42 @@ def _receipt(
     except OnrecordError as fault:  # it has all gone; where it was is not clean yet
         traces = f"{fault} Erase again to clean up."
     if traces is None and not thorough:
-        traces = "Free pages may still hold some of it until erase(thorough=True)."
+        traces = _FREE_PAGES
     if waiting := (yield from do(Cold(erasing.retired))):
         numbers = ", ".join(map(str, waiting))
         traces = " ".join([*([traces] if traces else []), _STILL_THERE.format(numbers)])
+    traces = yield from _with_what_was_learned(traces)
+    return _told(scope, gone, left, traces)
+
+
+def _foreseen_receipt(scope: str, foreseen: Foreseen, thorough: bool) -> Flow[Receipt]:
+    """The receipt that an erasure would give, as far as it can be known before."""
+    kept = yield from do(Cold(partial(_kept_anyhow, thorough=thorough)))
+    traces = yield from _with_what_was_learned(kept)
+    return _told(scope, foreseen.counted, foreseen.left, traces, dry_run=True)
+
+
+def _kept_anyhow(txn: Transaction, thorough: bool) -> str | None:
+    """Where bytes will stay, whatever else happens."""
+    return vacuum.kept_anyhow(txn.kind) if thorough else _FREE_PAGES
+
+
+def _with_what_was_learned(traces: str | None) -> Flow[str | None]:
     learned = yield from do(Cold(dictionaries.handed_over))
-    if learned:
-        numbers = ", ".join(map(str, learned))
-        traces = " ".join([*([traces] if traces else []), _HANDED_OVER.format(numbers)])
+    if not learned:
+        return traces
+    numbers = ", ".join(map(str, learned))
+    return " ".join([*([traces] if traces else []), _HANDED_OVER.format(numbers)])
+
+
+def _told(
+    scope: str, gone: Counter[str], left: int, traces: str | None, dry_run: bool = False
+) -> Receipt:
     return Receipt(
         scope=scope,
         at=moment(now()),
         removed={table: count for table, count in sorted(gone.items()) if count},
         left=left,
         traces=traces,
+        dry_run=dry_run,
     )
-
-
-def _elsewhere(txn: Transaction, scope: Scope) -> int:
-    """How many sessions of the same tenant or user stand under other names."""
-    if scope.user not in ("", ANY):
-        return sessions.count(txn, Scope(ANY, scope.user, ANY))
-    if scope.tenant not in ("", ANY):
-        return sessions.count(txn, Scope(scope.tenant, ANY, ANY))
-    return 0

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Literal, TypeAlias
 
+from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.dialect import TABLES
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.maintenance import horizon
@@ -42,6 +43,11 @@ How: TypeAlias = Literal["free", "clean", "anew"]
 """free: give back what is free. clean: leave no byte of what was removed in SQLite's file, which
 takes writing all of it; on PostgreSQL say where some may be left. anew: write everything, also
 where nobody can use a table meanwhile."""
+
+
+def kept_anyhow(kind: Kind) -> str | None:
+    """Where bytes of what is removed stay, even where all is done to clean up."""
+    return _SHARED if kind == "postgresql" else None
 
 
 def reclaim(txn: Transaction, how: How) -> str | None:
