@@ -224,7 +224,7 @@ def test_a_database_that_fails_is_no_fault_of_the_embedder(tmp_path: Path) -> No
         with pytest.raises(Misconfigured, match="migrate"):
             bare.search("ferry")
         for each in (store, bare):
-            assert each._health(Any, None, None).embedder == TierHealth(  # type: ignore[arg-type]
+            assert each._health(Any, None, None, None).embedder == TierHealth(  # type: ignore[arg-type]
                 ok=True, where="one", milliseconds=None, problem=None
             )
 

@@ -61,6 +61,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
     embedder: TierHealth | None = None
     """How it was when it was last asked; None for a store without one."""
+    unindexed: int | None = None
+    """How many messages the index of search has not yet, of the hundred sessions last active; None
+    where the database is not well, or had no time to say it. ``stats()`` counts all."""
 
     @property
     def ok(self) -> bool:

@@ -52,7 +52,12 @@ from onrecord.flows.maintenance.distribute import distribute
 from onrecord.flows.maintenance.doctor.doctor import doctor
 from onrecord.flows.maintenance.doctor.rounds import Examined
 from onrecord.flows.maintenance.erase import erase, erase_session
-from onrecord.flows.maintenance.health import cache_health, database_health, replica_health
+from onrecord.flows.maintenance.health import (
+    cache_health,
+    database_health,
+    index_behind,
+    replica_health,
+)
 from onrecord.flows.maintenance.index import embed_all, index
 from onrecord.flows.maintenance.maintain import maintain
 from onrecord.flows.maintenance.prune import prune
@@ -128,6 +133,7 @@ __all__ = [
     "hold",
     "import_",
     "index",
+    "index_behind",
     "info",
     "let_go",
     "list_feeds",

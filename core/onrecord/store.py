@@ -423,16 +423,20 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
     def health(self, *, within: float = 2.0) -> Health:
         """Ask database, replica and cache how they are. What does not answer is reported, not
         raised: a server is waited for no longer than ``within`` seconds, whatever ``timeout`` is.
+        ``unindexed`` says how far the index of search is behind, at a glance.
         """
         ask = self._asks_for_health(within)
         database, replica = self._run(ask[0]), self._run(ask[1])
-        return self._health(database, replica, self._run(self._asks_the_cache(database)))
+        behind = self._run(self._asks_the_index(database, within))
+        return self._health(database, replica, self._run(self._asks_the_cache(database)), behind)
 
     async def ahealth(self, *, within: float = 2.0) -> Health:
         """Like ``health``."""
         ask = self._asks_for_health(within)
         database, replica = await self._arun(ask[0]), await self._arun(ask[1])
-        return self._health(database, replica, await self._arun(self._asks_the_cache(database)))
+        behind = await self._arun(self._asks_the_index(database, within))
+        cache = await self._arun(self._asks_the_cache(database))
+        return self._health(database, replica, cache, behind)
 
     def _asks_for_health(self, within: float) -> tuple[Flow[TierHealth], Flow[TierHealth | None]]:
         arguments.check_range("within", within, "seconds", 0.01, 86_400)
@@ -442,6 +446,10 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
             operations.database_health(self._ledger.answers, self.place, within),
             operations.replica_health(follows, within),
         )
+
+    def _asks_the_index(self, database: TierHealth, within: float) -> Flow[int | None]:
+        took = within if database.milliseconds is None else database.milliseconds / 1000
+        return operations.index_behind(self._ledger.glance, within - took)
 
     def _asks_the_cache(self, database: TierHealth) -> Flow[TierHealth | None]:
         return operations.cache_health(self._desk, self._hot.where, database.ok)
@@ -565,7 +573,11 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         return self._ledger.cache_id()
 
     def _health(
-        self, database: TierHealth, replica: TierHealth | None, cache: TierHealth | None
+        self,
+        database: TierHealth,
+        replica: TierHealth | None,
+        cache: TierHealth | None,
+        behind: int | None,
     ) -> Health:
         return Health(
             database=database,
@@ -575,6 +587,7 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
             pool=self._ledger.pool_status(),
             counters=msgspec.structs.replace(self._hot.counters),
             embedder=None if self._desk.meaning is None else self._desk.meaning.health,
+            unindexed=behind,
         )
 
     def _examined(self) -> operations.Examined:

@@ -99,6 +99,9 @@ def health(asked: Asked, replica: options.Replica = None) -> int:
                 _write_tier(out, name, tier)
         if found.cache is None:
             out.say(("cache     ", DIM), "none")
+        if found.unindexed:
+            behind = f"without {many(found.unindexed, 'message')} of the sessions last active"
+            out.say(("index     ", DIM), f"{behind} (onrecord index does them)")
         if found.breaker_open:
             out.say(("The cache is being left alone for a while, after a failure.", "yellow"))
     return 0 if found.ok else FOUND_WRONG

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from onrecord.cache import CacheUnavailable
 from onrecord.errors import Misconfigured, OnrecordError
@@ -12,6 +13,15 @@ from onrecord.flow import Flow, Hot, InThread, do
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import current_generation
 from onrecord.health import TierHealth
+from onrecord.ledger.database.faults import TookTooLong
+from onrecord.ledger.maintenance import sampling
+from onrecord.ranking import ANALYSER
+
+if TYPE_CHECKING:
+    from onrecord.ledger.database.transaction import Transaction
+
+GLANCED_AT: Final = 100
+"""Sessions of which it is asked how far the index has come."""
 
 
 def database_health(
@@ -35,6 +45,20 @@ def replica_health(
 ) -> Flow[TierHealth | None]:
     """Ask the replica, where there is one."""
     return None if asked is None else (yield from database_health(*asked, within))
+
+
+def index_behind(
+    glance: Callable[[Callable[[Transaction], int], float], int], within: float
+) -> Flow[int | None]:
+    """How many messages the index has not, of the sessions last active; None where that takes
+    longer than so many seconds, or cannot be asked."""
+    if within <= 0:
+        return None
+    work = partial(sampling.index_behind, analyser=ANALYSER, most=GLANCED_AT)
+    try:
+        return (yield from do(InThread(partial(glance, work, within))))
+    except (OnrecordError, TookTooLong):  # the database's own health says what is wrong with it
+        return None
 
 
 def cache_health(desk: Desk, where: str | None, with_database: bool) -> Flow[TierHealth | None]:

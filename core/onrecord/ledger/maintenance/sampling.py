@@ -37,6 +37,11 @@ _VECTORS_OF: Final = """SELECT coalesce(sum(CASE WHEN v.upto BETWEEN v.seq AND v
                 THEN v.upto - v.seq + 1 ELSE 0 END), 0)
             FROM {vectors} v
             WHERE {v.in_shard_of s} v.session = s.id AND v.embedder = :embedder"""
+_LAST_TERMS_OF: Final = """coalesce((
+            SELECT CASE WHEN r.analyser = :analyser AND r.upto BETWEEN r.seq AND r.seq + 15
+                THEN r.upto ELSE 0 END
+            FROM {runs} r WHERE {r.of s} ORDER BY {r.order} DESC LIMIT 1), 0)"""
+_INDEXED_LAST: Final = _lag(_LAST_TERMS_OF, _LOOKED_AT)
 _INDEXED: Final = {"limit": _lag(_TERMS_OF, _LOOKED_AT), "place": _lag(_TERMS_OF, _DOWN_TO_IT)}
 _EMBEDDED: Final = {"limit": _lag(_VECTORS_OF, _LOOKED_AT), "place": _lag(_VECTORS_OF, _DOWN_TO_IT)}
 _UNSEALED: Final = f"""
@@ -81,6 +86,14 @@ class Unsealed(NamedTuple):
 def index_lag(txn: Transaction, analyser: int, most: int) -> Lag:
     """What the index has not, of the sessions last active."""
     return _lagging(txn, _INDEXED, {"analyser": analyser, "most": most})
+
+
+def index_behind(txn: Transaction, analyser: int, most: int) -> int:
+    """How many messages of the sessions last active are newer than what the index has of them: a
+    row of each is read and one of its index, however long it is."""
+    if not txn.can.across_shards:
+        return index_lag(txn, analyser, most).behind
+    return _numbers(txn, _INDEXED_LAST, {"analyser": analyser, "most": most})[2]
 
 
 def embedder_lag(txn: Transaction, embedder: int, most: int) -> Lag:
