@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from IPython.lib.pretty import pretty
@@ -105,3 +109,85 @@ def test_a_prune_of_a_few_names_all(env: dict[str, str]) -> None:
 
 def lines_of(done: Done) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.out.splitlines()]
+
+
+# -- a conversation that is larger than memory should be -----------------------------------------
+
+MESSAGES, EACH = 20_000, 4_000
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A session of 80 MB of text, which is little where it lies."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('heavy') / 'store.db'}"
+    with Store(url, durability="normal") as store:
+        session = store.session("heavy")
+        for first in range(0, MESSAGES, 2_000):
+            session.append(
+                [("user", f"{n} ".ljust(EACH, "x")) for n in range(first, first + 2_000)]
+            )
+    return {"ONRECORD_URL": url}
+
+
+TELL: Final = """
+import sys
+from onrecord.cli import main
+sys.argv[0] = "onrecord"
+code = main()
+sys.stderr.write(open("/proc/self/status").read())
+sys.exit(code)
+"""
+"""Of a child that was forked from here, the kernel's ``ru_maxrss`` is at least this process's."""
+
+
+def most_memory(env: dict[str, str], *arguments: str) -> tuple[int, int]:
+    """How many bytes a command, in a process of its own, held at the most; and lines it wrote."""
+    done = subprocess.run(
+        [sys.executable, "-c", TELL, *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **env},
+    )
+    found = re.search(r"VmHWM:\s+(\d+) kB", done.stderr)
+    assert found is not None
+    return int(found[1]) * 1024, done.stdout.count("\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says it there")
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", "heavy"), ("show", "heavy", "--since", "1d"), ("tail", "heavy", "-n", "19999")],
+    ids=" ".join,
+)
+def test_a_long_conversation_is_shown_in_little_memory(
+    heavy: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    """As much as a page of it takes, and not as much as all of it: that would be 80 MB more."""
+    little, one = most_memory(heavy, "show", "heavy", "-n", "1")
+    most, lines = most_memory(heavy, *arguments)
+    assert one == 1
+    assert lines in (MESSAGES, MESSAGES - 1)
+    assert most - little < MESSAGES * EACH / 2
+
+
+def test_more_than_is_held_at_once_are_the_newest(env: dict[str, str]) -> None:
+    with Store(env["ONRECORD_URL"]) as store:
+        session = store.session("long")
+        session.append([("user", f"message {n}") for n in range(1, 2_601)])
+        for n in (1_700, 2_000):
+            session.delete(n)
+    seqs = [one["seq"] for one in lines_of(run("tail", "long", "-n", "2100", "--json", env=env))]
+    assert seqs == [n for n in range(499, 2_601) if n not in (1_700, 2_000)]
+    for much in ("2598", "2599", "100000"):
+        assert len(lines_of(run("tail", "long", "-n", much, "--json", env=env))) == 2_598
+
+
+def test_head_ends_it_without_a_word(heavy: dict[str, str]) -> None:
+    for command in ("show heavy", "show heavy --json", "tail heavy -n 3000", "export -"):
+        shell = f"set -o pipefail; '{sys.executable}' -m onrecord {command} | head -n 1"
+        done = subprocess.run(
+            ["bash", "-c", shell], capture_output=True, text=True, env={**os.environ, **heavy}
+        )
+        assert (done.returncode, done.stderr) == (141, ""), command
+        assert done.stdout.count("\n") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PANEL: Final = "Read"
 PAGE: Final = 200
 """So many sessions or items are read at a time."""
+HELD: Final = 1_000
+"""So many messages are held at the most: of more a place is found first, and they are streamed."""
 LONGEST_HIT: Final = 300
 
 Full = Annotated[
@@ -167,19 +169,33 @@ def tail(
                 raise
             asked.out.note(f"There is no session {session.name} yet.")
         if not follow:
-            writer.messages(session.tail(number, stale_ok=stale_ok), 0)
+            writer.messages(_newest(session, number, stale_ok=stale_ok), 0)
             return
         seen = session.version()
-        head = writer.messages(session.tail(number), seen.head)
+        head = writer.messages(_newest(session, number), seen.head)
         while True:
             time.sleep(every)
             now = session.version()
             if now.epoch != seen.epoch or now.head < head:
                 writer.rewritten()
-                head = writer.messages(session.tail(number), now.head)
+                head = writer.messages(_newest(session, number), now.head)
             elif now.head > head:
                 head = writer.messages(session.messages(after=head), now.head)
             seen = now
+
+
+def _newest(session: Session, number: int, *, stale_ok: bool = False) -> Iterator[Message]:
+    """A session's newest messages, the oldest of them first, with no more than a page in hand."""
+    if number <= HELD:
+        yield from session.tail(number, stale_ok=stale_ok)
+        return
+    page = session.tail(HELD, stale_ok=stale_ok)
+    first = 1
+    while page:
+        first, number = page[0].seq or 1, number - len(page)
+        most = min(number, HELD)
+        page = session.messages(before=first, limit=most, stale_ok=stale_ok) if most else []
+    yield from session.scan(after=first - 1, stale_ok=stale_ok)
 
 
 class _Writer:
@@ -205,12 +221,13 @@ class _Writer:
         if self._count in (1, 10, 100):
             self._out.flush()  # whoever reads sees the first ones at once
 
-    def messages(self, messages: list[Message], head: int) -> int:
+    def messages(self, messages: Iterable[Message], head: int) -> int:
         """Write some, and return where they end."""
         for message in messages:
             self.message(message)
+            head = max(head, message.seq or 0)
         self._out.flush()
-        return max(head, messages[-1].seq or 0) if messages else head
+        return head
 
     def rewritten(self) -> None:
         """Say that what was shown may not be there any more."""
