@@ -12,7 +12,7 @@ from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -76,7 +76,7 @@ def messages_from(given: Appendable) -> list[Message]:
     return messages
 
 
-def _is_pair(given: object) -> bool:
+def _is_pair(given: object) -> TypeGuard[tuple[str, object]]:
     return isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], str)
 
 
@@ -93,29 +93,19 @@ def _refuse_anothers(given: object, which: str) -> None:
 
 
 def _message_from(given: object, which: str) -> Message:
-    match given:
-        case Message():
-            message = given
-        case (str(role), str(text)) if isinstance(given, tuple):
-            if len(role) > LONGEST_ROLE or any(map(str.isspace, role)):
-                raise InvalidMessage(
-                    f"{which}: the role of a (role, text) pair is {role!r:.50}. The role comes "
-                    f'first: ("user", "hello"). For such a role write Message(role, text).'
-                )
-            message = Message(role, text)
-        case Mapping():
-            message = _from_mapping(given, which)
-        case (str(), other) if isinstance(given, tuple):
-            raise InvalidMessage(
-                f"{which}: the text of a (role, text) pair is a {type(other).__name__}. Use str(), "
-                f"or Message(role, [...]) for content in blocks."
-            )
-        case _:
-            _refuse_anothers(given, which)
-            raise InvalidMessage(
-                f"{which} is a {type(given).__name__}, which is not a Message, a mapping or a "
-                f'(role, text) pair. One message is a tuple of two: append(("user", "hello")).'
-            )
+    # By isinstance: to match the pattern of a pair takes 1 of 7 µs until all is encoded.
+    if isinstance(given, Message):
+        message = given
+    elif _is_pair(given):
+        message = _from_pair(*given, which)
+    elif isinstance(given, Mapping):
+        message = _from_mapping(given, which)
+    else:
+        _refuse_anothers(given, which)
+        raise InvalidMessage(
+            f"{which} is a {type(given).__name__}, which is not a Message, a mapping or a "
+            f'(role, text) pair. One message is a tuple of two: append(("user", "hello")).'
+        )
     if message.id is not None:
         try:
             check_name("id", message.id)
@@ -133,6 +123,20 @@ def _message_from(given: object, which: str) -> Message:
         except OverflowError:
             raise InvalidMessage(f"{which}: created_at {when!r} does not exist in UTC.") from None
     return message
+
+
+def _from_pair(role: str, text: object, which: str) -> Message:
+    if not isinstance(text, str):
+        raise InvalidMessage(
+            f"{which}: the text of a (role, text) pair is a {type(text).__name__}. Use str(), "
+            f"or Message(role, [...]) for content in blocks."
+        )
+    if len(role) > LONGEST_ROLE or any(map(str.isspace, role)):
+        raise InvalidMessage(
+            f"{which}: the role of a (role, text) pair is {role!r:.50}. The role comes "
+            f'first: ("user", "hello"). For such a role write Message(role, text).'
+        )
+    return Message(role, text)
 
 
 def _from_mapping(given: Mapping[Any, Any], which: str) -> Message:

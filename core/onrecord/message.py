@@ -85,9 +85,12 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
     @property
     def opens_turn(self) -> bool:
         """Whether a turn begins here: a user speaks, rather than handing in tool results."""
-        return self.role == "user" and not any(
-            isinstance(block, ToolResult) for block in self.content
-        )
+        if self.role != "user":
+            return False
+        content = self.content
+        if len(content) == 1 and type(content[0]) is Text:
+            return True
+        return not any(isinstance(block, ToolResult) for block in content)
 
     @property
     def marks(self) -> dict[str, Any]:
@@ -113,7 +116,7 @@ class Message(Struct, frozen=True, array_like=True, gc=False):
         """Whether somebody has to go on where this is the newest message: a user or a tool spoke,
         or a tool is called whose result is not in the same message. For an episode nobody has to:
         all of it is stored together."""
-        if isinstance(self.marks.get("episode"), str):
+        if self.native and isinstance(self.marks.get("episode"), str):
             return False
         if self.role in ("user", "tool") or self.tool_call_id is not None:
             return True

@@ -24,6 +24,7 @@ T = TypeVar("T")
 log = logging.getLogger("onrecord")
 
 _MOST_REPORTED: Final = 10_000
+_BEGINNING: Final = moment(0)
 
 
 class OnlyContent(Generic[T]):
@@ -131,7 +132,7 @@ def _completed(
     """Contents with what their rows know besides. Nothing in here is called for each of them that
     need not be: a call costs as much as what it does, and this is done for every message read."""
     done: list[Message] = []
-    counter, created, at = facts.counter, 0, moment(0)
+    counter, created, at = facts.counter, 0, _BEGINNING
     for content, row in zip(contents, rows, strict=False):
         force_setattr(content, "id", row.id or f"{prefix}.{row.epoch}.{row.seq}")
         if row.created != created:  # what was appended by one call has one time

@@ -76,6 +76,14 @@ class Sessions:
 
         self._known.update(identity, learned)
 
+    def wrote_in(self, identity: bytes, epoch: int) -> None:
+        """Note in which epoch a commit of this process wrote, where there is no cache that could
+        answer less."""
+        if self.get(identity).epoch != epoch:  # as a rule it is noted: 3 µs of an append
+            self._known.update(
+                identity, lambda found, _: ((found or _NOTHING_KNOWN)._replace(epoch=epoch), 1)
+            )
+
     def drop(self, identity: bytes) -> None:
         """Forget where a session stood that was erased."""
         self._known.update(

@@ -82,20 +82,21 @@ def commit(
     work: Work[T],
     change_of: Callable[[T], Change | None],
     *,
-    appends: bool = False,
+    token: int | None = None,
     hurried: bool = True,
     items: Iterable[ItemName] = (),
     wrote: Callable[[T], Wrote] = _nothing,
 ) -> Flow[T]:
     """Do the work between a mark and what ``change_of`` says of it; None: nothing changed.
 
-    Work that ``appends`` leaves its lineage in the session by itself. Work that copies much is
-    not ``hurried``: each of its statements has a time limit, and all of it has none. ``wrote``
-    says what became of items that are written in the same transaction.
+    An append has a ``token``, and leaves it in the session as its lineage by itself. Work that
+    copies much is not ``hurried``: each of its statements has a time limit, and all of it has
+    none. ``wrote`` says what became of items that are written in the same transaction.
     """
-    if not appends:
+    if token is None:
         work = fences.rewriting(work, name)
-    return _committed(desk, name, partial(_identities, items), work, change_of, wrote, hurried)
+    others = partial(_identities, items)
+    return _committed(desk, name, others, work, change_of, wrote, hurried, token=token)
 
 
 def commit_sessions(
@@ -142,11 +143,12 @@ def _committed(
     wrote: Callable[[T], _WroteAny],
     hurried: bool,
     fences: Mapping[bytes, int] = _NONE,
+    token: int | None = None,
 ) -> Flow[T]:
     """Do the work; between a mark and its end, where there is a cache that has to be told."""
-    once = partial(_once, work, change_of, hurried)
     if not desk.marks:
-        return once(new_stamp())
+        return _once(work, change_of, hurried, new_stamp(token))
+    once = partial(_once, work, change_of, hurried)
     return _marked(desk, name, others(), once, change_of, wrote, fences)
 
 

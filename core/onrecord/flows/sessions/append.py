@@ -93,8 +93,7 @@ def append(
             raise
         stored = yield from _append_again(desk, batch, lost, writes)
     if stored.rows and not desk.marks:
-        newest = max((row for _, row, _ in stored.rows), key=lambda row: row.seq)
-        desk.known.wrote(name.identity, Version(newest.epoch, newest.seq), None)
+        desk.known.wrote_in(name.identity, max([row.epoch for _, row, _ in stored.rows]))
     if sealing.outgrown(stored.in_tail):
         yield from _seal(desk, name)
     return as_stored(desk, stored, contents)
@@ -131,7 +130,7 @@ def _appended(
     work = batch.commit_unless_done if again else batch.commit
     change = partial(_change_again if again else change_of, batch)
     if not writes:
-        stored: Stored = yield from commit(desk, batch.name, work, change, appends=True)
+        stored: Stored = yield from commit(desk, batch.name, work, change, token=batch.token)
         return stored
 
     def both(txn: Transaction) -> tuple[Stored, list[Written]]:
@@ -152,7 +151,7 @@ def _appended(
         batch.name,
         both,
         lambda answer: change(answer[0]),
-        appends=True,
+        token=batch.token,
         items=[one.item for one in writes],
         wrote=lambda answer: wrote(answer[1]),
     )

@@ -26,10 +26,10 @@ def checked(expected: object) -> Expected:
 
 def refuse_unexpected(name: SessionName, session: SessionRow, expected: Expected) -> None:
     """Raise where a locked session, as it was read, is not at the version that was expected."""
+    if expected is None:
+        return
     version = session.found_at
     match expected:
-        case None:
-            return
         case Version() if expected == version:
             if lineage_of(expected) in (0, session.lineage):
                 return

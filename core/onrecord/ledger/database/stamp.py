@@ -47,8 +47,9 @@ def random() -> int:
     return 1 + (int.from_bytes(urandom(8)) >> 2)
 
 
-def new_stamp() -> Stamp:
+def new_stamp(drawn: int | None = None) -> Stamp:
     """A stamp of a commit that nobody has marked yet. One draw serves for both of its numbers,
-    which are never compared with each other."""
-    number = random()
+    which are never compared with each other; an append without a cache has ``drawn`` it before,
+    for its token: a draw takes 1 to 2 µs."""
+    number = random() if drawn is None else drawn
     return Stamp(number, number)

@@ -230,12 +230,9 @@ def advance(
     txn: Transaction, session: SessionRow, entries: Sequence[Entry], now: int, lineage: int
 ) -> None:
     """Move a locked session's head over new messages."""
-    values: dict[str, object] = {
-        **growth(entries, now),
-        **keys.of_session(session),
-        "lineage": lineage,
-    }
-    later = period_of(now) > period_of(session.last_active)
+    values = growth(entries, now)
+    values.update(shard=session.shard, session=session.number, lineage=lineage)
+    later = values["period"] > period_of(session.last_active)
     stays = 0 if later else session.maybe_open
     values["maybe_open"] = 1 if values["waits"] or session.holder is not None else stays
     listed = values["maybe_open"] != session.maybe_open

@@ -260,16 +260,26 @@ def insert(
         )
         for n, e in enumerate(entries, 1)
     ]
-    put(txn, session, Segment(tuple(rows), tuple([e.opens_turn for e in entries])), token)
+    _write(txn, session, rows, [e.opens_turn for e in entries], token)
     return rows
 
 
-def put(txn: Transaction, session: SessionRow, run: Segment, token: int = 0) -> None:
-    """Write rows as they are, deleted ones too. Without a token no append is found by it."""
+def put(txn: Transaction, session: SessionRow, run: Segment) -> None:
+    """Write rows as they are, deleted ones too. No append is found by them."""
+    _write(txn, session, run.rows, run.opens_turn, 0)
+
+
+def _write(
+    txn: Transaction,
+    session: SessionRow,
+    rows: Sequence[MessageRow],
+    opens_turns: Sequence[bool],
+    token: int,
+) -> None:
     dictionary = txn.dictionaries.in_use(txn)
-    keys.check(run.rows[-1].seq if run.rows else 0)
+    keys.check(rows[-1].seq if rows else 0)
     values: list[dict[str, object]] = []
-    for row, opens_turn in zip(run.rows, run.opens_turn, strict=True):
+    for row, opens_turn in zip(rows, opens_turns, strict=True):
         frame, raw, number = _kept(row.frame, dictionary)
         values.append(
             {
