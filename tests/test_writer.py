@@ -108,6 +108,7 @@ def test_who_waits_shares_one_commit(writer: GroupCommit, database: Recorded) ->
     assert all_at_once(writer, [insert(n) for n in range(64)]) == list(range(64))
     assert database.count("COMMIT") == 2
     assert database.count("BEGIN IMMEDIATE") == 2
+    assert database.count("SAVEPOINT job") == 0  # nobody fails
     assert stored(database) == set(range(64))
 
 
@@ -144,6 +145,17 @@ def test_a_transaction_given_up_by_sqlite_is_done_again_one_by_one(
     assert (answers[0], answers[2]) == (1, 2)
     assert isinstance(answers[1], sqlite3.OperationalError)
     assert stored(database) == {1, 2}
+
+
+def test_nobody_writes_in_a_transaction_that_sqlite_has_given_up(
+    writer: GroupCommit, database: Recorded
+) -> None:
+    def lose_everything_and_go_on(txn: Transaction) -> None:
+        txn.run("ROLLBACK")
+
+    answers = all_at_once(writer, [insert(1), lose_everything_and_go_on, insert(2), insert(3)])
+    kept = {n for n in answers if isinstance(n, int)}
+    assert stored(database) == kept  # what was refused is not there
 
 
 def test_a_transaction_that_cannot_begin_is_said_to_everybody(
