@@ -12,13 +12,15 @@ import io
 import os
 import secrets
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from os import PathLike
 from typing import Any, Final, Protocol, TypeAlias
 
+import msgspec
 import zstandard
 
 from onrecord.errors import Damaged, Misconfigured, Unavailable, shown
@@ -173,6 +175,49 @@ class Target:
         while left:  # a file that is open without a buffer may take a part
             taken = self._file.write(left)
             left = left[len(left) if taken is None else taken :]
+
+
+class Aside:
+    """Values that are put aside on the disk, as many as there are, and come back in their order:
+    in a file without a name, which nobody else finds and which is gone with the process."""
+
+    def __init__(self, beside: object) -> None:
+        """``beside`` is a path: in its folder there has to be room."""
+        self._folder = os.path.dirname(os.path.realpath(path_of(beside)))
+        self._file: Any = None
+        self.count = 0
+        """How many were put there."""
+
+    def put(self, values: Iterable[Any]) -> None:
+        """Put some aside: what msgpack can say."""
+        with _Explained(f"A file in {self._folder!r}", "written"):
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+            for value in values:
+                said = msgspec.msgpack.encode(value)
+                self._file.write(len(said).to_bytes(8, "big") + said)
+                self.count += 1
+
+    def begin(self) -> None:
+        """Begin to take them back."""
+        if self._file is not None:
+            with _Explained(f"A file in {self._folder!r}", "written"):
+                self._file.seek(0)
+
+    def take(self, most: int) -> list[Any]:
+        """Take the next ones back; none where that were all."""
+        found: list[Any] = []
+        with _Explained(f"A file in {self._folder!r}", "read"):
+            while len(found) < most and self._file is not None and (size := self._file.read(8)):
+                said = self._file.read(int.from_bytes(size, "big"))
+                found.append(msgspec.msgpack.decode(said))
+        return found
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self._file is not None:
+            with suppress(OSError):  # what it could not write, it may fail to close
+                _off_the_loop(self._file.close)
 
 
 class Copy:

@@ -9,14 +9,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from onrecord.errors import Misconfigured, OnrecordError, StoreClosed, shown
-from onrecord.flow import Autocommit, Cold, Flow, do
+from onrecord.files import Aside, Target
+from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.maintenance.remove import AT_ONCE, remove_many
 from onrecord.flows.maintenance.train import release_learned
-from onrecord.flows.maintenance.transfer import exported
+from onrecord.flows.maintenance.writer import Writer, written
 from onrecord.flows.pace import FIRST, Pace, Told
 from onrecord.flows.shared import Desk
 from onrecord.ledger.items import scoped
 from onrecord.ledger.maintenance import due
+from onrecord.ledger.maintenance.due import Due
 from onrecord.ledger.maintenance.vacuum import reclaim
 from onrecord.ledger.sessions import unfinished
 from onrecord.ledger.sessions.description import info_of
@@ -27,7 +29,7 @@ from onrecord.version import SessionInfo
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction
-    from onrecord.ledger.maintenance.due import Asked, Due
+    from onrecord.ledger.maintenance.due import Asked
 
 log = logging.getLogger("onrecord")
 
@@ -54,16 +56,28 @@ def prune(
         yield from _over_due(asked, report.named)
         items = yield from do(Cold(partial(scoped.count_expired, scope=scope, now=at)))
         return report.pruning(dry_run, None, items)
-    archived: list[Due] = []
-    if archive_to is not None:
-        yield from _over_due(asked, archived.extend)
-        names = [(one.key, one.doomed.name) for one in archived]
-        if names:
-            yield from exported(desk, names, archive_to, None)
+    if archive_to is None:
+        return (yield from _pruned(desk, asked, None, progress))
+    archive = _Archive(archive_to)
+    try:
+        yield from archive.write(asked)
+        return (yield from _pruned(desk, asked, archive, progress))
+    finally:
+        archive.close()
+
+
+def _pruned(
+    desk: Desk, asked: Asked, archive: _Archive | None, progress: OnProgress | None
+) -> Flow[Pruning]:
+    """Take away what is due; where there is an archive, what is in it as it is there."""
+    scope, at, report = asked.scope, asked.now, _Report()
+    into = None if archive is None else archive.path
     items, _ = yield from prune_items(scope, at, Pace())
     yield from settle_finished(Pace())
     of = 0
-    if progress is not None:
+    if archive is not None:
+        of = archive.count
+    elif progress is not None:
         of = yield from do(Cold(partial(due.count, asked=asked)))
     told = Told(progress, of)
 
@@ -71,18 +85,15 @@ def prune(
         report.named((yield from _removed(desk, found)))
         told.more(len(found))
 
-    if archive_to is None:
-        yield from _in_batches(asked, work)
-    for n in range(0, len(archived), AT_ONCE):
-        yield from work(archived[n : n + AT_ONCE])
+    yield from (_in_batches(asked, work) if archive is None else archive.in_batches(work))
     if not report.count and not items:
-        return report.pruning(False, None, 0)
+        return report.pruning(False, into, 0)
     yield from release_learned(desk)
     try:
         yield from do(Autocommit(partial(reclaim, how="free")))
     except OnrecordError as fault:  # it has all gone, and is told; the room stays for others
         log.warning("what was pruned has gone, and its room could not be given back: %s", fault)
-    return report.pruning(False, str(archive_to) if archived else None, items)
+    return report.pruning(False, into, items)
 
 
 def prune_sessions(desk: Desk, pace: Pace) -> Flow[bool]:
@@ -175,17 +186,73 @@ class _Report:
         )
 
 
+class _Archive:
+    """A file with what is due, and aside what that was: it is read again when the file is whole.
+
+    A session goes as it is in the file, and else it stays.
+    """
+
+    def __init__(self, given: Any) -> None:
+        self._given = given
+        self._aside = Aside(given)
+        self.path: str | None = None
+        """Where it is; None where nothing was due, and there is none."""
+
+    @property
+    def count(self) -> int:
+        """How many sessions are in it."""
+        return self._aside.count
+
+    def write(self, asked: Asked) -> Flow[None]:
+        """Write it, a page of sessions after the other; nothing where none is due."""
+        found, place = yield from _page(asked, due.FIRST)
+        while not found and place is not None:
+            found, place = yield from _page(asked, place)
+        if not found:
+            return
+
+        def fill(writer: Writer) -> Flow[None]:
+            some, behind = found, place
+            while True:
+                noted: list[Due] = []
+                for one in some:
+                    state = yield from writer.session(one.key)
+                    if state is not None:  # else it was erased meanwhile
+                        noted.append(one._replace(state=state))
+                yield from do(InThread(partial(self._aside.put, noted)))
+                if behind is None:
+                    return
+                some, behind = yield from _page(asked, behind)
+
+        yield from written(Target(self._given), fill)
+        self.path = str(self._given)
+
+    def in_batches(self, work: Callable[[Sequence[Due]], Flow[None]]) -> Flow[None]:
+        """Work on all that are in it, some at a time."""
+        yield from do(InThread(self._aside.begin))
+        while noted := (yield from do(InThread(partial(self._aside.take, AT_ONCE)))):
+            yield from work([Due.of(*one) for one in noted])
+
+    def close(self) -> None:
+        """Leave nothing beside it."""
+        self._aside.close()
+
+
+def _page(asked: Asked, place: due.Place) -> Flow[tuple[list[Due], due.Place | None]]:
+    return (yield from do(Cold(partial(due.page, asked=asked, after=place))))
+
+
 def _over_due(asked: Asked, note: Callable[[Sequence[Due]], object]) -> Flow[None]:
     place: due.Place | None = due.FIRST
     while place is not None:
-        found, place = yield from do(Cold(partial(due.page, asked=asked, after=place)))
+        found, place = yield from _page(asked, place)
         note(found)
 
 
 def _in_batches(asked: Asked, work: Callable[[Sequence[Due]], Flow[None]]) -> Flow[None]:
     place: due.Place | None = due.FIRST
     while place is not None:
-        found, place = yield from do(Cold(partial(due.page, asked=asked, after=place)))
+        found, place = yield from _page(asked, place)
         for n in range(0, len(found), AT_ONCE):
             yield from work(found[n : n + AT_ONCE])
 

@@ -10,7 +10,6 @@ namespace that follow each other come together, all of a piece or none.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,14 +18,13 @@ from msgspec.structs import astuple
 
 from onrecord import codec
 from onrecord.codec import lines
-from onrecord.codec import value as value_codec
-from onrecord.codec.about import unpacked
-from onrecord.codec.lines import End, Place, line_of
+from onrecord.codec.lines import Place, line_of
 from onrecord.codec.segment import Segment
-from onrecord.errors import Conflict, Damaged, Unavailable
+from onrecord.errors import Conflict
 from onrecord.files import From, Into, Source, Target
 from onrecord.flow import Autocommit, Cold, Flow, InThread, do
 from onrecord.flows.maintenance.reader import Known, Piece, Reader, ReadItem, ReadMessage
+from onrecord.flows.maintenance.writer import Writer, item_line, place_of, written
 from onrecord.flows.mark import Wrote, commit, commit_items
 from onrecord.flows.pace import tell
 from onrecord.flows.shared import Desk
@@ -38,10 +36,10 @@ from onrecord.ledger.sessions import description, sessions
 from onrecord.reports import Export, Import, OnProgress
 from onrecord.scope import ItemName, NamespaceName, Scope, SessionName, StateName
 from onrecord.stored.changes import Change
-from onrecord.stored.clock import LONGEST_LIFE, now, within
+from onrecord.stored.clock import now, within
 from onrecord.stored.items import ItemRow, NamespaceKey, WrittenItem
-from onrecord.stored.messages import MOST_TOKENS, MessageRow, SessionKey
-from onrecord.stored.ranges import common, cut_after, with_added
+from onrecord.stored.messages import MessageRow, SessionKey
+from onrecord.stored.ranges import common, with_added
 from onrecord.usage import total
 from onrecord.version import Version
 
@@ -67,15 +65,21 @@ def export_session(desk: Desk, name: SessionName, given: Into) -> Flow[Export]:
     return (yield from _written([] if found is None else [found.key], [], target, None))
 
 
-def exported(
-    desk: Desk,
-    found: Sequence[tuple[SessionKey, SessionName]],
-    given: Into,
+def _written(
+    keys: Sequence[SessionKey],
+    known: Sequence[NamespaceKey],
+    target: Target,
     progress: OnProgress | None,
 ) -> Flow[Export]:
-    """Write some sessions to a file."""
-    in_order = sorted(found, key=lambda pair: _parts(pair[1]))
-    return (yield from _written([key for key, _ in in_order], [], Target(given), progress))
+    def fill(writer: Writer) -> Flow[None]:
+        for done, key in enumerate(keys):
+            tell(progress, done, len(keys))
+            yield from writer.session(key)
+        yield from writer.items(known)
+
+    done = yield from written(target, fill)
+    tell(progress, len(keys), len(keys))
+    return done
 
 
 def import_(desk: Desk, given: From, progress: OnProgress | None) -> Flow[Import]:
@@ -248,7 +252,7 @@ def _same_item(name: NamespaceName, here: ItemRow, read: ReadItem) -> bool:
         return False
     if here.body == read.body:
         return True
-    found, _ = _item_line(name, here)
+    found, _ = item_line(name, here)
     return line_of(_without_times(found)) == line_of(_without_times(read.said))
 
 
@@ -270,190 +274,6 @@ def _item_row(read: ReadItem, version: int) -> ItemRow:
     )
 
 
-def _item_line(name: NamespaceName, row: ItemRow) -> tuple[lines.Item, bool]:
-    """What a file says of an item, and whether it could be read."""
-    damaged: bytes | None = None
-    value, text = None, None
-    try:
-        value, text = value_codec.decode(row.body)
-    except Damaged:
-        damaged = row.body
-    lives = row.expires_at is not None and row.ttl is not None and 0 < row.ttl <= LONGEST_LIFE
-    said = lines.Item(
-        name,
-        row.key,
-        value,
-        text,
-        row.token,
-        within(row.created),
-        within(row.updated),
-        within(row.expires_at) if lives and row.expires_at is not None else None,
-        row.ttl if lives else None,
-        damaged,
-    )
-    return said, damaged is None
-
-
-def _items_written(known: Sequence[NamespaceKey], target: Target) -> Flow[Counter[str]]:
-    """Write the items of some namespaces to a file."""
-    counts: Counter[str] = Counter()
-    at = now()
-    for namespace in known:
-        after, more = "", True
-        while more:
-            work = partial(
-                scoped.read, namespace=namespace, after=after, limit=_ITEMS_AT_ONCE, now=at
-            )
-            found = yield from do(Cold(work))
-            if found is None:
-                break  # it was erased meanwhile
-            name, rows = found
-            more = len(rows) == _ITEMS_AT_ONCE
-            if rows:
-                after = rows[-1].key
-                counts += yield from do(InThread(partial(_write_items, target, name, rows)))
-    return counts
-
-
-def _write_items(target: Target, name: NamespaceName, rows: Sequence[ItemRow]) -> Counter[str]:
-    if not target.bytes:
-        target.write(lines.header())
-    counts: Counter[str] = Counter()
-    for row in rows:
-        said, readable = _item_line(name, row)
-        target.write(line_of(said))
-        counts["items"] += 1
-        counts["damaged"] += not readable
-    return counts
-
-
-def _written(
-    keys: Sequence[SessionKey],
-    known: Sequence[NamespaceKey],
-    target: Target,
-    progress: OnProgress | None,
-) -> Flow[Export]:
-    so_far = End(0, 0, 0)
-    damaged = 0
-    try:
-        yield from do(InThread(target.open))
-        for done, key in enumerate(keys):
-            tell(progress, done, len(keys))
-            work = partial(_write, key=key, target=target, begun=target.bytes)
-            counts = yield from do(Cold(work))
-            if counts is not None:  # else it was erased meanwhile
-                so_far = End(
-                    so_far.sessions + 1,
-                    so_far.messages + counts["messages"],
-                    so_far.deleted + counts["deleted"],
-                    so_far.items + counts["items"],
-                )
-                damaged += counts["damaged"]
-        counts = yield from _items_written(known, target)
-        so_far = so_far._replace(items=so_far.items + counts["items"])
-        damaged += counts["damaged"]
-        yield from do(InThread(partial(_finish, target, so_far)))
-    except BaseException as fault:  # also a cancellation: nothing is left of what is not whole
-        try:
-            if isinstance(fault, Exception):  # else there are no steps any more
-                yield from do(InThread(target.discard))
-        finally:
-            target.discard()
-        raise
-    tell(progress, len(keys), len(keys))
-    return Export(
-        sessions=so_far.sessions,
-        messages=so_far.messages,
-        deleted=so_far.deleted,
-        damaged=damaged,
-        bytes=target.bytes,
-        items=so_far.items,
-    )
-
-
-def _finish(target: Target, so_far: End) -> None:
-    if not target.bytes:
-        target.write(lines.header())
-    target.write(line_of(so_far))
-    target.finish()
-
-
-def _write(txn: Transaction, key: SessionKey, target: Target, begun: int) -> Counter[str] | None:
-    """Write one session to the file, all of it from one moment."""
-    if target.bytes != begun:
-        raise Unavailable(
-            "The connection to the database was lost in the middle of an export. Nothing is left "
-            "of the file: export again."
-        )
-    found = transfer.look(txn, key)
-    if found is None:
-        return None
-    session, described, archived = found
-    name = SessionName(
-        key=described.key, tenant=described.tenant, user=described.user, agent=described.agent
-    )
-    about = unpacked(described.about)
-    created, last_active = within(described.created), within(described.last_active)
-    expires_in = described.expires_in
-    said = lines.Session(
-        name,
-        session.head,
-        created,
-        last_active,
-        about.get("title"),
-        about.get("metadata", {}),
-        None if expires_in is None or expires_in <= 0 else expires_in,
-        cut_after(archived, session.head),
-        described.usage,
-    )
-    target.write(lines.header() + line_of(said) if not begun else line_of(said))
-    names = transfer.counters(txn)
-    counts: Counter[str] = Counter()
-    for seq, (row, opens_turn) in enumerate(transfer.places(txn, session), 1):
-        place, readable = _place(seq, row, opens_turn, names, created)
-        counts["deleted" if place.content is None else "messages"] += 1
-        counts["damaged"] += not readable
-        target.write(line_of(place))
-    return counts + _write_state(txn, name, target)
-
-
-def _write_state(txn: Transaction, name: SessionName, target: Target) -> Counter[str]:
-    """Write the state of a session to the file, from the same moment as its messages."""
-    state = StateName.of(name)
-    namespace = namespaces.find(txn, state)
-    counts: Counter[str] = Counter()
-    after, at = "", now()
-    while namespace is not None:
-        rows = items_of.of_namespace(txn, namespace, after, _ITEMS_AT_ONCE, at)
-        counts += _write_items(target, state, rows)
-        if len(rows) < _ITEMS_AT_ONCE:
-            break
-        after = rows[-1].key
-    return counts
-
-
-def _place(
-    seq: int, row: MessageRow | None, opens_turn: bool, counters: dict[int, str], created: int
-) -> tuple[Place, bool]:
-    """What stands in a place, and whether it could be read (I10)."""
-    if row is None:
-        gap = Damaged("nothing is in its place, not even a deleted one")
-        return Place(seq, codec.placeholder(b"", gap), None, created), False
-    at = row.created if row.created == within(row.created) else created
-    if row.frame is None:
-        return Place(seq, None, row.id, at), True
-    readable = True
-    try:
-        if at != row.created:
-            raise Damaged(f"its time, {row.created} µs after 1970, is out of range")
-        content = codec.decode(row.frame)
-    except Damaged as fault:
-        content, readable = codec.placeholder(row.frame, fault), False
-    counter = counters.get(row.counter)
-    tokens = row.tokens if 0 <= row.tokens <= MOST_TOKENS else 0
-    return Place(seq, content, row.id, at, tokens, counter, opens_turn), readable
-
-
 def _compared(
     txn: Transaction, name: SessionName, places: Sequence[ReadMessage], where: str
 ) -> Version:
@@ -468,7 +288,7 @@ def _compared(
     here = transfer.places(txn, session, first - 1, last)
     for brought, (row, opens_turn) in zip(places, here, strict=False):
         seq = brought.place.seq
-        place, _ = _place(seq, row, opens_turn, counters, within(described.created))
+        place, _ = place_of(seq, row, opens_turn, counters, within(described.created))
         # The same line says the same. Another one may, if the file was made by somebody else.
         if line_of(place)[:-1] != brought.line and (why := _difference(place, brought)):
             raise Conflict(
@@ -547,7 +367,3 @@ def _add(
 
 def _same(change: Change | None) -> Change | None:
     return change
-
-
-def _parts(name: SessionName) -> tuple[str, str, str, str]:
-    return name.tenant, name.user, name.agent, name.key

@@ -20,6 +20,8 @@ from onrecord.scope import FIRST_PATH, NamespaceName, Scope, SessionName, StateN
 from onrecord.stored.items import NamespaceKey
 
 _FIND: Final = "SELECT id FROM {namespaces} WHERE {my_shard} identity = :identity"
+_AS_IT_IS: Final = "SELECT id, version FROM {namespaces} WHERE {my_shard} identity = :identity"
+_HOLD: Final = f"{_AS_IT_IS} {{for_no_key_update}}"
 _MOVE: Final = """
     UPDATE {namespaces} SET version = {greatest}(version + :writes, {clock})
     WHERE {my_shard} identity = :identity RETURNING id, version"""
@@ -47,6 +49,15 @@ def find(txn: Transaction, name: NamespaceName) -> NamespaceKey | None:
     """A namespace, where anything was ever put into it."""
     row = txn.first(_FIND, keys.of_name(name))
     return None if row is None else NamespaceKey(name.shard, row[0])
+
+
+def as_it_is(txn: Transaction, name: NamespaceName, *, held: bool = False) -> Locked | None:
+    """A namespace, and the last version that was given out in it, 0 where that is damaged; nobody
+    is kept from it, unless it is ``held`` until the transaction ends."""
+    row = txn.first(_HOLD if held else _AS_IT_IS, keys.of_name(name))
+    if row is None:
+        return None
+    return Locked(NamespaceKey(name.shard, row[0]), row[1] if isinstance(row[1], int) else 0)
 
 
 def move(txn: Transaction, name: NamespaceName, writes: int, now: int) -> Locked | None:

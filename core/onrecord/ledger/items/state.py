@@ -62,6 +62,14 @@ def copy(txn: Transaction, source: SessionName, target: SessionName, now: int) -
     txn.run(_COPY, {**values, "before": last - count, "now": now})
 
 
+def hold(txn: Transaction, name: SessionName) -> int:
+    """Keep the state of a locked session as it is until the transaction ends; the last version
+    that was given out in it, 0 where there is none."""
+    txn.begin()
+    held = namespaces.as_it_is(txn, StateName.of(name), held=True)
+    return 0 if held is None else held.version
+
+
 def remove(
     txn: Transaction, name: SessionName, now: int
 ) -> tuple[Counter[str], dict[bytes, WrittenItem]]:

@@ -7,7 +7,8 @@ by what sessions say themselves. Both indexes are a little early, and the row de
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
@@ -82,13 +83,21 @@ class Due(NamedTuple):
     key: SessionKey
     fence: int
     described: Described
+    state: int | None = None
+    """See ``AsRead``."""
+
+    @classmethod
+    def of(cls, key: Sequence[Any], fence: int, described: Sequence[Any], state: int | None) -> Due:
+        """One whose parts are plain lists."""
+        return cls(SessionKey(*key), fence, Described(*described), state)
 
     @property
     def doomed(self) -> Doomed:
         """What is to go, if nobody comes back to it."""
         tenant, user, agent, key, *_ = self.described
         name = SessionName(key=key, tenant=tenant, user=user, agent=agent)
-        return Doomed(self.key, name, self.fence, AsRead.of(self.described))
+        as_read = AsRead.of(self.described)._replace(state=self.state)
+        return Doomed(self.key, name, self.fence, as_read)
 
 
 def page(txn: Transaction, asked: Asked, after: Place) -> tuple[list[Due], Place | None]:

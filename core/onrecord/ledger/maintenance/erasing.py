@@ -74,6 +74,8 @@ class AsRead(NamedTuple):
     last_active: int
     expires_in: int | None
     about: bytes | None
+    state: int | None = None
+    """The version of its state, 0 where it had none; None where it may have any."""
 
     @classmethod
     def of(cls, described: Described) -> Self:
@@ -95,6 +97,8 @@ def remove(txn: Transaction, name: SessionName, only_as: AsRead | None = None) -
     gone: Counter[str] = Counter()
     session = sessions.lock(txn, name, damaged=True)
     if session is None or not _is_as(txn, session, only_as):
+        return None
+    if only_as is not None and only_as.state is not None and only_as.state != state.hold(txn, name):
         return None
     fences.refuse_fenced(txn, name, session.fence)  # now: afterwards there is no row to look at
     for table, statement in REMOVE_ROWS.items():
@@ -120,7 +124,7 @@ def _is_as(txn: Transaction, session: SessionRow, only_as: AsRead | None) -> boo
     if only_as is None:
         return True
     described = description.describe_key(txn, session.key)
-    return described is not None and AsRead.of(described) == only_as
+    return described is not None and AsRead.of(described) == only_as._replace(state=None)
 
 
 def retire_tainted(txn: Transaction) -> None:

@@ -131,7 +131,7 @@ def remove(txn: Transaction, doomed: Sequence[Doomed]) -> RemovedMany:
         name = one.name
         if identity != name.identity or row.damage or StateName.of(name).identity in with_state:
             alone.append(one)
-        elif one.only_as is None or as_read == one.only_as:
+        elif one.only_as is None or one.only_as in (as_read, as_read._replace(state=0)):
             rows.append((row, name))
     _refuse_fenced(txn, rows)
     held_up = txn.can.one_moment_transactions
