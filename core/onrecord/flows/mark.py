@@ -104,15 +104,19 @@ def commit_sessions(
     fences: Mapping[bytes, int],
     work: Work[T],
     changes_of: Callable[[T], list[Change]],
+    items_of: Callable[[T], Wrote] = _nothing,
 ) -> Flow[T]:
-    """Do work that takes sessions away between marks and what ``changes_of`` says of them.
+    """Do work that takes sessions away between marks and what ``changes_of`` says of them, and
+    ``items_of`` of the items that went with them.
 
     ``fences`` has every session that it may take, by identity, with the fence that was read for it:
-    the work itself refuses where one has moved since. What it says nothing of is as it was.
+    the work itself refuses where one has moved since, and where an item that goes is not marked.
+    What it says nothing of is as it was.
     """
 
-    def wrote(answer: T) -> dict[bytes, Change]:
-        return {change.name.identity: change for change in changes_of(answer)}
+    def wrote(answer: T) -> dict[bytes, Change | WrittenItem]:
+        changes = {change.name.identity: change for change in changes_of(answer)}
+        return {**items_of(answer), **changes}
 
     others: Callable[[], set[bytes]] = partial(set, fences)
     return _committed(desk, None, others, work, changes_of, wrote, False, fences)

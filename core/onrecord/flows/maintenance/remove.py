@@ -83,7 +83,9 @@ def remove_many(desk: Desk, doomed: Sequence[Doomed]) -> Flow[Removed]:
             fences = {one.name.identity: one.fence for one in some}
             work = partial(erasing_many.remove, doomed=some)
             began = time.monotonic()
-            found: RemovedMany = yield from commit_sessions(desk, fences, work, _changes_of)
+            found: RemovedMany = yield from commit_sessions(
+                desk, fences, work, _changes_of, lambda found: found.items
+            )
             desk.one_writer = found.held_up
             if found.held_up:  # whoever else waits to write looks only from time to time
                 yield from do(Pause(min(time.monotonic() - began, _LONGEST_PAUSE)))

@@ -15,13 +15,16 @@ from onrecord.stored.messages import SessionKey
 
 
 def rows(
-    txn: Transaction, statements: Mapping[Kind, str], wanted: Sequence[SessionKey]
+    txn: Transaction,
+    statements: Mapping[Kind, str],
+    wanted: Sequence[SessionKey],
+    values: Mapping[str, object] | None = None,
 ) -> list[tuple[Any, ...]]:
     """Ask for rows of sessions."""
-    statement = statements[txn.kind]
+    statement, more = statements[txn.kind], values or {}
     if txn.can.array_parameters:
-        return txn.rows(statement, keys.of_many(wanted))
-    return [row for key in wanted for row in txn.rows(statement, keys.of_key(key))]
+        return txn.rows(statement, {**keys.of_many(wanted), **more})
+    return [row for key in wanted for row in txn.rows(statement, {**keys.of_key(key), **more})]
 
 
 def change(

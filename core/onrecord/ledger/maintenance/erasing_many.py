@@ -1,25 +1,29 @@
 """How many sessions go in one transaction, by a statement a table; one alone: ``erasing.py``.
 
 Whoever goes over many waits for nobody while it holds some of them. A session that somebody has
-locked, one with a state, and one whose row is damaged are left to be taken alone.
+locked, or its state, and one whose row is damaged are left to be taken alone; and all with a state,
+where their states have too many items to go together.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from onrecord.ledger.database import keys, many
 from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.stamp import FenceMoved
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.feed import positions
+from onrecord.ledger.items import states
+from onrecord.ledger.items.states import Held, HeldState
 from onrecord.ledger.maintenance import erasing
 from onrecord.ledger.maintenance.erasing import AsRead
 from onrecord.ledger.sessions import sessions
-from onrecord.scope import Scope, SessionName, StateName
+from onrecord.scope import ItemName, Scope, SessionName
 from onrecord.stored.clock import MICROSECONDS, now
+from onrecord.stored.items import WrittenItem
 from onrecord.stored.messages import SessionKey, SessionRow
 from onrecord.version import Version
 
@@ -29,13 +33,6 @@ _LOCK: Final[dict[Kind, str]] = {
     "postgresql": f"""
         SELECT {_COLUMNS} FROM {{sessions}} WHERE {{many_sessions}}
         ORDER BY id, shard FOR UPDATE SKIP LOCKED""",
-}
-_WITH_STATE: Final[dict[Kind, str]] = {
-    "sqlite": "SELECT identity FROM {namespaces} WHERE identity = :state",
-    "postgresql": """
-        SELECT identity FROM {namespaces}
-        WHERE identity = ANY(CAST(:states AS BYTEA[])) AND shard = ANY(CAST(:shards AS SMALLINT[]))
-        """,
 }
 
 
@@ -89,6 +86,8 @@ class RemovedMany(NamedTuple):
     gone: list[Gone]
     counted: Counter[str]
     """How much that was, by table."""
+    items: dict[bytes, WrittenItem]
+    """What went of their states."""
     left: list[Doomed]
     """Those that are to be taken alone."""
     held_up: bool
@@ -119,28 +118,51 @@ def remove(txn: Transaction, doomed: Sequence[Doomed]) -> RemovedMany:
     FenceMoved, with all of them, where not each was marked as it stands.
     """
     if not txn.can.across_shards:
-        return RemovedMany([], Counter(), list(doomed), False)
+        return RemovedMany([], Counter(), {}, list(doomed), False)
     txn.begin()
     alone, wanted = _told_apart(txn, doomed)
     locked = _locked(txn, wanted)
-    with_state = _with_state(txn, [wanted[key].name for key in locked])
+    held = states.hold(txn, [wanted[key].name for key in locked])
     alone += [one for key, one in wanted.items() if key not in locked]
     rows: list[tuple[SessionRow, SessionName]] = []
     for key, (row, identity, as_read) in locked.items():
         one = wanted[key]
         name = one.name
-        if identity != name.identity or row.damage or StateName.of(name).identity in with_state:
+        if identity != name.identity or row.damage or _goes_alone(name, held):
             alone.append(one)
-        elif one.only_as is None or one.only_as in (as_read, as_read._replace(state=0)):
+        elif _is_as(one.only_as, as_read, held.states.get(name)):
             rows.append((row, name))
-    _refuse_fenced(txn, rows)
+    gone_states = [held.states[name] for _, name in rows if name in held.states]
+    fences = _fences_of(gone_states, held)
+    _refuse_fenced(txn, rows, fences)
     held_up = txn.can.one_moment_transactions
     if not rows:
-        return RemovedMany([], Counter(), alone, held_up)
+        return RemovedMany([], Counter(), {}, alone, held_up)
     counted = _removed(txn, [row for row, _ in rows])
+    of_states, items = states.remove(txn, gone_states, fences)
     _remember(txn, rows)
     gone = [Gone(name, row.version, Version(row.epoch + 1, 0)) for row, name in rows]
-    return RemovedMany(gone, counted, alone, held_up)
+    return RemovedMany(gone, counted + of_states, items, alone, held_up)
+
+
+def _goes_alone(name: SessionName, held: Held) -> bool:
+    """Whether its state keeps a session from going with others."""
+    return name in held.busy or (held.fences is None and name in held.states)
+
+
+def _is_as(only_as: AsRead | None, as_read: AsRead, state: HeldState | None) -> bool:
+    """Whether a session is as it was read, and its state where that matters."""
+    if only_as is None:
+        return True
+    version = None if only_as.state is None else 0 if state is None else state.version
+    return only_as == as_read._replace(state=version)
+
+
+def _fences_of(gone: Sequence[HeldState], held: Held) -> dict[ItemName, int]:
+    """The fences of the items that go."""
+    names = {one.name for one in gone}
+    found = held.fences or {}
+    return {item: fence for item, fence in found.items() if item.namespace in names}
 
 
 def _told_apart(
@@ -170,27 +192,16 @@ def _locked(
     return locked
 
 
-def _with_state(txn: Transaction, names: Sequence[SessionName]) -> set[bytes]:
-    """The identities of states that are there. While their sessions are locked none is made."""
-    states = [StateName.of(name) for name in names]
-    found: list[tuple[Any, ...]] = []
-    if txn.can.array_parameters:
-        values = {
-            "states": [state.identity for state in states],
-            "shards": list({state.shard for state in states}),
-        }
-        found = txn.rows(_WITH_STATE[txn.kind], values)
-    else:
-        for state in states:
-            found += txn.rows(_WITH_STATE[txn.kind], {"state": state.identity})
-    return {bytes(identity) for (identity,) in found}
-
-
-def _refuse_fenced(txn: Transaction, rows: Sequence[tuple[SessionRow, SessionName]]) -> None:
+def _refuse_fenced(
+    txn: Transaction,
+    rows: Sequence[tuple[SessionRow, SessionName]],
+    items: Mapping[ItemName, int],
+) -> None:
     told = None if txn.stamp is None else txn.stamp.items
     if told is None:
         return  # nobody marks
     fences = {name.identity: row.fence for row, name in rows}
+    fences.update({item.identity: fence for item, fence in items.items()})
     if others := {one: fence for one, fence in fences.items() if told.get(one) != fence}:
         raise FenceMoved(others)
 
