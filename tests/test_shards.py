@@ -27,7 +27,8 @@ ASKS_ALL: Final = {
     r"sessions/(tail (_SPANS|_(SIZES_)?OF_MANY)|sealing_many _FIND)": "of many sessions at once, "
     "by shards that are values of a list",
     r"sessions/pairs _FIND": "lists of many users, by their metadata",
-    r"maintenance/erasing_many (_PAGE|_WITH_STATE)": "erase() and prune() of many sessions",
+    r"maintenance/erasing_many _PAGE": "erase() and prune() of many sessions",
+    r"items/states _(THERE|FENCES)": "the same, by shards that are values of a list",
     r"checkpoints/threads (_DESCRIBED|_DELETED)": "lists of threads; who looks after the store",
     r"checkpoints/lists _COUNTED\[.*": "stats()",
     r"items/(items _BELOW|namespaces _OF_SCOPE|meanings _BEHIND)": "within a scope",
@@ -47,6 +48,7 @@ CHANGES_ALL: Final = {
     r"search/vectors _DROP(_OF_ITEMS)?": "embed(only=True) drops an embedder, which stands alone",
     r"maintenance/erasing_many _(LOCK|REMOVE\[.*)": "erase() and prune(), by shards that are "
     "values of a list; one by one where it cannot be",
+    r"items/states _(HOLD|CLEAR|REMOVE)": "the same",
     r"feed/positions _ERASE_MANY": "the same",
     r"sessions/sealing_many _(LOCK|SEAL|CUT)": "compact(), the same",
     r"sessions/unfinished _NOT_ANY_MORE": "some, whoever's they are; one by one where it cannot be",
