@@ -509,6 +509,14 @@ def test_a_rewrite_whose_answer_is_lost_says_so(place: Place, what: str, perform
     assert state_of(place.look(session)) == (state_of(whole) if performed else before)
 
 
+def test_an_append_that_is_lost_long_after_a_clear_is_done_again(place: Place) -> None:
+    session = place.begin("lost")
+    session.clear()
+    session.append(("user", "before"))  # so it was not cleared since
+    lose(APPENDS["a batch"](session), place.store, performed=False)
+    assert [m.text for m in session.messages()] == ["before", *(text for _, text in BATCH)]
+
+
 def test_an_answer_that_is_lost_twice_is_said_to_be_unknown(place: Place) -> None:
     session = place.begin("lost")
     for performed in (True, False):
