@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import io
 import os
 import signal
 import subprocess
@@ -685,6 +686,31 @@ def test_a_fork_takes_no_uses_along_and_no_lock(each_store: OpenStore) -> None:
     assert child.result(patience=20) == 1
     assert memory.save_uses() == 1
     assert memory.get_statistics().uses == 2
+
+
+def test_what_is_known_of_a_conversation_goes_with_its_export(store: Store, face: Face) -> None:
+    """Nobody gave its messages ids, and those that they have are others in another session."""
+    chat = store.session("chat", agent="a")
+    chat.append(("user", "rewound"))
+    chat.rewind(0)
+    chat.append([(role, f"{n}") for n in range(3) for role in ("user", "assistant")])
+    memory = EpisodicMemory(store, agent_id="a", session="chat")
+    newest, _, oldest = memory.get_recent_episodes()
+    memory.get_episode(oldest.id)
+    memory.save_uses()
+    assert face(memory).pin(newest.id)
+    assert face(memory).pin(oldest.id)
+    out = io.BytesIO()
+    store.export(out, agent="a")
+    store.erase(agent="a", thorough=False)
+    with Store("sqlite://") as other:
+        for into in (other, store):
+            into.import_(io.BytesIO(out.getvalue()))
+            there = face(EpisodicMemory(into, agent_id="a", session="chat"))
+            stats = there.get_statistics()
+            assert (stats.total_episodes, stats.pinned, stats.uses) == (3, 2, 1)
+            assert there.consolidate(datetime.now(UTC), dry_run=True).runs == ()
+    assert memory.get_episode(newest.id) is None, "an id means one message of one session"
 
 
 def test_uses_of_two_processes_are_all_counted(each_store: OpenStore) -> None:

@@ -62,7 +62,7 @@ def forget(shelf: Shelf, below: float, dry_run: bool) -> Talk[Forgetting]:
     faded: list[tuple[Part, Faded]] = []
     stay = 0
     for part in parts:
-        relevance = shelf.relevance(part, notes.get(part.marks[0], NOTHING), now)
+        relevance = shelf.relevance(part, notes.get(part.notes[0], NOTHING), now)
         if relevance < below and kept(part, notes):
             stay += 1
         elif relevance < below:
@@ -114,7 +114,7 @@ def _summarised(
     report = _report(shelf, run)
     highest = max(part.importance for part in run)
     summary = summary_of(text, len(run), report.since, report.until, highest)
-    first = [part.marks[0] for part in run]
+    first = [part.notes[0] for part in run]
     with suppress(Conflict):  # somebody changed one of them: the report says that it was skipped
         stored = yield from call(
             shelf.session.exchange,
@@ -134,7 +134,7 @@ def _taken(shelf: Shelf, parts: Sequence[Part], notes: Mapping[str, Note]) -> Ta
     read = yield from shelf.read(parts)
     if read is None:
         return False
-    first = [part.marks[0] for part in parts]
+    first = [part.notes[0] for part in parts]
     going = [message for messages in read for message in messages]
     try:
         yield from call(shelf.session.exchange, going, items=shelf.notes.unchanged(notes, first))
@@ -146,9 +146,9 @@ def _taken(shelf: Shelf, parts: Sequence[Part], notes: Mapping[str, Note]) -> Ta
 
 def _sweep(shelf: Shelf, parts: Sequence[Part], notes: Mapping[str, Note]) -> Talk[None]:
     """Take away the notes of episodes that are gone: deleted by others, or with a clear."""
-    there = {mark for part in parts for mark in part.marks}
+    there = {key for part in parts for key in part.notes}
     upto = parts[-1].seqs[-1] if parts else 0
-    gone = [mark for mark in notes if mark not in there and int(mark.partition(".")[0]) <= upto]
+    gone = [key for key in notes if key not in there and int(key.partition(".")[0]) <= upto]
     if gone:
         yield from shelf.notes.delete(gone)
 

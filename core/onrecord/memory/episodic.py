@@ -38,7 +38,7 @@ from onrecord.memory.episodic_reports import (
 )
 from onrecord.memory.event import Event, event_of, message_of, newest_first
 from onrecord.memory.findings import Findings
-from onrecord.memory.marks import Place, mark_of, place_of
+from onrecord.memory.marks import Place, mark_of, note_key_of, place_of
 from onrecord.memory.notes import NOTHING, Notes
 from onrecord.memory.relevance import FADING, Rule
 from onrecord.memory.shelf import Shelf, is_pinned
@@ -400,12 +400,13 @@ class EpisodicMemory:
             found = yield from self._at(session, place)
             if not found:
                 return False
-            drops = self._notes.dropped([place.mark]) if self._is_ours(place) else []
+            keys = [note_key_of(message) for message in found]
+            drops = self._notes.dropped(keys) if self._is_ours(place) else []
             try:
                 yield from call(session.exchange, found, items=drops)
             except Conflict:  # edited in this very moment
                 continue
-            self._notes.gone([place.mark])
+            self._notes.gone(keys)
             return True
         raise Conflict(f"Event {id!r} is edited all the time. Nothing was deleted. Try again.")
 
@@ -465,7 +466,7 @@ class EpisodicMemory:
         if not messages:
             return None
         (episode,) = yield from self._shelf.episodes([messages])
-        self._notes.used([mark_of(messages[0])])
+        self._notes.used([note_key_of(messages[0])])
         return episode
 
     def _found(self, text: str, limit: int, min_score: float) -> Talk[Findings[Episode]]:
@@ -494,7 +495,7 @@ class EpisodicMemory:
                 break
             last = hits
         episodes = yield from self._shelf.episodes(several.values())
-        self._notes.used(mark_of(messages[0]) for messages in several.values())
+        self._notes.used(note_key_of(messages[0]) for messages in several.values())
         return Findings(episodes, complete=complete)
 
     def _episode_deleted(self, id: str) -> Talk[bool]:
@@ -502,12 +503,12 @@ class EpisodicMemory:
             messages = yield from self._messages_of(id)
             if not messages:
                 return False
-            marks = [mark_of(message) for message in messages]
+            keys = [note_key_of(message) for message in messages]
             try:
-                yield from call(self._episodes.exchange, messages, items=self._notes.dropped(marks))
+                yield from call(self._episodes.exchange, messages, items=self._notes.dropped(keys))
             except Conflict:  # it was edited in this very moment
                 continue
-            self._notes.gone(marks)
+            self._notes.gone(keys)
             return True
         raise Conflict(f"Episode {id!r} is edited all the time. Nothing was deleted. Try again.")
 
@@ -515,19 +516,19 @@ class EpisodicMemory:
         messages = yield from self._messages_of(id)
         if not messages:
             return False
-        marks = [mark_of(message) for message in messages]
+        keys = [note_key_of(message) for message in messages]
         if not kept:
-            notes = yield from self._notes.of(marks)
-            marks = [mark for mark, note in notes.items() if note.pinned]
+            notes = yield from self._notes.of(keys)
+            keys = [key for key, note in notes.items() if note.pinned]
         try:
-            for mark in marks[:1] if kept else marks:
-                yield from self._notes.pin(mark, kept)
+            for key in keys[:1] if kept else keys:
+                yield from self._notes.pin(key, kept)
         except Conflict:  # the session was erased
             return False
         # After the note was written nobody takes the episode away; before it somebody may have.
         if (yield from self._messages_of(id)):
             return True
-        yield from self._notes.delete(marks)
+        yield from self._notes.delete(keys)
         return False
 
     def _episode_statistics(self) -> Talk[EpisodeStatistics]:
@@ -537,7 +538,7 @@ class EpisodicMemory:
         now, by_type, relevance = datetime.now(UTC), dict[str, int](), 0.0
         for part in parts:
             by_type[part.episode_type] = by_type.get(part.episode_type, 0) + 1
-            relevance += self._shelf.relevance(part, notes.get(part.marks[0], NOTHING), now)
+            relevance += self._shelf.relevance(part, notes.get(part.notes[0], NOTHING), now)
         total = len(parts)
         average = relevance / total if total else 0.0
         warnings = self._warnings(total, "episode")
@@ -552,7 +553,7 @@ class EpisodicMemory:
             by_type=dict(sorted(by_type.items())),
             messages=sum(len(part.seqs) for part in parts),
             pinned=sum(is_pinned(part, notes) for part in parts),
-            uses=sum(notes.get(part.marks[0], NOTHING).uses for part in parts),
+            uses=sum(notes.get(part.notes[0], NOTHING).uses for part in parts),
             raw_bytes=stats.raw_bytes,
             stored_bytes=stats.stored_bytes,
             warnings=warnings,

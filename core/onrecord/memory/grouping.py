@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 from onrecord.blocks import ToolCall, ToolResult
 from onrecord.memory.episode import ended_at, importance_in
 from onrecord.memory.event import role_of
-from onrecord.memory.marks import mark_of
+from onrecord.memory.marks import mark_of, note_key_of
 from onrecord.message import CONVERSATION, Message
 
 _DAMAGED: Final = "damaged"
@@ -27,6 +27,8 @@ class Line(NamedTuple):
 
     seq: int
     mark: str
+    note: str
+    """The key of its note."""
     ended: datetime
     kind: str
     """Of the episode that begins with it; empty where it goes on with one."""
@@ -58,6 +60,7 @@ def line_of(message: Message) -> Line:
     return Line(
         message.seq or 0,
         mark_of(message),
+        note_key_of(message),
         ended_at(message, marks),
         begins,
         of,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from onrecord.adapters.stored import id_of, seq_of
+from onrecord.adapters.stored import given_id_of, id_of, seq_of
 from onrecord.errors import InvalidName, Misconfigured, shown
 from onrecord.message import Message
 from onrecord.scope import check_name
@@ -28,7 +28,18 @@ class Place(NamedTuple):
 def mark_of(message: Message) -> str:
     """Tell a stored message from all others of its session, and a summary from the message whose
     place and id it has: who holds the id of an episode deletes no summary with it."""
-    digest = blake2b(id_of(message).encode("utf-8", "surrogatepass"), digest_size=8)
+    return _mark(message, id_of(message))
+
+
+def note_key_of(message: Message) -> str:
+    """What the note of a stored message is kept under: the same in a fork and in an import of its
+    session, where a message that nobody gave an id has another one. Its time stands for it then."""
+    given = given_id_of(message)
+    return _mark(message, f"{message.created_at}" if given is None else given)
+
+
+def _mark(message: Message, name: str) -> str:
+    digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8)
     if message.marks.get("episode") == SUMMARY:
         digest.update(SUMMARY.encode())
     return f"{seq_of(message)}.{digest.hexdigest()}"

@@ -50,7 +50,7 @@ def note_of(item: Item) -> Note:
 
 
 class Notes:
-    """The notes of one session's episodes, by the marks of their first messages."""
+    """The notes of one session's episodes, by ``note_key_of`` of their first messages."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -62,12 +62,12 @@ class Notes:
         self._waiting: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def used(self, marks: Iterable[str]) -> None:
+    def used(self, keys: Iterable[str]) -> None:
         """Count a use of each."""
         with self._lock:
-            for mark in marks:
-                if mark in self._waiting or len(self._waiting) < MOST_WAITING:
-                    self._waiting[mark] = self._waiting.get(mark, 0) + 1
+            for key in keys:
+                if key in self._waiting or len(self._waiting) < MOST_WAITING:
+                    self._waiting[key] = self._waiting.get(key, 0) + 1
 
     @property
     def waiting(self) -> int:
@@ -75,9 +75,9 @@ class Notes:
         with self._lock:
             return sum(self._waiting.values())
 
-    def of(self, marks: Iterable[str]) -> Talk[dict[str, Note]]:
+    def of(self, keys: Iterable[str]) -> Talk[dict[str, Note]]:
         """Read those of some episodes."""
-        wanted = {PREFIX + mark: mark for mark in marks}
+        wanted = {PREFIX + key: key for key in keys}
         if not wanted:
             return {}
         found = yield from call(self._session.state.get_many, list(wanted))
@@ -96,34 +96,34 @@ class Notes:
                 return self._with_waiting(notes)
             after = page[-1]
 
-    def pin(self, mark: str, pinned: bool) -> Talk[None]:
+    def pin(self, key: str, pinned: bool) -> Talk[None]:
         """Say whether an episode is kept. Conflict where the session is not there any more."""
-        change = Merge(self._session.state, PREFIX + mark, {"pinned": pinned})
+        change = Merge(self._session.state, PREFIX + key, {"pinned": pinned})
         yield from call(self._session.append, [], items=[change], existing=True)
 
-    def gone(self, marks: Iterable[str]) -> None:
+    def gone(self, keys: Iterable[str]) -> None:
         """Forget the uses that wait, of episodes that are gone."""
         with self._lock:
-            for mark in marks:
-                self._waiting.pop(mark, None)
+            for key in keys:
+                self._waiting.pop(key, None)
 
-    def delete(self, marks: Iterable[str]) -> Talk[None]:
+    def delete(self, keys: Iterable[str]) -> Talk[None]:
         """Take notes away of which nobody knows the episode."""
-        keys = [PREFIX + mark for mark in marks]
-        for n in range(0, len(keys), _PAGE):
-            yield from call(self._session.state.delete_many, keys[n : n + _PAGE])
+        items = [PREFIX + key for key in keys]
+        for n in range(0, len(items), _PAGE):
+            yield from call(self._session.state.delete_many, items[n : n + _PAGE])
 
-    def dropped(self, marks: Iterable[str]) -> list[Delete]:
+    def dropped(self, keys: Iterable[str]) -> list[Delete]:
         """The changes by which notes go with their episodes."""
-        return [Delete(self._session.state, PREFIX + mark) for mark in marks]
+        return [Delete(self._session.state, PREFIX + key) for key in keys]
 
-    def unchanged(self, notes: Mapping[str, Note], marks: Iterable[str]) -> list[Delete]:
+    def unchanged(self, notes: Mapping[str, Note], keys: Iterable[str]) -> list[Delete]:
         """The same, refused where one was pinned or used since its note was read."""
         changes: list[Delete] = []
-        for mark in marks:
-            item = notes.get(mark, NOTHING).item
+        for key in keys:
+            item = notes.get(key, NOTHING).item
             changes.append(
-                Delete(self._session.state, PREFIX + mark, expected=0 if item is None else item)
+                Delete(self._session.state, PREFIX + key, expected=0 if item is None else item)
             )
         return changes
 
@@ -153,20 +153,20 @@ class Notes:
                 some = dict(list(taken.items())[:_PAGE])
                 yield from self._add(some)
                 saved += sum(some.values())
-                taken = {mark: n for mark, n in taken.items() if mark not in some}
+                taken = {key: n for key, n in taken.items() if key not in some}
             return saved
         finally:
             with self._lock:
-                for mark, n in taken.items():
-                    self._waiting[mark] = self._waiting.get(mark, 0) + n
+                for key, n in taken.items():
+                    self._waiting[key] = self._waiting.get(key, 0) + n
 
     def _add(self, uses: Mapping[str, int]) -> Talk[None]:
         """Add to what is stored. Others add at the same time: each write says what it has read."""
         session = self._session
-        keys = {PREFIX + mark: n for mark, n in uses.items()}
+        more = {PREFIX + key: n for key, n in uses.items()}
         for attempt in range(_MOST_ATTEMPTS):
-            there = yield from call(session.state.get_many, list(keys))
-            changes = [_more(session, key, there.get(key), n) for key, n in keys.items()]
+            there = yield from call(session.state.get_many, list(more))
+            changes = [_more(session, key, there.get(key), n) for key, n in more.items()]
             try:
                 # Not by a write of items alone: it would make a session again that was erased.
                 yield from call(session.append, [], items=changes, existing=True)
@@ -181,9 +181,9 @@ class Notes:
 
     def _with_waiting(self, notes: dict[str, Note]) -> dict[str, Note]:
         with self._lock:
-            for mark, n in self._waiting.items():
-                note = notes.get(mark, NOTHING)
-                notes[mark] = note._replace(uses=note.uses + n)
+            for key, n in self._waiting.items():
+                note = notes.get(key, NOTHING)
+                notes[key] = note._replace(uses=note.uses + n)
         return notes
 
 

@@ -11,7 +11,7 @@ from onrecord.adapters.calls import Talk, call
 from onrecord.memory.episode import Episode, metadata_of
 from onrecord.memory.event import NO_TIME
 from onrecord.memory.grouping import Group, Line, groups, kind_of, line_of, torn
-from onrecord.memory.marks import mark_of, public_id
+from onrecord.memory.marks import mark_of, note_key_of, public_id
 from onrecord.memory.notes import NOTHING, Note, Notes
 from onrecord.memory.relevance import Rule, Trace, judged
 from onrecord.message import Message
@@ -30,6 +30,8 @@ class Part:
     seqs: tuple[int, ...]
     marks: tuple[str, ...]
     """Of its messages, in their order."""
+    notes: tuple[str, ...]
+    """The keys of their notes. What is known of the episode is in the first of them."""
     episode_type: str
     ended: datetime
     importance: float
@@ -86,11 +88,11 @@ class Shelf:
     def episodes(self, several: Iterable[Sequence[Message]]) -> Talk[list[Episode]]:
         """Make episodes of messages that were read."""
         given = [list(messages) for messages in several]
-        marks = [mark_of(messages[0]) for messages in given]
-        notes = yield from self.notes.of(marks)
+        keys = [note_key_of(messages[0]) for messages in given]
+        notes = yield from self.notes.of(keys)
         return [
-            self._episode(messages, mark, notes.get(mark, NOTHING))
-            for messages, mark in zip(given, marks, strict=True)
+            self._episode(messages, notes.get(key, NOTHING))
+            for messages, key in zip(given, keys, strict=True)
         ]
 
     def parts(self) -> Talk[list[Part]]:
@@ -123,7 +125,7 @@ class Shelf:
             read.append(messages)
         return read
 
-    def _episode(self, messages: Sequence[Message], mark: str, note: Note) -> Episode:
+    def _episode(self, messages: Sequence[Message], note: Note) -> Episode:
         lines, first = list(map(line_of, messages)), messages[0]
         part = _part(lines, list(range(len(lines))))
         return Episode(
@@ -131,7 +133,7 @@ class Shelf:
             part.episode_type,
             tuple(messages),
             first.created_at or NO_TIME,
-            public_id(mark, self.session.name.key),
+            public_id(mark_of(first), self.session.name.key),
             part.importance,
             metadata_of(first),
             self.relevance(part, note, datetime.now(UTC)),
@@ -149,7 +151,7 @@ def kept(part: Part, notes: Mapping[str, Note]) -> bool:
 
 def is_pinned(part: Part, notes: Mapping[str, Note]) -> bool:
     """Whether an episode is pinned."""
-    return any(notes.get(mark, NOTHING).pinned for mark in part.marks)
+    return any(notes.get(key, NOTHING).pinned for key in part.notes)
 
 
 def _part(lines: Sequence[Line], group: Group) -> Part:
@@ -157,6 +159,7 @@ def _part(lines: Sequence[Line], group: Group) -> Part:
     return Part(
         tuple(line.seq for line in of),
         tuple(line.mark for line in of),
+        tuple(line.note for line in of),
         kind_of(lines, group),
         max(line.ended for line in of),
         of[0].importance,
