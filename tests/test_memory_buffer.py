@@ -250,31 +250,6 @@ def test_so_many_messages_are_stored_at_once(db: Store, face: Face, every: int |
     assert shown[-1].metadata == {"n": [10]}
 
 
-def test_two_objects_see_what_the_other_has_stored(open_store: OpenStore, face: Face) -> None:
-    one = face(PersistentBufferMemory(open_store(), agent_id="a", auto_persist_interval=None))
-    other = PersistentBufferMemory(open_store(), agent_id="a", auto_persist_interval=None)
-    talk_to(one, "mine, waiting")
-    assert other.get_history() == []
-    talk_to(other, "theirs, waiting")
-    other.persist()
-    assert said(one.get_history()) == ["theirs, waiting", "mine, waiting"]
-    one.persist()
-    assert said(other.get_history()) == ["theirs, waiting", "mine, waiting"]
-    other.session.edit(1, ("user", "theirs, edited"))
-    assert said(one.get_history()) == ["theirs, edited", "mine, waiting"]
-    other.delete_history()
-    assert one.get_history() == []
-    talk_to(other, "anew")
-    other.persist()
-    talk_to(one, "waiting when it was deleted")
-    assert len(one.get_history()) == 2
-    one.delete_history()
-    assert one.get_history() == other.get_history() == []
-    assert one.persist() == 0
-    for memory in (one, other):
-        memory.close()
-
-
 def test_two_processes_see_what_the_other_has_stored(open_store: OpenStore) -> None:
     """Each says something when it sees what the other has said."""
     open_store().session("main", agent="a").append(("user", "0"))
@@ -675,40 +650,11 @@ def test_a_store_is_not_contradicted(tmp_path: Path) -> None:
         PersistentBufferMemory("agents.db", agent_id="a")
 
 
-NESTED: list[Any] = []
-NESTED.append(NESTED)
-
-
-@pytest.mark.parametrize(
-    "given_message",
-    [
-        {"role": ""},
-        {"role": 7},
-        {"role": "Where is my order?", "content": "user"},
-        {"role": "x" * 65},
-        {"content": None},
-        {"content": 7},
-        {"content": object()},
-        {"content": [object()]},
-        {"metadata": {"a": object()}},
-        {"metadata": [1]},
-        {"metadata": {"a": NESTED}},
-        {"id": ""},
-        {"id": "a\0b"},
-        {"created_at": "yesterday"},
-        {"created_at": datetime(2026, 1, 1)},
-        {"tool_calls": ["f"]},
-        {"nonsense": 1},
-        {"seq": 1},
-        {"content": "x" * 70_000_000},
-    ],
-    ids=lambda given: f"{next(iter(given))}",
-)
-def test_messages_that_are_refused(lite: Store, given_message: dict[str, Any]) -> None:
-    """When they are added: what waits can be stored."""
+def test_a_message_that_is_too_large_is_refused(lite: Store) -> None:
+    """When it is added: what waits can be stored."""
     memory = PersistentBufferMemory(lite, agent_id="a", auto_persist_interval=2)
     with pytest.raises(InvalidMessage):
-        memory.add_message(**{"role": "user", "content": "x", **given_message})
+        memory.add_message("user", "x" * 70_000_000)
     assert memory.get_history() == []
     assert memory.persist() == 0
     read_nothing(lite)
@@ -733,43 +679,6 @@ def test_messages_that_are_odd_come_back_equal(db: Store, face: Face) -> None:
     face(memory).persist()
     assert said(waiting) == said(face(memory).get_history()) == odd
     assert [m.metadata for m in waiting] == [m.metadata for m in face(memory).get_history()]
-
-
-@pytest.mark.parametrize("limit", [-1, 1.5, "3", True, float("nan")])
-def test_limits_that_are_refused(lite: Store, limit: Any) -> None:
-    with pytest.raises(Misconfigured, match="limit"):
-        PersistentBufferMemory(lite, agent_id="a").get_history(limit=limit)
-
-
-@pytest.mark.parametrize(
-    "turn",
-    [
-        None,
-        [],
-        "text",
-        {},
-        {"user": "u"},
-        {"user": "u", "agent": None},
-        {"user": 7, "agent": "a"},
-        {"user": "u", "agent": "a", "confidence": 1},
-        {"user": "u", "agent": "a", "metadata": [1]},
-        {"user": "u", "agent": "a", "metadata": {"x": object()}},
-        {"user": "u", "agent": "a", "timestamp": "yesterday"},
-        {"user": "u", "agent": "a", "timestamp": 7},
-        {"user": "u", "agent": "a", "timestamp": "0001-01-01T00:00:00+14:00"},
-    ],
-)
-def test_turns_that_are_refused(lite: Store, turn: Any) -> None:
-    memory = PersistentBufferMemory(lite, agent_id="a")
-    with pytest.raises(InvalidMessage):
-        memory.save_turn("c", turn)
-    for key in ("", None, 7, "a\0b", "x" * 513):
-        name: Any = key
-        with pytest.raises(InvalidName):
-            memory.save_turn(name, {"user": "u", "agent": "a"})
-        with pytest.raises(InvalidName):
-            memory.load_context(name)
-    read_nothing(lite)
 
 
 def test_strange_names_are_names(lite: Store) -> None:

@@ -447,28 +447,6 @@ def test_histories_on_each_store(
     history(each_store(), dice, 80)
 
 
-def test_killed_between_any_two_steps() -> None:
-    step, more = 0, True
-    while more:
-        with Store("sqlite://") as store:
-            says(store, *["please, the invoice, kindly"] * 3)
-            preferences = Preferences(store, "ada")
-            if step % 2:
-                preferences.read()
-                says(store, "hey", key="other")
-            worker = Worker(preferences._read)
-            more = worker.step()
-            for _ in range(step):
-                more = more and worker.step()
-            says(store, "my password")
-            leases_end(store)
-            learned = preferences.read()
-            assert shown(learned) == shown(expected(store, tenant="", user="ada"))
-            assert _there(learned.of("formal")).words == {"kindly": 3, "please": 3}
-        step += 1
-    assert step > 5
-
-
 def test_two_processes_at_once_and_one_that_is_killed(each_store: OpenStore) -> None:
     with each_store() as store:
         url = store._ledger.address.url.render_as_string(hide_password=False)

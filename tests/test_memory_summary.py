@@ -29,7 +29,6 @@ from onrecord import (
     Version,
     Window,
 )
-from onrecord.adapters.calls import Call
 from onrecord.flows.sessions import read
 from onrecord.gist import EXTRACT, GIST, NO_GIST
 from onrecord.memory import RollingSummary, acontext, context
@@ -248,19 +247,6 @@ def keeps_nothing_of_it(*stores: Store) -> None:
 
 
 @pytest.mark.parametrize("how", GOING)
-def test_what_goes_is_not_left_in_the_summary(each_store: OpenStore, face: Face, how: str) -> None:
-    store, other = each_store(), each_store()
-    session, notes = store.session("chat"), Notes()
-    with_secret(session)
-    summary = RollingSummary(session, notes, messages=6)
-    assert SECRET in summary.read().text
-    assert SECRET in other.session("chat").window(messages=6, summary=True).summary.text
-    GOING[how](face(session))
-    keeps_nothing_of_it(store, other)  # though nobody has asked for the summary again
-    assert together(summary.window()) == [message.text for message in session.messages()]
-
-
-@pytest.mark.parametrize("how", GOING)
 def test_what_goes_while_it_is_summarised_is_not_kept_either(
     each_store: OpenStore, face: Face, how: str
 ) -> None:
@@ -330,18 +316,6 @@ def test_a_fork_goes_on_from_it_and_an_import_has_it(each_store: OpenStore, face
         say(there, 11, 11)
         there.edit(2, ("assistant", "x"))
         assert there.window(messages=2, summary=True).summary == NO_GIST
-
-
-def test_it_can_be_forgotten(store: Store, face: Face) -> None:
-    session, notes = store.session("chat"), Notes()
-    say(session, 1, 10)
-    summary = face(RollingSummary(session, notes, messages=6))
-    first = summary.read()
-    assert summary.forget()
-    assert not summary.forget()
-    assert summary.kept() == NO_GIST
-    assert summary.read() == first
-    assert len(notes.calls) == 2
 
 
 @given(
@@ -472,36 +446,6 @@ def test_a_kill_loses_the_call_that_was_under_way(each_store: OpenStore) -> None
     assert notes.calls[0][0] == kept.text
     assert notes.calls[0][1][0].seq == kept.version.head + 1
     assert window.fallen <= window.summary.version.head
-
-
-def test_wherever_it_breaks_off_the_next_goes_on(each_store: OpenStore) -> None:
-    """Dropped before each of its calls of the session; and with each lost after it was done."""
-    store = each_store()
-    for lost in (False, True):
-        for steps in range(100):
-            session, notes = store.session(f"{lost} {steps}"), Notes()
-            session.append(
-                [(role, "w" * 8_000) for _ in range(5) for role in ("user", "assistant")]
-            )
-            talk = RollingSummary(session, notes, messages=2)._window(repair=False)
-            answer: Any = None
-            ended = False
-            try:
-                for step in range(steps):
-                    asked: Call = talk.send(answer)
-                    if lost or step + 1 < steps:
-                        answer = asked.method(*asked.given, **asked.settings)
-            except StopIteration:
-                ended = True
-            talk.close()
-            kept = RollingSummary(session, notes, messages=2).kept()
-            assert kept.messages == kept.version.head
-            window = RollingSummary(session, notes, messages=2).window()
-            assert window.summary.messages == window.summary.version.head >= window.fallen
-            if ended:
-                break
-        else:
-            pytest.fail("it did not end")
 
 
 # A summariser that fails

@@ -119,36 +119,6 @@ def test_both_views_agree(store: Store, face: Face) -> None:
     assert face(system).save_session("s1") == 0
 
 
-def test_saving_twice_stores_once_and_then_only_what_is_new(store: Store, face: Face) -> None:
-    system = made(store)
-    talk_into(system.working)
-    assert face(system).save_session("s1") == 4
-    assert face(system).save_session("s1") == 0
-    system.working.add_message("user", "Which is nearest?")
-    assert len(system.working.unsaved) == 1
-    assert face(system).save_session("s1") == 1
-    session = store.session("s1", user="ada", agent="guide")
-    assert session.count() == 5
-    assert session.version().epoch == 0, "nothing was rewritten"
-    restored = face(made(store)).load_session("s1")
-    assert as_said(restored) == [*SAID, ("user", "Which is nearest?", None)]
-
-
-def test_what_was_loaded_goes_on(store: Store, face: Face) -> None:
-    first = made(store)
-    talk_into(first.working)
-    first.save_session("s1")
-    system = made(store)
-    restored = face(system).load_session("s1")
-    assert system.working is restored
-    restored.add_message("user", "Which is nearest?")
-    assert face(system).save_session("s1") == 1
-    assert [event.payload["content"] for event in system.episodic.get_session("s1")][-2:] == [
-        "There are three shops.",
-        "Which is nearest?",
-    ]
-
-
 def test_without_loading_it_is_appended_to(store: Store, face: Face) -> None:
     """A process that did not read what was said before does not hide it either."""
     for text in ("one", "two"):

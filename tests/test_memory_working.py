@@ -15,7 +15,6 @@ from onrecord import (
     Damaged,
     InvalidMessage,
     InvalidName,
-    InvalidValue,
     Misconfigured,
     Store,
     StoreClosed,
@@ -25,7 +24,6 @@ from onrecord import (
 from onrecord.memory.working import WorkingMemory
 from onrecord.memory.working_message import WorkingMessage
 from onrecord.testing.contract import Face
-from onrecord.testing.contract_items import until
 from tests.children import Child
 from tests.test_feed import _place
 from tests.test_item_maintenance import expired
@@ -86,19 +84,6 @@ def test_more_keys_than_a_page(store: Store, face: Face, monkeypatch: pytest.Mon
     assert face(memory).all() == {f"k{n:02}": n for n in range(10)}
 
 
-def test_what_has_expired_is_not_there(store: Store, face: Face) -> None:
-    memory = WorkingMemory(store, session_id="s", ttl=0.001)
-    memory.set("stays", 1, ttl_seconds=3600)
-    memory.set("goes", 2)
-    memory.set("goes too", 3, timedelta(milliseconds=1))
-    until(lambda: "goes" not in memory and "goes too" not in memory)
-    assert face(memory).all() == {"stays": 1}
-    assert face(memory).get("goes", "gone") == "gone"
-    assert face(memory).delete("goes") is False
-    with pytest.raises(KeyError):
-        memory["goes"]
-
-
 def test_how_long_a_key_lives(store: Store, face: Face) -> None:
     memory = WorkingMemory(store, ttl=60)
     face(memory).set("own", 1)
@@ -129,24 +114,6 @@ def test_cleanup_takes_rows_away_and_counts_them(
     assert face(memory).cleanup() == 0
     assert face(other).cleanup() == 10, "another user's were left alone"
     assert list(memory) == ["k10", "k11"]
-
-
-def test_a_session_s_keys_go_with_it(store: Store) -> None:
-    """And are in nobody's way who keeps something else in its state."""
-    session = store.session("trip", user="ada")
-    memory = WorkingMemory(store, session_id="trip", user="ada")
-    session.state.put("plan", "of somebody else")
-    session.state.put("zz", "theirs as well")
-    memory["plan"] = {"city": "Lyon"}
-    assert session.state.get("plan").value == "of somebody else"  # type: ignore[union-attr]
-    assert memory.all() == {"plan": {"city": "Lyon"}}
-    session.fork("copy")
-    assert WorkingMemory(store, session_id="copy", user="ada").all() == memory.all()
-    assert WorkingMemory(store, user="ada").all() == {}, "the scope has keys of its own"
-    session.erase()
-    assert memory.all() == {}
-    store.erase(user="ada")
-    assert WorkingMemory(store, session_id="copy", user="ada").all() == {}
 
 
 def test_scopes_are_walls(store: Store) -> None:
@@ -197,45 +164,12 @@ def test_what_is_damaged_is_said(store: Store, face: Face) -> None:
 # -- what cannot be ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", [5, None, b"k", "", "x" * 513, "a\0b", "\ud800"])
-def test_a_key_that_is_none_is_refused(store: Store, face: Face, key: Any) -> None:
-    for session_id in (None, "s"):
-        memory = WorkingMemory(store, session_id=session_id)
-        for ask in (
-            lambda: face(memory).set(key, 1),  # noqa: B023 - called at once
-            lambda: face(memory).get(key),  # noqa: B023
-            lambda: face(memory).delete(key),  # noqa: B023
-            lambda: key in memory,  # noqa: B023
-        ):
-            with pytest.raises(InvalidName, match="key"):
-                ask()
-        assert memory.all() == {}
-
-
 def test_the_longest_key(store: Store) -> None:
     memory = WorkingMemory(store, session_id="s")
     memory["x" * 504] = 1
     assert list(memory) == ["x" * 504]
     with pytest.raises(InvalidName, match="505 characters; 504 are allowed"):
         memory["x" * 505] = 1
-
-
-@pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), "1h", True, timedelta(0)])
-def test_a_time_to_live_that_is_none_is_refused(store: Store, face: Face, ttl: Any) -> None:
-    with pytest.raises(Misconfigured, match="ttl has to be"):
-        WorkingMemory(store, ttl=ttl)
-    memory = WorkingMemory(store)
-    with pytest.raises(Misconfigured, match="ttl_seconds has to be"):
-        face(memory).set("k", 1, ttl_seconds=ttl)
-    assert memory.all() == {}
-
-
-def test_a_value_that_cannot_be_stored_is_refused(store: Store, face: Face) -> None:
-    memory = WorkingMemory(store)
-    for value in (object(), {"deep": [object()]}, "x" * 2_000_000):
-        with pytest.raises(InvalidValue, match="'k'"):
-            face(memory).set("k", value)
-    assert memory.all() == {}
 
 
 def test_what_is_no_store_or_no_name_is_refused() -> None:
