@@ -2,11 +2,13 @@
 
     make upstream FROM=~/upstream                      all that are found there
     make upstream FROM=~/upstream ARGS="--only agents"
+    make upstream FROM=~/upstream ARGS="--servers"     ours in PostgreSQL, and behind Redis
 
 FROM holds what you have unpacked or checked out: source archives (LangGraph's and LangChain's have
 their tests in them) or repositories, in the versions that are installed. Each suite runs twice,
 with the framework's own classes and with ours. A test that only ours fail is a difference; those
-that are known, and why, are in differences.toml. A new one fails the run.
+that are known, and why, are in differences.toml. A new one fails the run; one that is no more is
+printed, to be taken off the list.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+from scripts.upstream.stores import settings
 from scripts.upstream.suites import SUITES, Results, Suite, found, run
 
 
@@ -39,21 +42,26 @@ def main() -> None:
     options.add_argument("folder", type=Path, help="where the suites are")
     options.add_argument("--only", default="", help="suites with this in their name")
     options.add_argument("--tests", default="", help="of those only tests with this in their name")
+    options.add_argument("--servers", action="store_true", help="ours in PostgreSQL, with Redis")
+    options.add_argument("--strict", action="store_true", help='ours with consistency="strict"')
     chosen = options.parse_args()
     if not chosen.folder.is_dir():
         raise SystemExit(f"{chosen.folder} is no folder. Name the one where the suites are: FROM=…")
     new = ran = 0
-    for suite in SUITES:
-        root = found(suite, chosen.folder.resolve())
-        if chosen.only not in suite.name:
-            continue
-        if root is None:
-            print(f"{suite.name}: not in {chosen.folder} (no {suite.holds})\n")
-            continue
-        ran += 1
-        only = ["-k", chosen.tests] if chosen.tests else []
-        theirs, ours = (run(suite, root, ours=which, more=only) for which in (False, True))
-        new += _told(suite, theirs, ours)
+    only = ["-k", chosen.tests] if chosen.tests else []
+    with settings(chosen.servers, chosen.strict) as stores:
+        for suite in SUITES:
+            root = found(suite, chosen.folder.resolve())
+            if chosen.only not in suite.name:
+                continue
+            if root is None:
+                print(f"{suite.name}: not in {chosen.folder} (no {suite.holds})\n")
+                continue
+            ran += 1
+            theirs, ours = (
+                run(suite, root, ours=which, stores=stores, more=only) for which in (False, True)
+            )
+            new += _told(suite, theirs, ours)
     if not ran:
         raise SystemExit(f"No suite was found in {chosen.folder}.")
     if new:
@@ -70,16 +78,21 @@ def _told(suite: Suite, theirs: Results, ours: Results) -> int:
         for test, outcome in ours.came_to.items()
         if outcome == "failed" and theirs.came_to.get(test) != "failed"
     ]
-    for reason, tests in _by_reason(suite, differ).items():
+    by_reason = _by_reason(suite, differ)
+    for reason, tests in by_reason.items():
         print(f"  {len(tests)} fail with ours alone: {reason or 'nobody knows why'}")
         for test in () if reason else tests:
             print(f"    {test}\n      {ours.why.get(test, '').removeprefix('E ').strip()}")
     better = [test for test, one in theirs.came_to.items() if one == "failed"]
-    passed = [test for test in better if ours.came_to.get(test) == "passed"]
-    for test in passed:
-        print(f"  fails with theirs alone: {test}")
+    for test in better:
+        if ours.came_to.get(test) == "passed":
+            print(f"  fails with theirs alone: {test}")
+    for known in _known():
+        ran = any(map(known.tests.search, ours.came_to))
+        if known.suite == suite.name and ran and known.reason not in by_reason:
+            print(f"  no difference any more: {known.tests.pattern}")
     print(flush=True)
-    return len(_by_reason(suite, differ).get("", ()))
+    return len(by_reason.get("", ()))
 
 
 def _by_reason(suite: Suite, tests: list[str]) -> dict[str, list[str]]:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from scripts.upstream.stores import a_store, a_tenant
+
 
 def main() -> None:
     """Write what each test came to where UPSTREAM_RESULTS says."""
@@ -37,10 +39,9 @@ def main() -> None:
     async def savers() -> AsyncIterator[Any]:
         if os.environ["UPSTREAM_OURS"] == "1":
             from langgraph_onrecord import OnrecordSaver
-            from onrecord import Store
 
-            with Store("sqlite://") as store:
-                yield OnrecordSaver(store)
+            with a_store() as store:
+                yield OnrecordSaver(store, tenant=a_tenant())
             return
         from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -42,9 +42,16 @@ SUITES: Final = (
     Suite(
         "pregel",
         "LangGraph's graphs: OnrecordSaver for SqliteSaver and AsyncSqliteSaver",
-        "tests/conftest_checkpointer.py",
+        "tests/test_pregel.py",
         ("tests",),
         {"NO_DOCKER": "true"},
+    ),
+    Suite(
+        "prebuilt",
+        "LangGraph's ready-made agent: OnrecordSaver for SqliteSaver and AsyncSqliteSaver",
+        "tests/test_react_agent.py",
+        ("tests",),
+        {"LANGGRAPH_TEST_FAST": "false"},
     ),
     Suite(
         "conformance",
@@ -61,8 +68,15 @@ SUITES: Final = (
         ("--disable-socket", "--allow-unix-socket"),
     ),
     Suite(
+        "histories",
+        "LangChain's chat histories: OnrecordChatMessageHistory for InMemoryChatMessageHistory",
+        "tests/unit_tests/chat_history/test_chat_history.py",
+        ("tests/unit_tests/chat_history", "tests/unit_tests/runnables/test_history.py"),
+    ),
+    Suite(
         "llama-index",
-        "LlamaIndex's stores and memories: OnrecordChatStore for SimpleChatStore",
+        "LlamaIndex's stores and memories: OnrecordChatStore for SimpleChatStore, "
+        "OnrecordMemoryStore for SQLAlchemyChatStore",
         "tests/storage/chat_store/test_simple_chat_store.py",
         ("tests/storage/chat_store", "tests/memory"),
     ),
@@ -77,13 +91,21 @@ def found(suite: Suite, folder: Path) -> Path | None:
     return None
 
 
-def run(suite: Suite, root: Path, *, ours: bool, more: Sequence[str] = ()) -> Results:
+def run(
+    suite: Suite,
+    root: Path,
+    *,
+    ours: bool,
+    stores: Mapping[str, str],
+    more: Sequence[str] = (),
+) -> Results:
     """Run a suite in a process of its own, with our classes or with theirs."""
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.json"
         environment = {
             **os.environ,
             **suite.settings,
+            **stores,
             "UPSTREAM_SUITE": suite.name,
             "UPSTREAM_OURS": str(int(ours)),
             "UPSTREAM_RESULTS": str(results),
