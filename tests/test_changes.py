@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from onrecord import Message, OnrecordError, Session, Store, Unavailable, Versio
 from onrecord.flow import Cold
 from onrecord.stored.changes import Change, Kind
 from onrecord.stored.ranges import Ranges, with_added
-from onrecord.testing.contract import Face
+from onrecord.testing.contract import AsyncFace, Face
 from onrecord.watching import Observer
 
 CORE = Path(onrecord.__file__).parent
@@ -65,6 +66,13 @@ def recorder(store: Store) -> Recorder:
     found = Recorder()
     store._observers = (found,)
     return found
+
+
+@pytest.fixture
+def both() -> Iterator[Sequence[Face]]:
+    """A session by its sync methods, and by their twins on one loop."""
+    with asyncio.Runner() as runner:
+        yield (lambda handle: handle), partial(AsyncFace, runner.get_loop())
 
 
 def read(session: Session) -> Seen:
@@ -142,15 +150,19 @@ NAMES = list(operations(None, None, Seen(Version(0, 0), {}, set()), Random(0), "
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_changed_is_what_a_reader_sees_changed(
-    store: Store, recorder: Recorder, face: Face, tmp_path: Path, seed: int
+    store: Store, recorder: Recorder, both: Sequence[Face], seed: int
 ) -> None:
+    """Through the sync methods and their twins in turns."""
     random = Random(seed)
     kinds: set[str] = set()
     done = 0
+    # Nobody else writes: what is there before a step is what was read after the last one.
+    seen = {key: read(store.session(key)) for key in KEYS}
     for n in range(160):
         key, other = random.sample(KEYS, 2)
         session, beside = store.session(key), store.session(other)
-        before, there = read(session), read(beside)
+        before, there = seen[key], seen[other]
+        face = both[n % 2]
         possible = operations(
             face(session),
             partial(face(beside).fork, key, random.randint(0, there.version.head)),
@@ -171,7 +183,8 @@ def test_what_changed_is_what_a_reader_sees_changed(
         changes = recorder.taken()
         assert not (failed and changes), "what was refused has changed nothing"
         assert {change.name.key for change in changes} <= {key}
-        compare(before, changes, read(session))
+        seen[key] = read(session)
+        compare(before, changes, seen[key])
         assert read(beside) == there
         kinds |= {change.kind for change in changes}
         done += not failed
