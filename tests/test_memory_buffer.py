@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import mmap
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -1130,14 +1128,14 @@ def test_what_cannot_be_stored_at_an_exit_is_logged(tmp_path: Path) -> None:
 
 def killed(open_store: OpenStore, every: int, name: str, dice: random.Random) -> int:
     """Kill a process that adds messages one after the other; return how many it was told are in."""
-    told = mmap.mmap(-1, 8)
+    reading, telling = os.pipe()
     after, then = dice.randrange(1, 40), dice.randrange(0, 400)
 
     def add() -> None:
         memory = PersistentBufferMemory(open_store(), agent_id=name, auto_persist_interval=every)
         for n in range(1, 100_000):
             memory.add_message("user", f"{n}")
-            told[:8] = struct.pack("q", n)
+            os.write(telling, b".")
 
     pid = os.fork()
     if pid == 0:
@@ -1145,16 +1143,19 @@ def killed(open_store: OpenStore, every: int, name: str, dice: random.Random) ->
             add()
         finally:
             os._exit(1)
-    while struct.unpack("q", told[:8])[0] < after:
-        if os.waitpid(pid, os.WNOHANG)[0]:
-            pytest.fail("the child died by itself")
-    for _ in range(then):  # some microseconds each
-        struct.unpack("q", told[:8])
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    with told:
-        acknowledged: int = struct.unpack("q", told[:8])[0]
-    return acknowledged
+    os.close(telling)
+    with open(reading, "rb", buffering=0) as told:
+        acknowledged = 0
+        while acknowledged < after:
+            if not (some := told.read(after - acknowledged)):
+                os.waitpid(pid, 0)
+                pytest.fail("the child died by itself")
+            acknowledged += len(some)
+        for _ in range(then):  # some microseconds each
+            os.getppid()
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return acknowledged + len(told.read())
 
 
 @pytest.mark.parametrize("every", [1, 5, 10])
