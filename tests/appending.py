@@ -1,12 +1,13 @@
 """Processes for the tests that need several: writers and readers of one session.
 
-    python -m tests.appending write URL LOG BATCHES KILLED_AT SEED
-    python -m tests.appending read URL LOG DONE SEED
-    python -m tests.appending open URL SCHEMA KEY
+    write URL LOG BATCHES KILLED_AT SEED
+    read URL LOG DONE SEED
+    open URL SCHEMA KEY
 
-Each says "ready" and waits for a line, so that all of them begin together. A writer that is to be
-killed kills itself, somewhere in an append: no other process could choose the moment so well. A
-reader goes on until the file DONE exists.
+They are forked off one that has imported this module, see ``tests.forked``. Each says "ready" and
+waits for a line, so that all of them begin together. A writer that is to be killed kills itself,
+somewhere in an append: no other process could choose the moment so well. A reader goes on until the
+file DONE exists.
 """
 
 import asyncio
@@ -91,7 +92,8 @@ def wait_for_the_others() -> None:
     sys.stdin.readline()
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(*arguments: str) -> None:
+    """One of them."""
     match arguments:
         case ["write", url, path, batches, killed_at, seed]:
             with Log(path) as log, Store(url, timeout=PATIENCE) as store:
@@ -109,7 +111,3 @@ def main(arguments: Sequence[str]) -> None:
                 assert stored.seq == 1
         case _:
             raise SystemExit(__doc__)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

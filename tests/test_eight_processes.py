@@ -2,9 +2,8 @@
 
 import contextlib
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ import pytest
 from onrecord import Store
 from onrecord.testing import Appended, Attempted, Read, check, load
 from tests.appending import KEY, USER
+from tests.forked import Template
 
-ROOT = Path(__file__).parents[1]
 PATIENCE = 120.0
 
 WRITERS = 8
@@ -25,49 +24,51 @@ KILLED = {1: 4, 4: 12, 6: 20}
 class Worker:
     """A process of ``tests.appending`` that waits to be told to begin."""
 
-    def __init__(self, *arguments: object) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.appending", *map(str, arguments)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, template: Template, *arguments: object) -> None:
+        self.process = template.start("tests.appending:main", *arguments)
 
     def ready(self) -> None:
-        assert self.process.stdout is not None
-        if self.process.stdout.readline() != "ready\n":
-            pytest.fail(f"a worker did not start:\n{self.process.communicate()[1]}")
+        if self.process.stdout.readline() != b"ready\n":
+            pytest.fail(f"a worker did not start:\n{self._errors()}")
 
     def go(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write("\n")
+        self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
     def ends(self, code: int = 0) -> None:
-        _, errors = self.process.communicate(timeout=PATIENCE)
-        assert self.process.returncode == code, errors
+        ended = self.process.wait(PATIENCE)
+        errors = self._errors()
+        assert ended == code, errors
         assert errors == ""
+
+    def _errors(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Template]:
+    """What they are forked off, which has imported all that they use."""
+    with closing(Template("tests.appending", "asyncio", "psycopg", "sqlalchemy")) as template:
+        yield template
 
 
 @contextlib.contextmanager
-def workers(*all_arguments: tuple[object, ...]) -> Iterator[list[Worker]]:
+def workers(template: Template, *all_arguments: tuple[object, ...]) -> Iterator[list[Worker]]:
     """These processes, all of them ready, and none of them left behind."""
     started: list[Worker] = []
     try:
         for arguments in all_arguments:
-            started.append(Worker(*arguments))
+            started.append(Worker(template, *arguments))
         for worker in started:
             worker.ready()
         yield started
     finally:
         for worker in started:
-            with worker.process as process:
-                process.kill()
+            worker.process.close()
 
 
-def append_from_eight(url: str, folder: Path) -> None:
+def append_from_eight(template: Template, url: str, folder: Path) -> None:
     done = folder / "done"
     logs = folder / "logs"
     logs.mkdir()
@@ -79,6 +80,7 @@ def append_from_eight(url: str, folder: Path) -> None:
         return "read", url, logs / f"{name}.jsonl", done, name
 
     with workers(
+        template,
         *(writer(f"w{i}", BATCHES, KILLED.get(i, -1)) for i in range(WRITERS)),
         *(writer(f"heir{i}", BATCHES - killed_at) for i, killed_at in KILLED.items()),
         reader("r1"),
@@ -130,9 +132,9 @@ def append_from_eight(url: str, folder: Path) -> None:
         assert list(read.messages) == final[end - len(read.messages) : end]
 
 
-def open_by_ten(url: str, schema: str = "") -> None:
+def open_by_ten(template: Template, url: str, schema: str = "") -> None:
     keys = [f"s{i}" for i in range(10)]
-    with workers(*(("open", url, schema, key) for key in keys)) as started:
+    with workers(template, *(("open", url, schema, key) for key in keys)) as started:
         for worker in started:
             worker.go()
         for worker in started:
@@ -144,32 +146,36 @@ def open_by_ten(url: str, schema: str = "") -> None:
 
 
 @pytest.mark.slow
-def test_eight_processes_append_to_one_session_in_sqlite(tmp_path: Path) -> None:
-    append_from_eight(f"sqlite:///{tmp_path / 'shared.db'}", tmp_path)
+def test_eight_processes_append_to_one_session_in_sqlite(
+    template: Template, tmp_path: Path
+) -> None:
+    append_from_eight(template, f"sqlite:///{tmp_path / 'shared.db'}", tmp_path)
 
 
 @pytest.mark.slow
 def test_eight_processes_append_to_one_session_in_postgres(
-    postgres_url: str, tmp_path: Path
+    template: Template, postgres_url: str, tmp_path: Path
 ) -> None:
-    append_from_eight(postgres_url, tmp_path)
+    append_from_eight(template, postgres_url, tmp_path)
 
 
 @pytest.mark.slow
 def test_eight_processes_append_to_one_session_in_partitions(
-    postgres_url: str, tmp_path: Path
+    template: Template, postgres_url: str, tmp_path: Path
 ) -> None:
     with Store(postgres_url) as store:
         store.distribute("partitions", parts=4)
-    append_from_eight(postgres_url, tmp_path)
+    append_from_eight(template, postgres_url, tmp_path)
 
 
 @pytest.mark.slow
-def test_ten_processes_open_an_empty_sqlite_file(tmp_path: Path) -> None:
-    open_by_ten(f"sqlite:///{tmp_path / 'empty.db'}")
+def test_ten_processes_open_an_empty_sqlite_file(template: Template, tmp_path: Path) -> None:
+    open_by_ten(template, f"sqlite:///{tmp_path / 'empty.db'}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("schema", ["", 'a "schema" of 100% its own'])
-def test_ten_processes_open_an_empty_postgres(postgres_url: str, schema: str) -> None:
-    open_by_ten(postgres_url, schema)
+def test_ten_processes_open_an_empty_postgres(
+    template: Template, postgres_url: str, schema: str
+) -> None:
+    open_by_ten(template, postgres_url, schema)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from onrecord.testing import Log
+from tests.forked import Template
 from tests.servers.binaries import Binaries, Missing
 from tests.servers.pgbouncer import OwnPgBouncer, find_pgbouncer
 from tests.servers.postgres import OwnPostgres
@@ -128,10 +129,11 @@ def test_a_run_with_too_few_hits_of_items_fails(
 
 
 def test_a_worker_that_stopped_itself_ends_when_it_is_asked_to(tmp_path: Path) -> None:
-    process = Process(tmp_path, 1)
-    process.stand_still()
-    process.stop()
-    assert process.ended() == 0
+    with closing(Template("tests.torture.worker")) as template:
+        process = Process(template, tmp_path, 1)
+        process.stand_still()
+        process.stop()
+        assert process.ended() == 0
 
 
 @pytest.mark.parametrize(("shown", "status"), [("c", 0), ("b", 1)])

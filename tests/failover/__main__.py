@@ -1,4 +1,4 @@
-"""``python -m tests.failover``; with ``work``: one of its workers."""
+"""``python -m tests.failover``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import signal
 import sys
-import traceback
 from pathlib import Path
 
 import tests.failover
@@ -67,14 +66,5 @@ def _end(*_: object) -> None:
     raise SystemExit(143)
 
 
-if sys.argv[1:] == ["work"]:
-    from tests.failover.worker import work
-
-    try:
-        work()
-    except BaseException:
-        traceback.print_exc()
-        raise SystemExit(3) from None
-else:
-    with contextlib.suppress(KeyboardInterrupt):
-        raise SystemExit(main())
+with contextlib.suppress(KeyboardInterrupt):
+    raise SystemExit(main())

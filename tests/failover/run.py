@@ -21,6 +21,7 @@ from onrecord.testing import Appended, Event, Log, Read, load
 from tests.failover.caches import WatchedCaches
 from tests.failover.cluster import Cluster
 from tests.failover.primaries import Primaries
+from tests.forked import Template
 from tests.torture import Verdict, read_all
 from tests.torture.item_log import ItemLog
 from tests.torture.nemesis import note_what_is_left
@@ -28,6 +29,7 @@ from tests.torture.process import Process
 from tests.torture.settings import SHARED, TURNED, Consistency
 from tests.torture.verdict import Judge
 
+WORK: Final = "tests.failover.worker:work"
 ROLES: Final = ("write", "write", "write", "rewrite", "read", "read")
 LONGEST: Final = 3
 """How many times its timeout a call may take: a server is looked for, is there and does not answer,
@@ -108,6 +110,7 @@ class Run:
             (self.folder / "logs" / key.encode().hex()).mkdir(parents=True)
         self._item_log = ItemLog(self.folder / "items" / "nemesis.jsonl")
         self._logs: dict[str, Log] = {}
+        self._template = Template("tests.failover.worker")
         self._workers: list[Process] = []
         self._primaries = Primaries(cluster.addresses)
         self._origin = self._acted = time.monotonic_ns()
@@ -123,6 +126,7 @@ class Run:
     ) -> None:
         for process in self._workers:
             process.kill()
+        self._template.close()
         for log in self._logs.values():
             log.close()
         self._item_log.close()
@@ -134,7 +138,9 @@ class Run:
         with Store(self.cluster.url, timeout=30) as store:
             store.migrate()
         for number in range(1, len(ROLES) + 1):
-            self._workers.append(Process(self.folder, number, "tests.failover"))
+            self._workers.append(
+                Process(self._template, self.folder, number, "tests.failover.worker:work")
+            )
         for process, role in zip(self._workers, ROLES, strict=True):
             process.begin(
                 {

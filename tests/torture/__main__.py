@@ -1,11 +1,10 @@
-"""``python -m tests.torture``; with ``work``: one of its workers."""
+"""``python -m tests.torture``."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import sys
-import traceback
 from pathlib import Path
 
 import tests.torture
@@ -62,13 +61,4 @@ def main() -> int:
     return 1 if verdict.violations else 0
 
 
-if sys.argv[1:] == ["work"]:
-    from tests.torture.worker import work
-
-    try:
-        work()
-    except BaseException:
-        traceback.print_exc()
-        raise SystemExit(3) from None
-else:
-    raise SystemExit(main())
+raise SystemExit(main())

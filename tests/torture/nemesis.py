@@ -17,6 +17,7 @@ import psycopg
 
 from onrecord import Store
 from onrecord.testing import Log
+from tests.forked import Template
 from tests.servers.pgbouncer import OwnPgBouncer
 from tests.servers.postgres import OwnPostgres
 from tests.torture.caches import Caches
@@ -109,6 +110,7 @@ class Nemesis:
         self._logs: dict[str, Log] = {}
         self._item_log = ItemLog(folder / "items" / "nemesis.jsonl")
         self._numbers = itertools.count(1)
+        self._template = Template("tests.torture.worker")
         self._spares: list[Process] = []
         self._working: dict[str, Process] = {}
         self._asleep: dict[Process, float] = {}
@@ -121,6 +123,7 @@ class Nemesis:
     def __exit__(self, *exc: object) -> None:
         for process in [*self._spares, *self._working.values()]:
             process.kill()
+        self._template.close()
         self._line.close()
         for log in self._logs.values():
             log.close()
@@ -132,7 +135,7 @@ class Nemesis:
         # To drop a database PostgreSQL waits for whoever is being let in. Where that is a worker
         # that was stopped, everything stood still for a minute.
         self._tell("ALTER SYSTEM SET authentication_timeout = '2s'", "SELECT pg_reload_conf()")
-        self._spares = [Process(self._folder, next(self._numbers)) for _ in roles]
+        self._spares = [Process(self._template, self._folder, next(self._numbers)) for _ in roles]
         for slot in roles:
             self._begin(slot)
         self._origin = time.monotonic()
@@ -376,7 +379,7 @@ class Nemesis:
         process = self._spares.pop(0)
         self._working[slot] = process
         if len(self._spares) < self.SPARES:
-            self._spares.append(Process(self._folder, next(self._numbers)))
+            self._spares.append(Process(self._template, self._folder, next(self._numbers)))
         cut = slot == "the cut writer"
         order = dict(self._order)
         if self._pooler is not None and slot in self.POOLED:
