@@ -1,9 +1,9 @@
 """A bit that flips in a number: every integer column, every bit, every method that reads.
 
 At the sign every method is asked. At the other bits where something changes (``EDGES``), and on
-PostgreSQL, which says what SQLite says, every fourth is, in turns, so that four in a row ask all of
-them. Of the bits between, where each does what its neighbours do, four in sixteen are tried, in
-each column others. ONRECORD_SEEDS=8 tries every bit and asks every method everywhere.
+PostgreSQL, which says what SQLite says, every eighth is, in turns, so that eight in a row ask all
+of them. Of the bits between, where each does what its neighbours do, eight in 64 are tried, in each
+column others. ONRECORD_SEEDS=8 tries every bit and asks every method everywhere.
 
 It costs the row that it is in, and nobody else: the others are read, listed and exported as
 before, nothing raises but a named error about that one, and ``verify()`` names what it finds.
@@ -300,7 +300,7 @@ EDGES = {0, 1, 7, 8, 14, 15, 16, 31, 32, 33, 34, 37, 38, 52, 53, 57, 58, 62, 63}
 """The first bits and the sign, what smaller types hold, the two parts of a place, who else is
 there, and from where on no calendar has such a day (in seconds, in microseconds)."""
 SEEDS = int(float(os.environ.get("ONRECORD_SEEDS", "1")) or 1)
-ONE_IN = max(1, 4 // SEEDS)
+ONE_IN = max(1, 8 // SEEDS)
 """Of the questions, and of the bits between the edges."""
 BITS = {"sqlite": range(64), "postgres": (0, 12, 15, 31, 33, 58, 62, 63)}
 IDENTITIES = {
