@@ -78,7 +78,8 @@ class Reused:
             # With a table its partitions are emptied.
             found = self._ask(
                 sql.SQL(
-                    "SELECT relname, relkind FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace "
+                    "SELECT relname, relkind FROM pg_class "
+                    "JOIN pg_namespace n ON n.oid = relnamespace "
                     "WHERE nspname = {} AND relkind IN ('r', 'p') AND NOT relispartition"
                 ).format(sql.Literal(schema))
             )

@@ -38,9 +38,7 @@ WITH_STATE = MANY - len(range(0, MANY, 3))
 def counts(store: Store) -> tuple[int, int, int]:
     """How many sessions, namespaces and items there are."""
     statements = [f"SELECT count(*) FROM {{{one}}}" for one in ("sessions", "namespaces", "items")]
-    return tuple(  # type: ignore[return-value]
-        store._ledger.read(lambda txn: [txn.rows(one, {})[0][0] for one in statements])
-    )
+    return tuple(store._ledger.read(lambda txn: [txn.rows(one, {})[0][0] for one in statements]))
 
 
 def test_they_go_in_a_transaction_for_some(store: Store, sessions: list[Session]) -> None:
