@@ -244,7 +244,8 @@ def test_what_destroys_asks_and_can_say_what_it_would_do(place: Place, tmp_path:
     assert would["removed"]["onrecord_sessions"] == 1
     told = place("erase", "--user", "ada", "--dry-run")
     assert "onrecord_items       1\n" in told.out
-    assert "It leaves 1 session under other names" in told.out, "with an agent"
+    listed = "`onrecord sessions --user ada --all`"
+    assert f"It leaves 1 session under other names, which {listed} lists." in told.out
     [would] = place.lines("erase", "--user", "ada", "--dry-run", "--quick")
     assert (would["left"], would["sessions"], would["items"]) == (1, 0, 1)
     assert "Free pages" in would["traces"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -161,9 +162,10 @@ def erase(
                 "threads": found.threads,
             }
         if dry_run:
-            _write_receipt(out, would, f"{about}: would be erased.", **counts)
+            said = f"{about}: would be erased."
+            _write_receipt(out, would, tenant, user, said, **counts)
             return None
-        left = f" It leaves {_left(would)}." if would.left else ""
+        left = f" It leaves {_left(would, tenant, user)}." if would.left else ""
         if not confirmed(out, "erase", f"{about}: erased for good, if you go on.{left}", yes=yes):
             return FOUND_WRONG
         if session is not None:
@@ -172,7 +174,7 @@ def erase(
         else:
             with out.progress("Erasing") as progress:
                 receipt = store.erase(**whose, thorough=not quick, progress=progress)
-    _write_receipt(out, receipt)
+    _write_receipt(out, receipt, tenant, user)
     return None
 
 
@@ -194,11 +196,27 @@ def _whose(whose: Any) -> str:
     return ", ".join(said)
 
 
-def _left(receipt: Receipt) -> str:
-    return f"{many(receipt.left, 'session')} under other names"
+def _left(receipt: Receipt, tenant: str | None, user: str | None) -> str:
+    """How many stay under other names, and how they are listed."""
+    who = f"--user {_argument(user)}" if user else f"--tenant {_argument(tenant or '')}"
+    listed = f"`onrecord sessions {who} --all` lists"
+    return f"{many(receipt.left, 'session')} under other names, which {listed}"
 
 
-def _write_receipt(out: Output, receipt: Receipt, would: str = "", **counts: int) -> None:
+def _argument(name: str) -> str:
+    from onrecord.cli import visible
+
+    return shlex.quote(visible.line(name))
+
+
+def _write_receipt(
+    out: Output,
+    receipt: Receipt,
+    tenant: str | None,
+    user: str | None,
+    would: str = "",
+    **counts: int,
+) -> None:
     if out.json:
         out.record("receipt", receipt, **counts)
         return
@@ -211,6 +229,6 @@ def _write_receipt(out: Output, receipt: Receipt, would: str = "", **counts: int
     out.facts([(f"  {table}", f"{count:,}") for table, count in receipt.removed.items() if count])
     if receipt.left:
         verb = "leaves" if receipt.dry_run else "left"
-        out.say(f"It {verb} {_left(receipt)}: `onrecord sessions --all` lists them.")
+        out.say(f"It {verb} {_left(receipt, tenant, user)}.")
     if receipt.traces:
         out.note(in_shell(receipt.traces))
