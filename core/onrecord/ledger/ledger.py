@@ -133,8 +133,9 @@ class Ledger(ABC):
         if primary is None or time.monotonic() < self._compare_at:
             return
         self._compare_at = time.monotonic() + _COMPARED_AGAIN
+        left = self._deadline() - time.monotonic()  # half of it is for the copy itself
         try:
-            known = primary.store_id(min(_COMPARED_WITHIN, self._deadline() - time.monotonic()))
+            known = primary.store_id(max(0.0, min(_COMPARED_WITHIN, left / 2)))
         except OnrecordError as fault:
             log.warning(
                 "%s cannot be asked whether the replica %s is one of it; the replica is read all "
