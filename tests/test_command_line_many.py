@@ -14,6 +14,7 @@ import pytest
 from IPython.lib.pretty import pretty
 
 from onrecord import Store
+from onrecord.cli.output import Output
 from tests.command_line import Done, on_terminal, run
 
 MANY = 60
@@ -191,3 +192,24 @@ def test_head_ends_it_without_a_word(heavy: dict[str, str]) -> None:
         )
         assert (done.returncode, done.stderr) == (141, ""), command
         assert done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize("indent", [0, 4])
+@pytest.mark.parametrize(
+    "said",
+    ["", "one", "one\ntwo  \n\n  three\n", "[bold]no markup[/bold] :smile: 4711", "日本語 " * 99],
+)
+def test_lines_in_a_pipe_are_what_a_console_would_write(
+    said: str, indent: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are written without it, as it takes several times as long."""
+    written = []
+    for plain in (True, False):
+        out = Output(json=False, colour=True)
+        assert out._plain
+        out.__dict__["_plain"] = plain
+        out.say(("#1 ", "dim"), said, (" · end", "bold"), indent=indent)
+        out.say(said, indent=indent)
+        written.append(capsys.readouterr().out)
+    assert written[0] == written[1]
+    assert said.split("\n")[0].strip() in written[0]

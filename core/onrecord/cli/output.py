@@ -111,7 +111,13 @@ class Output:
 
     def say(self, *pieces: Styled, indent: int = 0) -> None:
         """Write a text; where it has to be broken, the lines that follow are indented, too."""
-        self.text(self.styled(*pieces), indent)
+        if not self._plain:
+            self.text(self.styled(*pieces), indent)
+            return
+        whole = "".join([piece if isinstance(piece, str) else piece[0] for piece in pieces])
+        space = " " * indent
+        for line in whole.split("\n"):
+            sys.stdout.write(f"{space}{line.rstrip()}\n")
 
     def styled(self, *pieces: Styled) -> Text:
         """Make a text of pieces."""
@@ -204,6 +210,12 @@ class Output:
         sys.stdout.flush()
         shown = self.styled((visible.text(_PASSWORD.sub(r"\1\2***", text)), style))
         self._errors.print(shown, soft_wrap=not sys.stderr.isatty())
+
+    @cached_property
+    def _plain(self) -> bool:
+        """Whether lines are written as they are, neither broken nor coloured: by the console they
+        take several times as long, and somebody may pipe a million."""
+        return not self.terminal and self._console.color_system is None
 
     @cached_property
     def _console(self) -> Console:
