@@ -66,13 +66,15 @@ def unguarded(text: str) -> list[str]:
     ``os.name``, or ``hasattr``.
     """
     tree = ast.parse(text)
+    used = [(node, name) for node in ast.walk(tree) for name in _used(node)]
+    if not used:
+        return []
     parents = {inner: outer for outer in ast.walk(tree) for inner in ast.iter_child_nodes(outer)}
-    found = []
-    for node in ast.walk(tree):
-        for name in _used(node):
-            if not _is_guarded(node, parents):
-                found.append(f"line {getattr(node, 'lineno', 0)}: {name}")
-    return found
+    return [
+        f"line {getattr(node, 'lineno', 0)}: {name}"
+        for node, name in used
+        if not _is_guarded(node, parents)
+    ]
 
 
 def _used(node: ast.AST) -> Iterator[str]:

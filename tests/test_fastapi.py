@@ -142,7 +142,8 @@ class Traffic:
     EACH: ClassVar = 12
     KEYS: Final = ("a", "b/messages", "c: % 'ö'")
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, user: str = "ada") -> None:
+        self.user = user
         # A connection a request: so that each may meet another worker.
         self.client = httpx.AsyncClient(
             base_url=address,
@@ -174,7 +175,7 @@ class Traffic:
     async def _post(self, key: str, message: dict[str, str]) -> dict[str, Any]:
         while True:
             try:
-                answer = await self.client.post(f"/users/ada/chats/{key}/messages", json=message)
+                answer = await self.client.post(f"/users/{self.user}/chats/{key}/messages", json=message)
             except httpx.TransportError:  # its worker was killed: nobody knows what it had done
                 self.retries += 1
                 assert self.retries < 1_000
@@ -189,7 +190,9 @@ class Traffic:
         for key in self.KEYS:
             read: dict[int, list[dict[str, Any]]] = {}
             for _ in range(1_000):
-                answer = await self.client.get(f"/users/ada/chats/{key}/messages?limit=200")
+                answer = await self.client.get(
+                    f"/users/{self.user}/chats/{key}/messages?limit=200"
+                )
                 assert answer.status_code == 200, answer.text
                 messages = read.setdefault(int(answer.headers["x-pid"]), answer.json())
                 assert answer.json() == messages
@@ -204,15 +207,17 @@ class Traffic:
             assert seqs == self.acknowledged[key]
             for ids in self.sent[key]:
                 assert [seqs[name] for name in ids] == sorted(seqs[name] for name in ids)
-        listed = (await self.client.get("/users/ada/chats")).json()
+        listed = (await self.client.get(f"/users/{self.user}/chats")).json()
         assert {chat["key"]: chat["messages"] for chat in listed} == {
             key: len(seqs) for key, seqs in self.acknowledged.items()
         }
         assert (await self.client.get("/users/bob/chats")).json() == []
 
 
-def test_four_workers_serve_one_order(url: str, tmp_path: Path) -> None:
-    async def main(address: str) -> None:
+def test_four_workers_serve_one_order_and_then_three_of_them(url: str, tmp_path: Path) -> None:
+    """What the fourth acknowledged before it was killed is served by the others."""
+
+    async def together(address: str) -> None:
         traffic = Traffic(address)
         async with traffic.client:
             await traffic.run()
@@ -220,17 +225,8 @@ def test_four_workers_serve_one_order(url: str, tmp_path: Path) -> None:
             assert len(traffic.pids) > 1
             await traffic.check(readers=2)
 
-    with running(url, tmp_path) as server:
-        asyncio.run(main(server.address))
-    assert not any('"level": "ERROR"' in line for line in server.log), "".join(server.log)
-    assert not any("Traceback" in line for line in server.log), "".join(server.log)
-
-
-def test_what_a_killed_worker_acknowledged_is_served_by_the_others(
-    url: str, tmp_path: Path
-) -> None:
-    async def main(address: str) -> None:
-        traffic = Traffic(address)
+    async def without_one(address: str) -> None:
+        traffic = Traffic(address, user="cy")
         async with traffic.client, asyncio.TaskGroup() as group:
             talking = group.create_task(traffic.run())
             await traffic.enough.wait()
@@ -242,7 +238,10 @@ def test_what_a_killed_worker_acknowledged_is_served_by_the_others(
             await asyncio.to_thread(wait_until_gone, victim)
 
     with running(url, tmp_path) as server:
-        asyncio.run(main(server.address))
+        asyncio.run(together(server.address))
+        assert not any('"level": "ERROR"' in line for line in server.log), "".join(server.log)
+        assert not any("Traceback" in line for line in server.log), "".join(server.log)
+        asyncio.run(without_one(server.address))
 
 
 # -- errors ----------------------------------------------------------------------------------
