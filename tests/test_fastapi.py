@@ -175,7 +175,9 @@ class Traffic:
     async def _post(self, key: str, message: dict[str, str]) -> dict[str, Any]:
         while True:
             try:
-                answer = await self.client.post(f"/users/{self.user}/chats/{key}/messages", json=message)
+                answer = await self.client.post(
+                    f"/users/{self.user}/chats/{key}/messages", json=message
+                )
             except httpx.TransportError:  # its worker was killed: nobody knows what it had done
                 self.retries += 1
                 assert self.retries < 1_000
@@ -190,9 +192,7 @@ class Traffic:
         for key in self.KEYS:
             read: dict[int, list[dict[str, Any]]] = {}
             for _ in range(1_000):
-                answer = await self.client.get(
-                    f"/users/{self.user}/chats/{key}/messages?limit=200"
-                )
+                answer = await self.client.get(f"/users/{self.user}/chats/{key}/messages?limit=200")
                 assert answer.status_code == 200, answer.text
                 messages = read.setdefault(int(answer.headers["x-pid"]), answer.json())
                 assert answer.json() == messages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -98,6 +99,11 @@ for name, made_async in ASYNC_TOOLS.items():
 @pytest.fixture(params=["invoke", "ainvoke"])
 def ask(request: pytest.FixtureRequest) -> Ask:
     """Run a new agent through calls of tools, and give back what it ends with."""
+    return asking_by(request.param)
+
+
+def asking_by(way: str) -> Ask:
+    """By an agent's ``invoke``, or by its ``ainvoke``."""
 
     def run(
         memory: OnrecordStore,
@@ -107,11 +113,11 @@ def ask(request: pytest.FixtureRequest) -> Ask:
         **settings: Any,
     ) -> list[BaseMessage]:
         """Each step are the calls of one message: (name, arguments)."""
-        chosen = TOOLS if request.param == "invoke" else ASYNC_TOOLS
+        chosen = TOOLS if way == "invoke" else ASYNC_TOOLS
         model = Scripted(script=[*map(calls, steps), "Done."])
         agent: Any = create_agent(model, [*chosen.values(), *more], store=memory, **settings)
         said = {"messages": [("user", "go")]}
-        if request.param == "invoke":
+        if way == "invoke":
             ended = agent.invoke(said, config)
         else:
             ended = asyncio.run(agent.ainvoke(said, config))
@@ -217,7 +223,7 @@ def environment(
 
 
 def test_an_agent_of_another_process_knows_it_at_once(
-    each_store: OpenStore, environment: dict[str, str], ask: Ask
+    each_store: OpenStore, environment: dict[str, str]
 ) -> None:
     """Both live on, and have read what the other then changes: none sees what was before."""
     memory = OnrecordStore(each_store(), user="ada")
@@ -238,8 +244,9 @@ def test_an_agent_of_another_process_knows_it_at_once(
             return child.stdout.readline().rstrip("\n")
 
         def here(name: str, **arguments: str) -> str:
-            return answers(ask(memory, (name, arguments)))[0]
+            return answers(next(ways)(memory, (name, arguments)))[0]
 
+        ways = itertools.cycle([asking_by("invoke"), asking_by("ainvoke")])
         try:
             for round in range(3):
                 here("remember", key="city", text=f"Lyon {round}")
