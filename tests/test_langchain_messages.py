@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import enum
 import math
 import re
@@ -563,10 +564,20 @@ def assert_back(read: BaseMessage, given: BaseMessage) -> None:
     assert ours.keys() == theirs.keys()
 
 
-@pytest.fixture
-def session() -> Iterator[Session]:
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    """One for all: to make its tables took most of what a test took."""
     with Store("sqlite://") as store:
-        yield store.session("a conversation")
+        yield store
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def session(store: Store) -> Session:
+    """One that nobody else has."""
+    return store.session(f"conversation {next(_numbers)}")
 
 
 def through(session: Session, *messages: BaseMessage) -> list[BaseMessage]:
