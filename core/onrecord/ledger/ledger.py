@@ -9,7 +9,6 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,7 @@ from onrecord.ledger.database.faults import TookTooLong, explain, took_too_long
 from onrecord.ledger.database.pool import Pool
 from onrecord.ledger.database.tally import Tally
 from onrecord.ledger.database.transaction import Facts, Transaction, Work, ping
-from onrecord.ledger.hop import hop
+from onrecord.ledger.hop import Threads, hop
 from onrecord.ledger.items.namespaces import next_version_of_all
 from onrecord.ledger.schema import beside, migrations, plan
 from onrecord.ledger.schema.steps import BesideStep
@@ -82,7 +81,7 @@ class Ledger(ABC):
         self._threads_lock = threading.Lock()
         self._facts: Facts | None = None
         self._dictionaries = Dictionaries(self.options.compression)
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
         self._pool: Pool | None = None
         self._compare_at = -math.inf
 
@@ -375,7 +374,7 @@ class Ledger(ABC):
                 return
             self._closed = True
         if self._threads is not None:
-            self._threads.shutdown(wait=True)
+            self._threads.shut()
         self._disconnect()
 
     @abstractmethod
@@ -478,14 +477,14 @@ class Ledger(ABC):
     async def _hop(self, do: Callable[[A], T], given: A) -> T:
         return await hop(self.threads(), do, given)
 
-    def threads(self) -> ThreadPoolExecutor:
+    def threads(self) -> Threads:
         """As many threads as there are connections: more would only wait for each other."""
         if self._closed or (threads := self._threads) is None:
             # Not the lock of those who open: they wait for the database, and this is a loop.
             with self._threads_lock:
                 self._refuse_if_closed()
                 if self._threads is None:
-                    self._threads = ThreadPoolExecutor(self.options.pool_size, "onrecord")
+                    self._threads = Threads(self.options.pool_size, "onrecord")
                 threads = self._threads
         return threads
 

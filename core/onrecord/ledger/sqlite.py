@@ -280,7 +280,7 @@ class SqliteLedger(Ledger):
     def _lead_elsewhere(self, job: LoopJob) -> None:
         assert self._writer is not None
         try:
-            self.threads().submit(self._writer.lead, job)
+            self.threads().submit(partial(self._writer.lead, job))
         except (RuntimeError, StoreClosed):  # closed in this moment: others may still wait
             threading.Thread(target=self._writer.lead, args=(job,), daemon=True).start()
 
