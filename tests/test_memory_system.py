@@ -162,10 +162,12 @@ def test_many_messages(store: Store, face: Face, monkeypatch: pytest.MonkeyPatch
     assert [m.content for m in newest.messages] == [f"message {n}" for n in range(90, 100)]
 
 
+@pytest.mark.parametrize("others", [0, 400])
 def test_a_lost_answer_does_not_store_twice(
-    store: Store, face: Face, monkeypatch: pytest.MonkeyPatch
+    store: Store, face: Face, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
-    """The append was made, and nobody heard of it: saving again finds it there."""
+    """The append was made, and nobody heard of it: saving again finds it there, however much
+    somebody else has said since."""
     append, aappend = Session.append, Session.aappend
 
     def lost(self: Session, *given: Any, **more: Any) -> Any:
@@ -185,8 +187,11 @@ def test_a_lost_answer_does_not_store_twice(
         with pytest.raises(Unavailable):
             face(system).save_session("s1")
     system.working.add_message("user", "and one more")
+    session = store.session("s1", user="ada", agent="guide")
+    session.append([("user", f"another's {n}") for n in range(others)])
     face(system).save_session("s1")
-    assert store.session("s1", user="ada", agent="guide").count() == 201
+    assert session.count() == 201 + others
+    assert system.working.unsaved == []
 
 
 def test_who_saves_at_the_same_time_stores_once(each_store: OpenStore) -> None:

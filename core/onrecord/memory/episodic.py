@@ -202,7 +202,8 @@ class EpisodicMemory:
     def store_episode(self, episode: Episode) -> str:
         """Store an episode, durable when this returns, and return its id.
 
-        The same episode again, as after an answer that was lost, is stored once.
+        The same episode again, as after an answer that was lost, is stored once: among the newest
+        64 messages of its session.
         """
         return talk(self._stored(episode))
 

@@ -19,7 +19,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
-from onrecord.errors import IdReused, InvalidMessage, OnrecordError, StoreClosed, Unavailable
+from onrecord.errors import IdReused, InvalidMessage, OnrecordError, StoreClosed
+from onrecord.memory.doubt import Doubt
 from onrecord.memory.gate import Gate
 from onrecord.message import Message
 from onrecord.plural import many
@@ -30,8 +31,6 @@ log = logging.getLogger("onrecord")
 
 AT_ONCE: Final = 64
 """Messages in one append: as many as a retry finds again by their ids in any session."""
-_LOOKED_FOR: Final = 1_000
-"""How many of the newest messages are looked at for those whose append lost its answer."""
 
 _having: Final[dict[int, Unsaved]] = {}
 """All that have something: they are kept alive until it is stored, or the process ends."""
@@ -52,8 +51,7 @@ class Unsaved:
         self._lock = threading.Lock()
         self._gate = Gate()
         self._messages: list[Message] = []
-        self._in_doubt = False
-        """Whether some of them may be stored: the append that brought them lost its answer."""
+        self._doubt = Doubt()
         # One beginning for all of them costs a segment next to nothing; of its own in each process.
         beginning, numbers = secrets.token_hex(6), itertools.count(1)
         self._ids = (f"{beginning}-{number}" for number in numbers)
@@ -155,30 +153,22 @@ class Unsaved:
                 f"{many(len(unsaved), 'message')} cannot be stored any more: the store was closed "
                 f"first. Close the memory before the store."
             )
-        if self._in_doubt:
-            unsaved = yield from self._not_there(unsaved)
+        if there := (yield from self._doubt.stored(self.session)):
+            self._drop([message for message in unsaved if message.id in there])
+            unsaved = [message for message in unsaved if message.id not in there]
         done: list[Message] = []
         for first in range(0, len(unsaved), AT_ONCE):
             done += yield from self._append(unsaved[first : first + AT_ONCE])
         return done
 
     def _append(self, batch: Sequence[Message]) -> Talk[list[Message]]:
-        self._in_doubt = True  # as long as there is no answer: it may be cut off
         try:
-            done = yield from call(self.session.append, batch)
-        except Unavailable as fault:
-            self._in_doubt = fault.outcome_unknown
-            raise
+            done = yield from self._doubt.append(self.session, batch)
         except (IdReused, InvalidMessage):
-            self._in_doubt = False
             if len(batch) > 1:
                 return (yield from self._one_by_one(batch))
             self._drop(batch)  # it never can be stored, and must not hold up the others
             raise
-        except OnrecordError:
-            self._in_doubt = False
-            raise
-        self._in_doubt = False
         self._drop(batch)
         return done
 
@@ -194,14 +184,6 @@ class Unsaved:
         if refused is not None:
             raise refused
         return done
-
-    def _not_there(self, unsaved: list[Message]) -> Talk[list[Message]]:
-        """Look which are stored: an append of long ago is not recognised by its ids alone."""
-        newest = yield from call(self.session.tail, _LOOKED_FOR)
-        known = {message.id for message in newest}
-        self._drop([message for message in unsaved if message.id in known])
-        self._in_doubt = False
-        return [message for message in unsaved if message.id not in known]
 
     def _drop(self, gone: Sequence[Message]) -> None:
         ids = {message.id for message in gone}

@@ -14,6 +14,7 @@ from onrecord.arguments import time_to_live
 from onrecord.closing import ClosedAtEnd
 from onrecord.errors import Damaged, InvalidName, Misconfigured, OnrecordError
 from onrecord.item import Delete, Put
+from onrecord.memory.doubt import Doubt
 from onrecord.memory.gate import Gate
 from onrecord.memory.notebook import line, said, table
 from onrecord.memory.wording import CONVERSATION
@@ -77,6 +78,7 @@ class WorkingMemory(ClosedAtEnd):
         self._scope = {"tenant": tenant, "user": user, "agent": agent}
         self._messages: list[WorkingMessage] = []
         self._saved = 0
+        self._doubt = Doubt()
         self._is_draft = self._has_keys = False
         self._replaced = False
         """Whether a MemorySystem has another in its place, and would never save this one."""
@@ -333,16 +335,18 @@ class WorkingMemory(ClosedAtEnd):
     def _save(self, session: Session) -> Talk[int]:
         """Store what is new in a session, which is this memory's from then on; how many that was.
 
-        What failed half-way is said again by the same ids, and stands there once.
+        What failed half-way is looked for, said again by the same ids, and stands there once.
         """
         if self._is_draft:
             yield from self._alone(self._move_to(session))
         self.session = session
         first = self._saved  # read once: another thread may be saving the same
         new = self._messages[first:]
+        there = yield from self._doubt.stored(session)
         for start in range(0, len(new), _AT_ONCE):
             some = new[start : start + _AT_ONCE]
-            yield from call(session.append, [one.message for one in some])
+            if said := [one.message for one in some if one.message.id not in there]:
+                yield from self._doubt.append(session, said)
             self._saved = max(self._saved, first + start + len(some))
         return len(new)
 
