@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from onrecord import Store
-from onrecord.testing.contract import Face
+from onrecord.testing.contract import AsyncFace, Face
 from onrecord.testing.contract_memory import MemoryContract
 from onrecord.testing.memory_refusals import REFUSED
 from tests.emptied import Reused, reused
@@ -80,6 +81,13 @@ class TestSqliteFile(_Twice):
 
 
 class TestPostgres(_Twice):
+    """By the methods of a loop: the others are asked of it in partitions and with a cache."""
+
+    @pytest.fixture
+    def face(self) -> Iterator[Face]:
+        with asyncio.Runner() as runner:
+            yield lambda handle: AsyncFace(runner.get_loop(), handle)
+
     @pytest.fixture
     def opened(self, database: Reused) -> partial[Store]:
         return on_postgres(database.url, database.emptied('a "schema" %s'))
