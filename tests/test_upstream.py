@@ -11,8 +11,13 @@ AGENTS = next(suite for suite in SUITES if suite.name == "agents")
 DRAWN = "tests/test_diagram.py::test_create_agent_diagram"
 
 
-def _told(theirs: dict[str, str], ours: dict[str, str]) -> int:
-    return upstream._told(AGENTS, Results(theirs, {}), Results(ours, {}))
+def _told(theirs: dict[str, str], ours: dict[str, str], again: str = "failed") -> int:
+    return upstream._told(
+        AGENTS,
+        Results(theirs, {}),
+        Results(ours, {}),
+        lambda tests: Results(dict.fromkeys(tests, again), {}),
+    )
 
 
 def test_what_only_ours_fail_and_is_not_on_the_list_is_new(
@@ -26,6 +31,13 @@ def test_what_only_ours_fail_and_is_not_on_the_list_is_new(
     assert told == 2  # test_c too: theirs did not come so far
     assert "2 fail with ours alone: nobody knows why" in printed
     assert "1 fail with ours alone: A drawing of the graph" in printed
+
+
+def test_what_passes_when_it_runs_once_more_is_no_difference(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _told({"test_a": "passed"}, {"test_a": "failed"}, again="passed") == 0
+    assert "passes when it runs once more: test_a" in capsys.readouterr().out
 
 
 def test_what_is_on_the_list_and_passes_is_named(capsys: pytest.CaptureFixture[str]) -> None:

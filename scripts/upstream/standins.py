@@ -36,7 +36,9 @@ _why: dict[str, str] = {}
 def _a_saver(**settings: Any) -> Any:
     from langgraph_onrecord import OnrecordSaver
 
-    return OnrecordSaver(a_store(), tenant=a_tenant(), **settings)
+    saver = OnrecordSaver(a_store(), tenant=a_tenant(), **settings)
+    saver.setup()  # as they set up theirs: some of the tests are timed
+    return saver
 
 
 @contextmanager
@@ -61,7 +63,9 @@ async def _in_a_file() -> AsyncIterator[Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         store = a_store(f"sqlite:///{folder}/store.db", durability="normal")
-        yield OnrecordSaver(store, tenant=a_tenant())
+        saver = OnrecordSaver(store, tenant=a_tenant())
+        await saver.asetup()
+        yield saver
         await store.aclose()
 
 

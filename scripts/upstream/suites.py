@@ -113,7 +113,7 @@ def run(
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         if suite.tests:
-            there = [test for test in suite.tests if (root / test).exists()]
+            there = [test for test in suite.tests if (root / test.partition("::")[0]).exists()]
             command = ["-m", "pytest", "-p", "scripts.upstream.standins", "-p", "no:cacheprovider"]
             command += ["-q", "--tb=short", "-o", "addopts=", *suite.arguments, *there, *more]
         else:
