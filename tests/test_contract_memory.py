@@ -51,8 +51,8 @@ class _Twice(MemoryContract):
             yield store
 
 
-class _Cached(_Twice):
-    """With Redis in front, by the sync methods: the flows are those of the other classes."""
+class _Sync(_Twice):
+    """By the sync methods: the flows are those of the other classes."""
 
     @pytest.fixture
     def face(self) -> Face:
@@ -93,9 +93,7 @@ class TestPostgres(_Twice):
         return on_postgres(database.url, database.emptied('a "schema" %s'))
 
 
-class TestPartitionedPostgres(_Cached):
-    """Without Redis, and by the sync methods as well."""
-
+class TestPartitionedPostgres(_Sync):
     @pytest.fixture
     def opened(self, database: Reused) -> partial[Store]:
         return on_postgres(database.url, database.partitioned("partitioned"))
@@ -107,13 +105,13 @@ class TestPartitionedPostgres(_Cached):
             assert changes_across_shards(store) == []
 
 
-class TestSqliteStrict(_Cached):
+class TestSqliteStrict(_Sync):
     @pytest.fixture
     def opened(self, tmp_path: Path, redis_server: RedisServer) -> partial[Store]:
         return on_sqlite(tmp_path, cache=redis_server.url, consistency="strict")
 
 
-class TestPostgresCached(_Cached):
+class TestPostgresCached(_Sync):
     @pytest.fixture
     def opened(self, database: Reused, redis_server: RedisServer) -> partial[Store]:
         return on_postgres(database.url, database.emptied("s"), cache=redis_server.url)
