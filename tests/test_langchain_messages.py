@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import enum
+import itertools
 import math
 import re
 import sys
