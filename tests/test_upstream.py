@@ -42,9 +42,9 @@ def test_what_passes_when_it_runs_once_more_is_no_difference(
 
 def test_what_is_on_the_list_and_passes_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert _told({DRAWN: "passed"}, {DRAWN: "passed"}) == 0
-    assert "no difference any more: test_create_agent_diagram" in capsys.readouterr().out
+    assert "no difference this time: test_create_agent_diagram" in capsys.readouterr().out
     assert _told({"test_a": "passed"}, {"test_a": "passed"}) == 0
-    assert "no difference any more" not in capsys.readouterr().out  # of a test that did not run
+    assert "no difference this time" not in capsys.readouterr().out  # of a test that did not run
 
 
 def test_the_list_is_of_suites_that_there_are() -> None:

@@ -8,8 +8,8 @@ FROM holds what you have unpacked or checked out: source archives (LangGraph's a
 their tests in them) or repositories, in the versions that are installed. Each suite runs twice,
 with the framework's own classes and with ours. A test that only ours fail is a difference; those
 that are known, and why, are in differences.toml. A new one fails the run, unless it passes when it
-runs once more: some of the tests are timed, and say so on a busy machine. One that is no more is
-printed, to be taken off the list.
+runs once more: some of the tests are timed, and say so on a busy machine. One that is not seen is
+printed: it may be one no more, and go off the list.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _told(
     for known in _known():
         ran = any(map(known.tests.search, ours.came_to))
         if known.suite == suite.name and ran and known.reason not in by_reason:
-            print(f"  no difference any more: {known.tests.pattern}")
+            print(f"  no difference this time: {known.tests.pattern}")
     print(flush=True)
     return len(by_reason.get("", ()))
 
