@@ -57,7 +57,8 @@ class OnPostgresStrict:
 
 
 class OneFace:
-    """Of items the sync methods alone: the flows are those of the tests above."""
+    """Where every read asks SQL, the sync methods alone: the flow decides what is asked, and their
+    twins drive the same flows, as the tests of ``cached`` show."""
 
     @pytest.fixture
     def face(self) -> Face:
@@ -68,7 +69,7 @@ class TestSqliteCached(OnSqliteCached, StoreContract):
     pass
 
 
-class TestSqliteStrict(OnSqliteStrict, StoreContract):
+class TestSqliteStrict(OneFace, OnSqliteStrict, StoreContract):
     pass
 
 
@@ -76,7 +77,7 @@ class TestPostgresCached(OnPostgresCached, StoreContract):
     pass
 
 
-class TestPostgresStrict(OnPostgresStrict, StoreContract):
+class TestPostgresStrict(OneFace, OnPostgresStrict, StoreContract):
     pass
 
 
