@@ -121,6 +121,8 @@ def _ends(one: ast.If) -> bool:
 
 def without_encoding(text: str) -> list[str]:
     """Files that are opened for text in whatever encoding the machine prefers."""
+    if not any(name in text for name in ("open", "read_text", "write_text")):
+        return []
     found = []
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ast.Call):

@@ -213,7 +213,7 @@ def anchors(page: Path) -> set[str]:
 
 def defines(text: str, name: str) -> bool:
     """Whether a module defines a name, as a function, a class, or something that is assigned."""
-    return bool(
+    return name in text and bool(  # which is seen at once, for most
         re.search(rf"^\s*(?:(?:async )?def|class) {name}\b", text, re.M)
         or re.search(rf"^\s*(?:self\.)?{name}\b.*[:=]", text, re.M)
     )

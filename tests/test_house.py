@@ -163,7 +163,10 @@ def test_the_core_imports_no_framework() -> None:
     for module, file in modules().items():
         if room_of(module, file) == "testing/langgraph_store":
             continue
-        for node in ast.walk(ast.parse(file.read_text())):
+        text = file.read_text()
+        if not any(word in text for word in ("langchain", "langgraph", "llama_index")):
+            continue  # all of those names have one of these in them
+        for node in ast.walk(ast.parse(text)):
             names = []
             if isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
@@ -252,9 +255,9 @@ def test_only_the_ledger_knows_which_database_it_is() -> None:
     """Others ask what it can do: ``txn.can``."""
     for file in CORE.rglob("*.py"):
         room = file.relative_to(CORE).parts[0]
-        if room in ("ledger", "adapters"):
+        if room in ("ledger", "adapters") or "kind" not in (text := file.read_text()):
             continue
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Compare) and "kind" in ast.unparse(node.left):
                 said = ast.unparse(node)
                 assert not {"sqlite", "postgresql"} & set(re.findall(r"\w+", said)), (
