@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from onrecord.ledger.database.group_commit import MOST_TOGETHER, GroupCommit
 from onrecord.ledger.database.tally import Tally
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions.dictionaries import Dictionaries
+from onrecord.ledger.sqlite import SqliteLedger
 
 
 class Recorded:
@@ -74,10 +76,13 @@ def _until_somebody_waits(writer: GroupCommit, count: int = 1) -> None:
 
 
 def all_at_once(
-    writer: GroupCommit, works: list[Callable[[Transaction], Any]]
+    writer: GroupCommit,
+    works: list[Callable[[Transaction], Any]],
+    others: Sequence[Callable[[], Any]] = (),
 ) -> list[int | BaseException]:
     """Hold the leader until every other work waits, then let it go."""
-    answers: list[int | BaseException] = [0] * len(works)
+    calls: list[Callable[[], Any]] = [*[partial(writer.run, work) for work in works], *others]
+    answers: list[int | BaseException] = [0] * len(calls)
     entered, go = threading.Event(), threading.Event()
 
     def hold(txn: Transaction) -> None:
@@ -86,17 +91,17 @@ def all_at_once(
 
     def call(i: int) -> None:
         try:
-            answers[i] = writer.run(works[i])
+            answers[i] = calls[i]()
         except BaseException as fault:  # handed to the test
             answers[i] = fault
 
     threads = [threading.Thread(target=writer.run, args=(hold,))]
     threads[0].start()
     assert entered.wait(10)
-    threads += [threading.Thread(target=call, args=(i,)) for i in range(len(works))]
+    threads += [threading.Thread(target=call, args=(i,)) for i in range(len(calls))]
     for thread in threads[1:]:
         thread.start()
-    _until_somebody_waits(writer, len(works))
+    _until_somebody_waits(writer, len(calls))
     go.set()
     for thread in threads:
         thread.join(10)
@@ -132,6 +137,26 @@ def test_a_failure_is_rolled_back_alone(writer: GroupCommit, database: Recorded)
         writer.run(fail)
     assert stored(database) == {1, 2}
     assert not database.connection.in_transaction
+
+
+def test_who_reads_in_memory_is_not_asked_again_because_a_write_fails() -> None:
+    """An export reads beside writes there, and cannot write to its file twice."""
+    asked: list[str] = []
+
+    def fail(txn: Transaction) -> None:
+        raise LookupError("mine")
+
+    with Store("sqlite://") as store:
+        ledger = store._ledger
+        ledger.open()
+        assert isinstance(ledger, SqliteLedger)
+        assert ledger._writer is not None
+        reads = [lambda: ledger.read(lambda txn: asked.append("read"))]
+        reads += [lambda: ledger.read_alone(lambda txn: asked.append("alone"))]
+        reads += [lambda: asyncio.run(ledger.aread(lambda txn: asked.append("async")))]
+        answers = all_at_once(ledger._writer, [fail, fail, fail], reads)
+    assert all(isinstance(one, LookupError) for one in answers[:3])
+    assert sorted(asked) == ["alone", "async", "read"]
 
 
 def test_a_transaction_given_up_by_sqlite_is_done_again_one_by_one(

@@ -202,7 +202,7 @@ class SqliteLedger(Ledger):
 
     def _read(self, work: Work[T]) -> T:
         if self._in_memory:
-            return self._write(work)  # there is one connection
+            return self._beside_writes(work)
         assert self._pool is not None
         with self._explained(), self._gate, self._pool.lend() as held:
             held.cursor.execute("BEGIN")
@@ -225,9 +225,16 @@ class SqliteLedger(Ledger):
         answer: T = self._writer.run(work)
         return answer
 
+    def _beside_writes(self, work: Work[T]) -> T:
+        """In memory there is one connection. Who reads may write to a file meanwhile, which cannot
+        be done again where somebody else's write fails."""
+        assert self._writer is not None
+        answer: T = self._writer.run(work, once=True)
+        return answer
+
     def _apart(self, work: Work[T]) -> T:
         if self.address.in_memory:
-            return self._write(work)  # there is one connection
+            return self._beside_writes(work)
         assert self._pool is not None
         with self._explained(), self._gate, self._pool.lend() as held:
             return work(self._transaction(held.cursor))
@@ -249,14 +256,17 @@ class SqliteLedger(Ledger):
     async def aread(self, work: Work[T]) -> T:
         """In memory there is one connection, and a thread that waited for it would be in the way
         of the one that leads."""
-        return await (self.awrite(work) if self._in_memory else super().aread(work))
+        return await (self._aqueue(work, True) if self._in_memory else super().aread(work))
 
     async def aread_alone(self, work: Work[T]) -> T:
         """As ``aread``."""
-        return await (self.awrite(work) if self._in_memory else super().aread_alone(work))
+        return await (self._aqueue(work, True) if self._in_memory else super().aread_alone(work))
 
     async def awrite(self, work: Work[T]) -> T:
         """Put the work into the writer's queue: 64 waiting tasks share a hop and a commit."""
+        return await self._aqueue(work, False)
+
+    async def _aqueue(self, work: Work[T], once: bool) -> T:
         await self.aopen(writes=True)
         writer = self._writer
         if self._closed or writer is None:
@@ -269,7 +279,7 @@ class SqliteLedger(Ledger):
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, answered, job)
 
-        job = LoopJob(work, answer, self._lead_elsewhere)
+        job = LoopJob(work, answer, self._lead_elsewhere, once)
         writer.submit(job)
         try:
             return await answered

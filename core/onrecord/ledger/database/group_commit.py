@@ -5,6 +5,7 @@ So whoever comes first becomes the leader: it takes every waiting work, runs all
 transaction, commits once, and answers. Where some of it fails, all is rolled back and done again,
 each under a savepoint of its own, so that what fails is rolled back alone: few batches have any,
 and 64 threads write a quarter more without savepoints, each of which lets other threads in twice.
+What may not be done twice, as to write to a file, goes under savepoints from the beginning.
 A lone append has nobody to wait for and pays 4 µs for this; 64 waiting ones share one fsync.
 
 The leader serves others only until its own work is answered, then the first who waits leads.
@@ -42,10 +43,12 @@ class State(Enum):
 class Job(ABC):
     """Some work and, later, its answer or what went wrong."""
 
-    __slots__ = ("answer", "fault", "state", "work")
+    __slots__ = ("answer", "fault", "once", "state", "work")
 
-    def __init__(self, work: Work[Any]) -> None:
+    def __init__(self, work: Work[Any], once: bool) -> None:
         self.work = work
+        self.once = once
+        """Whether it is not to be done again because others fail."""
         self.state = State.WAITING
         self.answer: Any = None
         self.fault: BaseException | None = None
@@ -69,8 +72,8 @@ class ThreadJob(Job):
 
     __slots__ = ("_wake",)
 
-    def __init__(self, work: Work[Any]) -> None:
-        super().__init__(work)
+    def __init__(self, work: Work[Any], once: bool = False) -> None:
+        super().__init__(work, once)
         # A lock released by another thread is the cheapest wake-up there is.
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -95,8 +98,9 @@ class LoopJob(Job):
         work: Work[Any],
         answer: Callable[[LoopJob], None],
         lead: Callable[[LoopJob], None],
+        once: bool = False,
     ) -> None:
-        super().__init__(work)
+        super().__init__(work, once)
         self._answer = answer
         self._lead = lead
         self.asked = False
@@ -138,9 +142,9 @@ class GroupCommit:
         self._leader: Job | None = None
         self._cursor: Any = None
 
-    def run(self, work: Work[Any]) -> Any:
+    def run(self, work: Work[Any], once: bool = False) -> Any:
         """Do the work in this thread, or wait for the one that does it."""
-        job = ThreadJob(work)
+        job = ThreadJob(work, once)
         try:
             if self._enqueue(job):
                 self._lead(job)
@@ -207,7 +211,7 @@ class GroupCommit:
         A thread that leads for an event loop has nothing else to do, and goes on.
         """
         while self._take():
-            self._commit(self._running)
+            self._commit(self._running, any([one.once for one in self._running]))
             self._answer()
             if job.state is State.DONE and isinstance(job, ThreadJob):
                 break
