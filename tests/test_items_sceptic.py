@@ -10,7 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from onrecord import Conflict, Damaged, InvalidName, Store
+from onrecord import Conflict, Damaged, InvalidName, Store, operations
+from onrecord.flow import Cold, Step, run
 from onrecord.ledger.items import items as rows_of
 
 WAITING = """SELECT pid FROM pg_stat_activity WHERE datname = current_database()
@@ -92,6 +93,23 @@ def test_a_version_does_not_come_back_with_a_backup(store: Store) -> None:
     with pytest.raises(Conflict):
         items.put("k", "lost", expected=held[-1])
     assert store.verify() == []
+
+
+def test_a_version_does_not_come_back_by_a_write_that_waited(store: Store) -> None:
+    """Others erase a namespace with higher versions after a write began, and before it is done."""
+    items = store.items("facts", user="ada")
+    items.put("k", "first")
+    given: list[int] = []
+
+    def perform(step: Step) -> object:
+        if isinstance(step, Cold) and not given:
+            given.extend(items.put("k", n).version for n in range(3))
+            store.erase(user="ada", thorough=False)
+        return store._perform(step)
+
+    late = run(operations.put_item(store._desk, items.name, "k", "late"), perform)
+    assert late.version > given[-1]
+    assert items.get("k") == late
 
 
 def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(kept_postgres_url: str) -> None:

@@ -185,7 +185,7 @@ def clear_items(desk: Desk, name: NamespaceName) -> Flow[int]:
 
 
 def _clear(txn: Transaction, name: NamespaceName) -> int:
-    locked = namespaces.move(txn, name, 1, now())
+    locked = namespaces.move(txn, name, 1)
     if locked is None:
         return 0
     there = rows_of.count(txn, name, now())
@@ -205,7 +205,7 @@ def sweep_items(name: NamespaceName) -> Flow[int]:
 
 def _sweep(txn: Transaction, name: NamespaceName) -> int:
     # Under the lock of the namespace, as a put sweeps: two who sweep do not wait for each other.
-    locked = namespaces.move(txn, name, 1, now())
+    locked = namespaces.move(txn, name, 1)
     return 0 if locked is None else rows_of.sweep(txn, locked.key, MOST_CLEARED, now())
 
 
@@ -398,7 +398,7 @@ def _lock(txn: Transaction, name: NamespaceName, writes: Sequence[Write]) -> Loc
     for one in writes:
         if one.row is not None:
             return namespaces.move_or_create(txn, name, len(writes), one.row.updated)
-    return namespaces.move(txn, name, len(writes), now())
+    return namespaces.move(txn, name, len(writes))
 
 
 def _is_put(one: Write) -> bool:

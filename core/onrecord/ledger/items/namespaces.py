@@ -3,7 +3,8 @@
 Every write to a namespace takes a number of it that is higher than all before, under the lock of
 its row: the microsecond that the clock has, or the next one where that was given out. So a version
 never comes back: not of what was deleted, not where the row itself went, and not where the
-database lost its newest commits, as long as its clock did not go back as well.
+database lost its newest commits, as long as its clock did not go back as well. SQLite is told
+what the clock has when the lock is held: a write that waited for it came to be before others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import description, sessions
 from onrecord.scope import FIRST_PATH, NamespaceName, Scope, SessionName, StateName
+from onrecord.stored import clock
 from onrecord.stored.items import NamespaceKey
 
 _FIND: Final = "SELECT id FROM {namespaces} WHERE {my_shard} identity = :identity"
@@ -60,10 +62,10 @@ def as_it_is(txn: Transaction, name: NamespaceName, *, held: bool = False) -> Lo
     return Locked(NamespaceKey(name.shard, row[0]), row[1] if isinstance(row[1], int) else 0)
 
 
-def move(txn: Transaction, name: NamespaceName, writes: int, now: int) -> Locked | None:
+def move(txn: Transaction, name: NamespaceName, writes: int) -> Locked | None:
     """A namespace, locked, with so many versions to give out; None where there is none."""
     txn.begin()
-    row = txn.first(_MOVE, {**keys.of_name(name), "writes": writes, "now": now})
+    row = txn.first(_MOVE, {**keys.of_name(name), "writes": writes, "now": clock.now()})
     if row is None:
         return None
     if not isinstance(row[1], int):  # SQLite makes a float of what has no next number
@@ -76,7 +78,7 @@ def move(txn: Transaction, name: NamespaceName, writes: int, now: int) -> Locked
 
 def move_or_create(txn: Transaction, name: NamespaceName, writes: int, now: int) -> Locked:
     """Like ``move``; made first where there is none."""
-    while (locked := move(txn, name, writes, now)) is None:
+    while (locked := move(txn, name, writes)) is None:
         create(txn, name, now)
     return locked
 
@@ -88,13 +90,14 @@ def next_version_of_all(txn: Transaction, now: int) -> None:
 
 def create(txn: Transaction, name: NamespaceName, now: int) -> None:
     """Make a namespace where there is none; of a state its session first, which it never is
-    without. Who holds other namespaces has to hold the session already."""
+    without. Who holds other namespaces has to hold the session already. ``now`` is the session's:
+    when the write began."""
     if isinstance(name, StateName):
         _make_session(txn, name.session, now)
     values = {
         **keys.of_name(name),
         "owner": name.owner,
-        "now": now,
+        "now": clock.now(),
         "tenant": name.tenant,
         "user": name.user,
         "agent": name.agent,
