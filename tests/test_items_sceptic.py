@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from onrecord import Conflict, Damaged, InvalidName, Store, operations
+from onrecord import Conflict, Damaged, InvalidName, Put, Store, operations
 from onrecord.flow import Cold, Step, run
 from onrecord.ledger.items import items as rows_of
 
@@ -110,6 +110,34 @@ def test_a_version_does_not_come_back_by_a_write_that_waited(store: Store) -> No
     late = run(operations.put_item(store._desk, items.name, "k", "late"), perform)
     assert late.version > given[-1]
     assert items.get("k") == late
+
+
+class Text(str):
+    """As numpy and markupsafe have one: no name, and equal to one."""
+
+    __slots__ = ()
+
+
+class Odd(tuple[str, ...]):
+    """No list of names that could be looked up."""
+
+    __slots__ = ()
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_what_is_equal_to_a_name_is_in_nobody_elses_way(store: Store) -> None:
+    with pytest.raises(TypeError):
+        store.write([Put((Text("only here"),), "k", 1)], user="ada")
+    store.write([Put(("only here",), "k", 2)], user="ada")
+    item = store.items("only here", user="ada").get("k")
+    assert item is not None
+    assert item.value == 2
+
+
+def test_names_that_cannot_be_looked_up_are_in_the_scope_that_was_said(store: Store) -> None:
+    store.write([Put(Odd(["facts"]), "k", 1)], user="ada")
+    assert store.items("facts").get("k") is None
+    assert store.items("facts", user="ada").get("k") is not None
 
 
 def test_who_deletes_what_is_replaced_in_one_transaction_finds_it(kept_postgres_url: str) -> None:

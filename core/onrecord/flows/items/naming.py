@@ -19,10 +19,11 @@ def name_of(desk: Desk, given: object, scope: Scope, session: SessionName | None
     name = getattr(given, "name", None)
     if not isinstance(name, NamespaceName):
         parts: Any = (given,) if isinstance(given, str) else given  # checked as a name is made
-        try:
-            return _named(parts, *map(str, scope))
-        except TypeError:  # a list, say: no name, and none that could be looked up
-            return NamespaceName(parts=parts)
+        tenant, user, agent = map(str, scope)
+        if type(parts) is tuple and {str}.issuperset(map(type, parts)):
+            return _named(parts, tenant, user, agent)
+        # Nothing of somebody's own class is looked up: it may be equal to what it is not.
+        return NamespaceName(parts=parts, tenant=tenant, user=user, agent=agent)
     if getattr(given, "_desk", None) is not desk:
         raise Misconfigured(f"The handle on {name} is another store's. Make one from this store.")
     if (name.tenant, name.user, name.agent) != tuple(scope):
