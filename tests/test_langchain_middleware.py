@@ -104,10 +104,15 @@ def given(said: Any) -> Any:
 @pytest.fixture(params=["invoke", "ainvoke"])
 def invoke(request: pytest.FixtureRequest) -> Invoke:
     """One call of an agent, and the messages it ends with."""
+    return invoked_by(request.param)
+
+
+def invoked_by(way: str) -> Invoke:
+    """By its ``invoke``, or by its ``ainvoke``."""
 
     def call(agent: Any, said: Any, config: Any = None, **more: Any) -> Any:
         config = on() if config is None else config
-        if request.param == "invoke":
+        if way == "invoke":
             return agent.invoke(given(said), config, **more)["messages"]
         return asyncio.run(agent.ainvoke(given(said), config, **more))["messages"]
 
@@ -1509,9 +1514,7 @@ def environment(
     }
 
 
-def test_after_a_crash_within_a_tool(
-    each_store: OpenStore, environment: dict[str, str], invoke: Invoke
-) -> None:
+def test_after_a_crash_within_a_tool(each_store: OpenStore, environment: dict[str, str]) -> None:
     died = subprocess.run(
         [sys.executable, "-W", "error", "-c", DIES],
         env={**os.environ, **environment},
@@ -1525,19 +1528,22 @@ def test_after_a_crash_within_a_tool(
     left = stored(store)
     assert left[:4] == ["user: go", "assistant: live", "tool: alive", "assistant: live,die"]
     assert left[4:] in ([], ["tool: alive"])
-    before = store.session("chat").messages()
+    store.session("chat").fork("chat again")
 
-    model = Scripted(script=["It died.", "You asked."])
-    agent = agent_of(model, store)
-    invoke(agent, "What happened?")
-    assert_paired(model.shown[-1])
-    assert shown(model.shown[-1])[:4] == left[:4]
-    assert len(model.shown[-1]) == 7
-    assert "No result" in model.shown[-1][5].text
-    assert stored(store) == [*left, "user: What happened?", "assistant: It died."]
-    assert store.session("chat").messages()[: len(left)] == before
-    invoke(agent, "And before?")
-    assert stored(store)[-2:] == ["user: And before?", "assistant: You asked."]
+    for key, way in (("chat", "invoke"), ("chat again", "ainvoke")):
+        invoke = invoked_by(way)
+        before = store.session(key).messages()
+        model = Scripted(script=["It died.", "You asked."])
+        agent = agent_of(model, store)
+        invoke(agent, "What happened?", on(key))
+        assert_paired(model.shown[-1])
+        assert shown(model.shown[-1])[:4] == left[:4]
+        assert len(model.shown[-1]) == 7
+        assert "No result" in model.shown[-1][5].text
+        assert stored(store, key) == [*left, "user: What happened?", "assistant: It died."]
+        assert store.session(key).messages()[: len(left)] == before
+        invoke(agent, "And before?", on(key))
+        assert stored(store, key)[-2:] == ["user: And before?", "assistant: You asked."]
 
 
 def test_after_a_failure_within_a_tool_with_a_checkpointer(store: Store, invoke: Invoke) -> None:
