@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onrecord import ANY, Session, Store, Unavailable
+from onrecord import ANY, Misconfigured, Session, Store, Unavailable
+from onrecord.files import Aside
 from onrecord.ledger.maintenance.due import Due
 from onrecord.reports import Progress, Pruning
 from tests.test_many_at_once import fill
@@ -144,6 +145,31 @@ def test_where_all_came_back_the_archive_is_named(store: Store, tmp_path: Path) 
         store, archive, progress=after_the_archive(lambda: session.append(("user", "again")))
     )
     assert (done.count, done.archived_to, archive.exists()) == (0, str(archive), True)
+
+
+def test_two_that_write_one_archive_lose_nothing(
+    each_store: Callable[..., Store], store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is done while this one still writes: what went is in its file alone."""
+    fill(store, 7)
+    archive, put = tmp_path / "archive.jsonl", Aside.put
+    others: list[Pruning] = []
+
+    def meanwhile(aside: Aside, values: Iterable[Any]) -> None:
+        put(aside, values)
+        if not others:
+            monkeypatch.setattr(Aside, "put", put)
+            with each_store() as other:
+                others.append(pruned(other, archive))
+
+    monkeypatch.setattr(Aside, "put", meanwhile)
+    with pytest.raises(Misconfigured, match="was written by somebody else meanwhile"):
+        pruned(store, archive)
+    assert (others[0].count, left(store)) == (7, [])
+    assert [file.name for file in tmp_path.glob("*archive*")] == ["archive.jsonl"]
+    assert not list(tmp_path.glob(".*.part"))
+    with brought(archive) as there:
+        assert there.stats().sessions == 7
 
 
 def test_nothing_goes_where_the_disk_is_full(

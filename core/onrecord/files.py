@@ -75,7 +75,9 @@ def is_there(path: str) -> bool:
 class Target:
     """A file to be written. A path holds all of it or what it held before, never a part."""
 
-    def __init__(self, given: Into, ending: str = ".jsonl") -> None:
+    def __init__(self, given: Into, ending: str = ".jsonl", *, anew: bool = False) -> None:
+        """``anew`` writes over nothing, not over what comes there meanwhile either."""
+        self._anew = anew
         self._path: str | None = None
         self._file: Any = None
         self._compressed = False
@@ -148,10 +150,23 @@ class Target:
             if self._part is not None and self._path is not None:
                 os.fsync(self._file.fileno())
                 self._file.close()
-                os.replace(self._part, self._path)
+                if self._anew:
+                    self._take_name(self._part, self._path)
+                else:
+                    os.replace(self._part, self._path)
                 self._part = None
                 _sync_folder(os.path.dirname(self._path))
             self._over = True
+
+    def _take_name(self, part: str, path: str) -> None:
+        try:
+            _name_anew(part, path)
+        except FileExistsError:
+            raise Misconfigured(
+                f"{self.name} was written by somebody else meanwhile, and is not written over. "
+                f"Nothing was done. Give each file a name of its own, with the time in it for "
+                f"example."
+            ) from None
 
     def discard(self) -> None:
         """Leave nothing behind, if it was not finished. A file that was lent stays open."""
@@ -241,11 +256,7 @@ class Copy:
             finally:
                 os.close(handle)
             try:
-                if sys.platform == "win32":
-                    os.rename(self.part, self._path)
-                else:  # where a rename takes another's place
-                    os.link(self.part, self._path)
-                    os.unlink(self.part)
+                _name_anew(self.part, self._path)
             except FileExistsError:
                 self._refuse_another()
                 raise
@@ -265,6 +276,23 @@ class Copy:
                 f"{self.name} is there already, and is not written over. Give each backup a name "
                 f"of its own, with the date in it for example."
             )
+
+
+def _name_anew(part: str, path: str) -> None:
+    """Give a file its name; FileExistsError where another has it."""
+    if sys.platform == "win32":
+        os.rename(part, path)
+        return
+    try:
+        os.link(part, path)  # a rename takes another's place
+    except FileExistsError:
+        raise
+    except OSError:  # where files have one name each, as on many a stick: nearly as good
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        os.rename(part, path)
+    else:
+        os.unlink(part)
 
 
 class Source:

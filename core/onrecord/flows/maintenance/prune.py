@@ -224,7 +224,7 @@ class _Archive:
                     return
                 some, behind = yield from _page(asked, behind)
 
-        yield from written(Target(self._given), fill)
+        yield from written(Target(self._given, anew=True), fill)
         self.path = str(self._given)
 
     def in_batches(self, work: Callable[[Sequence[Due]], Flow[None]]) -> Flow[None]:
