@@ -94,6 +94,20 @@ def test_a_state_that_went_since_keeps_its_session(store: Store, tmp_path: Path)
     assert (done.count, left(store)) == (3, ["s1"])
 
 
+def test_messages_that_were_archived_since_keep_their_session(store: Store, tmp_path: Path) -> None:
+    """That moves no version, and the file says it of each message."""
+    sessions = fill(store, 4)
+    sessions[1].archive([1])
+    sessions[2].archive([1])
+
+    def meanwhile() -> None:
+        sessions[2].unarchive([1])
+        sessions[3].archive([2])
+
+    done = pruned(store, tmp_path / "archive.jsonl", progress=after_the_archive(meanwhile))
+    assert (done.count, left(store)) == (2, ["s2", "s3"])
+
+
 def test_what_was_not_archived_stays(store: Store, tmp_path: Path) -> None:
     """It is due only since the archive was written."""
     sessions = fill(store, 4)

@@ -380,9 +380,10 @@ class StoreMaintenance:
 
         ``dry_run`` only says which. With ``archive_to``, a ``.jsonl`` or ``.jsonl.zst`` file that
         ``import_`` reads, they go when the archive is complete and on the disk, each as it is
-        there: a session that was written to meanwhile stays, and so does one whose state was. As
-        many as there are, few are held in memory; a note of each stands in a file without a name
-        beside the archive. Items that expired are in no archive.
+        there: a session that was written to meanwhile stays, and so does one of which the state
+        or what is archived was changed. As many as there are, few are held in memory; a note of
+        each stands in a file without a name beside the archive. Items that expired are in no
+        archive.
 
         Sessions go by the hundred, each as a whole: whoever is interrupted runs it again.
         ``progress`` is called with (done, of) sessions.

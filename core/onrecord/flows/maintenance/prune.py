@@ -216,9 +216,9 @@ class _Archive:
             while True:
                 noted: list[Due] = []
                 for one in some:
-                    state = yield from writer.session(one.key)
-                    if state is not None:  # else it was erased meanwhile
-                        noted.append(one._replace(state=state))
+                    in_archive = yield from writer.session(one.key)
+                    if in_archive is not None:  # else it was erased meanwhile
+                        noted.append(one._replace(in_archive=in_archive))
                 yield from do(InThread(partial(self._aside.put, noted)))
                 if behind is None:
                     return

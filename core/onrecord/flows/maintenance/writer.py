@@ -21,6 +21,7 @@ from onrecord.flow import Cold, Flow, InThread, do
 from onrecord.ledger.items import items as items_of
 from onrecord.ledger.items import namespaces, scoped
 from onrecord.ledger.maintenance import transfer
+from onrecord.ledger.maintenance.erasing import InArchive
 from onrecord.reports import Export
 from onrecord.scope import NamespaceName, SessionName, StateName
 from onrecord.stored.clock import LONGEST_LIFE, now, within
@@ -43,15 +44,14 @@ class Writer:
         self.so_far = End(0, 0, 0)
         self.damaged = 0
 
-    def session(self, key: SessionKey) -> Flow[int | None]:
-        """Write one session, and say which version its state had then, 0 where it had none; None
-        where it was erased meanwhile."""
+    def session(self, key: SessionKey) -> Flow[InArchive | None]:
+        """Write one session, and say how it was then; None where it was erased meanwhile."""
         work = partial(_write, key=key, target=self._target, begun=self._target.bytes)
         written: _WrittenSession | None = yield from do(Cold(work))
         if written is None:
             return None
         self._add(written.counts, 1)
-        return written.state
+        return written.found
 
     def items(self, known: Sequence[NamespaceKey]) -> Flow[None]:
         """Write the items of some namespaces."""
@@ -102,8 +102,7 @@ class _WrittenSession(NamedTuple):
     """What was written of a session."""
 
     counts: Counter[str]
-    state: int
-    """The version of its state; 0 where it has none."""
+    found: InArchive
 
 
 def _write(txn: Transaction, key: SessionKey, target: Target, begun: int) -> _WrittenSession | None:
@@ -143,7 +142,7 @@ def _write(txn: Transaction, key: SessionKey, target: Target, begun: int) -> _Wr
         counts["damaged"] += not readable
         target.write(line_of(place))
     of_state, version = _write_state(txn, name, target)
-    return _WrittenSession(counts + of_state, version)
+    return _WrittenSession(counts + of_state, InArchive(version, archived))
 
 
 def _write_state(txn: Transaction, name: SessionName, target: Target) -> tuple[Counter[str], int]:

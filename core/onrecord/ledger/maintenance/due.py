@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
-from onrecord.ledger.maintenance.erasing import AsRead
+from onrecord.ledger.maintenance.erasing import AsRead, InArchive
 from onrecord.ledger.maintenance.erasing_many import Doomed
 from onrecord.ledger.sessions.description import COLUMNS, DUE, Described
 from onrecord.scope import Scope, SessionName
@@ -83,20 +83,24 @@ class Due(NamedTuple):
     key: SessionKey
     fence: int
     described: Described
-    state: int | None = None
+    in_archive: InArchive | None = None
     """See ``AsRead``."""
 
     @classmethod
-    def of(cls, key: Sequence[Any], fence: int, described: Sequence[Any], state: int | None) -> Due:
-        """One whose parts are plain lists."""
-        return cls(SessionKey(*key), fence, Described(*described), state)
+    def of(
+        cls, key: Sequence[Any], fence: int, described: Sequence[Any], in_archive: Sequence[Any]
+    ) -> Due:
+        """One in an archive, whose parts are plain lists."""
+        state, archived = in_archive
+        found = InArchive(state, tuple((first, last) for first, last in archived))
+        return cls(SessionKey(*key), fence, Described(*described), found)
 
     @property
     def doomed(self) -> Doomed:
         """What is to go, if nobody comes back to it."""
         tenant, user, agent, key, *_ = self.described
         name = SessionName(key=key, tenant=tenant, user=user, agent=agent)
-        as_read = AsRead.of(self.described)._replace(state=self.state)
+        as_read = AsRead.of(self.described)._replace(in_archive=self.in_archive)
         return Doomed(self.key, name, self.fence, as_read)
 
 

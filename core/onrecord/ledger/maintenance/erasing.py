@@ -13,12 +13,21 @@ from onrecord.ledger.database.address import Kind
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.feed import positions
 from onrecord.ledger.items import state
-from onrecord.ledger.sessions import description, dictionaries, fences, segments, sessions, tail
+from onrecord.ledger.sessions import (
+    archives,
+    description,
+    dictionaries,
+    fences,
+    segments,
+    sessions,
+    tail,
+)
 from onrecord.ledger.sessions.description import Described
 from onrecord.scope import SessionName
 from onrecord.stored.clock import MICROSECONDS, now
 from onrecord.stored.items import WrittenItem
 from onrecord.stored.messages import LAST_SEQ, SessionKey, SessionRow
+from onrecord.stored.ranges import Ranges
 from onrecord.version import Version
 
 REMOVE_ROWS: Final = {
@@ -67,6 +76,15 @@ class Removed(NamedTuple):
     """Those of its state."""
 
 
+class InArchive(NamedTuple):
+    """What a file says of a session that its version does not."""
+
+    state: int
+    """The version of its state, 0 where it had none."""
+    archived: Ranges
+    """Which of its messages are archived."""
+
+
 class AsRead(NamedTuple):
     """How a session stood that is to go, if nobody has come back to it since."""
 
@@ -74,8 +92,8 @@ class AsRead(NamedTuple):
     last_active: int
     expires_in: int | None
     about: bytes | None
-    state: int | None = None
-    """The version of its state, 0 where it had none; None where it may have any."""
+    in_archive: InArchive | None = None
+    """None where all of that may have changed."""
 
     @classmethod
     def of(cls, described: Described) -> Self:
@@ -98,8 +116,10 @@ def remove(txn: Transaction, name: SessionName, only_as: AsRead | None = None) -
     session = sessions.lock(txn, name, damaged=True)
     if session is None or not _is_as(txn, session, only_as):
         return None
-    if only_as is not None and only_as.state is not None and only_as.state != state.hold(txn, name):
-        return None
+    if only_as is not None and only_as.in_archive is not None:
+        found = InArchive(state.hold(txn, name), archives.of(txn, session))
+        if found != only_as.in_archive:
+            return None
     fences.refuse_fenced(txn, name, session.fence)  # now: afterwards there is no row to look at
     for table, statement in REMOVE_ROWS.items():
         gone[table] += txn.run(statement, keys.span(txn, session.key))
@@ -124,7 +144,7 @@ def _is_as(txn: Transaction, session: SessionRow, only_as: AsRead | None) -> boo
     if only_as is None:
         return True
     described = description.describe_key(txn, session.key)
-    return described is not None and AsRead.of(described) == only_as._replace(state=None)
+    return described is not None and AsRead.of(described) == only_as._replace(in_archive=None)
 
 
 def retire_tainted(txn: Transaction) -> None:

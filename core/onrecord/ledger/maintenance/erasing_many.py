@@ -19,15 +19,15 @@ from onrecord.ledger.feed import positions
 from onrecord.ledger.items import states
 from onrecord.ledger.items.states import Held, HeldState
 from onrecord.ledger.maintenance import erasing
-from onrecord.ledger.maintenance.erasing import AsRead
-from onrecord.ledger.sessions import sessions
+from onrecord.ledger.maintenance.erasing import AsRead, InArchive
+from onrecord.ledger.sessions import archives, sessions
 from onrecord.scope import ItemName, Scope, SessionName
 from onrecord.stored.clock import MICROSECONDS, now
 from onrecord.stored.items import WrittenItem
 from onrecord.stored.messages import SessionKey, SessionRow
 from onrecord.version import Version
 
-_COLUMNS: Final = f"{sessions.FOUND}, identity, expires_in, about"
+_COLUMNS: Final = f"{sessions.FOUND}, identity, expires_in, about, archived"
 _LOCK: Final[dict[Kind, str]] = {
     "sqlite": f"SELECT {_COLUMNS} FROM {{sessions}} WHERE id = :session",
     "postgresql": f"""
@@ -154,8 +154,10 @@ def _is_as(only_as: AsRead | None, as_read: AsRead, state: HeldState | None) -> 
     """Whether a session is as it was read, and its state where that matters."""
     if only_as is None:
         return True
-    version = None if only_as.state is None else 0 if state is None else state.version
-    return only_as == as_read._replace(state=version)
+    found = None if only_as.in_archive is None else as_read.in_archive
+    if found is not None and state is not None:
+        found = found._replace(state=state.version)
+    return only_as == as_read._replace(in_archive=found)
 
 
 def _fences_of(gone: Sequence[HeldState], held: Held) -> dict[ItemName, int]:
@@ -185,9 +187,11 @@ def _locked(
 ) -> dict[SessionKey, tuple[SessionRow, bytes, AsRead]]:
     """Those that nobody else has locked, each as it stands, with its identity."""
     locked: dict[SessionKey, tuple[SessionRow, bytes, AsRead]] = {}
-    for *columns, identity, expires_in, about in many.rows(txn, _LOCK, list(wanted)):
+    for *columns, identity, expires_in, about, archived in many.rows(txn, _LOCK, list(wanted)):
         row = SessionRow(*columns)
-        as_read = AsRead(row.version, row.last_active, expires_in, about and bytes(about))
+        said = about and bytes(about)
+        in_archive = InArchive(0, archives.unpacked(archived))
+        as_read = AsRead(row.version, row.last_active, expires_in, said, in_archive)
         locked[row.key] = (row, bytes(identity), as_read)
     return locked
 

@@ -31,13 +31,13 @@ def find(
     if row is None:
         return None
     session = SessionRow(*row[:-1])
-    return session if damaged else checked(txn, session, name), _unpacked(row[-1])
+    return session if damaged else checked(txn, session, name), unpacked(row[-1])
 
 
 def find_key(txn: Transaction, key: SessionKey) -> tuple[SessionRow, Ranges] | None:
     """The same by its number, whatever is damaged in it."""
     row = txn.first(FIND_KEY_WITH_ARCHIVED, keys.of_key(key))
-    return None if row is None else (SessionRow(*row[:-1]), _unpacked(row[-1]))
+    return None if row is None else (SessionRow(*row[:-1]), unpacked(row[-1]))
 
 
 def put(txn: Transaction, session: SessionRow, archived: Ranges) -> None:
@@ -49,7 +49,7 @@ def put(txn: Transaction, session: SessionRow, archived: Ranges) -> None:
 def of(txn: Transaction, session: SessionRow) -> Ranges:
     """What of a locked session is archived."""
     row = txn.first(_ARCHIVED, keys.of_session(session))
-    return () if row is None else _unpacked(row[0])
+    return () if row is None else unpacked(row[0])
 
 
 def add(txn: Transaction, session: SessionRow, seqs: Sequence[int]) -> None:
@@ -63,7 +63,8 @@ def cut(txn: Transaction, session: SessionRow, head: int) -> None:
         put(txn, session, cut_after(archived, head))
 
 
-def _unpacked(packed: bytes | None) -> Ranges:
+def unpacked(packed: bytes | None) -> Ranges:
+    """What a row says of it."""
     if packed is None:
         return ()
     try:
