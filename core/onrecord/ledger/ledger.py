@@ -84,6 +84,9 @@ class Ledger(ABC):
         self._threads: Threads | None = None
         self._pool: Pool | None = None
         self._compare_at = -math.inf
+        self._is_anothers = False
+        """Whether it was seen to be a copy of something else: all is learned anew then. Others may
+        read meanwhile, by what was known before."""
 
     @property
     def place(self) -> str:
@@ -145,7 +148,7 @@ class Ledger(ABC):
             )
             return
         if known != facts.store_id:
-            self._facts, self._compare_at = None, -math.inf
+            self._is_anothers, self._compare_at = True, -math.inf
             raise Misconfigured(
                 f"The replica {self.place} is not one of {primary.place}: another store is there. "
                 f"Check replica=."
@@ -272,12 +275,12 @@ class Ledger(ABC):
         Tables are made for those who write. Where there are none, who reads finds nothing, and
         looks again the next time: the ledger has no facts until then.
         """
-        if (facts := self._facts) is not None and not self._closed:
+        if (facts := self._facts) is not None and not (self._closed or self._is_anothers):
             if self._primary is not None:
                 self._compare(facts)
             return
         with self._opening():
-            if self._facts is None:
+            if self._facts is None or self._is_anothers:
                 with self._explained():
                     self._connect()
                     done = self._applied()
@@ -310,7 +313,7 @@ class Ledger(ABC):
         self._make_ready()
         facts = self._in_transaction(self._learn)
         self._compare(facts)
-        self._facts = facts
+        self._facts, self._is_anothers = facts, False
         self.dialect.know(facts.by_citus)
 
     def _learn(self, txn: Transaction) -> Facts:
