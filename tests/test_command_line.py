@@ -162,6 +162,26 @@ def test_a_script_reads_what_is_known(place: Place) -> None:
     [plan] = place.lines("items", "--session", "ticket", "--user", "ada", "--agent", "desk")
     assert plan["value"] == {"next": "send"}
     assert place("items", "nothing", "--key", "x").code == 1
+    told = place("items", "--session", "ticket", "--user", "ada", "--agent", "desk").out
+    assert "  state of ticket  " in told
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        ("--all", 2, "--all goes with --namespaces"),
+        ("--session ticket --user ada", 1, "There is no session 'ticket'"),
+        ("--session plain --namespaces", 2, "--session is for the state of one session"),
+        ("facts --session plain", 2, "--session is for the state of one session"),
+        ("--session plain --search Lyon", 2, "--session is for the state of one session"),
+    ],
+)
+def test_items_refuse_what_they_would_not_mind(
+    small: Place, asked: str, code: int, said: str
+) -> None:
+    done = small("items", *asked.split())
+    assert (done.code, done.out) == (code, "")
+    assert said in done.err
 
 
 def test_a_script_looks_after_a_store(place: Place, tmp_path: Path) -> None:

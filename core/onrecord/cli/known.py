@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from onrecord.cli import options, records, visible
-from onrecord.cli.asked import Asked, NotThere, owner, owners, pairs_of, span_of
+from onrecord.cli.asked import Asked, NotThere, existing, owner, owners, pairs_of, span_of
 from onrecord.cli.commands import command
 from onrecord.cli.conversation import compact
 from onrecord.cli.output import BOLD, Column, Output, Stored, moment
 from onrecord.cli.reading import PAGE, PANEL, nothing_found
+from onrecord.errors import Misconfigured
 
 if TYPE_CHECKING:
     from onrecord.item import Item
+    from onrecord.items import Items
+    from onrecord.session import Session
     from onrecord.store import Store
     from onrecord.unfinished import Unfinished
 
@@ -61,6 +64,13 @@ def items(
     limit: options.Limit = 50,
 ) -> int | None:
     """List what is known: items, the last written first."""
+    if everyone and not namespaces:
+        raise Misconfigured("--all goes with --namespaces: items are those of one owner.")
+    if session is not None and (namespace or namespaces or words is not None):
+        raise Misconfigured(
+            "--session is for the state of one session, which has no namespaces, and is listed or "
+            "asked for a --key. Leave out NAMESPACE, --namespaces and --search."
+        )
     names = tuple(namespace or ())
     whose = owner(tenant, user, agent)
     wanted = pairs_of("--filter", filter)
@@ -76,7 +86,9 @@ def items(
             return None
         if key is not None or session is not None:
             here = (
-                store.session(session, **whose).state if session else store.items(*names, **whose)
+                _state_of(store.session(session, **whose))
+                if session is not None
+                else store.items(*names, **whose)
             )
             if key is not None:
                 return _one_item(out, here.get(key), key)
@@ -87,6 +99,12 @@ def items(
         else:
             _write_items(out, _all_items(store, names, whose, wanted, limit), limit)
     return None
+
+
+def _state_of(session: Session) -> Items:
+    """What a session keeps beside its messages; NotThere where there is no session."""
+    existing(session)
+    return session.state
 
 
 def _all_items(
@@ -148,6 +166,8 @@ def _one_item(out: Output, item: Item | None, key: str) -> int | None:
 
 
 def _path(parts: tuple[str, ...]) -> str:
+    if len(parts) == 2 and not parts[0]:
+        return f"state of {visible.line(parts[1])}"
     return " / ".join(map(visible.line, parts))
 
 
