@@ -114,7 +114,7 @@ def test_an_error_names_the_option_that_was_typed(typed: str, text: str, wanted:
         ("unfinished --quiet-for 99999999d", "--quiet-for has to be seconds from 0"),
         ("compact --quiet-for 999999999999d", "--quiet-for '999999999999d' is longer than"),
         ("search x --mode telepathy", "--mode has to be 'auto'"),
-        ("search x --embedder nobody", "--embedder takes"),
+        ("search x --embedder nobody", "--embedder takes \"minilm\" by its name, not 'nobody'."),
         ("prune --older-than 99999999d", "--older-than '99999999d' is before the year 1"),
         ("show x --until 0001-01-01", "--until '0001-01-01' is"),
     ],

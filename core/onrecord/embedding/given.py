@@ -43,7 +43,10 @@ def embedder_of(given: Any) -> Known | None:
     if isinstance(given, str):
         if given == MINILM:
             return _of_object(MiniLM())
-        raise Misconfigured(f"{_WANTED}, not {shown(given)}.")
+        raise Misconfigured(
+            f'embedder= takes "{MINILM}" by its name, not {shown(given)}. Another model is given '
+            "in Python, as a function or an object: see docs/how-to/embedders.md."
+        )
     if isinstance(given, type):
         raise Misconfigured(f"{_WANTED}, not a class: make one of it first, {given.__name__}(…).")
     if isinstance(given, Sequence):
