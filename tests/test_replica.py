@@ -87,6 +87,20 @@ def test_only_who_says_so_is_shown_what_is_old(
         assert texts(session.tail()) == [*NEW, "four"]
 
 
+def test_a_search_there_reads_what_it_cannot_index_and_warns_of_nothing(
+    own_postgres: OwnPostgres,
+    behind: OwnPostgres,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("onrecord.flows.search.search.MOST_UNINDEXED", 0)
+    with Store(own_postgres.url, replica=behind.url) as store:
+        hits = store.search("two", stale_ok=True)
+        assert hits.complete
+        assert texts(hit.message for hit in hits)[0] == "two"
+    assert caplog.text == ""
+
+
 async def with_await(store: Store, folder: Path) -> None:
     """It is the same."""
     session = store.session("s")

@@ -191,6 +191,7 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
                 embedder=embedder,
             )
             self._replica._ledger.follow(self._ledger)
+            self._replica._desk.only_read = True
         if cache is None:
             self._say_what_is_idle(ttl=ttl, consistency=consistency, revalidate=revalidate)
             if not self._ledger.may_have_pulse:  # then this process caches nothing either

@@ -63,6 +63,8 @@ class Desk:
         self.openings = Tails(messages=1)
         self.meaning = meaning
         self.hearing = hearing
+        self.only_read = False
+        """Whether it is a replica's: nothing is written there."""
         self.one_writer = False
         """Whether it was seen that one who writes keeps all others from it."""
 

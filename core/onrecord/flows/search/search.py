@@ -170,13 +170,14 @@ def search(
     choice = partial(_chosen, look=look, where=where, query=asked.query, meant=meant)
     here = yield from do(Cold(partial(choice, most=MOST_UNINDEXED)))
     if isinstance(here, Field):
+        most = LAST_SEQ
         try:
-            done = yield from catch_up(here, to_find)
-            # What came meanwhile is read.
-            most = LAST_SEQ if done and time.monotonic() < deadline else NOTHING_UNINDEXED
-        except OnrecordError as fault:  # a database that can only be read, as a standby's
+            if not desk.only_read and (
+                not (yield from catch_up(here, to_find)) or time.monotonic() >= deadline
+            ):
+                most = NOTHING_UNINDEXED  # else what came meanwhile is read
+        except OnrecordError as fault:  # a disk that is full, or a database that is only read
             log.warning("the index cannot be written, and messages are read instead: %s", fault)
-            most = LAST_SEQ
         here = yield from do(Cold(partial(choice, most=most)))
         assert isinstance(here, _Ready), "no field has so much"
     complete = here.complete and (meant is not None or mode == "text" or desk.meaning is None)
