@@ -127,3 +127,12 @@ def test_a_command_names_the_option_that_was_typed(typed: str, begins: str, tmp_
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"onrecord: {begins}")
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("word", ["-refund", "-x"])
+def test_a_word_that_is_taken_for_an_option_is_told_to_stand_in_quotes(word: str) -> None:
+    done = run("search", "customs", word)
+    assert (done.code, done.out) == (2, "")
+    assert "'this -that'" in done.err
+    assert "'this -that'" not in run("search", "customs", "--refund").err
+    assert "'this -that'" not in run("show", "customs", word).err

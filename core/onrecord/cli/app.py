@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated, Any, Final
 
@@ -76,5 +77,7 @@ def _wrong(fault: Any) -> int:
     else:
         said = fault.format_message()
         end = "" if said.endswith((".", "?")) else "."
+        if path.endswith(" search") and re.match(r"No such option:? -\w\b", said):
+            end += " A word that is not to be there stands in quotes with the others: 'this -that'."
         Output(json=False, colour=colour_is_wanted()).fail(f"{said}{end} See `{path} --help`.")
     return WRONG_USE
