@@ -147,7 +147,8 @@ def _sqlite(fault: sqlite3.Error, address: Address, unknown: bool) -> OnrecordEr
         case sqlite3.SQLITE_READONLY:
             return Misconfigured(
                 f"{file} cannot be written to: the file, its folder or the disk is read-only. "
-                f"Nothing was written. Give this user write permission to both."
+                f"Nothing was written. Give this user write permission to both: SQLite keeps two "
+                f"more files beside it, also for those who only read."
             )
         case sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
             return Misconfigured(
