@@ -16,6 +16,7 @@ from onrecord.flows.mark import Wrote, commit_items
 from onrecord.flows.pace import FIRST, Told
 from onrecord.flows.shared import Desk
 from onrecord.ledger.checkpoints import lists
+from onrecord.ledger.database import generation
 from onrecord.ledger.feed import feeds
 from onrecord.ledger.items import scoped
 from onrecord.ledger.maintenance import erasing, erasing_many, foreseeing, vacuum
@@ -39,6 +40,10 @@ _HANDED_OVER: Final = (
 _STILL_THERE: Final = (
     "What was learned from it (dictionary {}) is still there, because a transaction that began "
     "before is still open and may need it. Erase or compact again when it has ended."
+)
+_IN_REDIS: Final = (
+    "Redis cannot be reached, and the cache is off: what it holds of it is shown to nobody, and "
+    "lies there until its time to live (ttl=) is over, or you flush it."
 )
 _FREE_PAGES: Final = "Free pages may still hold some of it until erase(thorough=True)."
 
@@ -125,14 +130,13 @@ def _receipt(
     if waiting := (yield from do(Cold(erasing.retired))):
         numbers = ", ".join(map(str, waiting))
         traces = " ".join([*([traces] if traces else []), _STILL_THERE.format(numbers)])
-    traces = yield from _with_what_was_learned(traces)
-    return _told(scope, gone, left, traces)
+    return _told(scope, gone, left, (yield from _with_what_others_hold(traces)))
 
 
 def _foreseen_receipt(scope: str, foreseen: Foreseen, thorough: bool) -> Flow[Receipt]:
     """The receipt that an erasure would give, as far as it can be known before."""
     kept = yield from do(Cold(partial(_kept_anyhow, thorough=thorough)))
-    traces = yield from _with_what_was_learned(kept)
+    traces = yield from _with_what_others_hold(kept)
     return _told(scope, foreseen.counted, foreseen.left, traces, dry_run=True)
 
 
@@ -141,12 +145,17 @@ def _kept_anyhow(txn: Transaction, thorough: bool) -> str | None:
     return vacuum.kept_anyhow(txn.kind) if thorough else _FREE_PAGES
 
 
-def _with_what_was_learned(traces: str | None) -> Flow[str | None]:
-    learned = yield from do(Cold(dictionaries.handed_over))
-    if not learned:
-        return traces
-    numbers = ", ".join(map(str, learned))
-    return " ".join([*([traces] if traces else []), _HANDED_OVER.format(numbers)])
+def _with_what_others_hold(traces: str | None) -> Flow[str | None]:
+    """What lies elsewhere as well: in what was learned, and in a Redis that nobody could tell."""
+    learned, state = yield from do(
+        Cold(lambda txn: (dictionaries.handed_over(txn), generation.read(txn)))
+    )
+    found = [traces] if traces else []
+    if learned:
+        found.append(_HANDED_OVER.format(", ".join(map(str, learned))))
+    if not generation.is_on(state):
+        found.append(_IN_REDIS)
+    return " ".join(found) or None
 
 
 def _told(
