@@ -61,6 +61,7 @@ def test_every_command_that_is_named_is_there() -> None:
         ("until erase(thorough=True).", "until `onrecord erase`."),
         ("health().cache says why", "`onrecord health` says why"),
         ("Store(…, embedder='minilm')", "ONRECORD_EMBEDDER=minilm"),
+        ("for as long as ttl= says", "for as long as ONRECORD_TTL says"),
         # What only looks so is left alone.
         ("postgresql://h/d?timeout=5&schema=x", "postgresql://h/d?timeout=5&schema=x"),
         ("a row with timeout == 3", "a row with timeout == 3"),

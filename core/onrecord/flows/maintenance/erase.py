@@ -43,7 +43,7 @@ _STILL_THERE: Final = (
 )
 _IN_REDIS: Final = (
     "Redis cannot be reached, and the cache is off: what it holds of it is shown to nobody, and "
-    "lies there until its time to live (ttl=) is over, or you flush it."
+    "lies there for as long as ttl= says, unless you flush it."
 )
 _FREE_PAGES: Final = "Free pages may still hold some of it until erase(thorough=True)."
 
