@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import logging
 import os
 import platform
 import sqlite3
@@ -199,6 +200,18 @@ def own_redis(redis_binaries: Binaries) -> Iterator[OwnRedis]:
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(autouse=True)
+def log_levels_stay() -> Iterator[None]:
+    """Who says from which level on is logged says it for one test: others read what is logged."""
+    logs = [logging.getLogger(), logging.getLogger("onrecord")]
+    before = [log.level for log in logs]
+    yield
+    after = [log.level for log in logs]
+    for log, level in zip(logs, before, strict=True):
+        log.setLevel(level)
+    assert after == before, "this test leaves the level of a log as it did not find it"
 
 
 @pytest.fixture(params=["sqlite", "postgresql with redis"])

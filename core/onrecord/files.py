@@ -198,16 +198,17 @@ class Aside:
 
     def __init__(self, beside: object) -> None:
         """``beside`` is a path: in its folder there has to be room."""
-        self._folder = os.path.dirname(os.path.realpath(path_of(beside)))
+        self._beside = path_of(beside)
         self._file: Any = None
         self.count = 0
         """How many were put there."""
 
     def put(self, values: Iterable[Any]) -> None:
         """Put some aside: what msgpack can say."""
-        with _Explained(f"A file in {self._folder!r}", "written"):
+        with _Explained(f"A file beside {self._beside!r}", "written"):
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+                folder = os.path.dirname(os.path.realpath(self._beside))
+                self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
             for value in values:
                 said = msgspec.msgpack.encode(value)
                 self._file.write(len(said).to_bytes(8, "big") + said)
@@ -216,13 +217,13 @@ class Aside:
     def begin(self) -> None:
         """Begin to take them back."""
         if self._file is not None:
-            with _Explained(f"A file in {self._folder!r}", "written"):
+            with _Explained(f"A file beside {self._beside!r}", "written"):
                 self._file.seek(0)
 
     def take(self, most: int) -> list[Any]:
         """Take the next ones back; none where that were all."""
         found: list[Any] = []
-        with _Explained(f"A file in {self._folder!r}", "read"):
+        with _Explained(f"A file beside {self._beside!r}", "read"):
             while len(found) < most and self._file is not None and (size := self._file.read(8)):
                 said = self._file.read(int.from_bytes(size, "big"))
                 found.append(msgspec.msgpack.decode(said))

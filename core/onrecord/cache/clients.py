@@ -6,8 +6,8 @@ import asyncio
 import re
 import weakref
 from collections.abc import AsyncGenerator
-from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
 
 from onrecord.errors import Misconfigured
 
@@ -185,19 +185,20 @@ class Clients:
 
     def _behind_sentinels(self, rest: str, settings: dict[str, Any], asynchronous: bool) -> Any:
         """``redis+sentinel://user:password@host:26379,other:26379/service/0``"""
-        parts = urlsplit(f"redis://{rest}")
+        parts = _split(rest)
         service, _, database = parts.path.strip("/").partition("/")
+        user, _, password = parts.who.partition(":")
         hosts = [
             (found[1].strip("[]"), int(found[2] or 26379))
-            for place in parts.netloc.rpartition("@")[2].split(",")
+            for place in parts.places.split(",")
             if (found := _PLACE.fullmatch(place))
         ]
         sentinel = (AsyncSentinel if asynchronous else Sentinel)(hosts, sentinel_kwargs=settings)
         return sentinel.master_for(
             service,
             db=int(database or 0),
-            username=parts.username and unquote(parts.username),
-            password=parts.password and unquote(parts.password),
+            username=unquote(user) or None,
+            password=unquote(password) or None,
             **settings,
         )
 
@@ -220,20 +221,42 @@ def _sentinels(client: Any) -> list[Any]:
     return [] if manager is None else list(manager.sentinels)
 
 
+class _Parts(NamedTuple):
+    """What follows the scheme of a URL."""
+
+    who: str
+    named: bool
+    """Whether there is anybody, maybe without a name."""
+    places: str
+    path: str
+    query: str
+    fragment: str
+
+
+def _split(rest: str) -> _Parts:
+    """Take apart what follows the scheme. Newer Pythons' ``urlsplit`` refuses an IPv6 address that
+    is not the first of several places."""
+    rest, _, fragment = rest.partition("#")
+    rest, _, query = rest.partition("?")
+    place, slash, path = rest.partition("/")
+    who, named, places = place.rpartition("@")
+    return _Parts(who, bool(named), places, f"{slash}{path}", query, fragment)
+
+
 def _checked(url: str) -> str:
     """A URL as it may be shown: nothing of what may be a password, also where it cannot be read.
 
     Redis-py would read it at the first call and quote what it does not understand.
     """
-    scheme, slashes, _ = url.partition("://")
+    scheme, slashes, rest = url.partition("://")
     kind, _, way = scheme.partition("+")
     if not slashes or kind not in _SCHEMES or way not in ("", "cluster", "sentinel"):
         raise Misconfigured(
             f"cache= has to begin with a scheme that is known: "
             f"{', '.join(f'{s}://' for s in _SCHEMES)}, redis+cluster://, redis+sentinel://."
         )
-    parts = urlsplit(url)
-    who, at, places = parts.netloc.rpartition("@")
+    parts = _split(rest)
+    places = parts.places
     sane = "@" not in f"{parts.path}{parts.query}{parts.fragment}" and not parts.fragment
     if not sane or (kind != "unix" and not all(map(_PLACE.fullmatch, places.split(",")))):
         raise Misconfigured(
@@ -253,10 +276,10 @@ def _checked(url: str) -> str:
             raise Misconfigured(f"cache={scheme}://… has a db that is not a number.")
         if name in ("socket_timeout", "socket_connect_timeout", "decode_responses"):
             raise Misconfigured(f"cache= sets {name} in its address, which is Onrecord's to set.")
-    user, _, password = who.partition(":")
+    user, _, password = parts.who.partition(":")
     # A lone name may be a password in the wrong place: the right one is redis://:password@host.
     known = f"{user}:***@" if password else "***@"
-    return f"{scheme}://{known if at else ''}{places}{parts.path}"
+    return f"{scheme}://{known if parts.named else ''}{places}{parts.path}"
 
 
 _of_our_parents: list[dict[str, Any]] = []
