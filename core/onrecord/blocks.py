@@ -158,7 +158,8 @@ def settle_content(holder: Any) -> None:
     if type(content) is tuple:
         return
     if isinstance(content, str):
-        force_setattr(holder, "content", (Text(str(content)),))
+        # Its own text: of a member of an enum `str` may say its name instead.
+        force_setattr(holder, "content", (Text(str.__str__(content)),))
     elif isinstance(content, Block):
         force_setattr(holder, "content", (content,))
     elif isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):

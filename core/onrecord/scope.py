@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from onrecord.errors import InvalidName, shown
 
@@ -45,6 +46,7 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def __post_init__(self) -> None:
         check_name("key", self.key)
         _check_one_owner(self.tenant, self.user, self.agent)
+        _make_plain(self, "key", "tenant", "user", "agent")
 
     @cached_property
     def identity(self) -> bytes:
@@ -90,6 +92,10 @@ class NamespaceName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def __post_init__(self) -> None:
         _check_one_owner(self.tenant, self.user, self.agent)
         check_parts(self.parts)
+        _make_plain(self, "tenant", "user", "agent")
+        if {str}.issuperset(map(type, self.parts)):
+            return
+        force_setattr(self, "parts", tuple(map(plain, self.parts)))
 
     @cached_property
     def identity(self) -> bytes:
@@ -169,6 +175,7 @@ class FeedName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def __post_init__(self) -> None:
         check_name("name", self.name)
         check_owner(self.tenant, self.user, self.agent)
+        _make_plain(self, "name", "tenant", "user", "agent")
 
     @property
     def scope(self) -> Scope:
@@ -240,7 +247,7 @@ EVERYBODY: Final = Scope(ANY, ANY, ANY)
 
 def owner_number(tenant: str, user: str) -> int:
     """Make a signed 64-bit number of a tenant and user, small enough for an index everywhere."""
-    return int.from_bytes(_digest(8, tenant, user), "big", signed=True)
+    return int.from_bytes(_digest(8, plain(tenant), plain(user)), "big", signed=True)
 
 
 def shard_of(owner: int) -> int:
@@ -280,6 +287,19 @@ def check_name(part: str, name: object) -> None:
         raise InvalidName(f"{part} {name!r} contains NUL, which no database stores in a name.")
     if not _encodable(name):
         raise InvalidName(f"{part} {name!r} contains half of a surrogate pair, which is not text.")
+
+
+def plain(name: str) -> str:
+    """The text of a name, also where that is of a class of its own, as a member of an enum: its
+    value, and not what ``str`` calls it."""
+    return name if type(name) is str else str.__str__(name)
+
+
+def _make_plain(struct: msgspec.Struct, *parts: str) -> None:
+    for part in parts:
+        name = getattr(struct, part)
+        if type(name) is not str and name is not ANY:
+            force_setattr(struct, part, plain(name))
 
 
 def _encodable(name: str) -> bool:

@@ -44,6 +44,9 @@ FAULTS: Final = (
 """What is done, in an order of its own, then again in another. Writers are killed, and workers
 stopped, all the while."""
 
+_TRIES: Final = 6
+"""Of what nobody else may be connected for: PostgreSQL waits five seconds at each."""
+
 _FORGETFUL: Final = {
     "synchronous_commit": "off",
     "wal_writer_delay": "'10s'",
@@ -332,12 +335,23 @@ class Nemesis:
 
     def _while_nobody_is_connected(self, *statements: str) -> None:
         with psycopg.connect(self._database.url, autocommit=True) as connection:
+            for statement in statements:
+                self._do_alone(connection, statement)
+
+    def _do_alone(self, connection: psycopg.Connection[Any], statement: str) -> None:
+        """A backend that waits for a slow disk goes when it has written, whoever ends it."""
+        for left in reversed(range(_TRIES)):
             connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
                 [self._name],
             )
-            for statement in statements:
+            try:
                 connection.execute(statement)
+            except psycopg.errors.ObjectInUse:
+                if not left:
+                    raise
+            else:
+                return
 
     def _strategy(self) -> str:
         # The other one copies how far a sequence is without logging it: after a crash of the copy

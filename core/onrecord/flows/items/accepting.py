@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from onrecord.arguments import time_to_live
 from onrecord.codec import value as codec
 from onrecord.errors import Damaged, InvalidValue, Misconfigured, shown
 from onrecord.item import Item
-from onrecord.scope import NamespaceName, check_name
+from onrecord.scope import NamespaceName, check_name, plain
 from onrecord.stored.clock import nearest_moment
 from onrecord.stored.items import ItemRow
 
@@ -23,7 +23,7 @@ MOST_AT_ONCE: Final = 10_000
 def key_of(given: object) -> str:
     """Check a key."""
     check_name("key", given)
-    return str(given)
+    return plain(cast(str, given))
 
 
 def keys_of(given: object) -> list[str]:
