@@ -200,3 +200,12 @@ def test_nothing_goes_where_the_disk_is_full(
         pruned(store, archive)
     assert not archive.exists()
     assert len(left(store)) == 7
+
+
+def test_a_dry_run_refuses_the_name_that_the_real_one_refuses(tmp_path: Path) -> None:
+    with Store("sqlite://") as store:
+        store.session("k").append(("user", "one"))
+        for dry_run in (True, False):
+            with pytest.raises(Misconfigured, match="has to end in"):
+                store.prune(older_than=OLDER, archive_to=tmp_path / "a.csv", dry_run=dry_run)
+        assert store.session("k").count() == 1

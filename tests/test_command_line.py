@@ -403,6 +403,9 @@ def test_help_fits_and_names_what_there_is() -> None:
     nothing = run()
     assert nothing.code == 2
     assert nothing.err.startswith("Usage: onrecord COMMAND [OPTIONS]")
+    assert run("help") == run("--help")
+    assert run("help", "erase") == run("erase", "--help")
+    assert run("help", "nonsense") == run("nonsense")
 
 
 def test_the_page_is_what_help_says() -> None:

@@ -48,6 +48,13 @@ class Group(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         formatter.write(_text(described(self, ctx)))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take ``help`` and ``help COMMAND`` as well, as many other programs do."""
+        if args[:1] == ["help"]:
+            args = [*args[1:2], "--help"]
+        found: list[str] = super().parse_args(ctx, args)
+        return found
+
 
 def described(command: Any, context: Any) -> Described:
     """What there is to say of a command."""

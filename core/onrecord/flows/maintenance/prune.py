@@ -52,13 +52,13 @@ def prune(
     at = now()
     asked = due.Asked(scope, _before(older_than, at), at, desk.expires_in)
     report = _Report()
+    archive = None if archive_to is None else _Archive(archive_to)
     if dry_run:
         yield from _over_due(asked, report.named)
         items = yield from do(Cold(partial(scoped.count_expired, scope=scope, now=at)))
         return report.pruning(dry_run, None, items)
-    if archive_to is None:
+    if archive is None:
         return (yield from _pruned(desk, asked, None, progress))
-    archive = _Archive(archive_to)
     try:
         yield from archive.write(asked)
         return (yield from _pruned(desk, asked, archive, progress))
@@ -195,6 +195,7 @@ class _Archive:
     def __init__(self, given: Any) -> None:
         self._given = given
         self._aside = Aside(given)
+        self._target = Target(given, anew=True)
         self.path: str | None = None
         """Where it is; None where nothing was due, and there is none."""
 
@@ -224,7 +225,7 @@ class _Archive:
                     return
                 some, behind = yield from _page(asked, behind)
 
-        yield from written(Target(self._given, anew=True), fill)
+        yield from written(self._target, fill)
         self.path = str(self._given)
 
     def in_batches(self, work: Callable[[Sequence[Due]], Flow[None]]) -> Flow[None]:
