@@ -279,7 +279,11 @@ def test_what_destroys_asks_and_can_say_what_it_would_do(place: Place, tmp_path:
     )
     assert pruned["archived_to"] == str(archive)
     assert place.lines("import", archive)[0]["messages"] == 8
-    assert place.lines("erase", "--all", "--yes")[0]["removed"]
+    everybody = place.lines("erase", "--all", "--dry-run")[0]
+    erased = place.lines("erase", "--all", "--yes")[0]
+    assert erased["removed"]
+    for counted in ("sessions", "messages", "items", "threads"):
+        assert erased[counted] == everybody[counted], "as the page lists them"
     assert place.lines("stats")[0]["sessions"] == 0
 
 

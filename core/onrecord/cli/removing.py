@@ -162,8 +162,7 @@ def erase(
                 "threads": found.threads,
             }
         if dry_run:
-            said = f"{about}: would be erased."
-            _write_receipt(out, would, tenant, user, said, **counts)
+            _write_receipt(out, would, tenant, user, about, **counts)
             return None
         left = f" It leaves {_left(would, tenant, user)}." if would.left else ""
         if not confirmed(out, "erase", f"{about}: erased for good, if you go on.{left}", yes=yes):
@@ -174,7 +173,7 @@ def erase(
         else:
             with out.progress("Erasing") as progress:
                 receipt = store.erase(**whose, thorough=not quick, progress=progress)
-    _write_receipt(out, receipt, tenant, user)
+    _write_receipt(out, receipt, tenant, user, about, **counts)
     return None
 
 
@@ -214,18 +213,19 @@ def _write_receipt(
     receipt: Receipt,
     tenant: str | None,
     user: str | None,
-    would: str = "",
+    about: str,
     **counts: int,
 ) -> None:
+    """What was counted before, and the tables of what went."""
     if out.json:
         out.record("receipt", receipt, **counts)
         return
     if receipt.dry_run:
-        out.say(would)
+        out.say(f"{about}: would be erased.")
     elif not any(receipt.removed.values()):
         out.say(f"Nothing was found of {receipt.scope}, {receipt.at:%Y-%m-%d %H:%M:%S} UTC.")
     else:
-        out.say(f"Erased {receipt.scope}, {receipt.at:%Y-%m-%d %H:%M:%S} UTC:")
+        out.say(f"{about}: erased, {receipt.at:%Y-%m-%d %H:%M:%S} UTC.")
     out.facts([(f"  {table}", f"{count:,}") for table, count in receipt.removed.items() if count])
     if receipt.left:
         verb = "leaves" if receipt.dry_run else "left"
