@@ -826,6 +826,25 @@ PERHAPS = Rewound("w", 90, None, 0)
         ),
         pytest.param(
             [
+                Attempted("w", 0, ("a", "b", "c")),
+                wrote(20, 30, D),
+                Rewound("w", 40, 50, 2, Version(1, 2)),
+                Fell("n", 100, 110, (A, B)),
+                saw(130, 140, A, B, version=(1, 2)),
+            ],
+            id="one without an answer, of which a part was rewound before the fall",
+        ),
+        pytest.param(
+            [
+                Attempted("w", 0, ("a", "b", "c")),
+                Deleted("w", 40, 50, 2),
+                Fell("n", 100, 110, (A, C)),
+                saw(130, 140, A, C),
+            ],
+            id="one without an answer, of which a message was deleted before the fall",
+        ),
+        pytest.param(
+            [
                 *REWOUND,
                 FELL,
                 PERHAPS,
@@ -893,6 +912,16 @@ def test_what_a_database_lost_is_lost_from_then_on(events: list[Event]) -> None:
         ),
         pytest.param(
             "split", [ONE, PAIR, replace(FELL, messages=(A, B))], id="half an append was kept"
+        ),
+        pytest.param(
+            "split",
+            [
+                Attempted("w", 0, ("a", "b", "c")),
+                wrote(20, 30, D),
+                Rewound("w", 40, 50, 3, Version(1, 3)),
+                Fell("n", 100, 110, (A, B)),
+            ],
+            id="half an append was kept, and what is missing was not rewound",
         ),
         pytest.param(
             "misnumbered", [ONE, TWO, replace(FELL, messages=((1, "b"),))], id="kept elsewhere"

@@ -78,7 +78,7 @@ def _parted(
     reads: list[Read] = []
     unsure: list[Appended | Attempted] = []
     kept = {name: seq for seq, name in fall.messages}
-    cut = any(isinstance(event, Rewound | Deleted) for event in events)
+    cut = [event for event in events if isinstance(event, Rewound | Deleted)]
     for event in events:
         if isinstance(event, Read):
             reads.append(event)
@@ -88,6 +88,8 @@ def _parted(
             _part_append(event, fall, kept, cut, old, new, unsure)
         elif getattr(event, "ended", None) is not None and event.ended <= fall.ended:  # type: ignore[operator]
             old.append(event)
+            if isinstance(event, Deleted) and event.seq < max(kept.values(), default=0):
+                new.append(replace(event, ended=None, version=None))  # its place is empty still
         else:  # on which side of the fall it happened nobody can tell
             unknown = replace(event, ended=None) if isinstance(event, Rewound | Deleted) else event
             old.append(unknown)
@@ -129,7 +131,7 @@ def _part_append(
     append: Appended | Attempted,
     fall: Fell,
     kept: dict[str, int],
-    cut: bool,
+    cut: list[Rewound | Deleted],
     old: list[Event],
     new: list[Event],
     unsure: list[Appended | Attempted],
@@ -142,13 +144,43 @@ def _part_append(
     elif isinstance(append, Appended) and append.ended <= fall.ended and (cut or not here):
         old.append(append)
         # Of one that was rewound in part, some may be left.
-        new += [Appended(append.worker, fall.began, fall.ended, (n,), (kept[n],)) for n in here]
+        new += _left_of(here, append, fall, kept)
+    elif here and _was_cut(append, fall, kept, cut):
+        rest = tuple([name for name in append.ids if name not in kept])
+        old.append(Attempted(append.worker, append.began, append.ids))
+        new += _left_of(here, append, fall, kept)
+        new.append(Attempted(append.worker, append.began, rest))
     elif here:  # half of one, which the look itself will show
         attempt = Attempted(append.worker, append.began, append.ids)
         old.append(attempt)
         new.append(attempt)
     else:
         unsure.append(append)
+
+
+def _left_of(
+    here: list[str], append: Appended | Attempted, fall: Fell, kept: dict[str, int]
+) -> list[Event]:
+    return [Appended(append.worker, fall.began, fall.ended, (n,), (kept[n],)) for n in here]
+
+
+def _was_cut(
+    append: Appended | Attempted,
+    fall: Fell,
+    kept: dict[str, int],
+    cut: list[Rewound | Deleted],
+) -> bool:
+    """Whether all that is missing of an append may have been taken away before the fall."""
+    at, first = next((n, kept[name]) for n, name in enumerate(append.ids) if name in kept)
+    return all(
+        name in kept
+        or any(
+            event.began <= fall.ended
+            and (seq > event.head if isinstance(event, Rewound) else seq == event.seq)
+            for event in cut
+        )
+        for seq, name in enumerate(append.ids, first - at)
+    )
 
 
 def _shown_until(new: list[Event], fall: Fell, shown_for: int) -> int:
