@@ -10,8 +10,6 @@ from typing import Any, Final
 
 from langchain_core.messages import HumanMessage
 from llama_index.core.base.llms.types import ChatMessage
-from sqlalchemy import event
-from sqlalchemy.pool import Pool
 
 from bench import peers
 from bench.data import TEXT
@@ -37,15 +35,13 @@ def on_sqlite(place: Place) -> Row:
 
 async def _on_sqlite(place: Place) -> Row:
     each = place.rounds(10, 5)
-    commits = Commits()
     async with contextlib.AsyncExitStack() as stack:
         bare = Bare(place.file("bare"), WRITERS)
         one_lock, connections = threading.Lock(), [bare.connect() for _ in range(WRITERS)]
-        with commits.watched():
-            store = stack.enter_context(Store(f"sqlite:///{place.file('together')}"))
-            chats = [store.session(f"k{n}") for n in range(WRITERS)]
-            for chat in chats:
-                chat.append(SAID)
+        store = stack.enter_context(Store(f"sqlite:///{place.file('together')}"))
+        chats = [store.session(f"k{n}") for n in range(WRITERS)]
+        for chat in chats:
+            chat.append(SAID)
         sql = stack.enter_context(peers.langchain_sqls(f"sqlite:///{place.file('peer')}", WRITERS))
         llama = await stack.enter_async_context(
             peers.llama_sql(f"sqlite+aiosqlite:///{place.file('peer')}")
@@ -65,14 +61,10 @@ async def _on_sqlite(place: Place) -> Row:
             with one_lock:
                 bare.append(connections[0], n + 1)
 
-        def counted(n: int) -> None:
-            chats[n].append(SAID)
-            commits.appends += 1
-
         found = await atimed(
             place.rounds(7, 2),
             [
-                Contender(THREADS, Kind.OURS, threads(each, counted)),
+                Contender(THREADS, Kind.OURS, threads(each, lambda n: chats[n].append(SAID))),
                 Contender(TASKS, Kind.OURS, tasks(each, lambda n: chats[n].aappend(SAID))),
                 Contender(
                     LANGCHAIN,
@@ -104,6 +96,7 @@ async def _on_sqlite(place: Place) -> Row:
         )
         for connection in connections:
             connection.close()
+        done = store._ledger.tally
     found = per_second(found, WRITERS * each)
     like_with_like = ((THREADS, LANGCHAIN, OPENAI_THREADS), (TASKS, LLAMA, OPENAI))
     return Row(
@@ -117,39 +110,12 @@ async def _on_sqlite(place: Place) -> Row:
             for name, framework, openai in like_with_like
             for beside, least in ((openai, 3), (framework, 10))
         ),
-        notes=(commits.told(),),
+        notes=(f"{done.committed:,} appends of ours in {done.commits:,} commits",),
     )
 
 
 async def _said(llama: Any, n: int) -> None:
     await llama.add_message(f"k{n}", ChatMessage(role="user", content=TEXT))
-
-
-class Commits:
-    """Counts what a store commits, each of which waits for the disk once."""
-
-    def __init__(self) -> None:
-        self.commits = self.appends = 0
-
-    @contextlib.contextmanager
-    def watched(self) -> Any:
-        """Connections that are made meanwhile are watched for good."""
-
-        def connected(connection: Any, _: object) -> None:
-            if hasattr(connection, "set_trace_callback"):
-                connection.set_trace_callback(self._count)
-
-        event.listen(Pool, "connect", connected)
-        try:
-            yield
-        finally:
-            event.remove(Pool, "connect", connected)
-
-    def _count(self, statement: str) -> None:
-        self.commits += statement.upper().startswith("COMMIT")
-
-    def told(self) -> str:
-        return f"{self.appends:,} appends of ours in {self.commits:,} commits"
 
 
 def threads(each: int, append: Callable[[int], object]) -> Callable[[], None]:
