@@ -11,7 +11,6 @@ from onrecord.flows.shared import Desk
 from onrecord.ledger.items import state
 from onrecord.scope import ItemName, SessionName
 from onrecord.stored.changes import Change
-from onrecord.stored.clock import now
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Transaction, Work
@@ -35,7 +34,7 @@ def commit_rewrite(
         answer = work(txn)
         change = change_of(answer)
         gone = () if change is None else change.removed
-        return answer, state.remove_derived(txn, name, gone, now())
+        return answer, state.remove_derived(txn, name, gone)
 
     def written(answer: tuple[T, Wrote]) -> Wrote:
         by_work = {} if wrote is None else wrote(answer[0])

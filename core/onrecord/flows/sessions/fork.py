@@ -61,8 +61,7 @@ def _fork(
     if archived:
         archives.put(txn, target, archived)
     state.copy(txn, name, fork, when)
-    cut = () if at == session.head else ((at + 1, session.head),)
-    state.remove_derived(txn, fork, cut, when)
+    state.remove_derived(txn, fork, () if at == session.head else ((at + 1, session.head),))
     added = ((1, at),) if at else ()
     return Change("fork", fork, before, target.version, added, archived=archived)
 

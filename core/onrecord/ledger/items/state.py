@@ -16,6 +16,7 @@ from onrecord.ledger.items import items as rows_of
 from onrecord.ledger.items import namespaces
 from onrecord.ledger.items.namespaces import Locked
 from onrecord.scope import ItemName, SessionName, StateName
+from onrecord.stored import clock
 from onrecord.stored.items import MOST_VERSION, NamespaceKey, WrittenItem
 from onrecord.stored.ranges import Ranges
 
@@ -44,7 +45,7 @@ _COPY: Final = """
 def is_empty(txn: Transaction, name: SessionName, now: int) -> bool:
     """Whether a locked session has no state; it has none then until the transaction ends."""
     state = StateName.of(name)
-    return _lock(txn, state, now) is None or rows_of.count(txn, state, now) == 0
+    return _lock(txn, state) is None or rows_of.count(txn, state, now) == 0
 
 
 def copy(txn: Transaction, source: SessionName, target: SessionName, now: int) -> None:
@@ -52,7 +53,7 @@ def copy(txn: Transaction, source: SessionName, target: SessionName, now: int) -
     stay; versions are the target's own, in the same order. No cache has what is not there: nobody
     marks what is made here."""
     here, there = StateName.of(source), StateName.of(target)
-    locked = _lock(txn, here, now)
+    locked = _lock(txn, here)
     count = 0 if locked is None else rows_of.count(txn, here, now)
     if locked is None or not count:
         return
@@ -70,15 +71,13 @@ def hold(txn: Transaction, name: SessionName) -> int:
     return 0 if held is None else held.version
 
 
-def remove(
-    txn: Transaction, name: SessionName, now: int
-) -> tuple[Counter[str], dict[bytes, WrittenItem]]:
+def remove(txn: Transaction, name: SessionName) -> tuple[Counter[str], dict[bytes, WrittenItem]]:
     """Take the state of a locked session away: how much that was, by table, and what went.
 
     Raises FenceMoved, with all of them, where not each of its items was marked as it stands.
     """
     state = StateName.of(name)
-    locked = _lock(txn, state, now)
+    locked = _lock(txn, state)
     if locked is None:
         return Counter(), {}
     values = locked.key._asdict()
@@ -91,7 +90,7 @@ def remove(
 
 
 def remove_derived(
-    txn: Transaction, name: SessionName, removed: Ranges, now: int
+    txn: Transaction, name: SessionName, removed: Ranges
 ) -> dict[bytes, WrittenItem]:
     """Take away what was made from messages of a locked session that are not there any more: what
     went. Raises Fenced, with all of it, where not each was marked as it stands."""
@@ -107,7 +106,7 @@ def remove_derived(
     if not found:
         return {}
     rows_of.refuse_unmarked(txn, found)
-    locked = _lock(txn, state, now)
+    locked = _lock(txn, state)
     assert locked is not None, "its session is locked"
     for item in found:
         rows_of.delete(txn, locked.key, item.key)
@@ -120,7 +119,7 @@ def _is_made_from(token: str | None, seq: int) -> bool:
     return token is None or not token.isdecimal() or int(token) >= seq
 
 
-def _lock(txn: Transaction, name: StateName, now: int) -> Locked | None:
+def _lock(txn: Transaction, name: StateName) -> Locked | None:
     txn.begin()
-    row = txn.first(_LOCK, {**keys.of_name(name), "now": now})
+    row = txn.first(_LOCK, {**keys.of_name(name), "now": clock.now()})
     return None if row is None else Locked(NamespaceKey(name.shard, row[0]), int(row[1]))

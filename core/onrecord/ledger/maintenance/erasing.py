@@ -123,7 +123,7 @@ def remove(txn: Transaction, name: SessionName, only_as: AsRead | None = None) -
     fences.refuse_fenced(txn, name, session.fence)  # now: afterwards there is no row to look at
     for table, statement in REMOVE_ROWS.items():
         gone[table] += txn.run(statement, keys.span(txn, session.key))
-    known, went = state.remove(txn, name, now())
+    known, went = state.remove(txn, name)
     gone += known
     gone["onrecord_sessions"] += txn.run(REMOVE, keys.of_session(session))
     epoch = session.epoch + 1
