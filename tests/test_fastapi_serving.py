@@ -104,7 +104,10 @@ def test_sigterm_under_load_finishes_what_is_under_way(
     # Whoever closes a file of SQLite as the last one takes away what stands beside it.
     assert not (tmp_path / "chats.db-wal").exists()
     said = lines(server)
-    assert not [line for line in said if line["level"] != "INFO"]
+    # On a busy machine Redis may take too long, and then the database answers; a log line says so.
+    slow = ("the cache is left alone for now", "the cache is back")
+    odd = [line for line in said if line["level"] != "INFO"]
+    assert not [line for line in odd if not line["message"].startswith(slow)]
     assert not any("Traceback" in line for line in server.log)
     assert sum(line["message"] == "Application shutdown complete." for line in said) == WORKERS
     with Store(url, cache=settings.get("ONRECORD_CACHE")) as store:

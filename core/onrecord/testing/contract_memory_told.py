@@ -129,7 +129,7 @@ class ToldContract(MemoryFixtures):
             assert len(contents(there)) == 4
             assert there.consolidate(OLD, dry_run=True).runs == ()
             assert len(there.forget(1.0).episodes) == 2
-            assert contents(there) == ["user: q3\nassistant: a3", "5"]
+            assert contents(there) == ["user: Q3\nassistant: A3", "5"]
 
     def test_a_consolidation_that_is_cut_off_tells_everything_once(
         self, store: Store, kill: Kill
@@ -296,14 +296,14 @@ class ToldContract(MemoryFixtures):
             said = asking(session, 1, 5)
             summary = face(RollingSummary(session, summed, messages=2))
             assert summary.read().text == " ".join(said[:8])
-            assert "q2" in repr(there.window(messages=2, summary=True).summary)
+            assert "Q2" in repr(there.window(messages=2, summary=True).summary)
             take_away(face(session))
             content = io.BytesIO()
             session.export(content)
-            assert b"q2" not in content.getvalue()
+            assert b"Q2" not in content.getvalue()
             for one in (session, there):
-                assert "q2" not in repr(one.state.list())
-                assert "q2" not in repr(one.window(messages=2, summary=True).summary)
+                assert "Q2" not in repr(one.state.list())
+                assert "Q2" not in repr(one.window(messages=2, summary=True).summary)
             assert told(summary) == texts(session.messages())
 
     def test_a_summary_that_is_cut_off_goes_on(
@@ -349,7 +349,7 @@ class ToldContract(MemoryFixtures):
 
         summary = face(RollingSummary(session, overtaken, messages=2))
         assert told(summary) == ["by", "another", *said[6:]]
-        assert "q2" not in repr([*there.state.list(), *there.messages()])
+        assert "Q2" not in repr([*there.state.list(), *there.messages()])
 
     # -- learned -------------------------------------------------------------------------
 

@@ -33,8 +33,8 @@ class Killed(BaseException):
 
 
 def asking(session: Session, first: int, last: int) -> list[str]:
-    """Say turns of two messages, and return what was said."""
-    said = [text for n in range(first, last + 1) for text in (f"q{n}", f"a{n}")]
+    """Say turns of two messages, and return what was said: words that no id has in it."""
+    said = [text for n in range(first, last + 1) for text in (f"Q{n}", f"A{n}")]
     for question, answer in zip(said[::2], said[1::2], strict=True):
         session.append([("user", question), ("assistant", answer)])
     return said
