@@ -45,10 +45,17 @@ def statements(kind: Kind) -> Iterator[str]:
     for table in tables.declared(kind).tables.values():
         if table.name in _ELSEWHERE:
             continue
-        yield _template(str(CreateTable(table).compile(dialect=dialect)))
+        yield _template(str(CreateTable(table).compile(dialect=dialect))) + _stored(kind, table)
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             yield _template(str(CreateIndex(index).compile(dialect=dialect)))
     yield from _AFTER.get(kind, [])
+
+
+def _stored(kind: Kind, table: Table) -> str:
+    told = table.info[tables.STORED]
+    if kind != "postgresql" or not told:
+        return ""
+    return f"\n  WITH ({', '.join(f'{name} = {value}' for name, value in told.items())})"
 
 
 def _template(statement: str) -> str:

@@ -46,7 +46,15 @@ class Server:
     ) -> None:
         (folder / "served.py").write_text(served)
         self.address = f"http://127.0.0.1:{(port := free_port())}"
-        options = ["--port", str(port), "--workers", str(workers), "--no-access-log"]
+        options = [
+            "--port",
+            str(port),
+            "--workers",
+            str(workers),
+            "--no-access-log",
+            "--ws",
+            "none",
+        ]
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "uvicorn", "served:app", *options],
             cwd=folder,

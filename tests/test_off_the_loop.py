@@ -505,20 +505,24 @@ def fill(store: Store, at: At) -> None:
 
 @pytest.mark.parametrize(("of", "method"), CASES)
 def test_no_call_blocks(of: str, method: str, opened: Callable[[], Store], at: At) -> None:
-    make, does, _ = TABLE[of]
+    make, does, cls = TABLE[of]
+
+    async def made(store: Store) -> Any:
+        # Before LangGraph 1.2.x an agent that is made looks into the files of its code.
+        return await asyncio.to_thread(make, store, at) if cls is None else make(store, at)
 
     async def called() -> None:
         async with opened() as store:
             in_memory = store.address == "sqlite://"
             # In memory nothing is there for the first call.
             with suppress(OnrecordError) if in_memory else nullcontext():
-                await does[method](make(store, at), at)
+                await does[method](await made(store), at)
             if in_memory and method != "aclose":
                 with suppress(Cleared):  # a thread that was deleted does not come back
                     await asyncio.to_thread(fill, store, at)
             for _ in range(2):
                 with suppress(OnrecordError):  # what was taken away is not there
-                    await does[method](make(store, at), at)
+                    await does[method](await made(store), at)
 
     with noted() as blocked:
         asyncio.run(called())

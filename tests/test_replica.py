@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -165,6 +166,29 @@ def test_a_replica_that_gives_up_or_is_away_is_said_and_not_replaced(
         assert store._reader(True)._ledger.read(lambda txn: txn.first(follows, {})) == (True,)
         session = store.session("s")
         assert texts(session.tail(stale_ok=True)) == texts(session.tail()), "it has caught up"
+
+
+def test_who_cannot_be_rolled_back_is_not_used_again(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a standby cancels the ROLLBACK of a read that it has cancelled."""
+    execute = psycopg.Cursor.execute
+
+    def cancelled(cursor: Any, query: Any, *given: Any, **options: Any) -> Any:
+        return execute(cursor, "1" if query == "ROLLBACK" else query, *given, **options)
+
+    def failing(txn: Transaction) -> None:
+        txn.begin()
+        raise ZeroDivisionError
+
+    with Store(postgres_url) as store:
+        store.session("s").append(("user", "x"))
+        with monkeypatch.context() as patch:
+            patch.setattr(psycopg.Cursor, "execute", cancelled)
+            with pytest.raises(ZeroDivisionError):
+                store._ledger.read(failing)
+        assert texts(store.session("s").tail()) == ["x"]
+        assert store._ledger.read(lambda txn: txn.cursor.connection.info.transaction_status) == 0
 
 
 def test_nothing_is_written_to_it(postgres_url: str) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+import sqlalchemy
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
@@ -12,7 +14,15 @@ from sqlalchemy.exc import ArgumentError
 
 from onrecord.ledger.database.url import url_of
 
+OLD = sqlalchemy.__version__ < "2.1"
+
 _TEXT = st.text("ab1@:/?&=%+#[]. é", max_size=8)
+
+
+def theirs_of(text: str) -> sqlalchemy.URL:
+    """What SQLAlchemy reads; before 2.1 it left the % of a path as they are."""
+    found = make_url(text)
+    return found.set(database=unquote(found.database)) if OLD and found.database else found
 
 
 def parts(found: Any) -> tuple[Any, ...]:
@@ -30,7 +40,7 @@ def parts(found: Any) -> tuple[Any, ...]:
 def test_as_sqlalchemy_does(scheme: str, rest: list[str]) -> None:
     text = f"{scheme}://{''.join(rest)}"
     try:
-        theirs = make_url(text)
+        theirs = theirs_of(text)
     except (ArgumentError, ValueError):
         with pytest.raises(ValueError, match=r"\w"):
             url_of(text)
@@ -56,7 +66,7 @@ def test_as_sqlalchemy_does(scheme: str, rest: list[str]) -> None:
     ],
 )
 def test_it_is_written_as_sqlalchemy_does(text: str) -> None:
-    ours, theirs = url_of(text), make_url(text)
+    ours, theirs = url_of(text), theirs_of(text)
     assert parts(ours) == parts(theirs)
-    for hide in (True, False):
+    for hide in (True, False) if not OLD else ():
         assert ours.render_as_string(hide) == theirs.render_as_string(hide)

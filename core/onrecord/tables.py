@@ -37,7 +37,9 @@ metadata: Final = MetaData()
 
 _ROWID: Final = BigInteger().with_variant(Integer(), "sqlite")
 """A key of SQLite's own, which is an INTEGER by that very name."""
-_FILLED: Final = {"fillfactor": 80}
+STORED: Final = "stored"
+"""How PostgreSQL is told to store a table. SQLAlchemy has had a word for it since 2.1 only."""
+_FILLED: Final = {STORED: {"fillfactor": 80}}
 """Room on each page, so that moving a head stays on its page and touches no index."""
 
 
@@ -171,8 +173,7 @@ sessions: Final = Table(
     _column("held_until", BigInteger, "Until when a turn holds it.", null=True),
     _column("holder", LargeBinary, "Which turn does.", null=True),
     sqlite_autoincrement=True,
-    postgresql_with=_FILLED,
-    info=_SHARDED,
+    info={**_SHARDED, **_FILLED},
     comment="Conversations.",
 )
 _lists(sessions)
@@ -241,8 +242,7 @@ segments: Final = Table(
     _column("raw", BigInteger, "Bytes before compression."),
     _column("dictionary", SmallInteger, "What it was compressed with.", null=True),
     _column("body", LargeBinary, "The messages, sealed together."),
-    postgresql_with={"toast_tuple_target": 8160},
-    info=_IN_ORDER,
+    info={**_IN_ORDER, STORED: {"toast_tuple_target": 8160}},
     comment="Runs of messages, compressed together.",
 )
 
@@ -332,8 +332,7 @@ namespaces: Final = Table(
         "Its parts, each in UTF-8 with a NUL behind it; of a state an empty one, and the key.",
     ),
     sqlite_autoincrement=True,
-    postgresql_with=_FILLED,
-    info=_SHARDED,
+    info={**_SHARDED, **_FILLED},
     comment="Namespaces of items, and the states of sessions.",
 )
 Index("onrecord_namespaces_by_owner", namespaces.c.owner, namespaces.c.path, namespaces.c.id)
@@ -399,8 +398,7 @@ checkpoint_threads: Final = Table(
         null=True,
     ),
     sqlite_autoincrement=True,
-    postgresql_with=_FILLED,
-    info=_SHARDED,
+    info={**_SHARDED, **_FILLED},
     comment="Threads of graphs.",
 )
 _lists(checkpoint_threads)
@@ -413,8 +411,7 @@ checkpoint_lists: Final = Table(
     _column("head", BigInteger, "The number of the newest in it."),
     _column("name", LargeBinary, "A namespace, or a namespace and a channel."),
     sqlite_autoincrement=True,
-    postgresql_with=_FILLED,
-    info=_SHARDED,
+    info={**_SHARDED, **_FILLED},
     comment="What is numbered as it comes: the checkpoints of a namespace, the items of a channel.",
 )
 Index(
@@ -501,7 +498,7 @@ feeds: Final = Table(
     _column("swept_session", BigInteger, "and as session."),
     _column("swept_at", BigInteger, "When that was last done, in microseconds since 1970."),
     sqlite_autoincrement=True,
-    postgresql_with=_FILLED,
+    info=_FILLED,
     comment="Readers of what happens in sessions.",
 )
 
@@ -626,12 +623,13 @@ def _copied(column: Column[Any]) -> Column[Any]:
 
 
 def _options(table: Table) -> dict[str, Any]:
-    return {
+    options = {
         f"{dialect}_{name}": value
         for dialect, options in table.dialect_options.items()
         for name, value in options.items()
         if value is not None and (value is not False or name == "with_rowid")
     }
+    return {**options, "info": {STORED: table.info.get(STORED, {})}}
 
 
 def _index(index: Index, table: Table) -> None:

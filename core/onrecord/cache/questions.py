@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from msgspec import Struct
@@ -79,7 +79,7 @@ def _servers(said: Mapping[str, Sequence[Any]]) -> list[CacheServer]:
 def _server(name: str, info: Any, save: Any, time: Any) -> CacheServer:
     asked = zip(("INFO", "CONFIG", "TIME"), (info, save, time), strict=True)
     facts = info if isinstance(info, dict) else {}
-    saves = {_text(key): _text(value) for key, value in (save.items() if _is_map(save) else ())}
+    saves = {_text(key): _text(value) for key, value in _settings(save)}
     product = "Valkey" if "valkey_version" in facts else "Redis"
     return CacheServer(
         name=name,
@@ -98,8 +98,13 @@ def _server(name: str, info: Any, save: Any, time: Any) -> CacheServer:
     )
 
 
-def _is_map(answer: Any) -> bool:
-    return isinstance(answer, dict)
+def _settings(answer: Any) -> Iterable[tuple[Any, Any]]:
+    """What CONFIG GET says, which redis-py before version 6 leaves as a list: name, value, name."""
+    if isinstance(answer, dict):
+        return answer.items()
+    if isinstance(answer, list | tuple):
+        return zip(answer[::2], answer[1::2], strict=False)
+    return ()
 
 
 def _text(value: Any) -> str:

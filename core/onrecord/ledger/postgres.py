@@ -189,7 +189,7 @@ class PostgresLedger(Ledger):
                         bool(held.connection.closed) or lost_connection(fault) or did_nothing(fault)
                     )
                     if txn.begun and not held.broken:
-                        held.cursor.execute("ROLLBACK")
+                        held.broken = not _rolled_back(held.cursor)
                     raise
         except Exception as fault:  # any: the driver's are told in our words, others as they are
             if txn is None:
@@ -308,6 +308,15 @@ def _asking_for_more(socket: int) -> Callable[[], object]:
     poll = select.poll()  # select itself fails for a process with 1,024 open files
     poll.register(socket, select.POLLIN)
     return partial(poll.poll, 0)
+
+
+def _rolled_back(cursor: Any) -> bool:
+    """Whether a transaction is over: a standby that cancels a read may cancel this as well."""
+    try:
+        cursor.execute("ROLLBACK")
+    except psycopg.Error:  # what went wrong first is told
+        return False
+    return True
 
 
 class _NothingDone(Exception):

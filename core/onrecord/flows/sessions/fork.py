@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from onrecord.arguments import whole_number
 from onrecord.errors import Conflict
 from onrecord.flow import Flow
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 def fork(desk: Desk, name: SessionName, key: str, at: int | None) -> Flow[SessionName]:
     """The messages up to a place again, and the state as it is now, in a session that has none of
     either yet."""
-    fork = replace(name, key=key)
+    fork = SessionName(key=key, tenant=name.tenant, user=name.user, agent=name.agent)
     upto = None if at is None else whole_number("at", at)
     work = partial(_fork, name=name, fork=fork, at=upto, when=now())
     yield from commit(desk, fork, work, lambda change: change, hurried=False)
