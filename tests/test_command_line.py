@@ -230,6 +230,14 @@ def test_out_and_in_again(place: Place, tmp_path: Path) -> None:
     [brought] = other.lines("import", file)
     assert (brought["written"], brought["messages"], brought["items"]) == (3, 10, 2)
     assert other.lines("import", file)[0]["written"] == 0
+    whole = file.read_bytes()
+    refused = place("export", file, "--session", "plain")
+    assert (refused.code, refused.out) == (2, "")
+    assert "all.jsonl.zst' is there already, and is not written over." in refused.err
+    assert "or write over it with `onrecord export --overwrite`." in refused.err
+    assert file.read_bytes() == whole
+    assert place("export", file, "--session", "plain", "--overwrite").code == 0
+    assert file.read_bytes() != whole
     piped = place("export", "-", "--session", "plain")
     assert json.loads(piped.out.splitlines()[0])["format"] == "onrecord"
     assert (piped.code, piped.err) == (0, "")

@@ -59,7 +59,7 @@ from onrecord.flow import Cold, Flow, Step, run
 from onrecord.flows.maintenance import reader
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import NamespaceName, SessionName
-from onrecord.testing.contract import answered, spent
+from onrecord.testing.contract import Face, answered, spent
 from tests.test_codec import exactly
 from tests.test_crash_points import Tripped, Tripwire
 
@@ -1041,6 +1041,33 @@ def test_a_path_never_holds_half_an_export(store: Store, tmp_path: Path) -> None
     assert link.is_symlink()
     assert target.read_bytes() == exported(store)
     assert list(tmp_path.glob(".onrecord-*")) == []
+
+
+def test_a_file_that_is_there_is_kept_by_who_says_so(
+    store: Store, tmp_path: Path, face: Face
+) -> None:
+    """Also one that came there while the export was being written."""
+    fill(store)
+    target = tmp_path / "out" / "all.jsonl"
+    target.parent.mkdir()
+    target.write_text("what was there")
+    for handle in (store, store.session("long", user="ada")):
+        with pytest.raises(Misconfigured, match=r"already, and is not .* another name, or write"):
+            face(handle).export(target, overwrite=False)
+    assert target.read_text() == "what was there"
+    target.unlink()
+
+    def meddling(told: Progress) -> None:
+        target.write_text("somebody else's")
+
+    with pytest.raises(Misconfigured, match=r"by somebody else meanwhile.* another name, or write"):
+        face(store).export(target, overwrite=False, progress=meddling)
+    assert target.read_text() == "somebody else's"
+    face(store).export(target)
+    assert target.read_bytes() == exported(store)
+    target.unlink()
+    face(store).export(target, overwrite=False)
+    assert list(target.parent.iterdir()) == [target]
 
 
 def test_who_writes_meanwhile_is_in_it_or_is_not(pair: Pair) -> None:

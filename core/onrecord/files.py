@@ -75,8 +75,9 @@ def is_there(path: str) -> bool:
 class Target:
     """A file to be written. A path holds all of it or what it held before, never a part."""
 
-    def __init__(self, given: Into, ending: str = ".jsonl", *, anew: bool = False) -> None:
-        """``anew`` writes over nothing, not over what comes there meanwhile either."""
+    def __init__(self, given: Into, ending: str = ".jsonl", *, anew: str | None = None) -> None:
+        """``anew`` writes over nothing, not over what comes there meanwhile either, and says what
+        to do where something is there."""
         self._anew = anew
         self._path: str | None = None
         self._file: Any = None
@@ -111,7 +112,11 @@ class Target:
         with self._lock, _Explained(self.name, "written"):
             if self._path is not None and not self._over:
                 self._path = os.path.realpath(self._path)  # whatever folder is current later
-                is_there(self._path)  # whether it can have this name, before all is written
+                # Whether it can have this name, before all is written.
+                if is_there(self._path) and self._anew is not None:
+                    raise Misconfigured(
+                        f"{self.name} is there already, and is not written over. {self._anew}"
+                    )
                 folder = os.path.dirname(self._path)
                 part = os.path.join(folder, f".onrecord-{secrets.token_hex(8)}.part")
                 self._file = open(part, "xb")  # noqa: SIM115 - closed by finish or discard
@@ -150,10 +155,10 @@ class Target:
             if self._part is not None and self._path is not None:
                 os.fsync(self._file.fileno())
                 self._file.close()
-                if self._anew:
-                    self._take_name(self._part, self._path)
-                else:
+                if self._anew is None:
                     os.replace(self._part, self._path)
+                else:
+                    self._take_name(self._part, self._path)
                 self._part = None
                 _sync_folder(os.path.dirname(self._path))
             self._over = True
@@ -164,8 +169,7 @@ class Target:
         except FileExistsError:
             raise Misconfigured(
                 f"{self.name} was written by somebody else meanwhile, and is not written over. "
-                f"Nothing was done. Give each file a name of its own, with the time in it for "
-                f"example."
+                f"Nothing was done. {self._anew}"
             ) from None
 
     def discard(self) -> None:

@@ -689,15 +689,19 @@ class Session:
             self.store, await self._arun(operations.fork(self._desk, self.name, key, at))
         )
 
-    def export(self, target: Into, *, stale_ok: bool = False) -> Export:
+    def export(self, target: Into, *, overwrite: bool = True, stale_ok: bool = False) -> Export:
         """Write the session and its state to a file, as ``store.export`` does."""
         reader = self.store._reader(stale_ok)
-        return reader._run(operations.export_session(reader._desk, self.name, target))
+        flow = operations.export_session(reader._desk, self.name, target, overwrite)
+        return reader._run(flow)
 
-    async def aexport(self, target: Into, *, stale_ok: bool = False) -> Export:
+    async def aexport(
+        self, target: Into, *, overwrite: bool = True, stale_ok: bool = False
+    ) -> Export:
         """Like ``export``."""
         reader = self.store._reader(stale_ok)
-        return await reader._arun(operations.export_session(reader._desk, self.name, target))
+        flow = operations.export_session(reader._desk, self.name, target, overwrite)
+        return await reader._arun(flow)
 
     def erase(self, *, thorough: bool = True, dry_run: bool = False) -> Receipt:
         """Erase the session for good: messages, title, metadata, state, what was learned from it,

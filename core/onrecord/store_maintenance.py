@@ -306,6 +306,7 @@ class StoreMaintenance:
         tenant: AnyName = ANY,
         user: AnyName = ANY,
         agent: AnyName = ANY,
+        overwrite: bool = True,
         progress: OnProgress | None = None,
         stale_ok: bool = False,
     ) -> Export:
@@ -313,12 +314,13 @@ class StoreMaintenance:
         anybody else: lines of JSON, as docs/how-to/export.md has them.
 
         ``target`` is a path that ends in ``.jsonl``, or ``.jsonl.zst`` to be compressed, or a file
-        open for bytes. A path never holds half of it. The same content is the same bytes. Each
+        open for bytes. A path never holds half of it, and what it held before is written over;
+        with ``overwrite=False`` that is refused instead. The same content is the same bytes. Each
         session is as it was at one moment; others may go on writing. ``stale_ok`` asks the store's
         replica, if it has one: what was said last may be missing.
         """
-        reader = self._reader(stale_ok)
-        flow = operations.export(reader._desk, _scope(tenant, user, agent), target, progress)
+        reader, scope = self._reader(stale_ok), _scope(tenant, user, agent)
+        flow = operations.export(reader._desk, scope, target, overwrite, progress)
         return reader._run(flow)
 
     async def aexport(
@@ -328,12 +330,13 @@ class StoreMaintenance:
         tenant: AnyName = ANY,
         user: AnyName = ANY,
         agent: AnyName = ANY,
+        overwrite: bool = True,
         progress: OnProgress | None = None,
         stale_ok: bool = False,
     ) -> Export:
         """Like ``export``."""
-        reader = self._reader(stale_ok)
-        flow = operations.export(reader._desk, _scope(tenant, user, agent), target, progress)
+        reader, scope = self._reader(stale_ok), _scope(tenant, user, agent)
+        flow = operations.export(reader._desk, scope, target, overwrite, progress)
         return await reader._arun(flow)
 
     def backup(self, path: str | PathLike[str]) -> None:

@@ -33,12 +33,16 @@ def export(
     user: options.User = None,
     agent: options.Agent = None,
     session: options.OfSession = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Also over a file that is there already.")
+    ] = False,
     replica: options.Replica = None,
     stale_ok: options.StaleOk = False,
 ) -> None:
     """Write sessions and items to a file that import reads, and everybody else.
 
-    Names that are not given mean everybody, but for --session.
+    Names that are not given mean everybody, but for --session. A file that is there already is
+    not written over, but for --overwrite, and then not before the new one is whole.
     """
     out = asked.out
     target: Any = sys.stdout.buffer if file == "-" else file
@@ -46,11 +50,13 @@ def export(
         if session is not None:
             handle = store.session(session, **owner(tenant, user, agent))
             existing(handle, stale_ok=stale_ok)
-            done = handle.export(target, stale_ok=stale_ok)
+            done = handle.export(target, overwrite=overwrite, stale_ok=stale_ok)
         else:
             whose = owners(tenant, user, agent)
             with out.progress("Exporting") as progress:
-                done = store.export(target, **whose, progress=progress, stale_ok=stale_ok)
+                done = store.export(
+                    target, **whose, overwrite=overwrite, progress=progress, stale_ok=stale_ok
+                )
     if file == "-":
         return  # nothing but the lines of the export stands there
     if out.json:

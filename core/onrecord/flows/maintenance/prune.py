@@ -38,6 +38,7 @@ MOST_NAMED: Final = 1_000
 MOST_ITEMS: Final = 1_000
 """Items that go in one transaction."""
 _SETTLED_AT_ONCE: Final = 1_000
+_OWN_NAME: Final = "Give each file a name of its own, with the time in it for example."
 
 
 def prune(
@@ -195,7 +196,7 @@ class _Archive:
     def __init__(self, given: Any) -> None:
         self._given = given
         self._aside = Aside(given)
-        self._target = Target(given, anew=True)
+        self._target = Target(given, anew=_OWN_NAME)
         self.path: str | None = None
         """Where it is; None where nothing was due, and there is none."""
 

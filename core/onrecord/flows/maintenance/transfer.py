@@ -48,21 +48,28 @@ if TYPE_CHECKING:
 
 _ITEMS_AT_ONCE: Final = 50
 """Items that are read together: a value may have a megabyte."""
+_ANOTHER_NAME: Final = "Choose another name, or write over it with export(…, overwrite=True)."
 
 
-def export(desk: Desk, scope: Scope, given: Into, progress: OnProgress | None) -> Flow[Export]:
+def export(
+    desk: Desk, scope: Scope, given: Into, overwrite: bool, progress: OnProgress | None
+) -> Flow[Export]:
     """Write every session and every item of a scope to a file."""
-    target = Target(given)
+    target = _target(given, overwrite)
     keys = yield from do(Autocommit(partial(transfer.in_order, scope=scope)))
     known = yield from do(Autocommit(partial(scoped.in_order, scope=scope)))
     return (yield from _written(keys, known, target, progress))
 
 
-def export_session(desk: Desk, name: SessionName, given: Into) -> Flow[Export]:
+def export_session(desk: Desk, name: SessionName, given: Into, overwrite: bool) -> Flow[Export]:
     """Write one session to a file."""
-    target = Target(given)
+    target = _target(given, overwrite)
     found = yield from do(Cold(partial(sessions.find, name=name)))
     return (yield from _written([] if found is None else [found.key], [], target, None))
+
+
+def _target(given: Into, overwrite: bool) -> Target:
+    return Target(given, anew=None if overwrite else _ANOTHER_NAME)
 
 
 def _written(
