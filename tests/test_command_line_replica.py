@@ -19,6 +19,12 @@ READING = (
     "stats",
     "export -",
     "export - --session s",
+    "items facts",
+    "items facts places --key city",
+    "items --search Lyon",
+    "items --namespaces",
+    "items --session s",
+    "unfinished",
 )
 
 
@@ -41,6 +47,18 @@ def test_only_who_says_so_is_shown_what_is_old(
         old = out(f"{command} --stale-ok")
         assert "two" in old, command
         assert "three" not in old, command
+    for command in ("items facts", "items facts places --key city"):
+        assert "Paris" in out(command)
+        assert "Lyon" in out(f"{command} --stale-ok"), command
+        assert "Paris" not in out(f"{command} --stale-ok"), command
+    assert out("items --namespaces").split() == ["facts", "/", "people", "facts", "/", "places"]
+    assert out("items --namespaces --stale-ok").split() == ["facts", "/", "places"]
+    assert "Lyon" in out("items --search Lyon --stale-ok")
+    assert run("items", "--search", "Lyon", env=env).out == ""
+    assert "new" in out("items --session s")
+    assert "old" in out("items --session s --stale-ok")
+    assert "three" in out("unfinished")
+    assert "two" in out("unfinished --stale-ok")
     assert out("sessions").split()[-1] == "3"
     assert out("sessions --stale-ok").split()[-1] == "2"
     assert "messages      3 in" in out("stats")
@@ -74,6 +92,8 @@ def test_where_there_is_none_the_database_answers(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with Store(url) as store:
         store.session("s").append(("user", "two"))
+        store.session("s").state.put("plan", "old")
+        store.items("facts", "places").put("city", "Lyon")
     for command in READING:
         done = run(*command.split(), "--stale-ok", env={"ONRECORD_URL": url})
         assert (done.code, done.err) == (0, ""), (command, done)

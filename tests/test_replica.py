@@ -17,10 +17,12 @@ from onrecord import Message, Misconfigured, Store, Unavailable, operations
 from onrecord.flow import Cold, Step, run
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.schema import migrations
+from onrecord.testing.contract import Face
 from tests.children import PATIENCE
 from tests.servers.postgres import OwnPostgres, PostgresServer
 from tests.servers.redis import RedisServer
 from tests.test_elections import both, through, wait_for_all
+from tests.test_search_meaning import Meant
 from tests.torture.line import Line
 
 OLD, NEW = ["one", "two"], ["one", "two", "three"]
@@ -37,6 +39,9 @@ def behind(own_postgres: OwnPostgres) -> Iterator[OwnPostgres]:
     try:
         with Store(own_postgres.url) as store:
             session = store.session("s")
+            facts = store.items("facts", "places")
+            facts.put("city", "Lyon", ttl=3_600)
+            session.state.put("plan", "old")
             session.append([("user", "one"), ("user", "two")])
             wait_for_all(standby, 2)
             with psycopg.connect(standby.url, autocommit=True) as connection:
@@ -45,6 +50,10 @@ def behind(own_postgres: OwnPostgres) -> Iterator[OwnPostgres]:
                     "SELECT pg_get_wal_replay_pause_state() <> 'paused'"
                 ).fetchone() == (True,):
                     pass
+            facts.put("city", "Paris", ttl=3_600)
+            facts.put("river", "Seine")
+            store.items("facts", "people").put("ada", "Ada")
+            session.state.put("plan", "new")
             session.append(("user", "three"))
         yield standby
     finally:
@@ -100,6 +109,54 @@ def test_a_search_there_reads_what_it_cannot_index_and_warns_of_nothing(
         assert hits.complete
         assert texts(hit.message for hit in hits)[0] == "two"
     assert caplog.text == ""
+
+
+def test_items_and_what_waits_may_be_asked_for_there(
+    own_postgres: OwnPostgres, behind: OwnPostgres, redis_server: RedisServer, face: Face
+) -> None:
+    with Store(own_postgres.url, replica=behind.url, cache=redis_server.url) as store:
+        everywhere, facts = face(store), face(store.items("facts", "places"))
+        state = face(store.session("s").state)
+        old = {"stale_ok": True}
+        for _ in range(2):  # and once more, with what the cache has by then
+            assert (facts.get("city").value, facts.get("city", **old).value) == ("Paris", "Lyon")
+            assert (state.get("plan").value, state.get("plan", **old).value) == ("new", "old")
+            assert facts.get("river", **old) is None
+        assert sorted(facts.get_many(["city", "river"])) == ["city", "river"]
+        assert list(facts.get_many(["city", "river"], **old)) == ["city"]
+        assert [item.key for item in facts.list()] == ["city", "river"]
+        assert [item.key for item in facts.list(**old)] == ["city"]
+        assert (facts.count(), facts.count(**old)) == (2, 1)
+        assert [hit.item.value for hit in facts.search("Lyon Seine")] == ["Seine"]
+        assert [hit.item.value for hit in facts.search("Lyon Seine", **old)] == ["Lyon"]
+        assert [item.key for item in everywhere.find_items(("facts",))] == ["ada", "river", "city"]
+        assert [item.key for item in everywhere.find_items(("facts",), **old)] == ["city"]
+        assert [hit.item.key for hit in everywhere.search_items("Ada Lyon")] == ["ada"]
+        assert [hit.item.key for hit in everywhere.search_items("Ada Lyon", **old)] == ["city"]
+        both_of_them = [("facts", "people"), ("facts", "places")]
+        assert everywhere.namespaces(("facts",)) == both_of_them
+        assert everywhere.namespaces(("facts",), **old) == both_of_them[1:]
+        [waiting] = everywhere.unfinished(**old)
+        assert (waiting.said, everywhere.unfinished()[0].said) == ("two", "three")
+        # What is found there leads to the store that is written to.
+        assert waiting.session.append(("user", "four"))[0].seq == 4
+        for refused in (facts.get, facts.get_many):
+            with pytest.raises(Misconfigured, match="refresh=True writes"):
+                refused("city", refresh=True, **old)
+
+
+def test_an_embedder_is_not_asked_for_what_cannot_be_kept(
+    own_postgres: OwnPostgres, behind: OwnPostgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it has not seen is found there by its words."""
+    embedder = Meant()
+    with Store(own_postgres.url, replica=behind.url, embedder=embedder) as store:
+        hits = store.search("two", stale_ok=True)
+        assert (texts(hit.message for hit in hits), hits.complete) == (["two", "one"], False)
+        assert store.search_items("to Lyon", stale_ok=True)[0].item.value == "Lyon"
+        assert {"one", "Lyon"}.isdisjoint(embedder.shown)
+        assert caplog.text == ""
+        assert store.search("two").complete
 
 
 async def with_await(store: Store, folder: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from onrecord import operations
+from onrecord.errors import Misconfigured
 from onrecord.item import Delete, Item, Life, Merge, Put
 from onrecord.scope import NamespaceName
 
@@ -140,25 +141,34 @@ class Items:
             operations.merge_item(self._desk, self.name, key, changes, ttl, expected)
         )
 
-    def get(self, key: str, *, refresh: bool = False) -> Item | None:
+    def get(self, key: str, *, refresh: bool = False, stale_ok: bool = False) -> Item | None:
         """Read one item; None where there is none, or it has expired.
 
         With ``refresh`` one that was put with a ``ttl`` lives on for as long again. That is
-        written at most once a minute, or once in a tenth of its ``ttl``.
+        written at most once a minute, or once in a tenth of its ``ttl``. ``stale_ok`` asks the
+        store's replica, if it has one, and no cache: what was put last may be missing.
         """
-        return self._run(operations.get_item(self._desk, self.name, key, refresh))
+        reader = self._reader(stale_ok, refresh)
+        return reader._run(operations.get_item(reader._desk, self.name, key, refresh))
 
-    async def aget(self, key: str, *, refresh: bool = False) -> Item | None:
+    async def aget(self, key: str, *, refresh: bool = False, stale_ok: bool = False) -> Item | None:
         """Like ``get``."""
-        return await self._arun(operations.get_item(self._desk, self.name, key, refresh))
+        reader = self._reader(stale_ok, refresh)
+        return await reader._arun(operations.get_item(reader._desk, self.name, key, refresh))
 
-    def get_many(self, keys: Iterable[str], *, refresh: bool = False) -> dict[str, Item]:
+    def get_many(
+        self, keys: Iterable[str], *, refresh: bool = False, stale_ok: bool = False
+    ) -> dict[str, Item]:
         """Read several items by their keys; those that are not there are left out."""
-        return self._run(operations.get_items(self._desk, self.name, keys, refresh))
+        reader = self._reader(stale_ok, refresh)
+        return reader._run(operations.get_items(reader._desk, self.name, keys, refresh))
 
-    async def aget_many(self, keys: Iterable[str], *, refresh: bool = False) -> dict[str, Item]:
+    async def aget_many(
+        self, keys: Iterable[str], *, refresh: bool = False, stale_ok: bool = False
+    ) -> dict[str, Item]:
         """Like ``get_many``."""
-        return await self._arun(operations.get_items(self._desk, self.name, keys, refresh))
+        reader = self._reader(stale_ok, refresh)
+        return await reader._arun(operations.get_items(reader._desk, self.name, keys, refresh))
 
     def delete(self, key: str, *, expected: Item | int | None = None) -> bool:
         """Take an item away; whether it was there. With ``expected`` as in ``put``."""
@@ -203,6 +213,7 @@ class Items:
         order: Literal["key", "updated"] = "key",
         after: Item | str | None = None,
         limit: int = 50,
+        stale_ok: bool = False,
     ) -> List[Item]:
         """List items in the order of their keys, or with ``order="updated"`` the last written
         first.
@@ -210,9 +221,11 @@ class Items:
         ``filter`` leaves those whose values fulfil it: ``{"plan": "pro", "visits": {"$gte": 3},
         "address.city": "Lyon"}``, with ``$eq $ne $gt $gte $lt $lte $in $exists``, and ``$and``
         and ``$or`` over several. For the next page pass the last item of this page as ``after``.
+        ``stale_ok`` as in ``get``.
         """
-        return self._run(
-            operations.list_items(self._desk, self.name, prefix, filter, order, after, limit)
+        reader = self._reader(stale_ok)
+        return reader._run(
+            operations.list_items(reader._desk, self.name, prefix, filter, order, after, limit)
         )
 
     async def alist(
@@ -223,10 +236,12 @@ class Items:
         order: Literal["key", "updated"] = "key",
         after: Item | str | None = None,
         limit: int = 50,
+        stale_ok: bool = False,
     ) -> List[Item]:
         """Like ``list``."""
-        return await self._arun(
-            operations.list_items(self._desk, self.name, prefix, filter, order, after, limit)
+        reader = self._reader(stale_ok)
+        return await reader._arun(
+            operations.list_items(reader._desk, self.name, prefix, filter, order, after, limit)
         )
 
     def search(
@@ -238,15 +253,17 @@ class Items:
         skip: int = 0,
         min_score: float = 0.0,
         mode: Mode = "auto",
+        stale_ok: bool = False,
     ) -> List[ItemHit]:
         """Find items by their words, and by meaning where the store has an embedder, the best
         first: by their ``text``, or by all text in their values. Without a query the last written
-        come first. ``filter`` as in ``list``, ``mode`` as in ``Store.search``. All items of the
-        namespace are looked at.
+        come first. ``filter`` as in ``list``, ``mode`` as in ``Store.search``, ``stale_ok`` as in
+        ``get``. All items of the namespace are looked at.
         """
-        return self._run(
+        reader = self._reader(stale_ok)
+        return reader._run(
             operations.search_items(
-                self._desk, self.name, query, filter, limit, skip, min_score, mode
+                reader._desk, self.name, query, filter, limit, skip, min_score, mode
             )
         )
 
@@ -259,21 +276,32 @@ class Items:
         skip: int = 0,
         min_score: float = 0.0,
         mode: Mode = "auto",
+        stale_ok: bool = False,
     ) -> List[ItemHit]:
         """Like ``search``."""
-        return await self._arun(
+        reader = self._reader(stale_ok)
+        return await reader._arun(
             operations.search_items(
-                self._desk, self.name, query, filter, limit, skip, min_score, mode
+                reader._desk, self.name, query, filter, limit, skip, min_score, mode
             )
         )
 
-    def count(self) -> int:
-        """Count the items of the namespace."""
-        return self._run(operations.count_items(self._desk, self.name))
+    def count(self, *, stale_ok: bool = False) -> int:
+        """Count the items of the namespace. ``stale_ok`` as in ``get``."""
+        reader = self._reader(stale_ok)
+        return reader._run(operations.count_items(reader._desk, self.name))
 
-    async def acount(self) -> int:
+    async def acount(self, *, stale_ok: bool = False) -> int:
         """Like ``count``."""
-        return await self._arun(operations.count_items(self._desk, self.name))
+        reader = self._reader(stale_ok)
+        return await reader._arun(operations.count_items(reader._desk, self.name))
+
+    def _reader(self, stale_ok: bool, refresh: bool = False) -> Store:
+        if stale_ok and refresh:
+            raise Misconfigured(
+                "refresh=True writes, and a replica is only read: leave out refresh= or stale_ok=."
+            )
+        return self.store._reader(stale_ok)
 
     def __repr__(self) -> str:
         return f"Items({self.store!r}, {self.name})"

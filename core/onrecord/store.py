@@ -329,17 +329,19 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         after: Item | None = None,
         limit: int = 50,
         skip: int = 0,
+        stale_ok: bool = False,
     ) -> list[Item]:
         """List the items of all namespaces of a scope that begin with a prefix, the last written
         first.
 
         ``filter`` as in ``Items.list``. For the next page pass the last item of this page as
-        ``after``; or, where somebody counts, how many to ``skip``.
+        ``after``; or, where somebody counts, how many to ``skip``. ``stale_ok`` asks the replica,
+        if there is one: what was put last may be missing.
         """
         arguments.check_page(tenant, user, agent, None)
-        scope = Scope(tenant, user, agent)
-        return self._run(
-            operations.find_items(self._desk, scope, prefix, filter, after, limit, skip)
+        reader, scope = self._reader(stale_ok), Scope(tenant, user, agent)
+        return reader._run(
+            operations.find_items(reader._desk, scope, prefix, filter, after, limit, skip)
         )
 
     async def afind_items(
@@ -353,12 +355,13 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         after: Item | None = None,
         limit: int = 50,
         skip: int = 0,
+        stale_ok: bool = False,
     ) -> list[Item]:
         """Like ``find_items``."""
         arguments.check_page(tenant, user, agent, None)
-        scope = Scope(tenant, user, agent)
-        return await self._arun(
-            operations.find_items(self._desk, scope, prefix, filter, after, limit, skip)
+        reader, scope = self._reader(stale_ok), Scope(tenant, user, agent)
+        return await reader._arun(
+            operations.find_items(reader._desk, scope, prefix, filter, after, limit, skip)
         )
 
     def namespaces(
@@ -371,15 +374,19 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         depth: int | None = None,
         after: tuple[str, ...] | None = None,
         limit: int = 100,
+        stale_ok: bool = False,
     ) -> list[tuple[str, ...]]:
         """List the namespaces of a scope that have items, each once, in their order.
 
         ``depth`` cuts them off behind so many parts. For the next page pass the last one of this
-        page as ``after``.
+        page as ``after``. ``stale_ok`` asks the replica, if there is one: what was put last may be
+        missing.
         """
         arguments.check_page(tenant, user, agent, None)
-        scope = Scope(tenant, user, agent)
-        return self._run(operations.list_namespaces(self._desk, scope, prefix, depth, after, limit))
+        reader, scope = self._reader(stale_ok), Scope(tenant, user, agent)
+        return reader._run(
+            operations.list_namespaces(reader._desk, scope, prefix, depth, after, limit)
+        )
 
     async def anamespaces(
         self,
@@ -391,12 +398,13 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
         depth: int | None = None,
         after: tuple[str, ...] | None = None,
         limit: int = 100,
+        stale_ok: bool = False,
     ) -> list[tuple[str, ...]]:
         """Like ``namespaces``."""
         arguments.check_page(tenant, user, agent, None)
-        scope = Scope(tenant, user, agent)
-        return await self._arun(
-            operations.list_namespaces(self._desk, scope, prefix, depth, after, limit)
+        reader, scope = self._reader(stale_ok), Scope(tenant, user, agent)
+        return await reader._arun(
+            operations.list_namespaces(reader._desk, scope, prefix, depth, after, limit)
         )
 
     def feed(

@@ -50,6 +50,7 @@ class StoreSearch:
         limit: int = 50,
         after: Unfinished | None = None,
         welcome: str = WELCOME,
+        stale_ok: bool = False,
     ) -> list[Unfinished]:
         """List the sessions of a scope that somebody has to go on with, the one last active first:
         the newest message waits for an answer or a result, or a turn was left.
@@ -57,10 +58,12 @@ class StoreSearch:
         What a turn holds now is being gone on with, and left out; so is what somebody wrote to in
         the last ``quiet_for`` seconds. ``one.welcome`` greets who comes back, in the words of
         ``welcome``. For the next page pass the last one of this page as ``after``. It costs the
-        same among a million finished sessions.
+        same among a million finished sessions. ``stale_ok`` asks the store's replica, if it has
+        one: what was answered last may be listed, and what came last not yet.
         """
-        ask = self._unfinished(tenant, user, agent, quiet_for, limit, after, welcome)
-        return self._with_words(self._run(ask), welcome)
+        reader = self._store._reader(stale_ok)
+        ask = self._unfinished(reader, tenant, user, agent, quiet_for, limit, after, welcome)
+        return self._with_words(reader._run(ask), welcome)
 
     async def aunfinished(
         self,
@@ -72,13 +75,16 @@ class StoreSearch:
         limit: int = 50,
         after: Unfinished | None = None,
         welcome: str = WELCOME,
+        stale_ok: bool = False,
     ) -> list[Unfinished]:
         """Like ``unfinished``."""
-        ask = self._unfinished(tenant, user, agent, quiet_for, limit, after, welcome)
-        return self._with_words(await self._arun(ask), welcome)
+        reader = self._store._reader(stale_ok)
+        ask = self._unfinished(reader, tenant, user, agent, quiet_for, limit, after, welcome)
+        return self._with_words(await reader._arun(ask), welcome)
 
     def _unfinished(
         self,
+        reader: Store,
         tenant: AnyName,
         user: AnyName,
         agent: AnyName,
@@ -94,9 +100,8 @@ class StoreSearch:
         most = arguments.whole_number("limit", limit)
         quiet = int(quiet_for * 1_000_000)
         place = None if after is None else after.place
-        return operations.list_unfinished(
-            self._desk, Scope(tenant, user, agent), quiet, most, place
-        )
+        scope = Scope(tenant, user, agent)
+        return operations.list_unfinished(reader._desk, scope, quiet, most, place)
 
     def _with_words(self, found: list[FoundOpen], welcome: str) -> list[Unfinished]:
         return [
@@ -248,11 +253,13 @@ class StoreSearch:
         skip: int = 0,
         min_score: float = 0.0,
         mode: Mode = "auto",
+        stale_ok: bool = False,
     ) -> list[ItemHit]:
         """Find items of all namespaces of a scope whose names begin so: see ``Items.search``."""
-        return self._run(
+        reader = self._store._reader(stale_ok)
+        return reader._run(
             operations.search_items(
-                self._desk,
+                reader._desk,
                 (Scope(tenant, user, agent), prefix),
                 query,
                 filter,
@@ -276,11 +283,13 @@ class StoreSearch:
         skip: int = 0,
         min_score: float = 0.0,
         mode: Mode = "auto",
+        stale_ok: bool = False,
     ) -> list[ItemHit]:
         """Like ``search_items``."""
-        return await self._arun(
+        reader = self._store._reader(stale_ok)
+        return await reader._arun(
             operations.search_items(
-                self._desk,
+                reader._desk,
                 (Scope(tenant, user, agent), prefix),
                 query,
                 filter,

@@ -62,6 +62,8 @@ def items(
         str | None, typer.Option("--session", metavar="KEY", help="The state of this session.")
     ] = None,
     limit: options.Limit = 50,
+    replica: options.Replica = None,
+    stale_ok: options.StaleOk = False,
 ) -> int | None:
     """List what is known: items, the last written first."""
     if everyone and not namespaces:
@@ -75,10 +77,10 @@ def items(
     whose = owner(tenant, user, agent)
     wanted = pairs_of("--filter", filter)
     out = asked.out
-    with asked.store() as store:
+    with asked.store(replica=replica, stale_ok=stale_ok) as store:
         if namespaces:
             many_ = owners(tenant, user, agent, everyone=everyone)
-            for parts in store.namespaces(names, **many_, limit=limit):
+            for parts in store.namespaces(names, **many_, limit=limit, stale_ok=stale_ok):
                 if out.json:
                     out.record("namespace", {"namespace": parts})
                 else:
@@ -86,35 +88,41 @@ def items(
             return None
         if key is not None or session is not None:
             here = (
-                _state_of(store.session(session, **whose))
+                _state_of(store.session(session, **whose), stale_ok)
                 if session is not None
                 else store.items(*names, **whose)
             )
             if key is not None:
-                return _one_item(out, here.get(key), key)
-            _write_items(out, here.list(filter=wanted, limit=limit), limit)
+                return _one_item(out, here.get(key, stale_ok=stale_ok), key)
+            found = here.list(filter=wanted, limit=limit, stale_ok=stale_ok)
+            _write_items(out, found, limit)
         elif words is not None:
-            hits = store.search_items(words, names, **whose, filter=wanted, limit=limit)
+            hits = store.search_items(
+                words, names, **whose, filter=wanted, limit=limit, stale_ok=stale_ok
+            )
             _write_items(out, [hit.item for hit in hits], None, [hit.score for hit in hits])
         else:
-            _write_items(out, _all_items(store, names, whose, wanted, limit), limit)
+            found = _all_items(store, names, whose, wanted, limit, stale_ok)
+            _write_items(out, found, limit)
     return None
 
 
-def _state_of(session: Session) -> Items:
+def _state_of(session: Session, stale_ok: bool) -> Items:
     """What a session keeps beside its messages; NotThere where there is no session."""
-    existing(session)
+    existing(session, stale_ok=stale_ok)
     return session.state
 
 
 def _all_items(
-    store: Store, names: tuple[str, ...], whose: Any, wanted: Any, limit: int
+    store: Store, names: tuple[str, ...], whose: Any, wanted: Any, limit: int, stale_ok: bool
 ) -> list[Item]:
     found: list[Item] = []
     while len(found) < limit:
         after = found[-1] if found else None
         most = min(PAGE, limit - len(found))
-        page = store.find_items(names, **whose, filter=wanted, after=after, limit=most)
+        page = store.find_items(
+            names, **whose, filter=wanted, after=after, limit=most, stale_ok=stale_ok
+        )
         found += page
         if len(page) < most:
             break
@@ -198,13 +206,15 @@ def unfinished(
         ),
     ] = "0s",
     limit: options.Limit = 50,
+    replica: options.Replica = None,
+    stale_ok: options.StaleOk = False,
 ) -> None:
     """List sessions that somebody has to go on with: what waits for an answer, or was left."""
     whose = owners(tenant, user, agent, everyone=everyone)
     quiet = span_of("--quiet-for", quiet_for).total_seconds()
     out = asked.out
-    with asked.store() as store:
-        found = store.unfinished(**whose, quiet_for=quiet, limit=limit)
+    with asked.store(replica=replica, stale_ok=stale_ok) as store:
+        found = store.unfinished(**whose, quiet_for=quiet, limit=limit, stale_ok=stale_ok)
         if out.json:
             for one in found:
                 out.record("unfinished", _unfinished(one))

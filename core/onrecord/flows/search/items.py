@@ -135,7 +135,7 @@ def search_items(
     wanted = predicate if filter is not None else _everything
     search = _Search(place, asked, Sieve(asked), wanted, meant, min_score)
     known = yield from _looked_at(search)
-    if meant is not None:
+    if meant is not None and not desk.only_read:
         yield from _show(meant.meaning, known, until)
     return (yield from _found(search, known, limit + skip, all_of_them))[skip:]
 

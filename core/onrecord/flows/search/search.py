@@ -182,7 +182,10 @@ def search(
         assert isinstance(here, _Ready), "no field has so much"
     complete = here.complete and (meant is not None or mode == "text" or desk.meaning is None)
     if here.unseen and desk.meaning is not None:
-        here, seen = yield from _shown(desk.meaning, here, partial(choice, most=LAST_SEQ), to_find)
+        seen = False
+        if not desk.only_read:  # else an embedder would work for nothing
+            again = partial(choice, most=LAST_SEQ)
+            here, seen = yield from _shown(desk.meaning, here, again, to_find)
         complete = complete and seen
     page = _Page(asked.limit, asked.after)
     for tier in here.chosen.tiers:
