@@ -31,7 +31,7 @@ from onrecord import (
     Text,
     ToolCall,
 )
-from onrecord.cli import histories
+from onrecord.cli import elsewhere, histories
 from onrecord.cli.lines import LINES
 from onrecord.files import Target
 from scripts.command_line import PAGE, page
@@ -182,6 +182,54 @@ def test_items_refuse_what_they_would_not_mind(
     done = small("items", *asked.split())
     assert (done.code, done.out) == (code, "")
     assert said in done.err
+
+
+TICKET = "--user ada --agent desk"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("show ticket", f"one of that key with {TICKET}: `onrecord show ticket {TICKET}`."),
+        (
+            "tail ticket --user ada",
+            f"one of that key with {TICKET}: `onrecord tail ticket {TICKET}`.",
+        ),
+        ("export - --session ticket", f"one of that key with {TICKET}."),
+        ("erase --session ticket --yes", f"one of that key with {TICKET}."),
+        ("search order --session ticket", f"one of that key with {TICKET}."),
+        ("items --session ticket", f"one of that key with {TICKET}."),
+        ("show plain --user ada", "one of that key with no names: `onrecord show plain`."),
+        ("show many", "key with other names: --user 'u 4'; --user 'u 3'; --user 'u 2', and more."),
+        ("show many --tenant t", "other names: --tenant t --user 'u 1'; --tenant t --user 'u 0'."),
+        ("show nowhere", "`onrecord sessions --all` lists the sessions of everybody."),
+        ("show ticket --stale-ok", f"`onrecord show ticket {TICKET}`."),
+    ],
+)
+def test_a_session_of_others_is_named_and_not_opened(small: Place, typed: str, said: str) -> None:
+    with small.open() as store:
+        for n in range(5):
+            store.session("many", tenant="" if n > 1 else "t", user=f"u {n}").append(("user", "x"))
+        before = store.stats()
+    done = small(*typed.split())
+    assert (done.code, done.out) == (1, "")
+    assert f"{said}" in done.err
+    assert "There is no session '" in done.err
+    with small.open() as store:
+        assert store.stats() == before
+
+
+def test_a_key_is_looked_for_among_sessions_with_the_names_that_were_given(
+    small: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many others there are: no index has keys alone, and not all are looked at."""
+    monkeypatch.setattr(elsewhere, "LOOKED_AT", 2)
+    with small.open() as store:
+        for n in range(5):
+            store.session(f"later {n}").append(("user", "x"))
+    assert f"`onrecord show ticket {TICKET}`" in small("show", "ticket", "--user", "ada").err
+    assert f"`onrecord show ticket {TICKET}`" in small("show", "ticket", "--agent", "desk").err
+    assert "`onrecord sessions --all` lists" in small("show", "ticket").err
 
 
 def test_a_script_looks_after_a_store(place: Place, tmp_path: Path) -> None:
@@ -559,7 +607,7 @@ def test_following_a_session_that_is_not_there_yet(small: Place) -> None:
     running = Running(
         *("tail", "-f", "later", "--every", "0.05", "--json"), env={"ONRECORD_URL": small.url}
     )
-    running.wait_for("no session 'later' yet", running.err)
+    running.wait_for("It is waited for.", running.err)
     with small.open() as store:
         store.session("later").append(("user", "Here."))
     assert json.loads(running.wait_for("\n"))["seq"] == 1

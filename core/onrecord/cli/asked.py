@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
+from onrecord.cli import elsewhere
 from onrecord.cli.output import Output
 from onrecord.errors import Misconfigured
 from onrecord.scope import ANY, AnyName
@@ -96,14 +97,15 @@ def owners(
     )
 
 
-def existing(session: Session, *, stale_ok: bool = False) -> SessionInfo:
-    """What is known of a session; Misconfigured where there is none, as by a misspelt name."""
+def existing(
+    session: Session, command: str | None = None, *, stale_ok: bool = False
+) -> SessionInfo:
+    """What is known of a session; NotThere where there is none, as by a misspelt name. What that
+    says may name a ``command`` that takes nothing but a session's key and names."""
     info = session.info(stale_ok=stale_ok)
     if info.created_at is None and info.damaged is None:
-        raise NotThere(
-            f"There is no session {session.name}. Names that are not given mean the empty name: "
-            f"`onrecord sessions --all` lists the sessions of everybody."
-        )
+        hint = elsewhere.hint(session, command, stale_ok=stale_ok)
+        raise NotThere(f"There is no session {session.name}. {hint}")
     return info
 
 

@@ -119,7 +119,7 @@ def show(
     limits = {"since": time_of("--since", since), "until": time_of("--until", until)}
     with asked.store(replica=replica, stale_ok=stale_ok) as store:
         session = store.session(key, **owner(tenant, user, agent))
-        info = existing(session, stale_ok=stale_ok)
+        info = existing(session, "show", stale_ok=stale_ok)
         if any(limits.values()):
             found = _within(session, after, {**limits, "stale_ok": stale_ok})
         else:
@@ -163,11 +163,11 @@ def tail(
         session = store.session(key, **owner(tenant, user, agent))
         writer = _Writer(asked.out, full)
         try:
-            writer.begin(existing(session, stale_ok=stale_ok))
-        except NotThere:
+            writer.begin(existing(session, "tail", stale_ok=stale_ok))
+        except NotThere as fault:
             if not follow:
                 raise
-            asked.out.note(f"There is no session {session.name} yet.")
+            asked.out.note(f"{fault} It is waited for.")
         if not follow:
             writer.messages(_newest(session, number, stale_ok=stale_ok), 0)
             return

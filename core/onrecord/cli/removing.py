@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from onrecord.cli import options, records
 from onrecord.cli.asked import Asked, existing, owner, owners, time_of
 from onrecord.cli.commands import FOUND_WRONG, command, confirmed
+from onrecord.cli.elsewhere import argument
 from onrecord.cli.output import Output
 from onrecord.cli.reading import _SESSION_COLUMNS
 from onrecord.cli.wording import in_shell
@@ -197,15 +197,9 @@ def _whose(whose: Any) -> str:
 
 def _left(receipt: Receipt, tenant: str | None, user: str | None) -> str:
     """How many stay under other names, and how they are listed."""
-    who = f"--user {_argument(user)}" if user else f"--tenant {_argument(tenant or '')}"
+    who = f"--user {argument(user)}" if user else f"--tenant {argument(tenant or '')}"
     listed = f"`onrecord sessions {who} --all` lists"
     return f"{many(receipt.left, 'session')} under other names, which {listed}"
-
-
-def _argument(name: str) -> str:
-    from onrecord.cli import visible
-
-    return shlex.quote(visible.line(name))
 
 
 def _write_receipt(
