@@ -235,6 +235,7 @@ def test_a_key_is_looked_for_among_sessions_with_the_names_that_were_given(
 def test_a_script_looks_after_a_store(place: Place, tmp_path: Path) -> None:
     [stats] = place.lines("stats")
     assert (stats["sessions"], stats["messages"], stats["items"]) == (3, 10, 2)
+    assert (stats["namespaces"], stats["states"]) == (1, 1)
     assert place.lines("stats", "--user", "bo")[0]["messages"] == 1
     [health] = place.lines("health")
     assert health["ok"] is True
@@ -400,6 +401,7 @@ def test_a_person_reads_it_on_a_terminal(place: Place, columns: int) -> None:
     assert "Lyon" in seen("items", "--user", "ada")
     assert "Then send it" in seen("unfinished", "--all")
     assert re.search(r"^messages +10 in 5 turns$", seen("stats"), re.M)
+    assert "items 2 in 1 namespace and 1 state" in " ".join(seen("stats").split())
     assert re.search(r"^database +ok", seen("health"), re.M)
     assert seen("verify") == "All is well."
     assert re.search(r"^prune +nothing", seen("maintain"), re.M)

@@ -219,8 +219,14 @@ def test_stats_count_items_that_are_there(store: Store) -> None:
     expired(store, store.items("profile", user="ada"), "k00")
     expired(store, store.items("facts", user="ada"), "k00")
     found = store.stats(user="ada", tenant="", agent="")
-    assert (found.items, found.namespaces) == (16, 2)
+    assert (found.items, found.namespaces, found.states) == (16, 2, 0)
     assert (store.stats().items, store.stats().namespaces) == (4 * 18 + 1 - 2, 4 * 3 + 1 - 1)
+    for key in ("a", "b"):
+        state = store.session(key, user="ada").state
+        state.put_many({"plan": 1, "step": 2})
+    expired(store, state, "plan", "step")
+    with_states = store.stats(user="ada", tenant="", agent="")
+    assert (with_states.items, with_states.namespaces, with_states.states) == (16 + 2, 2, 1)
     before = store.stats().item_bytes
     store.items("facts", user="eve").put("k", bytes(3_000_000 // 4))
     assert store.stats(user="eve").item_bytes == store.stats().item_bytes - before > 0

@@ -44,7 +44,10 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     items: int
     """Values under keys that have not expired, in namespaces and in states of sessions."""
     namespaces: int
-    """How many have such items; the states of sessions are none."""
+    """How many have such items. Those of two tenants, users or agents are two, though
+    ``store.namespaces()`` lists a name once; the states of sessions are none."""
+    states: int
+    """How many sessions have such items in their state."""
     unindexed: int
     """Messages that the index of search does not have yet; a search finds them all the same."""
     index_bytes: int

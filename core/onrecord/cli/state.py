@@ -47,7 +47,9 @@ def stats(
         return
     usage, about = found.usage, about_if(found)
     spent = f"{usage.input_tokens:,} in, {usage.output_tokens:,} out, {usage.requests:,} requests"
-    items = f"{found.items:,} in {many(found.namespaces, 'namespace')}"
+    within = [many(found.namespaces, "namespace") * bool(found.namespaces)]
+    within.append(many(found.states, "state") * bool(found.states))
+    items = f"{found.items:,} in {' and '.join(filter(None, within))}"
     unindexed = (
         f"all but {about}{found.unindexed:,} (onrecord index does them)"
         if found.unindexed

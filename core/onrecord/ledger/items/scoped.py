@@ -48,7 +48,8 @@ _EXPIRED: Final = """
     WHERE {n.in_shard_of i} n.id = i.namespace
         AND i.expires_at >= :since AND i.expires_at <= {clock}"""
 _COUNT: Final = f"""
-    SELECT count(DISTINCT CASE WHEN n.path >= :first THEN n.id END), count(*),
+    SELECT count(DISTINCT CASE WHEN n.path >= :first THEN n.id END),
+        count(DISTINCT CASE WHEN n.path < :first THEN n.id END), count(*),
         coalesce(sum(length(i.body)), 0)
     FROM {_OF_SCOPE}
     WHERE (i.expires_at IS NULL OR i.expires_at > {{clock}})"""
@@ -58,6 +59,7 @@ class Count(NamedTuple):
     """How many there are that have not expired, and the bytes of them. A state is no namespace."""
 
     namespaces: int
+    states: int
     items: int
     bytes: int
 

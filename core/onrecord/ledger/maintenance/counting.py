@@ -112,6 +112,7 @@ def stats(txn: Transaction, scope: Scope, exact: bool) -> Stats:
         threads=lists.count_threads(txn, **scope._asdict()),
         items=known.items,
         namespaces=known.namespaces,
+        states=known.states,
         item_bytes=known.bytes,
         unindexed=max(heads - places, 0),
         index_bytes=index_bytes,
