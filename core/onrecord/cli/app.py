@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import Annotated, Any, Final
 
@@ -17,7 +16,7 @@ from onrecord.cli.commands import (
     colour_is_wanted,
     silence,
 )
-from onrecord.cli.helping import Group
+from onrecord.cli.helping import Command, Group
 from onrecord.cli.output import Output
 
 # Each makes its commands when it is imported; help lists them in this order.
@@ -77,7 +76,8 @@ def _wrong(fault: Any) -> int:
     else:
         said = fault.format_message()
         end = "" if said.endswith((".", "?")) else "."
-        if path.endswith(" search") and re.match(r"No such option:? -\w\b", said):
-            end += " A word that is not to be there stands in quotes with the others: 'this -that'."
-        Output(json=False, colour=colour_is_wanted()).fail(f"{said}{end} See `{path} --help`.")
+        called = None if context is None else context.command
+        hint = f" {called.hint(said)}".rstrip() if isinstance(called, Command) else ""
+        see = f"See `{path} --help`."
+        Output(json=False, colour=colour_is_wanted()).fail(f"{said}{end}{hint} {see}")
     return WRONG_USE

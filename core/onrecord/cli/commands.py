@@ -47,11 +47,12 @@ _DEFAULTS: Final = {"url": None, "cache": None, "json": False, "no_color": False
 
 
 def command(
-    name: str, panel: str, *, interrupted: str = "Interrupted."
+    name: str, panel: str, *, interrupted: str = "Interrupted.", kind: type[Command] = Command
 ) -> Callable[[Function[P]], Function[P]]:
     """Make a command of a function, which is given how it was asked, and its own options.
 
-    ``interrupted`` is said after Ctrl-C: what is done by then.
+    ``interrupted`` is said after Ctrl-C: what is done by then. ``kind`` is what it becomes, where
+    there is more to say to who called it wrongly.
     """
 
     def make(function: Function[P]) -> Function[P]:
@@ -85,7 +86,7 @@ def command(
         called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {one.name: one.annotation for one in parameters}
         del called.__wrapped__
-        app.command(name, cls=Command, rich_help_panel=panel)(called)
+        app.command(name, cls=kind, rich_help_panel=panel)(called)
         return function
 
     return make

@@ -41,6 +41,10 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         formatter.write(_text(described(self, ctx)))
 
+    def hint(self, said: str) -> str:
+        """What to do, where it was called in a way that cannot be: a sentence, or nothing."""
+        return ""
+
 
 class Group(TyperGroup):
     """The commands as a whole."""

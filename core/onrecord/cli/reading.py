@@ -14,6 +14,7 @@ from onrecord.cli import options, records, visible
 from onrecord.cli.asked import Asked, NotThere, existing, owner, owners, pairs_of, time_of
 from onrecord.cli.commands import command
 from onrecord.cli.conversation import Conversation, marked, owner_of
+from onrecord.cli.helping import Command
 from onrecord.cli.output import BOLD, DIM, Column, Output, Raw, Styled, moment
 from onrecord.errors import Misconfigured
 
@@ -241,7 +242,16 @@ class _Writer:
 # -- search ----------------------------------------------------------------------------------
 
 
-@command("search", PANEL)
+class _Search(Command):
+    """Says how a word is left out to who typed ``-word``, which is taken for an option."""
+
+    def hint(self, said: str) -> str:
+        if re.match(r"No such option:? -\w\b", said) is None:
+            return ""
+        return "A word that is not to be there stands in quotes with the others: 'this -that'."
+
+
+@command("search", PANEL, kind=_Search)
 def search(
     asked: Asked,
     words: Annotated[
