@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 
 from onrecord import Message, Misconfigured, Store, Unavailable, operations
@@ -341,6 +343,67 @@ def test_a_replica_is_read_where_its_primary_is_away(
 
         under_way = run(operations.tail(reader._desk, session.name, 5), perform)
         assert texts(under_way) == ["theirs"], "who reads already is not disturbed"
+
+
+STANDBY = "is a standby: reads may lack what was acknowledged last"
+
+
+def test_who_takes_a_standby_for_the_store_is_told_once(
+    own_postgres: OwnPostgres,
+    behind: OwnPostgres,
+    redis_server: RedisServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """However many connections it makes, and nobody who has said which servers will do."""
+    engine = create_engine(make_url(behind.url).set(drivername="postgresql+psycopg"))
+    for settings in ({"url": behind.url}, {"url": None, "engine": engine}):
+        with Store(**settings, timeout=0.5) as store:
+            session = store.session("s")
+            with ThreadPoolExecutor(4) as threads:
+                for read in [threads.submit(session.tail) for _ in range(8)]:
+                    assert texts(read.result()) == OLD
+            assert store.doctor().findings
+            with pytest.raises(Unavailable, match="takes no writes"):
+                session.append(("user", "lost"))
+        [told] = [one.getMessage() for one in caplog.records]
+        assert STANDBY in told
+        assert str(make_url(behind.url).password) not in told
+        caplog.clear()
+    engine.dispose()
+    meant = f"{behind.url}?target_session_attrs=any"
+    with Store(meant) as store:
+        assert texts(store.session("s").tail()) == OLD
+    refused = f"{behind.url}?target_session_attrs=read-write"
+    with Store(refused, timeout=0.2) as store, pytest.raises(Unavailable, match="takes writes"):
+        store.session("s").tail()
+    with Store(own_postgres.url, replica=behind.url) as store:
+        assert texts(store.session("s").tail(stale_ok=True)) == OLD
+        assert texts(store.session("s").tail()) == NEW
+    assert caplog.text == ""
+
+
+def test_a_store_whose_primary_became_a_standby_says_so(
+    own_postgres: OwnPostgres, behind: OwnPostgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    port, old = (make_url(server.url).port or 0 for server in (own_postgres, behind))
+    with (
+        contextlib.closing(Line(port)) as line,
+        Store(through(own_postgres, line), timeout=PATIENCE) as store,
+    ):
+        session = store.session("s")
+        assert texts(session.tail()) == NEW
+        assert caplog.text == ""
+        line.lead_to(old)
+        line.cut("closed")
+        line.mend()
+        assert texts(session.tail()) == OLD
+        assert STANDBY in caplog.text
+        with psycopg.connect(behind.url, autocommit=True) as connection:
+            connection.execute("SELECT pg_wal_replay_resume()")
+            connection.execute("SELECT pg_promote()")
+        session.append(("user", "four"))
+        assert texts(session.tail()) == [*NEW, "four"]
+    assert len(caplog.records) == 1
 
 
 def test_where_there_is_none(postgres_url: str, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import select
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
@@ -34,6 +36,8 @@ except ImportError as fault:
         '(in a checkout: pip install -e ".[postgres]")'
     ) from fault
 
+log = logging.getLogger("onrecord")
+
 T = TypeVar("T")
 
 _GRACE: Final = 1.0
@@ -58,6 +62,10 @@ class PostgresLedger(Ledger):
                 "synchronous_commit."
             )
         super().__init__(address, engine, options)
+        # Whoever says which servers will do has chosen.
+        self._minds_standbys = "target_session_attrs" not in address.url.query
+        self._has_minded = threading.Lock()
+        """Taken for good by the one thread that says so."""
 
     def _connect(self) -> None:
         if self._pool is not None:
@@ -86,8 +94,21 @@ class PostgresLedger(Ledger):
         connection.autocommit = True
         if self.borrowed:
             connection.execute(_session_settings(self.options.timeout))
+        if self._primary is None and self._minds_standbys and _is_standby(connection):
+            self._say_it_is_a_standby()
         held.cursor = connection.cursor(binary=True)
         return held
+
+    def _say_it_is_a_standby(self) -> None:
+        self._minds_standbys = False
+        if self._has_minded.acquire(blocking=False):
+            log.warning(
+                "%s is a standby: reads may lack what was acknowledged last, and nothing can be "
+                "written. Give the store the primary's address, and this one as replica= for "
+                "reads that may be old. If it is meant, say so in the URL: "
+                "?target_session_attrs=any",
+                self.address,
+            )
 
     def _disconnect(self) -> None:
         if self._pool is not None:
@@ -278,6 +299,18 @@ def _connect(
     if answer.fetchone() == (connection.info.backend_pid,):
         connection.prepare_threshold = _PREPARED_AFTER
     return connection
+
+
+def _is_standby(connection: Any) -> bool:
+    """Whether a server follows another one. From PostgreSQL 14 on it says so by itself; a pooler
+    may go on saying so of a server that follows nobody any more, so who says yes is asked."""
+    if connection.info.parameter_status("in_hot_standby") != "on":
+        return False
+    try:
+        found: bool = connection.execute("SELECT pg_is_in_recovery()").fetchone()[0]
+    except psycopg.Error:  # the work that it is for finds out what is wrong with it
+        return False
+    return found
 
 
 def _session_settings(timeout: float) -> str:
