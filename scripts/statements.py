@@ -40,6 +40,7 @@ _ONLY: Final[dict[Kind, tuple[str, ...]]] = {
         r"sessions/tail ((_AT_ONCE|_WITH_ITEM)\[.*|\w+\.beside)",  # one_statement_writes, LATERAL
         r"sessions/tail (_SPANS\w*|\w*_OF_MANY)",  # array_parameters, LATERAL
         r"postgres _is_standby\(\)",  # where a server follows another
+        r"checkpoints/burying (?!_HEADS)\w+(\[.*)?",  # array_parameters, SKIP LOCKED
         r"maintenance/verifying _(DUE_OF_NONE|NUMBERS_THERE)",  # array_parameters
         r"maintenance/tidying _WANTED",  # its own catalogue
         r"maintenance/horizon \w+",  # where transactions see more than one moment

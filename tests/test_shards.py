@@ -29,6 +29,7 @@ ASKS_ALL: Final = {
     r"sessions/pairs _FIND": "lists of many users, by their metadata",
     r"maintenance/erasing_many _PAGE": "erase() and prune() of many sessions",
     r"items/states _(THERE|FENCES)": "the same, by shards that are values of a list",
+    r"checkpoints/burying _NEWEST_OF_MANY": "the same",
     r"checkpoints/threads (_DESCRIBED|_DELETED)": "lists of threads; who looks after the store",
     r"checkpoints/lists _COUNTED\[.*": "stats()",
     r"items/(items _BELOW|namespaces _OF_SCOPE|meanings _BEHIND)": "within a scope",
@@ -50,6 +51,7 @@ CHANGES_ALL: Final = {
     "values of a list; one by one where it cannot be",
     r"items/states _(HOLD|CLEAR|REMOVE)": "the same",
     r"feed/positions _ERASE_MANY": "the same",
+    r"checkpoints/burying _(LOCK_MANY|LISTS_OF_MANY|DELETE_OF_MANY.*|BURY_MANY)": "the same",
     r"sessions/sealing_many _(LOCK|SEAL|CUT)": "compact(), the same",
     r"sessions/unfinished _NOT_ANY_MORE": "some, whoever's they are; one by one where it cannot be",
 }

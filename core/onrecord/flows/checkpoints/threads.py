@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from onrecord import codec
@@ -11,15 +13,15 @@ from onrecord.codec.about import unpacked
 from onrecord.codec.items import unpack
 from onrecord.codec.refs import unpack_refs
 from onrecord.errors import Damaged, Misconfigured
-from onrecord.flow import Cold, Flow, do
+from onrecord.flow import Cold, Flow, Pause, do
 from onrecord.flows.about import changed, changes_of
 from onrecord.flows.checkpoints.values import New, Put, unpack_writes
 from onrecord.flows.checkpoints.writing import delete_thread, put
 from onrecord.flows.listing import listed
 from onrecord.flows.pace import Pace
 from onrecord.flows.shared import UNSET, Desk
-from onrecord.flows.turns.holding import fenced
-from onrecord.ledger.checkpoints import lists, threads
+from onrecord.flows.turns.holding import fenced, within_turn
+from onrecord.ledger.checkpoints import burying, lists, threads
 from onrecord.ledger.checkpoints.threads import Described
 from onrecord.scope import AnyName, SessionName
 from onrecord.stored.checkpoints import (
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
 REMEMBERED: Final = 30 * 86_400 * MICROSECONDS
 """How long it is remembered that a thread was deleted. Whoever still writes to it later than
 that begins it anew."""
+AT_ONCE: Final = 25
+"""Threads that are deleted in one transaction."""
 _PAGE: Final = 200
+_LONGEST_PAUSE: Final = 0.1
 
 
 def put_checkpoint(
@@ -145,32 +150,53 @@ def prune_expired(
                 )
             )
         )
-        for found in page:
+        for n in range(0, len(page), AT_ONCE):
             if not (yield from pace.goes_on()):
                 return deleted
-            name = SessionName(
-                key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
-            )
-            if (yield from _expired(desk, name, at)):
-                deleted.append(found.key)
+            gone, left = yield from _buried(desk, page[n : n + AT_ONCE], partial(_is_due, at=at))
+            deleted += [one.key for one in gone]
+            for one in left:
+                if not (yield from pace.goes_on()):
+                    return deleted
+                if (yield from _expired(desk, burying.name_of(one), at)):
+                    deleted.append(one.key)
         if len(page) < _PAGE:
             break
     yield from do(Cold(lambda txn: _forget(txn, at - REMEMBERED), writes=True))
     return deleted
 
 
+def _is_due(thread: Thread, at: int) -> bool:
+    """Whether its time has come: somebody may have been there just now."""
+    return thread.expires_in is not None and thread.last_active + thread.expires_in <= at
+
+
 def _expired(desk: Desk, name: SessionName, at: int) -> Flow[bool]:
     def work(txn: Transaction) -> bool:
         thread = threads.lock(txn, name, alone=True)
-        known = threads.describe(txn, name)
-        if thread is None or known is None or known.expires_in is None:
+        if thread is None or not thread.live or not _is_due(thread, at):
             return False
-        if known.last_active + known.expires_in > at:
-            return False  # somebody was there just now
         threads.bury(txn, thread, at)
         return True
 
     return (yield from do(Cold(work, writes=True)))
+
+
+def _buried(
+    desk: Desk, found: Sequence[Described], due: Callable[[Thread], bool]
+) -> Flow[tuple[list[Described], list[Described]]]:
+    """Delete as many of some threads as can go together: which have gone, and which are to be
+    deleted alone."""
+    alone = [one for one in found if within_turn(desk, burying.name_of(one))]
+    some = [one for one in found if one not in alone]
+    if len(some) < 2:
+        return [], list(found)
+    began = time.monotonic()
+    work = partial(burying.bury_many, found=some, now=now(), due=due)
+    buried = yield from do(Cold(work, writes=True))
+    if buried.held_up:  # whoever else waits to write looks only from time to time
+        yield from do(Pause(min(time.monotonic() - began, _LONGEST_PAUSE)))
+    return buried.gone, [*alone, *buried.left]
 
 
 def erase_threads(desk: Desk, tenant: AnyName, user: AnyName, agent: AnyName) -> Flow[int]:
@@ -182,11 +208,11 @@ def erase_threads(desk: Desk, tenant: AnyName, user: AnyName, agent: AnyName) ->
                 lambda txn: threads.listed(txn, tenant=tenant, user=user, agent=agent, limit=_PAGE)
             )
         )
-        for found in page:
-            name = SessionName(
-                key=found.key, tenant=found.tenant, user=found.user, agent=found.agent
-            )
-            erased += yield from delete_thread(desk, name)
+        for n in range(0, len(page), AT_ONCE):
+            gone, left = yield from _buried(desk, page[n : n + AT_ONCE], lambda thread: True)
+            erased += len(gone)
+            for one in left:
+                erased += yield from delete_thread(desk, burying.name_of(one))
         if len(page) < _PAGE:
             return erased
 

@@ -152,8 +152,7 @@ def fenced(
 ) -> Callable[[Transaction], T]:
     """Work on a thread; within a turn on that thread it is done only while that holds it.
     ``alone`` for work that locks the thread so."""
-    around = [lease for its, lease in _AROUND.get() if its is desk and lease.name == name]
-    held = around[-1] if around else None
+    held = _around(desk, name)
     if held is None:
         return work
 
@@ -163,3 +162,14 @@ def fenced(
         return work(txn)
 
     return do_fenced
+
+
+def within_turn(desk: Desk, name: SessionName) -> bool:
+    """Whether this is said within a turn on that thread."""
+    return _around(desk, name) is not None
+
+
+def _around(desk: Desk, name: SessionName) -> Lease | None:
+    """The innermost turn on a thread within which this is said."""
+    around = [lease for its, lease in _AROUND.get() if its is desk and lease.name == name]
+    return around[-1] if around else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from onrecord.ledger.database import keys
@@ -16,9 +16,9 @@ from onrecord.stored.clock import EARLIEST, LATEST, MICROSECONDS, period_of
 MOST_MARKS: Final = 128
 """How many of the deleted checkpoints are remembered, so that who still writes to them is told."""
 
-_FIND: Final = """
-    SELECT id, epoch, live, last_active, expires_in, about, deleted_ids, {shard}
-    FROM {checkpoint_threads} WHERE {my_shard} identity = :identity"""
+FOUND: Final = "id, epoch, live, last_active, expires_in, about, deleted_ids, {shard}"
+_FIND: Final = f"""
+    SELECT {FOUND} FROM {{checkpoint_threads}} WHERE {{my_shard}} identity = :identity"""
 # What writes beside others leaves the key alone: see FOR KEY SHARE in checkpoints.py.
 _LOCK: Final = f"{_FIND} {{for_no_key_update}}"
 _LOCK_ALONE: Final = f"{_FIND} {{for_update}}"
@@ -57,13 +57,14 @@ _MOVE_ALL_HEADS: Final = "UPDATE {checkpoint_lists} SET head = head + 1"
 # No log of it stays at the head that a writer remembers.
 _MOVE_HEADS: Final = """
     UPDATE {checkpoint_lists} SET head = head + 1 WHERE {my_shard} thread = :thread"""
-_BURY: Final = """
-    UPDATE {checkpoint_threads} SET
+BURIED: Final = """
         epoch = {greatest}(epoch + 1, :now), live = 0, owner = 0,
         tenant = '', "user" = '', agent = '', key = '',
         about = NULL, expires_in = NULL, holder = NULL, held_until = NULL,
-        deleted_ids = :deleted_ids, last_active = :now, active_period = :period
-    WHERE {my_shard} id = :thread"""
+        last_active = :now, active_period = :period"""
+_BURY: Final = f"""
+    UPDATE {{checkpoint_threads}} SET {BURIED}, deleted_ids = :deleted_ids
+    WHERE {{my_shard}} id = :thread"""
 _DELETED: Final = """
     SELECT {shard}, id FROM {checkpoint_threads}
     WHERE live = 0 AND active_period <= :period AND last_active < :before"""
@@ -131,20 +132,20 @@ class Described(NamedTuple):
 def find(txn: Transaction, name: SessionName) -> Thread | None:
     """The thread as it is now."""
     row = txn.first(_FIND, keys.of_name(name))
-    return None if row is None else _thread(row)
+    return None if row is None else of_row(row)
 
 
 def lock(txn: Transaction, name: SessionName, *, alone: bool = False) -> Thread | None:
     """The thread, held to the end of this transaction; ``alone`` also from those who only add."""
     txn.begin()
     row = txn.first(_LOCK_ALONE if alone else _LOCK, keys.of_name(name))
-    return None if row is None else _thread(row)
+    return None if row is None else of_row(row)
 
 
 def lock_or_create(txn: Transaction, name: SessionName, now: int, *, live: bool = True) -> Thread:
     """The thread, locked; made first where there is none, to be seen when it is live."""
     while (thread := lock(txn, name)) is None:
-        values = {**keys.of_name(name), "live": int(live), **_names(name), **_moment(now)}
+        values = {**keys.of_name(name), "live": int(live), **_names(name), **moment(now)}
         txn.run(_CREATE, values)
     return thread
 
@@ -157,7 +158,7 @@ def revive(txn: Transaction, name: SessionName, thread: Thread, now: int) -> Non
 def touch(txn: Transaction, thread: Thread, now: int, expires_in: int | None) -> None:
     """Say that it was written to; what is as it was is left alone."""
     if now // MICROSECONDS > thread.last_active // MICROSECONDS:
-        txn.run(_TOUCH, {**_key(thread), **_moment(now)})
+        txn.run(_TOUCH, {**_key(thread), **moment(now)})
     if expires_in is not None and expires_in != thread.expires_in:
         set_expiry(txn, thread, expires_in)
 
@@ -204,9 +205,14 @@ def bury(txn: Transaction, thread: Thread, now: int) -> None:
         marks.extend(mark_of(bytes(row[0])) for row in newest)
     for list_id in list_ids:
         drop_list(txn, list_id)
+    deleted = with_deleted(thread, marks)
+    txn.run(_BURY, {**_key(thread), "deleted_ids": deleted, **moment(now)})
+
+
+def with_deleted(thread: Thread, marks: Sequence[bytes]) -> bytes:
+    """What is remembered of the deleted checkpoints of a thread, with those that go now."""
     before = bytes(thread.deleted_ids or b"")[: 8 * MOST_MARKS]
-    gone = b"".join(marks[: 4 * MOST_MARKS]) + before
-    txn.run(_BURY, {**_key(thread), "deleted_ids": gone, **_moment(now)})
+    return b"".join(marks[: 4 * MOST_MARKS]) + before
 
 
 def drop_list(txn: Transaction, list_id: ListKey) -> None:
@@ -267,7 +273,8 @@ def describe(txn: Transaction, name: SessionName) -> Described | None:
     return None if row is None else Described(*row)
 
 
-def _thread(row: tuple[Any, ...]) -> Thread:
+def of_row(row: Sequence[Any]) -> Thread:
+    """A thread of a row of ``FOUND``."""
     number, epoch, live, last_active, expires_in, about, gone, shard = row
     return Thread(
         number,
@@ -295,5 +302,6 @@ def _names(name: SessionName) -> dict[str, object]:
     }
 
 
-def _moment(now: int) -> dict[str, int]:
+def moment(now: int) -> dict[str, int]:
+    """The values of a moment, in columns."""
     return {"now": now, "period": period_of(now)}

@@ -89,6 +89,16 @@ _WORDS_OF_CITUS: Final = {
     "clock_of_gone": "CAST(:now AS BIGINT)",
 }
 
+
+def _among(column: str, numbers: str) -> str:
+    """By the numbers the index is found, and by the pairs that a row is nobody else's."""
+    shards, those = "CAST(:shards AS SMALLINT[])", f"CAST({numbers} AS BIGINT[])"
+    return (
+        f"{{t}}{column} = ANY({those}) AND {{t}}shard = ANY({shards}) AND "
+        f"({{t}}shard, {{t}}{column}) IN (SELECT * FROM unnest({shards}, {those}))"
+    )
+
+
 # Of the tables with a row for each session or thread: {s.my_shard} stands before a condition that
 # finds one of its rows, {shard_key} and {shard_value} where a row is written; {last_shard} is like
 # {my_shard}, of the row that a page ended with.
@@ -97,8 +107,8 @@ _WORDS_OF_CITUS: Final = {
 # {t.at_head s} the row of the message at the head of a session called s, {t.at_finished s} at that
 # of a position called s.
 # Of many sessions, by arrays of shards and numbers: {many_sessions} are their rows, and
-# {of_many_sessions} what belongs to them. By the numbers the index is found, and by the pairs that
-# it is nobody else's. On PostgreSQL alone.
+# {of_many_sessions} what belongs to them; likewise of many threads, and of many of their lists. On
+# PostgreSQL alone.
 # Of the positions of feeds: {t.feed_at} is one of :feed, {t.feed_of s} that of a session called s,
 # {t.all_feeds_at} those of all feeds in a session.
 _KEYS: Final[dict[Kind, dict[str, str]]] = {
@@ -149,12 +159,12 @@ _KEYS: Final[dict[Kind, dict[str, str]]] = {
         "in_shard_of": "{t}shard = {s}.shard AND",
         "of": "{t}shard = {s}.shard AND {t}session = {s}.id",
         "order": "{t}seq",
-        "many_sessions": "{t}id = ANY(CAST(:sessions AS BIGINT[])) AND "
-        "{t}shard = ANY(CAST(:shards AS SMALLINT[])) AND ({t}shard, {t}id) IN (SELECT * FROM "
-        "unnest(CAST(:shards AS SMALLINT[]), CAST(:sessions AS BIGINT[])))",
-        "of_many_sessions": "{t}session = ANY(CAST(:sessions AS BIGINT[])) AND "
-        "{t}shard = ANY(CAST(:shards AS SMALLINT[])) AND ({t}shard, {t}session) IN (SELECT * FROM "
-        "unnest(CAST(:shards AS SMALLINT[]), CAST(:sessions AS BIGINT[])))",
+        "many_sessions": _among("id", ":sessions"),
+        "of_many_sessions": _among("session", ":sessions"),
+        "many_threads": _among("id", ":threads"),
+        "of_many_threads": _among("thread", ":threads"),
+        "many_lists": _among("id", ":lists"),
+        "of_many_lists": _among("list", ":lists"),
         "at_head": "{t}shard = {s}.shard AND {t}session = {s}.id AND {t}seq = {s}.head",
         "at_finished": "{t}shard = {s}.shard AND {t}session = {s}.session AND {t}seq = {s}.head",
         "feed_at": "{t}shard = :shard AND {t}session = :session AND {t}feed = :feed",

@@ -61,6 +61,18 @@ def of_many(found: Iterable[SessionKey]) -> dict[str, object]:
     return {"shards": [key.shard for key in listed], "sessions": [key.session for key in listed]}
 
 
+def of_many_threads(found: Iterable[tuple[int, int]]) -> dict[str, object]:
+    """The values of ``{many_threads}`` and ``{of_many_threads}``, by shards and numbers."""
+    listed = list(found)
+    return {"shards": [shard for shard, _ in listed], "threads": [one for _, one in listed]}
+
+
+def of_many_lists(found: Iterable[ListKey]) -> dict[str, object]:
+    """The values of ``{many_lists}`` and ``{of_many_lists}``."""
+    listed = list(found)
+    return {"shards": [key.shard for key in listed], "lists": [key.list for key in listed]}
+
+
 def of_session(session: SessionRow) -> dict[str, object]:
     """The row of a session that was found."""
     return {"shard": session.shard, "session": session.number}
