@@ -88,6 +88,16 @@ def test_only_who_says_so_is_shown_what_is_old(
     own_postgres.start()
 
 
+def test_a_standby_in_the_place_of_the_store_is_read_and_said(behind: OwnPostgres) -> None:  # noqa: F811
+    done = run("show", "s", env={"ONRECORD_URL": behind.url})
+    assert (done.code, "two" in done.out, "three" in done.out) == (0, True, False)
+    told = " ".join(done.err.split())
+    assert "is a standby: reads may lack what was acknowledged last" in told
+    assert "and this one as ONRECORD_REPLICA for reads that may be old." in told
+    meant = run("show", "s", env={"ONRECORD_URL": f"{behind.url}?target_session_attrs=any"})
+    assert (meant.code, meant.out, meant.err) == (0, done.out, "")
+
+
 def test_where_there_is_none_the_database_answers(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with Store(url) as store:
