@@ -175,7 +175,9 @@ class FakeRedis:
 
     # -- the scripts -------------------------------------------------------------------------
 
-    def mark(self, key: str, token: str, patience: int, ttl: int) -> list[Any]:
+    def mark(self, key: str, asked: str) -> bytes:
+        token, *numbers = asked.split(" ")
+        patience, ttl = map(int, numbers)
         entry = self._load(key)
         if entry is None:
             entry = self.entries[key] = Entry(self.run, "-")
@@ -190,36 +192,22 @@ class FakeRedis:
             entry.nonce = nonce
         entry.marks[token] = (self.now, self.now + patience, nonce)
         entry.stay(self.now, ttl)
-        return [1, entry.fence.encode(), nonce.encode()]
+        return f"1 {entry.fence} {nonce}".encode()
 
     def new_nonce(self, token: str) -> str:
         self.nonces += 1
         return f"{token}.{self.made or self.nonces}"
 
-    def publish(
-        self,
-        key: str,
-        token: str,
-        nonce: str,
-        ttl: int,
-        most: int,
-        most_bytes: int,
-        lives: int,
-        epoch: int,
-        first: int,
-        head: int,
-        lineage: str,
-        lease: object,
-        generation: str,
-        fence: str,
-        session: int,
-        *messages: bytes,
-    ) -> int:
+    def publish(self, key: str, said: str, *messages: bytes) -> int:
+        token, nonce, *asked = said.split(" ")
+        lineage, lease, generation, fence, number = asked[7:]
+        ttl, most, most_bytes, lives, epoch, first, head = map(int, asked[:7])
+        session = int(number)
         entry = self._load(key)
         if entry is None:
             return 0  # Absent: nothing.
         since, _, marked_with = entry.marks.pop(token, (None, None, None))
-        if marked_with != text(lease) and self._on("publish: its own mark"):
+        if marked_with != lease and self._on("publish: its own mark"):
             since = None  # Not one's own: one that arrived twice, and late.
         there = (entry.epoch, entry.head, entry.lineage)
         exactly = lineage != "-" and there == (epoch, head, lineage)
@@ -227,15 +215,13 @@ class FakeRedis:
             return 1  # A reader was quicker.
         whole = fence != "-" and since is not None
         whole = whole and not (entry.marks and self._on("publish: the whole alone"))
-        if whole and (
-            entry.nonce == text(lease) or not self._on("publish: the whole under its lease")
-        ):
+        if whole and (entry.nonce == lease or not self._on("publish: the whole under its lease")):
             assert since is not None
             entry.forget()
             entry.gen, entry.fence, entry.session = generation, fence, session
             entry.epoch, entry.head, entry.lineage = epoch, head, lineage
             entry.checked, entry.complete, entry.marks, entry.nonce = since, True, {}, nonce
-            entry.ends = since + int(lives) if int(lives) else 0
+            entry.ends = since + lives if lives else 0
             entry.push(messages, most, most_bytes)
             entry.stay(self.now, ttl)
             return 1

@@ -902,7 +902,7 @@ def after_the_bound(world: World, rule: str) -> bool:
             (token,) = redis.entries[world.key].marks
             fall_back(world.store, then)
             redis.now += lapse
-            redis.mark(world.key, token, 1000, 10**9)
+            redis.mark(world.key, f"{token} 1000 {10**9}")
             publish.end()
         case "publish: as of its mark":
             publish = appending(world, "lost").upto(Cold, True).go()

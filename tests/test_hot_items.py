@@ -198,7 +198,7 @@ class Modelled:
         self.world.redis.now += 70_000
 
     def mark(self, identity: bytes) -> None:
-        self.world.redis.mark(f"onrecord:model:{identity.hex()}", "dead", 1000, 10**9)
+        self.world.redis.mark(f"onrecord:model:{identity.hex()}", f"dead 1000 {10**9}")
 
     @property
     def backend(self) -> Backend:
@@ -479,9 +479,8 @@ def test_a_put_that_found_no_fence_brings_nothing(
     assert shown == said == "late"
     sound = FakeRedis.mark
 
-    def tells_a_fence(self: FakeRedis, key: str, *given: Any) -> list[Any]:
-        answer = sound(self, key, *given)
-        return [answer[0], b"1" if answer[1] == b"-" else answer[1], answer[2]]
+    def tells_a_fence(self: FakeRedis, key: str, asked: str) -> bytes:
+        return sound(self, key, asked).replace(b" - ", b" 1 ")
 
     monkeypatch.setattr(FakeRedis, "mark", tells_a_fence)
     shown, said = race()

@@ -132,7 +132,7 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
     generation, fence = dice.choice(("g", "g", "h", "-")), dice.choice(("f1", "f2"))
     match dice.choice(("mark", "mark", "publish", "publish", "lift", "look", "look", "fill")):
         case "mark":
-            return "mark", (dice.choice(tokens), dice.choice((0, 10, 1000)), TTL)
+            return "mark", (f"{dice.choice(tokens)} {dice.choice((0, 10, 1000))} {TTL}",)
         case "publish":
             n = dice.choice((0, 1, 1, 2, 7))
             first = head + dice.choice((0, 1, 1, 1, 1, 2))
@@ -145,11 +145,11 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
             own = entry.marks.get(token) if entry is not None else None
             lease = own[2] if own is not None and dice.random() < 0.8 else nonce
             whole = fence if dice.random() < 0.3 else "-"
-            return "publish", (
+            said = (
                 *(token, nonce, TTL, most, most_bytes, lives, epoch, first, last),
                 *(dice.choice((lineage, "7", "-")), lease, generation, whole, 7),
-                *messages(n),
             )
+            return "publish", (" ".join(map(str, said)), *messages(n))
         case "lift":
             return "lift", (token,)
         case "look":

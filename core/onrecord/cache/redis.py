@@ -232,11 +232,11 @@ class RedisCache(Cache):
         patience = min(_PATIENCE * 2**attempt, _LONGEST_PATIENCE)
 
         def understand(answer: Any) -> Marked:
-            _, fence, nonce = answer
+            _, fence, nonce = answer.split(b" ")
             return Marked(None if fence == b"-" else int(fence, 16), nonce, believed)
 
-        arguments = (token, int(patience * 1000), self._ttl_now())
-        return Request(script("mark"), identity, arguments, understand, whatever)
+        arguments = f"{token} {int(patience * 1000)} {self._ttl_now()}"
+        return Request(script("mark"), identity, (arguments,), understand, whatever)
 
     def publish(
         self,
@@ -300,26 +300,16 @@ class RedisCache(Cache):
         session: int,
         data: Sequence[bytes],
     ) -> Request[int]:
-        return Request(
-            script("publish"),
-            identity,
-            (
-                token,
-                secrets.token_hex(8),
-                self._ttl_now(),
-                most,
-                LARGEST_TAIL,
-                lives,
-                *where,
-                lineage,
-                marked.lease,
-                _NONE if marked.believed is None else _generation(marked.believed),
-                _NONE if fence is None else _number(fence),
-                session,
-                *data,
-            ),
-            int,
+        epoch, first, head = where
+        generation = _NONE if marked.believed is None else _generation(marked.believed)
+        # A token that was published is never marked with again, and what MARK makes of one is
+        # another text: so it is a nonce that nobody has met.
+        arguments = (
+            f"{token} {token} {self._ttl_now()} {most} {LARGEST_TAIL} {lives} "
+            f"{epoch} {first} {head} {lineage} {marked.lease.decode()} {generation} "
+            f"{_NONE if fence is None else _number(fence)} {session}"
         )
+        return Request(script("publish"), identity, (arguments, *data), int)
 
     def lift(self, identity: bytes, token: str) -> Answer[int | None]:
         """A writer has rolled back, and knows it."""

@@ -65,6 +65,6 @@ end
 local all = #messages == redis.call('LLEN', key) - 1
 return {
   (hit and '1 ' or '0 ') .. settle .. ' ' .. time[1] .. ' ' .. time[2] .. joins
-    .. (all and ' 1 ' or ' 0 ') .. entry.about,
+    .. (all and ' 1 ' or ' 0 ') .. entry.about .. ' ' .. entry.nonce,
   messages,
 }

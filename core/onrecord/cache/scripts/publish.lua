@@ -1,15 +1,15 @@
 -- PUBLISH. A writer has committed: its mark goes, and what it wrote is added where it fits.
 --
 -- KEYS[1]  the entry
--- ARGV     token, a new nonce, ttl (ms), most messages, most bytes, how long it lives (ms, 0: for good),
+-- ARGV     one text, as of LOOK: token, a new nonce, ttl (ms), most messages, most bytes, how long it lives (ms, 0: for good),
 --          epoch, first, head, lineage ('-': not known),
---          lease (the nonce that MARK gave), generation, fence ('-': what is brought is not all there is), session,
+--          lease (the nonce that MARK gave), generation, fence ('-': what is brought is not all there is), session;
 --          messages oldest first (none: a rewrite, what was taken away, or too much to send)
 -- answer   1 the entry holds what was committed, 0 it does not
-local token, nonce, ttl = ARGV[1], ARGV[2], ARGV[3]
-local most, most_bytes, lives = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local epoch, first, head, lineage = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
-local lease, generation, fence, session = ARGV[11], ARGV[12], ARGV[13], tonumber(ARGV[14])
+local token, nonce, ttl, most, most_bytes, lives, epoch, first, head, lineage, lease, generation, fence, session =
+  string.match(ARGV[1], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+most, most_bytes, lives = tonumber(most), tonumber(most_bytes), tonumber(lives)
+epoch, first, head, session = tonumber(epoch), tonumber(first), tonumber(head), tonumber(session)
 local entry = load()
 if not entry then return 0 end
 local since, marked = take(entry, token)
@@ -25,15 +25,15 @@ if fence ~= '-' and since and entry.nonce == lease and entry.marks == '' then
   entry.epoch, entry.head, entry.lineage, entry.checked = epoch, head, lineage, since
   entry.complete, entry.nonce = '1', nonce
   if lives > 0 then entry.ends = since + lives end
-  push(entry, ARGV, 15, most, most_bytes)
+  push(entry, ARGV, 2, most, most_bytes)
   stay(entry, ttl)
   return 1
 end
-if since and #ARGV > 14 and entry.epoch == epoch and entry.head == first - 1 then
+if since and #ARGV > 1 and entry.epoch == epoch and entry.head == first - 1 then
   entry.head, entry.lineage = head, lineage
   -- No later than the mark was set: what others committed since is not known from here.
   if since > entry.checked then entry.checked = since end
-  push(entry, ARGV, 15, most, most_bytes)
+  push(entry, ARGV, 2, most, most_bytes)
   stay(entry, ttl)
   return 1
 end
