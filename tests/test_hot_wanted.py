@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -143,3 +144,28 @@ def test_who_asks_for_more_never_goes_back(opened: Opened) -> None:
     client.rpush(key, *before)
     assert said.tail(20)[-1].text == "the newest"
     assert misses(reader) == 1
+
+
+def test_who_compares_with_sql_brings_nothing_that_is_there(
+    opened: Opened, tmp_path: Path, redis_server: RedisServer
+) -> None:
+    chat, client, key = written(opened, 60)
+    with Store(
+        f"sqlite:///{tmp_path}/x.db",
+        durability="normal",
+        cache=redis_server.url,
+        consistency="strict",
+        revalidate=600,
+    ) as strict:
+        said = strict.session("k")
+        said.tail(20)
+        there, fills = client.lrange(key, 0, -1), strict.health().counters.fills
+        assert said.tail(20) == said.tail(20) == chat.messages()[-20:]
+        assert strict.health().counters.fills == fills
+        assert client.lrange(key, 0, -1) == there
+        with sqlite3.connect(tmp_path / "x.db") as database:  # as by one who settles
+            database.execute("UPDATE onrecord_sessions SET fence = fence + 1")
+        database.close()
+        said.tail(20)
+        assert strict.health().counters.fills == fills + 1, "the entry knows the new fence"
+        assert client.lrange(key, 0, -1) != there

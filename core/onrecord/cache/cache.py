@@ -49,6 +49,8 @@ class Glance(Struct, Generic[T], frozen=True):
     settle: Settle = Settle.NOT_NEEDED
     damaged: bool = False
     """Whether what it holds is not what was written."""
+    hit: bool = False
+    """Whether there is nothing to be filled in, if SQL says the same; ``fresh`` is so as well."""
 
 
 NOTHING_FOUND: Final[Glance[Any]] = Glance(None, False, None)

@@ -498,7 +498,7 @@ class RedisCache(Cache):
         fresh = hit and not self._strict and not self._blind
         if seen is None and held is not None and not held.cut:  # else less would be filled in
             seen = held
-        return Glance(seen, fresh, lease, settle)
+        return Glance(seen, fresh, lease, settle, hit=hit)
 
     def _glance_at_item(self, generation: str, answer: Any) -> Glance[SeenItem]:
         about, rows = answer

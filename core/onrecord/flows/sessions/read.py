@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from onrecord import codec
 from onrecord.arguments import check_function, whole_number
 from onrecord.cache import CacheUnavailable
+from onrecord.cache.cache import Glance
 from onrecord.errors import Conflict, Damaged, Misconfigured, shown
 from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.items.reading import get_item
@@ -307,11 +308,22 @@ def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Snaps
     held = glance.seen
     seen = yield from sought(desk, name, partial(_newer, desk, name=name, held=held, most=most))
     with suppress(CacheUnavailable):
-        if lease is None or seen.number is None:
+        if lease is None or seen.number is None or _holds_it(glance, seen):
             yield from do(Hot(lambda hot: hot.remember(identity, seen)))
         else:
             yield from do(Hot(lambda hot: hot.fill(identity, seen, lease)))
     return (yield from _whole(desk, name, seen, n))
+
+
+def _holds_it(glance: Glance[Snapshot], seen: Snapshot) -> bool:
+    """Whether the cache has what SQL says, and would answer so: who compares every read with SQL
+    finds it so nearly always, and need not bring it again."""
+    held = glance.seen
+    return (
+        glance.hit
+        and held is not None
+        and (held.past, held.version, held.fence) == (seen.past, seen.version, seen.fence)
+    )
 
 
 def _compared(desk: Desk, name: SessionName, hit: Snapshot) -> Flow[None]:
