@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import socket
@@ -24,6 +25,7 @@ from onrecord import Message, Misconfigured, Put, Session, Store, Unavailable
 from onrecord.cache import CacheUnavailable, round_trips
 from onrecord.cache import redis as hot_redis
 from onrecord.cache.breaker import Breaker
+from onrecord.cache.clients import Clients
 from onrecord.cache.redis import RedisCache
 from onrecord.flow import Pause
 from onrecord.flows.belief import Patience
@@ -764,6 +766,39 @@ def test_two_loops_at_once(opened: Opened, redis_server: RedisServer) -> None:
         thread.join()
     assert [store.session(who).count() for who in "abc"] == [20, 20, 20]
     assert not store._hot.left_alone
+
+
+def test_who_is_interrupted_leaves_no_answer_to_the_next(redis_server: RedisServer) -> None:
+    client = Clients(redis_server.url, timeout=5).sync()
+    parse = client.parse_response
+
+    def interrupted(*given: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    client.parse_response = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        client.echo(b"of the first")
+    client.parse_response = parse
+    assert client.echo(b"of the second") == b"of the second"
+    client.close()
+
+
+def test_who_traces_redis_py_traces_the_cache(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain: Any = redis_py.Redis.execute_command
+    traced: list[Any] = []
+
+    @functools.wraps(plain)
+    def tracing(self: Any, *asked: Any, **options: Any) -> Any:
+        traced.append(asked)
+        return plain(self, *asked, **options)
+
+    monkeypatch.setattr(redis_py.Redis, "execute_command", tracing)
+    client = Clients(redis_server.url, timeout=5).sync()
+    client.echo(b"x")
+    assert traced == [("ECHO", b"x")]
+    client.close()
 
 
 def test_borrowed_clients_are_not_closed(opened: Opened, redis_server: RedisServer) -> None:

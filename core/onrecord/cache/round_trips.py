@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -58,9 +58,12 @@ class Asked(Protocol[T_co]):
     def understand(self) -> Callable[[Any], T_co]: ...
 
 
+_ASKED: Final = (Request, Several, Questions)
+
+
 def request_of(answer: Later[Any]) -> Asked[Any]:
     """What is to be asked: every call of a cache in Redis is a request."""
-    assert isinstance(answer, Request | Several | Questions)
+    assert isinstance(answer, _ASKED)
     return answer
 
 

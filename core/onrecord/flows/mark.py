@@ -10,7 +10,6 @@ mark, the cache is switched off first (``suspend.py``).
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -22,7 +21,7 @@ from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import MOST_AT_ONCE, mark_or_suspend
 from onrecord.ledger.database.generation import Resumed
-from onrecord.ledger.database.stamp import ABSENT, FenceMoved, MarkedBefore, Stamp, new_stamp
+from onrecord.ledger.database.stamp import ABSENT, FenceMoved, MarkedBefore, Stamp, new_stamp, two
 from onrecord.ledger.sessions import fences
 from onrecord.scope import ItemName, SessionName
 from onrecord.stored.changes import Change, Changed
@@ -171,14 +170,16 @@ def _marked(
 ) -> Flow[T]:
     """Between marks of a session, if one is named, and of ``others``: items, or many sessions."""
     session = None if name is None else name.identity
-    token = secrets.token_hex(8)
+    token, drawn = two()
     said = dict(fences)  # read before the mark, as those are that a refused attempt is told
     for attempt in range(_MOST_ATTEMPTS):
-        identities = sorted(others) if session is None else [session, *sorted(others)]
+        identities = [] if session is None else [session]
+        if others:
+            identities += sorted(others)
         # Before the mark: a fence that is learned after it says nothing of who settled since.
-        known, since = {one: desk.known.get(one).fence for one in identities}, time.monotonic()
+        known, since = [desk.known.get(one).fence for one in identities], time.monotonic()
         marks = yield from mark_or_suspend(desk, identities, token, attempt)
-        stamp = _stamp(session, identities, marks, said, known, since)
+        stamp = _stamp(session, identities, marks, said, known, since, None if attempt else drawn)
         try:
             answer = yield from once(stamp)
         except FenceMoved as refused:
@@ -198,12 +199,14 @@ def _marked(
         except Exception:  # the work refused: it was rolled back, and that is known
             yield from _tell_cache(desk, token, marks, [(one, None) for one in identities])
             raise
-        written = wrote(answer)
-        told = [(one, _told(written.get(one), one, stamp)) for one in sorted(others)]
+        told: list[tuple[bytes, Told]] = []
         if session is not None:
             change = change_of(answer)
             assert not isinstance(change, list), "one session is named"
-            told.insert(0, (session, None if change is None else _Published(change, stamp)))
+            told.append((session, None if change is None else _Published(change, stamp)))
+        if others:
+            written = wrote(answer)
+            told += [(one, _told(written.get(one), one, stamp)) for one in sorted(others)]
         _remember(desk, told)
         yield from _tell_cache(desk, token, marks, told)
         return answer
@@ -220,22 +223,26 @@ def _stamp(
     identities: Sequence[bytes],
     marks: Sequence[Marked] | bytes,
     said: Mapping[bytes, int],
-    known: Mapping[bytes, int | None],
+    known: Sequence[int | None],
     since: float,
+    drawn: int | None,
 ) -> Stamp:
     """Under what a commit may go through: fences that its marks were told, or known before them.
 
     Where there is none, what is written to is taken to be new; if it is not, the commit is refused.
     """
-    new = new_stamp()
+    new = new_stamp(drawn)
     if isinstance(marks, bytes):
         return new._replace(suspension=marks)
     told: dict[bytes, int] = {}
-    for identity, marked in zip(identities, marks, strict=True):
-        candidates = (said.get(identity), marked.fence, known[identity])
-        told[identity] = next((fence for fence in candidates if fence is not None), ABSENT)
-    fence = None if session is None else told.pop(session)
-    return new._replace(fence=fence, items=told, marked_at=since)
+    for identity, marked, before in zip(identities, marks, known, strict=True):
+        fence = said.get(identity)
+        if fence is None:
+            fence = before if marked.fence is None else marked.fence
+        told[identity] = ABSENT if fence is None else fence
+    return Stamp(
+        new.lineage, new.first, None if session is None else told.pop(session), told, since
+    )
 
 
 def _told(written: WrittenItem | Change | None, identity: bytes, stamp: Stamp) -> Told:
@@ -251,7 +258,7 @@ def _remember(desk: Desk, told: Sequence[tuple[bytes, Told]]) -> None:
         match one:
             case _Published(change, stamp):
                 fence = stamp.first if stamp.fence == ABSENT else stamp.fence
-                desk.known.wrote(identity, change.publication.version, fence)
+                desk.known.wrote(identity, change.after, fence)
             case WrittenItem(row):
                 desk.known.wrote(identity, one.version, None if row is None else row.fence)
             case None:

@@ -84,8 +84,7 @@ def mark_or_suspend(
         yield from current_generation(desk)
     else:
         yield from _learned(desk, generation.read)
-    spent = 0.0
-    pauses = chain(_PAUSES, repeat(_PAUSES[-1]))
+    spent, pauses = 0.0, None
     while True:
         suspended = belief.off is not None
         try:
@@ -94,6 +93,7 @@ def mark_or_suspend(
             spent += fault.took
         if suspended or spent >= belief.patience.marking:
             return (yield from _suspended(desk, identities, token, attempt))
+        pauses = pauses or chain(_PAUSES, repeat(_PAUSES[-1]))
         pause = next(pauses)
         yield from do(Pause(pause))
         spent += pause
