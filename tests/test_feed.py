@@ -29,6 +29,7 @@ from onrecord import (
     FeedInfo,
     InvalidName,
     Misconfigured,
+    Put,
     Session,
     Store,
     Version,
@@ -151,6 +152,55 @@ def test_what_was_left_comes_again(store: Store, face: Face) -> None:
     assert not feed.done(left), "it has gone to another"
     assert feed.read() == []
     assert feed.done(change)
+    assert feed.read() == []
+
+
+def test_what_was_made_of_a_change_is_there_once(store: Store, face: Face) -> None:
+    say(store.session("a", user="ada"), "one")
+    feed, made = face(store.feed("reader", user="ada")), store.items("made", user="ada")
+    (change,) = feed.read()
+    assert feed.done(change, writes=[Put("made", "a", 1), Put(made, "b", 2)])
+    assert {item.key: item.value for item in made.list()} == {"a": 1, "b": 2}
+    assert made.get("a") == made.list()[0], "the cache was told"
+    assert feed.read() == []
+
+    say(store.session("a", user="ada"), "two")
+    (left,) = feed.read()
+    leases_end(store)
+    (change,) = feed.read()
+    assert not feed.done(left, writes=[Put("made", "a", "of one who is late")])
+    assert not feed.done([change, left], writes=[Put("made", "a", "of one of two")])
+    assert made.list()[0].value == 1
+    with pytest.raises(Conflict):
+        feed.done(change, writes=[Put("made", "a", "unseen", expected=0)])
+    leases_end(store)
+    (change,) = feed.read()
+    assert told(change) == ("appended", ["two"]), "nor was it final"
+    assert feed.done(change, writes=[Put("made", "a", 3)])
+    value = made.get("a")
+    assert value is not None
+    assert value.value == 3
+    assert feed.read() == []
+
+
+def test_what_is_made_of_everybody_is_nobodys(store: Store) -> None:
+    say(store.session("a", tenant="t", user="ada"), "one")
+    feed = store.feed("reader", tenant="t")
+    assert feed.done(feed.read(), writes=[Put("made", "a", 1)])
+    assert [item.value for item in store.items("made", tenant="t").list()] == [1]
+
+
+def test_an_erasure_is_made_final_with_what_is_written(store: Store) -> None:
+    session, feed = store.session("a"), store.feed("reader")
+    say(session, "one")
+    say(store.session("b"), "one")
+    feed.done(feed.read())
+    session.erase()
+    say(store.session("b"), "two")
+    say(store.session("c"), "three")
+    changes = feed.read()
+    assert [change.kind for change in changes] == ["erased", "appended", "appended"]
+    assert feed.done(changes, writes=[Put("made", "a", 1)])
     assert feed.read() == []
 
 
@@ -468,6 +518,10 @@ def test_what_cannot_be() -> None:
         with pytest.raises(Misconfigured, match="after"):
             store.feeds(after="x")  # type: ignore[arg-type]
         assert feed.done([])
+        with pytest.raises(Misconfigured, match="writes items with changes"):
+            feed.done([], writes=[Put("made", "a", 1)])
+        with pytest.raises(Misconfigured, match="Put, Merge, Delete"):
+            feed.done([], writes=7)  # type: ignore[arg-type]
         assert store.feeds() == []
         assert isinstance(FeedInfo("x", ANY, ANY, ANY, 0, 1), FeedInfo)
 
@@ -763,6 +817,25 @@ def test_a_read_of_nothing_writes_nothing(store: Store) -> None:
 
     assert run(reading.read_feed(store._desk, feed.name, 10, 60.0), perform) == []
     assert [step.writes for step in steps] == [False]
+
+
+def test_only_what_is_final_waits_for_the_disk(store: Store) -> None:
+    """What is handed out may be lost with the machine's power, and is handed out again."""
+    say(store.session("a"), "one")
+    feed = store.feed("reader")
+    feed.read()
+    leases_end(store)
+    commits: list[bool] = []
+
+    def perform(step: Any) -> Any:
+        if isinstance(step, Cold) and step.writes:
+            commits.append(step.durable)
+        return store._perform(step)
+
+    changes = run(reading.read_feed(store._desk, feed.name, 10, 60.0), perform)
+    assert commits == [False]
+    assert run(reading.finish_changes(store._desk, feed.name, changes), perform)
+    assert commits == [False, True]
 
 
 def test_what_others_made_is_passed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,12 +45,85 @@ def database(tmp_path: Path) -> Iterator[Recorded]:
 def writer_on(database: Recorded, patience: float = 10) -> GroupCommit:
     cursor = database.connection.cursor()
     return GroupCommit(
-        lambda: Transaction(cursor, Dialect("sqlite"), None, Dictionaries("none")),
+        lambda durable: Transaction(cursor, Dialect("sqlite"), None, Dictionaries("none")),
         lambda fault, unknown: fault,
         Gate(10),
         patience,
         Tally(),
     )
+
+
+def _synchronous(txn: Transaction) -> int:
+    (level,) = txn.rows("PRAGMA synchronous", {})[0]
+    return int(level)
+
+
+FULL, NORMAL = 2, 1
+
+
+def test_a_commit_that_need_not_last_waits_for_no_disk(tmp_path: Path) -> None:
+    """But for the others in its transaction."""
+    with Store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        ledger = store._ledger
+        assert ledger.write(_synchronous) == FULL
+        assert ledger.write(_synchronous, durable=False) == NORMAL
+        assert asyncio.run(ledger.awrite(_synchronous, durable=False)) == NORMAL
+        assert asyncio.run(ledger.awrite(_synchronous)) == FULL
+        assert _together(store, False, True) == [FULL, FULL]
+        assert _together(store, False, False) == [NORMAL, NORMAL]
+    with Store(f"sqlite:///{tmp_path / 'x.db'}", durability="normal") as store:
+        assert store._ledger.write(_synchronous) == NORMAL
+        assert store._ledger.write(_synchronous, durable=False) == NORMAL
+
+
+def _together(store: Store, *durable: bool) -> list[int]:
+    """Write several in one transaction: all wait for whoever leads."""
+    ledger, held, go, found = store._ledger, threading.Event(), threading.Event(), list[int]()
+    assert isinstance(ledger, SqliteLedger)
+    assert ledger._writer is not None
+
+    def hold(txn: Transaction) -> None:
+        held.set()
+        assert go.wait(10)
+
+    def write(one: bool) -> None:
+        found.append(ledger.write(_synchronous, one))
+
+    threads = [threading.Thread(target=ledger.write, args=(hold,))]
+    threads[0].start()
+    assert held.wait(10)
+    threads += [threading.Thread(target=write, args=(one,)) for one in durable]
+    for thread in threads[1:]:
+        thread.start()
+    while len(ledger._writer._waiting) < len(durable):
+        pass
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    return found
+
+
+def test_without_a_log_each_commit_waits(tmp_path: Path) -> None:
+    """There a file would be damaged where the power fails."""
+    with Store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        store.session("a").append(("user", "one"))
+        ledger = store._ledger
+        assert isinstance(ledger, SqliteLedger)
+        ledger._writing_cursor().execute("PRAGMA journal_mode = DELETE")
+        assert ledger.write(_synchronous, durable=False) == FULL
+
+
+def test_a_commit_on_postgresql_that_need_not_last(postgres_url: str) -> None:
+    def level(txn: Transaction) -> object:
+        txn.begin()
+        return txn.rows("SHOW synchronous_commit", {})[0][0]
+
+    with Store(postgres_url) as store:
+        usual = store._ledger.write(level)
+        assert usual != "off"
+        assert store._ledger.write(level, durable=False) == "off"
+        assert asyncio.run(store._ledger.awrite(level, durable=False)) == "off"
+        assert store._ledger.write(level) == usual
 
 
 @pytest.fixture

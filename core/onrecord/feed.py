@@ -11,11 +11,12 @@ its name; ``tests`` hold the two to the same signature.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from onrecord import operations
 from onrecord.change import Change, FeedInfo
+from onrecord.item import ItemChange
 from onrecord.scope import FeedName
 
 if TYPE_CHECKING:
@@ -51,17 +52,23 @@ class Feed:
         """Like ``read``."""
         return await self._arun(operations.read_feed(self._desk, self.name, limit, lease))
 
-    def done(self, change: Change | Iterable[Change]) -> bool:
+    def done(self, change: Change | Iterable[Change], *, writes: Sequence[ItemChange] = ()) -> bool:
         """Make a change final, or several in one transaction: it does not come again.
 
         False where a lease was over and another reader was given the same, and comes to it again;
         nothing is made final by who does not hold it.
-        """
-        return self._run(operations.finish_changes(self._desk, self.name, change))
 
-    async def adone(self, change: Change | Iterable[Change]) -> bool:
+        ``writes`` are changes of items, as for ``Store.write``, made in the same transaction: so
+        what was made of a change is there exactly once. Nothing is written where the answer is
+        False. Namespaces are named in the scope that is read; what that leaves open is empty.
+        """
+        return self._run(operations.finish_changes(self._desk, self.name, change, writes))
+
+    async def adone(
+        self, change: Change | Iterable[Change], *, writes: Sequence[ItemChange] = ()
+    ) -> bool:
         """Like ``done``."""
-        return await self._arun(operations.finish_changes(self._desk, self.name, change))
+        return await self._arun(operations.finish_changes(self._desk, self.name, change, writes))
 
     def behind(self) -> int:
         """Count the sessions that this reader has not finished: every session is looked at."""

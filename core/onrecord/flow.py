@@ -37,7 +37,7 @@ class Cold(Generic[T]):
     """One transaction in SQL."""
 
     __match_args__ = ("work", "writes")
-    __slots__ = ("alone", "change_of", "work", "writes")
+    __slots__ = ("alone", "change_of", "durable", "work", "writes")
 
     def __init__(
         self,
@@ -45,11 +45,15 @@ class Cold(Generic[T]):
         writes: bool = False,
         change_of: Callable[[T], Changed] | None = None,
         alone: bool = False,
+        durable: bool = True,
     ) -> None:
         self.work = work
         self.writes = writes
         self.alone = alone
         """Whether it reads by one statement, which is of one moment by itself."""
+        self.durable = durable
+        """Whether its commit waits for the disk. What does not may be lost with the machine's
+        power, and all that was committed after it is lost with it."""
         self.change_of = change_of
         """What its answer says was changed of sessions; asked only where somebody watches."""
 

@@ -641,7 +641,7 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
                 return self._hot.exchange(step.call(self._hot))
             case Cold():
                 if step.writes:
-                    return self._ledger.write(step.work)
+                    return self._ledger.write(step.work, step.durable)
                 ledger = self._ledger
                 return ledger.read_alone(step.work) if step.alone else ledger.read(step.work)
             case Autocommit(work):
@@ -664,7 +664,7 @@ class Store(ClosedAtEnd, StoreSearch, StoreMaintenance):
             case Cold(work, writes):
                 ledger = self._ledger
                 if writes:
-                    return await ledger.awrite(work)
+                    return await ledger.awrite(work, step.durable)
                 return await (ledger.aread_alone if step.alone else ledger.aread)(work)
             case Autocommit(work):
                 if step.seconds_as_it_is is not None:

@@ -166,12 +166,13 @@ class Ledger(ABC):
         """Like ``read``, of work that is one statement."""
         return self.read(work)
 
-    def write(self, work: Work[T]) -> T:
-        """Do work that changes something, in this thread."""
+    def write(self, work: Work[T], durable: bool = True) -> T:
+        """Do work that changes something, in this thread; where it need not be ``durable``, its
+        commit waits for no disk."""
         if self._primary is not None:
             raise Unavailable(f"{self.address} is a replica: it is only read. Nothing was written.")
         self.open(writes=True)
-        return self._write(work)
+        return self._write(work, durable)
 
     async def aread(self, work: Work[T]) -> T:
         """Like ``read``, in a thread of our own."""
@@ -181,9 +182,12 @@ class Ledger(ABC):
         """Like ``read_alone``, in a thread of our own."""
         return await self._hop(self.read_alone, work)
 
-    async def awrite(self, work: Work[T]) -> T:
+    async def awrite(self, work: Work[T], durable: bool = True) -> T:
         """Like ``write``, in a thread of our own."""
-        return await self._hop(self.write, work)
+        return await self._hop(self.write if durable else self._write_lightly, work)
+
+    def _write_lightly(self, work: Work[T]) -> T:
+        return self.write(work, durable=False)
 
     def apart(self, work: Work[T]) -> T:
         """Run statements that each stand alone, in no transaction and without a time limit."""
@@ -532,7 +536,7 @@ class Ledger(ABC):
     def _read(self, work: Work[T]) -> T: ...
 
     @abstractmethod
-    def _write(self, work: Work[T]) -> T: ...
+    def _write(self, work: Work[T], durable: bool = True) -> T: ...
 
     @abstractmethod
     def _apart(self, work: Work[T]) -> T: ...

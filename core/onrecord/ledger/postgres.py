@@ -48,6 +48,9 @@ _LONGEST_PAUSE: Final = 0.5
 """Between two attempts to reach a server, at the most; less by chance, so that not all come at
 once."""
 
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_BEGIN_LIGHTLY: Final = f"{_BEGIN}; SET LOCAL synchronous_commit = off"
+
 _PREPARED_AFTER: Final = 3
 """So often is a statement sent before the server is asked to remember it."""
 
@@ -123,8 +126,8 @@ class PostgresLedger(Ledger):
     def _read(self, work: Work[T]) -> T:
         return self._perform(work, changes_nothing=True)
 
-    def _write(self, work: Work[T]) -> T:
-        return self._perform(work)
+    def _write(self, work: Work[T], durable: bool = True) -> T:
+        return self._perform(work, begin=_BEGIN if durable else _BEGIN_LIGHTLY)
 
     def _apart(self, work: Work[T]) -> T:
         return self._perform(partial(self._given, work=work, seconds=math.inf))
@@ -161,7 +164,7 @@ class PostgresLedger(Ledger):
     def _in_transaction(self, work: Work[T]) -> T:
         return self._perform(work)
 
-    def _perform(self, work: Work[T], changes_nothing: bool = False) -> T:
+    def _perform(self, work: Work[T], changes_nothing: bool = False, begin: str = _BEGIN) -> T:
         """Run the work; again if nobody was there to do it, or it was cut off and nothing can have
         happened: at once, and then for as long as ``timeout``, which outlasts most elections.
 
@@ -173,7 +176,7 @@ class PostgresLedger(Ledger):
         at_once, pause = True, _FIRST_PAUSE
         while True:
             try:
-                return self._attempt(work, changes_nothing, deadline)
+                return self._attempt(work, changes_nothing, deadline, begin)
             except _NothingDone as again:
                 fault = again.fault
                 now = time.monotonic()
@@ -188,7 +191,7 @@ class PostgresLedger(Ledger):
             time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(_LONGEST_PAUSE, pause * 2)
 
-    def _attempt(self, work: Work[T], changes_nothing: bool, deadline: float) -> T:
+    def _attempt(self, work: Work[T], changes_nothing: bool, deadline: float, begin: str) -> T:
         assert self._pool is not None
         txn: Transaction | None = None
         committing = False
@@ -196,7 +199,7 @@ class PostgresLedger(Ledger):
             with self._pool.lend(deadline) as held:
                 # What a caller's engine lends may have been made at any time.
                 since = -math.inf if self.borrowed else held.since
-                txn = self._transaction(held.cursor, _BEGIN, since)
+                txn = self._transaction(held.cursor, begin, since)
                 try:
                     answer = work(txn)
                     if txn.begun:
@@ -331,7 +334,6 @@ _RESET: Final = (
     "RESET statement_timeout; RESET lock_timeout; RESET idle_in_transaction_session_timeout;"
     "RESET default_transaction_isolation; RESET enable_sort; RESET jit"
 )
-_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 
 def _asking_for_more(socket: int) -> Callable[[], object]:

@@ -52,7 +52,7 @@ class SqliteLedger(Ledger):
         # Room for what is inside to reach its own timeout first.
         self._gate = Gate(2 * self.options.timeout + 1)
         self._writer: GroupCommit | None = None
-        self._writing: Held | None = None
+        self._writing: _HeldSqlite | None = None
         self._pulse = Pulse(
             lambda: self._hold(self._engine.raw_connection()),
             self._gate,
@@ -73,7 +73,7 @@ class SqliteLedger(Ledger):
             tally=self.tally,
         )
         self._writer = GroupCommit(
-            lambda: self._transaction(self._writing_cursor()),
+            lambda durable: self._transaction(self._writing_cursor(durable=durable)),
             self.translate,
             self._gate,
             self.options.timeout,
@@ -103,7 +103,7 @@ class SqliteLedger(Ledger):
     def _make_ready(self) -> None:
         self._writing_cursor(set_up=True)
 
-    def _writing_cursor(self, *, set_up: bool = False) -> Any:
+    def _writing_cursor(self, *, set_up: bool = False, durable: bool = True) -> Any:
         """The writer's own, made anew after a fork."""
         if self._writing is None:
             writing = self._hold(self._engine.raw_connection())
@@ -114,6 +114,7 @@ class SqliteLedger(Ledger):
                     writing.give_back()
                     raise
             self._writing = writing
+        self._writing.wait_for_disk(durable)
         return self._writing.cursor
 
     def _set_up_file(self, cursor: Any) -> None:
@@ -142,7 +143,7 @@ class SqliteLedger(Ledger):
                     raise
             time.sleep(pause)
 
-    def _hold(self, proxied: Lent) -> Held:
+    def _hold(self, proxied: Lent) -> _HeldSqlite:
         connection: Any = proxied.dbapi_connection
         held = _HeldSqlite(proxied, connection, None, self._pool.generation if self._pool else 0)
         held.isolation_level = connection.isolation_level
@@ -157,6 +158,7 @@ class SqliteLedger(Ledger):
         # once, both are as quick.
         cursor.execute("PRAGMA wal_autocheckpoint = 1000")
         cursor.execute(f"PRAGMA synchronous = {SYNCHRONOUS[self.options.durability]}")
+        held.waits = held.may_wait = self.options.durability == "full"
         return held
 
     def _disconnect(self) -> None:
@@ -220,9 +222,9 @@ class SqliteLedger(Ledger):
             return self.read(work)
         return self._apart(work)
 
-    def _write(self, work: Work[T]) -> T:
+    def _write(self, work: Work[T], durable: bool = True) -> T:
         assert self._writer is not None
-        answer: T = self._writer.run(work)
+        answer: T = self._writer.run(work, durable=durable)
         return answer
 
     def _beside_writes(self, work: Work[T]) -> T:
@@ -262,11 +264,11 @@ class SqliteLedger(Ledger):
         """As ``aread``."""
         return await (self._aqueue(work, True) if self._in_memory else super().aread_alone(work))
 
-    async def awrite(self, work: Work[T]) -> T:
+    async def awrite(self, work: Work[T], durable: bool = True) -> T:
         """Put the work into the writer's queue: 64 waiting tasks share a hop and a commit."""
-        return await self._aqueue(work, False)
+        return await self._aqueue(work, False, durable)
 
-    async def _aqueue(self, work: Work[T], once: bool) -> T:
+    async def _aqueue(self, work: Work[T], once: bool, durable: bool = True) -> T:
         await self.aopen(writes=True)
         writer = self._writer
         if self._closed or writer is None:
@@ -279,7 +281,7 @@ class SqliteLedger(Ledger):
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_settle, answered, job)
 
-        job = LoopJob(work, answer, self._lead_elsewhere, once)
+        job = LoopJob(work, answer, self._lead_elsewhere, once, durable)
         writer.submit(job)
         try:
             return await answered
@@ -316,8 +318,22 @@ class SqliteLedger(Ledger):
 class _HeldSqlite(Held):
     """Remembers how the connection was, for the caller who lent it."""
 
-    __slots__ = ("isolation_level",)
+    __slots__ = ("isolation_level", "may_wait", "waits")
     isolation_level: Any
+    may_wait: bool
+    """Whether commits wait for the disk where nobody says otherwise."""
+    waits: bool
+    """Whether the next one does."""
+
+    def wait_for_disk(self, wanted: bool) -> None:
+        """Say whether the next commit is to wait for the disk. Without a log each has to, or a file
+        is damaged where the power fails."""
+        if not self.may_wait or wanted is self.waits:
+            return
+        if not wanted and self.cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            return
+        self.cursor.execute(f"PRAGMA synchronous = {SYNCHRONOUS['full' if wanted else 'normal']}")
+        self.waits = wanted
 
     def give_back(self) -> None:
         self.connection.isolation_level = self.isolation_level

@@ -1,9 +1,9 @@
 """Learn from what happens in a scope, each message once, and keep what was learned as items.
 
 A ``Learner`` reads a feed. Of each session it keeps what that adds (its numbers) and up to which
-version that was counted; of all sessions the sums. Both are written in one transaction, and then
-the feed is told that it is done. So a change that comes again, because somebody died in between,
-is known by its version and counts once; one that was rewritten takes the place of what it added
+version that was counted; of all sessions the sums. Both are written in one transaction, in which
+the feed is told that it is done. A change that comes again, as after a backup was restored, is
+known by its version and counts once; one that was rewritten takes the place of what it added
 before, and one that was erased is subtracted.
 
 Every write names the token of the one before it. Of two who write at once the second is refused,
@@ -104,7 +104,7 @@ class Sums(msgspec.Struct, frozen=True):
 
 
 class _First(NamedTuple):
-    item: Item
+    token: str | None
     sums: Sums
 
 
@@ -155,18 +155,18 @@ class Learner:
 
     def learn(self) -> Talk[Sums | None]:
         """Learn what is new; None where nothing was ever said."""
-        limit, over = FEW, False
+        limit = FEW
         first = yield from self._begun()
         while first is not None:
             feed = self._feed(first.sums.series)
-            changes = [] if over else (yield from call(feed.read, limit=limit, lease=LEASE))
+            changes = yield from call(feed.read, limit=limit, lease=LEASE)
             if not changes:
                 # Others may have added to it since it was read, and been done with the feed; or
                 # somebody was erased.
                 there = yield from self._begun()
                 if there is None or there.sums.series == first.sums.series:
                     return None if there is None else there.sums
-                first, over = there, False
+                first = there
                 continue
             try:
                 after = yield from self._count(first, changes)
@@ -174,10 +174,10 @@ class Learner:
                 yield from self._drop(first)
                 first = yield from self._begun()
                 continue
-            yield from call(feed.done, changes)
             # To those who began anew meanwhile these changes come again.
             goes_on = after is not None and after.sums.series == first.sums.series
-            over = goes_on and not any(change.handout.more for change in changes)
+            if goes_on and not any(change.handout.more for change in changes):
+                return None if after is None else after.sums
             first = after
             said = sum(len(change.messages) for change in changes)
             limit = max(1, min(MOST, 2 * limit, len(changes) * MANY // max(said, 1)))
@@ -230,23 +230,26 @@ class Learner:
         while True:
             item = yield from call(self.items.get, FIRST)
             if item is not None:
-                return _First(item, _sums_of(item))
+                return _First(item.token, _sums_of(item))
             if not (yield from call(self.store.sessions, limit=1, **self.scope._asdict())):
                 return None
             left = yield from self._left()
             sums = Sums(secrets.token_hex(6), secrets.token_bytes(16))
             token = secrets.token_hex(8)
             with suppress(Conflict):  # somebody else began at the same time
-                item = yield from call(
+                yield from call(
                     self.items.put, FIRST, _plain(sums), text="", token=token, expected=0
                 )
                 yield from self._clear(left, {key.split("/")[0] for key in left})
-                return _First(item, sums)
+                return _First(token, sums)
 
     def _drop(self, first: _First) -> Talk[None]:
         """Take away what was learned, if it is still what was seen."""
-        with suppress(Conflict):  # it is not: somebody else began anew
-            yield from call(self.items.delete, FIRST, expected=first.item)
+        item = yield from call(self.items.get, FIRST)
+        if item is None or item.token != first.token:
+            return  # it is not: somebody else began anew
+        with suppress(Conflict):
+            yield from call(self.items.delete, FIRST, expected=item)
             yield from self._clear((yield from self._left()), [first.sums.series])
 
     def _left(self) -> Talk[list[str]]:
@@ -261,30 +264,32 @@ class Learner:
             yield from call(self.items.delete_many, of)
 
     def _count(self, first: _First, changes: Sequence[Change]) -> Talk[_First | None]:
-        """Add what changes say, whatever others add at the same time; None where what was learned
-        was taken away meanwhile."""
+        """Add what changes say, whatever others add at the same time, and be done with them; None
+        where what was learned was taken away meanwhile."""
+        feed = self._feed(first.sums.series)
         while True:
-            writes, sums = yield from self._writes(first, changes)
-            if not writes:
-                return first  # all of it was counted before
+            token = secrets.token_hex(8)
+            writes, sums = yield from self._writes(first, changes, token)
             if len(writes) > _MOST_WRITES and len(changes) > 1:
                 half = len(changes) // 2
                 then = yield from self._count(first, changes[:half])
                 return None if then is None else (yield from self._count(then, changes[half:]))
             try:
-                written, *_ = yield from call(self.store.write, writes, **self._home)
-                assert isinstance(written, Item), "the first of them was put"
-                return _First(written, sums)
+                held = yield from call(feed.done, changes, writes=writes)
+                if held and writes:
+                    return _First(token, sums)
+                # All of it was counted before, or others were given it, and count it.
+                return (yield from self._begun())
             except Conflict:
                 item = yield from call(self.items.get, FIRST)
             if item is None or _sums_of(item).series != first.sums.series:
                 return (yield from self._begun())  # these changes come again to the new one
-            first = _First(item, _sums_of(item))
+            first = _First(item.token, _sums_of(item))
 
     def _writes(
-        self, first: _First, changes: Sequence[Change]
+        self, first: _First, changes: Sequence[Change], token: str
     ) -> Talk[tuple[list[ItemChange], Sums]]:
-        """What has to be written for changes, with the new sums."""
+        """What has to be written for changes, with the new sums, under a new token."""
         sums = first.sums
         reader = changes[0].handout.feed
         if sums.feed not in (b"", reader):
@@ -314,7 +319,6 @@ class Learner:
         sums = msgspec.structs.replace(
             sums, feed=reader, numbers=_added(sums.numbers, more.pop(""))
         )
-        token = secrets.token_hex(8)
         writes: list[ItemChange] = [
             Put(
                 self.items,
@@ -322,7 +326,7 @@ class Learner:
                 _plain(sums),
                 text="",  # nobody is to find it by a search
                 token=token,
-                expected_token=first.item.token,
+                expected_token=first.token,
             )
         ]
         writes += there.regrouped(self.items, sums.series, now)

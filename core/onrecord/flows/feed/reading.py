@@ -2,13 +2,14 @@
 
 What is found is handed out by a transaction of its own that writes to the rows of this reader
 alone, and each only where nobody else has: two workers never hold the same session, and no row of
-a session is locked. The messages are read after it, all of one moment.
+a session is locked. The messages are read after it, all of one moment. What is handed out waits for
+no disk: where it is lost with the machine's power it is handed out again, as where a reader dies.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,14 +18,17 @@ from onrecord.change import Change, FeedInfo, Handout
 from onrecord.errors import Misconfigured, OnrecordError, shown
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.feed.looking import Looked, look
+from onrecord.flows.items.writing import Write, Written, prepared, write, wrote
+from onrecord.flows.mark import commit_items
 from onrecord.flows.shared import Desk
+from onrecord.item import ItemChange
 from onrecord.ledger.database.stamp import random
 from onrecord.ledger.feed import feeds, positions
 from onrecord.ledger.feed.positions import Candidate, Finished, Taken
 from onrecord.ledger.sessions import description
 from onrecord.ledger.sessions import messages as rows_of
 from onrecord.ledger.sessions.description import Described
-from onrecord.scope import FeedName, SessionName
+from onrecord.scope import ANY, FeedName, SessionName
 from onrecord.stored.clock import MICROSECONDS, now
 from onrecord.stored.messages import SessionKey, Snapshot, Span
 from onrecord.version import NOTHING, SessionInfo, Version
@@ -75,7 +79,8 @@ def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list
         here = yield from _looked(name, limit)
         if not here.found:
             if here.swept or here.far or here.passed:
-                yield from do(Cold(partial(feeds.keep, row=here.row, name=name), writes=True))
+                keep = partial(feeds.keep, row=here.row, name=name)
+                yield from do(Cold(keep, writes=True, durable=False))
             if here.far:
                 continue
             return []
@@ -84,14 +89,14 @@ def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list
         take = partial(
             _take, here=here, name=name, holder=holder, lease=int(lease * MICROSECONDS), now=now()
         )
-        if not (yield from do(Cold(take, writes=True))):
+        if not (yield from do(Cold(take, writes=True, durable=False))):
             continue  # it was forgotten
         read = partial(_read_all, feed=here.row.number, holder=holder, asked=here.found)
         found = yield from do(Cold(read))
         same = [one.finished for one in found if _is_same(one)]
         if same:
             finish = partial(positions.finish, feed=here.row.number, done=same)
-            yield from do(Cold(finish, writes=True))
+            yield from do(Cold(finish, writes=True, durable=False))
         facts = desk.facts()
         assert facts is not None, "the ledger was opened to hand out"
         feed = name.hashed(facts.store_id)
@@ -103,10 +108,20 @@ def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list
     return []
 
 
-def finish_changes(desk: Desk, name: FeedName, given: Change | Iterable[Change]) -> Flow[bool]:
-    """Make changes final; whether they were still held by who was given them."""
+def finish_changes(
+    desk: Desk,
+    name: FeedName,
+    given: Change | Iterable[Change],
+    given_writes: Sequence[ItemChange] = (),
+) -> Flow[bool]:
+    """Make changes final, and items what was made of them; whether they were still held by who was
+    given them."""
     changes = [given] if isinstance(given, Change) else _changes(given)
+    tenant, user, agent = ["" if part is ANY else str(part) for part in name.scope]
+    writes = prepared(desk, given_writes, tenant, user, agent)
     if not changes:
+        if writes:
+            raise Misconfigured("done() writes items with changes, and was given none of these.")
         return True
     facts = desk.facts()
     if facts is None:  # another process was given them
@@ -117,13 +132,42 @@ def finish_changes(desk: Desk, name: FeedName, given: Change | Iterable[Change])
     feed = name.hashed(facts.store_id)
     if any(change.handout.feed != feed for change in changes):
         raise Misconfigured(f"done() was given a change of another feed than {name}.")
-    held = 0
     # One reader's, but for one that was forgotten in between and began anew.
-    for reader in dict.fromkeys(change.handout.reader for change in changes):
-        done = [_finished(one) for one in changes if one.handout.reader == reader]
-        work = partial(positions.finish, feed=reader, done=done)
+    done = {change.handout.reader: list[Finished]() for change in changes}
+    for change in changes:
+        done[change.handout.reader].append(_finished(change))
+    if writes:
+        return (yield from _finished_with(desk, done, writes))
+    held = 0
+    for reader, some in done.items():
+        work = partial(positions.finish, feed=reader, done=some)
         held += yield from do(Cold(work, writes=True))
     return held == len(changes)
+
+
+class _NotHeld(Exception):
+    """Another reader was given the same: nothing is to be written."""
+
+
+def _finished_with(
+    desk: Desk, done: Mapping[int, Sequence[Finished]], writes: Sequence[Write]
+) -> Flow[bool]:
+    """Write items and make changes final, or neither."""
+
+    def work(txn: Transaction) -> list[Written]:
+        txn.begin()
+        # Sessions, namespaces, positions: the order of all who lock them.
+        written = write(desk, txn, writes)
+        for reader, some in done.items():
+            if positions.finish(txn, reader, some) < len(some):
+                raise _NotHeld
+        return written
+
+    try:
+        yield from commit_items(desk, [one.item for one in writes], work, wrote)
+    except _NotHeld:
+        return False
+    return True
 
 
 def count_behind(name: FeedName) -> Flow[int]:

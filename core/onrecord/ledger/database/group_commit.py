@@ -43,10 +43,12 @@ class State(Enum):
 class Job(ABC):
     """Some work and, later, its answer or what went wrong."""
 
-    __slots__ = ("answer", "fault", "once", "state", "work")
+    __slots__ = ("answer", "durable", "fault", "once", "state", "work")
 
-    def __init__(self, work: Work[Any], once: bool) -> None:
+    def __init__(self, work: Work[Any], once: bool, durable: bool) -> None:
         self.work = work
+        self.durable = durable
+        """Whether its commit has to wait for the disk."""
         self.once = once
         """Whether it is not to be done again because others fail."""
         self.state = State.WAITING
@@ -72,8 +74,8 @@ class ThreadJob(Job):
 
     __slots__ = ("_wake",)
 
-    def __init__(self, work: Work[Any], once: bool = False) -> None:
-        super().__init__(work, once)
+    def __init__(self, work: Work[Any], once: bool = False, durable: bool = True) -> None:
+        super().__init__(work, once, durable)
         # A lock released by another thread is the cheapest wake-up there is.
         self._wake = threading.Lock()
         self._wake.acquire()
@@ -99,8 +101,9 @@ class LoopJob(Job):
         answer: Callable[[LoopJob], None],
         lead: Callable[[LoopJob], None],
         once: bool = False,
+        durable: bool = True,
     ) -> None:
-        super().__init__(work, once)
+        super().__init__(work, once, durable)
         self._answer = answer
         self._lead = lead
         self.asked = False
@@ -123,7 +126,7 @@ class GroupCommit:
 
     def __init__(
         self,
-        transaction: Callable[[], Transaction],
+        transaction: Callable[[bool], Transaction],
         translate: Callable[[Exception, bool], Exception],
         gate: Gate,
         patience: float,
@@ -142,9 +145,9 @@ class GroupCommit:
         self._leader: Job | None = None
         self._cursor: Any = None
 
-    def run(self, work: Work[Any], once: bool = False) -> Any:
+    def run(self, work: Work[Any], once: bool = False, durable: bool = True) -> Any:
         """Do the work in this thread, or wait for the one that does it."""
-        job = ThreadJob(work, once)
+        job = ThreadJob(work, once, durable)
         try:
             if self._enqueue(job):
                 self._lead(job)
@@ -265,7 +268,7 @@ class GroupCommit:
         self._cursor = None  # the one of the last batch may have been closed since
         try:
             with self._gate:
-                txn = self._transaction()
+                txn = self._transaction(any([one.durable for one in batch]))
                 self._cursor = txn.cursor
                 self._cursor.execute("BEGIN IMMEDIATE")
                 alone = len(batch) == 1

@@ -140,7 +140,8 @@ class Transaction:
             if self._script is not None:
                 self._script.append((self._begin, {}))
             else:
-                self._cursor.execute(self._begin)
+                # As a simple query: it may be of two statements.
+                self._cursor.execute(self._begin, prepare=False, binary=False)
 
     def snapshot(self) -> None:
         """From here on several statements see one moment, whatever others commit meanwhile."""
