@@ -326,10 +326,58 @@ def test_a_lost_answer_stores_nothing_twice(
             face(memory).persist()
     assert len(stored(memory)) == AT_ONCE
     talk_to(memory, "last")
-    memory.session.append([("user", "another's")] * 500)
+    for _ in range(3):
+        memory.session.append([("user", "another's")] * 500)
     face(memory).persist()
     mine = [text for text in stored(memory) if text != "another's"]
     assert mine == [*[f"{n}" for n in range(AT_ONCE + 20)], "last"]
+
+
+LOST = [Unavailable("lost", outcome_unknown=True), asyncio.CancelledError()]
+
+
+@pytest.mark.parametrize("session", ["main", "another"])
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("fault", LOST)
+def test_a_turn_saved_again_after_a_lost_answer_stands_there_once(
+    lite: Store,
+    face: Face,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: BaseException,
+    committed: bool,
+    session: str,
+) -> None:
+    memory = PersistentBufferMemory(lite, agent_id="a")
+    chat = lite.session(session, agent="a")
+    turn = {"user": "Where is it?", "agent": "Here.", "metadata": {"ticket_id": "T-1"}}
+    with monkeypatch.context() as patch:
+        fail_appends(patch, fault, committed=committed)
+        for given in (turn, {**turn, "agent": "There."}):
+            with pytest.raises(type(fault)):
+                face(memory).save_turn(session, given)
+    for _ in range(3):
+        chat.append([("user", "another's")] * 500)
+    first, second = face(memory).save_turn(session, dict(turn))
+    assert (first.text, second.text) == ("Where is it?", "Here.")
+    mine = [message for message in chat.messages() if message.text != "another's"]
+    there = ["Where is it?", "Here.", "Where is it?", "There."]
+    assert [message.text for message in mine] == (there if committed else there[:2])
+    assert [first, second] == mine[:2]
+
+    face(memory).save_turn(session, turn)
+    assert chat.messages()[-2].seq != first.seq, "said again, and no answer was lost"
+
+
+def test_a_turn_that_was_refused_is_not_in_doubt(
+    lite: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = PersistentBufferMemory(lite, agent_id="a")
+    with monkeypatch.context() as patch:
+        fail_appends(patch, Unavailable("The disk is full."))
+        with pytest.raises(Unavailable):
+            memory.save_turn("main", {"user": "1", "agent": "2"})
+    assert memory._turns._batches == []
+    assert memory._turns._ids == set()
 
 
 def test_what_never_can_be_stored_holds_nothing_up(lite: Store, face: Face) -> None:

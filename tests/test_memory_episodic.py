@@ -37,6 +37,7 @@ from onrecord import (
     Text,
     ToolCall,
     ToolResult,
+    Unavailable,
 )
 from onrecord.memory import (
     Consolidation,
@@ -50,6 +51,7 @@ from onrecord.memory import (
 from onrecord.memory.marks import mark_of, public_id
 from onrecord.testing.contract import Face
 from tests.children import Child, together
+from tests.test_memory_buffer import fail_appends
 from tests.test_search_meaning import Meant
 from tests.test_strange_arguments import STRANGE, or_else
 
@@ -186,6 +188,28 @@ def test_store_with_retry_stores_once(memory: EpisodicMemory) -> None:
     assert memory.get_statistics().total_episodes == 3
     one, other = (Episode.observation("my-agent", "seen") for _ in range(2))
     assert memory.store_episode(one) != memory.store_episode(other), "two that say the same"
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_an_episode_stored_again_after_a_lost_answer_is_stored_once(
+    store: Store, face: Face, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """However much others have said since, and by another memory than the one that tried."""
+    episode = Episode.conversation("my-agent", "in", "out")
+    memory = EpisodicMemory(store, agent_id="my-agent")
+    with monkeypatch.context() as patch:
+        fail_appends(patch, Unavailable("lost", outcome_unknown=True), committed=committed)
+        with pytest.raises(Unavailable):
+            face(memory).store_episode(episode)
+    for _ in range(3):
+        memory._episodes.append([("user", "another's")] * 500)
+    again = face(EpisodicMemory(store, agent_id="my-agent"))
+    id = again.store_episode(episode)
+    stored = [one.text for one in memory._episodes.messages() if one.text != "another's"]
+    assert stored == ["in", "out"]
+    found = again.get_episode(id)
+    assert found is not None
+    assert (found.user_input, found.response) == ("in", "out")
 
 
 class WorkingMemory:

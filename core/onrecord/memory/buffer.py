@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from os import PathLike
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -23,6 +24,7 @@ from onrecord.arguments import check_number, check_range, whole_number
 from onrecord.closing import ClosedAtEnd
 from onrecord.errors import Misconfigured, OnrecordError, StoreClosed
 from onrecord.memory.counted import BufferStats, Roles
+from onrecord.memory.doubt import Doubt
 from onrecord.memory.history import History, newest, own
 from onrecord.memory.notebook import line
 from onrecord.memory.opened import close_all, opened
@@ -108,6 +110,7 @@ class PersistentBufferMemory(ClosedAtEnd):
             session, tenant=tenant, user=user, agent=agent_id
         )
         self._unsaved = Unsaved(self.session, self._own)
+        self._turns = Doubt()
         self._roles = Roles(self.session)
         self._held: dict[int, _Held] = {}
         """What was read last, by for how many messages; they are never handed out."""
@@ -199,6 +202,9 @@ class PersistentBufferMemory(ClosedAtEnd):
 
         ``{"user": …, "agent": …}``, and where there are any ``"timestamp"``, a datetime or ISO
         8601, and ``"metadata"``, which is stored with the answer. Returns the two messages.
+
+        The same turn again, after an answer that was lost (``Unavailable`` with
+        ``outcome_unknown``, or a cancellation), is stored once.
         """
         return talk(self._turn_saved(session_id, turn))
 
@@ -349,9 +355,10 @@ class PersistentBufferMemory(ClosedAtEnd):
         self._check_open()
         session = self._named(session_id)
         messages = outgoing(self.store, messages_of(turn))
+        append = partial(self._turns.append_once, session, messages)
         if session.name != self.session.name:
-            return (yield from call(session.append, messages))
-        stored = yield from self._unsaved.stored(then=messages)
+            return (yield from append())
+        stored = yield from self._unsaved.stored(then=append)
         if (since := self._since_cleared) is not None:
             since.extend(stored[-2:])
         return stored[-2:]

@@ -29,6 +29,7 @@ from onrecord.arguments import (
 from onrecord.errors import Conflict, Misconfigured, shown
 from onrecord.hit import Hit, Hits
 from onrecord.memory import consolidating
+from onrecord.memory.doubt import Doubt
 from onrecord.memory.episode import Episode
 from onrecord.memory.episodic_reports import (
     Consolidation,
@@ -56,6 +57,8 @@ EPISODES: Final = "episodes"
 """The key of the session that holds an agent's episodes, where no other is named."""
 SHOWN: Final = 20
 """Episodes that ``str()`` and a notebook show."""
+_doubt: Final = Doubt()
+"""Of all memories in this process: who tries again may have made a new one."""
 _PAGE: Final = 50
 _MOST_ATTEMPTS: Final = 5
 
@@ -202,8 +205,8 @@ class EpisodicMemory:
     def store_episode(self, episode: Episode) -> str:
         """Store an episode, durable when this returns, and return its id.
 
-        The same episode again, as after an answer that was lost, is stored once: among the newest
-        64 messages of its session.
+        The same episode again, after an answer that was lost, is stored once, however much was
+        said since. Another process knows it again among the newest 64 messages of its session.
         """
         return talk(self._stored(episode))
 
@@ -458,9 +461,12 @@ class EpisodicMemory:
                 f"This is an episode of {episode.agent_id!r}, and the memory of "
                 f"{self.agent_id!r}. Nothing was stored."
             )
-        stored = yield from call(self._episodes.append, episode.messages)
+        there = yield from _doubt.stored(self._episodes, episode.messages)
+        first = there.get(episode.messages[0].id)
+        if first is None:
+            first, *_ = yield from _doubt.append(self._episodes, episode.messages)
         yield from self._notes.take_along()
-        return event_of(stored[0], self._episodes.name.key).id
+        return event_of(first, self._episodes.name.key).id
 
     def _got(self, id: str) -> Talk[Episode | None]:
         messages = yield from self._messages_of(id)

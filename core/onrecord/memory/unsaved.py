@@ -13,14 +13,14 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.errors import IdReused, InvalidMessage, OnrecordError, StoreClosed
-from onrecord.memory.doubt import Doubt
+from onrecord.memory.doubt import Doubt, content_of
 from onrecord.memory.gate import Gate
 from onrecord.message import Message
 from onrecord.plural import many
@@ -73,7 +73,7 @@ class Unsaved:
             else:
                 for there in self._messages:
                     if there.id == message.id:
-                        if _said(there) == _said(message):
+                        if content_of(there) == content_of(message):
                             return there
                         raise IdReused(
                             f"A message with the id {message.id!r} is not stored yet, and "
@@ -84,8 +84,10 @@ class Unsaved:
         _mind_the_end()
         return message
 
-    def stored(self, least: int = 1, then: Sequence[Message] = ()) -> Talk[list[Message]]:
-        """Store what is unsaved, where that is so much, and ``then`` something more; return
+    def stored(
+        self, least: int = 1, then: Callable[[], Talk[list[Message]]] | None = None
+    ) -> Talk[list[Message]]:
+        """Store what is unsaved, where that is so much, and do ``then`` what stores more; return
         the messages as they are stored.
 
         Only one does this at a time, else what was said later might be stored before.
@@ -96,8 +98,8 @@ class Unsaved:
             done: list[Message] = []
             if len(unsaved) >= least:
                 done = yield from self._store(unsaved)
-            if then:
-                done += yield from call(self.session.append, then)
+            if then is not None:
+                done += yield from then()
             return done
         finally:
             if entered:
@@ -153,7 +155,7 @@ class Unsaved:
                 f"{many(len(unsaved), 'message')} cannot be stored any more: the store was closed "
                 f"first. Close the memory before the store."
             )
-        if there := (yield from self._doubt.stored(self.session)):
+        if there := (yield from self._doubt.stored(self.session, unsaved)):
             self._drop([message for message in unsaved if message.id in there])
             unsaved = [message for message in unsaved if message.id not in there]
         done: list[Message] = []
@@ -191,19 +193,6 @@ class Unsaved:
             self._messages = [message for message in self._messages if message.id not in ids]
             if not self._messages:
                 _having.pop(id(self), None)
-
-
-def _said(message: Message) -> tuple[Any, ...]:
-    """What a message says, without what the store fills in."""
-    return (
-        message.role,
-        message.content,
-        message.name,
-        message.tool_call_id,
-        message.usage,
-        message.metadata,
-        message.native,
-    )
 
 
 def store_all() -> None:

@@ -342,7 +342,7 @@ class WorkingMemory(ClosedAtEnd):
         self.session = session
         first = self._saved  # read once: another thread may be saving the same
         new = self._messages[first:]
-        there = yield from self._doubt.stored(session)
+        there = yield from self._doubt.stored(session, [one.message for one in new])
         for start in range(0, len(new), _AT_ONCE):
             some = new[start : start + _AT_ONCE]
             if said := [one.message for one in some if one.message.id not in there]:
