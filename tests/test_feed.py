@@ -834,8 +834,14 @@ def test_only_what_is_final_waits_for_the_disk(store: Store) -> None:
 
     changes = run(reading.read_feed(store._desk, feed.name, 10, 60.0), perform)
     assert commits == [False]
-    assert run(reading.finish_changes(store._desk, feed.name, changes), perform)
-    assert commits == [False, True]
+    writes = [Put("made", "a", 1)]
+    for more, waits in (([], True), ([[], False], False), ([writes], True)):
+        assert run(reading.finish_changes(store._desk, feed.name, changes, *more), perform)
+        assert commits.pop() is waits
+        say(store.session("a"), "more")
+        changes = feed.read()
+    assert run(reading.finish_changes(store._desk, feed.name, changes, writes, False), perform)
+    assert commits == [False, store._desk.marks], "Redis would know more than a database without it"
 
 
 def test_what_others_made_is_passed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

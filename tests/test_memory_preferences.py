@@ -337,6 +337,26 @@ def test_erased_while_somebody_learns(store: Store, known: bool) -> None:
     assert step > 4, "there were so many calls"
 
 
+def test_a_turn_waits_for_the_disk_by_its_append_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is learned is written in one commit with the feed's, and lost with it at the worst."""
+    preferences = Preferences(store, "ada")
+    says(store, "one", "two", "three")
+    preferences.read()
+    commits: list[bool] = []
+    write = type(store._ledger).write
+
+    def counted(self: Any, work: Any, durable: bool = True) -> Any:
+        commits.append(durable)
+        return write(self, work, durable)
+
+    monkeypatch.setattr(type(store._ledger), "write", counted)
+    says(store, "four")
+    assert preferences.read().turns == 4
+    assert commits == [True, False, store._desk.marks]
+
+
 def test_an_erased_session_is_forgotten(store: Store) -> None:
     says(store, *["please, the invoice, kindly"] * 3)
     says(store, *["hey, cool"] * 3, key="other")

@@ -50,8 +50,8 @@ CHANGES_ALL: Final = {
     r"maintenance/erasing_many _(LOCK|REMOVE\[.*)": "erase() and prune(), by shards that are "
     "values of a list; one by one where it cannot be",
     r"items/states _(HOLD|CLEAR|REMOVE)": "the same",
-    r"feed/positions _ERASE_MANY": "the same",
     r"checkpoints/burying _(LOCK_MANY|LISTS_OF_MANY|DELETE_OF_MANY.*|BURY_MANY)": "the same",
+    r"feed/positions _(ERASE_MANY|TAKE_NEW|TAKE_KNOWN|FINISH_MANY)": "the same",
     r"sessions/sealing_many _(LOCK|SEAL|CUT)": "compact(), the same",
     r"sessions/unfinished _NOT_ANY_MORE": "some, whoever's they are; one by one where it cannot be",
 }

@@ -52,7 +52,13 @@ class Feed:
         """Like ``read``."""
         return await self._arun(operations.read_feed(self._desk, self.name, limit, lease))
 
-    def done(self, change: Change | Iterable[Change], *, writes: Sequence[ItemChange] = ()) -> bool:
+    def done(
+        self,
+        change: Change | Iterable[Change],
+        *,
+        writes: Sequence[ItemChange] = (),
+        durable: bool = True,
+    ) -> bool:
         """Make a change final, or several in one transaction: it does not come again.
 
         False where a lease was over and another reader was given the same, and comes to it again;
@@ -61,14 +67,23 @@ class Feed:
         ``writes`` are changes of items, as for ``Store.write``, made in the same transaction: so
         what was made of a change is there exactly once. Nothing is written where the answer is
         False. Namespaces are named in the scope that is read; what that leaves open is empty.
+
+        Where it need not be ``durable`` it waits for no disk, if no Redis has to be told of it:
+        with the machine's power all of it may be lost, and then the change comes again.
         """
-        return self._run(operations.finish_changes(self._desk, self.name, change, writes))
+        flow = operations.finish_changes(self._desk, self.name, change, writes, durable)
+        return self._run(flow)
 
     async def adone(
-        self, change: Change | Iterable[Change], *, writes: Sequence[ItemChange] = ()
+        self,
+        change: Change | Iterable[Change],
+        *,
+        writes: Sequence[ItemChange] = (),
+        durable: bool = True,
     ) -> bool:
         """Like ``done``."""
-        return await self._arun(operations.finish_changes(self._desk, self.name, change, writes))
+        flow = operations.finish_changes(self._desk, self.name, change, writes, durable)
+        return await self._arun(flow)
 
     def behind(self) -> int:
         """Count the sessions that this reader has not finished: every session is looked at."""

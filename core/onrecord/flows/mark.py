@@ -128,9 +128,17 @@ def commit_items(
     wrote: Callable[[T], Wrote],
     *,
     hurried: bool = True,
+    durable: bool = True,
 ) -> Flow[T]:
-    """Write items, and nothing of a session, between marks and what ``wrote`` says of them."""
-    return _committed(desk, None, partial(_identities, items), work, _no_change, wrote, hurried)
+    """Write items, and nothing of a session, between marks and what ``wrote`` says of them.
+
+    What is published has to be ``durable``: a cache would know more than a database that has lost
+    it. Where nobody marks it may be less.
+    """
+    others = partial(_identities, items)
+    return _committed(
+        desk, None, others, work, _no_change, wrote, hurried, durable=durable or desk.marks
+    )
 
 
 def _identities(items: Iterable[ItemName]) -> set[bytes]:
@@ -147,16 +155,24 @@ def _committed(
     hurried: bool,
     fences: Mapping[bytes, int] = _NONE,
     token: int | None = None,
+    durable: bool = True,
 ) -> Flow[T]:
     """Do the work; between a mark and its end, where there is a cache that has to be told."""
     if not desk.marks:
-        return _once(work, change_of, hurried, new_stamp(token))
+        return _once(work, change_of, hurried, new_stamp(token), durable)
     once = partial(_once, work, change_of, hurried)
     return _marked(desk, name, others(), once, change_of, wrote, fences)
 
 
-def _once(work: Work[T], change_of: Callable[[T], Changed], hurried: bool, stamp: Stamp) -> Flow[T]:
-    return do(Cold(fences.stamped(work, stamp, hurried), writes=True, change_of=change_of))
+def _once(
+    work: Work[T],
+    change_of: Callable[[T], Changed],
+    hurried: bool,
+    stamp: Stamp,
+    durable: bool = True,
+) -> Flow[T]:
+    stamped = fences.stamped(work, stamp, hurried)
+    return do(Cold(stamped, writes=True, change_of=change_of, durable=durable))
 
 
 def _marked(

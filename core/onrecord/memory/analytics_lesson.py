@@ -98,7 +98,11 @@ def _add_roles(numbers: Numbers, roles: Mapping[str, int]) -> None:
     """In the order in which they were first heard, so that the same ones are told apart."""
     for role, count in roles.items():
         name = _ROLE + role[:_LONGEST_ROLE]
-        if name not in numbers and sum(n.startswith(_ROLE) for n in numbers) >= MOST_ROLES:
+        if (
+            name not in numbers
+            and len(numbers) >= MOST_ROLES
+            and sum(n.startswith(_ROLE) for n in numbers) >= MOST_ROLES
+        ):
             name = _ROLE + OTHER_ROLES
         if name in numbers:
             numbers[name][0] += count

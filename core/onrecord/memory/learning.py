@@ -275,7 +275,8 @@ class Learner:
                 then = yield from self._count(first, changes[:half])
                 return None if then is None else (yield from self._count(then, changes[half:]))
             try:
-                held = yield from call(feed.done, changes, writes=writes)
+                # What is lost with the machine's power comes again, and is learned again.
+                held = yield from call(feed.done, changes, writes=writes, durable=False)
                 if held and writes:
                     return _First(token, sums)
                 # All of it was counted before, or others were given it, and count it.

@@ -113,6 +113,7 @@ def finish_changes(
     name: FeedName,
     given: Change | Iterable[Change],
     given_writes: Sequence[ItemChange] = (),
+    durable: bool = True,
 ) -> Flow[bool]:
     """Make changes final, and items what was made of them; whether they were still held by who was
     given them."""
@@ -137,11 +138,11 @@ def finish_changes(
     for change in changes:
         done[change.handout.reader].append(_finished(change))
     if writes:
-        return (yield from _finished_with(desk, done, writes))
+        return (yield from _finished_with(desk, done, writes, durable))
     held = 0
     for reader, some in done.items():
         work = partial(positions.finish, feed=reader, done=some)
-        held += yield from do(Cold(work, writes=True))
+        held += yield from do(Cold(work, writes=True, durable=durable))
     return held == len(changes)
 
 
@@ -150,7 +151,7 @@ class _NotHeld(Exception):
 
 
 def _finished_with(
-    desk: Desk, done: Mapping[int, Sequence[Finished]], writes: Sequence[Write]
+    desk: Desk, done: Mapping[int, Sequence[Finished]], writes: Sequence[Write], durable: bool
 ) -> Flow[bool]:
     """Write items and make changes final, or neither."""
 
@@ -164,7 +165,8 @@ def _finished_with(
         return written
 
     try:
-        yield from commit_items(desk, [one.item for one in writes], work, wrote)
+        items = [one.item for one in writes]
+        yield from commit_items(desk, items, work, wrote, durable=durable)
     except _NotHeld:
         return False
     return True

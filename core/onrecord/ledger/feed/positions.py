@@ -339,7 +339,7 @@ def take(
     txn: Transaction, feed: int, found: Sequence[Candidate], holder: int, lease: int, now: int
 ) -> None:
     """Hand out to a holder what nobody else was given meanwhile."""
-    if _many_at_once(txn):
+    if _at_once(txn, found):
         for statement, known in ((_TAKE_NEW, 0), (_TAKE_KNOWN, 1)):
             if some := [one for one in found if one.known == known]:
                 at_once = {"feed": feed, "holder": holder, "lease": lease, **_arrays(some)}
@@ -375,8 +375,9 @@ def taken(txn: Transaction, feed: int, holder: int, asked: Iterable[Candidate]) 
     return sorted(found, key=lambda one: one.key)
 
 
-def _many_at_once(txn: Transaction) -> bool:
-    return txn.can.array_parameters and txn.can.across_shards
+def _at_once(txn: Transaction, some: Sequence[object]) -> bool:
+    """Whether several are one statement; one alone names its shard."""
+    return len(some) > 1 and txn.can.array_parameters and txn.can.across_shards
 
 
 def _arrays(some: Sequence[Candidate] | Sequence[Finished]) -> dict[str, Any]:
@@ -398,7 +399,7 @@ def token_at(txn: Transaction, key: SessionKey, seq: int) -> int:
 def finish(txn: Transaction, feed: int, done: Sequence[Finished]) -> int:
     """Make final what a reader has finished; of how much it was still the holder."""
     txn.begin()
-    if _many_at_once(txn):
+    if _at_once(txn, done):
         there = [one for one in done if not one.erased]
         held = txn.run(_FINISH_MANY[txn.kind], {"feed": feed, **_arrays(there)}) if there else 0
         done = [one for one in done if one.erased]
