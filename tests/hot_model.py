@@ -318,6 +318,12 @@ class FakeRedis:
         )
         return [about.encode(), list(messages)]
 
+    def look_item(self, key: str, asked: str) -> bytes:
+        about, messages = self.look(key, f"{asked} -1 -1 - 1")
+        hit, settle, seconds, micros, _, _, run, _, fence, _, epoch, head, *_, nonce = about.split()
+        said = (hit, settle, seconds, micros, run, fence, epoch, head, nonce)
+        return b" ".join(said) + b"\n" + (b"".join(messages) if hit == b"1" else b"")
+
     def fill(
         self,
         key: str,
@@ -406,7 +412,7 @@ class FakeClient:
 
     def __init__(self, server: FakeRedis) -> None:
         self._server = server
-        names = ("look", "fill", "mark", "publish", "lift", "drop", "ping")
+        names = ("look", "look_item", "fill", "mark", "publish", "lift", "drop", "ping")
         self._names = {script(name).sha: name for name in names}
 
     def evalsha(self, sha: str, keys: int, key: str, *arguments: Any) -> Any:
@@ -443,6 +449,9 @@ class FakeClients(Clients):
 
     def sync(self) -> Any:
         return self._client
+
+    def lines(self) -> None:
+        """None: a look is asked as everything else is."""
 
     def close(self) -> None:
         """Nothing to close."""

@@ -26,6 +26,7 @@ from onrecord.cache import CacheUnavailable, round_trips
 from onrecord.cache import redis as hot_redis
 from onrecord.cache.breaker import Breaker
 from onrecord.cache.clients import Clients
+from onrecord.cache.lines import Lines
 from onrecord.cache.redis import RedisCache
 from onrecord.flow import Pause
 from onrecord.flows.belief import Patience
@@ -39,7 +40,7 @@ class Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
-        say, asay = round_trips.say, round_trips.asay
+        say, asay, ask = round_trips.say, round_trips.asay, Lines.ask
 
         def counted(client: Any, asked: Any, key_of: Any) -> Any:
             self.times += 1
@@ -49,7 +50,12 @@ class Asked:
             self.times += 1
             return await asay(client, asked, key_of, within)
 
+        def looked(lines: Lines, *given: Any) -> Any:
+            self.times += 1
+            return ask(lines, *given)
+
         monkeypatch.setattr(hot_redis, "say", counted)
+        monkeypatch.setattr(Lines, "ask", looked)
         monkeypatch.setattr(hot_redis, "asay", acounted)
 
     def since(self) -> int:

@@ -49,7 +49,7 @@ def redis(redis_server: RedisServer) -> Iterator[Any]:
 class Real:
     """The scripts in a real Redis, told what time it is."""
 
-    NAMES: Final = ("look", "fill", "mark", "publish", "lift", "drop")
+    NAMES: Final = ("look", "look_item", "fill", "mark", "publish", "lift", "drop")
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -58,7 +58,7 @@ class Real:
             text = script(name).text
             assert text.count("redis.call('TIME')") == 1
             told = text.replace("redis.call('TIME')", "{ tonumber(KEYS[2]), tonumber(KEYS[3]) }")
-            assert told.count("int(left)") == 1
+            assert told.count("int(left)") == 1, name
             told = told.replace("int(left)", f"'{TTL}'")  # the model's clock says when it goes
             self._scripts[name] = client.register_script(told)
         self.run = client.info("server")["run_id"][:8]
@@ -164,6 +164,8 @@ def random_call(dice: random.Random, model: FakeRedis, key: str) -> tuple[str, t
             )
             revalidate = dice.choice((0, 10, 1000, TTL))
             asked = (nonce, generation, revalidate, TTL, *known, dice.choice((0, 2, 50)))
+            if dice.random() < 0.3:
+                return "look_item", (" ".join(map(str, asked[:4])),)
             return "look", (" ".join(map(str, asked)),)
         case _:
             lease = nonce if entry is None or dice.random() < 0.2 else entry.nonce

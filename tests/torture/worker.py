@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from hashlib import sha1
 from pathlib import Path
@@ -289,7 +290,7 @@ class Worker:
         kind, until = self._stop_at
         if time.monotonic() > until:
             self._stop_at = None
-        elif answer.script.name == kind and kind in kinds:
+        elif ("look" if answer.script.looks else answer.script.name) == kind and kind in kinds:
             self._stop_at = None
             self.note(stopped=kind)
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -348,7 +349,9 @@ class _Scripts:
             for old, new in self._changes.items():
                 assert old in text or (old == _EXACTLY and name != "publish")
                 text = text.replace(old, new)
-            self._known[name] = Script(name, text, sha1(text.encode()).hexdigest())
+            self._known[name] = replace(
+                script(name), text=text, sha=sha1(text.encode()).hexdigest()
+            )
         return self._known[name]
 
 

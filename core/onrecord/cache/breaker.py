@@ -22,6 +22,8 @@ class Breaker:
         self._clock = clock
         self._lock = threading.Lock()
         self._next_try: float | None = None
+        self.well = True
+        """Whether nothing has failed since something last succeeded: then nobody has to ask it."""
 
     @property
     def open(self) -> bool:
@@ -43,6 +45,7 @@ class Breaker:
         """A call failed; one alone may be a stall of anybody's. Whether that opens the breaker,
         of which one log line tells."""
         with self._lock:
+            self.well = False
             self._failures += 1
             if self._failures < self._most:
                 return False
@@ -60,6 +63,7 @@ class Breaker:
             self._failures = 0
             closes = self._next_try is not None
             self._next_try = None
+            self.well = True
         if closes:
             log.warning("the cache is back")
         return closes

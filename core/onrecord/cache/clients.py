@@ -22,6 +22,8 @@ try:
     from redis.exceptions import NoScriptError, ResponseError
     from redis.retry import Retry
     from redis.sentinel import Sentinel
+
+    from onrecord.cache.lines import Lines
 except ImportError as fault:
     raise Misconfigured('A cache needs its driver: pip install "onrecord[redis]"') from fault
 
@@ -93,6 +95,8 @@ class Clients:
             case _:
                 self._lend(given)
                 self.shown = "the client you passed"
+        url = self._url or "+"
+        self._keeps_lines = "+" not in url.partition(":")[0] and "max_connections" not in url
         self._closed = False
         self._start()
 
@@ -103,6 +107,7 @@ class Clients:
 
     def _start(self) -> None:
         self._sync: Any = None
+        self._lines: Lines | None = None
         self._loops: weakref.WeakKeyDictionary[
             asyncio.AbstractEventLoop, tuple[Any, AsyncGenerator[None, None]]
         ] = weakref.WeakKeyDictionary()
@@ -120,6 +125,14 @@ class Clients:
                 )
             self._sync = self._made(asynchronous=False)
         return self._sync
+
+    def lines(self) -> Lines | None:
+        """Connections that are kept for looks of threads; None where a client may have to choose
+        among servers, is the caller's own, or has as many connections as the caller says."""
+        lines = self._lines
+        if lines is None and self._keeps_lines:
+            lines = self._lines = Lines(self.sync())
+        return lines
 
     async def asynchronous(self) -> Any:
         """The client for the running loop, closed by itself when the loop ends."""
@@ -158,6 +171,9 @@ class Clients:
     def close(self) -> None:
         """Close the client for threads; none is made again."""
         self._closed = True
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
         if self._sync is not None:
             self._sync.close()
             for sentinel in _sentinels(self._sync):

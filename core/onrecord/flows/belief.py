@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from onrecord.ledger.database import generation
@@ -32,11 +33,10 @@ class Patience(NamedTuple):
 _LONGEST_OFF: Final = 300.0
 
 
-def _elapsed() -> float:
-    """Seconds on a clock that goes on while the machine sleeps, where there is one."""
-    if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+_elapsed: Callable[[], float] = time.monotonic
+"""Seconds on a clock that goes on while the machine sleeps, where there is one."""
+if sys.platform == "linux":
+    _elapsed = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
 
 
 class Suspended(NamedTuple):
@@ -50,6 +50,8 @@ class _Known(NamedTuple):
     """What is known at one moment: read and replaced as a whole, by any thread."""
 
     state: bytes | None = None
+    on: bytes | None = None
+    """The same, where the cache is on."""
     asked: float = -math.inf
     off_since: float = math.inf
     off_for: float = 0.0
@@ -84,9 +86,17 @@ class Belief:
     def on(self) -> bytes | None:
         """The generation that is believed in at this moment; None where there is none."""
         known = self._known
-        if known.state is None or not generation.is_on(known.state):
+        if known.on is None:
             return None
-        return known.state if self.clock() - known.asked < self.patience.believed_for else None
+        return known.on if self.clock() - known.asked < self.patience.believed_for else None
+
+    @property
+    def at_hand(self) -> bytes | None:
+        """The same, while it is not time to ask again: then None."""
+        known = self._known
+        if known.on is None:
+            return None
+        return known.on if self.clock() - known.asked < self.patience.believed_for / 2 else None
 
     @property
     def off(self) -> Suspended | None:
@@ -134,8 +144,9 @@ class Belief:
             was, now = self._known, self.clock()
             if asked < was.asked or asked < self._forgot_at:
                 return  # somebody asked later and was answered, or it is worth nothing any more
-            known = was._replace(state=state, asked=asked)
-            if generation.is_on(state):
+            on = state if generation.is_on(state) else None
+            known = was._replace(state=state, on=on, asked=asked)
+            if on is not None:
                 if was.state is not None and not generation.is_on(was.state):
                     known = known._replace(resumed_at=now)
             elif state != was.state:

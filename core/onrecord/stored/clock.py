@@ -42,6 +42,8 @@ def moment(microseconds: int) -> datetime:
 
 def nearest_moment(microseconds: int) -> datetime:
     """Like ``moment``; of what is damaged the nearest that is a time."""
+    if EARLIEST <= microseconds <= LATEST:
+        return _EPOCH + _MICROSECOND * microseconds
     return moment(within(microseconds))
 
 

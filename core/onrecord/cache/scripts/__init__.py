@@ -15,6 +15,8 @@ class Script:
     name: str
     text: str
     sha: str
+    looks: bool
+    """Whether it only says what is there."""
 
 
 def script(name: str) -> Script:
@@ -33,7 +35,8 @@ def _read() -> dict[str, Script]:
 
 
 def _script(name: str, text: str) -> Script:
-    return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+    sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return Script(name, text, sha, looks=name in ("look", "look_item"))
 
 
 # With the module, and not at their first use: that is on an event loop.

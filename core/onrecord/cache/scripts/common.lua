@@ -44,6 +44,10 @@ end
 
 local function int(number) return string.format('%.0f', number) end
 
+local function milliseconds(seconds, micros)
+  return tonumber(seconds) * 1000 + math.floor(tonumber(micros) / 1000)
+end
+
 local function sum_of(text) return string.sub(redis.sha1hex(text), 1, 8) end
 
 local function load()
@@ -91,6 +95,37 @@ local function empty(nonce)
   }
 end
 
+-- An entry that is looked for and not there: made, so that there is something to fill.
+local function begin(nonce, ttl)
+  local entry = empty(nonce)
+  write('RPUSH', key, header_of(entry))
+  redis.call('PEXPIRE', key, ttl)
+  return entry
+end
+
+-- What a hit needs: no mark at all, a fence, the generation that the reader believes in, and a
+-- recent check; and that it is not over.
+local function believable(entry, generation, revalidate)
+  local age = now - entry.checked -- below nothing after the clock was set back
+  return entry.epoch >= 0 and entry.marks == '' and entry.fence ~= '-' and generation ~= '-'
+    and entry.gen == generation and age >= 0 and age < revalidate
+    and (entry.ends == 0 or now < entry.ends)
+end
+
+-- Of what is no hit: 0 it may be filled, 1 its fence has to be moved first, 2 so it has, but not now.
+local function settling(entry, generation)
+  if entry.marks == '' and entry.fence ~= '-' then return '0' end
+  local due = entry.marks == ''
+  for s, us, at in string.gmatch(entry.marks, '=(%d+)%.(%d+),(%d+);') do
+    if tonumber(at) <= now or milliseconds(s, us) > now then due = true end
+  end
+  if not due or generation == '-' then return '2' end
+  if entry.asked > now and entry.asked <= now + 1000 then return '2' end
+  entry.asked = now + 1000
+  save(entry)
+  return '1'
+end
+
 local function forget(entry) -- the messages; the marks stay
   entry.about = nil
   entry.epoch = -1
@@ -116,10 +151,6 @@ local function nonce_of(token, seconds, micros) return token .. '.' .. seconds .
 
 local function mark_of(token, patience)
   return token .. '=' .. time[1] .. '.' .. time[2] .. ',' .. int(now + patience) .. ';'
-end
-
-local function milliseconds(seconds, micros)
-  return tonumber(seconds) * 1000 + math.floor(tonumber(micros) / 1000)
 end
 
 -- Take a mark away. When it was set, and the nonce that was given with it; or nil where it is not

@@ -11,40 +11,19 @@
 --          all the messages of the entry.
 --          settle: 0 may be filled, 1 the session's fence has to be moved first, 2 so it has, but
 --          not now. joins: 1 where only the messages after the held head are sent.
---
--- A hit needs messages, no mark at all, a fence, the generation that the reader believes in, and
--- a recent check; and that it is not over.
 local nonce, generation, revalidate, ttl, epoch, head, lineage, most =
   string.match(ARGV[1], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
 revalidate, epoch, head, most = tonumber(revalidate), tonumber(epoch), tonumber(head), tonumber(most)
 local entry = load()
 if not entry then
-  entry = empty(nonce)
-  write('RPUSH', key, header_of(entry))
-  redis.call('PEXPIRE', key, ttl)
+  begin(nonce, ttl)
   local nothing = ' 0 1 ' .. run .. ' - - -1 -1 -1 - 0 0 0 0 '
   return { '0 2 ' .. time[1] .. ' ' .. time[2] .. nothing .. nonce, {} }
 end
 stay(entry, ttl)
-local age = now - entry.checked -- below nothing after the clock was set back
 local later = entry.epoch > epoch or (entry.epoch == epoch and entry.head >= head)
-local hit = entry.epoch >= 0 and entry.marks == '' and entry.fence ~= '-' and later
-  and generation ~= '-' and entry.gen == generation and age >= 0 and age < revalidate
-  and (entry.ends == 0 or now < entry.ends)
-
-local settle = '0'
-if not hit and (entry.marks ~= '' or entry.fence == '-') then
-  local due = entry.marks == ''
-  for s, us, at in string.gmatch(entry.marks, '=(%d+)%.(%d+),(%d+);') do
-    if tonumber(at) <= now or milliseconds(s, us) > now then due = true end
-  end
-  settle = '2'
-  if due and generation ~= '-' and (entry.asked <= now or entry.asked > now + 1000) then
-    settle = '1'
-    entry.asked = now + 1000
-    save(entry)
-  end
-end
+local hit = later and believable(entry, generation, revalidate)
+local settle = hit and '0' or settling(entry, generation)
 
 local messages, joins = {}, ' 0'
 if entry.epoch >= 0 then

@@ -23,7 +23,7 @@ MOST_AT_ONCE: Final = 10_000
 def key_of(given: object) -> str:
     """Check a key."""
     check_name("key", given)
-    return plain(cast(str, given))
+    return given if type(given) is str else plain(cast(str, given))
 
 
 def keys_of(given: object) -> list[str]:
