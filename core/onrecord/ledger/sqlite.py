@@ -218,9 +218,11 @@ class SqliteLedger(Ledger):
     def read_alone(self, work: Work[T]) -> T:
         """A statement is of one moment by itself: BEGIN and ROLLBACK take a fifth of a short one.
         Whoever reads so asks for all rows: until then SQLite goes on reading."""
-        if self._in_memory or self._facts is None or self._closed:
+        pool = self._pool
+        if self._in_memory or self._facts is None or self._closed or pool is None:
             return self.read(work)
-        return self._apart(work)
+        with self._explained(), self._gate, pool.lend() as held:
+            return work(self._transaction(held.cursor))
 
     def _write(self, work: Work[T], durable: bool = True) -> T:
         assert self._writer is not None

@@ -58,17 +58,20 @@ def _seen(desk: Desk, item: ItemName) -> Flow[SeenItem]:
     found = glance.seen
     if glance.fresh and found is not None and believes(desk, identity, on, found.version):
         return found
-    settle = partial(rows_of.settle, item=item, now=now())
-    lease = yield from lease_of(desk, identity, on, glance, settle)
-    began = desk.known.begin()
-    # After the cache has answered: what was acknowledged before is seen.
-    seen = yield from do(Cold(partial(rows_of.see, item=item, now=now()), alone=True))
+    lease, began = glance.lease, 0
+    if desk.marks:
+        settle = partial(rows_of.settle, item=item, now=now())
+        lease = yield from lease_of(desk, identity, on, glance, settle)
+        began = desk.known.begin()
+    # After the cache has answered: what was acknowledged before is seen. Not by do(), here and
+    # below: both take half a microsecond of 25.
+    seen: SeenItem = yield Cold(partial(rows_of.see, item=item, now=now()), alone=True)
     if desk.marks:
         fence = ABSENT if seen.row is None else seen.row.fence
         desk.known.read(identity, seen.version, fence, began)
     if lease is not None:
         try:
-            yield from do(Hot(lambda hot: hot.fill_item(identity, seen, lease)))
+            yield Hot(lambda hot: hot.fill_item(identity, seen, lease))
         except CacheUnavailable:
             return seen
     return seen

@@ -137,8 +137,8 @@ _SWEEP: Final = """
 
 def see(txn: Transaction, item: ItemName, now: int) -> SeenItem:
     """One item of a namespace."""
-    values = keys.of_name(item.namespace)
-    values.update(key=item.key, now=now)
+    name = item.namespace
+    values = {"shard": name.shard, "identity": name.identity, "key": item.key, "now": now}
     # All rows: where it stands alone, SQLite reads on until somebody has asked for the end.
     found = txn.rows(_SEE, values)
     if not found:
