@@ -275,6 +275,7 @@ class FakeRedis:
         entry = self._load(key)
         if entry is None:
             # Absent: create it, and a miss that nobody settles yet.
+            nonce = self.new_nonce(nonce)
             entry = self.entries[key] = Entry(self.run, nonce, expires=self.now + ttl)
             settle = 2 if self._on("look: settle an absent key") else 0
             about = f"0 {settle} {self._time} 0 1 {self.run} - - -1 -1 -1 - 0 0 0 0 {nonce}"

@@ -646,3 +646,21 @@ def test_a_commit_is_not_made_on_a_connection_of_after_its_mark(
         assert isinstance(step, Hot), "it is marked again"
         run(resumed(flow, step), store._perform)
         assert [m.text for m in chat.tail(5)] == ["one", "two"]
+
+
+@pytest.mark.parametrize("name", ["look", "look_item"])
+def test_a_look_never_begins_the_same_nonce_twice(redis: Any, name: str) -> None:
+    """Also of two processes that throw the same dice, as those of one image of a machine do: a
+    lease of an entry that is gone is none of the one that came after it."""
+    key = f"onrecord-test:{secrets.token_hex(8)}"
+    asked = "same g 1000 1000" + (" -1 -1 - 1" if name == "look" else "")
+    try:
+        said = []
+        for _ in range(2):
+            answer = redis.eval(script(name).text, 1, key, asked)
+            about = answer[0] if isinstance(answer, list) else answer.strip()
+            said.append(about.split()[-1])
+            redis.delete(key)
+        assert said[0] != said[1]
+    finally:
+        redis.delete(key)

@@ -44,6 +44,8 @@ end
 
 local function int(number) return string.format('%.0f', number) end
 
+local function nonce_of(token, seconds, micros) return token .. '.' .. seconds .. '.' .. micros end
+
 local function milliseconds(seconds, micros)
   return tonumber(seconds) * 1000 + math.floor(tonumber(micros) / 1000)
 end
@@ -95,9 +97,10 @@ local function empty(nonce)
   }
 end
 
--- An entry that is looked for and not there: made, so that there is something to fill.
+-- An entry that is looked for and not there: made, so that there is something to fill. Its nonce is
+-- of this moment too: processes that go on from one image of a machine throw the same dice.
 local function begin(nonce, ttl)
-  local entry = empty(nonce)
+  local entry = empty(nonce_of(nonce, time[1], time[2]))
   write('RPUSH', key, header_of(entry))
   redis.call('PEXPIRE', key, ttl)
   return entry
@@ -146,8 +149,6 @@ local function stay(entry, ttl)
   end
   redis.call('PEXPIRE', key, ttl)
 end
-
-local function nonce_of(token, seconds, micros) return token .. '.' .. seconds .. '.' .. micros end
 
 local function mark_of(token, patience)
   return token .. '=' .. time[1] .. '.' .. time[2] .. ',' .. int(now + patience) .. ';'

@@ -16,9 +16,9 @@ local nonce, generation, revalidate, ttl, epoch, head, lineage, most =
 revalidate, epoch, head, most = tonumber(revalidate), tonumber(epoch), tonumber(head), tonumber(most)
 local entry = load()
 if not entry then
-  begin(nonce, ttl)
+  entry = begin(nonce, ttl)
   local nothing = ' 0 1 ' .. run .. ' - - -1 -1 -1 - 0 0 0 0 '
-  return { '0 2 ' .. time[1] .. ' ' .. time[2] .. nothing .. nonce, {} }
+  return { '0 2 ' .. time[1] .. ' ' .. time[2] .. nothing .. entry.nonce, {} }
 end
 stay(entry, ttl)
 local later = entry.epoch > epoch or (entry.epoch == epoch and entry.head >= head)

@@ -32,8 +32,8 @@ end
 
 local entry = load()
 if not entry then
-  begin(nonce, ttl)
-  return '0 2 ' .. said .. '- -1 -1 ' .. nonce .. '\n'
+  entry = begin(nonce, ttl)
+  return '0 2 ' .. said .. '- -1 -1 ' .. entry.nonce .. '\n'
 end
 stay(entry, ttl)
 local hit = believable(entry, generation, revalidate)
