@@ -533,9 +533,9 @@ def test_an_append_that_was_looked_up_while_cut_off_is_not_missed(
     write = one.store._ledger.write
     lost = False
 
-    def losing(work: Any) -> Any:
+    def losing(work: Any, durable: bool) -> Any:
         nonlocal lost
-        answer = write(work)
+        answer = write(work, durable)
         if not lost:
             lost = True
             raise Unavailable("the answer was lost", outcome_unknown=True)
@@ -789,22 +789,26 @@ def test_who_is_interrupted_leaves_no_answer_to_the_next(redis_server: RedisServ
     client.close()
 
 
+@pytest.mark.parametrize("said_so", [True, False])
 def test_who_traces_redis_py_traces_the_cache(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said_so: bool
 ) -> None:
     plain: Any = redis_py.Redis.execute_command
     traced: list[Any] = []
 
-    @functools.wraps(plain)
     def tracing(self: Any, *asked: Any, **options: Any) -> Any:
-        traced.append(asked)
+        traced.append(asked[0])
         return plain(self, *asked, **options)
 
-    monkeypatch.setattr(redis_py.Redis, "execute_command", tracing)
-    client = Clients(redis_server.url, timeout=5).sync()
-    client.echo(b"x")
-    assert traced == [("ECHO", b"x")]
-    client.close()
+    method = functools.wraps(plain)(tracing) if said_so else tracing
+    monkeypatch.setattr(redis_py.Redis, "execute_command", method)
+    with Store(f"sqlite:///{tmp_path / 'x.db'}", cache=redis_server.url) as store:
+        items = store.items("n")
+        items.put("k", 1)
+        items.get("k")
+        traced.clear()
+        items.get("k")
+        assert traced == ["EVALSHA"], "also what is asked on a connection that is kept"
 
 
 def test_borrowed_clients_are_not_closed(opened: Opened, redis_server: RedisServer) -> None:

@@ -46,6 +46,9 @@ _DriverInfo: Final = getattr(redis, "DriverInfo", None)
 _KNOWN_DRIVER: Final = None if _DriverInfo is None else _DriverInfo(lib_version=redis.__version__)
 
 
+_WRITTEN_IN: Final = redis.client.__file__
+
+
 class _Client(redis.Redis):
     """A client that sends what it is given, once: ours are never to try again.
 
@@ -72,9 +75,14 @@ class _Client(redis.Redis):
 
 def _made_by() -> type[redis.Redis]:
     """The class of clients for threads: redis-py's own where its pools want to be told a command,
-    as before its version 7, and where somebody has wrapped it, to trace what it does."""
-    wrapped = hasattr(redis.Redis.execute_command, "__wrapped__")
-    return redis.Redis if _DriverInfo is None or wrapped else _Client
+    as before its version 7, and where somebody traces what it does."""
+    return redis.Redis if _DriverInfo is None or _is_traced() else _Client
+
+
+def _is_traced() -> bool:
+    """Whether somebody has put a function of theirs in the place of redis-py's."""
+    sends: Any = redis.Redis.execute_command
+    return hasattr(sends, "__wrapped__") or sends.__code__.co_filename != _WRITTEN_IN
 
 
 class Clients:
@@ -128,10 +136,14 @@ class Clients:
 
     def lines(self) -> Lines | None:
         """Connections that are kept for looks of threads; None where a client may have to choose
-        among servers, is the caller's own, or has as many connections as the caller says."""
+        among servers, is the caller's own or traced, or has as many connections as the caller says.
+        """
         lines = self._lines
         if lines is None and self._keeps_lines:
-            lines = self._lines = Lines(self.sync())
+            client = self.sync()
+            self._keeps_lines = isinstance(client, _Client)
+            if self._keeps_lines:
+                lines = self._lines = Lines(client)
         return lines
 
     async def asynchronous(self) -> Any:
