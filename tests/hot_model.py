@@ -199,7 +199,8 @@ class FakeRedis:
         return f"{token}.{self.made or self.nonces}"
 
     def publish(self, key: str, said: str, *messages: bytes) -> int:
-        token, nonce, *asked = said.split(" ")
+        token, given, *asked = said.split(" ")
+        nonce = self.new_nonce(given)  # As of a mark: a request may arrive twice.
         lineage, lease, generation, fence, number = asked[7:]
         ttl, most, most_bytes, lives, epoch, first, head = map(int, asked[:7])
         session = int(number)

@@ -204,6 +204,16 @@ def test_an_erasure_is_made_final_with_what_is_written(store: Store) -> None:
     assert feed.read() == []
 
 
+@pytest.mark.parametrize("writes", [(), [Put("made", "a", 1)]], ids=["alone", "with an item"])
+def test_a_change_that_is_given_twice_is_one(store: Store, writes: list[Put]) -> None:
+    say(store.session("a"), "one")
+    feed = store.feed("reader")
+    (change,) = feed.read()
+    assert feed.done([change, change], writes=writes)
+    assert feed.read() == []
+    assert store.items("made").count() == len(writes)
+
+
 def test_who_was_late_and_alone_is_done(store: Store) -> None:
     say(store.session("a"), "one")
     feed = store.feed("reader")

@@ -14,6 +14,7 @@ from onrecord.cache.clients import Clients
 from onrecord.cache.lines import Lines
 from onrecord.cache.redis import RedisCache
 from onrecord.cache.scripts import Script, script
+from onrecord.testing.contract_items import until
 from tests.servers.redis import RedisServer
 from tests.turned import hits
 
@@ -74,6 +75,18 @@ def test_an_answer_is_nobody_elses(
         with pytest.raises(KeyboardInterrupt):
             lines.ask(said, "k", "two", 0.0)
     assert lines.ask(said, "k", "three", 0.0) == b"three"
+    lines.close()
+
+
+def test_an_answer_that_nobody_asked_for_is_nobodys(client: Any, said: Script) -> None:
+    """As of a proxy that says one thing too many."""
+    lines = Lines(client)
+    assert lines.ask(said, "k", "one", 0.0) == b"one"
+    (line,) = lines._free
+    line.connection.send_command("ECHO", "something else")
+    until(line.connection.can_read)
+    assert lines.ask(said, "k", "two", 0.1) == b"two"
+    assert lines.ask(said, "k", "three", 0.2) == b"three"
     lines.close()
 
 

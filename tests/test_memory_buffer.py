@@ -368,6 +368,39 @@ def test_a_turn_saved_again_after_a_lost_answer_stands_there_once(
     assert chat.messages()[-2].seq != first.seq, "said again, and no answer was lost"
 
 
+def test_an_equal_turn_that_is_saved_meanwhile_is_another(
+    lite: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what ended without an answer may be there already."""
+    memory = PersistentBufferMemory(lite, agent_id="a")
+    turn = {"user": "Hi.", "agent": "Hello."}
+    append, meanwhile = Session.append, [turn, turn]
+
+    def slow(session: Session, *given: Any, **options: Any) -> Any:
+        if meanwhile:
+            memory.save_turn("another", meanwhile.pop())
+        return append(session, *given, **options)
+
+    monkeypatch.setattr(Session, "append", slow)
+    places = [message.seq for message in memory.save_turn("another", turn)]
+    assert lite.session("another", agent="a").count() == 6
+    assert places == [5, 6]
+
+
+def test_who_says_the_same_long_after_means_it(
+    lite: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = PersistentBufferMemory(lite, agent_id="a")
+    turn = {"user": "yes", "agent": "ok"}
+    with monkeypatch.context() as patch:
+        fail_appends(patch, LOST[0], committed=True)
+        with pytest.raises(Unavailable):
+            memory.save_turn("another", turn)
+    monkeypatch.setattr("onrecord.memory.doubt._REMEMBERED_FOR", -1.0)
+    memory.save_turn("another", turn)
+    assert lite.session("another", agent="a").count() == 4
+
+
 def test_a_turn_that_was_refused_is_not_in_doubt(
     lite: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
 from onrecord import Store, Unavailable
 from onrecord.ledger.database.dialect import Dialect
@@ -101,6 +102,41 @@ def _together(store: Store, *durable: bool) -> list[int]:
     for thread in threads:
         thread.join(10)
     return found
+
+
+def test_a_callers_connection_waits_again(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'x.db'}")
+    with Store(engine=engine) as store:
+        assert store._ledger.write(_synchronous, durable=False) == NORMAL
+    with engine.connect() as one, engine.connect() as two, engine.connect() as three:
+        levels = [each.exec_driver_sql("PRAGMA synchronous").scalar() for each in (one, two, three)]
+    assert levels == [FULL] * 3
+    engine.dispose()
+
+
+def test_who_is_interrupted_waits_for_the_disk_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store(f"sqlite:///{tmp_path / 'x.db'}") as store:
+        ledger = store._ledger
+        assert isinstance(ledger, SqliteLedger)
+        assert ledger.write(_synchronous) == FULL
+        held = ledger._writing
+        assert held is not None
+
+        class Interrupted:
+            def execute(self, statement: str) -> Any:
+                done = cursor.execute(statement)
+                if "synchronous" in statement:
+                    raise KeyboardInterrupt
+                return done
+
+        cursor = held.cursor
+        with monkeypatch.context() as patch:
+            patch.setattr(held, "cursor", Interrupted())
+            with pytest.raises(KeyboardInterrupt):
+                held.wait_for_disk(False)
+        assert ledger.write(_synchronous) == FULL
 
 
 def test_without_a_log_each_commit_waits(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ConnectionError as ConnectionFailed
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as TimedOut
 
 from onrecord.cache.scripts import Script
 
@@ -46,7 +47,9 @@ class Lines:
             line = self._free.pop()
         except IndexError:
             return self._ask(self._new(now), packed)
-        if now - line.since > _KEPT_FOR:
+        if (said_more := _has_more(line.connection)) or now - line.since > _KEPT_FOR:
+            if said_more:
+                line.connection.disconnect()
             line.client.close()
             return self._ask(self._new(now), packed)
         try:
@@ -65,16 +68,19 @@ class Lines:
             connection.send_packed_command((packed,))
             said = connection.read_response()
         except ResponseError:  # an answer as well
-            self._free.append(line)
+            self._keep(line)
             raise
         except BaseException:  # its answer may still come, and be taken for the next one's
             connection.disconnect()
             line.client.close()
             raise
+        self._keep(line)
+        return said
+
+    def _keep(self, line: _Line) -> None:
         self._free.append(line)
         if self._closed or len(self._free) > _MOST:
             self._give_back()
-        return said
 
     def _give_back(self) -> None:
         """Give back what is more than is kept: all, once this is closed."""
@@ -85,3 +91,12 @@ class Lines:
     def _new(self, now: float) -> _Line:
         client = self._client.client()
         return _Line(client, client.connection, now)
+
+
+def _has_more(connection: Any) -> bool:
+    """Whether something is left to be read, or the server has hung up. What nobody asked for would
+    be taken for the answer to the next look; redis-py asks the same before each command."""
+    try:
+        return bool(connection.can_read())
+    except (ConnectionFailed, TimedOut, OSError):
+        return True

@@ -305,8 +305,7 @@ class RedisCache(Cache):
     ) -> Request[int]:
         epoch, first, head = where
         generation = _NONE if marked.believed is None else _generation(marked.believed)
-        # A token that was published is never marked with again, and what MARK makes of one is
-        # another text: so it is a nonce that nobody has met.
+        # The token is also what the nonce is made of: Redis adds the moment.
         arguments = (
             f"{token} {token} {self._ttl_now()} {most} {LARGEST_TAIL} {lives} "
             f"{epoch} {first} {head} {lineage} {marked.lease.decode()} {generation} "

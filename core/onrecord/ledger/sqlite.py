@@ -334,10 +334,12 @@ class _HeldSqlite(Held):
             return
         if not wanted and self.cursor.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             return
+        self.waits = False  # first: whoever is interrupted in between has it said once more
         self.cursor.execute(f"PRAGMA synchronous = {SYNCHRONOUS['full' if wanted else 'normal']}")
         self.waits = wanted
 
     def give_back(self) -> None:
+        self.wait_for_disk(True)  # as it was left before, and as a caller's next commit may need
         self.connection.isolation_level = self.isolation_level
         Held.give_back(self)
 

@@ -4,8 +4,10 @@ stored again. By its ids alone an append of long ago is not recognised (I5)."""
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -20,20 +22,30 @@ _PAGE: Final = 1_000
 """Messages that are looked at at once, from the newest back: mostly these are enough."""
 _MOST_BATCHES: Final = 1_000
 """Batches without ids of their own that are remembered; nobody says the oldest again."""
+_REMEMBERED_FOR: Final = 600.0
+"""Seconds. Who says the same later than that means it."""
+
+
+class _Batch(NamedTuple):
+    """Messages to whose append no answer came."""
+
+    session: SessionName
+    messages: list[Message]
+    ended: float
 
 
 class Doubt:
     """The ids of messages that were to be stored, and no answer came.
 
     Threads share it without a lock, which one of them might hold at a fork: each change is one
-    call of a set, or a list put in the place of another.
+    call of a set or of a list.
     """
 
     __slots__ = ("_batches", "_ids")
 
     def __init__(self) -> None:
         self._ids: set[str | None] = set()
-        self._batches: list[tuple[SessionName, list[Message]]] = []
+        self._batches: list[_Batch] = []
 
     def append(self, session: Session, batch: Sequence[Message]) -> Talk[list[Message]]:
         """Append messages that have ids."""
@@ -68,7 +80,8 @@ class Doubt:
 
     def append_once(self, session: Session, batch: Sequence[Message]) -> Talk[list[Message]]:
         """Append messages, of which those that have no id are given one. The same said again, when
-        no answer came to it, is stored once."""
+        no answer came to it, is stored once; what is said while its answer may still come is
+        another."""
         said = self._said_before(session.name, batch)
         if said is None:
             beginning = secrets.token_hex(6)
@@ -80,24 +93,25 @@ class Doubt:
         else:
             there = yield from self.stored(session, said)
         if len(there) == len(said):
-            self._forget(said)
             return [there[one.id] for one in said]
-        self._batches = [*self._batches[1 - _MOST_BATCHES :], (session.name, said)]
         try:
             return (yield from self.append(session, said))
-        finally:
-            if self._ids.isdisjoint([one.id for one in said]):
-                self._forget(said)
+        finally:  # also where it was cut off
+            if not self._ids.isdisjoint([one.id for one in said]):
+                self._batches.append(_Batch(session.name, said, time.monotonic()))
+                del self._batches[:-_MOST_BATCHES]
 
     def _said_before(self, name: SessionName, batch: Sequence[Message]) -> list[Message] | None:
+        """What was said in the same words and had no answer: taken out, as one retry has it."""
         wanted = [(one.created_at, content_of(one)) for one in batch]
-        for there, said in self._batches:
-            if there == name and [(one.created_at, content_of(one)) for one in said] == wanted:
-                return said
+        since = time.monotonic() - _REMEMBERED_FOR
+        for one in list(self._batches):
+            there = [(message.created_at, content_of(message)) for message in one.messages]
+            if one.session == name and one.ended > since and there == wanted:
+                with suppress(ValueError):  # another thread was quicker
+                    self._batches.remove(one)
+                    return one.messages
         return None
-
-    def _forget(self, said: list[Message]) -> None:
-        self._batches = [one for one in self._batches if one[1] is not said]
 
 
 def content_of(message: Message) -> tuple[Any, ...]:

@@ -10,6 +10,8 @@ local token, nonce, ttl, most, most_bytes, lives, epoch, first, head, lineage, l
   string.match(ARGV[1], '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
 most, most_bytes, lives = tonumber(most), tonumber(most_bytes), tonumber(lives)
 epoch, first, head, session = tonumber(epoch), tonumber(first), tonumber(head), tonumber(session)
+-- One that arrives twice sets another, as one of MARK: what was given out before it is over.
+nonce = nonce_of(nonce, time[1], time[2])
 local entry = load()
 if not entry then return 0 end
 local since, marked = take(entry, token)

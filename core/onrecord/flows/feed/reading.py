@@ -135,15 +135,15 @@ def finish_changes(
         raise Misconfigured(f"done() was given a change of another feed than {name}.")
     # One reader's, but for one that was forgotten in between and began anew.
     done = {change.handout.reader: list[Finished]() for change in changes}
-    for change in changes:
-        done[change.handout.reader].append(_finished(change))
+    for reader, finished in dict.fromkeys((one.handout.reader, _finished(one)) for one in changes):
+        done[reader].append(finished)  # once, where one is given twice
     if writes:
         return (yield from _finished_with(desk, done, writes, durable))
     held = 0
     for reader, some in done.items():
         work = partial(positions.finish, feed=reader, done=some)
         held += yield from do(Cold(work, writes=True, durable=durable))
-    return held == len(changes)
+    return held == sum(map(len, done.values()))
 
 
 class _NotHeld(Exception):
