@@ -39,6 +39,7 @@ from onrecord import (
     ToolResult,
     Unavailable,
 )
+from onrecord.adapters.calls import Talk
 from onrecord.memory import (
     Consolidation,
     Episode,
@@ -49,6 +50,7 @@ from onrecord.memory import (
     fading,
 )
 from onrecord.memory.marks import mark_of, public_id
+from onrecord.memory.shelf import Shelf
 from onrecord.testing.contract import Face
 from tests.children import Child, together
 from tests.test_memory_buffer import fail_appends
@@ -987,6 +989,25 @@ def test_two_processes_sum_everything_up_once(each_store: OpenStore) -> None:
     assert " + ".join(contents(memory)).split(" + ") == [str(n) for n in range(60)]
     assert {run.summary for run in done} == set(contents(memory))
     assert store.verify() == []
+
+
+def test_what_was_summed_up_in_this_moment_is_not_deleted_by_its_part(
+    store: Store, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A summary stands in the place of the first of its episodes."""
+    memory = EpisodicMemory(store, agent_id="a")
+    first, _ = observed(memory, "a", "b", days=90)
+    holding = Shelf.holding
+    late = [lambda: memory.consolidate(timedelta(days=30), joined)]
+
+    def overtaken(shelf: Shelf, seq: int) -> Talk[list[Message]]:
+        while late:
+            late.pop()()
+        return holding(shelf, seq)
+
+    monkeypatch.setattr(Shelf, "holding", overtaken)
+    assert not face(memory).delete_episode(first)
+    assert contents(memory) == ["a + b"]
 
 
 def test_several_processes_do_everything_at_once_and_nothing_is_lost(

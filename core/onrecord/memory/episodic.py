@@ -591,9 +591,10 @@ class EpisodicMemory:
         place = place_of(id)
         if place is None or not self._is_ours(place):
             return []
-        if not (yield from self._at(self._episodes, place)):
-            return []
-        return (yield from self._shelf.holding(place.seq))
+        messages = yield from self._shelf.holding(place.seq)
+        # Of one moment: else a summary of several might have come into this very place.
+        there = ((seq_of(one), mark_of(one)) for one in messages)
+        return messages if (place.seq, place.mark) in there else []
 
     def _at(self, session: Session, place: Place) -> Talk[list[Message]]:
         """The very message that has a place; none, where another one or none stands there."""
