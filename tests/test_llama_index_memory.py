@@ -110,7 +110,7 @@ class Keeper(BaseMemoryBlock[str]):
     faults: list[BaseException] = Field(default_factory=list)
     heard: list[list[ChatMessage]] = Field(default_factory=list)
     takes: float = 0.0
-    begun: Callable[[], object] = lambda: None
+    begun: Callable[[], object] = list
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **settings: Any) -> str:
         self.heard.append(messages or [])

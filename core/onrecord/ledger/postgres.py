@@ -349,8 +349,10 @@ def _rolled_back(cursor: Any) -> bool:
     """Whether a transaction is over: a standby that cancels a read may cancel this as well."""
     try:
         cursor.execute("ROLLBACK")
-    except psycopg.Error:  # what went wrong first is told
-        return False
+    except psycopg.Error:
+        if cursor.connection.closed:  # with whatever was open: it can be done again
+            raise
+        return False  # and what went wrong first is told
     return True
 
 
