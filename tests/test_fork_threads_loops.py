@@ -26,7 +26,9 @@ import pytest
 from onrecord import Session, Store, Unavailable
 from onrecord.ledger.database import group_commit
 from onrecord.ledger.database.transaction import Transaction
+from onrecord.ledger.sqlite import SqliteLedger
 from onrecord.testing import Log, check, load
+from onrecord.testing.contract_items import until
 from tests.children import PATIENCE, Child
 
 T = TypeVar("T")
@@ -411,15 +413,17 @@ def test_a_cancelled_append_that_still_waits_is_not_written(tmp_path: Path) -> N
     with Store(url) as store:
         session = store.session("s")
         session.append(("user", "before"))
+        ledger = store._ledger
+        assert isinstance(ledger, SqliteLedger)
+        assert ledger._writer is not None
+        writer = ledger._writer
 
         async def main() -> None:
             first = asyncio.ensure_future(session.aappend(("user", "first")))
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await asyncio.to_thread(until, lambda: bool(writer._running))
             second = asyncio.ensure_future(session.aappend(("user", "second")))
             third = asyncio.ensure_future(session.aappend(("user", "third")))
-            for _ in range(5):
-                await asyncio.sleep(0)
+            await asyncio.to_thread(until, lambda: len(writer._waiting) == 2)
             second.cancel()
             await asyncio.wait([second])
             other.execute("ROLLBACK")
