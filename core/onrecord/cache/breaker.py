@@ -22,8 +22,11 @@ class Breaker:
         self._clock = clock
         self._lock = threading.Lock()
         self._next_try: float | None = None
-        self.well = True
+
+    @property
+    def well(self) -> bool:
         """Whether nothing has failed since something last succeeded: then nobody has to ask it."""
+        return not self._failures
 
     @property
     def open(self) -> bool:
@@ -45,7 +48,6 @@ class Breaker:
         """A call failed; one alone may be a stall of anybody's. Whether that opens the breaker,
         of which one log line tells."""
         with self._lock:
-            self.well = False
             self._failures += 1
             if self._failures < self._most:
                 return False
@@ -63,7 +65,6 @@ class Breaker:
             self._failures = 0
             closes = self._next_try is not None
             self._next_try = None
-            self.well = True
         if closes:
             log.warning("the cache is back")
         return closes

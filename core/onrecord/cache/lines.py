@@ -1,9 +1,9 @@
 """Connections that are kept for looks, which are nearly all that Redis is asked.
 
-What a client of redis-py does around each command (takes a connection, asks the kernel whether
-anything is left to be read in it, counts, gives it back) takes 26 of the 50 microseconds of a GET.
-So one look follows the other on a connection that is taken once, and given back a second later:
-then redis-py looks after it again. What was cut off in the middle of a look is never used again.
+What a client of redis-py does around each command (takes a connection, counts, tries again, gives
+it back) takes as long as a GET itself. So one look follows the other on a connection that is taken
+once, and given back a second later: then redis-py looks after it again. What was cut off in the
+middle of a look is never used again.
 """
 
 from __future__ import annotations

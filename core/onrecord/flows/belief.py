@@ -85,18 +85,18 @@ class Belief:
     @property
     def on(self) -> bytes | None:
         """The generation that is believed in at this moment; None where there is none."""
-        known = self._known
-        if known.on is None:
-            return None
-        return known.on if self.clock() - known.asked < self.patience.believed_for else None
+        return self._on_for(self.patience.believed_for)
 
     @property
     def at_hand(self) -> bytes | None:
         """The same, while it is not time to ask again: then None."""
+        return self._on_for(self.patience.believed_for / 2)
+
+    def _on_for(self, seconds: float) -> bytes | None:
         known = self._known
         if known.on is None:
             return None
-        return known.on if self.clock() - known.asked < self.patience.believed_for / 2 else None
+        return known.on if self.clock() - known.asked < seconds else None
 
     @property
     def off(self) -> Suspended | None:

@@ -10,6 +10,7 @@ mark, the cache is switched off first (``suspend.py``).
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -21,7 +22,7 @@ from onrecord.flow import Cold, Flow, Hot, do
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import MOST_AT_ONCE, mark_or_suspend
 from onrecord.ledger.database.generation import Resumed
-from onrecord.ledger.database.stamp import ABSENT, FenceMoved, MarkedBefore, Stamp, new_stamp, two
+from onrecord.ledger.database.stamp import ABSENT, FenceMoved, MarkedBefore, Stamp, new_stamp
 from onrecord.ledger.sessions import fences
 from onrecord.scope import ItemName, SessionName
 from onrecord.stored.changes import Change, Changed
@@ -186,7 +187,7 @@ def _marked(
 ) -> Flow[T]:
     """Between marks of a session, if one is named, and of ``others``: items, or many sessions."""
     session = None if name is None else name.identity
-    token, drawn = two()
+    token = secrets.token_hex(8)
     said = dict(fences)  # read before the mark, as those are that a refused attempt is told
     for attempt in range(_MOST_ATTEMPTS):
         identities = [] if session is None else [session]
@@ -195,7 +196,7 @@ def _marked(
         # Before the mark: a fence that is learned after it says nothing of who settled since.
         known, since = [desk.known.get(one).fence for one in identities], time.monotonic()
         marks = yield from mark_or_suspend(desk, identities, token, attempt)
-        stamp = _stamp(session, identities, marks, said, known, since, None if attempt else drawn)
+        stamp = _stamp(session, identities, marks, said, known, since)
         try:
             answer = yield from once(stamp)
         except FenceMoved as refused:
@@ -241,13 +242,12 @@ def _stamp(
     said: Mapping[bytes, int],
     known: Sequence[int | None],
     since: float,
-    drawn: int | None,
 ) -> Stamp:
     """Under what a commit may go through: fences that its marks were told, or known before them.
 
     Where there is none, what is written to is taken to be new; if it is not, the commit is refused.
     """
-    new = new_stamp(drawn)
+    new = new_stamp()
     if isinstance(marks, bytes):
         return new._replace(suspension=marks)
     told: dict[bytes, int] = {}
@@ -256,9 +256,8 @@ def _stamp(
         if fence is None:
             fence = before if marked.fence is None else marked.fence
         told[identity] = ABSENT if fence is None else fence
-    return Stamp(
-        new.lineage, new.first, None if session is None else told.pop(session), told, since
-    )
+    fence = None if session is None else told.pop(session)
+    return new._replace(fence=fence, items=told, marked_at=since)
 
 
 def _told(written: WrittenItem | Change | None, identity: bytes, stamp: Stamp) -> Told:

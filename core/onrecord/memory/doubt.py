@@ -106,8 +106,9 @@ class Doubt:
         wanted = [(one.created_at, content_of(one)) for one in batch]
         since = time.monotonic() - _REMEMBERED_FOR
         for one in list(self._batches):
-            there = [(message.created_at, content_of(message)) for message in one.messages]
-            if one.session == name and one.ended > since and there == wanted:
+            if one.session != name or one.ended <= since:
+                continue
+            if [(message.created_at, content_of(message)) for message in one.messages] == wanted:
                 with suppress(ValueError):  # another thread was quicker
                     self._batches.remove(one)
                     return one.messages

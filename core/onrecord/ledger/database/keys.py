@@ -57,20 +57,22 @@ def of_key(key: SessionKey) -> dict[str, object]:
 
 def of_many(found: Iterable[SessionKey]) -> dict[str, object]:
     """The values of ``{many_sessions}`` and ``{of_many_sessions}``."""
-    listed = list(found)
-    return {"shards": [key.shard for key in listed], "sessions": [key.session for key in listed]}
+    return _of_many("sessions", found)
 
 
 def of_many_threads(found: Iterable[tuple[int, int]]) -> dict[str, object]:
     """The values of ``{many_threads}`` and ``{of_many_threads}``, by shards and numbers."""
-    listed = list(found)
-    return {"shards": [shard for shard, _ in listed], "threads": [one for _, one in listed]}
+    return _of_many("threads", found)
 
 
 def of_many_lists(found: Iterable[ListKey]) -> dict[str, object]:
     """The values of ``{many_lists}`` and ``{of_many_lists}``."""
+    return _of_many("lists", found)
+
+
+def _of_many(name: str, found: Iterable[tuple[int, int]]) -> dict[str, object]:
     listed = list(found)
-    return {"shards": [key.shard for key in listed], "lists": [key.list for key in listed]}
+    return {"shards": [shard for shard, _ in listed], name: [number for _, number in listed]}
 
 
 def of_session(session: SessionRow) -> dict[str, object]:

@@ -47,12 +47,6 @@ def random() -> int:
     return 1 + (int.from_bytes(urandom(8)) >> 2)
 
 
-def two() -> tuple[str, int]:
-    """A token for a mark, and a number for the stamp of the commit that it is for: by one draw."""
-    drawn = urandom(16)
-    return drawn[:8].hex(), 1 + (int.from_bytes(drawn[8:]) >> 2)
-
-
 def new_stamp(drawn: int | None = None) -> Stamp:
     """A stamp of a commit that nobody has marked yet. One draw serves for both of its numbers,
     which are never compared with each other; an append without a cache has ``drawn`` it before,
