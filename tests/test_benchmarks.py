@@ -156,6 +156,6 @@ def test_the_page_on_sizing_quotes_the_last_run() -> None:
     assert len(quoted) == 6
     for row, value in quoted:
         assert f"| {value} |" in sections[row], row
-    assert "| 8.71 MB |" in sections["memory"]
-    assert "| 1.30 MB |" in sections["graph-size"]
-    assert "| 2.24 MB |" in sections["graph-size"]
+    assert "| 9.76 MB |" in sections["memory"]
+    assert "| 1.33 MB |" in sections["graph-size"]
+    assert "| 2.56 MB |" in sections["graph-size"]
