@@ -55,7 +55,7 @@ class SessionName(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         Not the names themselves: four of 512 characters exceed what a PostgreSQL index row
         can hold (2,704 bytes). 160 bits: nobody finds two names that meet.
         """
-        return _digest(20, self.tenant, self.user, self.agent, self.key)
+        return identity_of(self.tenant, self.user, self.agent, self.key)
 
     @cached_property
     def owner(self) -> int:
@@ -313,6 +313,11 @@ def _encodable(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def identity_of(tenant: str, user: str, agent: str, key: str) -> bytes:
+    """The digest by which the database finds a session, of names that were checked before."""
+    return _digest(20, tenant, user, agent, key)
 
 
 def _digest(size: int, *parts: str) -> bytes:

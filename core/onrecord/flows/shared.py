@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,7 @@ from onrecord.message import Message
 from onrecord.stored.clock import microseconds
 from onrecord.stored.messages import Entry
 from onrecord.usage import spent_by
+from onrecord.version import Version
 
 if TYPE_CHECKING:
     from onrecord.codec import Compression
@@ -67,6 +68,13 @@ class Desk:
         """Whether it is a replica's: nothing is written there."""
         self.one_writer = False
         """Whether it was seen that one who writes keeps all others from it."""
+
+    def showed(self, found: Iterable[tuple[bytes, Version]], began: int) -> None:
+        """Note what a read of the database showed, by identity, where there is a cache that could
+        show less afterwards. Of an item that is its version, of a session where it stood."""
+        if self.marks:
+            for identity, version in found:
+                self.known.read(identity, version, None, began)
 
     def forget(self) -> None:
         """Forget what is remembered of sessions."""

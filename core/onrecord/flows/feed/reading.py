@@ -9,7 +9,7 @@ no disk: where it is lost with the machine's power it is handed out again, as wh
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -92,7 +92,9 @@ def read_feed(desk: Desk, name: FeedName, limit: int, lease: float) -> Flow[list
         if not (yield from do(Cold(take, writes=True, durable=False))):
             continue  # it was forgotten
         read = partial(_read_all, feed=here.row.number, holder=holder, asked=here.found)
+        began = desk.known.begin()
         found = yield from do(Cold(read))
+        desk.showed(_stood(found), began)
         same = [one.finished for one in found if _is_same(one)]
         if same:
             finish = partial(positions.finish, feed=here.row.number, done=same)
@@ -254,6 +256,13 @@ def _read_all(txn: Transaction, feed: int, holder: int, asked: Sequence[Candidat
         except OnrecordError as fault:
             _tell_apart(want.taken, fault)
     return sorted(found, key=lambda read: read.taken.key)
+
+
+def _stood(found: Iterable[_Read]) -> Iterator[tuple[bytes, Version]]:
+    """Where the sessions stood that were read, by identity."""
+    for one in found:
+        if one.seen is not None and one.taken.described is not None:
+            yield one.taken.described.identity, one.seen.version
 
 
 def _tell_apart(one: Taken, fault: OnrecordError) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -82,7 +82,9 @@ def get_items(
 ) -> Flow[dict[str, Item]]:
     """Several items by their keys; those that are not there are left out."""
     wanted = keys_of(keys)
+    began = desk.known.begin()
     found = yield from do(Cold(partial(rows_of.get_many, name=name, wanted=wanted, now=now())))
+    note_shown(desk, ((name, row) for row in found.values()), began)
     items: dict[str, Item] = {}
     for key in wanted:
         row = found.get(key)
@@ -112,8 +114,8 @@ def list_items(
     if prefix and order == "updated":
         raise Misconfigured("A prefix goes with order='key': leave one of the two out.")
     if order == "updated":
-        return (yield from _listed(_by_age(name, after), filter, limit, 0))
-    return (yield from _listed(_by_key(name, prefix, after), filter, limit, 0))
+        return (yield from _listed(desk, _by_age(name, after), filter, limit, 0))
+    return (yield from _listed(desk, _by_key(name, prefix, after), filter, limit, 0))
 
 
 def find_items(
@@ -130,13 +132,15 @@ def find_items(
     alone = yield from _alone(scope, begin)
     # A version says where it stands in its own namespace, and nothing in another one.
     if alone is not None and not (isinstance(after, Item) and after.namespace != alone.parts):
-        return (yield from _listed(_by_age(alone, after), filter, limit, skip))
-    return (yield from _listed(_below(scope, begin, after), filter, limit, skip))
+        return (yield from _listed(desk, _by_age(alone, after), filter, limit, skip))
+    return (yield from _listed(desk, _below(scope, begin, after), filter, limit, skip))
 
 
-def last_written(name: NamespaceName, filter: object, limit: int, skip: int) -> Flow[list[Item]]:
+def last_written(
+    desk: Desk, name: NamespaceName, filter: object, limit: int, skip: int
+) -> Flow[list[Item]]:
     """Items of one namespace, the last written first."""
-    return (yield from _listed(_by_age(name, None), filter, limit, skip))
+    return (yield from _listed(desk, _by_age(name, None), filter, limit, skip))
 
 
 def count_items(desk: Desk, name: NamespaceName) -> Flow[int]:
@@ -274,7 +278,20 @@ def _named(scope: Scope, path: bytes) -> NamespaceName:
     return NamespaceName(parts=parts_of(path), tenant=tenant, user=user, agent=agent)
 
 
-def _listed(reader: Reader[P], filter: object, limit: int, skip: int) -> Flow[list[Item]]:
+def note_shown(
+    desk: Desk, rows: Iterable[tuple[NamespaceName, ItemRow | Item]], began: int
+) -> None:
+    """Note which items a read of the database showed."""
+    shown = (
+        (ItemName(name, row.key).identity, SeenItem(None, row.version).version)
+        for name, row in rows
+    )
+    desk.showed(shown, began)
+
+
+def _listed(
+    desk: Desk, reader: Reader[P], filter: object, limit: int, skip: int
+) -> Flow[list[Item]]:
     """Go through pages until there are enough that fulfil a filter."""
     limit, skip = whole_number("limit", limit), whole_number("skip", skip)
     wanted = predicate_of(filter)
@@ -289,7 +306,9 @@ def _listed(reader: Reader[P], filter: object, limit: int, skip: int) -> Flow[li
         ) -> list[tuple[NamespaceName, ItemRow]]:
             return reader.read(txn, place, size, skipped)
 
+        began = desk.known.begin()
         page = yield from do(Cold(step))
+        note_shown(desk, page, began)
         items = [item_or_damaged(name, row) for name, row in page]
         if filter is not None:  # what is damaged fulfils none
             items = [item for item in items if item.damaged is None and wanted(item.value)]

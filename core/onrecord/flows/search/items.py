@@ -21,7 +21,7 @@ from onrecord.errors import Damaged, InvalidName, Misconfigured, OnrecordError, 
 from onrecord.filters import predicate_of
 from onrecord.flow import Cold, Flow, do
 from onrecord.flows.items.accepting import item_or_damaged
-from onrecord.flows.items.reading import find_items, last_written, parts_given
+from onrecord.flows.items.reading import find_items, last_written, note_shown, parts_given
 from onrecord.flows.pace import Pace
 from onrecord.flows.search.meaning import PATIENCE, Asked, MeaningOf, number_of
 from onrecord.flows.search.search import MOST_UNSEEN, Mode, check_mode, check_query, meant_by
@@ -134,10 +134,13 @@ def search_items(
     asked = asked._replace(days=())
     wanted = predicate if filter is not None else _everything
     search = _Search(place, asked, Sieve(asked), wanted, meant, min_score)
+    began = desk.known.begin()
     known = yield from _looked_at(search)
     if meant is not None and not desk.only_read:
         yield from _show(meant.meaning, known, until)
-    return (yield from _found(search, known, limit + skip, all_of_them))[skip:]
+    found = (yield from _found(search, known, limit + skip, all_of_them))[skip:]
+    note_shown(desk, ((search.name(path_of(hit.item.namespace)), hit.item) for hit in found), began)
+    return found
 
 
 def embed_items(meaning: MeaningOf, scope: Scope, pace: Pace | None = None) -> Flow[int]:
@@ -211,7 +214,7 @@ def _listed(
 ) -> Flow[list[ItemHit]]:
     """What there is without a query: the last written first."""
     if isinstance(where, NamespaceName):
-        found = yield from last_written(where, filter, limit, skip)
+        found = yield from last_written(desk, where, filter, limit, skip)
     else:
         found = yield from find_items(desk, *where, filter, None, limit, skip)
     return [ItemHit(item, None) for item in found if item.damaged is None]

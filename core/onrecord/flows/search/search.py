@@ -168,6 +168,7 @@ def search(
     if mode == "meaning":
         asked = asked._replace(query=Query.of(""))
     choice = partial(_chosen, look=look, where=where, query=asked.query, meant=meant)
+    began = desk.known.begin()
     here = yield from do(Cold(partial(choice, most=MOST_UNINDEXED)))
     if isinstance(here, Field):
         most = LAST_SEQ
@@ -194,6 +195,7 @@ def search(
         work = partial(_scored, here=here, tier=tier, query=asked.query, hearing=desk.hearing)
         for one, said, row, head in (yield from do(Cold(work))):
             if asked.takes(said) and one.score >= asked.min_score:
+                desk.showed([(head.name.identity, head.described.version)], began)
                 message = desk.build.message(row, head.key.session)
                 info = description.info_of(head.described)
                 if page.full_with(Found(message, info, head.name, one.score)):

@@ -55,8 +55,10 @@ def archive(
         new = with_added((), seqs)
         return Done(seen, Change("archive", name, version, version, archived=new))
 
+    began = desk.known.begin()
     done = yield from do(Cold(work, writes=True, change_of=Done.change_of))
     seen = done.answer
+    desk.showed([(name.identity, seen.version)], began)
     return desk.build.messages(seen, seen.rows)
 
 
@@ -95,8 +97,10 @@ def messages_by_archived(
         limit=None if limit is None else whole_number("limit", limit),
         newest=before is not None and after is None,
     )
+    began = desk.known.begin()
     while (seen := (yield from do(Cold(work)))) is None:
         pass  # rewritten between two statements: read again
+    desk.showed([(name.identity, seen.version)], began)
     return (
         desk.build.messages(seen, seen.rows) if into is None else desk.build.converted(seen, into)
     )
@@ -105,18 +109,22 @@ def messages_by_archived(
 def count_archived(desk: Desk, name: SessionName, archived: bool) -> Flow[int]:
     """How many messages are archived, or are not."""
 
-    def work(txn: Transaction) -> int:
+    def work(txn: Transaction) -> tuple[int, Version]:
         txn.snapshot()  # messages may be sealed between two statements
         found = archives.find(txn, name)
         if found is None:
-            return 0
+            return 0, sessions.absent(txn, name).version
         session, ranges = found
-        return sum(
+        count = sum(
             rows_of.count(txn, session, low, high)
             for low, high in spans(ranges, 1, session.head, inside=archived)
         )
+        return count, session.version
 
-    return (yield from do(Cold(work)))
+    began = desk.known.begin()
+    count, version = yield from do(Cold(work))
+    desk.showed([(name.identity, version)], began)
+    return count
 
 
 def _read(

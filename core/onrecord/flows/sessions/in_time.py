@@ -49,7 +49,9 @@ def messages_in_time(
         archived=archived,
         newest=before is not None and after is None,
     )
+    began = desk.known.begin()
     seen = yield from do(Cold(work))
+    desk.showed([(name.identity, seen.version)], began)
     return (
         desk.build.messages(seen, seen.rows) if into is None else desk.build.converted(seen, into)
     )

@@ -280,7 +280,9 @@ def list_sessions(
             metadata=metadata,
         )
 
+    began = desk.known.begin()
     found = yield from listed(read, description.info_of, metadata, limit, after)
+    desk.showed(((one.identity, one.version) for one in found), began)
     return list(map(description.info_of, found))
 
 

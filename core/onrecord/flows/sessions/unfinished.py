@@ -42,7 +42,9 @@ def list_unfinished(
         return unfinished.listed(txn, scope, quiet_for, at, limit - len(found), after)
 
     while len(found) < limit:
+        began = desk.known.begin()
         page, after = yield from do(Cold(read))
+        desk.showed(((one.described.identity, one.described.version) for one in page), began)
         for one in page:
             snapshot = Snapshot(one.key.session, one.described.version, tuple(one.rows))
             messages = desk.build.messages(snapshot, snapshot.rows)

@@ -16,7 +16,7 @@ from onrecord.ledger.database import keys
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.ledger.sessions import pairs
 from onrecord.ledger.sessions.metadata_filter import holding
-from onrecord.scope import AnyName, Scope, SessionName
+from onrecord.scope import AnyName, Scope, SessionName, identity_of
 from onrecord.stored.clock import (
     EARLIEST,
     LATEST,
@@ -56,6 +56,11 @@ class Described(NamedTuple):
     requests: int
     waits: int
     held_until: int | None
+
+    @property
+    def identity(self) -> bytes:
+        """That of its names, which are not checked: a damaged one is told as it is."""
+        return identity_of(self.tenant, self.user, self.agent, self.key)
 
     @property
     def version(self) -> Version:
