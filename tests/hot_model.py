@@ -58,6 +58,7 @@ OF_FALLS: Final = {
     "publish: exact": "found done only where the entry has exactly this write",
     "fill: replaces": "what SQL says takes the place of what is there, also by less",
     "look: joins by lineage": "what is newer is joined on only to the same past",
+    "publish: under its mark": "data are extended only while the writer's mark stands",
 }
 """Those that need a database that falls back."""
 
@@ -77,12 +78,12 @@ OF_ITEMS: Final = {
 """Those that need something of which every write is all there is."""
 
 SECOND_LINES: Final = {
-    "publish: under its mark": "data are extended only while the writer's mark stands",
-    # What there is a gap behind has the mark of whoever left it: nobody goes on from that.
+    # What there is a gap behind has the mark of whoever left it, or is of another generation; and
+    # where SQL has fallen back, a tail that goes on before its end is out of order: no reader
+    # takes that for what was written.
     "publish: exactly before": "data are extended only where they end exactly before",
 }
-"""No counterexample is known without it while the database does not fall back: it stands behind
-another rule. The model of the protocol has one where it does."""
+"""No counterexample is known without it: it stands behind others."""
 
 EVERY_RULE: Final = {*RULES, *OF_SUSPENSIONS, *OF_FALLS, *BOUNDS, *OF_ITEMS, *SECOND_LINES}
 

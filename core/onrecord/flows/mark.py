@@ -27,6 +27,7 @@ from onrecord.ledger.sessions import fences
 from onrecord.scope import ItemName, SessionName
 from onrecord.stored.changes import Change, Changed
 from onrecord.stored.items import WrittenItem
+from onrecord.stored.messages import Publication
 
 if TYPE_CHECKING:
     from onrecord.ledger.database.transaction import Work
@@ -280,6 +281,13 @@ def _remember(desk: Desk, told: Sequence[tuple[bytes, Told]]) -> None:
                 pass
 
 
+def _fence_of_all(publication: Publication, stamp: Stamp) -> int | None:
+    """The fence of a session that this commit made: what it wrote is all of it. Else None."""
+    rows = publication.rows
+    # Where it made the row, nothing stood before its first message: the place only says it again.
+    return stamp.first if stamp.fence == ABSENT and rows and rows[0].seq == 1 else None
+
+
 def _tell_cache(
     desk: Desk,
     token: str,
@@ -301,11 +309,8 @@ def _tell_cache(
                 return hot.publish_item(identity, token, one, marked)
             case _Published(change, stamp):
                 publication = change.publication
-                # What is the beginning of a session that this commit made is all of it.
-                whole = stamp.fence == ABSENT and bool(publication.rows)
-                whole = whole and publication.rows[0].seq == 1
-                first = stamp.first if whole else None
-                return hot.publish(identity, token, publication, marked, first)
+                whole = _fence_of_all(publication, stamp)
+                return hot.publish(identity, token, publication, marked, whole)
             case _:
                 assert_never(one)
 
