@@ -17,22 +17,26 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from onrecord import Store
 from onrecord.cache import CacheUnavailable
 from onrecord.cache.breaker import Breaker
-from onrecord.cache.cache import Cache
+from onrecord.cache.cache import Cache, Marked
 from onrecord.cache.clients import Clients
-from onrecord.cache.redis import RedisCache
+from onrecord.cache.redis import Lease, RedisCache
 from onrecord.cache.round_trips import Request, Several
 from onrecord.cache.scripts import script
 from onrecord.cache.tails import Tails
 from onrecord.flow import Cold, Flow, Hot, Pause, Step, run
 from onrecord.flows.belief import Belief
 from onrecord.flows.known import Sessions
+from onrecord.flows.shared import Desk
 from onrecord.ledger.database import generation
 from onrecord.scope import SessionName
+
+R = TypeVar("R")
 
 RULES: Final = {
     "mark: new nonce": "every mark ends every lease",
@@ -499,6 +503,54 @@ def planted(bug: type[Bug] | None) -> Iterator[None]:
         yield
 
 
+class _AsBelieved:
+    """A cache that is told of the generation that a process believes in when it fills, or
+    publishes."""
+
+    def __init__(self, hot: Any, desk: Desk) -> None:
+        self._hot = hot
+        self._desk = desk
+
+    def __getattr__(self, name: str) -> Any:
+        asked = getattr(self._hot, name)
+        if name not in ("fill", "fill_item", "publish", "publish_item"):
+            return asked
+        on = self._desk.belief.on
+        assert on is not None
+
+        def now(*given: Any) -> Any:
+            return asked(*[self._named(one, on) for one in given])
+
+        return now
+
+    @staticmethod
+    def _named(given: Any, on: bytes) -> Any:
+        if isinstance(given, Lease):
+            return given._replace(generation=on.decode().removeprefix("on "))
+        return given._replace(believed=on) if isinstance(given, Marked) else given
+
+
+def as_believed(desk: Desk, flow: Flow[R]) -> Flow[R]:
+    """A flow that fills and publishes with the generation that is believed in by then."""
+
+    def told(call: Callable[[Any], Any], hot: Any) -> Any:
+        return call(_AsBelieved(hot, desk))
+
+    try:
+        step = next(flow)
+        while True:
+            asked = Hot(partial(told, step.call)) if isinstance(step, Hot) else step
+            try:
+                answer = yield asked
+            except Exception as fault:
+                step = flow.throw(fault)
+            else:
+                step = flow.send(answer)
+    except StopIteration as end:
+        found: R = end.value
+        return found
+
+
 class Process:
     """One process of a store: memory of its own, the tiers shared with the others."""
 
@@ -622,6 +674,7 @@ __all__ = [
     "FakeRedis",
     "Process",
     "World",
+    "as_believed",
     "fall_back",
     "planted",
     "snapshot",

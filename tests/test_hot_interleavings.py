@@ -37,7 +37,6 @@ from msgspec.structs import replace
 from onrecord import OnrecordError, Store, Unavailable, Version, operations
 from onrecord.cache import CacheUnavailable, Glance
 from onrecord.cache.cache import Marked, Settle
-from onrecord.cache.redis import Lease
 from onrecord.flow import Cold, Flow, Hot, Step, do
 from onrecord.flows import leases, mark, suspend
 from onrecord.flows.belief import Belief
@@ -62,6 +61,7 @@ from tests.hot_model import (
     Entry,
     Process,
     World,
+    as_believed,
     fall_back,
     planted,
     snapshot,
@@ -1342,44 +1342,15 @@ class FillsAsItBelieves(Bug):
 
     @staticmethod
     def read_tail(desk: Desk, name: SessionName, n: int | None = None) -> Flow[Any]:
-        inner = SOUND_READ(desk, name, n)
-        try:
-            step = next(inner)
-            while True:
-                asked = Hot(partial(renamed, desk, step.call)) if isinstance(step, Hot) else step
-                try:
-                    answer = yield asked
-                except Exception as fault:
-                    step = inner.throw(fault)
-                else:
-                    step = inner.send(answer)
-        except StopIteration as end:
-            return end.value
-
-
-def renamed(desk: Desk, call: Callable[[Any], Any], hot: Any) -> Any:
-    """What a step asks of a cache; a fill, with the generation that its process believes in now."""
-
-    class Renaming:
-        def fill(self, identity: bytes, seen: Snapshot, lease: Lease) -> Any:
-            assert desk.belief.on
-            said = desk.belief.on.decode().removeprefix("on ")
-            return hot.fill(identity, seen, lease._replace(generation=said))
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(hot, name)
-
-    return call(Renaming())
+        return as_believed(desk, SOUND_READ(desk, name, n))
 
 
 class PublishesAsItBelieves(Bug):
     """Publishes with the generation that is believed in by then, and not with that of its mark."""
 
     @staticmethod
-    def _tell_cache(desk: Desk, token: Any, marks: Any, told: Any) -> Flow[None]:
-        if not isinstance(marks, bytes):
-            marks = [marked._replace(believed=desk.belief.on) for marked in marks]
-        yield from SOUND_TELL(desk, token, marks, told)
+    def _tell_cache(desk: Desk, *told: Any) -> Flow[None]:
+        return as_believed(desk, SOUND_TELL(desk, *told))
 
 
 def resumed_by(world: World, process: Process) -> None:
@@ -1441,10 +1412,10 @@ def published_in_another_generation(world: World) -> bool:
     """Whether the first write of a session is believed to be all of it, though somebody has
     committed without a mark before it was published."""
     process = Process(world)
-    first = appending(world, "first", process).upto(Cold, True).do()  # and has not heard of it
+    first = appending(world, "first", process).upto(Cold, True).go()  # committed
     unmarked(world)
     resumed_by(world, process)
-    first.hear().end()
+    first.end()
     return shows_what_is_not_there(world)
 
 

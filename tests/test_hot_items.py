@@ -24,13 +24,25 @@ from onrecord.cache.cache import Marked
 from onrecord.cache.packing import LARGEST_ROW
 from onrecord.errors import OnrecordError, Unavailable
 from onrecord.flow import Cold, Flow, Hot, Step
-from onrecord.flows import mark
+from onrecord.flows import leases, mark
+from onrecord.flows.items import reading
 from onrecord.flows.maintenance.erase import _items_removed
 from onrecord.flows.shared import Desk
 from onrecord.flows.suspend import current_generation
+from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import ItemName, NamespaceName, Scope, SessionName
 from tests.cut_off import HOW, MOST, Cut, One, Servers
-from tests.hot_model import OF_ITEMS, Bug, FakeRedis, Process, World, planted
+from tests.hot_model import (
+    OF_ITEMS,
+    Bug,
+    FakeRedis,
+    Process,
+    World,
+    as_believed,
+    fall_back,
+    planted,
+    snapshot,
+)
 from tests.servers.redis import RedisServer
 
 KEY: Final = "k"
@@ -281,6 +293,17 @@ class Actor:
         else:
             self._on(lambda: self.flow.send(answer))
 
+    def upto_sql(self, writes: bool) -> Actor:
+        """Until its next step is one of the database: a commit, or a read."""
+        while not (isinstance(self.step, Cold) and self.step.writes is writes):
+            self.go(False)
+        return self
+
+    def end(self) -> Any:
+        while self.step is not None:
+            self.go(False)
+        return self.answer
+
 
 class Violation(Exception):
     """A read showed what the database did not say while it lasted."""
@@ -485,6 +508,110 @@ def test_a_put_that_found_no_fence_brings_nothing(
     monkeypatch.setattr(FakeRedis, "mark", tells_a_fence)
     shown, said = race()
     assert (shown, said) == ("quick", "late"), "the rule is what kept this from happening"
+
+
+class FillsAsItBelieves(Bug):
+    """Fills with the generation that is believed in by then, and not with that of its look."""
+
+    @staticmethod
+    def _seen(desk: Desk, item: ItemName) -> Flow[Any]:
+        return as_believed(desk, SOUND_SEEN(desk, item))
+
+
+class PublishesAsItBelieves(Bug):
+    """Publishes with the generation that is believed in by then, and not with that of its mark."""
+
+    @staticmethod
+    def _tell_cache(desk: Desk, *told: Any) -> Flow[None]:
+        return as_believed(desk, SOUND_TELL(desk, *told))
+
+
+class CountsTheFence(Bug):
+    """Settles with the next number instead of a random one."""
+
+    @staticmethod
+    def lease_of(
+        desk: Desk, identity: bytes, on: bytes | None, glance: Any, settle: object
+    ) -> Flow[object | None]:
+        def counted(txn: Transaction) -> bool:
+            return bool(txn.run("UPDATE {items} SET fence = fence + 1"))  # of all: it is one
+
+        return SOUND_LEASE(desk, identity, on, glance, counted)
+
+
+SOUND_SEEN: Final = reading._seen
+SOUND_TELL: Final = mark._tell_cache
+SOUND_LEASE: Final = leases.lease_of
+
+
+def marked_and_left(game: Game) -> None:
+    """An item that was put, with the mark of a writer who died."""
+    first = Process(game.world)
+    first.do(put("first")(first.desk, game.name))
+    Actor(game, "put", put("never")).upto_sql(writes=True)
+    game.world.redis.now += 2_000
+
+
+def unmarked_and_resumed(game: Game, actor: Actor) -> None:
+    """Somebody who is cut off puts it, and the process of an actor switches the cache on again."""
+    cut, process = Process(game.world), actor.process
+    cut.cut_off = True
+    cut.do(put("unmarked")(cut.desk, game.name))
+    process.do(current_generation(process.desk))
+    game.world.redis.now += 11_000
+    process.do(current_generation(process.desk))
+    assert process.desk.belief.on, "it was resumed"
+
+
+def filled_in_another_generation(game: Game) -> None:
+    marked_and_left(game)
+    reader = Actor(game, "get", get()).upto_sql(writes=True).upto_sql(writes=False)
+    reader.go(False)  # settled, read, about to fill
+    unmarked_and_resumed(game, reader)
+    reader.end()
+
+
+def published_in_another_generation(game: Game) -> None:
+    first = Actor(game, "put", put("first")).upto_sql(writes=True)
+    first.go(False)  # committed, about to publish
+    unmarked_and_resumed(game, first)
+    first.end()
+
+
+def settled_to_the_same_fence(game: Game) -> None:
+    first = Process(game.world)
+    first.do(put("first")(first.desk, game.name))
+    then = snapshot(game.world.store)
+    Actor(game, "put", put("never")).upto_sql(writes=True)
+    game.world.redis.now += 2_000
+    Actor(game, "get", get()).end()  # settles, and fills
+    fall_back(game.world.store, then)
+    late = Actor(game, "put", put("late")).upto_sql(writes=True)
+    game.world.redis.now += 2_000
+    reader = Actor(game, "get", get()).upto_sql(writes=True).upto_sql(writes=False)
+    reader.go(False)  # settled, and read
+    late.go(False)  # commits, and dies; or is refused
+    reader.end()
+
+
+@pytest.mark.parametrize(
+    ("bug", "scene"),
+    [
+        (FillsAsItBelieves, filled_in_another_generation),
+        (PublishesAsItBelieves, published_in_another_generation),
+        (CountsTheFence, settled_to_the_same_fence),
+    ],
+)
+def test_a_bug_is_noticed_by_hand(bug: type[Bug], scene: Callable[[Game], None]) -> None:
+    for there in (None, bug):
+        with (
+            Store("sqlite://", compression="none", cache="redis://127.0.0.1:1") as store,
+            planted(there),
+        ):
+            game = Game(store, 0)
+            scene(game)
+            shown = Actor(game, "get", get()).end()
+            assert (shown.value == game.now()) is (there is None)
 
 
 # -- what expires ------------------------------------------------------------------------------
