@@ -671,9 +671,9 @@ KNOWN_SEEDS: Final[dict[str, int]] = {
     "DoesNotSettle": 982,
     "LiftsWhenInDoubt": 320,
     "CommitsUnmarkedAtOnce": 1081,
-    "mark: new nonce": 1629,
+    "mark: new nonce": 1416,
     "look: settle by marks": 904,
-    "fill: its own lease": 1309,
+    "fill: its own lease": 553,
     "fill: not where nothing is": 4143,
 }
 """Where the search of a rare one begins: seeds that have found it. Should one find it no more,
