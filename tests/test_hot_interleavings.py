@@ -1492,6 +1492,33 @@ class BringsAllOfAnything(Bug):
         return stamp.first if publication.rows else None
 
 
+class LeavesNoLineage(Bug):
+    """Rewrites a session, and leaves its lineage as it was."""
+
+    @staticmethod
+    def commit(desk: Desk, *given: Any, token: int | None = None, **more: Any) -> Flow[Any]:
+        return SOUND_COMMIT(desk, *given, token=token or 1, **more)
+
+
+def edited_in_two_pasts(world: World) -> bool:
+    """Whether a process that holds an edit which SQL lost goes on from it: the next edit has the
+    same version."""
+    warmed(world)
+    then = snapshot(world.store)
+    reader = Process(world)
+
+    def edit(text: str) -> list[str]:
+        editor = Process(world)
+        editor.do(operations.edit(editor.desk, world.name, 1, ("user", text)))
+        reading(world).end()
+        found = reader.do(operations.tail(reader.desk, world.name, 50))
+        return [message.text for message in found]
+
+    assert edit("lost") == ["lost"]
+    fall_back(world.store, then)
+    return edit("new") == ["lost"]
+
+
 def settled_to_the_same_fence(world: World) -> bool:
     """Whether a commit goes through that was marked before a settle. An entry knows a fence of
     before the database fell back, which a later settle counts to once more."""
@@ -1549,6 +1576,7 @@ def added_to_what_is_there(world: World) -> bool:
 @pytest.mark.parametrize(
     ("bug", "scene"),
     [
+        (LeavesNoLineage, edited_in_two_pasts),
         (CountsTheFence, settled_to_the_same_fence),
         (FillsWhatIsNotThere, erased_and_made_anew),
         (BringsAllOfWhatItDidNotMake, two_after_a_clear),
