@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import threading
 import time
@@ -16,6 +17,7 @@ import pytest
 from onrecord import (
     CheckpointLog,
     InvalidMessage,
+    InvalidValue,
     Message,
     Misconfigured,
     OnrecordError,
@@ -24,6 +26,7 @@ from onrecord import (
 )
 from onrecord.codec import lines
 from onrecord.codec.lines import End, Place
+from onrecord.codec.values import DEEPEST
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import SessionName
 from tests.children import PATIENCE
@@ -35,6 +38,21 @@ def cyclic() -> Any:
     value: list[Any] = []
     for _ in range(100_000):  # deeper than anything that prints it
         value = [value]
+    return value
+
+
+def deep_dict() -> Any:
+    value: dict[str, Any] = {}
+    for _ in range(5_000):
+        value = {"a": value}
+    return value
+
+
+def in_itself() -> Any:
+    """A dict that holds itself, under a key and in a list."""
+    value: dict[str, Any] = {}
+    value["a"] = [value]
+    value["b"] = value
     return value
 
 
@@ -153,6 +171,36 @@ REFUSED: dict[str, Callable[[Store, Path], object]] = {
 }
 
 
+FILTERS = {
+    "holds itself": in_itself(),
+    "holds what holds itself": {"a": {"$eq": in_itself()}},
+    "is one of what holds itself": {"a": {"$in": [in_itself()]}},
+    "is both of what holds itself": {"$and": [in_itself(), {"a": 1}]},
+    "is deep": deep_dict(),
+    "is deep in a list": {"a": {"$ne": cyclic()}},
+}
+ASKED_BY_A_FILTER: dict[str, Callable[[Store, Any], object]] = {
+    "list": lambda store, wanted: store.items("n").list(filter=wanted),
+    "alist": lambda store, wanted: asyncio.run(store.items("n").alist(filter=wanted)),
+    "search": lambda store, wanted: store.items("n").search("x", filter=wanted),
+    "asearch": lambda store, wanted: asyncio.run(store.items("n").asearch("x", filter=wanted)),
+    "find_items": lambda store, wanted: store.find_items(filter=wanted),
+    "afind_items": lambda store, wanted: asyncio.run(store.afind_items(filter=wanted)),
+    "search_items": lambda store, wanted: store.search_items("x", filter=wanted),
+    "asearch_items": lambda store, wanted: asyncio.run(store.asearch_items("x", filter=wanted)),
+}
+REFUSED |= {
+    f"a filter that {which} in {name}": lambda store, _, ask=ask, wanted=wanted: ask(store, wanted)
+    for which, wanted in FILTERS.items()
+    for name, ask in ASKED_BY_A_FILTER.items()
+}
+
+
+REFUSED["a filter of countless choices"] = lambda store, _: store.items("n").list(
+    filter={"n": {"$in": range(10**30)}}
+)
+
+
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_cannot_be_is_refused_by_name(what: str, tmp_path: Path) -> None:
     with Store(f"sqlite:///{tmp_path / 'store.db'}") as store:
@@ -177,6 +225,26 @@ def content(store: Store) -> list[tuple[Any, ...]]:
         ]
 
     return store._ledger.read(work)
+
+
+@pytest.mark.parametrize("ask", ASKED_BY_A_FILTER)
+@pytest.mark.parametrize("which", FILTERS)
+def test_a_filter_that_is_nested_too_deep_says_so(ask: str, which: str) -> None:
+    """Before anything is read, so also where there is nothing to be filtered."""
+    with Store("sqlite://") as store, pytest.raises(Misconfigured, match="filter is nested deep"):
+        ASKED_BY_A_FILTER[ask](store, FILTERS[which])
+
+
+def test_a_value_as_deep_as_can_be_is_asked_for() -> None:
+    inside: Any = 1
+    for _ in range(DEEPEST - 1):
+        inside = [inside]
+    with Store("sqlite://") as store:
+        items = store.items("n")
+        items.put("k", {"is": inside})
+        with pytest.raises(InvalidValue, match=f"deeper than {DEEPEST} levels"):
+            items.put("deeper", {"is": [inside]})
+        assert [item.key for item in items.list(filter={"is": inside})] == ["k"]
 
 
 def test_who_has_been_quiet_for_longer_than_there_is_time() -> None:

@@ -34,6 +34,27 @@ def deep() -> Any:
     return value
 
 
+def deep_dict() -> Any:
+    value: dict[str, Any] = {}
+    for _ in range(5_000):
+        value = {"a": value}
+    return value
+
+
+def cycle() -> Any:
+    """A list that holds itself."""
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+def cyclic_dict() -> Any:
+    """A dict that holds itself."""
+    value: dict[str, Any] = {"x": 1}
+    value["a"] = value
+    return value
+
+
 class Unprintable:
     def __repr__(self) -> str:
         raise RuntimeError("no")
@@ -56,6 +77,7 @@ STRANGE = st.one_of(
             *(("user", "x"), Message("user", "x"), {"role": "user", "content": "x"}),
             *(timedelta.max, timedelta.min, timedelta(0), datetime.min, datetime.max, object()),
             *(ANY, Unprintable(), range(10**9), Taking, deep(), {"a": deep()}, {"t": ["x"]}),
+            *(deep_dict(), [deep_dict()], cycle(), {"a": cycle()}, cyclic_dict(), [cyclic_dict()]),
         ]
     ),
     st.text(max_size=5),

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from onrecord.errors import Misconfigured, shown
@@ -19,10 +20,32 @@ class LiteralFilter(dict[str, Any]):
 
 Predicate: TypeAlias = Callable[[Any], bool]
 _MISSING: Final = object()
+_MOST_CHOICES: Final = 1_000_000
+_DEEPEST: Final = 100  # as a value may be: DEEPEST of codec/values.py
 
 
-def predicate_of(given: object, dotted: bool = True) -> Predicate:
-    """Turn a filter into a function of a value; ``dotted`` keys look inside of it."""
+def predicate_of(given: object) -> Predicate:
+    """Turn a filter into a function of a value."""
+    _check_depth(given)
+    return _predicate(given, dotted=True)
+
+
+def _check_depth(given: object, depth: int = 0) -> None:
+    """Refuse what is nested deeper than a value may be, and so what holds itself."""
+    if depth > _DEEPEST:
+        raise Misconfigured(
+            f"filter is nested deeper than {_DEEPEST} levels, or holds itself. Ask for a part of "
+            f"the value: a key with dots looks inside."
+        )
+    if isinstance(given, Mapping):
+        given = given.values()
+    elif not isinstance(given, Sequence) or isinstance(given, str | bytes | range):
+        return
+    for each in given:
+        _check_depth(each, depth + 1)
+
+
+def _predicate(given: object, dotted: bool) -> Predicate:
     if given is None:
         return lambda value: True
     dotted = dotted and not isinstance(given, LiteralFilter)
@@ -38,7 +61,7 @@ def _part(key: object, wanted: Any, dotted: bool) -> Predicate:
     if key in _TOGETHER:
         if not isinstance(wanted, Sequence) or isinstance(wanted, str):
             raise Misconfigured(f"{key} takes a list of filters, not {shown(wanted)}.")
-        whole = [predicate_of(each, dotted) for each in wanted]
+        whole = [_predicate(each, dotted) for each in wanted]
         together = _TOGETHER[key]
         return lambda value: together(part(value) for part in whole)
     if key.startswith("$"):
@@ -71,7 +94,12 @@ def _operator(name: str, wanted: Any) -> Predicate:
     if name == "$in":
         if not isinstance(wanted, Sequence | set | frozenset) or isinstance(wanted, str):
             raise Misconfigured(f"$in takes a list of values, not {shown(wanted)}.")
-        choices = list(wanted)
+        choices = list(islice(wanted, _MOST_CHOICES + 1))
+        if len(choices) > _MOST_CHOICES:
+            raise Misconfigured(
+                f"$in takes {_MOST_CHOICES:,} values at the most. Use $gte and $lt for what lies "
+                f"between two of them."
+            )
         return lambda found: found is not _MISSING and any(same(found, c) for c in choices)
     compare = _OPERATORS.get(name)
     if compare is None:
