@@ -105,6 +105,10 @@ OF_ADAPTERS: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda s: import_threads(OnrecordSaver(s), "sqlite://", threads="t"),
         r"a list: \w+=\['t'\]\.",
     ),
+    r"threads\b": (
+        lambda s: import_threads(OnrecordSaver(s), "sqlite://", threads=[NUMBER]),
+        r"a list of texts, and 3 is none\.",
+    ),
     "session_ids": (
         lambda s: import_sql(s, "sqlite://", session_ids="s"),
         r"a list: session_ids=\['s'\]\.",

@@ -674,6 +674,8 @@ def test_a_retriever_finds_nothing_where_nothing_answers(in_memory: Store) -> No
     assert len(OnrecordRetriever(session, min_score=0, similarity_top_k=2).retrieve("noodles")) == 2
     only = OnrecordRetriever(session, roles=["assistant"], min_score=0).retrieve(ASKED)
     assert {node.metadata["role"] for node in only} == {"assistant"}
+    lent = OnrecordRetriever(session, roles=iter(["assistant"]), min_score=0)
+    assert lent.retrieve(ASKED) == lent.retrieve(ASKED) == only
 
 
 def test_ids_of_two_sessions_are_two(in_memory: Store) -> None:
@@ -693,6 +695,8 @@ def test_wrong_settings_of_a_retriever(in_memory: Store) -> None:
         lambda: OnrecordRetriever(session, metadata={"a": 1}),
         lambda: OnrecordRetriever(in_memory, similarity_top_k=0),
         lambda: OnrecordRetriever(in_memory, min_score=2),
+        lambda: OnrecordRetriever(in_memory, roles="user"),
+        lambda: OnrecordRetriever(session, roles=[["user"]]),  # type: ignore[list-item]
     ]
     for make in wrong:
         with pytest.raises(Misconfigured):

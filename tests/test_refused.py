@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 import pytest
@@ -170,16 +170,8 @@ REFUSED: dict[str, Callable[[Store, Path], object]] = {
     "a file that cannot be printed": lambda store, _: store.export(cyclic()),
 }
 
-
-FILTERS = {
-    "holds itself": in_itself(),
-    "holds what holds itself": {"a": {"$eq": in_itself()}},
-    "is one of what holds itself": {"a": {"$in": [in_itself()]}},
-    "is both of what holds itself": {"$and": [in_itself(), {"a": 1}]},
-    "is deep": deep_dict(),
-    "is deep in a list": {"a": {"$ne": cyclic()}},
-}
-ASKED_BY_A_FILTER: dict[str, Callable[[Store, Any], object]] = {
+Asking: TypeAlias = Callable[[Store, Any], object]
+BY_A_FILTER: dict[str, Asking] = {
     "list": lambda store, wanted: store.items("n").list(filter=wanted),
     "alist": lambda store, wanted: asyncio.run(store.items("n").alist(filter=wanted)),
     "search": lambda store, wanted: store.items("n").search("x", filter=wanted),
@@ -189,16 +181,22 @@ ASKED_BY_A_FILTER: dict[str, Callable[[Store, Any], object]] = {
     "search_items": lambda store, wanted: store.search_items("x", filter=wanted),
     "asearch_items": lambda store, wanted: asyncio.run(store.asearch_items("x", filter=wanted)),
 }
-REFUSED |= {
-    f"a filter that {which} in {name}": lambda store, _, ask=ask, wanted=wanted: ask(store, wanted)
-    for which, wanted in FILTERS.items()
-    for name, ask in ASKED_BY_A_FILTER.items()
+BY_ROLES: dict[str, Asking] = {
+    "search of a session": lambda store, given: store.session("s").search("x", roles=given),
+    "asearch of a session": lambda store, given: asyncio.run(
+        store.session("s").asearch("x", roles=given)
+    ),
+    "search": lambda store, given: store.search("x", roles=given),
+    "asearch": lambda store, given: asyncio.run(store.asearch("x", roles=given)),
 }
 
 
-REFUSED["a filter of countless choices"] = lambda store, _: store.items("n").list(
-    filter={"n": {"$in": range(10**30)}}
-)
+def asked(ask: Asking, given: object) -> Callable[[Store, Path], object]:
+    return lambda store, _: ask(store, given)
+
+
+REFUSED |= {f"a filter in {name}": asked(ask, in_itself()) for name, ask in BY_A_FILTER.items()}
+REFUSED |= {f"roles in {name}": asked(ask, [["user"]]) for name, ask in BY_ROLES.items()}
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -227,12 +225,39 @@ def content(store: Store) -> list[tuple[Any, ...]]:
     return store._ledger.read(work)
 
 
-@pytest.mark.parametrize("ask", ASKED_BY_A_FILTER)
-@pytest.mark.parametrize("which", FILTERS)
+TOO_DEEP = {
+    "holds itself": in_itself(),
+    "holds what holds itself": {"a": {"$eq": in_itself()}},
+    "is one of what holds itself": {"a": {"$in": [in_itself()]}},
+    "is both of what holds itself": {"$and": [in_itself(), {"a": 1}]},
+    "is deep": deep_dict(),
+    "is deep in a list": {"a": {"$ne": cyclic()}},
+}
+
+
+@pytest.mark.parametrize("ask", BY_A_FILTER)
+@pytest.mark.parametrize("which", TOO_DEEP)
 def test_a_filter_that_is_nested_too_deep_says_so(ask: str, which: str) -> None:
     """Before anything is read, so also where there is nothing to be filtered."""
     with Store("sqlite://") as store, pytest.raises(Misconfigured, match="filter is nested deep"):
-        ASKED_BY_A_FILTER[ask](store, FILTERS[which])
+        BY_A_FILTER[ask](store, TOO_DEEP[which])
+
+
+def test_a_filter_of_countless_choices_says_so() -> None:
+    countless = {"n": {"$in": range(10**30)}}
+    with Store("sqlite://") as store, pytest.raises(Misconfigured, match="in takes 1,000,000 "):
+        store.items("n").list(filter=countless)
+
+
+@pytest.mark.parametrize("ask", BY_ROLES)
+@pytest.mark.parametrize(
+    "roles",
+    ["user", 5, [["user"]], [{"a": 1}], [None], [1], [b"user"], [in_itself()], range(10**9)],
+    ids=repr,
+)
+def test_roles_that_are_none_are_named(ask: str, roles: Any) -> None:
+    with Store("sqlite://") as store, pytest.raises(Misconfigured, match="roles has to be a list"):
+        BY_ROLES[ask](store, roles)
 
 
 def test_a_value_as_deep_as_can_be_is_asked_for() -> None:

@@ -88,6 +88,19 @@ def check_list(what: str, given: object) -> None:
         raise Misconfigured(f"{what} has to be a list, not {shown(given)}.")
 
 
+def texts(what: str, given: object) -> frozenset[str] | None:
+    """Collect a list of texts; None stays None."""
+    if given is None:
+        return None
+    check_list(what, given)
+    found = set()
+    for one in given:  # type: ignore[attr-defined]
+        if not isinstance(one, str):
+            raise Misconfigured(f"{what} has to be a list of texts, and {shown(one)} is none.")
+        found.add(one)
+    return frozenset(found)
+
+
 def check_messages(what: str, given: object) -> None:
     """Refuse what is no window and no list of messages."""
     if given is None:

@@ -27,7 +27,7 @@ from langgraph_onrecord.saver import OnrecordSaver
 from onrecord import Cleared, Misconfigured
 from onrecord.adapters.importing import Imported
 from onrecord.adapters.importing.engines import explained, opened, shown
-from onrecord.arguments import check_list
+from onrecord.arguments import texts
 
 __all__ = ["Imported", "aimport_threads", "import_threads"]
 
@@ -59,8 +59,7 @@ def import_threads(
     """
     if not isinstance(saver, OnrecordSaver):
         raise Misconfigured(f"import_threads takes an OnrecordSaver first, not {saver!r:.50}.")
-    if threads is not None:
-        check_list("threads", threads)
+    named = texts("threads", threads)
     engine, owned = opened(source)
     theirs = BaseCheckpointSaver(serde=serde).serde
     ours = copy.copy(saver)
@@ -69,9 +68,9 @@ def import_threads(
         with engine.connect() as connection:
             tables = _tables(connection, theirs, schema)
             there = tables.threads()
-            wanted = there if threads is None else list(threads)
-            if missing := sorted(set(wanted) - set(there)):
+            if missing := sorted((named or frozenset()).difference(there)):
                 raise Misconfigured(f"The source has no thread {', '.join(map(repr, missing))}.")
+            wanted = there if named is None else [thread for thread in there if thread in named]
             brought = [_bring(ours, tables, thread) for thread in wanted]
     except SQLAlchemyError as fault:
         raise explained(fault, shown(engine.url), "the tables of checkpoints") from fault

@@ -15,7 +15,7 @@ from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.adapters.recalling import RELEVANT
 from onrecord.adapters.reference import check_store
 from onrecord.adapters.stored import id_of
-from onrecord.arguments import check_range, whole_number
+from onrecord.arguments import check_range, texts, whole_number
 from onrecord.blocks import text_of
 from onrecord.errors import Misconfigured, shown
 from onrecord.scope import AnyName, check_owner
@@ -55,7 +55,7 @@ class OnrecordRetriever(BaseRetriever):
         roles, since, until, metadata    as in ``Store.search``
         """
         of_store = {"tenant": tenant, "user": user, "agent": agent}
-        given: dict[str, Any] = {"roles": roles, "since": since, "until": until}
+        given: dict[str, Any] = {"roles": texts("roles", roles), "since": since, "until": until}
         if isinstance(where, Session):
             named = [part for part, name in of_store.items() if name != ""]
             if metadata is not None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self, TypeAli
 from onrecord.arguments import (
     check_after,
     check_choice,
-    check_list,
     check_range,
     mapping,
     moment,
+    texts,
     whole_number,
 )
 from onrecord.errors import Misconfigured, OnrecordError, shown
@@ -118,14 +118,12 @@ def wanted(
     if not isinstance(query, str):
         raise Misconfigured(f"query has to be text, not {shown(query)}.")
     check_query(query)
-    if roles is not None:
-        check_list("roles", roles)
     check_after(after, Hit)
     check_range("min_score", min_score, "a score", 0, 1)
     return Wanted(
         Query.of(query),
         whole_number("limit", limit),
-        None if roles is None else frozenset(roles),  # type: ignore[call-overload]
+        texts("roles", roles),
         moment("since", since),
         moment("until", until),
         float(min_score),  # type: ignore[arg-type]
