@@ -100,6 +100,19 @@ def test_what_equals_another_kind_of_value(each_store: Callable[[], Store]) -> N
     check(each_store(), held, sought, 2)
 
 
+def test_keys_that_are_no_text(each_store: Callable[[], Store]) -> None:
+    """They are looked for without the index."""
+    held: list[dict[Any, Any]] = [{1: 2, "topic": "a"}, {1: 3}, {None: "a"}, {("x", 1): "a"}, {}]
+    sought: list[dict[Any, Any]] = [{1: 2}, {1: 2, "topic": "a"}, {None: "a"}, {("x", 1): "a"}]
+    check(each_store(), held, sought, 2)
+    with each_store() as store:
+        session = store.session("made")
+        session.create(metadata=held[1])
+        session.update(merge=held[2])
+        assert session.info().metadata == held[1] | held[2]
+        assert store.verify() == []
+
+
 def test_what_many_have_is_found_by_going_over_them(
     each_store: Callable[[], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:

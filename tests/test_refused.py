@@ -158,6 +158,9 @@ REFUSED: dict[str, Callable[[Store, Path], object]] = {
     "a limit that prints itself badly": lambda store, _: store.session("s").tail(
         Unprintable(),  # type: ignore
     ),
+    "an item's version that cannot be printed": lambda store, _: store.items("n").put(
+        "k", 1, expected=10**5000
+    ),
     "an expectation that cannot be printed": lambda store, _: store.session("s").append(
         ("user", "x"), expected=cyclic()
     ),

@@ -462,7 +462,9 @@ def _refuse(one: Write, there: ItemRow | None) -> None:
     found = 0 if there is None else there.version
     if one.expected is not None and one.expected != found:
         what = "is not there" if there is None else f"is at version {found}"
-        wanted = f"version {one.expected} was expected" if one.expected else "none was expected"
+        wanted = (
+            f"version {shown(one.expected)} was expected" if one.expected else "none was expected"
+        )
     elif one.expected_token is not None and (there is None or there.token != one.expected_token):
         what = "is not there" if there is None else f"has the token {there.token!r}"
         wanted = f"the token {one.expected_token!r} was expected"

@@ -36,12 +36,14 @@ _THERE: Final = "SELECT pair, owner FROM {pairs} WHERE {my_shard} session = :ses
 
 
 def of_metadata(metadata: Mapping[str, Any]) -> set[int]:
-    """The numbers of a session that has this metadata."""
+    """The numbers of a session that has this metadata. Nobody looks here for a key that is no
+    text."""
     if len(metadata) > MOST:
         return {_MORE}
     return {
         _any(key) if (plain := _plain(value)) is None else _exact(key, plain)
         for key, value in metadata.items()
+        if isinstance(key, str)
     }
 
 
