@@ -23,6 +23,7 @@ import pytest
 from langgraph_onrecord import OnrecordStore
 from onrecord import ANY, Conflict, Damaged, Items, Message, OnrecordError, Opaque, Session, Store
 from onrecord.codec import compression, encode
+from onrecord.codec.values import pack_value
 from onrecord.flows.pace import FIRST
 from onrecord.ledger.sessions import dictionaries, sessions
 from onrecord.ledger.sessions import messages as rows_of
@@ -392,6 +393,42 @@ def test_a_damaged_dictionary(place: Place) -> None:
                 assert session.messages() == before[key]
         if isinstance(place, PostgresPlace) and at > 4:
             break
+
+
+NO_SOURCES: dict[str, bytes] = {
+    "nothing": b"",
+    "junk": b"junk",
+    "a number": pack_value(5, "sources"),
+    "pairs": pack_value([[0, 1]], "sources"),
+    "a list for a shard": pack_value([[[], 1, 1]], "sources"),
+    "text for a shard": pack_value([["", 1, 1]], "sources"),
+    "nothing for a number": pack_value([[0, None, 1]], "sources"),
+    "a fraction for a time": pack_value([[0, 1, 0.5]], "sources"),
+    "of two kinds": pack_value([[0, 1, 1], [0, "x", 1]], "sources"),
+    "more than 64 bits": pack_value([[0, 2**64 - 1, 1]], "sources"),
+}
+
+
+@pytest.mark.parametrize("what", NO_SOURCES)
+def test_a_dictionary_whose_sources_cannot_be_read(place: Place, what: str) -> None:
+    """It may have been learned from somebody who was erased: it goes, and no message with it."""
+    ((number,),) = place.sql("SELECT id FROM onrecord_dictionaries")
+    with place.open() as store:
+        assert store.verify() == []
+        before = {key: session.messages() for key, session in sessions_of(store).items()}
+    place.sql("UPDATE onrecord_dictionaries SET sources = ?", NO_SOURCES[what])
+    with place.open() as store:
+        [problem] = store.verify()
+        assert (problem.kind, problem.where) == ("damaged", f"dictionary {number}")
+        assert "what it was learned from cannot be read" in problem.what
+        assert "compact() drops it" in problem.what
+        assert {key: s.messages() for key, s in sessions_of(store).items()} == before
+        store.compact(quiet_for=0)
+        assert place.sql("SELECT count(*) FROM onrecord_dictionaries") == [(0,)]
+        assert not any(_needs_dictionary(blob.body) for blob in place.blobs())
+    with place.open() as store:
+        assert {key: s.messages() for key, s in sessions_of(store).items()} == before
+        assert store.verify() == []
 
 
 def _needs_dictionary(body: bytes) -> bool:

@@ -215,6 +215,8 @@ def _sources(packed: bytes) -> dict[SessionKey, int] | None:
     """None where they cannot be read: what cannot be ruled out has to be assumed."""
     try:
         found: list[list[int]] = codec.unpack_value(bytes(packed))
-        return {SessionKey(shard, session): at for shard, session, at in found}
+        sources = {SessionKey(shard, session): at for shard, session, at in found}
     except (Damaged, TypeError, ValueError):
         return None
+    numbers = (number for key, at in sources.items() for number in (*key, at))
+    return sources if all(type(n) is int and -(2**63) <= n < 2**63 for n in numbers) else None
