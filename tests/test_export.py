@@ -50,6 +50,7 @@ from onrecord import (
     ToolResult,
     Unavailable,
     Usage,
+    files,
     operations,
 )
 from onrecord.codec import lines
@@ -936,6 +937,75 @@ def test_a_small_file_of_countless_lines_is_refused(
         store.import_(Pipe(squeezed))  # without a look at its end
     assert looked <= 4
     assert store.sessions() == []
+
+
+LONG = b"x" * 2**16
+
+
+@pytest.mark.parametrize("file", [io.BytesIO, Pipe], ids=["a file", "a pipe"])
+@pytest.mark.parametrize("squeeze", [bytes, zstandard.compress], ids=["plain", "compressed"])
+@pytest.mark.parametrize("where", ["first", "between", "last"])
+def test_a_line_longer_than_any_is_refused(
+    store: Store,
+    other: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    squeeze: Callable[[bytes], bytes],
+    file: Callable[[bytes], io.BytesIO | Pipe],
+) -> None:
+    """And is not read to its end: a small file may hold one that memory has no room for."""
+    assert lines.LONGEST == 512 * 2**20
+    monkeypatch.setattr(lines, "LONGEST", 2**12)
+    monkeypatch.setattr(files, "_BLOCK", 2**10)
+    store.session("s").append(("user", "y" * (2**12 - 300)))
+    good = exported(store)
+    assert other.import_(file(squeeze(good))).messages == 1
+    other.session("s").erase()
+    head, session, one, end = good.splitlines(keepends=True)
+    given = {
+        "first": LONG,
+        "between": b"".join((head, session, one, LONG, b"\n", end)),
+        "last": b"".join((head, session, one, LONG)),
+    }[where]
+    long = file(squeeze(given))
+    with pytest.raises(Damaged, match="has a line of more than 4,096 bytes"):
+        other.import_(long)
+    if squeeze is bytes:
+        left = len(long.content) if isinstance(long, Pipe) else len(given) - long.tell()
+        assert left > len(LONG) - 2**13
+    # What came before it in a pipe was imported when it came.
+    assert bool(other.sessions()) is (file is Pipe and where != "first")
+
+
+def nested(levels: int) -> bytes:
+    return b'{"a":' * levels + b"1" + b"}" * levels
+
+
+@pytest.mark.parametrize("levels", [101, 5_000, 100_000])
+def test_what_is_nested_too_deep_inside_a_line_is_refused_where(
+    store: Store, other: Store, levels: int
+) -> None:
+    store.session("s").append(Message("user", "x", metadata={"a": 1}, native={"a": 1}))
+    store.session("s").update(metadata={"a": 1})
+    store.items("n").put("k", {"a": 1})
+    good = exported(store)
+    kind: Any = (InvalidMessage, InvalidValue) if levels < 1_000 else Damaged
+    why = "nested deeper than 100 levels" if levels < 1_000 else "it cannot be read"
+    given = good.splitlines(keepends=True)
+    held = [(n, at) for n, line in enumerate(given) for at in _places(line, b'{"a":1}')]
+    assert [n for n, _ in held] == [1, 2, 2, 3]
+    for n, at in held:
+        deep = given[n][:at] + nested(levels) + given[n][at + len(b'{"a":1}') :]
+        content = b"".join((*given[:n], deep, *given[n + 1 :]))
+        for file in (io.BytesIO(content), io.BytesIO(zstandard.compress(content))):
+            with pytest.raises(kind, match=rf"line {n + 1}: .*{why}"):
+                other.import_(file)
+        assert [info.key for info in other.sessions()] == ["s"] * (n == 3)
+        assert other.find_items() == []
+
+
+def _places(line: bytes, sought: bytes) -> list[int]:
+    return [at for at in range(len(line)) if line.startswith(sought, at)]
 
 
 def test_a_compressed_file_that_is_damaged(store: Store, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ class Reader:
         """The session that begins here, or the item that stands here; None at the end."""
         match self._said()[0]:
             case Session() as session:
+                self._check_about(session)
                 self._session, self._seq = session, 0
                 self._sessions += 1
                 return session
@@ -150,6 +151,14 @@ class Reader:
                 return None
             case Place(seq):
                 raise self._refused(f"it is message {seq}, and a session was to begin here")
+
+    def _check_about(self, said: Session) -> None:
+        if not said.metadata:
+            return
+        try:  # as it will be stored
+            codec.pack_value({"title": said.title, "metadata": dict(said.metadata)}, "session")
+        except InvalidMessage as fault:
+            raise InvalidMessage(f"{self._source.name}, line {self._line}: {fault}") from fault
 
     def _known(self, first: Item) -> Known:
         found = [self._item(first)]
