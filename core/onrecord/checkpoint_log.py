@@ -278,7 +278,8 @@ class CheckpointLog:
     ) -> None:
         """Give a thread a title, metadata for lists, or a time after which it expires; what is
         left out stays, None takes it away. ``merge`` puts its keys over those of the metadata: two
-        who merge different keys at once both win."""
+        who merge different keys at once both win. ``Misconfigured`` where there is no such
+        thread."""
         self._run(
             operations.update_thread(
                 self._desk, self.name(thread), title, metadata, _micros(expires_in), merge

@@ -193,7 +193,8 @@ class Misconfigured(OnrecordError, ValueError):
     """A setting, an argument, a URL or a permission that has to change before this can work.
 
     When: a store or an adapter is made with what cannot be, a driver or an extra is not installed,
-    the server does not know the database or the password, or a file may not be written to.
+    the server does not know the database or the password, a file may not be written to, or a
+    thread is to be updated that has no checkpoint.
 
     What to do: what the error says. To try the same again will not help.
     """
