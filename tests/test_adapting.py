@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import langchain_onrecord
+import llama_index_onrecord
 from langchain_onrecord import (
     OnrecordChatMessageHistory,
     OnrecordMiddleware,
@@ -17,12 +19,32 @@ from langchain_onrecord import (
     memory_tools,
 )
 from langchain_onrecord.importers import import_sql
-from langgraph_onrecord import OnrecordSaver
-from llama_index_onrecord import OnrecordChatStore, OnrecordMemory, OnrecordMemoryStore
+from langgraph_onrecord import OnrecordSaver, OnrecordStore
+from langgraph_onrecord.importers import import_threads
+from llama_index_onrecord import (
+    OnrecordChatStore,
+    OnrecordMemory,
+    OnrecordMemoryBlock,
+    OnrecordMemoryStore,
+)
 from llama_index_onrecord.importers import import_json
 from onrecord import CheckpointLog, Message, Misconfigured, Store
 from onrecord.adapters import reference
 from onrecord.adapters.calls import OnlyContent, call, talk
+from onrecord.memory import (
+    Analytics,
+    Checkpoints,
+    EpisodicMemory,
+    MemorySystem,
+    PersistentBufferMemory,
+    Preferences,
+    RollingSummary,
+    SemanticMemory,
+    WorkingMemory,
+    acontext,
+    context,
+    memory_from,
+)
 
 MADE_OF_A_STORE: dict[str, Callable[[Any], object]] = {
     "log": CheckpointLog,
@@ -35,14 +57,50 @@ MADE_OF_A_STORE: dict[str, Callable[[Any], object]] = {
     "memory store": OnrecordMemoryStore,
     "memory": lambda store: OnrecordMemory(store=store),
     "memory by default": lambda store: OnrecordMemory.from_defaults("k", store),
+    "memory block": OnrecordMemoryBlock,
+    "graph store": OnrecordStore,
+    "retriever of LangChain": langchain_onrecord.OnrecordRetriever,
+    "retriever of LlamaIndex": llama_index_onrecord.OnrecordRetriever,
+    "analytics": Analytics,
+    "episodic memory": lambda store: EpisodicMemory(store, agent_id="a"),
+    "memory system": lambda store: MemorySystem(store, agent_id="a"),
+    "buffer": lambda store: PersistentBufferMemory(store, agent_id="a"),
+    "preferences": lambda store: Preferences(store, "ada"),
+    "semantic memory": SemanticMemory,
+    "working memory": WorkingMemory,
+    "memory by settings": lambda store: memory_from({"kind": "buffer"}, store=store),
     "importer of tables": lambda store: import_sql(store, "sqlite://"),
     "importer of files": lambda store: import_json(store, "chat.json"),
 }
+TAKES_BESIDES = {
+    "retriever of LangChain": {"a Session"},
+    "retriever of LlamaIndex": {"a Session"},
+    "buffer": {"a str", "a NoneType"},  # a URL, and the store by default
+    "working memory": {"a NoneType"},  # one in memory
+    "memory by settings": {"a NoneType"},
+}
+"""What some take on purpose, and say so."""
+MADE_OF_ANOTHER: dict[str, Callable[[Any], object]] = {
+    "summary": lambda given: RollingSummary(given, messages=9),
+    "context": context,
+    "async context": lambda given: asyncio.run(acontext(given)),
+    "checkpoints": Checkpoints,
+    "importer of threads": lambda given: import_threads(given, "sqlite://"),
+}
+"""A session, a memory system and a saver."""
+
+
+@pytest.mark.parametrize("what", MADE_OF_ANOTHER)
+def test_an_address_is_not_shown_where_something_else_belongs(what: str) -> None:
+    for given in ("postgresql://ada:geheim@host/chats", Store("sqlite://"), None):
+        with pytest.raises(Misconfigured, match=f"not a {type(given).__name__}") as refused:
+            MADE_OF_ANOTHER[what](given)
+        assert "geheim" not in str(refused.value)
 
 
 @pytest.mark.parametrize("what", MADE_OF_A_STORE)
 def test_what_is_no_store_is_refused_at_once(what: str) -> None:
-    make = MADE_OF_A_STORE[what]
+    make, besides = MADE_OF_A_STORE[what], TAKES_BESIDES.get(what, ())
     session = Store("sqlite://").session("k")
     for given, name in (
         ("sqlite:///chat.db", "a str"),
@@ -51,7 +109,9 @@ def test_what_is_no_store_is_refused_at_once(what: str) -> None:
         (None, "a NoneType"),
         (Store, "a type"),
     ):
-        with pytest.raises(Misconfigured, match=r"has to be an onrecord\.Store, not a ") as refused:
+        if name in besides:
+            continue
+        with pytest.raises(Misconfigured, match=r"an onrecord\.Store\b.*, not a ") as refused:
             make(given)
         assert re.search(rf"not {name}\b", str(refused.value))
         assert "geheim" not in str(refused.value)

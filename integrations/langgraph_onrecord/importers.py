@@ -58,7 +58,9 @@ def import_threads(
     they were written with, if not LangGraph's own; ``threads`` are all there are, if not given.
     """
     if not isinstance(saver, OnrecordSaver):
-        raise Misconfigured(f"import_threads takes an OnrecordSaver first, not {saver!r:.50}.")
+        raise Misconfigured(
+            f"import_threads takes an OnrecordSaver first, not a {type(saver).__name__}."
+        )
     named = texts("threads", threads)
     engine, owned = opened(source)
     theirs = BaseCheckpointSaver(serde=serde).serde

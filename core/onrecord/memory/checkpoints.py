@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onrecord.adapters.calls import Talk, atalk, call, talk
 from onrecord.arguments import check_above_zero, check_function, check_number
-from onrecord.errors import Misconfigured, shown
+from onrecord.errors import Misconfigured
 from onrecord.memory.system import MemorySystem
 from onrecord.processes import on_fork
 
@@ -49,7 +49,7 @@ class Checkpoints:
         clock          tells seconds
         """
         if not isinstance(system, MemorySystem):
-            raise Misconfigured(f"system has to be a MemorySystem, not {shown(system)}.")
+            raise Misconfigured(f"system has to be a MemorySystem, not a {type(system).__name__}.")
         if every_calls is None and every_seconds is None:
             raise Misconfigured("Say when to save: every_calls, every_seconds, or both.")
         if every_calls is not None:

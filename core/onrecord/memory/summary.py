@@ -261,9 +261,11 @@ class _Place(NamedTuple):
 
 
 def check_session(session: object) -> None:
-    """Refuse what is no session."""
+    """Refuse what is no session. It is not shown: an address may hold a password."""
     if not isinstance(session, Session):
-        raise Misconfigured(f"A session is needed, store.session(key), not {shown(session)}.")
+        raise Misconfigured(
+            f"A session is needed, store.session(key), not a {type(session).__name__}."
+        )
 
 
 def check_summariser(given: object) -> None:
