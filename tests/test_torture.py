@@ -77,6 +77,8 @@ def test_under_torture_nothing_is_lost_and_nothing_is_stale(
         "restore",
     ):
         assert deed in deeds, str(verdict)
+    assert verdict.stops["in a loop"], str(verdict)
+    assert sum(n for where, n in verdict.stops.items() if where.startswith("at a ")), str(verdict)
     # It proves nothing about a cache that was always there. (One that was never used is refused.)
     assert verdict.counters.fills, str(verdict)
     assert verdict.counters.degraded_reads, str(verdict)

@@ -133,7 +133,8 @@ class Nemesis:
         self._item_log.close()
 
     def run(self, seconds: float, faults: Sequence[str]) -> None:
-        """For so many seconds, and until each of the faults was there."""
+        """For so many seconds, and until each of the faults was there; until a loop was kept busy
+        and a worker stopped between two steps, too, which the workers say of themselves."""
         roles = self.WRITERS | self.READERS
         # To drop a database PostgreSQL waits for whoever is being let in. Where that is a worker
         # that was stopped, everything stood still for a minute.
@@ -153,6 +154,8 @@ class Nemesis:
                 deck = deck or self.random.sample(faults, len(faults))
                 getattr(self, deck.pop())()
                 dealt += 1
+        if faults:
+            self._stop_what_was_not_stopped()
         self._watch(0.5)
         for process in self._working.values():
             process.stop()
@@ -173,10 +176,23 @@ class Nemesis:
 
     def stop(self) -> None:
         """Stop a worker for longer than anybody waits, where it is or between two steps."""
+        self._stop(exactly=self.random.random() < 0.7)
+
+    def _stop_what_was_not_stopped(self) -> None:
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            said = b"".join(path.read_bytes() for path in self._folder.glob("*.notes"))
+            stopped = b'"stopped"' in said
+            if stopped and b'"stalled"' in said:
+                return
+            if not stopped and not self._asleep:
+                self._stop(exactly=True)
+            self._watch(0.5)
+
+    def _stop(self, *, exactly: bool) -> None:
         slot = self.random.choice(list(self._working))
         process = self._working[slot]
         seconds = self.random.uniform(2.5, 4)
-        exactly = self.random.random() < 0.7
         where = "between two steps" if exactly else "anywhere"
         self._did(f"stop {slot} ({process.name}) for {seconds:.2f} s, {where}")
         process.send(signal.SIGUSR1 if exactly else signal.SIGSTOP)

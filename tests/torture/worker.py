@@ -70,6 +70,7 @@ class Worker:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self._notes = os.open(self.folder / f"{self.name}.notes", flags, 0o600)
         self._stop_at: tuple[str, float] | None = None
+        self._kinds = ("look",) if order["role"] == "read" else ("mark", "publish", "look")
         self._suspension: bytes | None = None
         logging.getLogger("onrecord").addFilter(self._note_what_disagrees)
         self._stop_between_steps(mute=order["plant"] == "mute")
@@ -259,7 +260,7 @@ class Worker:
 
     def stop_soon(self, *_: object) -> None:
         """Stop the process, as SIGSTOP does, at the next step of a kind."""
-        self._stop_at = self.random.choice(("mark", "publish", "look")), time.monotonic() + 1
+        self._stop_at = self.random.choice(self._kinds), time.monotonic() + 1
 
     def _stop_between_steps(self, mute: bool) -> None:
         """Where a commit or a read is cut in two: after a mark or a look, before a publish."""
