@@ -23,6 +23,18 @@ class Clock:
         return self.now
 
 
+def test_what_is_much_and_quick_has_waited_for_nobody(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand statements of 20 ms each: none of them waits for anybody, and all take longer
+    than the timeout."""
+    with Store(url, timeout=10) as store:
+        items = store.items("n")
+        with slow(monkeypatch, 0.02):
+            items.put_many({f"{n}": n for n in range(1_000)})
+        assert items.count() == 1_000
+
+
 @contextmanager
 def slow(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
     """Each statement takes so long, by the clock of deadlines."""

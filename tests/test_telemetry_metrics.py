@@ -188,7 +188,7 @@ def test_the_pool(
             with pytest.raises(Unavailable, match="in use for too long"):
                 store.session("k").messages()
         assert shown.value("onrecord.pool.waits") == 1
-        assert shown.value("onrecord.pool.wait_time") >= 0.2
+        assert shown.value("onrecord.pool.wait_time") > 0.19  # a timer may be a little early
         assert shown.value("onrecord.pool.in_use") == 0
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from onrecord.errors import Unavailable
 from onrecord.ledger.database.address import Kind
@@ -21,6 +21,9 @@ from onrecord.ledger.database.dialect import Capabilities, Dialect
 if TYPE_CHECKING:
     from onrecord.ledger.database.stamp import Stamp
     from onrecord.ledger.sessions.dictionaries import Dictionaries
+
+_A_WAIT: Final = 0.05
+"""The part of the timeout from which on a statement counts as one that has waited."""
 
 T = TypeVar("T")
 Work = Callable[["Transaction"], T]
@@ -49,11 +52,13 @@ class Transaction:
     __slots__ = (
         "_begin",
         "_cursor",
-        "_deadline",
         "_dialect",
         "_facts",
+        "_hurried",
+        "_last",
         "_patience",
         "_script",
+        "_waited",
         "begun",
         "connected_at",
         "dictionaries",
@@ -77,7 +82,8 @@ class Transaction:
         self._begin = begin
         self.begun = False
         self._patience = patience
-        self._deadline = math.inf
+        self._hurried = False
+        self._waited = self._last = 0.0
         self.connected_at = connected_at
         """When the connection was made, by the monotonic clock."""
         self.stamp: Stamp | None = None
@@ -115,18 +121,23 @@ class Transaction:
         return self._dialect.schema
 
     def hurry(self) -> None:
-        """From here on no statement begins once the timeout of one has gone by: each of several
-        may wait as long for a lock, and whoever called is to be answered."""
-        self._deadline = time.monotonic() + self._patience
+        """From here on no statement begins once those before have waited together for the timeout
+        of one: each may wait as long for a lock, and whoever called is to be answered. Many that
+        are quick have waited for nobody, however long all of them take."""
+        self._hurried, self._waited, self._last = True, 0.0, time.monotonic()
 
     def unhurried(self) -> None:
         """From here on only each statement has a time limit of its own."""
-        self._deadline = math.inf
+        self._hurried = False
 
     def _in_time(self) -> None:
+        now = time.monotonic()
+        took, self._last = now - self._last, now
+        if took > self._patience * _A_WAIT:
+            self._waited += took
         if self._begin is not None and not self.begun:
             return  # what is done outside a transaction is done
-        if time.monotonic() > self._deadline:
+        if self._waited > self._patience:
             raise Unavailable(
                 f"The statements of this write waited together for more than the timeout of "
                 f"{self._patience:g} s. Nothing was written. Look for who holds the "
@@ -153,7 +164,7 @@ class Transaction:
         """The first row of the answer, if there is one."""
         if self._script is not None:
             return next(iter(self.rows(statement, values)), None)
-        if self._deadline != math.inf:
+        if self._hurried:
             self._in_time()
         self._cursor.execute(self._dialect.render(statement), values)
         row: tuple[Any, ...] | None = self._cursor.fetchone()
@@ -164,7 +175,7 @@ class Transaction:
         if self._script is not None:
             self._script.append((self._dialect.render(statement), values))
             return self._sent()
-        if self._deadline != math.inf:
+        if self._hurried:
             self._in_time()
         self._cursor.execute(self._dialect.render(statement), values)
         rows: list[tuple[Any, ...]] = self._cursor.fetchall()
@@ -175,7 +186,7 @@ class Transaction:
         if self._script is not None:
             self._script.append((self._dialect.render(statement), values or {}))
             return 0
-        if self._deadline != math.inf:
+        if self._hurried:
             self._in_time()
         self._cursor.execute(self._dialect.render(statement), values or {})
         count: int = self._cursor.rowcount
@@ -200,7 +211,7 @@ class Transaction:
         """Send the script so far, and return what its last statement answers."""
         from psycopg import ClientCursor  # a script takes no parameters: they are written into it
 
-        if self._deadline != math.inf:
+        if self._hurried:
             self._in_time()
         connection, said = self._cursor.connection, self._script or []
         self._script = []
@@ -213,10 +224,12 @@ class Transaction:
 
     def many(self, statement: str, values: Iterable[Mapping[str, object]]) -> int:
         """The same statement for many sets of values; how many rows all of them changed."""
-        if self._deadline != math.inf:
+        if self._hurried:
             self._in_time()
         self._cursor.executemany(self._dialect.render(statement), _listed(values))
         count: int = self._cursor.rowcount
+        if self._hurried:
+            self._last = time.monotonic()  # as many rows as this may be, they are its caller's own
         return count
 
 
