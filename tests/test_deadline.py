@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from onrecord import Store, Unavailable
+from onrecord import Merge, Store, Unavailable
 from onrecord.ledger.database import transaction
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.testing.contract import Face
@@ -27,12 +27,14 @@ def test_what_is_much_and_quick_has_waited_for_nobody(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thousand statements of 20 ms each: none of them waits for anybody, and all take longer
-    than the timeout."""
+    than the timeout. Four times as long nobody is kept waiting for them."""
     with Store(url, timeout=10) as store:
-        items = store.items("n")
-        with slow(monkeypatch, 0.02):
-            items.put_many({f"{n}": n for n in range(1_000)})
-        assert items.count() == 1_000
+        merges = [Merge("n", f"{n}", {"n": n}) for n in range(1_000)]
+        with slow(monkeypatch, 0.01):
+            store.write(merges)
+        assert store.items("n").count() == 1_000
+        with slow(monkeypatch, 0.04), pytest.raises(Unavailable, match="4 times as long"):
+            store.write(merges)
 
 
 @contextmanager

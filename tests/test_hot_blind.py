@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any, Final
 import pytest
 import redis as redis_py
 
-from onrecord import Items, Session, Store
+from onrecord import Items, Session, Store, Version
+from onrecord.flows.known import Sessions
 from tests.servers.redis import OwnRedis
 from tests.turned import hits
 
@@ -118,6 +120,47 @@ def test_a_process_never_goes_back_behind_what_it_showed_of_items(
             found = there.get("k")
             assert found is not None
             assert found.value == {"n": 2}, name
+
+
+def test_a_read_that_began_before_a_write_is_no_news() -> None:
+    known = Sessions()
+    for begin in (known.read, lambda *given: known.listed(given[0], given[1], given[3])):
+        began = known.begin()
+        known.wrote(b"k", Version(0, 2), 7)
+        begin(b"k", Version(0, 1), None, began)
+        assert (known.get(b"k").floor, known.get(b"k").fence) == (Version(0, 2), 7)
+        begin(b"k", Version(0, 1), None, known.begin())
+        assert known.get(b"k").floor == Version(0, 1), "the database has fallen back"
+    began = known.begin()
+    known.drop(b"k")
+    known.read(b"k", Version(0, 1), 7, began)
+    assert known.get(b"k").fence is None, "of what was erased"
+
+
+def test_a_long_list_forgets_nothing() -> None:
+    known = Sessions()
+    known.wrote(b"k", Version(3, 2), 7)
+    for n in range(Sessions.MOST + 1):
+        known.listed(str(n).encode(), Version(0, n), known.begin())
+    assert known.get(b"k")[:3] == (3, 7, Version(3, 2))
+    assert known.get(b"9").floor == Version(0, 9)
+    known.read(b"9", Version(0, 8), None, known.begin())
+    known.read(b"5", Version(0, 1), None, 0)
+    assert known.get(b"9").floor == Version(0, 8)
+    assert known.get(b"5").floor == Version(0, 5), "no news either"
+
+
+def test_a_damaged_version_is_listed_as_without_a_cache(
+    tmp_path: Path, own_redis: OwnRedis
+) -> None:
+    with Store(f"sqlite:///{tmp_path}/x.db", durability="normal", cache=own_redis.url) as store:
+        items = store.items("n")
+        items.put_many({"j": 1, "k": 2})
+        with sqlite3.connect(tmp_path / "x.db") as connection:
+            connection.execute("UPDATE onrecord_items SET version = 'abc' WHERE key = 'k'")
+        connection.close()
+        assert [item.key for item in items.list()] == ["j", "k"]
+        assert list(items.get_many(["j", "k"])) == ["j", "k"]
 
 
 def _forget(client: redis_py.Redis, store: Store) -> None:

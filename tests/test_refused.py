@@ -27,6 +27,7 @@ from onrecord import (
 from onrecord.codec import lines
 from onrecord.codec.lines import End, Place
 from onrecord.codec.values import DEEPEST
+from onrecord.filters import predicate_of
 from onrecord.ledger.database.transaction import Transaction
 from onrecord.scope import SessionName
 from tests.children import PATIENCE
@@ -344,3 +345,16 @@ def test_a_str_is_no_message_of_llama_index() -> None:
         with pytest.raises(InvalidMessage, match="not a ChatMessage"):
             memory.put_messages("hello")
         assert store.sessions() == []
+
+
+def test_a_filter_is_looked_through_once() -> None:
+    """What holds the same twice at each of sixty levels has 2**60 ways down; and a value that is as
+    deep as values are may be asked for behind operators."""
+    wide: Any = "v"
+    for _ in range(60):
+        wide = [wide, wide]
+    predicate_of({"x": wide})
+    deep: Any = "v"
+    for _ in range(99):
+        deep = [deep]
+    assert predicate_of({"$and": [{"x": {"$in": [deep]}}]})({"x": deep})

@@ -845,7 +845,7 @@ def test_what_happens_between_two_statements_of_a_count(postgres_url: str, archi
                 step = next(operations.count(store._desk, session.name, archived))
                 assert isinstance(step, Cold)
                 work = step.work
-                found = store._ledger.read(
+                found, _ = store._ledger.read(
                     lambda txn, work=work, after=after, change=meanwhile, s=session: work(  # type: ignore[misc]
                         Interrupted(txn, after, lambda: change(s))
                     )

@@ -21,7 +21,8 @@ class LiteralFilter(dict[str, Any]):
 Predicate: TypeAlias = Callable[[Any], bool]
 _MISSING: Final = object()
 _MOST_CHOICES: Final = 1_000_000
-_DEEPEST: Final = 100  # as a value may be: DEEPEST of codec/values.py
+_DEEPEST: Final = 200
+"""As a value may be, and as much again for operators."""
 
 
 def predicate_of(given: object) -> Predicate:
@@ -30,19 +31,22 @@ def predicate_of(given: object) -> Predicate:
     return _predicate(given, dotted=True)
 
 
-def _check_depth(given: object, depth: int = 0) -> None:
+def _check_depth(given: object) -> None:
     """Refuse what is nested deeper than a value may be, and so what holds itself."""
-    if depth > _DEEPEST:
-        raise Misconfigured(
-            f"filter is nested deeper than {_DEEPEST} levels, or holds itself. Ask for a part of "
-            f"the value: a key with dots looks inside."
-        )
-    if isinstance(given, Mapping):
-        given = given.values()
-    elif not isinstance(given, Sequence) or isinstance(given, str | bytes | range):
-        return
-    for each in given:
-        _check_depth(each, depth + 1)
+    left: list[tuple[Any, int]] = [(given, 0)]
+    seen: dict[int, int] = {}
+    while left:
+        one, depth = left.pop()
+        if not isinstance(one, dict | list | tuple) or seen.get(id(one), -1) >= depth:
+            continue  # what is there twice is looked at once
+        if depth > _DEEPEST:
+            raise Misconfigured(
+                f"filter is nested deeper than {_DEEPEST} levels, or holds itself. Ask for a part "
+                f"of the value: a key with dots looks inside."
+            )
+        seen[id(one)] = depth
+        inside = one.values() if isinstance(one, dict) else one
+        left += [(each, depth + 1) for each in inside if isinstance(each, dict | list | tuple)]
 
 
 def _predicate(given: object, dotted: bool) -> Predicate:

@@ -34,15 +34,18 @@ class Sessions:
 
     def __init__(self) -> None:
         self._known: Bounded[bytes, Known] = Bounded(self.MOST)
+        self._listed: Bounded[bytes, Known] = Bounded(self.MOST)
+        """Of those that only lists have shown: a long one forgets nothing of the others."""
         self._ticks = itertools.count(1)
 
     def forget(self) -> None:
         """Forget every session."""
         self._known.clear()
+        self._listed.clear()
 
     def get(self, identity: bytes) -> Known:
         """What is known of a session."""
-        return self._known.get(identity) or _NOTHING_KNOWN
+        return self._known.get(identity) or self._listed.get(identity) or _NOTHING_KNOWN
 
     def begin(self) -> int:
         """Now, for a read that begins."""
@@ -55,24 +58,40 @@ class Sessions:
         the read began after that was known: of two at once, the later answer may be the older.
         """
 
+        self._read(self._known, identity, version, fence, began)
+
+    def listed(self, identity: bytes, version: Version, began: int) -> None:
+        """Like ``read``, of what one of many in an answer showed."""
+        kept = self._listed if self._known.get(identity) is None else self._known
+        self._read(kept, identity, version, None, began)
+
+    def _read(
+        self,
+        kept: Bounded[bytes, Known],
+        identity: bytes,
+        version: Version,
+        fence: int | None,
+        began: int,
+    ) -> None:
         def learned(found: Known | None, weight: int) -> tuple[Known, int]:
-            known = found or _NOTHING_KNOWN
+            known = found or self.get(identity)
             if fence is not None and began > known.at:
                 known = known._replace(fence=fence)
             if version > known.floor or began > known.at:
                 known = known._replace(floor=version, at=next(self._ticks))
             return known, 1
 
-        self._known.update(identity, learned)
+        kept.update(identity, learned)
 
     def wrote(self, identity: bytes, version: Version, fence: int | None) -> None:
         """Note what a commit of this process left."""
 
         def learned(found: Known | None, weight: int) -> tuple[Known, int]:
-            known = found or _NOTHING_KNOWN
+            known = found or self.get(identity)
             floor = max(known.floor, version)
             kept = known.fence if fence is None else fence
-            return Known(version.epoch, kept, floor, known.at), 1
+            # A read that began before this answers less, and is no news.
+            return Known(version.epoch, kept, floor, next(self._ticks)), 1
 
         self._known.update(identity, learned)
 
@@ -87,5 +106,9 @@ class Sessions:
     def drop(self, identity: bytes) -> None:
         """Forget where a session stood that was erased."""
         self._known.update(
-            identity, lambda found, _: (Known(epoch=(found or _NOTHING_KNOWN).epoch), 1)
+            identity,
+            lambda found, _: (
+                Known(epoch=(found or _NOTHING_KNOWN).epoch, at=next(self._ticks)),
+                1,
+            ),
         )

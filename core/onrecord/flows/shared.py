@@ -74,7 +74,7 @@ class Desk:
         show less afterwards. Of an item that is its version, of a session where it stood."""
         if self.marks:
             for identity, version in found:
-                self.known.read(identity, version, None, began)
+                self.known.listed(identity, version, began)
 
     def forget(self) -> None:
         """Forget what is remembered of sessions."""

@@ -285,6 +285,7 @@ def note_shown(
     shown = (
         (ItemName(name, row.key).identity, SeenItem(None, row.version).version)
         for name, row in rows
+        if isinstance(row.version, int)  # a damaged one is told as it is
     )
     desk.showed(shown, began)
 
@@ -308,11 +309,13 @@ def _listed(
 
         began = desk.known.begin()
         page = yield from do(Cold(step))
-        note_shown(desk, page, began)
-        items = [item_or_damaged(name, row) for name, row in page]
+        items = [(name, item_or_damaged(name, row)) for name, row in page]
         if filter is not None:  # what is damaged fulfils none
-            items = [item for item in items if item.damaged is None and wanted(item.value)]
-        found += items
+            items = [
+                (name, item) for name, item in items if item.damaged is None and wanted(item.value)
+            ]
+        note_shown(desk, items, began)
+        found += [item for _, item in items]
         if filter is None or len(page) < size:
             break
         place = reader.behind(*page[-1])

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _A_WAIT: Final = 0.05
 """The part of the timeout from which on a statement counts as one that has waited."""
+_LONGEST: Final = 4
+"""So many timeouts a write may take, whatever it waits for: others wait for it."""
 
 T = TypeVar("T")
 Work = Callable[["Transaction"], T]
@@ -58,6 +60,7 @@ class Transaction:
         "_last",
         "_patience",
         "_script",
+        "_until",
         "_waited",
         "begun",
         "connected_at",
@@ -83,7 +86,7 @@ class Transaction:
         self.begun = False
         self._patience = patience
         self._hurried = False
-        self._waited = self._last = 0.0
+        self._waited = self._last = self._until = 0.0
         self.connected_at = connected_at
         """When the connection was made, by the monotonic clock."""
         self.stamp: Stamp | None = None
@@ -123,8 +126,9 @@ class Transaction:
     def hurry(self) -> None:
         """From here on no statement begins once those before have waited together for the timeout
         of one: each may wait as long for a lock, and whoever called is to be answered. Many that
-        are quick have waited for nobody, however long all of them take."""
+        are quick have waited for nobody; all of them may take four times as long."""
         self._hurried, self._waited, self._last = True, 0.0, time.monotonic()
+        self._until = self._last + self._patience * _LONGEST
 
     def unhurried(self) -> None:
         """From here on only each statement has a time limit of its own."""
@@ -137,11 +141,11 @@ class Transaction:
             self._waited += took
         if self._begin is not None and not self.begun:
             return  # what is done outside a transaction is done
-        if self._waited > self._patience:
+        if self._waited > self._patience or now > self._until:
             raise Unavailable(
                 f"The statements of this write waited together for more than the timeout of "
-                f"{self._patience:g} s. Nothing was written. Look for who holds the "
-                f"session's row, or raise timeout=."
+                f"{self._patience:g} s, or took {_LONGEST} times as long. Nothing was written. "
+                f"Look for who holds the session's row, write less at once, or raise timeout=."
             )
 
     def begin(self) -> None:
