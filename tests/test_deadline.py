@@ -37,6 +37,26 @@ def test_what_is_much_and_quick_has_waited_for_nobody(
             store.write(merges)
 
 
+def test_many_rows_of_ones_own_have_waited_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An append on SQLite inserts all its messages by one statement, which takes 12 of 10 s."""
+    clock = Clock()
+    listed = transaction._listed
+
+    def slowly(values: Any) -> Any:
+        clock.now += 12
+        return listed(values)
+
+    with Store(f"sqlite:///{tmp_path}/x.db", timeout=10) as store:
+        chat = store.session("k")
+        chat.append(("user", "one"))
+        monkeypatch.setattr(transaction, "time", clock)
+        monkeypatch.setattr(transaction, "_listed", slowly)
+        chat.append([("user", "two"), ("user", "three")])
+        assert len(chat.messages()) == 3
+
+
 @contextmanager
 def slow(monkeypatch: pytest.MonkeyPatch, seconds: float) -> Iterator[None]:
     """Each statement takes so long, by the clock of deadlines."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -78,11 +79,7 @@ def test_a_process_never_goes_back_behind_what_a_cold_read_showed(
     tmp_path: Path, own_redis: OwnRedis
 ) -> None:
     """Redis falls back to an older entry, its run id the same."""
-    with (
-        Store(f"sqlite:///{tmp_path}/x.db", durability="normal", cache=own_redis.url) as store,
-        Store(f"sqlite:///{tmp_path}/x.db", durability="normal", cache=own_redis.url) as other,
-        redis_py.Redis.from_url(own_redis.url) as client,
-    ):
+    with two_processes(tmp_path, own_redis) as (store, other, client):
         store.session("k").append(("user", "one"))
         (key,) = client.keys("onrecord:*")
         old = client.lrange(key, 0, -1)
@@ -101,11 +98,7 @@ def test_a_process_never_goes_back_behind_what_a_cold_read_showed(
 def test_a_process_never_goes_back_behind_what_it_showed_of_items(
     tmp_path: Path, own_redis: OwnRedis
 ) -> None:
-    with (
-        Store(f"sqlite:///{tmp_path}/x.db", durability="normal", cache=own_redis.url) as store,
-        Store(f"sqlite:///{tmp_path}/x.db", durability="normal", cache=own_redis.url) as other,
-        redis_py.Redis.from_url(own_redis.url) as client,
-    ):
+    with two_processes(tmp_path, own_redis) as (store, other, client):
         items = store.items("n")
         items.put("k", {"n": 1}, text="one")
         hits(store, lambda: items.get("k"))
@@ -161,6 +154,17 @@ def test_a_damaged_version_is_listed_as_without_a_cache(
         connection.close()
         assert [item.key for item in items.list()] == ["j", "k"]
         assert list(items.get_many(["j", "k"])) == ["j", "k"]
+
+
+@contextmanager
+def two_processes(tmp_path: Path, own_redis: OwnRedis) -> Iterator[tuple[Store, Store, Any]]:
+    """Two stores on one file behind one Redis, and a client that changes what is in it."""
+    with (
+        Store(f"sqlite:///{tmp_path}/x.db", durability="normal", cache=own_redis.url) as store,
+        Store(f"sqlite:///{tmp_path}/x.db", durability="normal", cache=own_redis.url) as other,
+        redis_py.Redis.from_url(own_redis.url) as client,
+    ):
+        yield store, other, client
 
 
 def _forget(client: redis_py.Redis, store: Store) -> None:
