@@ -48,9 +48,13 @@ def lost_connection(fault: BaseException) -> bool:
     if type(original).__module__.partition(".")[0] != "psycopg":
         return False
     state = getattr(original, "sqlstate", None)
-    if state is None:  # libpq noticed, not the server
+    if state is None:  # libpq or psycopg noticed, not the server
         names = {cls.__name__ for cls in type(original).__mro__}
-        return not names.isdisjoint({"OperationalError", "InterfaceError"})
+        # InternalError: a COMMIT had two answers, such as its own, and a pooler's that the server
+        # has crashed. DatabaseError itself: what came was no answer at all.
+        return type(original).__name__ == "DatabaseError" or not names.isdisjoint(
+            {"OperationalError", "InterfaceError", "InternalError"}
+        )
     # 08: connection exceptions; 57P01-57P03: the server is shutting down or starting.
     return str(state).startswith("08") or state in {"57P01", "57P02", "57P03", *_HUNG_UP}
 
