@@ -16,6 +16,7 @@ import pytest
 
 from onrecord import (
     CheckpointLog,
+    Damaged,
     InvalidMessage,
     InvalidValue,
     Message,
@@ -75,6 +76,39 @@ def test_a_timeout_of_the_server_is_named(postgres_url: str, state: str) -> None
         with pytest.raises(Unavailable, match="too slow") as caught:
             store._ledger.write(work)
         assert not caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "words"),
+    [
+        ("53400", Unavailable, "failed by itself"),  # a limit of the configuration
+        ("58030", Unavailable, "failed by itself"),  # a disk
+        ("58P01", Unavailable, "failed by itself"),  # a file that is not there
+        ("XX000", Unavailable, "failed by itself"),
+        ("XX001", Damaged, "files that are damaged"),
+        ("XX002", Damaged, "REINDEX"),
+    ],
+)
+def test_a_fault_of_the_server_itself_is_named(
+    postgres_url: str, state: str, kind: type[OnrecordError], words: str
+) -> None:
+    with Store(postgres_url) as store:
+        session = store.session("s")
+        session.append(("user", "before"))
+        with psycopg.connect(postgres_url) as connection:
+            connection.execute(f"""
+                CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'no good' USING ERRCODE = '{state}'; END $$;
+                CREATE TRIGGER fails BEFORE INSERT ON onrecord_tail
+                FOR EACH ROW EXECUTE FUNCTION fails()""")
+        for given in (("user", "one"), [("user", "one"), ("user", "two")]):
+            with pytest.raises(kind, match=words) as caught:
+                session.append(given)
+            assert "no good" in f"{caught.value}"
+            assert "Nothing was written" in f"{caught.value}"
+            assert not getattr(caught.value, "outcome_unknown", False)
+            assert isinstance(caught.value.__cause__, psycopg.Error)
+        assert [message.text for message in session.messages()] == ["before"]
 
 
 @pytest.mark.parametrize("times", [1, 99], ids=["once", "each time"])

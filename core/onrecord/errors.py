@@ -154,7 +154,8 @@ class Unavailable(OnrecordError):
     ``outcome_unknown`` is true when a write may or may not have been committed.
 
     When: the server is down or overloaded, a lock or a connection was not free within
-    ``timeout=``, or the disk is full. A lost connection was tried again already.
+    ``timeout=``, or the disk is full; or a server failed by itself, as its log says. A lost
+    connection was tried again already.
 
     What to do: try again later. Where ``outcome_unknown`` is true, append the same messages with
     the same ids of your own: what is there already is not written twice. ``store.health()`` says

@@ -251,6 +251,12 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
                 f"{address} has a number that has no next one ({text}): it is not what was "
                 f"written. Nothing was changed. Run store.verify(), which names its row."
             )
+        case "XX001" | "XX002":
+            return Damaged(
+                f"{address} has files that are damaged ({text}). Nothing was written. Stop "
+                f"writing to it, copy it, and restore a backup; an index alone is made anew by "
+                f"REINDEX."
+            )
         case "53100" | "53200":
             return Unavailable(f"{address} has no space left: {text}. Nothing was written.")
         case "53300":
@@ -261,6 +267,11 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
             return Unavailable(
                 f"{address} is starting or shutting down: {text}. Nothing was written."
             )
+    if state.startswith(_ITS_OWN_FAULT):
+        return Unavailable(
+            f"{address} failed by itself: {text}. Nothing was written. Its log says more; append "
+            f"again once that is mended."
+        )
     if not state and _STARTS_OR_STOPS.search(text):
         return Unavailable(f"{address} is starting or shutting down: {text}. Nothing was written.")
     if not state and _STANDBY.search(text):
@@ -296,6 +307,9 @@ def _postgres(fault: Exception, address: Address, unknown: bool) -> OnrecordErro
 _NOBODY_THERE: Final = frozenset({"25006", "53300", "57P03"})
 """A standby's refusal of a write, too many connections, a server that starts or stops: what was
 asked for was not begun."""
+_ITS_OWN_FAULT: Final = ("53", "58", "XX")
+"""Classes of codes for what is neither the statement's fault nor anybody else's: a limit of the
+server, a file that it cannot read or write, what it calls an internal error."""
 _POOLER_ALONE: Final = re.compile(
     r"server login has been failing|pgbouncer cannot connect to server|query_wait_timeout"
 )
