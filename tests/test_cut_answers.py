@@ -20,9 +20,9 @@ from tests.torture.line import Line
 _keys = itertools.count()
 
 
-def said(code: str, text: str, severity: str = "FATAL") -> bytes:
-    """An error of a server: its kind, its length, and fields that end with a zero each."""
-    fields = f"S{severity}\0V{severity}\0C{code}\0M{text}\0\0".encode()
+def said(code: str, text: str) -> bytes:
+    """A server's last words: their kind, their length, and fields that end with a zero each."""
+    fields = f"SFATAL\0VFATAL\0C{code}\0M{text}\0\0".encode()
     return b"E" + struct.pack("!I", len(fields) + 4) + fields
 
 
